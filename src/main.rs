@@ -1,0 +1,2 @@
+//! The `inglenook` command.
+fn main() {}

@@ -1,0 +1,17 @@
+//! BYTES: framing, stanzas, XML, namespaces, addresses and errors. Knows nothing of sessions.
+
+pub mod error;
+pub mod framer;
+pub mod jid;
+pub mod ns;
+pub mod scram;
+pub mod stamp;
+pub mod stanza;
+pub mod xml;
+
+pub use error::{Condition, ErrorType, StanzaError, StreamCondition, StreamError};
+pub use framer::{Frame, Framer};
+pub use jid::{Jid, JidError};
+pub use ns::Ns;
+pub use stanza::{Kind, Stanza, Type};
+pub use xml::{Node, Raw, Scope, Slice};
