@@ -1,1 +1,145 @@
-//! store
+//! DISK: what is small and keyed. Trees of keys and values, changed by batches that are on stable storage or not there at all.
+//!
+//! [`Engine`] is the whole contract: [`sled`](sled_engine) keeps it on a card, [`memory`] in a test that can cut the power.
+
+pub mod key;
+pub mod memory;
+pub mod record;
+pub mod sled_engine;
+
+use std::fmt;
+
+/// The trees: one kind of record each; [`key`] says what the keys are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Tree {
+    /// One row each: schema version, domain, the server's secret, rows of work to be resumed.
+    Meta,
+    /// localpart -> credentials and what belongs to the account itself.
+    Account,
+    /// localpart, contact's bare JID -> roster item or pending subscription request.
+    Roster,
+    /// localpart, JID -> a blocked address.
+    Block,
+    /// localpart, namespace and name -> private XML.
+    Private,
+    /// localpart -> vcard-temp.
+    Vcard,
+    /// localpart, number -> an offline message.
+    Offline,
+}
+
+impl Tree {
+    /// All of them.
+    pub const ALL: [Tree; 7] =
+        [Tree::Meta, Tree::Account, Tree::Roster, Tree::Block, Tree::Private, Tree::Vcard, Tree::Offline];
+}
+
+/// Bytes of a key or a value.
+pub type Bytes = Box<[u8]>;
+
+/// Keys with their values, in the order of the keys.
+pub type Rows = Vec<(Bytes, Bytes)>;
+
+/// One change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// Sets a key; the value may have any size up to [`VALUE_BYTES`].
+    Put(Tree, Bytes, Bytes),
+    /// Removes a key, if it is there.
+    Delete(Tree, Bytes),
+    /// Removes all keys that begin so. Not part of the batch's atomicity when there are many: it is done in steps before
+    /// the rest of the batch, and doing it again does no harm.
+    DeleteAll(Tree, Bytes),
+}
+
+/// The longest value, in bytes: an offline message of the longest stanza, and its envelope.
+pub const VALUE_BYTES: usize = 320 * 1024;
+
+/// The most changes in one [`Batch`] besides [`Op::DeleteAll`].
+pub const BATCH_OPS: usize = 100;
+
+/// Changes that are made together or not at all.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// In this order; a later one on the same key wins.
+    pub ops: Vec<Op>,
+}
+
+impl Batch {
+    /// Sets a key.
+    pub fn put(&mut self, tree: Tree, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.ops.push(Op::Put(tree, key.into(), value.into()));
+    }
+    /// Removes a key.
+    pub fn delete(&mut self, tree: Tree, key: impl Into<Bytes>) {
+        self.ops.push(Op::Delete(tree, key.into()));
+    }
+    /// Removes all keys that begin with `prefix`.
+    pub fn delete_all(&mut self, tree: Tree, prefix: impl Into<Bytes>) {
+        self.ops.push(Op::DeleteAll(tree, prefix.into()));
+    }
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}
+
+/// A question to an engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Query {
+    /// One key.
+    Get(Tree, Bytes),
+    /// The keys that begin with `prefix`, in order, from behind `after` on, until `rows` or about `bytes` are reached.
+    Scan {
+        /// Where.
+        tree: Tree,
+        /// How the keys begin.
+        prefix: Bytes,
+        /// The last key of the page before.
+        after: Option<Bytes>,
+        /// At most so many rows.
+        rows: usize,
+        /// Stop behind the row that passes so many bytes.
+        bytes: usize,
+    },
+}
+
+/// What went wrong, and what the owner of the box should do.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another process has it open.
+    Locked(String),
+    /// There is no room; nothing was changed.
+    Full(String),
+    /// What is on the disk cannot be read; nothing was changed.
+    Damaged(String),
+    /// Written by a newer version of the program.
+    Newer(String),
+    /// The operating system refused.
+    Io(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Locked(s)
+            | StoreError::Full(s)
+            | StoreError::Damaged(s)
+            | StoreError::Newer(s)
+            | StoreError::Io(s) => f.write_str(s),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What keeps the trees.
+pub trait Engine: Send {
+    /// Makes the changes of all batches, in order, each batch whole or not at all. They are on stable storage when this
+    /// returns `Ok`. After an error none, some or all may be there, in order, none in part; and nothing that was there before
+    /// is hurt. Calling it again with the same batches is safe.
+    fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError>;
+
+    /// Reads what is committed.
+    fn query(&mut self, query: &Query) -> Result<Rows, StoreError>;
+}

@@ -1,0 +1,111 @@
+//! How values are written: a version byte, then fields. Integers are little-endian; strings and bytes carry a 32-bit length.
+
+use super::StoreError;
+
+/// Writes the fields of one record.
+#[derive(Debug)]
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    /// A record of this version.
+    pub fn new(version: u8) -> Writer {
+        Writer(vec![version])
+    }
+    /// Appends a byte.
+    pub fn u8(mut self, value: u8) -> Writer {
+        self.0.push(value);
+        self
+    }
+    /// Appends a 32-bit number.
+    pub fn u32(mut self, value: u32) -> Writer {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+    /// Appends a 64-bit number.
+    pub fn u64(mut self, value: u64) -> Writer {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+    /// Appends bytes.
+    pub fn bytes(self, value: &[u8]) -> Writer {
+        // No field passes VALUE_BYTES, which is far below 4 GiB.
+        let mut this = self.u32(value.len() as u32);
+        this.0.extend_from_slice(value);
+        this
+    }
+    /// Appends a string.
+    pub fn str(self, value: &str) -> Writer {
+        self.bytes(value.as_bytes())
+    }
+    /// Appends a string that may be absent.
+    pub fn opt_str(self, value: Option<&str>) -> Writer {
+        match value {
+            Some(value) => self.u8(1).str(value),
+            None => self.u8(0),
+        }
+    }
+    /// The record.
+    pub fn done(self) -> Box<[u8]> {
+        self.0.into()
+    }
+}
+
+/// Reads the fields of one record.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    /// The record's version.
+    pub version: u8,
+    rest: &'a [u8],
+}
+
+/// A record that ends early or holds what it cannot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Broken;
+
+impl From<Broken> for StoreError {
+    fn from(_: Broken) -> StoreError {
+        StoreError::Damaged("a record in the database is not readable".into())
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Begins with a record.
+    pub fn new(record: &'a [u8]) -> Result<Reader<'a>, Broken> {
+        let (version, rest) = record.split_first().ok_or(Broken)?;
+        Ok(Reader { version: *version, rest })
+    }
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Broken> {
+        let (head, rest) = self.rest.split_at_checked(n).ok_or(Broken)?;
+        self.rest = rest;
+        Ok(head)
+    }
+    /// A byte.
+    pub fn u8(&mut self) -> Result<u8, Broken> {
+        Ok(self.take(1)?[0])
+    }
+    /// A 32-bit number.
+    pub fn u32(&mut self) -> Result<u32, Broken> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().map_err(|_| Broken)?))
+    }
+    /// A 64-bit number.
+    pub fn u64(&mut self) -> Result<u64, Broken> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| Broken)?))
+    }
+    /// Bytes.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Broken> {
+        let n = self.u32()?;
+        self.take(n as usize)
+    }
+    /// A string.
+    pub fn str(&mut self) -> Result<&'a str, Broken> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Broken)
+    }
+    /// A string that may be absent.
+    pub fn opt_str(&mut self) -> Result<Option<&'a str>, Broken> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => Ok(Some(self.str()?)),
+            _ => Err(Broken),
+        }
+    }
+}
