@@ -1,1 +1,76 @@
-//! stream
+//! ONE CONNECTION as a state machine: bytes and answers in, bytes and events out. No socket, no clock, no random source.
+
+pub mod c2s;
+pub mod header;
+pub mod plain;
+pub mod sasl;
+
+use crate::wire::{Jid, Stanza};
+
+/// Milliseconds on a clock that never jumps.
+pub type Mono = u64;
+
+/// What all streams of a server have in common; shared.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The domain that is served.
+    pub domain: Jid,
+    /// Whether SASL PLAIN is offered (over TLS, like all else).
+    pub plain: bool,
+    /// Whether in-band registration (XEP-0077) is offered before authentication.
+    pub registration: bool,
+    /// Stream features of extensions after authentication, each one element as XML.
+    pub features: Vec<&'static str>,
+}
+
+/// What a stream knows of the TLS connection that carries it. Only a finished handshake makes one.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// `tls-exporter` (RFC 9266): 32 bytes under the label `EXPORTER-Channel-Binding`.
+    /// Absent for TLS 1.2 without extended master secret.
+    pub exporter: Option<[u8; 32]>,
+    /// `tls-server-end-point` (RFC 5929 §4.1): the hash of the certificate that we showed.
+    pub end_point: Box<[u8]>,
+}
+
+/// What a stream asks of the world around it, or tells it.
+#[derive(Debug)]
+pub enum Event {
+    /// STARTTLS was agreed on: write what is to be written, drop what else was read, make TLS (RFC 6120 §5.4.3.3).
+    StartTls,
+    /// Somebody wants to log in as this bare JID; answer with `credentials`.
+    Credentials(Jid),
+    /// They proved it.
+    Authenticated(Jid),
+    /// They did not; the name they gave, if it was one.
+    Failed(Option<Jid>),
+    /// Bind this resource or one of the server's choice (RFC 6120 §7); answer with `bound`.
+    Bind(Option<String>),
+    /// A stanza of a bound session.
+    Stanza(Stanza),
+    /// An IQ of in-band registration before authentication (XEP-0077); answer with `send`.
+    Register(Stanza),
+    /// The stream is over, by their end tag, an error of theirs or of ours: write what is to be written and hang up.
+    /// `clean`: they closed it themselves.
+    Closed {
+        /// Whether the peer ended it with `</stream:stream>`.
+        clean: bool,
+    },
+}
+
+/// Before authentication: bytes read in all, besides the TLS handshake. More is `policy-violation`.
+pub const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
+/// Before authentication: time from the connection on, in milliseconds.
+pub const UNAUTHENTICATED_MS: Mono = 30_000;
+/// The longest stanza after authentication, in bytes (RFC 6120 §13.12 asks for 10,000 at least).
+pub const STANZA_BYTES: usize = 256 * 1024;
+/// Nesting of elements in a stanza, itself included.
+pub const STANZA_DEPTH: usize = 64;
+/// Elements in a stanza.
+pub const STANZA_ELEMENTS: usize = 8192;
+/// Attributes of one element.
+pub const ELEMENT_ATTRIBUTES: usize = 64;
+/// Silence after which a peer is asked whether it is there, in milliseconds.
+pub const IDLE_MS: Mono = 600_000;
+/// How long it may take to answer that, in milliseconds.
+pub const IDLE_ANSWER_MS: Mono = 60_000;
