@@ -1,0 +1,89 @@
+//! What goes into the core and what comes out of it: the whole interface to the world.
+
+use crate::store::{Batch, Query, Rows};
+use crate::wire::scram::Credentials;
+use crate::wire::{Jid, Stanza, StanzaError, StreamError};
+use std::net::IpAddr;
+
+/// A session: one authenticated stream, named by the world, never used twice in one run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Sid(pub u64);
+
+/// A question that waits for its answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Job(pub u64);
+
+/// The time, told with every input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Now {
+    /// Milliseconds on a clock that never jumps: what waits, waits by it.
+    pub mono: u64,
+    /// Milliseconds since 1970 as the box believes: what is stamped, is stamped by it. It may jump.
+    pub wall: u64,
+}
+
+/// What can happen to the core.
+#[derive(Debug)]
+pub enum Input {
+    /// A stream wants to log in as this bare JID from this address. The answer is [`Effect::Credentials`], late when
+    /// somebody has been guessing (never sooner than it may be answered).
+    Login(Sid, Jid, IpAddr),
+    /// How that ended.
+    LoginEnded(Sid, Jid, IpAddr, bool),
+    /// An authenticated stream wants a resource; the answer is [`Effect::Bound`].
+    Bind(Sid, Jid, Option<String>),
+    /// A stanza of a bound session.
+    Stanza(Sid, Stanza),
+    /// In-band registration before authentication, from this address; the answer is [`Effect::Send`].
+    Register(Sid, IpAddr, Stanza),
+    /// The stream is gone. `clean`: the peer ended it itself, with everything read.
+    Closed(Sid, bool),
+    /// What a query found, or nothing when it could not be read.
+    Answer(Job, Option<Rows>),
+    /// Keys made from a password.
+    Hashed(Job, Option<Credentials>),
+    /// All batches up to this number are on stable storage.
+    Committed(u64),
+    /// Storage takes no more for now (`true`), or takes again: nothing that must be stored is accepted meanwhile.
+    Stalled(bool),
+    /// A command of the box's owner; the answer is [`Effect::Told`].
+    Command(Job, Command),
+    /// The time asked for has come.
+    Tick,
+}
+
+/// What the box's owner can ask for.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A new account.
+    UserAdd(Jid, Credentials),
+    /// Other keys for an account; its sessions go on.
+    UserPassword(Jid, Credentials),
+    /// The accounts.
+    UserList,
+    /// Removes an account and all that is stored for it, and tells its contacts.
+    UserRemove(Jid),
+}
+
+/// What the core wants done. In order; each once.
+#[derive(Debug)]
+pub enum Effect {
+    /// What the user's password must prove. Unknown users have some, too.
+    Credentials(Sid, Credentials),
+    /// The session has this address now, or cannot have one.
+    Bound(Sid, Result<Jid, StanzaError>),
+    /// Writes a stanza to a stream.
+    Send(Sid, Stanza),
+    /// Ends a stream; `None`: with its end tag alone. The core has forgotten it already; no [`Input::Closed`] is due.
+    Close(Sid, Option<StreamError>),
+    /// Makes these changes durable, in order of their numbers; the answer is [`Input::Committed`].
+    Commit(u64, Batch),
+    /// Reads; the answer is [`Input::Answer`]. What was committed before is seen.
+    Ask(Job, Query),
+    /// Makes keys from a password with this many iterations; the answer is [`Input::Hashed`].
+    Hash(Job, String, u32),
+    /// [`Input::Tick`], not before this time (of [`Now::mono`]); a later one replaces an earlier one.
+    WakeAt(u64),
+    /// The answer to a command: lines for a person, or what was wrong.
+    Told(Job, Result<Vec<String>, String>),
+}

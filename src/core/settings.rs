@@ -1,0 +1,37 @@
+//! What the core must know of the settings.
+
+use crate::wire::Jid;
+
+/// The settings of the core; the file's are read by `service::config`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The domain that is served.
+    pub domain: Jid,
+    /// SCRAM iterations for new passwords.
+    pub iterations: u32,
+    /// Offline messages kept for an account, in bytes.
+    pub offline_bytes: usize,
+    /// Whether the operating system is named in XEP-0092 answers.
+    pub show_os: bool,
+    /// Whether strangers may make accounts (XEP-0077).
+    pub registration: bool,
+    /// Contact addresses of the server (XEP-0157): (kind as in the XEP, such as `admin`; URI).
+    pub contacts: Vec<(String, String)>,
+    /// Bare JIDs of the administrators.
+    pub admins: Vec<Jid>,
+}
+
+impl Settings {
+    /// The defaults for a domain.
+    pub fn new(domain: Jid) -> Settings {
+        Settings {
+            domain,
+            iterations: 10_000,
+            offline_bytes: 4 * 1024 * 1024,
+            show_os: false,
+            registration: false,
+            contacts: Vec::new(),
+            admins: Vec::new(),
+        }
+    }
+}
