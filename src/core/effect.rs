@@ -87,3 +87,21 @@ pub enum Effect {
     /// The answer to a command: lines for a person, or what was wrong.
     Told(Job, Result<Vec<String>, String>),
 }
+
+// Keys and passwords never reach a log.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Command::UserAdd(jid, _) => write!(f, "UserAdd({jid})"),
+            Command::UserPassword(jid, _) => write!(f, "UserPassword({jid})"),
+            Command::UserList => f.write_str("UserList"),
+            Command::UserRemove(jid) => write!(f, "UserRemove({jid})"),
+        }
+    }
+}
