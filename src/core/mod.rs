@@ -1,43 +1,260 @@
 //! STATE: who is here, what may they do, where does it go. A value without a socket, clock, thread, random source or disk.
 
+pub mod account;
+pub mod admin;
 pub mod effect;
+pub mod hook;
+pub mod presence;
+mod random;
+pub mod roster;
+mod route;
+pub mod session;
 pub mod settings;
+pub mod state;
+pub mod subscription;
+mod throttle;
 
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
+pub use hook::{About, Event, Extension, Flow, Handled, Place};
 pub use settings::Settings;
+pub use state::State;
 
-use crate::store::{Engine, StoreError};
+use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
+use crate::wire::scram::Credentials;
+use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
+use account::Account;
+use roster::Item;
+use session::Session;
+use state::Timer;
 
 /// The server.
-pub struct Core {}
+pub struct Core {
+    state: State,
+    extensions: Vec<Box<dyn Extension>>,
+}
+
+/// Rows read at once when the database is loaded.
+const PAGE_ROWS: usize = 256;
+/// Bytes read at once when the database is loaded.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// All rows of a tree under a prefix, page by page.
+pub fn scan(
+    engine: &mut dyn Engine,
+    tree: Tree,
+    prefix: &[u8],
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let query = Query::Scan { tree, prefix: prefix.into(), after, rows: PAGE_ROWS, bytes: PAGE_BYTES };
+        let page = engine.query(&query)?;
+        for (key, value) in &page {
+            each(key, value)?;
+        }
+        match page.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The row of [`Tree::Meta`] with the secret that answers for unknown users are made of.
+const SECRET: &[u8] = b"secret";
+/// The row of [`Tree::Meta`] with the domain.
+const DOMAIN: &[u8] = b"domain";
+
+/// The domain that a database was made for; `None` for a new one.
+pub fn stored_domain(engine: &mut dyn Engine) -> Result<Option<String>, StoreError> {
+    let rows = engine.query(&Query::Get(Tree::Meta, DOMAIN.into()))?;
+    Ok(rows.first().map(|(_, value)| String::from_utf8_lossy(value).into_owned()))
+}
 
 impl Core {
     /// The server as the database has it: reads all accounts, rosters and block lists. `seed`: unpredictable, from the system.
-    /// `extensions`: the pipeline, see `ext::all`. First effects (work to be resumed) come with the first input.
+    /// `extensions`: the pipeline, see `ext::all`.
     pub fn open(
         settings: Settings,
         seed: [u8; 32],
-        extensions: Vec<Box<dyn std::any::Any + Send>>,
+        extensions: Vec<Box<dyn Extension>>,
         engine: &mut dyn Engine,
     ) -> Result<Core, StoreError> {
-        let _ = (settings, seed, extensions, engine);
-        todo!()
+        let secret = match engine.query(&Query::Get(Tree::Meta, SECRET.into()))?.first() {
+            Some((_, secret)) => secret[..].try_into().map_err(|_| damaged("the server's secret"))?,
+            None => {
+                let mut first = Batch::default();
+                first.put(Tree::Meta, SECRET, seed);
+                first.put(Tree::Meta, DOMAIN, settings.domain.as_str().as_bytes());
+                engine.commit(&[first])?;
+                seed
+            }
+        };
+        // Not the seed itself: that may just have been stored.
+        let mut random = random::Random::new(seed);
+        let mut state = State::new(settings, random.next(), secret);
+        state.abouts = extensions.iter().map(|x| x.about()).collect();
+        let mut core = Core { state, extensions };
+        core.load(engine)?;
+        for n in 0..core.extensions.len() {
+            core.hook(n, |x, st| x.load(st, engine))?;
+        }
+        Ok(core)
+    }
+
+    fn load(&mut self, engine: &mut dyn Engine) -> Result<(), StoreError> {
+        let st = &mut self.state;
+        let domain = st.settings.domain.clone();
+        scan(engine, Tree::Account, &[], |key, value| {
+            let local = std::str::from_utf8(key).map_err(|_| damaged("an account's name"))?;
+            let jid = Jid::new(Some(local), domain.domain(), None).map_err(|_| damaged("an account's name"))?;
+            st.accounts.insert(local.into(), Account::from_record(jid, value)?);
+            Ok(())
+        })?;
+        scan(engine, Tree::Roster, &[], |key, value| {
+            let (local, contact) = key::split(key).ok_or_else(|| damaged("a roster item's key"))?;
+            let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+            let contact = std::str::from_utf8(contact).map_err(|_| damaged("a contact's address"))?;
+            if contact.is_empty() {
+                account.roster.version = String::from_utf8_lossy(value).into();
+                return Ok(());
+            }
+            let jid = Jid::parse(contact).map_err(|_| damaged("a contact's address"))?;
+            account.roster.items.insert(jid, Item::from_record(value)?);
+            Ok(())
+        })?;
+        scan(engine, Tree::Block, &[], |key, _| {
+            let (local, jid) = key::split(key).ok_or_else(|| damaged("a block list's key"))?;
+            let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+            let jid = std::str::from_utf8(jid).ok().and_then(|jid| Jid::parse(jid).ok());
+            account.blocked.insert(jid.ok_or_else(|| damaged("a blocked address"))?);
+            Ok(())
+        })
     }
 
     /// The one entrance.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
-        let _ = (now, input, effects);
-        todo!()
+        self.state.now = now;
+        std::mem::swap(&mut self.state.effects, effects);
+        match input {
+            Input::Login(sid, jid, peer) => self.login(sid, jid, peer),
+            Input::LoginEnded(_, jid, peer, success) => self.state.throttle.ended(now.mono, &jid, peer, success),
+            Input::Bind(sid, jid, resource) => {
+                let answer = self.bind(sid, &jid, resource);
+                self.state.effects.push(Effect::Bound(sid, answer));
+            }
+            Input::Stanza(sid, stanza) => self.sent(sid, stanza),
+            Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),
+            Input::Closed(sid, clean) => presence::gone(&mut self.state, sid, clean),
+            Input::Answer(job, rows) => {
+                if let Some(n) = self.state.jobs.remove(&job) {
+                    self.hook(n, |x, st| x.answer(st, job, rows));
+                }
+            }
+            Input::Hashed(job, credentials) => {
+                if let Some(n) = self.state.jobs.remove(&job) {
+                    self.hook(n, |x, st| x.hashed(st, job, credentials));
+                }
+            }
+            Input::Committed(seq) => self.state.on_committed(seq),
+            Input::Stalled(stalled) => self.state.on_stalled(stalled),
+            Input::Command(job, command) => admin::command(&mut self.state, job, command),
+            Input::Tick => {}
+        }
+        self.due();
+        self.drain();
+        if let Some(((at, _), _)) = self.state.timers.first_key_value() {
+            let at = *at;
+            self.state.effects.push(Effect::WakeAt(at));
+        }
+        std::mem::swap(&mut self.state.effects, effects);
     }
 
-    /// Other settings from now on.
+    /// Does what has waited for its time.
+    fn due(&mut self) {
+        while let Some(timer) = self.state.timers.first_entry().filter(|t| t.key().0 <= self.state.now.mono) {
+            match timer.remove() {
+                Timer::Credentials(sid, credentials) => self.state.effects.push(Effect::Credentials(sid, credentials)),
+                Timer::Extension(n, job) => {
+                    self.state.jobs.remove(&job);
+                    self.hook(n, |x, st| x.timer(st, job));
+                }
+            }
+        }
+    }
+
+    fn login(&mut self, sid: Sid, jid: Jid, peer: std::net::IpAddr) {
+        let st = &mut self.state;
+        let credentials = match st.account(&jid) {
+            Some(account) => account.credentials.clone(),
+            None => Credentials::fake(&st.secret, jid.as_str(), st.settings.iterations),
+        };
+        let at = st.throttle.when(st.now.mono, &jid, peer);
+        if at <= st.now.mono {
+            st.effects.push(Effect::Credentials(sid, credentials));
+        } else {
+            st.set_timer(at, Timer::Credentials(sid, credentials));
+        }
+    }
+
+    /// RFC 6120 §7.6, §7.7
+    fn bind(&mut self, sid: Sid, jid: &Jid, resource: Option<String>) -> Result<Jid, StanzaError> {
+        let st = &mut self.state;
+        let resource = resource.filter(|r| !r.is_empty()).unwrap_or_else(|| st.token());
+        let full = jid.with_resource(&resource).map_err(|e| StanzaError::new(Condition::BadRequest).text(e.0))?;
+        if st.account(jid).is_none() {
+            return Err(Condition::NotAllowed.into());
+        }
+        if let Some(old) = st.session_at(&full) {
+            // RFC 6120 §7.7.2.2, the third way: whoever comes last is the one whose connection works.
+            let conflict = StreamError::new(StreamCondition::Conflict).text("replaced by a new connection");
+            st.close(old, Some(conflict));
+        }
+        let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
+            return Err(Condition::NotAllowed.into());
+        };
+        if account.sessions.len() >= session::SESSIONS {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text("too many sessions of this account"));
+        }
+        account.sessions.insert(full.resource().unwrap_or_default().into(), sid);
+        st.sessions.insert(sid, Session::new(full.clone()));
+        st.work.push_back(state::Work::Event(Event::Bound(sid)));
+        Ok(full)
+    }
+
+    fn register(&mut self, sid: Sid, peer: std::net::IpAddr, iq: &crate::wire::Stanza) {
+        for n in 0..self.extensions.len() {
+            match self.hook(n, |x, st| x.register(st, sid, peer, iq)) {
+                Ok(Flow::Pass) => {}
+                Ok(Flow::Done) => return,
+                Err(error) => return self.refuse_to(sid, iq, &error),
+            }
+        }
+        self.refuse_to(sid, iq, &Condition::ServiceUnavailable.into());
+    }
+
+    fn refuse_to(&mut self, sid: Sid, iq: &crate::wire::Stanza, error: &StanzaError) {
+        if let Some(reply) = crate::wire::Stanza::error_of(iq, error) {
+            self.state.send_to(sid, reply);
+        }
+    }
+
+    /// Other settings from now on. The domain stays.
     pub fn configure(&mut self, settings: Settings) {
-        let _ = settings;
-        todo!()
+        let domain = self.state.settings.domain.clone();
+        self.state.settings = Settings { domain, ..settings };
     }
 
     /// Stream features of the extensions after authentication, for `stream::Terms`.
-    pub fn stream_features(&self) -> Vec<&'static str> {
-        todo!()
+    pub fn stream_features(&self) -> Vec<String> {
+        self.extensions.iter().flat_map(|x| x.stream_features(&self.state)).collect()
     }
+
+    /// What everybody shares, to look at.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} in the database is not readable"))
 }

@@ -20,7 +20,7 @@ pub struct Terms {
     /// Whether in-band registration (XEP-0077) is offered before authentication.
     pub registration: bool,
     /// Stream features of extensions after authentication, each one element as XML.
-    pub features: Vec<&'static str>,
+    pub features: Vec<String>,
 }
 
 /// What a stream knows of the TLS connection that carries it. Only a finished handshake makes one.

@@ -1,0 +1,84 @@
+//! An account: what of it is kept in memory, and how that is written.
+
+use super::effect::Sid;
+use super::roster::Roster;
+use crate::store::record::{Broken, Reader, Writer};
+use crate::wire::Jid;
+use crate::wire::scram::{Credentials, Keys};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A local account.
+#[derive(Debug)]
+pub struct Account {
+    /// Its bare JID.
+    pub jid: Jid,
+    /// What its password must prove.
+    pub credentials: Credentials,
+    /// When it last went offline: (milliseconds since 1970, the status it left with).
+    pub last_seen: Option<(u64, Box<str>)>,
+    /// Its contacts.
+    pub roster: Roster,
+    /// Whom it blocks (XEP-0191).
+    pub blocked: BTreeSet<Jid>,
+    /// Its sessions by resource.
+    pub sessions: BTreeMap<Box<str>, Sid>,
+}
+
+impl Account {
+    /// A new one.
+    pub fn new(jid: Jid, credentials: Credentials) -> Account {
+        Account {
+            jid,
+            credentials,
+            last_seen: None,
+            roster: Roster::default(),
+            blocked: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it blocks an address: it, its bare JID or its domain is on the list (XEP-0191 §5).
+    pub fn blocks(&self, jid: &Jid) -> bool {
+        !self.blocked.is_empty()
+            && self.blocked.iter().any(|entry| {
+                let whole_domain = entry.local().is_none() && entry.resource().is_none();
+                entry.domain() == jid.domain()
+                    && (whole_domain || entry.local() == jid.local())
+                    && (entry.resource().is_none() || entry.resource() == jid.resource())
+            })
+    }
+
+    /// Its row in [`crate::store::Tree::Account`].
+    pub fn record(&self) -> Box<[u8]> {
+        let keys = |w: Writer, k: &Keys| w.u32(k.iterations).bytes(&k.salt).bytes(&k.stored).bytes(&k.server);
+        let w = keys(Writer::new(1), &self.credentials.sha1);
+        let w = keys(w, &self.credentials.sha256);
+        match &self.last_seen {
+            Some((time, status)) => w.u8(1).u64(*time).str(status),
+            None => w.u8(0),
+        }
+        .done()
+    }
+
+    /// The account of such a row.
+    pub fn from_record(jid: Jid, record: &[u8]) -> Result<Account, Broken> {
+        let mut r = Reader::new(record)?;
+        if r.version != 1 {
+            return Err(Broken);
+        }
+        let keys = |r: &mut Reader<'_>| {
+            Ok(Keys {
+                iterations: r.u32()?,
+                salt: r.bytes()?.into(),
+                stored: r.bytes()?.into(),
+                server: r.bytes()?.into(),
+            })
+        };
+        let credentials = Credentials { sha1: keys(&mut r)?, sha256: keys(&mut r)? };
+        let mut account = Account::new(jid, credentials);
+        if r.u8()? == 1 {
+            account.last_seen = Some((r.u64()?, r.str()?.into()));
+        }
+        Ok(account)
+    }
+}

@@ -1,0 +1,132 @@
+//! What an extension is: one value, one file, one line in the list `ext::all`. The order of the list is the order of the hooks.
+
+use super::effect::{Job, Sid};
+use super::state::State;
+use crate::store::{Engine, Rows, StoreError};
+use crate::wire::scram::Credentials;
+use crate::wire::{Ns, Stanza, StanzaError};
+use std::net::IpAddr;
+
+/// What an extension says of itself: discovery, the README's table and `doap.xml` are made from it.
+#[derive(Debug)]
+pub struct About {
+    /// `XEP-0199`, `RFC 6121`.
+    pub spec: &'static str,
+    /// The specification's title.
+    pub name: &'static str,
+    /// The version of the text it was written from.
+    pub version: &'static str,
+    /// What is left out; empty: it is complete for a server.
+    pub missing: &'static str,
+    /// Features that the server's own address has (XEP-0030).
+    pub server: &'static [&'static str],
+    /// Features that every account has.
+    pub account: &'static [&'static str],
+    /// Namespaces of IQ payloads whose requests come to [`Extension::iq`].
+    pub iq: &'static [Ns],
+}
+
+/// Whether the next in the list is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Go on.
+    Pass,
+    /// It is dealt with: nobody else sees it, nothing more happens.
+    Done,
+}
+
+/// What a hook answers. An error is sent to the stanza's sender, where the RFC allows one, and ends its way.
+pub type Handled = Result<Flow, StanzaError>;
+
+/// Whom a request is addressed to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// The domain itself.
+    Server,
+    /// The account of this localpart, by one of its own sessions.
+    Own(Box<str>),
+    /// The account of this localpart, by somebody else: nothing is told or changed unless they may.
+    Account(Box<str>),
+}
+
+/// What happened to a session or an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A session has its resource.
+    Bound(Sid),
+    /// A session became available with a priority that takes messages, or raised it to one that does (RFC 6121 §4.2, §8.5).
+    Receives(Sid),
+    /// A session is gone; it is in no table any more. `clean`: its client ended the stream itself.
+    Closed {
+        /// Which.
+        sid: Sid,
+        /// Whose.
+        local: Box<str>,
+        /// Whether the client ended the stream itself, with everything read.
+        clean: bool,
+    },
+    /// An account was removed, with all that is stored for it.
+    Removed(Box<str>),
+}
+
+/// An extension. Every hook but [`Extension::about`] may be left out. State that an extension keeps in memory is its own, in
+/// its value; what all share is in [`State`].
+#[allow(unused_variables)]
+pub trait Extension: Send {
+    /// What it is.
+    fn about(&self) -> &'static About;
+
+    /// Reads what it needs in memory, once, at the start.
+    fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Stream features after authentication, each one element as XML.
+    fn stream_features(&self, st: &State) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A stanza that a session of ours sends, before anything is done with it. `from` is the session's full JID already.
+    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// A stanza that reaches an account of ours, before it is decided who gets it. Also one that stays within the account.
+    fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// A message was handed to these sessions of the account.
+    fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[Sid]) {}
+
+    /// A message that nobody was there to take. If all pass, the sender gets `service-unavailable`.
+    fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// An IQ request (get or set) with one of the namespaces in [`About::iq`], to the server or to an account. `Done` means
+    /// that it is or will be answered ([`State::reply`], [`State::confirm`]). `Pass`: `service-unavailable`.
+    fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// In-band registration by a stream that is not authenticated. Answered with [`State::send_to`].
+    fn register(&mut self, st: &mut State, sid: Sid, peer: IpAddr, iq: &Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// Something happened.
+    fn event(&mut self, st: &mut State, event: &Event) {}
+
+    /// What [`State::ask`] found; `None`: it could not be read.
+    fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {}
+
+    /// What [`State::hash`] made; `None`: not a password that can be used.
+    fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {}
+
+    /// The client answered what [`State::request`] asked of it, with a result or an error.
+    fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) {}
+
+    /// The time that [`State::after`] waited for has come.
+    fn timer(&mut self, st: &mut State, job: Job) {}
+}

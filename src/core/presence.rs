@@ -1,0 +1,321 @@
+//! Presence (RFC 6121 §3 and §4): broadcast, probes, directed presence, subscriptions.
+
+use super::effect::Sid;
+use super::hook::Event;
+use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES, ROSTER_ITEMS};
+use super::session::DIRECTED;
+use super::state::{State, Work};
+use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
+
+type Outcome = Result<(), StanzaError>;
+
+/// A presence that a session of ours sends; the hooks have passed it.
+pub(super) fn sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+    match (presence.ty, &presence.to) {
+        (Type::None, None) => available(st, sid, presence),
+        (Type::Unavailable, None) => {
+            let echo = presence.clone();
+            if unavailable(st, sid, presence)
+                && let Some(own) = st.sessions.get(&sid).map(|s| s.jid.bare())
+            {
+                // Its own session sees it, too (RFC 6121 §4.5.2).
+                st.send_to(sid, echo.to(own));
+            }
+            Ok(())
+        }
+        (Type::None | Type::Unavailable, Some(_)) => {
+            directed(st, sid, presence);
+            Ok(())
+        }
+        (Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed, Some(_)) => {
+            subscription_sent(st, sid, presence)
+        }
+        (Type::Error | Type::Probe, Some(_)) => {
+            st.send(presence);
+            Ok(())
+        }
+        (Type::Error | Type::Probe, None) => Ok(()),
+        // RFC 6121 §4.7.1 and §3.1.1: no such type, or a subscription to nobody.
+        _ => Err(Condition::BadRequest.into()),
+    }
+}
+
+/// RFC 6121 §4.7.2.3
+fn priority(presence: &Stanza) -> Result<i8, StanzaError> {
+    let Some(priority) = presence.child(Ns::CLIENT, "priority") else { return Ok(0) };
+    let bad = || StanzaError::new(Condition::BadRequest).text("the priority is a number from -128 to 127");
+    priority.text().trim().parse().map_err(|_| bad())
+}
+
+/// Initial and later broadcast presence (RFC 6121 §4.2, §4.4).
+fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+    let priority = priority(&presence)?;
+    let Some(session) = st.sessions.get_mut(&sid) else { return Ok(()) };
+    let initial = session.presence.is_none();
+    let received = session.receives();
+    session.priority = priority;
+    session.presence = Some(presence.clone());
+    let receives = session.receives();
+    let me = session.jid.clone();
+    let local: Box<str> = session.local().into();
+    if initial {
+        // RFC 6121 §4.3: in place of a probe to a contact of our own server, its answer; of others the network is asked.
+        ask_around(st, sid, &me, &local);
+    }
+    broadcast(st, &local, &presence);
+    if initial {
+        pending_requests(st, sid, &local);
+    }
+    if receives && !received {
+        st.work.push_back(Work::Event(Event::Receives(sid)));
+    }
+    Ok(())
+}
+
+/// Sends a presence to all who are subscribed and to the account's own available sessions (RFC 6121 §4.2.2).
+fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
+    let Some(account) = st.accounts.get(local) else { return };
+    let subscribers: Vec<Jid> = account.roster.subscribers().filter(|jid| !account.blocks(jid)).cloned().collect();
+    let own = account.jid.clone();
+    for jid in subscribers {
+        st.send(presence.clone().to(jid));
+    }
+    for other in st.available(local) {
+        st.send_to(other, presence.clone().to(own.clone()));
+    }
+}
+
+/// The presence of the account's other sessions and of the contacts whose presence it gets, to a session that has come.
+fn ask_around(st: &mut State, sid: Sid, me: &Jid, local: &str) {
+    let Some(account) = st.accounts.get(local) else { return };
+    let subscriptions: Vec<Jid> = account.roster.subscriptions().cloned().collect();
+    for other in st.available(local) {
+        if other != sid
+            && let Some(presence) = st.sessions.get(&other).and_then(|s| s.presence.clone())
+        {
+            st.send_to(sid, presence.to(me.clone()));
+        }
+    }
+    for contact in subscriptions {
+        let probe = Stanza::new(Kind::Presence, Type::Probe).from(me.clone()).to(contact);
+        st.send(probe);
+    }
+}
+
+/// Requests that were made while nobody was there to see them (RFC 6121 §3.1.3).
+fn pending_requests(st: &mut State, sid: Sid, local: &str) {
+    let Some(account) = st.accounts.get(local) else { return };
+    let me = account.jid.clone();
+    let requests: Vec<Stanza> = account
+        .roster
+        .items
+        .iter()
+        .filter(|(jid, item)| item.state.pending && !account.blocks(jid))
+        .map(|(jid, item)| {
+            let kept = item.request.as_deref().and_then(|xml| Stanza::parse(xml, &stored_scope()).ok().flatten());
+            let request = kept.unwrap_or_else(|| Stanza::new(Kind::Presence, Type::Subscribe));
+            request.from(jid.clone()).to(me.clone())
+        })
+        .collect();
+    for request in requests {
+        st.send_to(sid, request);
+    }
+}
+
+/// The scope of stanzas that were stored with [`Stanza::to_xml`].
+pub fn stored_scope() -> Scope {
+    Scope { declared: vec![("".into(), "jabber:client".into())] }
+}
+
+/// A session goes offline but stays connected, or is about to be gone (RFC 6121 §4.5). Says whether it was available.
+fn unavailable(st: &mut State, sid: Sid, presence: Stanza) -> bool {
+    let Some(session) = st.sessions.get_mut(&sid) else { return false };
+    let was_available = session.presence.take().is_some();
+    let directed = std::mem::take(&mut session.directed);
+    let local: Box<str> = session.local().into();
+    if was_available {
+        broadcast(st, &local, &presence);
+    }
+    for jid in directed {
+        // A subscriber was told already (RFC 6121 §4.6.3).
+        if !(was_available && st.accounts.get(&local).is_some_and(|a| a.roster.state(&jid.bare()).from)) {
+            st.send(presence.clone().to(jid));
+        }
+    }
+    if was_available && st.available(&local).is_empty() {
+        let status = presence.child(Ns::CLIENT, "status").map(|s| s.text().into_owned()).unwrap_or_default();
+        let now = st.now.wall;
+        if let Some(account) = st.accounts.get_mut(&local) {
+            account.last_seen = Some((now, cut(&status, roster::NAME_BYTES).into()));
+        }
+        // A full disk costs the time last seen, nothing else.
+        let _ = st.write_account(&local);
+    }
+    was_available
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+/// A session is gone: takes it out of all tables and tells who must know.
+pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
+    let Some(session) = st.sessions.get(&sid) else { return };
+    let me = session.jid.clone();
+    let local: Box<str> = session.local().into();
+    unavailable(st, sid, Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()));
+    st.sessions.remove(&sid);
+    let jobs = &mut st.jobs;
+    st.requests.retain(|(asked, _), job| {
+        if *asked == sid {
+            jobs.remove(job);
+        }
+        *asked != sid
+    });
+    if let Some(account) = st.accounts.get_mut(&local)
+        && let Some(resource) = me.resource()
+    {
+        account.sessions.remove(resource);
+    }
+    st.work.push_back(Work::Event(Event::Closed { sid, local, clean }));
+}
+
+/// Directed presence (RFC 6121 §4.6).
+fn directed(st: &mut State, sid: Sid, presence: Stanza) {
+    let Some(to) = presence.to.clone() else { return };
+    if let Some(session) = st.sessions.get_mut(&sid) {
+        if presence.ty == Type::Unavailable {
+            session.directed.remove(&to);
+        } else if session.directed.len() < DIRECTED {
+            session.directed.insert(to);
+        }
+    }
+    st.send(presence);
+}
+
+/// The session's account asks for, gives or takes back a subscription (RFC 6121 §3, §A.2).
+fn subscription_sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+    let (Some(session), Some(contact)) = (st.sessions.get(&sid), presence.to.as_ref().map(Jid::bare)) else {
+        return Ok(());
+    };
+    let local: Box<str> = session.local().into();
+    st.write()?;
+    let Some(account) = st.accounts.get(&local) else { return Ok(()) };
+    if contact == account.jid {
+        // Everybody is subscribed to themselves.
+        return Ok(());
+    }
+    let own = account.jid.clone();
+    let before = account.roster.items.get(&contact).cloned().unwrap_or_default();
+    let verdict = before.state.outbound(presence.ty);
+    let mut item = Item { state: verdict.state, ..before.clone() };
+    if !item.state.pending {
+        item.request = None;
+    }
+    // RFC 6121 §3.1.2 and §3.1.5: asking or approving puts the contact into the roster.
+    let puts_it_there = presence.ty == Type::Subscribe || item.state.from || item.state.approved;
+    item.listed |= puts_it_there && matches!(presence.ty, Type::Subscribe | Type::Subscribed);
+    if !before.listed && item.listed && account.roster.items.len() >= ROSTER_ITEMS {
+        return Err(StanzaError::new(Condition::ResourceConstraint).text("the roster is full"));
+    }
+    let seen = item.listed && (!before.listed || before.state != item.state);
+    if item != before {
+        roster::put(st, &local, &contact, item.clone(), seen)?;
+    }
+    if before.state.from && !item.state.from {
+        withdraw(st, &local, &contact);
+    }
+    if verdict.pass {
+        // RFC 6121 §3.1.2: from and to the bare JIDs.
+        st.send(presence.from(own).to(contact.clone()));
+    }
+    if !before.state.from && item.state.from {
+        show(st, &local, &contact);
+    }
+    Ok(())
+}
+
+/// Sends the presence of all available sessions to one who may see it now (RFC 6121 §3.1.5).
+fn show(st: &mut State, local: &str, contact: &Jid) {
+    for sid in st.available(local) {
+        if let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.clone()) {
+            st.send(presence.to(contact.clone()));
+        }
+    }
+}
+
+/// Sends `unavailable` from all available sessions to one who may see them no longer (RFC 6121 §3.2.2, §3.3.3).
+pub(super) fn withdraw(st: &mut State, local: &str, contact: &Jid) {
+    for sid in st.available(local) {
+        if let Some(session) = st.sessions.get(&sid) {
+            let gone = Stanza::new(Kind::Presence, Type::Unavailable).from(session.jid.clone()).to(contact.clone());
+            st.send(gone);
+        }
+    }
+}
+
+/// A subscription stanza reaches an account of ours (RFC 6121 §3, §A.3).
+pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza) -> Outcome {
+    let Some(contact) = presence.from.as_ref().map(Jid::bare) else { return Ok(()) };
+    st.write()?;
+    let Some(account) = st.accounts.get(local) else { return Ok(()) };
+    let own = account.jid.clone();
+    let before = account.roster.items.get(&contact).cloned().unwrap_or_default();
+    let verdict = before.state.inbound(presence.ty);
+    let mut item = Item { state: verdict.state, ..before.clone() };
+    if item.state.pending && !before.state.pending {
+        let waiting = account.roster.items.values().filter(|i| i.state.pending).count();
+        if waiting >= PENDING_ITEMS || (!before.listed && account.roster.items.len() >= ROSTER_ITEMS) {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text("too many requests wait for an answer"));
+        }
+        let request = presence.clone().from(contact.clone()).to(own.clone()).to_xml();
+        item.request = (request.len() <= REQUEST_BYTES).then(|| request.into());
+    }
+    if !item.state.pending {
+        item.request = None;
+    }
+    let stanza = presence.clone().from(contact.clone()).to(own.clone());
+    if verdict.pass {
+        for sid in st.available(local) {
+            st.send_to(sid, stanza.clone());
+        }
+    }
+    if item != before {
+        let shown = |i: &Item| (i.listed, i.state.to, i.state.from, i.state.ask, i.state.approved);
+        let push = item.listed && shown(&item) != shown(&before);
+        roster::put(st, local, &contact, item.clone(), push)?;
+    }
+    if verdict.answer {
+        st.send(Stanza::new(Kind::Presence, Type::Subscribed).from(own).to(contact.clone()));
+    }
+    if before.state.from && !item.state.from {
+        withdraw(st, local, &contact);
+    }
+    if !before.state.from && item.state.from {
+        show(st, local, &contact);
+    }
+    Ok(())
+}
+
+/// A probe reaches an account of ours, or one that is not there (RFC 6121 §4.3.2).
+pub(super) fn probed(st: &mut State, probe: &Stanza) {
+    let (Some(from), Some(to)) = (probe.from.clone(), probe.to.as_ref().map(Jid::bare)) else { return };
+    let account = st.account(&to);
+    let own_session = from.bare() == to;
+    let allowed = account.is_some_and(|a| (a.roster.state(&from.bare()).from || own_session) && !a.blocks(&from));
+    if !allowed {
+        st.send(Stanza::new(Kind::Presence, Type::Unsubscribed).from(to).to(from));
+        return;
+    }
+    let local: Box<str> = to.local().unwrap_or_default().into();
+    let sids = st.available(&local);
+    if sids.is_empty() && !own_session {
+        st.send(Stanza::new(Kind::Presence, Type::Unavailable).from(to).to(from));
+        return;
+    }
+    for sid in sids {
+        if let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.clone()) {
+            st.send(presence.to(from.clone()));
+        }
+    }
+}

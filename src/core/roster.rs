@@ -1,0 +1,290 @@
+//! The roster (RFC 6121 §2): what an account keeps of its contacts, how it is written down and shown.
+
+use super::hook::{Flow, Handled};
+use super::state::State;
+use super::subscription;
+use crate::store::record::{Broken, Reader, Writer};
+use crate::store::{Tree, key};
+use crate::wire::xml::escape;
+use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Contacts in one roster, requests of strangers included.
+pub const ROSTER_ITEMS: usize = 2000;
+/// Requests of strangers that wait for an answer.
+pub const PENDING_ITEMS: usize = 200;
+/// The name of a contact, in bytes.
+pub const NAME_BYTES: usize = 1023;
+/// The name of a group, in bytes.
+pub const GROUP_BYTES: usize = 1023;
+/// Groups of one contact.
+pub const GROUPS: usize = 32;
+/// A subscription request that is kept until it is answered, in bytes; a longer one is kept without its children.
+pub const REQUEST_BYTES: usize = 4096;
+
+/// An account's contacts.
+#[derive(Debug, Default)]
+pub struct Roster {
+    /// Changes with every change; unpredictable, so that a version that was told and then lost with the power never comes
+    /// again with another meaning.
+    pub version: Box<str>,
+    /// By bare JID (or whatever the contact's address is).
+    pub items: BTreeMap<Jid, Item>,
+}
+
+/// A contact.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Item {
+    /// Whether it is in the roster as clients see it; if not, it is here for its `state.pending` alone (RFC 6121 §3.1.3).
+    pub listed: bool,
+    /// The name the user gave it.
+    pub name: Option<Box<str>>,
+    /// Its groups, sorted, each once.
+    pub groups: Box<[Box<str>]>,
+    /// The subscriptions.
+    pub state: subscription::State,
+    /// The request that waits for an answer, as XML, while `state.pending`.
+    pub request: Option<Box<str>>,
+}
+
+impl Item {
+    /// Whether nothing is left to remember.
+    pub fn is_empty(&self) -> bool {
+        !self.listed && self.state == subscription::State::default()
+    }
+
+    /// Appends the `<item/>` (RFC 6121 §2.1.2).
+    pub fn write(&self, jid: &Jid, out: &mut String) {
+        out.push_str("<item jid='");
+        escape(jid.as_str(), out);
+        out.push_str("' subscription='");
+        out.push_str(self.state.as_str());
+        out.push('\'');
+        if self.state.ask {
+            out.push_str(" ask='subscribe'");
+        }
+        if self.state.approved {
+            out.push_str(" approved='true'");
+        }
+        if let Some(name) = &self.name {
+            out.push_str(" name='");
+            escape(name, out);
+            out.push('\'');
+        }
+        if self.groups.is_empty() {
+            out.push_str("/>");
+            return;
+        }
+        out.push('>');
+        for group in &self.groups {
+            out.push_str("<group>");
+            escape(group, out);
+            out.push_str("</group>");
+        }
+        out.push_str("</item>");
+    }
+
+    /// Its row in [`Tree::Roster`].
+    pub fn record(&self) -> Box<[u8]> {
+        let s = self.state;
+        let flags = [self.listed, s.to, s.from, s.ask, s.pending, s.approved];
+        let bits = flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag));
+        let mut w = Writer::new(1).u8(bits).opt_str(self.name.as_deref()).u32(self.groups.len() as u32);
+        for group in &self.groups {
+            w = w.str(group);
+        }
+        w.opt_str(self.request.as_deref()).done()
+    }
+
+    /// The item of such a row.
+    pub fn from_record(record: &[u8]) -> Result<Item, Broken> {
+        let mut r = Reader::new(record)?;
+        if r.version != 1 {
+            return Err(Broken);
+        }
+        let bits = r.u8()?;
+        let bit = |n: u8| bits >> n & 1 == 1;
+        Ok(Item {
+            listed: bit(0),
+            state: subscription::State { to: bit(1), from: bit(2), ask: bit(3), pending: bit(4), approved: bit(5) },
+            name: r.opt_str()?.map(Into::into),
+            groups: (0..r.u32()?).map(|_| r.str().map(Into::into)).collect::<Result<_, _>>()?,
+            request: r.opt_str()?.map(Into::into),
+        })
+    }
+}
+
+impl Roster {
+    /// What is known of a contact; the default for one that is not there.
+    pub fn state(&self, jid: &Jid) -> subscription::State {
+        self.items.get(jid).map(|i| i.state).unwrap_or_default()
+    }
+
+    /// Contacts that get the account's presence.
+    pub fn subscribers(&self) -> impl Iterator<Item = &Jid> {
+        self.items.iter().filter(|(_, i)| i.state.from).map(|(jid, _)| jid)
+    }
+
+    /// Contacts whose presence the account gets.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Jid> {
+        self.items.iter().filter(|(_, i)| i.state.to).map(|(jid, _)| jid)
+    }
+}
+
+/// Answers a roster get (RFC 6121 §2.1.3, §2.6).
+pub fn get(st: &mut State, iq: &Stanza, local: &str) -> Handled {
+    let Some(query) = iq.child(Ns::ROSTER, "query") else { return Ok(Flow::Pass) };
+    if query.children().next().is_some() {
+        return Err(StanzaError::new(Condition::BadRequest).text("a roster get is an empty query"));
+    }
+    let known = query.attr("ver").map(|v| v.into_owned());
+    if let Some(sid) = iq.from.as_ref().and_then(|from| st.session_at(from))
+        && let Some(session) = st.sessions.get_mut(&sid)
+    {
+        session.interested = true;
+    }
+    let Some(account) = st.accounts.get(local) else { return Ok(Flow::Pass) };
+    let roster = &account.roster;
+    if known.as_deref().is_some_and(|known| !known.is_empty() && known == &*roster.version) {
+        return st.reply(iq, "");
+    }
+    let mut out = String::from("<query xmlns='jabber:iq:roster'");
+    if known.is_some() {
+        let _ = write!(out, " ver='{}'", roster.version);
+    }
+    out.push('>');
+    for (jid, item) in roster.items.iter().filter(|(_, i)| i.listed) {
+        item.write(jid, &mut out);
+    }
+    out.push_str("</query>");
+    st.reply(iq, out)
+}
+
+/// What a roster set asks for (RFC 6121 §2.1.5), checked.
+struct Wanted {
+    jid: Jid,
+    remove: bool,
+    name: Option<Box<str>>,
+    groups: Box<[Box<str>]>,
+}
+
+fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
+    let bad = |text: &'static str| StanzaError::new(Condition::BadRequest).text(text);
+    let too_long = |text: &'static str| StanzaError::new(Condition::NotAcceptable).text(text);
+    let mut items = query.children();
+    let (Some(item), None) = (items.next(), items.next()) else {
+        return Err(bad("a roster set has exactly one item"));
+    };
+    if !item.is(Ns::ROSTER, "item") {
+        return Err(bad("a roster set has one item element"));
+    }
+    let jid = item.attr("jid").ok_or_else(|| bad("the item has no jid"))?;
+    // RFC 6121 §2.1.2.3 speaks of bare JIDs, and many gateways are domains with a resource: the address is kept as given.
+    let jid = Jid::parse(&jid).map_err(|e| StanzaError::new(Condition::JidMalformed).text(e.0))?;
+    let name: Option<Box<str>> = item.attr("name").filter(|n| !n.is_empty()).map(|n| n.into());
+    if name.as_ref().is_some_and(|n| n.len() > NAME_BYTES) {
+        return Err(too_long("the name is too long"));
+    }
+    let mut groups: Vec<Box<str>> = Vec::new();
+    for group in item.children().filter(|c| c.is(Ns::ROSTER, "group")) {
+        let group = group.text();
+        if group.is_empty() {
+            return Err(too_long("the name of a group is empty"));
+        }
+        if group.len() > GROUP_BYTES {
+            return Err(too_long("the name of a group is too long"));
+        }
+        if groups.iter().any(|g| **g == *group) {
+            return Err(bad("the same group stands there twice"));
+        }
+        if groups.len() >= GROUPS {
+            return Err(too_long("too many groups"));
+        }
+        groups.push(group.into());
+    }
+    groups.sort_unstable();
+    let remove = item.attr("subscription").as_deref() == Some("remove");
+    Ok(Wanted { jid, remove, name, groups: groups.into() })
+}
+
+/// Carries out a roster set (RFC 6121 §2.3, §2.4, §2.5).
+pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
+    let Some(query) = iq.child(Ns::ROSTER, "query") else { return Ok(Flow::Pass) };
+    let Wanted { jid, remove, name, groups } = wanted(query)?;
+    st.write()?;
+    let Some(account) = st.accounts.get(local) else { return Ok(Flow::Pass) };
+    let own = account.jid.clone();
+    let item = account.roster.items.get(&jid);
+    if !remove {
+        if jid == own {
+            return Err(StanzaError::new(Condition::NotAllowed).text("nobody is their own contact"));
+        }
+        if item.is_none() && account.roster.items.len() >= ROSTER_ITEMS {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text("the roster is full"));
+        }
+        let item = Item { listed: true, name, groups, ..item.cloned().unwrap_or_default() };
+        put(st, local, &jid, item, true)?;
+        return st.confirm(iq, "");
+    }
+    // RFC 6121 §2.5.2, §2.5.3
+    let Some(item) = item.filter(|i| i.listed).cloned() else {
+        return Err(StanzaError::new(Condition::ItemNotFound).text("no such contact"));
+    };
+    let notices = [
+        (item.state.to || item.state.ask, Type::Unsubscribe),
+        (item.state.from || item.state.pending, Type::Unsubscribed),
+    ];
+    for (due, ty) in notices {
+        if due {
+            st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(jid.clone()));
+        }
+    }
+    if item.state.from {
+        super::presence::withdraw(st, local, &jid);
+    }
+    put(st, local, &jid, Item::default(), true)?;
+    st.confirm(iq, "")
+}
+
+/// Stores an item, or removes it when it is empty; `push`: and tells the sessions that want to know (RFC 6121 §2.1.6).
+pub fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Result<(), StanzaError> {
+    let row = key::named(local, jid.as_str());
+    let version: Box<str> = st.token().into();
+    let batch = st.write()?;
+    if item.is_empty() {
+        batch.delete(Tree::Roster, row);
+    } else {
+        batch.put(Tree::Roster, row, item.record());
+    }
+    if push {
+        // The empty name is no JID: this row is the roster's version.
+        batch.put(Tree::Roster, key::named(local, ""), version.as_bytes());
+    }
+    let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+    if push {
+        account.roster.version = version.clone();
+    }
+    let mut xml = format!("<query xmlns='jabber:iq:roster' ver='{version}'>");
+    if item.listed {
+        item.write(jid, &mut xml);
+    } else {
+        xml.push_str("<item jid='");
+        escape(jid.as_str(), &mut xml);
+        xml.push_str("' subscription='remove'/>");
+    }
+    xml.push_str("</query>");
+    if item.is_empty() {
+        account.roster.items.remove(jid);
+    } else {
+        account.roster.items.insert(jid.clone(), item);
+    }
+    if push {
+        for sid in st.sessions_of(local) {
+            if st.sessions.get(&sid).is_some_and(|s| s.interested) {
+                st.push_request(sid, &xml);
+            }
+        }
+    }
+    Ok(())
+}

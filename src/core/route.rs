@@ -1,0 +1,301 @@
+//! Where a stanza goes: RFC 6121 §8 as one table, and what is done about each answer in it.
+
+use super::hook::{Event, Extension, Flow, Handled, Place};
+use super::presence;
+use super::state::{State, Work};
+use super::{Core, Sid};
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
+
+/// Whom a stanza to one of our accounts is addressed to (RFC 6121 §8.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum To {
+    /// §8.5.1: there is no such account.
+    NoUser,
+    /// §8.5.2.1: the bare JID, and somebody is there to take it.
+    BareOnline,
+    /// §8.5.2.2: the bare JID, and nobody is.
+    BareOffline,
+    /// §8.5.3.1: a full JID that is connected.
+    Full,
+    /// §8.5.3.2: a full JID that is not.
+    FullGone,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rule {
+    /// Nothing, and nobody is told.
+    Ignore,
+    /// `service-unavailable` to the sender, unless it is itself an answer.
+    Refuse,
+    /// To the addressed session.
+    Session,
+    /// To all available sessions whose priority is not negative (messages).
+    Receivers,
+    /// To all available sessions (presence).
+    Available,
+    /// Kept until somebody comes, if an extension does that; else refused.
+    Keep,
+    /// As if it were addressed to the bare JID.
+    AsBare,
+    /// The server answers for the account (IQ to a bare JID, RFC 6120 §10.3.3).
+    Server,
+    /// The subscription state machine (RFC 6121 §3).
+    Subscription,
+    /// The answer to a probe (RFC 6121 §4.3.2).
+    Probe,
+}
+
+/// RFC 6121 §8.5, the table of rules.
+///
+/// Where the RFC leaves a choice: a chat or normal message to the bare JID goes to every session that takes messages (§8.5.2.1.1
+/// allows that or the "most available" one), so that a client without carbons misses nothing; and a message to nobody is refused
+/// rather than dropped in silence, so that its sender knows.
+#[rustfmt::skip]
+fn rule(kind: Kind, ty: Type, to: To) -> Rule {
+    use Rule::*;
+    //                                       NoUser   BareOnline    BareOffline   Full          FullGone
+    let row = match (kind, ty) {
+        (Kind::Message, Type::Error)     => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
+        (Kind::Message, Type::Chat)      => [Refuse,  Receivers,    Keep,         Session,      AsBare],
+        (Kind::Message, Type::Groupchat) => [Refuse,  Refuse,       Refuse,       Session,      Refuse],
+        (Kind::Message, Type::Headline)  => [Refuse,  Receivers,    Ignore,       Session,      Ignore],
+        (Kind::Message, _)               => [Refuse,  Receivers,    Keep,         Session,      Refuse],
+        (Kind::Presence, Type::None | Type::Unavailable)
+                                         => [Ignore,  Available,    Ignore,       Session,      Ignore],
+        (Kind::Presence, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
+                                         => [Ignore,  Subscription, Subscription, Subscription, Subscription],
+        (Kind::Presence, Type::Probe)    => [Probe,   Probe,        Probe,        Probe,        Probe],
+        (Kind::Presence, _)              => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
+        (Kind::Iq, Type::Get | Type::Set)
+                                         => [Refuse,  Server,       Server,       Session,      Refuse],
+        (Kind::Iq, _)                    => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
+    };
+    row[to as usize]
+}
+
+impl Core {
+    /// A stanza that a session of ours sends.
+    pub(super) fn sent(&mut self, sid: Sid, mut stanza: Stanza) {
+        let Some(session) = self.state.sessions.get(&sid) else { return };
+        // RFC 6120 §8.1.2.1: whatever it says, it is from this session.
+        stanza.from = Some(session.jid.clone());
+        stanza.bad_from = false;
+        if let Err(error) = self.sent_by(sid, &mut stanza) {
+            self.state.refuse(&stanza, &error);
+        }
+    }
+
+    fn sent_by(&mut self, sid: Sid, stanza: &mut Stanza) -> Result<(), StanzaError> {
+        if stanza.bad_to {
+            return Err(StanzaError::new(Condition::JidMalformed).text("the address in 'to' is not a JID"));
+        }
+        if stanza.kind == Kind::Iq {
+            well_formed_iq(stanza)?;
+            if self.is_reply(sid, stanza) {
+                return Ok(());
+            }
+        }
+        for n in 0..self.extensions.len() {
+            if self.hook(n, |x, st| x.leave(st, sid, stanza))? == Flow::Done {
+                return Ok(());
+            }
+        }
+        match stanza.kind {
+            Kind::Presence => presence::sent(&mut self.state, sid, stanza.clone()),
+            Kind::Message | Kind::Iq => {
+                if stanza.to.is_none() {
+                    // RFC 6120 §10.3: without `to` it is for the own account.
+                    stanza.to = stanza.from.as_ref().map(Jid::bare);
+                }
+                self.route(stanza.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer to something that an extension asked of a client.
+    fn is_reply(&mut self, sid: Sid, iq: &Stanza) -> bool {
+        if !matches!(iq.ty, Type::Result | Type::Error) {
+            return false;
+        }
+        let Some(id) = iq.id().map(|id| id.into_owned()) else { return false };
+        let Some(job) = self.state.requests.remove(&(sid, id)) else { return false };
+        if let Some(n) = self.state.jobs.remove(&job) {
+            self.hook(n, |x, st| x.replied(st, sid, job, iq));
+        }
+        true
+    }
+
+    /// A stanza with `from` and `to` on its way (RFC 6120 §10).
+    pub(super) fn route(&mut self, mut stanza: Stanza) {
+        let Some(to) = stanza.to.clone() else { return };
+        let ours = to.domain() == self.state.domain().domain();
+        let done = match to.local() {
+            Some(local) if ours => self.arrives(local, &to, &mut stanza),
+            None if ours => self.at_server(&to, &stanza),
+            // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
+            _ if stanza.kind == Kind::Presence && !is_subscription(stanza.ty) => Ok(Flow::Done),
+            _ => Err(Condition::RemoteServerNotFound.into()),
+        };
+        if let Err(error) = done {
+            self.state.refuse(&stanza, &error);
+        }
+    }
+
+    /// To the server itself (RFC 6120 §10.3.2, §10.4).
+    fn at_server(&mut self, to: &Jid, stanza: &Stanza) -> Handled {
+        match (stanza.kind, stanza.ty) {
+            (Kind::Iq, Type::Get | Type::Set) if to.is_bare() => self.request(Place::Server, stanza),
+            (Kind::Iq, Type::Get | Type::Set) | (Kind::Message, _) => Err(Condition::ServiceUnavailable.into()),
+            _ => Ok(Flow::Done),
+        }
+    }
+
+    /// To an account of ours.
+    fn arrives(&mut self, local: &str, to: &Jid, stanza: &mut Stanza) -> Handled {
+        if self.state.accounts.contains_key(local) {
+            for n in 0..self.extensions.len() {
+                if self.hook(n, |x, st| x.arrive(st, local, stanza))? == Flow::Done {
+                    return Ok(Flow::Done);
+                }
+            }
+        }
+        let receivers = |st: &State| -> Vec<Sid> {
+            let mut sids = st.sessions_of(local);
+            sids.retain(|sid| st.sessions.get(sid).is_some_and(|s| s.receives()));
+            sids
+        };
+        let place = |st: &State, bare: bool| {
+            if !st.accounts.contains_key(local) {
+                return To::NoUser;
+            }
+            if !bare && !to.is_bare() {
+                return if st.session_at(to).is_some() { To::Full } else { To::FullGone };
+            }
+            // RFC 6121 §8.5.2.1.1: for messages, sessions with a negative priority are not there.
+            let online = match stanza.kind {
+                Kind::Message => !receivers(st).is_empty(),
+                Kind::Presence | Kind::Iq => !st.available(local).is_empty(),
+            };
+            if online { To::BareOnline } else { To::BareOffline }
+        };
+        let mut verdict = rule(stanza.kind, stanza.ty, place(&self.state, false));
+        if verdict == Rule::AsBare {
+            verdict = rule(stanza.kind, stanza.ty, place(&self.state, true));
+        }
+        match verdict {
+            Rule::Ignore | Rule::AsBare => Ok(Flow::Done),
+            Rule::Refuse => Err(Condition::ServiceUnavailable.into()),
+            Rule::Session => {
+                let targets: Vec<Sid> = self.state.session_at(to).into_iter().collect();
+                self.deliver(local, stanza, &targets)
+            }
+            Rule::Receivers => {
+                let targets = receivers(&self.state);
+                self.deliver(local, stanza, &targets)
+            }
+            Rule::Available => {
+                let targets = self.state.available(local);
+                self.deliver(local, stanza, &targets)
+            }
+            Rule::Keep => self.keep(local, stanza),
+            Rule::Server => {
+                let own = stanza.from.as_ref().is_some_and(|from| from.bare_str() == to.bare_str());
+                let place = if own { Place::Own(local.into()) } else { Place::Account(local.into()) };
+                self.request(place, stanza)
+            }
+            Rule::Subscription => {
+                presence::subscription_arrives(&mut self.state, local, stanza.clone()).map(|()| Flow::Done)
+            }
+            Rule::Probe => {
+                presence::probed(&mut self.state, stanza);
+                Ok(Flow::Done)
+            }
+        }
+    }
+
+    fn deliver(&mut self, local: &str, stanza: &Stanza, targets: &[Sid]) -> Handled {
+        for sid in targets {
+            self.state.send_to(*sid, stanza.clone());
+        }
+        if stanza.kind == Kind::Message {
+            for n in 0..self.extensions.len() {
+                self.hook(n, |x, st| x.delivered(st, local, stanza, targets));
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    fn keep(&mut self, local: &str, message: &mut Stanza) -> Handled {
+        let mut kept = Flow::Pass;
+        for n in 0..self.extensions.len() {
+            kept = self.hook(n, |x, st| x.offline(st, local, message))?;
+            if kept == Flow::Done {
+                break;
+            }
+        }
+        if kept == Flow::Pass {
+            return Err(Condition::ServiceUnavailable.into());
+        }
+        // Sessions that take no messages may still get copies.
+        self.deliver(local, message, &[])
+    }
+
+    /// A request to the server or to an account: the extension with its namespace answers (RFC 6120 §8.4).
+    fn request(&mut self, place: Place, iq: &Stanza) -> Handled {
+        let ns = iq.children().next().map_or(Ns::OTHER, |payload| payload.ns());
+        let who = self.extensions.iter().position(|x| x.about().iq.contains(&ns));
+        let answered = match who {
+            Some(n) => self.hook(n, |x, st| x.iq(st, &place, iq))?,
+            None => Flow::Pass,
+        };
+        match answered {
+            Flow::Done => Ok(Flow::Done),
+            Flow::Pass => Err(Condition::ServiceUnavailable.into()),
+        }
+    }
+
+    /// Calls a hook of one extension.
+    pub(super) fn hook<T>(&mut self, n: usize, call: impl FnOnce(&mut dyn Extension, &mut State) -> T) -> T {
+        self.state.running = n;
+        call(&mut *self.extensions[n], &mut self.state)
+    }
+
+    /// Does what is still to be done in this turn.
+    pub(super) fn drain(&mut self) {
+        while let Some(work) = self.state.work.pop_front() {
+            match work {
+                Work::Route(stanza) => self.route(stanza),
+                Work::Event(event) => self.tell_all(&event),
+            }
+            self.state.step();
+        }
+        self.state.seal();
+    }
+
+    fn tell_all(&mut self, event: &Event) {
+        for n in 0..self.extensions.len() {
+            self.hook(n, |x, st| x.event(st, event));
+        }
+    }
+}
+
+fn is_subscription(ty: Type) -> bool {
+    matches!(ty, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
+}
+
+/// RFC 6120 §8.2.3
+fn well_formed_iq(iq: &Stanza) -> Result<(), StanzaError> {
+    let bad = |text: &'static str| Err(StanzaError::new(Condition::BadRequest).text(text));
+    if iq.id().is_none() {
+        return bad("an IQ has an id");
+    }
+    let mut children = iq.children();
+    match (iq.ty, children.next(), children.next()) {
+        (Type::Get | Type::Set, Some(_), None) | (Type::Result, _, None) | (Type::Error, ..) => Ok(()),
+        (Type::Get | Type::Set, ..) => bad("a request has exactly one child element"),
+        (Type::Result, ..) => bad("a result has at most one child element"),
+        _ => bad("the type of an IQ is get, set, result or error"),
+    }
+}

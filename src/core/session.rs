@@ -1,0 +1,42 @@
+//! A session: one connected resource.
+
+use crate::wire::{Jid, Stanza};
+use std::collections::BTreeSet;
+
+/// Sessions that one account may have at a time.
+pub const SESSIONS: usize = 32;
+/// Addresses that one session may have sent directed presence to (RFC 6121 §4.6).
+pub const DIRECTED: usize = 512;
+
+/// A bound session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its full JID.
+    pub jid: Jid,
+    /// Its last broadcast presence while it is available (RFC 6121 §4.2.1).
+    pub presence: Option<Stanza>,
+    /// The priority in it.
+    pub priority: i8,
+    /// Whether it asked for the roster, and so gets roster pushes (RFC 6121 §2.1.6).
+    pub interested: bool,
+    /// Whom it sent directed presence, and not yet took it back.
+    pub directed: BTreeSet<Jid>,
+}
+
+impl Session {
+    /// Of this full JID, not available yet.
+    pub fn new(jid: Jid) -> Session {
+        Session { jid, presence: None, priority: 0, interested: false, directed: BTreeSet::new() }
+    }
+
+    /// Its account's localpart.
+    pub fn local(&self) -> &str {
+        // Only accounts bind, and an account has a localpart.
+        self.jid.local().unwrap_or_default()
+    }
+
+    /// Whether messages to the bare JID reach it (RFC 6121 §8.5.2.1.1).
+    pub fn receives(&self) -> bool {
+        self.presence.is_some() && self.priority >= 0
+    }
+}

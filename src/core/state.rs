@@ -1,0 +1,320 @@
+//! What everybody shares: accounts, sessions, the changes to be stored, and the ways to say something.
+
+use super::account::Account;
+use super::effect::{Effect, Job, Now, Sid};
+use super::hook::About;
+use super::random::Random;
+use super::session::Session;
+use super::settings::Settings;
+use super::throttle::Throttle;
+use crate::store::{BATCH_OPS, Batch, Query, Tree, key};
+use crate::wire::scram::Credentials;
+use crate::wire::{Condition, Jid, Kind, Stanza, StanzaError, StreamError, Type};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A batch is sealed at the end of a step once it has so many changes; a single step must stay below what remains.
+const SEAL_OPS: usize = BATCH_OPS / 2;
+
+/// What is still to be done in this turn. A queue instead of calls: hooks are never entered twice.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A stanza on its way, `from` and `to` set.
+    Route(Stanza),
+    /// Something for the `event` hooks.
+    Event(super::hook::Event),
+}
+
+/// Something promised that waits until its changes are on stable storage.
+#[derive(Debug)]
+enum Ack {
+    Reply(Stanza),
+    Told(Job, Result<Vec<String>, String>),
+}
+
+/// Something that waits for its time.
+#[derive(Debug)]
+pub(super) enum Timer {
+    Credentials(Sid, Credentials),
+    Extension(usize, Job),
+}
+
+/// The state of the server, and what it has to say in this turn.
+#[derive(Debug)]
+pub struct State {
+    /// The settings.
+    pub settings: Settings,
+    /// The time of this turn.
+    pub now: Now,
+    /// The local accounts by localpart.
+    pub accounts: BTreeMap<Box<str>, Account>,
+    /// The bound sessions.
+    pub sessions: BTreeMap<Sid, Session>,
+    /// What the extensions say of themselves, in order.
+    pub abouts: Vec<&'static About>,
+    pub(super) throttle: Throttle,
+    pub(super) secret: [u8; 32],
+    pub(super) effects: Vec<Effect>,
+    pub(super) work: VecDeque<Work>,
+    pub(super) timers: BTreeMap<(u64, u64), Timer>,
+    /// Which extension a job belongs to.
+    pub(super) jobs: BTreeMap<Job, usize>,
+    /// Which job a request to a client belongs to.
+    pub(super) requests: BTreeMap<(Sid, String), Job>,
+    /// The extension whose hook runs.
+    pub(super) running: usize,
+    random: Random,
+    next: u64,
+    batch: Batch,
+    /// The number of the batch that is being filled.
+    seq: u64,
+    committed: u64,
+    stalled: bool,
+    acks: VecDeque<(u64, Ack)>,
+}
+
+impl State {
+    pub(super) fn new(settings: Settings, seed: [u8; 32], secret: [u8; 32]) -> State {
+        State {
+            settings,
+            now: Now::default(),
+            accounts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            abouts: Vec::new(),
+            throttle: Throttle::default(),
+            secret,
+            effects: Vec::new(),
+            work: VecDeque::new(),
+            timers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            running: 0,
+            random: Random::new(seed),
+            next: 0,
+            batch: Batch::default(),
+            seq: 1,
+            committed: 0,
+            stalled: false,
+            acks: VecDeque::new(),
+        }
+    }
+
+    // --- who is here ---
+
+    /// The domain that is served.
+    pub fn domain(&self) -> &Jid {
+        &self.settings.domain
+    }
+
+    /// The localpart of an address of ours, whether or not the account exists.
+    pub fn local<'a>(&self, jid: &'a Jid) -> Option<&'a str> {
+        jid.local().filter(|_| jid.domain() == self.settings.domain.domain())
+    }
+
+    /// The account of an address of ours.
+    pub fn account(&self, jid: &Jid) -> Option<&Account> {
+        self.accounts.get(self.local(jid)?)
+    }
+
+    /// The session of a full JID.
+    pub fn session_at(&self, jid: &Jid) -> Option<Sid> {
+        self.account(jid)?.sessions.get(jid.resource()?).copied()
+    }
+
+    /// The account's sessions, in the order of their resources.
+    pub fn sessions_of(&self, local: &str) -> Vec<Sid> {
+        self.accounts.get(local).map(|a| a.sessions.values().copied().collect()).unwrap_or_default()
+    }
+
+    /// The account's available sessions (RFC 6121 §4).
+    pub fn available(&self, local: &str) -> Vec<Sid> {
+        let mut sids = self.sessions_of(local);
+        sids.retain(|sid| self.sessions.get(sid).is_some_and(|s| s.presence.is_some()));
+        sids
+    }
+
+    // --- saying something ---
+
+    /// Sends a stanza on its way, as from whom its `from` says; it passes the hooks of the receiving side. `to` must be set.
+    pub fn send(&mut self, stanza: Stanza) {
+        self.work.push_back(Work::Route(stanza));
+    }
+
+    /// Writes a stanza to one session, past all hooks.
+    pub fn send_to(&mut self, sid: Sid, stanza: Stanza) {
+        self.effects.push(Effect::Send(sid, stanza));
+    }
+
+    /// Answers a request at once, with an optional payload (empty: none).
+    pub fn reply(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+        let result = Stanza::result_of(iq, payload);
+        self.back(result);
+        Ok(super::hook::Flow::Done)
+    }
+
+    /// Answers a request once what this turn changed is on stable storage: an answer to a change is a promise.
+    pub fn confirm(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+        let result = Stanza::result_of(iq, payload);
+        self.promise(Ack::Reply(result));
+        Ok(super::hook::Flow::Done)
+    }
+
+    /// Answers a stanza with an error, where the RFC allows one.
+    pub fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
+        if let Some(reply) = Stanza::error_of(stanza, error) {
+            self.back(reply);
+        }
+    }
+
+    /// An answer goes straight to the session that asked, and by the router to anybody else.
+    fn back(&mut self, reply: Stanza) {
+        match reply.to.as_ref().and_then(|to| self.session_at(to)) {
+            Some(sid) => self.send_to(sid, reply),
+            None => self.send(reply),
+        }
+    }
+
+    /// Answers a command of the owner, once what this turn changed is on stable storage.
+    pub(super) fn tell(&mut self, job: Job, answer: Result<Vec<String>, String>) {
+        self.promise(Ack::Told(job, answer));
+    }
+
+    fn promise(&mut self, ack: Ack) {
+        let waits_for = if self.batch.is_empty() { self.seq - 1 } else { self.seq };
+        if waits_for <= self.committed { self.keep(ack) } else { self.acks.push_back((waits_for, ack)) }
+    }
+
+    fn keep(&mut self, ack: Ack) {
+        match ack {
+            Ack::Reply(stanza) => self.back(stanza),
+            Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
+        }
+    }
+
+    /// Asks a client something; the answer comes to [`super::hook::Extension::replied`]. A session that ends answers nothing.
+    pub fn request(&mut self, sid: Sid, payload: impl Into<String>) -> Job {
+        let job = self.job();
+        let id = self.token();
+        if let Some(session) = self.sessions.get(&sid) {
+            let iq = Stanza::new(Kind::Iq, Type::Get).from(self.domain().clone()).to(session.jid.clone());
+            self.requests.insert((sid, id.clone()), job);
+            self.send_to(sid, iq.with_id(&id).with(payload));
+        }
+        job
+    }
+
+    /// A push from a session's own account, an IQ set whose answer nobody waits for: rosters, block lists.
+    pub fn push_request(&mut self, sid: Sid, payload: &str) {
+        let id = self.token();
+        if let Some(session) = self.sessions.get(&sid) {
+            // Without `from`: it is from the account itself (RFC 6121 §2.1.6).
+            let iq = Stanza::new(Kind::Iq, Type::Set).to(session.jid.clone());
+            self.send_to(sid, iq.with_id(&id).with(payload));
+        }
+    }
+
+    /// Ends a session; it is gone from all tables when this returns, its contacts are told.
+    pub fn close(&mut self, sid: Sid, error: Option<StreamError>) {
+        if self.sessions.contains_key(&sid) {
+            super::presence::gone(self, sid, false);
+            self.effects.push(Effect::Close(sid, error));
+        }
+    }
+
+    // --- storing ---
+
+    /// The changes of this turn, to add to. Refused while storage takes no more, before anything is changed: ask first.
+    pub fn write(&mut self) -> Result<&mut Batch, StanzaError> {
+        if self.stalled {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
+        }
+        Ok(&mut self.batch)
+    }
+
+    /// Stores the account's own row again.
+    pub fn write_account(&mut self, local: &str) -> Result<(), StanzaError> {
+        let Some(record) = self.accounts.get(local).map(Account::record) else { return Ok(()) };
+        self.write()?.put(Tree::Account, key::account(local), record);
+        Ok(())
+    }
+
+    /// Reads; the answer comes to [`super::hook::Extension::answer`]. It sees all changes of this turn and before.
+    pub fn ask(&mut self, query: Query) -> Job {
+        let job = self.job();
+        self.seal();
+        self.effects.push(Effect::Ask(job, query));
+        job
+    }
+
+    /// Makes keys from a password; they come to [`super::hook::Extension::hashed`].
+    pub fn hash(&mut self, password: &str) -> Job {
+        let job = self.job();
+        self.effects.push(Effect::Hash(job, password.to_owned(), self.settings.iterations));
+        job
+    }
+
+    /// Waits; [`super::hook::Extension::timer`] is called in `ms` milliseconds or a little later.
+    pub fn after(&mut self, ms: u64) -> Job {
+        let job = self.job();
+        let at = self.now.mono.saturating_add(ms);
+        self.set_timer(at, Timer::Extension(self.running, job));
+        job
+    }
+
+    pub(super) fn set_timer(&mut self, at: u64, timer: Timer) {
+        let n = self.number();
+        self.timers.insert((at, n), timer);
+    }
+
+    /// Gives the batch its number and hands it over.
+    pub(super) fn seal(&mut self) {
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.effects.push(Effect::Commit(self.seq, batch));
+            self.seq += 1;
+        }
+    }
+
+    /// Between two steps of a turn.
+    pub(super) fn step(&mut self) {
+        if self.batch.ops.len() >= SEAL_OPS {
+            self.seal();
+        }
+    }
+
+    pub(super) fn on_committed(&mut self, seq: u64) {
+        self.committed = self.committed.max(seq);
+        while self.acks.front().is_some_and(|(n, _)| *n <= self.committed) {
+            if let Some((_, ack)) = self.acks.pop_front() {
+                self.keep(ack);
+            }
+        }
+    }
+
+    pub(super) fn on_stalled(&mut self, stalled: bool) {
+        self.stalled = stalled;
+    }
+
+    // --- numbers ---
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn job(&mut self) -> Job {
+        let job = Job(self.number());
+        self.jobs.insert(job, self.running);
+        job
+    }
+
+    /// 32 unpredictable bytes.
+    pub fn random(&mut self) -> [u8; 32] {
+        self.random.next()
+    }
+
+    /// An unpredictable name of 16 characters: ids, resources, roster versions.
+    pub fn token(&mut self) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        self.random().iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
+    }
+}
