@@ -319,10 +319,10 @@ fn parse_piece(xml: &str) -> Outcome<Element> {
 }
 
 fn parse(xml: &str) -> Outcome<Element> {
-    let prefixes: minidom::element::PrefixesHelper = [
+    let prefixes = BTreeMap::from([
         (None, "jabber:client".to_owned()),
         (Some("stream".to_owned()), "http://etherx.jabber.org/streams".to_owned()),
-    ];
+    ]);
     Element::from_reader_with_prefixes(xml.as_bytes(), prefixes).map_err(|e| format!("{e}: {xml}"))
 }
 
