@@ -7,7 +7,7 @@ use super::{Event, IDLE_ANSWER_MS, IDLE_MS, LOGIN_BYTES, Mono, STANZA_BYTES, Ter
 use super::{small_limits, stanza_limits};
 use crate::wire::scram::Credentials;
 use crate::wire::{
-    Condition, Frame, Framer, Jid, Kind, Ns, Raw, Scope, Stanza, StanzaError, StreamCondition, StreamError, Type,
+    Condition, Frame, Framer, Jid, Kind, Ns, Raw, Scope, Slice, Stanza, StanzaError, StreamCondition, StreamError, Type,
 };
 use std::fmt::Write;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ struct Line {
     phase: Phase,
     declared: Declared,
     /// The language of stanzas that name none.
-    lang: Option<Box<str>>,
+    lang: Option<Slice>,
     /// When the last byte came in, or when we asked for one.
     heard: Mono,
     /// How often we asked a silent peer.
@@ -234,7 +234,7 @@ impl Line {
                 header::write(&self.terms.domain, &id, Some(&header), out);
                 self.opened = true;
                 self.declared = header.declared;
-                self.lang = header.lang;
+                self.lang = header.lang.as_deref().map(Stanza::lang_attribute);
                 self.write_features(out);
                 Ok(None)
             }
@@ -292,7 +292,7 @@ impl Line {
                     return Ok(None);
                 }
                 if let Some(lang) = &self.lang {
-                    let _ = (lang, &mut stanza); // default_lang
+                    stanza.default_lang(lang);
                 }
                 Ok(Some(Event::Stanza(stanza)))
             }

@@ -56,13 +56,13 @@ impl Plain {
             let frame = self.framer.next(&mut rest);
             let used = input.len() - rest.len();
             line.taken = line.taken.saturating_add(used);
+            *input = &input[used..];
             let event = match frame {
                 Ok(_) if line.taken > PLAIN_BYTES => Err(StreamCondition::PolicyViolation.into()),
                 Ok(Some(frame)) => line.frame(frame, out),
                 Ok(None) => return None,
                 Err(error) => Err(error),
             };
-            *input = &input[used..];
             let event = event.unwrap_or_else(|error| Some(line.end(Some(&error), out)));
             if event.is_some() {
                 if line.over {

@@ -175,3 +175,71 @@ pub(super) fn same_account(authzid: &str, account: &Jid) -> Result<(), Refusal> 
         _ => Err(Refusal(Failure::InvalidAuthzid, "")),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::scram::Credentials;
+
+    fn keys(hash: Hash, salt: &str) -> Keys {
+        let credentials = Credentials::derive("pencil", &STANDARD.decode(salt).unwrap(), 4096).unwrap();
+        if hash == Hash::Sha1 { credentials.sha1 } else { credentials.sha256 }
+    }
+
+    fn first(message: &str, hash: Hash) -> First {
+        let tls = Tls { exporter: None, end_point: [0; 32].into() };
+        First::read(message.as_bytes(), hash, false, &Jid::parse("example.org").unwrap(), &tls).unwrap()
+    }
+
+    /// The examples of RFC 5802 §5 and RFC 7677 §3, message by message.
+    #[test]
+    fn published_exchanges() {
+        for (hash, client, server, salt, proof, signature) in [
+            (
+                Hash::Sha1,
+                "fyko+d2lbbFgONRv9qkxdawL",
+                "3rfcNHYJY1ZVvWVs7j",
+                "QSXCR+Q6sek8bf92",
+                "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+                "rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+            ),
+            (
+                Hash::Sha256,
+                "rOprNGfwEbeRWgbNEkqO",
+                "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+                "W22ZaJ0SNY7soEsUEjb6gQ==",
+                "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+                "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+            ),
+        ] {
+            let first = first(&format!("n,,n=user,r={client}"), hash);
+            assert_eq!(first.account.as_str(), "user@example.org");
+            let (second, message) = first.challenge(keys(hash, salt), server, None);
+            assert_eq!(message, format!("r={client}{server},s={salt},i=4096"));
+            let last = format!("c=biws,r={client}{server},p={proof}");
+            assert_eq!(second.check(last.as_bytes()), Ok(format!("v={signature}")));
+            let wrong = last.replace(&proof[..1], "x");
+            assert!(second.check(wrong.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn the_digest_of_the_offer_is_an_attribute() {
+        // The text and its hash in XEP-0474 §6.3.
+        let digest = Hash::Sha1.digest(b"SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point");
+        let (_, message) =
+            first("n,,n=user,r=x", Hash::Sha1).challenge(keys(Hash::Sha1, "QSXCR+Q6sek8bf92"), "y", Some(&digest));
+        assert_eq!(message, "r=xy,s=QSXCR+Q6sek8bf92,i=4096,h=G6k/rBLDqgOhRRaCuuatSDFkJ08=");
+    }
+
+    #[test]
+    fn names() {
+        for (name, text) in [("a", Some("a")), ("a=2Cb", Some("a,b")), ("=3D=3D", Some("==")), ("=3D2C", Some("=2C"))] {
+            assert_eq!(unescape(name).as_deref(), text);
+        }
+        for name in ["", "=", "a=", "a=2", "a=2c", "a=3d", "=20", "a\0"] {
+            assert_eq!(unescape(name), None, "{name}");
+        }
+    }
+}
