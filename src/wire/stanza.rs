@@ -258,6 +258,21 @@ impl Stanza {
         attrs.find(|attr| attr.name == "xml:lang").map(Attr::value)
     }
 
+    /// What [`Stanza::default_lang`] takes, for a language tag: made once, then shared.
+    pub fn lang_attribute(lang: &str) -> Slice {
+        let mut attribute = String::from("xml:lang='");
+        escape(lang, &mut attribute);
+        attribute.push('\'');
+        Slice::whole(Raw::rendered(attribute))
+    }
+
+    /// Gives it a language, if it names none (RFC 6120 §8.1.5).
+    pub fn default_lang(&mut self, attribute: &Slice) {
+        if self.lang().is_none() {
+            self.extra.push(attribute.clone());
+        }
+    }
+
     /// Its child elements.
     pub fn children(&self) -> impl Iterator<Item = Node<'_>> {
         self.body.iter().filter(|part| part.children).flat_map(|part| part.slice.nodes())
@@ -468,6 +483,18 @@ mod tests {
             assert_eq!((p.kind, p.ty, p.id(), p.lang()), (Kind::Presence, Type::None, None, None));
             assert_eq!(written(&p), "<presence/>");
         }
+    }
+
+    #[test]
+    fn languages_by_default() {
+        let german = Stanza::lang_attribute("de");
+        let mut m = stanza("<message/>");
+        m.default_lang(&german);
+        m.default_lang(&Stanza::lang_attribute("fr"));
+        assert_eq!(written(&m), "<message xml:lang='de'/>");
+        let mut m = stanza("<message xml:lang=''/>");
+        m.default_lang(&german);
+        assert_eq!(written(&m), "<message xml:lang=''/>", "it says that it has none");
     }
 
     #[test]
