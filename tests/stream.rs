@@ -33,7 +33,7 @@ fn terms() -> Terms {
         domain: jid("example.org"),
         plain: false,
         registration: false,
-        features: vec!["<ver xmlns='urn:xmpp:features:rosterver'/>"],
+        features: vec!["<ver xmlns='urn:xmpp:features:rosterver'/>".into()],
     }
 }
 

@@ -332,7 +332,7 @@ impl Line {
             }
             _ => {
                 out.push_str("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>");
-                out.extend(self.terms.features.iter().copied());
+                out.extend(self.terms.features.iter().map(String::as_str));
                 (STANZA_BYTES, IDLE_MS)
             }
         };
