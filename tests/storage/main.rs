@@ -177,7 +177,9 @@ fn fill(dir: &Path) {
     assert!(words.contains("make room"), "{words}");
     let rows = |sled: &mut Sled| {
         let (prefix, after) = (Bytes::default(), None);
-        sled.query(&Query::Scan { tree: Tree::Offline, prefix, after, rows: usize::MAX, bytes: usize::MAX }).unwrap().len()
+        sled.query(&Query::Scan { tree: Tree::Offline, prefix, after, rows: usize::MAX, bytes: usize::MAX })
+            .unwrap()
+            .len()
     };
     assert_eq!(rows(&mut sled) as u64, stored);
     let mut batch = Batch::default();
@@ -246,7 +248,10 @@ fn run(mut command: Command, kill: Kill) -> Told {
     }
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let Ok(line) = line else { break };
-        let Some((word, rest)) = line.strip_prefix("= ").and_then(|line| line.split_once(' ').or(Some((line, "")))) else { continue };
+        let Some((word, rest)) = line.strip_prefix("= ").and_then(|line| line.split_once(' ').or(Some((line, ""))))
+        else {
+            continue;
+        };
         match word {
             "at" => told.at = Some(rest.parse().unwrap()),
             "try" => told.tried = rest.parse().unwrap(),
@@ -330,7 +335,8 @@ fn nothing_acknowledged_is_lost_by_kills() {
     let dir = folder("kills");
     let rounds = setting("INGLENOOK_KILLS", 100);
     let begin = Instant::now();
-    let mut known = kills(&dir, rounds, "").unwrap_or_else(|(round, why)| panic!("kill {round} of seed {}: {why}", seed()));
+    let mut known =
+        kills(&dir, rounds, "").unwrap_or_else(|(round, why)| panic!("kill {round} of seed {}: {why}", seed()));
     let told = run(writer(&dir, rounds, known.tried + 200, ""), Kill::Never);
     known.hold(&told).unwrap();
     assert!(told.words.contains_key("closed"), "{told:?}");
@@ -385,7 +391,8 @@ fn cuts(name: &str, rounds: u64, sabotage: &str, partial: bool) -> Result<Known,
 fn nothing_acknowledged_is_lost_by_power_cuts() {
     let rounds = setting("INGLENOOK_CUTS", 50);
     let begin = Instant::now();
-    let known = cuts("cuts", rounds, "", false).unwrap_or_else(|(round, why)| panic!("cut {round} of seed {}: {why}", seed()));
+    let known =
+        cuts("cuts", rounds, "", false).unwrap_or_else(|(round, why)| panic!("cut {round} of seed {}: {why}", seed()));
     assert!(known.verified > rounds / 2, "too few runs got far enough: {}", known.verified);
     eprintln!("{rounds} cuts in {:?}, {} batches", begin.elapsed(), known.tried);
 }
@@ -394,8 +401,8 @@ fn nothing_acknowledged_is_lost_by_power_cuts() {
 fn nothing_acknowledged_is_lost_when_some_of_the_rest_survives() {
     let rounds = setting("INGLENOOK_CUTS", 50);
     let begin = Instant::now();
-    let known =
-        cuts("partial", rounds, "", true).unwrap_or_else(|(round, why)| panic!("cut {round} of seed {}: {why}", seed()));
+    let known = cuts("partial", rounds, "", true)
+        .unwrap_or_else(|(round, why)| panic!("cut {round} of seed {}: {why}", seed()));
     eprintln!("{rounds} partial cuts in {:?}, {} batches", begin.elapsed(), known.tried);
 }
 
@@ -404,4 +411,253 @@ fn without_the_sync_power_cuts_take_back_what_was_acknowledged() {
     let broken = cuts("no-sync", 20, "no sync", false).err();
     eprintln!("without the sync: {broken:?}");
     assert!(broken.is_some(), "the test does not see that the sync is missing");
+}
+
+// ---- damage ----
+
+/// Where a database is left for the tests of damage: closed in order, or killed.
+fn victim(name: &str, closed: bool) -> (PathBuf, Known) {
+    let dir = folder(name).join("whole");
+    let mut known = Known::default();
+    // Several runs, so that there is a snapshot and a log behind it.
+    for round in 0..4 {
+        let kill = if round == 3 && !closed { Kill::After(70, Duration::ZERO) } else { Kill::Never };
+        let until = if matches!(kill, Kill::Never) { known.tried + 120 } else { u64::MAX };
+        known.hold(&run(writer(&dir, round, until, ""), kill)).unwrap();
+    }
+    (dir, known)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// All files under a folder with their contents, but the mark, which a start writes.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else if !path.ends_with("mark") {
+            all.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    all
+}
+
+/// A way to damage a database.
+type Damage<'a> = (String, Box<dyn Fn(&Path) + 'a>);
+
+/// Changes the bytes of one file.
+fn edit<'a>(name: String, file: &'a str, change: impl Fn(&mut Vec<u8>) + 'a) -> Damage<'a> {
+    let apply = move |dir: &Path| {
+        // The snapshot's name holds a number.
+        let path = match file.strip_suffix('*') {
+            Some(start) => files(&dir.join("sled"))
+                .into_keys()
+                .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(start))
+                .unwrap(),
+            None => dir.join(file),
+        };
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
+    };
+    (format!("{file}: {name}"), Box::new(apply))
+}
+
+fn damages<'a>(db_bytes: u64, large: &'a str) -> Vec<Damage<'a>> {
+    let mut all: Vec<Damage> = Vec::new();
+    for i in 0..40 {
+        let at = (mix(seed(), i) % db_bytes) as usize;
+        all.push(edit(format!("a bit of byte {at}"), "sled/db", move |b| b[at] ^= 1 << (i % 8)));
+    }
+    for i in 0..16 {
+        let at = (mix(seed() + 1, i) % db_bytes) as usize / 4096 * 4096;
+        all.push(edit(format!("a page of zeros at {at}"), "sled/db", move |b| {
+            let end = b.len().min(at + 4096);
+            b[at..end].fill(0);
+        }));
+        all.push(edit(format!("half a segment of noise at {at}"), "sled/db", move |b| {
+            let end = b.len().min(at + 256 * 1024);
+            b[at..end].iter_mut().enumerate().for_each(|(i, b)| *b = mix(at as u64, i as u64) as u8);
+        }));
+        all.push(edit(format!("cut at {at}"), "sled/db", move |b| b.truncate(at)));
+    }
+    for file in ["sled/conf", "snap.*", "mark", large] {
+        for i in 0..4 {
+            all.push(edit(format!("bit {i}"), file, move |b| {
+                let at = (mix(seed() + 2, i) % b.len() as u64) as usize;
+                b[at] ^= 1 << i;
+            }));
+        }
+        all.push(edit("half".into(), file, |b| b.truncate(b.len() / 2)));
+        all.push(edit("empty".into(), file, Vec::clear));
+    }
+    all.push(edit("empty".into(), "sled/db", Vec::clear));
+    for file in ["sled/db", "sled/conf", "mark", "sled", "large"] {
+        all.push((
+            format!("{file}: gone"),
+            Box::new(move |dir| {
+                let path = dir.join(file);
+                if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+            }),
+        ));
+    }
+    all
+}
+
+/// Damages copies of a database in every way. Each must be harmless or be told, with the files as they were.
+fn damage(name: &str, closed: bool) {
+    let (whole, known) = victim(name, closed);
+    let copied = whole.with_file_name("damaged");
+    let db_bytes = fs::metadata(whole.join("sled/db")).unwrap().len();
+    let large = files(&whole.join("large")).into_keys().next().unwrap();
+    let large = large.strip_prefix(&whole).unwrap().to_str().unwrap();
+    let (mut harmless, mut refused, mut late, mut wrong) = (0, 0, 0, Vec::new());
+    for (what, damage) in damages(db_bytes, large) {
+        let _ = fs::remove_dir_all(&copied);
+        copy(&whole, &copied);
+        damage(&copied);
+        let before = files(&copied);
+        let told = run(role("check", &[copied.to_str().unwrap()]), Kill::Never);
+        let whole = told.at.is_some_and(|at| at >= known.acked && at <= known.tried);
+        if let Some(words) = told.words.get("error") {
+            refused += 1;
+            if !words.starts_with("Damaged") || !words.contains("restore") || files(&copied) != before {
+                wrong.push(format!("{what}: refused with {words}, or files were changed"));
+            }
+        } else if told.words.get("late").is_some_and(|words| words.starts_with("Damaged")) {
+            late += 1;
+        } else if whole {
+            harmless += 1;
+        } else {
+            wrong.push(format!("{what}: {told:?}"));
+        }
+    }
+    eprintln!("{name}: {harmless} harmless, {refused} refused, {late} told when read, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(refused > 0);
+}
+
+#[test]
+fn damage_after_a_kill_is_told() {
+    damage("damage-killed", false);
+}
+
+#[test]
+fn damage_after_a_close_is_told() {
+    damage("damage-closed", true);
+}
+
+/// The newest part of the log is where sled takes damage for a torn write.
+#[test]
+fn a_lost_tail_is_told() {
+    for closed in [true, false] {
+        let (whole, known) = victim("tail", closed);
+        let copied = whole.with_file_name("damaged");
+        let db = fs::read(whole.join("sled/db")).unwrap();
+        // The last byte that was written.
+        let end = db.iter().rposition(|b| *b != 0).unwrap();
+        for back in [10, 300, 3_000, 20_000] {
+            let _ = fs::remove_dir_all(&copied);
+            copy(&whole, &copied);
+            let mut bytes = db.clone();
+            bytes[end.saturating_sub(back)..].fill(0);
+            fs::write(copied.join("sled/db"), bytes).unwrap();
+            let told = run(role("check", &[copied.to_str().unwrap()]), Kill::Never);
+            match told.at {
+                Some(at) => assert!(at >= known.acked, "a tail of {back} bytes is lost without a word"),
+                None => assert!(told.words["error"].starts_with("Damaged"), "{told:?}"),
+            }
+        }
+    }
+}
+
+// ---- no room, no life ----
+
+/// sled meets an error it was never to meet: the file may not grow.
+#[test]
+fn after_an_error_of_sled_nothing_more_is_stored_and_nothing_is_lost() {
+    let dir = folder("limit").join("live");
+    let mut known = Known::default();
+    let mut met = 0;
+    for round in 0..setting("INGLENOOK_LIMITS", 8) {
+        let inner = writer(&dir, 0, known.tried + 400, "");
+        let bytes = fs::metadata(dir.join("sled/db")).map_or(0, |meta| meta.len());
+        let blocks = bytes.max(512 * 1024) / 512 + mix(seed(), round) % 500;
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let begin = Instant::now();
+        let mut told = run(command, Kill::Never);
+        eprintln!("limit {blocks} blocks: {told:?} in {:?}", begin.elapsed());
+        assert!(begin.elapsed() < CHILD_LIMIT, "it hangs");
+        if let Some(words) = told.words.remove("error") {
+            met += 1;
+            assert!(words.starts_with("Io") && words.contains("start"), "{words}");
+        }
+        known.hold(&told).unwrap();
+        let told = run(writer(&dir, 0, known.tried + 5, ""), Kill::Never);
+        known.hold(&told).unwrap();
+        assert!(told.words.contains_key("closed"), "{told:?}");
+    }
+    assert!(met > 0, "the limit was never met");
+}
+
+/// A small file system of its own, where the kernel lets this user have one.
+#[test]
+fn a_full_disk_refuses_and_deleting_makes_room() {
+    let dir = folder("full");
+    let inner = role("fill", &[dir.join("live").to_str().unwrap()]);
+    let script = "mount -t tmpfs -o size=16m tmpfs \"$1\" || exit 77; shift; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&dir);
+    command.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let told = run(command, Kill::Never);
+    if told.status.unwrap().code() == Some(77)
+        || !told.words.contains_key("filled") && told.status.unwrap().code() == Some(1)
+    {
+        eprintln!("skipped: no file system of its own here ({told:?})");
+        return;
+    }
+    assert!(told.words.contains_key("filled"), "{told:?}");
+    eprintln!("{} rows fit", told.words["filled"]);
+}
+
+#[test]
+fn idle_writes_nothing() {
+    let dir = folder("idle").join("live");
+    let told = run(role("idle", &[dir.to_str().unwrap()]), Kill::Never);
+    eprintln!("{told:?}");
+    assert_eq!(told.words["idle"], "0 0");
+    assert_eq!(told.words["drop"], "0");
+}
+
+#[test]
+fn a_second_process_is_refused_and_the_first_goes_on() {
+    let dir = folder("two").join("live");
+    let mut first = Sled::open(&dir, None).unwrap();
+    let told = run(role("check", &[dir.to_str().unwrap()]), Kill::Never);
+    assert!(told.words["error"].starts_with("Locked"), "{told:?}");
+    first.commit(&[workload::batch(1)]).unwrap();
+    first.close().unwrap();
+    let told = run(role("check", &[dir.to_str().unwrap()]), Kill::Never);
+    assert_eq!(told.at, Some(1));
 }

@@ -64,7 +64,8 @@ pub fn verify(engine: &mut dyn Engine) -> Result<Result<u64, String>, StoreError
             last = found.iter().filter_map(|(k, _)| key::number(k)).max().unwrap_or(0);
         }
         let lives = |n: &u64| n + if n.is_multiple_of(2) { EVEN_LIFE } else { ODD_LIFE } > last;
-        let mut expected: Vec<_> = (last.saturating_sub(ODD_LIFE).max(1)..=last).filter(lives).map(|n| (row_key(n), n)).collect();
+        let mut expected: Vec<_> =
+            (last.saturating_sub(ODD_LIFE).max(1)..=last).filter(lives).map(|n| (row_key(n), n)).collect();
         expected.sort();
         if !found.iter().map(|(k, _)| k).eq(expected.iter().map(|(k, _)| k)) {
             let (found, expected) = (found.len(), expected.len());
