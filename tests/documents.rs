@@ -28,6 +28,9 @@ fn doap_is_what_the_extensions_say() {
 
 #[test]
 fn the_table_in_the_readme_is_what_the_extensions_say() {
+    if !PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md").exists() {
+        return;
+    }
     hold("README.md", |is| {
         let (before, rest) = is.split_once(BEGIN).expect("README.md has the mark where the table begins");
         let (_, after) = rest.split_once(END).expect("README.md has the mark where the table ends");

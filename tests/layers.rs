@@ -14,11 +14,12 @@ const LAYERS: [(&str, &[&str]); 6] = [
 ];
 
 /// The world. `std::net::IpAddr` is only a number.
-const WORLD: [&str; 12] = [
+const WORLD: [&str; 13] = [
     "std::fs",
     "std::thread",
     "std::process",
-    "Instant",
+    "time::Instant",
+    "Instant::now",
     "SystemTime",
     "TcpStream",
     "TcpListener",

@@ -41,7 +41,7 @@ fn all() -> Vec<&'static About> {
 /// Where a specification is to be read.
 fn url(spec: &str) -> String {
     match spec.split_once(' ') {
-        Some((_, number)) => format!("https://xmpp.org/rfcs/rfc{number}.html"),
+        Some((_, number)) => format!("https://www.rfc-editor.org/rfc/rfc{number}"),
         None => format!("https://xmpp.org/extensions/{}.html", spec.to_lowercase()),
     }
 }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_specification_has_an_address() {
-        assert_eq!(url("RFC 6120"), "https://xmpp.org/rfcs/rfc6120.html");
+        assert_eq!(url("RFC 6120"), "https://www.rfc-editor.org/rfc/rfc6120");
         assert_eq!(url("XEP-0030"), "https://xmpp.org/extensions/xep-0030.html");
         for about in all() {
             let digits = about.spec.strip_prefix("RFC ").or(about.spec.strip_prefix("XEP-"));
