@@ -10,6 +10,7 @@ use inglenook::core::{Command, Sid};
 use inglenook::wire::Jid;
 use minidom::Element;
 use ring::digest;
+use std::collections::BTreeMap;
 
 const FORM: &str = "jabber:x:data";
 const INFO: &str = "http://jabber.org/protocol/disco#info";
@@ -29,7 +30,7 @@ fn info(house: &mut House, sid: Sid, to: Option<&str>) -> Element {
     answer.get_child("query", INFO).unwrap().clone()
 }
 
-fn attr<'a>(element: &'a Element, name: &str) -> &'a str {
+fn attr<'a>(element: &'a Element, name: &'a str) -> &'a str {
     element.attr(name).unwrap_or_default()
 }
 
@@ -96,7 +97,8 @@ fn advertised(house: &mut House) -> String {
     house.receive_all(sid);
     house.send(sid, header);
     let features = house.receive_all(sid).pop().unwrap();
-    let features = Element::from_reader(features.as_bytes()).unwrap();
+    let stream = BTreeMap::from([(Some("stream".to_owned()), "http://etherx.jabber.org/streams".to_owned())]);
+    let features = Element::from_reader_with_prefixes(features.as_bytes(), stream).unwrap();
     let caps = features.get_child("c", "http://jabber.org/protocol/caps").unwrap();
     assert_eq!(caps.attr("hash"), Some("sha-1"));
     attr(caps, "ver").to_owned()
@@ -167,7 +169,7 @@ fn a_vcard_has_a_limit_in_bytes() {
     let romeo = house.login("romeo@house.test/orchard");
     let vcard = |bytes: usize| {
         let empty = "<vCard xmlns='vcard-temp'><FN></FN></vCard>";
-        empty.replace("></", &format!(">{}</", "x".repeat(bytes - empty.len())))
+        empty.replacen("></", &format!(">{}</", "x".repeat(bytes - empty.len())), 1)
     };
     let most = vcard(128 * 1024);
     assert_eq!(condition(&ask(&mut house, romeo, "set", None, &most)), None);
@@ -177,7 +179,7 @@ fn a_vcard_has_a_limit_in_bytes() {
     assert_eq!(kept.get_child("vCard", "vcard-temp").unwrap().children().next().unwrap().text().len(), most.len() - 43);
 }
 
-/// A private element of this name with so many bytes, a namespace of 5 bytes.
+/// A private element of this name with so many bytes.
 fn private(name: &str, bytes: usize) -> String {
     let empty = format!("<{name} xmlns='urn:x'></{name}>");
     let element = empty.replace("></", &format!(">{}</", "x".repeat(bytes - empty.len())));
@@ -193,15 +195,16 @@ fn private_data_has_limits_in_bytes() {
     let full = Some("resource-constraint".to_owned());
 
     assert_eq!(set(&mut house, romeo, &private("a", 128 * 1024 + 1)), too_much);
-    let long = "n".repeat(512 - 6);
-    assert_eq!(set(&mut house, romeo, &private(&format!("{long}n"), 2000)), too_much);
-    assert_eq!(set(&mut house, romeo, &private(&long, 2000)), None);
+    // A name of 512 bytes: the namespace, a separator, `e`.
+    let long = private("e", 2000).replace("urn:x", &"n".repeat(510));
+    assert_eq!(set(&mut house, romeo, &long.replacen("nnn", "nnnn", 1)), too_much);
+    assert_eq!(set(&mut house, romeo, &long), None);
 
     // The rest of a mebibyte, but for the names and one byte too many.
     for n in 0..7 {
         assert_eq!(set(&mut house, romeo, &private(&format!("e{n}"), 128 * 1024)), None);
     }
-    let left = 1024 * 1024 - 7 * (128 * 1024 + 8) - (2000 + 512) - 8;
+    let left = 1024 * 1024 - 7 * (128 * 1024 + 8) - (2000 + 505 + 512) - 8;
     assert_eq!(set(&mut house, romeo, &private("e7", left + 1)), full);
     assert_eq!(set(&mut house, romeo, &private("e7", left)), None);
     assert_eq!(set(&mut house, romeo, &private("e8", 100)), full);
