@@ -45,6 +45,8 @@ pub struct State {
     pub settings: Settings,
     /// The time of this turn.
     pub now: Now,
+    /// When the first turn was, of [`Now::mono`].
+    pub started: Option<u64>,
     /// The local accounts by localpart.
     pub accounts: BTreeMap<Box<str>, Account>,
     /// The bound sessions.
@@ -77,6 +79,7 @@ impl State {
         State {
             settings,
             now: Now::default(),
+            started: None,
             accounts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             abouts: Vec::new(),
