@@ -40,8 +40,8 @@ fn eligible(message: &Stanza, way: Way) -> bool {
         return false;
     }
     let room = message.child(Ns::MUC_USER, "x");
-    let invited = message.child(Ns::CONFERENCE, "x").is_some()
-        || room.is_some_and(|x| x.child(Ns::MUC_USER, "invite").is_some());
+    let invited =
+        message.child(Ns::CONFERENCE, "x").is_some() || room.is_some_and(|x| x.child(Ns::MUC_USER, "invite").is_some());
     // The room itself sends a private message to all clients that are in it.
     let from_occupant = message.from.as_ref().is_some_and(|from| !from.is_bare());
     let private_in_room = room.is_some() && way == Way::Received && from_occupant;
@@ -104,8 +104,7 @@ impl Carbons {
             if without.contains(sid) || sender == Some(*sid) || !room.as_ref().is_none_or(joined) {
                 continue;
             }
-            let mut copy =
-                Stanza::new(Kind::Message, message.ty).from(session.jid.bare()).to(session.jid.clone());
+            let mut copy = Stanza::new(Kind::Message, message.ty).from(session.jid.bare()).to(session.jid.clone());
             copy.wrap(&before, message, &after);
             st.send_to(*sid, copy);
         }

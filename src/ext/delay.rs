@@ -13,7 +13,7 @@ impl Extension for Delay {
             version: "2.0",
             missing: "",
             server: &[],
-            account: &["urn:xmpp:delay"],
+            account: &[],
             iq: &[],
         }
     }

@@ -383,7 +383,9 @@ mod tests {
 
     #[test]
     fn a_row_comes_back() {
-        let kept = message("<message from='romeo@house.test/orchard' to='juliet@house.test' id='1'><body>Hark</body></message>");
+        let kept = message(
+            "<message from='romeo@house.test/orchard' to='juliet@house.test' id='1'><body>Hark</body></message>",
+        );
         let (live, back) = from_record(&record(true, &kept)).unwrap();
         assert!(live);
         assert_eq!(back.to_xml(), kept.to_xml());
