@@ -18,6 +18,7 @@ pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Place};
 pub use settings::Settings;
 pub use state::State;
+pub use throttle::network;
 
 use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
 use crate::wire::scram::Credentials;

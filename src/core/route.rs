@@ -225,11 +225,15 @@ impl Core {
             self.state.send_to(*sid, stanza.clone());
         }
         if stanza.kind == Kind::Message {
-            for n in 0..self.extensions.len() {
-                self.hook(n, |x, st| x.delivered(st, local, stanza, targets));
-            }
+            self.delivered(local, stanza, targets);
         }
         Ok(Flow::Done)
+    }
+
+    fn delivered(&mut self, local: &str, message: &Stanza, targets: &[Sid]) {
+        for n in 0..self.extensions.len() {
+            self.hook(n, |x, st| x.delivered(st, local, message, targets));
+        }
     }
 
     fn keep(&mut self, local: &str, message: &mut Stanza) -> Handled {
@@ -273,6 +277,7 @@ impl Core {
             match work {
                 Work::Route(stanza) => self.route(stanza),
                 Work::Event(event) => self.tell_all(&event),
+                Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
             }
             self.state.step();
         }
