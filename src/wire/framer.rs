@@ -1,17 +1,21 @@
 //! Finds where a top-level element of a stream ends, whatever the chunking, in one pass and within limits.
 //!
-//! It looks at quotes, angle brackets and CDATA only; whether an element is well-formed is [`super::xml`]'s to say.
+//! It looks at quotes, angle brackets and CDATA only; whether an element is well-formed is [`super::xml`]'s to say. The
+//! pieces it hands out are the stream without a byte left out but white space, so what is well-formed in each piece is
+//! well-formed in the whole.
 
-use super::error::StreamError;
+use super::error::{StreamCondition, StreamError};
+use memchr::{memchr, memchr2, memchr3, memrchr};
+use std::ops::ControlFlow;
 
 /// What one element may cost. Passing a limit is `policy-violation` (RFC 6120 §4.9.3.14).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of one top-level element, or of the stream header.
     pub element_bytes: usize,
-    /// Levels of nesting.
+    /// Levels of nesting, the top-level element being the first.
     pub depth: usize,
-    /// Elements in one top-level element.
+    /// Elements in one top-level element, itself included.
     pub elements: usize,
     /// Attributes of one element.
     pub attributes: usize,
@@ -20,7 +24,7 @@ pub struct Limits {
 /// A piece of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Frame<'a> {
-    /// The stream's start tag, with what stood before it: an XML declaration or white space.
+    /// The stream's start tag, with the XML declaration that stood before it. To be read by [`super::xml::Raw::header`].
     Open(&'a str),
     /// A whole top-level element.
     Element(&'a str),
@@ -32,12 +36,84 @@ pub enum Frame<'a> {
 #[derive(Debug)]
 pub struct Framer {
     limits: Limits,
+    /// The beginning of a piece that is not complete, or the piece that was handed out last.
+    held: Vec<u8>,
+    /// Whether `held` was handed out.
+    given: bool,
+    place: Place,
+    at: At,
+    /// The elements that are open, without the stream's.
+    depth: usize,
+    /// Of the piece at hand.
+    elements: usize,
+    /// Of the start tag at hand.
+    attributes: usize,
+    /// The name in the stream's start tag: its end tag must have the same.
+    name: Box<str>,
+    #[cfg(test)]
+    looked_at: usize,
 }
+
+/// Where in the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// Before the end of the stream's start tag.
+    Header,
+    /// Inside the stream.
+    Body,
+    /// Behind the stream's end tag.
+    Closed,
+}
+
+/// Where in the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum At {
+    /// At the first byte of a piece.
+    First,
+    /// Between the XML declaration and the stream's start tag.
+    Declared,
+    /// In an element.
+    Text,
+    /// Behind `<`; whether it is the first of a piece.
+    Less(bool),
+    /// In a start tag; whether the last byte was `/`.
+    Tag(bool),
+    /// In an attribute value, with its quote.
+    Quoted(u8),
+    /// In an end tag.
+    EndTag,
+    /// Behind `<!` and so many bytes of [`CDATA`].
+    Bang(usize),
+    /// In a CDATA section, behind so many `]`, at most two.
+    Cdata(u8),
+    /// Behind `<?` and so many bytes of [`DECLARATION`].
+    Question(usize),
+    /// In the XML declaration; whether the last byte was `?`.
+    Declaration(bool),
+}
+
+/// What a CDATA section begins with, behind `<!`.
+const CDATA: &[u8] = b"[CDATA[";
+
+/// What the XML declaration begins with, behind `<?`; white space follows.
+const DECLARATION: &[u8] = b"xml";
 
 impl Framer {
     /// A framer that waits for a stream header.
     pub fn new(limits: Limits) -> Framer {
-        Framer { limits }
+        Framer {
+            limits,
+            held: Vec::new(),
+            given: false,
+            place: Place::Header,
+            at: At::First,
+            depth: 0,
+            elements: 0,
+            attributes: 0,
+            name: "".into(),
+            #[cfg(test)]
+            looked_at: 0,
+        }
     }
 
     /// Other limits from the next element on: there are wider ones after authentication.
@@ -46,12 +122,229 @@ impl Framer {
     }
 
     /// Forgets everything: the next thing is a stream header (a restart, RFC 6120 §4.3.3).
-    pub fn reset(&mut self) {}
+    pub fn reset(&mut self) {
+        *self = Framer::new(self.limits);
+    }
+
+    /// How many bytes of an incomplete element it holds.
+    pub fn held_bytes(&self) -> usize {
+        if self.given { 0 } else { self.held.len() }
+    }
 
     /// Takes bytes from the front of `input` up to the end of the next piece. `None`: all was taken, more is needed.
-    /// White space between elements is skipped. A piece that lies whole in `input` is not copied.
-    pub fn next<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, StreamError> {
-        let _ = (input, self.limits);
-        todo!()
+    /// White space between elements is skipped, and all that follows the stream's end tag. A piece that lies whole in `input`
+    /// is not copied. Errors: `policy-violation`, `restricted-xml`, `unsupported-encoding`, `not-well-formed`; the stream has
+    /// ended then, and nothing more may be asked.
+    pub fn next<'a, 'b: 'a>(&'a mut self, input: &mut &'b [u8]) -> Result<Option<Frame<'a>>, StreamError> {
+        if self.given {
+            // Not cleared: an idle connection owns no buffer.
+            self.held = Vec::new();
+            self.given = false;
+        }
+        if self.place == Place::Closed {
+            *input = &[];
+        }
+        if self.at == At::First {
+            let spaces = input.iter().take_while(|b| is_space(**b)).count();
+            *input = &input[spaces..];
+        }
+        if input.is_empty() {
+            return Ok(None);
+        }
+        // One byte more than fits is enough to know that it does not.
+        let room = self.limits.element_bytes.saturating_sub(self.held.len());
+        let window = &input[..input.len().min(room.saturating_add(1))];
+        let found = self.scan(window)?;
+        let len = found.unwrap_or(window.len());
+        if len > room {
+            return Err(policy("the element is too long"));
+        }
+        let (piece, rest) = input.split_at(len);
+        *input = rest;
+        if found.is_none() || !self.held.is_empty() {
+            self.hold(piece);
+        }
+        if found.is_none() {
+            return Ok(None);
+        }
+        let closing = self.at == At::EndTag && self.depth == 0 && self.elements == 0;
+        self.given = !self.held.is_empty();
+        self.at = At::First;
+        self.elements = 0;
+        let bytes = if self.given { &self.held } else { piece };
+        let text = str::from_utf8(bytes).map_err(|_| error(StreamCondition::NotWellFormed))?;
+        if self.place == Place::Header {
+            self.place = Place::Body;
+            self.name = tag_name(text).into();
+            return Ok(Some(Frame::Open(text)));
+        }
+        if closing {
+            self.place = Place::Closed;
+            let name =
+                text.trim_start_matches("</").trim_end_matches('>').trim_end_matches(|c: char| is_space(c as u8));
+            return if *name == *self.name {
+                Ok(Some(Frame::Close))
+            } else {
+                Err(error(StreamCondition::NotWellFormed))
+            };
+        }
+        Ok(Some(Frame::Element(text)))
     }
+
+    /// Keeps the beginning of a piece, with room for twice as much but never for more than an element may have.
+    fn hold(&mut self, bytes: &[u8]) {
+        let need = self.held.len() + bytes.len();
+        if need > self.held.capacity() {
+            let room = self.held.capacity().saturating_mul(2).clamp(need, self.limits.element_bytes.max(need));
+            self.held.reserve_exact(room - self.held.len());
+        }
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Looks at each byte once. Where the piece ends, if it ends here.
+    fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, StreamError> {
+        let mut i = 0;
+        while i < bytes.len() {
+            #[cfg(test)]
+            let before = i;
+            let rest = &bytes[i..];
+            // Runs of bytes that mean nothing are skipped as a whole; all else is one byte at a time.
+            let skip = match self.at {
+                At::Text => memchr(b'<', rest),
+                At::Tag(_) => memchr3(b'>', b'\'', b'"', rest),
+                At::Quoted(quote) => memchr2(quote, b'<', rest),
+                At::EndTag => memchr(b'>', rest),
+                At::Cdata(0) => memchr(b']', rest),
+                _ => Some(0),
+            };
+            let skipped = skip.unwrap_or(rest.len());
+            if let (At::Tag(slash), 1..) = (&mut self.at, skipped) {
+                *slash = rest[skipped - 1] == b'/';
+            }
+            i += skipped;
+            let done = match bytes.get(i) {
+                Some(b) => {
+                    i += 1;
+                    self.byte(*b)?.is_break()
+                }
+                None => false,
+            };
+            #[cfg(test)]
+            {
+                self.looked_at += i - before;
+            }
+            if done {
+                return Ok(Some(i));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One byte that may mean something. Breaks if it is the last of a piece.
+    fn byte(&mut self, b: u8) -> Result<ControlFlow<()>, StreamError> {
+        const WRONG: StreamCondition = StreamCondition::NotWellFormed;
+        const RESTRICTED: StreamCondition = StreamCondition::RestrictedXml;
+        self.at = match (self.at, b) {
+            (At::First, b'<') => At::Less(true),
+            // UTF-16 and UTF-32, with or without a byte order mark.
+            (At::First, 0 | 0xfe | 0xff) if self.place == Place::Header => {
+                return Err(error(StreamCondition::UnsupportedEncoding));
+            }
+            (At::First, _) => return Err(error(WRONG)),
+            (At::Declared, b'<') => At::Less(false),
+            (At::Declared, b) if is_space(b) => At::Declared,
+            (At::Declared, _) => return Err(error(WRONG)),
+            (At::Text, _) => At::Less(false),
+
+            (At::Less(_), b'/') if self.place == Place::Body => At::EndTag,
+            (At::Less(_), b'!') => At::Bang(0),
+            (At::Less(true), b'?') if self.place == Place::Header => At::Question(0),
+            (At::Less(_), b'?') => return Err(error(RESTRICTED)),
+            (At::Less(_), b'/' | b'<' | b'>' | b'\'' | b'"') => return Err(error(WRONG)),
+            (At::Less(_), _) => {
+                self.attributes = 0;
+                self.elements += 1;
+                if self.elements > self.limits.elements {
+                    return Err(policy("too many elements"));
+                }
+                if self.depth >= self.limits.depth {
+                    return Err(policy("elements are nested too deep"));
+                }
+                At::Tag(false)
+            }
+
+            (At::Tag(slash), b'>') => return self.tag_end(slash),
+            (At::Tag(_), quote) => {
+                self.attributes += 1;
+                if self.attributes > self.limits.attributes {
+                    return Err(policy("too many attributes"));
+                }
+                At::Quoted(quote)
+            }
+            (At::Quoted(_), b'<') => return Err(error(WRONG)),
+            (At::Quoted(_), _) => At::Tag(false),
+
+            (At::EndTag, _) => match self.depth {
+                // The stream's own.
+                0 => return Ok(ControlFlow::Break(())),
+                depth => {
+                    self.depth = depth - 1;
+                    if self.depth == 0 {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    At::Text
+                }
+            },
+
+            (At::Bang(0), b) if b != b'[' => return Err(error(RESTRICTED)),
+            (At::Bang(n), b) if self.depth == 0 || b != CDATA[n] => return Err(error(WRONG)),
+            (At::Bang(n), _) if n + 1 == CDATA.len() => At::Cdata(0),
+            (At::Bang(n), _) => At::Bang(n + 1),
+            (At::Cdata(2), b'>') => At::Text,
+            (At::Cdata(n), b']') => At::Cdata(2.min(n + 1)),
+            (At::Cdata(_), _) => At::Cdata(0),
+
+            (At::Question(n), b) if n == DECLARATION.len() && is_space(b) => At::Declaration(false),
+            (At::Question(n), b) if DECLARATION.get(n) == Some(&b) => At::Question(n + 1),
+            (At::Question(_), _) => return Err(error(RESTRICTED)),
+            (At::Declaration(true), b'>') => At::Declared,
+            (At::Declaration(_), b'<' | b'>') => return Err(error(WRONG)),
+            (At::Declaration(_), b) => At::Declaration(b == b'?'),
+        };
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The `>` of a start tag.
+    fn tag_end(&mut self, empty: bool) -> Result<ControlFlow<()>, StreamError> {
+        if self.place == Place::Header {
+            // An empty element is no stream.
+            return if empty { Err(error(StreamCondition::NotWellFormed)) } else { Ok(ControlFlow::Break(())) };
+        }
+        if !empty {
+            self.depth += 1;
+        } else if self.depth == 0 {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.at = At::Text;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The name in the stream's start tag, which is the last thing in `text`.
+fn tag_name(text: &str) -> &str {
+    let start = memrchr(b'<', text.as_bytes()).map_or(0, |at| at + 1);
+    let tag = &text[start..];
+    &tag[..tag.bytes().position(|b| is_space(b) || b == b'>').unwrap_or(tag.len())]
+}
+
+fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+fn error(condition: StreamCondition) -> StreamError {
+    condition.into()
+}
+
+fn policy(text: &'static str) -> StreamError {
+    StreamError::new(StreamCondition::PolicyViolation).text(text)
 }

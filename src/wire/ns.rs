@@ -70,14 +70,84 @@ namespaces! {
 impl Ns {
     /// The namespace of that name, or [`Ns::OTHER`].
     pub fn of(uri: &str) -> Ns {
-        match URIS.iter().skip(1).position(|known| *known == uri) {
-            Some(at) => Ns(at as u16 + 1),
-            None => Ns::OTHER,
+        let len = uri.len();
+        if len == 0 || len > LONGEST_BYTES {
+            return Ns::OTHER;
         }
+        let same_length = &BY_LENGTH[FIRST[len] as usize..FIRST[len + 1] as usize];
+        same_length.iter().find(|at| URIS[**at as usize] == uri).map_or(Ns::OTHER, |at| Ns(*at))
     }
 
     /// Its name; empty for [`Ns::OTHER`].
     pub fn uri(self) -> &'static str {
         URIS[self.0 as usize]
+    }
+}
+
+/// The length of the longest name.
+const LONGEST_BYTES: usize = {
+    let (mut longest, mut i) = (0, 0);
+    while i < URIS.len() {
+        if URIS[i].len() > longest {
+            longest = URIS[i].len();
+        }
+        i += 1;
+    }
+    longest
+};
+
+/// The places of the names in [`URIS`], the shortest first: looking one up compares a few of the same length only.
+const BY_LENGTH: [u16; URIS.len()] = {
+    let mut sorted = [0; URIS.len()];
+    let (mut len, mut n) = (0, 0);
+    while len <= LONGEST_BYTES {
+        let mut i = 0;
+        while i < URIS.len() {
+            if URIS[i].len() == len {
+                sorted[n] = i as u16;
+                n += 1;
+            }
+            i += 1;
+        }
+        len += 1;
+    }
+    sorted
+};
+
+/// Where in [`BY_LENGTH`] the names of each length begin; those of the next length begin where they end.
+const FIRST: [u16; LONGEST_BYTES + 2] = {
+    let mut first = [0; LONGEST_BYTES + 2];
+    let mut len = 0;
+    while len <= LONGEST_BYTES {
+        first[len + 1] = first[len];
+        let mut i = 0;
+        while i < URIS.len() {
+            if URIS[i].len() == len {
+                first[len + 1] += 1;
+            }
+            i += 1;
+        }
+        len += 1;
+    }
+    first
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_and_distinct() {
+        for (at, uri) in URIS.iter().enumerate() {
+            assert_eq!(Ns::of(uri), Ns(at as u16), "{uri} is there twice");
+            assert_eq!(Ns(at as u16).uri(), *uri);
+            if !uri.is_empty() {
+                assert_eq!(Ns::of(&uri.to_uppercase()), Ns::OTHER);
+                assert_eq!(Ns::of(&uri[1..]), Ns::OTHER);
+            }
+        }
+        assert_eq!(Ns::of("jabber:client"), Ns::CLIENT);
+        assert_eq!(Ns::of(""), Ns::OTHER);
+        assert_eq!(Ns::of(&"x".repeat(10_000)), Ns::OTHER);
     }
 }

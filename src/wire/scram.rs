@@ -1,5 +1,15 @@
 //! The keys that SCRAM stores in place of a password (RFC 5802 §3), and what is computed from them.
 
+use ring::{digest, hmac, pbkdf2};
+use std::num::NonZeroU32;
+use subtle::ConstantTimeEq;
+
+/// The longest password, in bytes, before and after preparation.
+pub const PASSWORD_BYTES: usize = 1024;
+
+/// The length of a salt, in bytes: of those made for accounts, and so of [`Credentials::fake`]'s.
+pub const SALT_BYTES: usize = 16;
+
 /// The hash functions in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -34,22 +44,185 @@ pub struct Credentials {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PasswordError(pub &'static str);
 
+impl std::fmt::Display for PasswordError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for PasswordError {}
+
+impl Hash {
+    /// How many bytes its output has.
+    pub fn bytes_len(self) -> usize {
+        match self {
+            Hash::Sha1 => digest::SHA1_OUTPUT_LEN,
+            Hash::Sha256 => digest::SHA256_OUTPUT_LEN,
+        }
+    }
+
+    /// `H(data)`.
+    pub fn digest(self, data: &[u8]) -> Box<[u8]> {
+        let algorithm = match self {
+            Hash::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            Hash::Sha256 => &digest::SHA256,
+        };
+        digest::digest(algorithm, data).as_ref().into()
+    }
+
+    /// `HMAC(key, data)`.
+    pub fn hmac(self, key: &[u8], data: &[u8]) -> Box<[u8]> {
+        let algorithm = match self {
+            Hash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Hash::Sha256 => hmac::HMAC_SHA256,
+        };
+        hmac::sign(&hmac::Key::new(algorithm, key), data).as_ref().into()
+    }
+
+    /// `Hi(password, salt, iterations)`; no iterations count as one.
+    fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Box<[u8]> {
+        let algorithm = match self {
+            Hash::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
+            Hash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+        };
+        let mut out = vec![0; self.bytes_len()];
+        let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+        pbkdf2::derive(algorithm, iterations, salt, password, &mut out);
+        out.into()
+    }
+
+    /// `ClientKey` of a password that is prepared.
+    #[cfg(test)]
+    fn client_key(self, password: &str, salt: &[u8], iterations: u32) -> Box<[u8]> {
+        self.hmac(&self.salted(password.as_bytes(), salt, iterations), b"Client Key")
+    }
+}
+
+impl Keys {
+    /// Of a password that is prepared.
+    fn derive(hash: Hash, password: &str, salt: &[u8], iterations: u32) -> Keys {
+        let salted = hash.salted(password.as_bytes(), salt, iterations);
+        let stored = hash.digest(&hash.hmac(&salted, b"Client Key"));
+        Keys { iterations, salt: salt.into(), stored, server: hash.hmac(&salted, b"Server Key") }
+    }
+}
+
+/// SASLprep (RFC 4013), and the limits of a password.
+fn prepare(password: &str) -> Result<String, PasswordError> {
+    if password.len() > PASSWORD_BYTES {
+        return Err(PasswordError("the password is too long"));
+    }
+    match stringprep::saslprep(password) {
+        Err(_) => Err(PasswordError("the password has a character that SASLprep forbids")),
+        Ok(prepared) if prepared.is_empty() => Err(PasswordError("the password is empty")),
+        Ok(prepared) if prepared.len() > PASSWORD_BYTES => Err(PasswordError("the password is too long")),
+        Ok(prepared) => Ok(prepared.into_owned()),
+    }
+}
+
 impl Credentials {
     /// From a password (prepared by SASLprep, RFC 4013). Takes tens of milliseconds on a small board.
     pub fn derive(password: &str, salt: &[u8], iterations: u32) -> Result<Credentials, PasswordError> {
-        let _ = (password, salt, iterations);
-        todo!()
+        let password = prepare(password)?;
+        let keys = |hash| Keys::derive(hash, &password, salt, iterations);
+        Ok(Credentials { sha1: keys(Hash::Sha1), sha256: keys(Hash::Sha256) })
     }
 
     /// What an unknown user is answered with: the same for the same name and secret, and no password fits.
     pub fn fake(secret: &[u8; 32], user: &str, iterations: u32) -> Credentials {
-        let _ = (secret, user, iterations);
-        todo!()
+        // One salt for both, as accounts have; keys that are no hash of anything a client could send.
+        let made = |hash: Hash, what: &str| hash.hmac(secret, format!("{what}\0{user}").as_bytes());
+        let salt: Box<[u8]> = made(Hash::Sha256, "salt")[..SALT_BYTES].into();
+        let keys =
+            |hash| Keys { iterations, salt: salt.clone(), stored: made(hash, "stored"), server: made(hash, "server") };
+        Credentials { sha1: keys(Hash::Sha1), sha256: keys(Hash::Sha256) }
     }
 
     /// Whether a password is the one (for PLAIN), in constant time.
     pub fn check(&self, password: &str) -> bool {
-        let _ = password;
-        todo!()
+        let Ok(password) = prepare(password) else { return false };
+        let keys = Keys::derive(Hash::Sha256, &password, &self.sha256.salt, self.sha256.iterations);
+        keys.stored.ct_eq(&self.sha256.stored).into()
+    }
+}
+
+/// No keys in logs.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({} iterations)", self.sha256.iterations)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    /// Computes a client's proof and the server's signature, and checks them with the stored keys as a server does.
+    fn exchange(hash: Hash, salt: &str, auth: &str, proof: &str, signature: &str) {
+        let salt = STANDARD.decode(salt).unwrap();
+        let keys = Keys::derive(hash, "pencil", &salt, 4096);
+        assert_eq!(keys.stored.len(), hash.bytes_len());
+        let client = hash.hmac(&keys.stored, auth.as_bytes());
+        let key = hash.client_key("pencil", &salt, 4096);
+        let made: Vec<u8> = key.iter().zip(&client).map(|(a, b)| a ^ b).collect();
+        assert_eq!(STANDARD.encode(&made), proof);
+        let recovered: Vec<u8> = made.iter().zip(&client).map(|(a, b)| a ^ b).collect();
+        assert_eq!(hash.digest(&recovered), keys.stored);
+        assert_eq!(STANDARD.encode(hash.hmac(&keys.server, auth.as_bytes())), signature);
+    }
+
+    #[test]
+    fn rfc_5802_section_5() {
+        let auth = "n=user,r=fyko+d2lbbFgONRv9qkxdawL,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096,\
+            c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j";
+        exchange(Hash::Sha1, "QSXCR+Q6sek8bf92", auth, "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "rmF9pqV8S7suAoZWja4dJRkFsKQ=");
+    }
+
+    #[test]
+    fn rfc_7677_section_3() {
+        let auth = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,\
+            i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let (proof, signature) =
+            ("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        exchange(Hash::Sha256, "W22ZaJ0SNY7soEsUEjb6gQ==", auth, proof, signature);
+    }
+
+    #[test]
+    fn passwords() {
+        let derive = |password: &str| Credentials::derive(password, b"0123456789abcdef", 10);
+        let credentials = derive("I\u{ad}X").unwrap();
+        assert!(credentials.check("IX") && credentials.check("\u{2168}"), "prepared on both ways (RFC 4013 §3)");
+        assert!(!credentials.check("ix") && !credentials.check("") && !credentials.check("\u{7}"));
+        assert_eq!(credentials, derive("IX").unwrap());
+        assert_ne!(credentials, Credentials::derive("IX", b"0123456789abcdeg", 10).unwrap());
+        for refused in ["", "\u{ad}", "\u{7}", "\u{627}1", &"a".repeat(1025), &"\u{fdfa}".repeat(100)] {
+            assert!(derive(refused).is_err(), "{refused:?}");
+        }
+        assert!(derive(&"a".repeat(1024)).is_ok());
+        assert!(Credentials::derive("x", b"salt", 0).unwrap().check("x"));
+    }
+
+    #[test]
+    fn fakes_are_stable_and_like_real_ones() {
+        let fake = Credentials::fake(&[7; 32], "romeo", 4096);
+        assert_eq!(fake, Credentials::fake(&[7; 32], "romeo", 4096));
+        assert_ne!(fake.sha256.salt, Credentials::fake(&[7; 32], "juliet", 4096).sha256.salt);
+        assert_ne!(fake.sha256.salt, Credentials::fake(&[8; 32], "romeo", 4096).sha256.salt);
+        let real = Credentials::derive("x", &[1; SALT_BYTES], 4096).unwrap();
+        for (fake, real) in [(&fake.sha1, &real.sha1), (&fake.sha256, &real.sha256)] {
+            assert_eq!(
+                (fake.salt.len(), fake.stored.len(), fake.server.len(), fake.iterations),
+                (real.salt.len(), real.stored.len(), real.server.len(), real.iterations)
+            );
+        }
+        assert_eq!(fake.sha1.salt, fake.sha256.salt);
+        assert!(!fake.check("x"));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", Credentials::fake(&[0; 32], "x", 5)), "Credentials(5 iterations)");
     }
 }

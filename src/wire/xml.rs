@@ -1,15 +1,36 @@
 //! XML as RFC 6120 §11 has it: parsed and checked once, kept as the bytes that came in with an index of the elements.
+//!
+//! The tokenizer knows the grammar of tags, names and characters. What it leaves is done here: end tags that match,
+//! duplicate attributes, namespaces, references, and the refusal of all that RFC 6120 §11.1 restricts. Reading an index
+//! that was built needs no checks again, so attributes and text are read by a plain scan of the bytes.
 
-use super::error::StreamError;
+use super::error::{StreamCondition, StreamError};
 use super::ns::Ns;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use xmlparser::{ElementEnd, Token, Tokenizer, XmlCharExt};
+
+/// The longest name of an element, in bytes, with its prefix: the index has a byte for it.
+const NAME_BYTES: usize = 255;
+
+/// The longest namespace name in a stream header, in bytes: it is repeated in every stanza that uses it.
+const HEADER_NAMESPACE_BYTES: usize = 255;
+
+/// How many prefixes may be declared at one place in a stanza: each prefixed name is looked up among them.
+const PREFIXES_IN_SCOPE: usize = 64;
+
+/// No element: where the index says which one an open element is in.
+const NONE: u32 = u32::MAX;
 
 /// What came in, with an index of its elements; shared by reference. Also the text that the server itself rendered.
 #[derive(Debug)]
 pub struct Raw {
     xml: Box<str>,
     els: Box<[El]>,
+    /// The default namespace that the outermost element stands in. `jabber:server` is shown as `jabber:client`.
+    default: Ns,
+    /// The declarations outside that are used inside: the prefixes, and a default namespace that is [`Ns::OTHER`].
+    outer: Declarations,
 }
 
 /// One element in the index, in document order; 20 bytes.
@@ -19,7 +40,7 @@ struct El {
     start: u32,
     /// Behind the `>` of its start tag.
     inner: u32,
-    /// Behind its end tag.
+    /// Behind its end tag. While it is being parsed: the index of the element around it.
     end: u32,
     /// The index of the first element behind it that is not inside it.
     next: u32,
@@ -28,6 +49,9 @@ struct El {
     name_at: u8,
     name_len: u8,
 }
+
+/// Pairs of prefix and namespace name.
+type Declarations = Box<[(Box<str>, Box<str>)]>;
 
 /// The namespace declarations of the stream header, in whose scope every stanza stands.
 #[derive(Clone, Debug, Default)]
@@ -51,81 +75,802 @@ pub struct Node<'a> {
     at: u32,
 }
 
+impl Scope {
+    /// With nothing but a default namespace.
+    pub fn of(default: &str) -> Scope {
+        Scope { declared: vec![("".into(), default.into())] }
+    }
+
+    /// With nothing but `jabber:client` as default namespace: where stored stanzas and those made here stand.
+    pub fn client() -> &'static Scope {
+        static CLIENT: LazyLock<Scope> = LazyLock::new(|| Scope::of("jabber:client"));
+        &CLIENT
+    }
+
+    /// The name that a prefix stands for; empty: the default namespace.
+    pub fn get(&self, prefix: &str) -> Option<&str> {
+        self.declared.iter().rev().find(|(p, _)| **p == *prefix).map(|(_, uri)| &**uri)
+    }
+
+    /// The default namespace; empty if there is none.
+    pub fn default_ns(&self) -> &str {
+        self.get("").unwrap_or("")
+    }
+}
+
 impl Raw {
     /// Parses one whole element in `scope`, checking all that RFC 6120 §11.1 and Namespaces in XML ask.
-    /// Errors: `not-well-formed`, `restricted-xml`, `bad-namespace-prefix`.
+    /// Errors: `not-well-formed`, `restricted-xml`, `bad-namespace-prefix`, and `policy-violation` for a name of more than
+    /// 255 bytes or more than 64 prefixes at one place.
+    ///
+    /// Where the default namespace of `scope` is `jabber:server`, what inherits it is shown as `jabber:client`: it is what the
+    /// same element means in a client's stream.
     pub fn parse(xml: &str, scope: &Scope) -> Result<Arc<Raw>, StreamError> {
-        let _ = (xml, scope, Raw { xml: "".into(), els: Box::new([]) }.els);
-        todo!()
+        let mut parser = Parser::new(xml, scope)?;
+        parser.run()?;
+        let mut outer: Vec<(Box<str>, Box<str>)> = parser.used.iter().map(|at| scope.declared[*at].clone()).collect();
+        if parser.outer_default == Ns::OTHER && !scope.default_ns().is_empty() {
+            outer.push(("".into(), scope.default_ns().into()));
+        }
+        let default = parser.outer_default;
+        Ok(Arc::new(Raw { els: parser.els.into(), xml: xml.into(), default, outer: outer.into() }))
+    }
+
+    /// Parses a stream header with the XML declaration that may stand before it: the start tag as an empty element, and the
+    /// scope that it makes. Errors: as [`Raw::parse`], and `unsupported-encoding` (RFC 6120 §4.9.3.22).
+    pub fn header(text: &str) -> Result<(Arc<Raw>, Scope), StreamError> {
+        let mut text = text.trim_start_matches(is_space);
+        if let Some(rest) = text.strip_prefix("<?xml").filter(|rest| rest.starts_with(is_space)) {
+            let (declaration, tag) = rest.split_once("?>").ok_or_else(not_well_formed)?;
+            text = tag.trim_start_matches(is_space);
+            // The tokenizer wants one space there; XML any white space.
+            let declaration = format!("<?xml {}?>", declaration.trim_start_matches(is_space));
+            match Tokenizer::from(declaration.as_str()).next() {
+                Some(Ok(Token::Declaration { encoding, .. })) => match encoding {
+                    Some(encoding) if !encoding.as_str().eq_ignore_ascii_case("utf-8") => {
+                        return Err(StreamCondition::UnsupportedEncoding.into());
+                    }
+                    _ => {}
+                },
+                _ => return Err(not_well_formed()),
+            }
+        }
+        let tag = text.strip_suffix('>').ok_or_else(not_well_formed)?;
+        let raw = Raw::parse(&format!("{tag}/>"), &Scope::default())?;
+        let mut scope = Scope::default();
+        for attr in raw.root().raw_attrs() {
+            let prefix = match attr.name {
+                "xmlns" => "",
+                name => match name.strip_prefix("xmlns:") {
+                    Some(prefix) => prefix,
+                    None => continue,
+                },
+            };
+            let uri = attr.value();
+            if uri.len() > HEADER_NAMESPACE_BYTES {
+                return Err(StreamError::new(StreamCondition::PolicyViolation).text("a namespace name is too long"));
+            }
+            scope.declared.push((prefix.into(), uri.into()));
+        }
+        Ok((raw, scope))
+    }
+
+    /// Text that the server made: without an index, so without a root. To be written only.
+    pub(super) fn rendered(xml: String) -> Arc<Raw> {
+        Arc::new(Raw { xml: xml.into(), els: Box::new([]), default: Ns::OTHER, outer: Box::new([]) })
     }
 
     /// The outermost element.
     pub fn root(&self) -> Node<'_> {
         Node { raw: self, at: 0 }
     }
+
+    /// What is declared outside and used inside, without a default namespace.
+    pub(super) fn outer_prefixes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.outer.iter().filter(|(prefix, _)| !prefix.is_empty()).map(|(prefix, uri)| (&**prefix, &**uri))
+    }
+
+    fn text(&self, start: u32, end: u32) -> &str {
+        &self.xml[start as usize..end as usize]
+    }
+
+    /// The elements from `at` on whose start is before `end`, without those inside them.
+    fn siblings(&self, at: u32, end: u32) -> impl Iterator<Item = Node<'_>> {
+        let mut at = at;
+        std::iter::from_fn(move || {
+            let el = self.els.get(at as usize).filter(|el| el.start < end)?;
+            let node = Node { raw: self, at };
+            at = el.next;
+            Some(node)
+        })
+    }
+}
+
+impl Slice {
+    /// All of it.
+    pub(super) fn whole(raw: Arc<Raw>) -> Slice {
+        Slice { start: 0, end: raw.xml.len() as u32, raw }
+    }
+
+    /// A part of its raw, by byte offsets.
+    pub(super) fn of(raw: &Arc<Raw>, start: usize, end: usize) -> Slice {
+        Slice { raw: raw.clone(), start: start as u32, end: end as u32 }
+    }
+
+    /// The bytes.
+    pub fn as_str(&self) -> &str {
+        self.raw.text(self.start, self.end)
+    }
+
+    /// The elements in it, without those inside them.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        let first = self.raw.els.partition_point(|el| el.start < self.start);
+        self.raw.siblings(first as u32, self.end)
+    }
+
+    /// It in two, without the element between them; each may be empty. The element is one of [`Slice::nodes`].
+    pub(super) fn split(self, node_start: u32, node_end: u32) -> (Slice, Slice) {
+        let before = Slice { raw: self.raw.clone(), start: self.start, end: node_start };
+        (before, Slice { start: node_end, ..self })
+    }
 }
 
 impl<'a> Node<'a> {
+    fn el(self) -> &'a El {
+        &self.raw.els[self.at as usize]
+    }
+
+    /// Its place, in bytes of its raw.
+    pub(super) fn place(self) -> (u32, u32) {
+        (self.el().start, self.el().end)
+    }
+
+    /// The place of what is between its tags, in bytes of its raw.
+    pub(super) fn inner_place(self) -> (u32, u32) {
+        let el = self.el();
+        // Its own end tag is the last there is inside; that of an empty element is not there.
+        let end = self.raw.text(el.inner, el.end).rfind("</").map_or(el.inner, |at| el.inner + at as u32);
+        (el.inner, end)
+    }
+
     /// Its namespace.
     pub fn ns(self) -> Ns {
-        todo!()
+        self.el().ns
     }
+
     /// The text of its namespace name, also of one that is [`Ns::OTHER`].
     pub fn ns_uri(self) -> Cow<'a, str> {
-        todo!()
+        match self.ns() {
+            Ns::OTHER => self.declared(self.prefix()).unwrap_or_default(),
+            ns => Cow::Borrowed(ns.uri()),
+        }
     }
+
     /// Its local name.
     pub fn name(self) -> &'a str {
-        todo!()
+        let el = self.el();
+        let start = el.start + u32::from(el.name_at);
+        self.raw.text(start, start + u32::from(el.name_len))
     }
+
+    /// Its prefix; mostly empty.
+    pub fn prefix(self) -> &'a str {
+        let el = self.el();
+        match el.name_at {
+            0 | 1 => "",
+            name_at => self.raw.text(el.start + 1, el.start + u32::from(name_at) - 1),
+        }
+    }
+
     /// Whether it is that element.
     pub fn is(self, ns: Ns, name: &str) -> bool {
         self.ns() == ns && self.name() == name
     }
+
     /// The value of an attribute without namespace, entities resolved and white space normalized.
     pub fn attr(self, name: &str) -> Option<Cow<'a, str>> {
-        let _ = (name, self.raw, self.at);
-        todo!()
+        self.raw_attrs().find(|attr| attr.name == name).map(Attr::value)
     }
+
     /// The value of `xml:lang`.
     pub fn lang(self) -> Option<Cow<'a, str>> {
-        todo!()
+        self.attr("xml:lang")
     }
+
+    /// Its attributes: the names with their prefixes, and the values. Namespace declarations are among them.
+    pub fn attrs(self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+        self.raw_attrs().map(|attr| (attr.name, attr.value()))
+    }
+
+    /// Its attributes as they came in.
+    pub(super) fn raw_attrs(self) -> Attrs<'a> {
+        let el = self.el();
+        let at = el.start as usize + usize::from(el.name_at) + usize::from(el.name_len);
+        Attrs { text: &self.raw.xml[..el.inner as usize], at }
+    }
+
     /// Its child elements.
     pub fn children(self) -> impl Iterator<Item = Node<'a>> {
-        std::iter::empty()
+        self.raw.siblings(self.at + 1, self.el().end)
     }
+
     /// The first child of that name.
     pub fn child(self, ns: Ns, name: &str) -> Option<Node<'a>> {
         self.children().find(|c| c.is(ns, name))
     }
+
     /// Its own text, entities and CDATA resolved; without that of its children.
     pub fn text(self) -> Cow<'a, str> {
-        todo!()
+        let (mut at, end) = self.inner_place();
+        let mut text = Cow::Borrowed("");
+        for child in self.children() {
+            let (start, behind) = child.place();
+            read_text(self.raw.text(at, start), &mut text);
+            at = behind;
+        }
+        read_text(self.raw.text(at, end), &mut text);
+        text
     }
+
     /// It whole, as it came in. Not self-contained if it uses a namespace declared outside it: see [`Node::copy`].
     pub fn xml(self) -> &'a str {
-        todo!()
+        let (start, end) = self.place();
+        self.raw.text(start, end)
     }
+
     /// What is between its tags, as it came in.
     pub fn inner_xml(self) -> &'a str {
-        todo!()
+        let (start, end) = self.inner_place();
+        self.raw.text(start, end)
     }
+
     /// It whole, self-contained: the default namespace and the prefixes that it uses and that are declared outside it are
     /// declared in its start tag. What is stored or moved to another place is this.
     pub fn copy(self) -> String {
-        todo!()
+        let el = self.el();
+        let split = el.start + u32::from(el.name_at) + u32::from(el.name_len);
+        let mut out = String::with_capacity((el.end - el.start) as usize + 48);
+        out.push_str(self.raw.text(el.start, split));
+        // The innermost declaration of each prefix that is not its own; what it does not use is left out.
+        let mut seen: Vec<&str> = self.raw_attrs().filter_map(|attr| attr.declares()).collect();
+        let mut declare = |prefix: &'a str, write: &dyn Fn(&mut String)| {
+            if !seen.contains(&prefix) {
+                seen.push(prefix);
+                if prefix.is_empty() || self.uses(prefix) {
+                    out.push(' ');
+                    write(&mut out);
+                }
+            }
+        };
+        for around in self.around().into_iter().rev() {
+            for attr in around.raw_attrs() {
+                match attr.declares() {
+                    // The index knows what the root's own default namespace is shown as.
+                    Some("") if around.at == 0 && around.prefix().is_empty() && around.ns() != Ns::OTHER => {
+                        declare("", &|out| write_declaration("", around.ns().uri(), out));
+                    }
+                    // With the quotes that it came with.
+                    Some(prefix) => declare(prefix, &|out| out.push_str(attr.whole)),
+                    None => {}
+                }
+            }
+        }
+        for (prefix, uri) in &self.raw.outer {
+            declare(prefix, &|out| write_declaration(prefix, uri, out));
+        }
+        declare("", &|out| write_declaration("", self.raw.default.uri(), out));
+        out.push_str(self.raw.text(split, el.end));
+        out
+    }
+
+    /// Whether a prefix occurs in it.
+    fn uses(self, prefix: &str) -> bool {
+        let named = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(':'));
+        (self.at..self.el().next).map(|at| Node { raw: self.raw, at }).any(|node| {
+            node.prefix() == prefix || node.raw_attrs().any(|attr| attr.declares().is_none() && named(attr.name))
+        })
+    }
+
+    /// The elements around it, the outermost first.
+    fn around(self) -> Vec<Node<'a>> {
+        let mut around = Vec::new();
+        let mut at = 0;
+        while at < self.at {
+            let el = &self.raw.els[at as usize];
+            if el.next > self.at {
+                around.push(Node { raw: self.raw, at });
+                at += 1;
+            } else {
+                at = el.next;
+            }
+        }
+        around
+    }
+
+    /// What a prefix stands for in it.
+    fn declared(self, prefix: &str) -> Option<Cow<'a, str>> {
+        if prefix == "xml" {
+            return Some(Cow::Borrowed(Ns::XML.uri()));
+        }
+        let mut places = self.around();
+        places.push(self);
+        for node in places.into_iter().rev() {
+            if let Some(attr) = node.raw_attrs().find(|attr| attr.declares() == Some(prefix)) {
+                return Some(attr.value());
+            }
+        }
+        let outer = self.raw.outer.iter().find(|(p, _)| **p == *prefix);
+        outer.map(|(_, uri)| Cow::Borrowed(&**uri))
     }
 }
 
-/// Appends `text` escaped for element content and for attribute values in either quotes.
+/// Appends a namespace declaration, without a space before it.
+pub(super) fn write_declaration(prefix: &str, uri: &str, out: &mut String) {
+    out.push_str("xmlns");
+    if !prefix.is_empty() {
+        out.push(':');
+        out.push_str(prefix);
+    }
+    out.push_str("='");
+    escape(uri, out);
+    out.push('\'');
+}
+
+/// An attribute as it came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attr<'a> {
+    /// With its prefix.
+    pub(super) name: &'a str,
+    /// Name, equals sign and value with its quotes.
+    pub(super) whole: &'a str,
+    /// Where `whole` ends in the text that was scanned.
+    pub(super) end: usize,
+    /// The value between the quotes.
+    value: &'a str,
+}
+
+impl<'a> Attr<'a> {
+    /// Entities resolved and white space normalized.
+    pub(super) fn value(self) -> Cow<'a, str> {
+        unescape(self.value, true)
+    }
+
+    /// The place of `whole`, and how long the value with its quotes is.
+    pub(super) fn place(self) -> (usize, usize, usize) {
+        (self.end - self.whole.len(), self.end, self.value.len() + 2)
+    }
+
+    /// The prefix that it declares, empty for the default namespace; `None` if it is no declaration.
+    fn declares(self) -> Option<&'a str> {
+        match self.name {
+            "xmlns" => Some(""),
+            name => name.strip_prefix("xmlns:"),
+        }
+    }
+}
+
+/// Scans the attributes of a start tag that has been checked, from behind the element's name.
+#[derive(Clone, Debug)]
+pub(super) struct Attrs<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Attrs<'a> {
+    /// Of attributes alone, without a tag around them.
+    pub(super) fn of(text: &'a str) -> Attrs<'a> {
+        Attrs { text, at: 0 }
+    }
+}
+
+impl<'a> Iterator for Attrs<'a> {
+    type Item = Attr<'a>;
+
+    fn next(&mut self) -> Option<Attr<'a>> {
+        let bytes = self.text.as_bytes();
+        let space = |at: usize| bytes.get(at).is_some_and(|b| is_space(*b as char));
+        let skip = |mut at: usize| {
+            while space(at) {
+                at += 1;
+            }
+            at
+        };
+        let start = skip(self.at);
+        let mut at = start;
+        while !space(at) && *bytes.get(at)? != b'=' {
+            at += 1;
+        }
+        let name = &self.text[start..at];
+        let quote = skip(skip(at) + 1);
+        let value = quote + 1;
+        let len = bytes.get(value..)?.iter().position(|b| *b == bytes[quote])?;
+        self.at = value + len + 1;
+        Some(Attr { name, whole: &self.text[start..self.at], end: self.at, value: &self.text[value..value + len] })
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+/// One piece of the loop of [`Raw::parse`]: what is known while the index is built.
+struct Parser<'a> {
+    xml: &'a str,
+    scope: &'a Scope,
+    els: Vec<El>,
+    /// The innermost element that is open.
+    open: u32,
+    /// The default namespace outside.
+    outer_default: Ns,
+    /// The default namespaces in force, the innermost last, each with the element that declares it.
+    defaults: Vec<(u32, Ns)>,
+    /// The same for prefixes.
+    prefixes: Vec<Binding<'a>>,
+    /// The attributes of the start tag at hand, without declarations: local name and prefix.
+    attrs: Vec<(&'a str, &'a str)>,
+    /// The same with the identity of the namespace, to find those that are there twice.
+    resolved: Vec<(&'a str, u32)>,
+    /// The prefixes of `scope` that occurred, by their place in it.
+    used: Vec<usize>,
+    /// The identity that the next new namespace gets.
+    next_id: u32,
+}
+
+struct Binding<'a> {
+    owner: u32,
+    prefix: &'a str,
+    uri: Cow<'a, str>,
+    ns: Ns,
+    /// The same number for the same namespace name: comparing long names once is enough.
+    id: u32,
+}
+
+/// The identity of no namespace, and of that of `xml:`; then follow those of the scope.
+const NO_ID: u32 = 0;
+const XML_ID: u32 = 1;
+const SCOPE_ID: u32 = 2;
+
+impl<'a> Parser<'a> {
+    fn new(xml: &'a str, scope: &'a Scope) -> Result<Parser<'a>, StreamError> {
+        if u32::try_from(xml.len()).is_err() {
+            return Err(StreamError::new(StreamCondition::PolicyViolation).text("the element is too long"));
+        }
+        let outer_default = match Ns::of(scope.default_ns()) {
+            Ns::SERVER => Ns::CLIENT,
+            ns => ns,
+        };
+        Ok(Parser {
+            xml,
+            scope,
+            els: Vec::with_capacity(8),
+            open: NONE,
+            outer_default,
+            defaults: Vec::new(),
+            prefixes: Vec::new(),
+            attrs: Vec::new(),
+            resolved: Vec::new(),
+            next_id: SCOPE_ID + scope.declared.len() as u32,
+            used: Vec::new(),
+        })
+    }
+
+    fn run(&mut self) -> Result<(), StreamError> {
+        let mut behind = 0;
+        for token in Tokenizer::from_fragment(self.xml, 0..self.xml.len()) {
+            let Ok(token) = token else { return Err(self.refuse(behind)) };
+            match token {
+                Token::ElementStart { prefix, local, span } => {
+                    self.start(span.start(), prefix.as_str(), local.as_str(), local.start())?
+                }
+                Token::Attribute { prefix, local, value, span } => {
+                    if span.as_str().starts_with(':') {
+                        return Err(not_well_formed());
+                    }
+                    self.attribute(prefix.as_str(), local.as_str(), value.as_str())?;
+                }
+                Token::ElementEnd { end: ElementEnd::Open, span } => self.tag_end(span.end())?,
+                Token::ElementEnd { end: ElementEnd::Empty, span } => {
+                    self.tag_end(span.end())?;
+                    self.close(span.end());
+                }
+                Token::ElementEnd { end: ElementEnd::Close(_, local), span } => {
+                    let Some(el) = self.els.get(self.open as usize) else { return Err(not_well_formed()) };
+                    let name =
+                        el.start as usize + 1..el.start as usize + usize::from(el.name_at) + usize::from(el.name_len);
+                    if self.xml[name] != self.xml[span.start() + 2..local.end()] {
+                        return Err(StreamError::new(StreamCondition::NotWellFormed).text("an end tag does not match"));
+                    }
+                    self.close(span.end());
+                }
+                Token::Text { text } => {
+                    if self.open == NONE {
+                        return Err(not_well_formed());
+                    }
+                    check_references(text.as_str())?;
+                }
+                Token::Cdata { .. } => {
+                    if self.open == NONE {
+                        return Err(not_well_formed());
+                    }
+                }
+                Token::Comment { .. }
+                | Token::ProcessingInstruction { .. }
+                | Token::Declaration { .. }
+                | Token::DtdStart { .. }
+                | Token::EmptyDtd { .. }
+                | Token::EntityDeclaration { .. }
+                | Token::DtdEnd { .. } => return Err(StreamCondition::RestrictedXml.into()),
+            }
+            behind = token.span().end();
+        }
+        if self.open != NONE || self.els.first().is_none_or(|root| root.end as usize != self.xml.len()) {
+            return Err(not_well_formed());
+        }
+        Ok(())
+    }
+
+    /// The error for what the tokenizer refuses: a DTD, a declaration and the like are restricted, whatever is wrong in them.
+    fn refuse(&self, at: usize) -> StreamError {
+        let rest = self.xml.get(at..).unwrap_or("");
+        if rest.starts_with("<?") || rest.starts_with("<!") && !rest.starts_with("<![") {
+            return StreamCondition::RestrictedXml.into();
+        }
+        not_well_formed()
+    }
+
+    fn start(&mut self, start: usize, prefix: &str, local: &str, local_start: usize) -> Result<(), StreamError> {
+        // A second root; and a name like `:a`, which the tokenizer takes for one without prefix.
+        if self.open == NONE && !self.els.is_empty()
+            || prefix.is_empty() && local_start != start + 1
+            || prefix == "xmlns"
+        {
+            return Err(not_well_formed());
+        }
+        let (Ok(name_at), Ok(name_len)) = (u8::try_from(local_start - start), u8::try_from(local.len())) else {
+            return Err(StreamError::new(StreamCondition::PolicyViolation).text("a name is too long"));
+        };
+        if usize::from(name_at) + usize::from(name_len) > NAME_BYTES + 1 {
+            return Err(StreamError::new(StreamCondition::PolicyViolation).text("a name is too long"));
+        }
+        let at = self.els.len() as u32;
+        self.els.push(El { start: start as u32, inner: 0, end: self.open, next: 0, ns: Ns::OTHER, name_at, name_len });
+        self.open = at;
+        self.attrs.clear();
+        Ok(())
+    }
+
+    fn attribute(&mut self, prefix: &'a str, local: &'a str, value: &'a str) -> Result<(), StreamError> {
+        check_references(value)?;
+        if prefix == "xmlns" {
+            return self.declare(local, unescape(value, true));
+        }
+        if prefix.is_empty() && local == "xmlns" {
+            if self.defaults.last().is_some_and(|(owner, _)| *owner == self.open) {
+                return Err(duplicate());
+            }
+            let uri = unescape(value, true);
+            let ns = match Ns::of(&uri) {
+                Ns::XML | Ns::XMLNS => return Err(not_well_formed()),
+                // The root repeats what the stream says.
+                _ if self.open == 0 && uri == self.scope.default_ns() => self.outer_default,
+                ns => ns,
+            };
+            self.defaults.push((self.open, ns));
+            return Ok(());
+        }
+        self.attrs.push((local, prefix));
+        Ok(())
+    }
+
+    /// Declares a prefix, by the rules of Namespaces in XML 1.0 §3 and §5.
+    fn declare(&mut self, prefix: &'a str, uri: Cow<'a, str>) -> Result<(), StreamError> {
+        let ns = Ns::of(&uri);
+        if uri.is_empty() || prefix == "xmlns" || ns == Ns::XMLNS || (prefix == "xml") != (ns == Ns::XML) {
+            return Err(not_well_formed());
+        }
+        if self.prefixes.iter().rev().take_while(|b| b.owner == self.open).any(|b| b.prefix == prefix) {
+            return Err(duplicate());
+        }
+        if self.prefixes.len() >= PREFIXES_IN_SCOPE {
+            return Err(StreamError::new(StreamCondition::PolicyViolation).text("too many prefixes"));
+        }
+        let known = self.prefixes.iter().find(|b| b.uri == uri).map(|b| b.id);
+        let id = known.or_else(|| self.scope_id(&uri)).unwrap_or(self.next_id);
+        self.next_id += u32::from(id == self.next_id);
+        self.prefixes.push(Binding { owner: self.open, prefix, uri, ns, id });
+        Ok(())
+    }
+
+    /// The end of a start tag: all that it declares is known, so names can be resolved.
+    fn tag_end(&mut self, end: usize) -> Result<(), StreamError> {
+        let el = &mut self.els[self.open as usize];
+        el.inner = end as u32;
+        let ns = match el.name_at {
+            0 | 1 => self.defaults.last().map_or(self.outer_default, |(_, ns)| *ns),
+            name_at => {
+                let prefix = el.start as usize + 1..el.start as usize + usize::from(name_at) - 1;
+                self.resolve(&self.xml[prefix])?.1
+            }
+        };
+        self.els[self.open as usize].ns = ns;
+        self.resolved.clear();
+        for at in 0..self.attrs.len() {
+            let (local, prefix) = self.attrs[at];
+            let id = if prefix.is_empty() { NO_ID } else { self.resolve(prefix)?.0 };
+            self.resolved.push((local, id));
+        }
+        self.resolved.sort_unstable();
+        if self.resolved.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(duplicate());
+        }
+        Ok(())
+    }
+
+    /// What a prefix stands for: the identity of the namespace, and the namespace.
+    fn resolve(&mut self, prefix: &str) -> Result<(u32, Ns), StreamError> {
+        if prefix == "xml" {
+            return Ok((XML_ID, Ns::XML));
+        }
+        if let Some(binding) = self.prefixes.iter().rev().find(|b| b.prefix == prefix) {
+            return Ok((binding.id, binding.ns));
+        }
+        let Some(at) = self.scope.declared.iter().rposition(|(p, _)| **p == *prefix) else {
+            return Err(StreamCondition::BadNamespacePrefix.into());
+        };
+        if !self.used.contains(&at) {
+            self.used.push(at);
+        }
+        let uri = &self.scope.declared[at].1;
+        Ok((self.scope_id(uri).unwrap_or(NO_ID), Ns::of(uri)))
+    }
+
+    /// The identity of a namespace that the scope has a prefix for.
+    fn scope_id(&self, uri: &str) -> Option<u32> {
+        self.scope.declared.iter().position(|(_, known)| **known == *uri).map(|at| SCOPE_ID + at as u32)
+    }
+
+    /// The end of the innermost element.
+    fn close(&mut self, end: usize) {
+        let (at, next) = (self.open, self.els.len() as u32);
+        let el = &mut self.els[at as usize];
+        self.open = el.end;
+        el.end = end as u32;
+        el.next = next;
+        self.defaults.pop_if(|(owner, _)| *owner == at);
+        while self.prefixes.pop_if(|binding| binding.owner == at).is_some() {}
+    }
+}
+
+fn not_well_formed() -> StreamError {
+    StreamCondition::NotWellFormed.into()
+}
+
+fn duplicate() -> StreamError {
+    StreamError::new(StreamCondition::NotWellFormed).text("an attribute is there twice")
+}
+
+/// Checks that every `&` begins a reference that XML defines; entities of a DTD there are none.
+fn check_references(text: &str) -> Result<(), StreamError> {
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        let (_, len) = reference(&rest[at + 1..]).ok_or_else(not_well_formed)?;
+        rest = &rest[at + 1 + len..];
+    }
+    Ok(())
+}
+
+/// Reads a reference from behind its `&`: the character, and how many bytes were read.
+fn reference(text: &str) -> Option<(char, usize)> {
+    let end = text.find(';')?;
+    let c = match &text[..end] {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "apos" => '\'',
+        "quot" => '"',
+        number => {
+            let number = number.strip_prefix('#')?;
+            let (digits, radix) = match number.strip_prefix('x') {
+                Some(hex) => (hex, 16),
+                None => (number, 10),
+            };
+            // A sign is no digit.
+            if !digits.starts_with(|c: char| c.is_digit(radix)) {
+                return None;
+            }
+            char::from_u32(u32::from_str_radix(digits, radix).ok()?).filter(|c| c.is_xml_char())?
+        }
+    };
+    Some((c, end + 1))
+}
+
+/// Resolves references and normalizes line ends (XML §2.11), and in attributes white space (XML §3.3.3).
+pub(super) fn unescape(text: &str, attribute: bool) -> Cow<'_, str> {
+    let special = |b: u8| matches!(b, b'&' | b'\r') || attribute && matches!(b, b'\n' | b'\t');
+    let Some(mut at) = text.bytes().position(special) else { return Cow::Borrowed(text) };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        out.push_str(&rest[..at]);
+        let mut read = at + 1;
+        out.push(match rest.as_bytes()[at] {
+            b'&' => match reference(&rest[read..]) {
+                Some((c, len)) => {
+                    read += len;
+                    c
+                }
+                // Not in text that was checked.
+                None => '&',
+            },
+            b'\r' => {
+                read += usize::from(rest[read..].starts_with('\n'));
+                if attribute { ' ' } else { '\n' }
+            }
+            _ => ' ',
+        });
+        rest = &rest[read..];
+        match rest.bytes().position(special) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Appends what text and CDATA sections say.
+fn read_text<'a>(mut raw: &'a str, out: &mut Cow<'a, str>) {
+    let mut add = |piece: Cow<'a, str>| {
+        if out.is_empty() {
+            *out = piece;
+        } else if !piece.is_empty() {
+            out.to_mut().push_str(&piece);
+        }
+    };
+    while let Some((text, rest)) = raw.split_once("<![CDATA[") {
+        let (data, rest) = rest.split_once("]]>").unwrap_or((rest, ""));
+        add(unescape(text, false));
+        add(match data.contains('\r') {
+            true => Cow::Owned(data.replace("\r\n", "\n").replace('\r', "\n")),
+            false => Cow::Borrowed(data),
+        });
+        raw = rest;
+    }
+    add(unescape(raw, false));
+}
+
+/// Appends `text` escaped for element content and for attribute values in either quotes. Characters that XML does not have
+/// become U+FFFD.
 pub fn escape(text: &str, out: &mut String) {
-    let _ = (text, out);
-    todo!()
+    let mut plain = 0;
+    for (at, c) in text.char_indices() {
+        let with = match c {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            '\'' => "&apos;",
+            '"' => "&quot;",
+            // They would be read as spaces in attributes, and a return as a line feed.
+            '\t' => "&#9;",
+            '\n' => "&#10;",
+            '\r' => "&#13;",
+            c if !c.is_xml_char() => "\u{fffd}",
+            _ => continue,
+        };
+        out.push_str(&text[plain..at]);
+        out.push_str(with);
+        plain = at + c.len_utf8();
+    }
+    out.push_str(&text[plain..]);
 }
 
 /// `text` escaped for element content and for attribute values in either quotes.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    let _ = text;
-    todo!()
+    let plain = |b: u8| b >= b' ' && b < 0x80 && !matches!(b, b'&' | b'<' | b'>' | b'\'' | b'"');
+    if text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    escape(text, &mut out);
+    Cow::Owned(out)
 }
