@@ -5,20 +5,21 @@
 //! [`config`] reads the settings, [`data`] knows what lies where, [`cert`] makes and keeps certificates, [`admin`] is the
 //! owner's way in.
 
-//pub mod admin;
+pub mod admin;
 pub mod cert;
-//pub mod check;
+pub mod check;
+pub mod command;
 pub mod config;
-//pub mod conn;
+pub mod conn;
 pub mod data;
-//pub mod driver;
+pub mod driver;
 pub mod host;
-//pub mod hub;
-//pub mod listen;
-//pub mod serve;
-//pub mod storage;
+pub mod hub;
+pub mod listen;
+pub mod serve;
+pub mod storage;
 pub mod tls;
-//pub mod user;
+pub mod user;
 
 use std::fmt;
 
