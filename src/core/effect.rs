@@ -88,7 +88,7 @@ pub enum Effect {
     Told(Job, Result<Vec<String>, String>),
 }
 
-// Keys and passwords never reach a log.
+// Keys never reach a log.
 impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,61 +1,411 @@
 //! A client's stream inside TLS: header, features, SASL, bind, stanzas (RFC 6120 §4 to §8).
 
-use super::{Event, Mono, Terms, Tls};
+use super::header::{self, Declared};
+use super::random::Random;
+use super::sasl::{self, Failure, Sasl};
+use super::{Event, IDLE_ANSWER_MS, IDLE_MS, LOGIN_BYTES, Mono, STANZA_BYTES, Terms, Tls, UNAUTHENTICATED_MS};
+use super::{small_limits, stanza_limits};
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Stanza, StanzaError, StreamError};
+use crate::wire::{
+    Condition, Frame, Framer, Jid, Kind, Ns, Raw, Scope, Slice, Stanza, StanzaError, StreamCondition, StreamError, Type,
+};
+use std::fmt::Write;
 use std::sync::Arc;
+
+/// How the ids of our questions to silent peers begin.
+const PING_ID: &str = "idle-";
 
 /// The stream of a connection inside TLS.
 #[derive(Debug)]
-pub struct C2s {}
+pub struct C2s {
+    framer: Framer,
+    line: Line,
+}
+
+/// All but the framer, which lends out what is looked at.
+#[derive(Debug)]
+struct Line {
+    terms: Arc<Terms>,
+    phase: Phase,
+    declared: Declared,
+    /// The language of stanzas that name none.
+    lang: Option<Slice>,
+    /// When the last byte came in, or when we asked for one.
+    heard: Mono,
+    /// How often we asked a silent peer.
+    pings: u32,
+    /// We asked, and nothing came in since.
+    asked: bool,
+    /// Our header of this stream is out.
+    opened: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Login(Box<Login>),
+    Bind(Box<Bind>),
+    /// The full JID.
+    Session(Jid),
+    /// Nothing is read or written any more.
+    Over {
+        /// [`Event::Closed`] is still to be told.
+        untold: bool,
+    },
+}
+
+/// Before authentication.
+#[derive(Debug)]
+struct Login {
+    tls: Tls,
+    random: Random,
+    /// When the connection was accepted.
+    since: Mono,
+    /// Bytes read.
+    taken: usize,
+    sasl: Sasl,
+}
+
+/// Between authentication and resource binding.
+#[derive(Debug)]
+struct Bind {
+    account: Jid,
+    random: Random,
+    /// The request that [`Event::Bind`] told of.
+    request: Option<Stanza>,
+}
 
 impl C2s {
     /// A connection whose handshake is done; `since` is when it was accepted: the time before authentication counts from there.
     /// `random`: unpredictable, for stream ids and nonces.
     pub fn new(terms: Arc<Terms>, tls: Tls, since: Mono, random: [u8; 32]) -> C2s {
-        let _ = (terms, tls, since, random);
-        todo!()
+        let login = Login { tls, random: Random::new(random), since, taken: 0, sasl: Sasl::new() };
+        C2s {
+            framer: Framer::new(small_limits(LOGIN_BYTES)),
+            line: Line {
+                terms,
+                phase: Phase::Login(Box::new(login)),
+                declared: Declared::default(),
+                lang: None,
+                heard: since,
+                pings: 0,
+                asked: false,
+                opened: false,
+            },
+        }
     }
 
     /// Takes bytes from the front of `input`, appends what is to be written to `out`, up to the next event or the end of `input`.
-    /// After [`Event::Credentials`], [`Event::Bind`] and [`Event::Register`] call the answer first, then go on.
+    /// After [`Event::Credentials`], [`Event::Bind`] and [`Event::Register`] call the answer first, then go on. Call it until it
+    /// gives `None`, also when `input` is empty: an event can follow another.
     pub fn next(&mut self, now: Mono, input: &mut &[u8], out: &mut String) -> Option<Event> {
-        let _ = (now, input, out);
-        todo!()
+        if !input.is_empty() {
+            self.line.heard = now;
+            self.line.asked = false;
+        }
+        loop {
+            match &mut self.line.phase {
+                Phase::Over { untold } => {
+                    *input = &[];
+                    return std::mem::take(untold).then_some(Event::Closed { clean: false });
+                }
+                Phase::Login(login) if login.sasl.waits() => return None,
+                Phase::Bind(bind) if bind.request.is_some() => return None,
+                _ => {}
+            }
+            let mut rest = *input;
+            let frame = self.framer.next(&mut rest);
+            let used = input.len() - rest.len();
+            *input = &input[used..];
+            let (opens, event) = match (self.line.spend(used).and(frame), &mut self.line) {
+                (Ok(Some(frame)), line) => (matches!(frame, Frame::Open(_)), line.frame(frame, out)),
+                (Ok(None), _) => return None,
+                (Err(error), _) => (false, Err(error)),
+            };
+            let event = event.unwrap_or_else(|error| Some(self.line.end(Some(&error), out)));
+            if opens && matches!(self.line.phase, Phase::Bind(_)) {
+                self.framer.set_limits(stanza_limits());
+            }
+            if event.is_some() {
+                return self.after(event, out);
+            }
+        }
     }
 
     /// The answer to [`Event::Credentials`]; those of an unknown user are [`Credentials::fake`].
     pub fn credentials(&mut self, credentials: Credentials, out: &mut String) -> Option<Event> {
-        let _ = (credentials, out);
-        todo!()
+        let Phase::Login(login) = &mut self.line.phase else { return None };
+        let Login { sasl, tls, random, .. } = &mut **login;
+        let event = sasl.credentials(credentials, &self.line.terms, tls, random, out);
+        self.after(event, out)
+    }
+
+    /// The other answer to [`Event::Credentials`]: there will be none, for this reason; `temporary-auth-failure` when the store
+    /// has trouble.
+    pub fn refuse(&mut self, failure: Failure, out: &mut String) -> Option<Event> {
+        let Phase::Login(login) = &mut self.line.phase else { return None };
+        let event = login.sasl.refuse(failure, out);
+        self.after(event, out)
     }
 
     /// The answer to [`Event::Bind`]: the full JID, or why not.
     pub fn bound(&mut self, answer: Result<Jid, StanzaError>, out: &mut String) {
-        let _ = (answer, out);
-        todo!()
+        let Phase::Bind(bind) = &mut self.line.phase else { return };
+        let Some(request) = bind.request.take() else { return };
+        match answer {
+            Ok(jid) => {
+                let mut payload = String::from("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>");
+                crate::wire::xml::escape(jid.as_str(), &mut payload);
+                payload.push_str("</jid></bind>");
+                Stanza::result_of(&request, payload).write(None, out);
+                self.line.phase = Phase::Session(jid);
+            }
+            Err(error) => write_error(&request, &error, out),
+        }
     }
 
     /// Writes a stanza to the peer.
     pub fn send(&mut self, stanza: &Stanza, out: &mut String) {
-        let _ = (stanza, out);
-        todo!()
+        if !matches!(self.line.phase, Phase::Over { .. }) {
+            stanza.write(None, out);
+        }
     }
 
     /// When [`C2s::expired`] is to be called, if nothing comes before.
     pub fn deadline(&self) -> Mono {
-        todo!()
+        let Line { phase, heard, asked, .. } = &self.line;
+        match phase {
+            Phase::Login(login) => login.since.saturating_add(UNAUTHENTICATED_MS),
+            Phase::Bind(_) | Phase::Session(_) => heard.saturating_add(if *asked { IDLE_ANSWER_MS } else { IDLE_MS }),
+            Phase::Over { .. } => Mono::MAX,
+        }
     }
 
     /// The time is over: a ping to a silent peer, or the end of the stream.
     pub fn expired(&mut self, now: Mono, out: &mut String) -> Option<Event> {
-        let _ = (now, out);
-        todo!()
+        if now < self.deadline() {
+            return None;
+        }
+        if matches!(self.line.phase, Phase::Session(_)) && !self.line.asked {
+            self.line.ping(now, out);
+            return None;
+        }
+        Some(self.line.end(Some(&StreamCondition::ConnectionTimeout.into()), out))
     }
 
     /// The server ends the stream; `None` without an error. Appends the error and the end tag, once.
     pub fn close(&mut self, error: Option<&StreamError>, out: &mut String) {
-        let _ = (error, out);
-        todo!()
+        if !matches!(self.line.phase, Phase::Over { .. }) {
+            self.line.end(error, out);
+        }
+    }
+
+    /// What an event of SASL means for the stream.
+    fn after(&mut self, event: Option<Event>, out: &mut String) -> Option<Event> {
+        match &event {
+            // A new stream begins (RFC 6120 §6.4.6), with small limits until its header is here.
+            Some(Event::Authenticated(account)) => {
+                self.framer.reset();
+                self.line.authenticated(account.clone());
+            }
+            Some(Event::Failed(_)) => self.line.failed(out),
+            _ => {}
+        }
+        event
+    }
+}
+
+impl Line {
+    /// Counts what was read before authentication.
+    fn spend(&mut self, used: usize) -> Result<(), StreamError> {
+        let Phase::Login(login) = &mut self.phase else { return Ok(()) };
+        login.taken = login.taken.saturating_add(used);
+        match login.taken > LOGIN_BYTES {
+            true => Err(StreamCondition::PolicyViolation.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn frame(&mut self, frame: Frame<'_>, out: &mut String) -> Result<Option<Event>, StreamError> {
+        match frame {
+            Frame::Element(xml) => self.element(xml, out),
+            Frame::Open(open) => {
+                let header = header::read(open, &self.terms.domain)?;
+                let id = self.token();
+                header::write(&self.terms.domain, &id, Some(&header), out);
+                self.opened = true;
+                self.declared = header.declared;
+                self.lang = header.lang.as_deref().map(Stanza::lang_attribute);
+                self.write_features(out);
+                Ok(None)
+            }
+            Frame::Close => Ok(Some(self.end(None, out))),
+        }
+    }
+
+    fn element(&mut self, xml: &str, out: &mut String) -> Result<Option<Event>, StreamError> {
+        let raw = Raw::parse(xml, self.declared.scope())?;
+        let root = raw.root();
+        match (root.ns(), root.name(), &mut self.phase) {
+            // The content namespace, also where the header's default is that of streams.
+            (Ns::CLIENT, "message" | "presence" | "iq", _) => match Stanza::from_raw(raw, Scope::client())? {
+                Some(stanza) => self.stanza(stanza, out),
+                None => Err(StreamCondition::UnsupportedStanzaType.into()),
+            },
+            (Ns::SASL, "auth" | "response" | "abort", Phase::Login(login)) => {
+                Ok(login.sasl.element(root, &self.terms, &login.tls, out))
+            }
+            (Ns::STREAM, "error", _) => {
+                self.end(None, out);
+                Ok(Some(Event::Closed { clean: false }))
+            }
+            _ => Err(StreamCondition::UnsupportedStanzaType.into()),
+        }
+    }
+
+    fn stanza(&mut self, mut stanza: Stanza, out: &mut String) -> Result<Option<Event>, StreamError> {
+        let domain = &self.terms.domain;
+        let to_us = stanza.to.as_ref().is_none_or(|to| to == domain) && !stanza.bad_to;
+        let request = stanza.kind == Kind::Iq && matches!(stanza.ty, Type::Get | Type::Set);
+        match &mut self.phase {
+            Phase::Login(login) => {
+                let registers = request && to_us && stanza.child(Ns::REGISTER, "query").is_some();
+                match registers && self.terms.registration && login.sasl.is_idle() {
+                    true => Ok(Some(Event::Register(stanza))),
+                    false => Err(StreamError::new(StreamCondition::NotAuthorized).text("authentication comes first")),
+                }
+            }
+            Phase::Bind(bind) => {
+                check_from(&stanza, &bind.account)?;
+                let wanted = (stanza.ty == Type::Set && request && to_us)
+                    .then(|| stanza.child(Ns::BIND, "bind"))
+                    .flatten()
+                    .map(|child| child.child(Ns::BIND, "resource").map(|resource| resource.text().into_owned()));
+                let Some(resource) = wanted else {
+                    return Err(StreamError::new(StreamCondition::NotAuthorized).text("resource binding comes first"));
+                };
+                bind.request = Some(stanza);
+                Ok(Some(Event::Bind(resource.filter(|resource| !resource.is_empty()))))
+            }
+            Phase::Session(jid) => {
+                check_from(&stanza, jid)?;
+                if stanza.kind == Kind::Iq && self.is_for_stream(&stanza, out) {
+                    return Ok(None);
+                }
+                if let Some(lang) = &self.lang {
+                    stanza.default_lang(lang);
+                }
+                Ok(Some(Event::Stanza(stanza)))
+            }
+            Phase::Over { .. } => Ok(None),
+        }
+    }
+
+    /// Takes the IQs of a session that are the stream's own: a second bind, and answers to our questions whether it is there.
+    fn is_for_stream(&self, iq: &Stanza, out: &mut String) -> bool {
+        let Phase::Session(jid) = &self.phase else { return false };
+        let to_us = match &iq.to {
+            None => !iq.bad_to,
+            Some(to) => *to == self.terms.domain || (to.is_bare() && to.as_str() == jid.bare_str()),
+        };
+        match iq.ty {
+            Type::Set if to_us && iq.child(Ns::BIND, "bind").is_some() => {
+                write_error(iq, &StanzaError::new(Condition::NotAllowed).text("a stream has one resource"), out);
+                true
+            }
+            Type::Result | Type::Error if to_us && self.pings > 0 => {
+                let number = iq.id().and_then(|id| id.strip_prefix(PING_ID)?.parse::<u32>().ok());
+                number.is_some_and(|number| (1..=self.pings).contains(&number))
+            }
+            _ => false,
+        }
+    }
+
+    fn write_features(&mut self, out: &mut String) {
+        out.push_str("<stream:features>");
+        let (bytes, idle) = match &self.phase {
+            Phase::Login(login) => {
+                sasl::write_features(&self.terms, &login.tls, out);
+                if self.terms.registration {
+                    out.push_str("<register xmlns='http://jabber.org/features/iq-register'/>");
+                }
+                (LOGIN_BYTES, UNAUTHENTICATED_MS)
+            }
+            _ => {
+                out.push_str("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>");
+                out.extend(self.terms.features.iter().map(String::as_str));
+                (STANZA_BYTES, IDLE_MS)
+            }
+        };
+        // XEP-0478 §3.1
+        let _ = write!(
+            out,
+            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{bytes}</max-bytes><idle-seconds>{}</idle-seconds></limits>\
+             </stream:features>",
+            idle / 1000
+        );
+    }
+
+    /// Asks a silent peer whether it is there (XEP-0199 §4.1).
+    fn ping(&mut self, now: Mono, out: &mut String) {
+        self.pings = self.pings.saturating_add(1);
+        self.asked = true;
+        self.heard = now;
+        let ping = Stanza::new(Kind::Iq, Type::Get).from(self.terms.domain.clone());
+        let ping = ping.with_id(&format!("{PING_ID}{}", self.pings));
+        ping.with("<ping xmlns='urn:xmpp:ping'/>").write(None, out);
+    }
+
+    fn authenticated(&mut self, account: Jid) {
+        self.opened = false;
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Over { untold: false }) {
+            Phase::Login(login) => Phase::Bind(Box::new(Bind { account, random: login.random, request: None })),
+            other => other,
+        };
+    }
+
+    /// Ends the stream when they failed too often (RFC 6120 §6.4.5).
+    fn failed(&mut self, out: &mut String) {
+        if matches!(&self.phase, Phase::Login(login) if login.sasl.is_exhausted()) {
+            self.end(Some(&StreamError::new(StreamCondition::PolicyViolation).text("too many attempts")), out);
+            self.phase = Phase::Over { untold: true };
+        }
+    }
+
+    /// The next stream id.
+    fn token(&mut self) -> String {
+        match &mut self.phase {
+            Phase::Login(login) => login.random.token(),
+            Phase::Bind(bind) => bind.random.token(),
+            // No header is written in these.
+            Phase::Session(_) | Phase::Over { .. } => String::new(),
+        }
+    }
+
+    /// Ends the stream; a header comes first, if none is out yet (RFC 6120 §4.9.1.2).
+    fn end(&mut self, error: Option<&StreamError>, out: &mut String) -> Event {
+        if !self.opened {
+            let id = self.token();
+            header::write(&self.terms.domain, &id, None, out);
+            self.opened = true;
+        }
+        header::write_end(error, out);
+        self.phase = Phase::Over { untold: false };
+        Event::Closed { clean: error.is_none() }
+    }
+}
+
+/// A client may name itself in `from`, by its bare or full JID, and nobody else (RFC 6120 §8.1.2.1).
+fn check_from(stanza: &Stanza, jid: &Jid) -> Result<(), StreamError> {
+    let own = match &stanza.from {
+        None => !stanza.bad_from,
+        Some(from) => from == jid || (from.is_bare() && from.as_str() == jid.bare_str()),
+    };
+    if own { Ok(()) } else { Err(StreamCondition::InvalidFrom.into()) }
+}
+
+/// Answers a stanza with an error, where that is allowed.
+fn write_error(stanza: &Stanza, error: &StanzaError, out: &mut String) {
+    if let Some(answer) = Stanza::error_of(stanza, error) {
+        answer.write(None, out);
     }
 }

@@ -1,10 +1,13 @@
 //! ONE CONNECTION as a state machine: bytes and answers in, bytes and events out. No socket, no clock, no random source.
 
 pub mod c2s;
-pub mod header;
+mod header;
 pub mod plain;
+mod random;
 pub mod sasl;
+mod scram;
 
+use crate::wire::framer::Limits;
 use crate::wire::{Jid, Stanza};
 
 /// Milliseconds on a clock that never jumps.
@@ -60,6 +63,10 @@ pub enum Event {
 
 /// Before authentication: bytes read in all, besides the TLS handshake. More is `policy-violation`.
 pub const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
+/// The part of them that may come before TLS; the rest is for the time between TLS and authentication.
+const PLAIN_BYTES: usize = 4 * 1024;
+/// The other part: what is asked of every stanza (RFC 6120 §13.12) fits in.
+const LOGIN_BYTES: usize = UNAUTHENTICATED_BYTES - PLAIN_BYTES;
 /// Before authentication: time from the connection on, in milliseconds.
 pub const UNAUTHENTICATED_MS: Mono = 30_000;
 /// The longest stanza after authentication, in bytes (RFC 6120 §13.12 asks for 10,000 at least).
@@ -74,3 +81,18 @@ pub const ELEMENT_ATTRIBUTES: usize = 64;
 pub const IDLE_MS: Mono = 600_000;
 /// How long it may take to answer that, in milliseconds.
 pub const IDLE_ANSWER_MS: Mono = 60_000;
+
+/// The limits for one element of a peer that we do not know.
+fn small_limits(element_bytes: usize) -> Limits {
+    Limits { element_bytes, depth: 8, elements: 64, attributes: 32 }
+}
+
+/// The limits for one element of a user.
+fn stanza_limits() -> Limits {
+    Limits {
+        element_bytes: STANZA_BYTES,
+        depth: STANZA_DEPTH,
+        elements: STANZA_ELEMENTS,
+        attributes: ELEMENT_ATTRIBUTES,
+    }
+}

@@ -348,3 +348,313 @@ fn error(condition: StreamCondition) -> StreamError {
 fn policy(text: &'static str) -> StreamError {
     StreamError::new(StreamCondition::PolicyViolation).text(text)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use StreamCondition::*;
+
+    const LIMITS: Limits = Limits { element_bytes: 4096, depth: 8, elements: 50, attributes: 8 };
+    const OPEN: &str = "<?xml version='1.0'?><stream:stream to='a>b' xmlns=\"jabber:client\" xmlns:stream='s'>";
+
+    /// All pieces of a stream that comes in chunks of these sizes, as text; a close is the empty one.
+    fn frames(
+        stream: &[u8],
+        limits: Limits,
+        mut size: impl FnMut() -> usize,
+    ) -> (Vec<String>, Option<StreamCondition>) {
+        let mut framer = Framer::new(limits);
+        let mut out = Vec::new();
+        let mut rest = stream;
+        while !rest.is_empty() {
+            let (mut chunk, behind) = rest.split_at(size().clamp(1, rest.len()));
+            rest = behind;
+            loop {
+                match framer.next(&mut chunk) {
+                    Ok(Some(Frame::Open(text) | Frame::Element(text))) => out.push(text.into()),
+                    Ok(Some(Frame::Close)) => out.push(String::new()),
+                    Ok(None) => break,
+                    Err(e) => return (out, Some(e.condition)),
+                }
+            }
+            assert!(chunk.is_empty(), "all is taken");
+            assert!(framer.held.capacity() <= limits.element_bytes);
+        }
+        (out, None)
+    }
+
+    fn xorshift(seed: &mut u64) -> usize {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        *seed as usize
+    }
+
+    /// Whole, byte by byte, and in chunks of random sizes.
+    fn whatever_the_chunking(stream: &[u8], limits: Limits) -> (Vec<String>, Option<StreamCondition>) {
+        let whole = frames(stream, limits, || usize::MAX);
+        assert_eq!(frames(stream, limits, || 1), whole, "byte by byte: {}", String::from_utf8_lossy(stream));
+        let mut seed = 88_172_645_463_325_252;
+        for max in [2, 3, 7, 20, 100] {
+            for _ in 0..20 {
+                let random = frames(stream, limits, || 1 + xorshift(&mut seed) % max);
+                assert_eq!(random, whole, "{}", String::from_utf8_lossy(stream));
+            }
+        }
+        whole
+    }
+
+    fn fails(condition: StreamCondition, streams: &[&str]) {
+        for stream in streams {
+            assert_eq!(whatever_the_chunking(stream.as_bytes(), LIMITS).1, Some(condition), "{stream}");
+        }
+    }
+
+    fn body(condition: StreamCondition, bodies: &[&str]) {
+        for text in bodies {
+            fails(condition, &[&format!("{OPEN}{text}")]);
+        }
+    }
+
+    #[test]
+    fn pieces() {
+        let elements = [
+            "<a/>",
+            "<a></a>",
+            "<a b='/'/>",
+            "<a b='/>'></a>",
+            "<a b=\"it's > '\" c='\"'><b/><c><d/></c>text ] ]] > ]></a >",
+            "<a><![CDATA[ </a> <b> ]] ]> ]]]]><![CDATA[>]]]></a>",
+            "<a>\u{e9}\u{1f600}</a>",
+            "<\u{e9}/>",
+            "<a b='c'/ ></a>",
+            "<a b=c></a>",
+        ];
+        let mut stream = format!(" \n{OPEN}");
+        for element in elements {
+            stream.push_str(element);
+            stream.push_str([" ", "", "\r\n\t"][element.len() % 3]);
+        }
+        stream.push_str("</stream:stream\n> after <it> all is skipped");
+        let expected: Vec<&str> = std::iter::once(OPEN).chain(elements).chain([""]).collect();
+        assert_eq!(
+            whatever_the_chunking(stream.as_bytes(), LIMITS),
+            (expected.iter().map(|s| s.to_string()).collect(), None)
+        );
+    }
+
+    #[test]
+    fn a_whole_piece_is_not_copied() {
+        let mut framer = Framer::new(LIMITS);
+        let stream = format!("{OPEN}<a/><b>");
+        let mut input = stream.as_bytes();
+        for at in [0, OPEN.len()] {
+            match framer.next(&mut input).unwrap() {
+                Some(Frame::Open(text) | Frame::Element(text)) => {
+                    assert_eq!(text.as_ptr() as usize, stream.as_ptr() as usize + at)
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((framer.held_bytes(), framer.held.capacity()), (0, 0));
+        assert_eq!(framer.next(&mut input), Ok(None));
+        assert_eq!(framer.held_bytes(), 3);
+        let mut input = &b"</b>"[..];
+        assert_eq!(framer.next(&mut input), Ok(Some(Frame::Element("<b></b>"))));
+        assert_eq!(framer.held_bytes(), 0);
+        assert_eq!(framer.next(&mut input), Ok(None));
+        assert_eq!(framer.held.capacity(), 0, "an idle connection owns no buffer");
+    }
+
+    #[test]
+    fn not_well_formed() {
+        fails(
+            NotWellFormed,
+            &[
+                "x",
+                "</a>",
+                "<stream/>",
+                "<>",
+                "<<a>",
+                "<a b='<'>",
+                "<'a'>",
+                "\u{feff}<a>",
+                "<?xml <a>",
+                "<?xml ?>x<a>",
+                "<![CDATA[]]><a>",
+            ],
+        );
+        body(
+            NotWellFormed,
+            &[
+                "x",
+                "<a/>x",
+                "&#32;",
+                "</stream>",
+                "</stream:strea>",
+                "</stream:stream2>",
+                "</ stream:stream>",
+                "</>",
+                "<![CDATA[x]]>",
+            ],
+        );
+        body(
+            NotWellFormed,
+            &[
+                "<a><![CDATA x]]></a>",
+                "<a><![x",
+                "<a><![[CDATA[",
+                "<a b='</a>'/>",
+                "<a><<",
+                "<a></a><![CDATA[]]>",
+                "<a x'y'<",
+            ],
+        );
+    }
+
+    #[test]
+    fn restricted() {
+        fails(
+            RestrictedXml,
+            &[
+                "<!-- -->",
+                "<!DOCTYPE a>",
+                "<?xy",
+                "<? ",
+                "<?xml?>",
+                "<?xmlx",
+                "<?xm>",
+                "<?XML ",
+                "<?xml ?><?xml ",
+                "<?xml ?><!--",
+            ],
+        );
+        body(
+            RestrictedXml,
+            &[
+                "<!--",
+                "<!D",
+                "<?x",
+                "<?xml ",
+                "<a><!--",
+                "<a>x<!DOCTYPE",
+                "<a><?",
+                "<a><?xml version='1.0'?>",
+                "<a><b/><!>",
+            ],
+        );
+    }
+
+    #[test]
+    fn encodings() {
+        for bytes in [&b"\xff\xfe<\0a\0"[..], b"\xfe\xff\0<\0a", b"\0<\0a"] {
+            assert_eq!(whatever_the_chunking(bytes, LIMITS).1, Some(UnsupportedEncoding));
+        }
+        for bad in [&b"\x80"[..], b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xff"] {
+            let stream = [OPEN.as_bytes(), b"<a>", bad, b"</a>"].concat();
+            assert_eq!(whatever_the_chunking(&stream, LIMITS), (vec![OPEN.to_string()], Some(NotWellFormed)));
+        }
+    }
+
+    #[test]
+    fn a_restart() {
+        let mut framer = Framer::new(LIMITS);
+        let stream = format!("{OPEN}<a/>{OPEN}<b/></stream:stream>");
+        let mut input = stream.as_bytes();
+        assert_eq!(framer.next(&mut input), Ok(Some(Frame::Open(OPEN))));
+        assert_eq!(framer.next(&mut input), Ok(Some(Frame::Element("<a/>"))));
+        framer.reset();
+        assert_eq!(framer.next(&mut input), Ok(Some(Frame::Open(OPEN))));
+        assert_eq!(framer.next(&mut input), Ok(Some(Frame::Element("<b/>"))));
+        assert_eq!(framer.next(&mut input), Ok(Some(Frame::Close)));
+        assert_eq!(framer.next(&mut &b"<c/>"[..]), Ok(None));
+        framer.reset();
+        assert_eq!(framer.next(&mut &b"<c>"[..]), Ok(Some(Frame::Open("<c>"))));
+        assert_eq!(framer.next(&mut &b"</c>"[..]), Ok(Some(Frame::Close)));
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let element = |n: usize| format!("<a>{}</a>", "x".repeat(n - 7));
+        let ok = |text: &str| {
+            assert_eq!(whatever_the_chunking(format!("{OPEN}{text}").as_bytes(), LIMITS).1, None, "{text}")
+        };
+        ok(&element(4096));
+        ok(&format!("{}{}", element(4096), element(4096)));
+        body(PolicyViolation, &[&element(4097), &format!("<a/>{}", element(5000))]);
+        ok(&format!("{}{}", "<a>".repeat(8), "</a>".repeat(8)));
+        ok(&format!("{}<b/>{}", "<a>".repeat(7), "</a>".repeat(7)));
+        body(PolicyViolation, &[&"<a>".repeat(9), &format!("{}<b/>", "<a>".repeat(8))]);
+        ok(&format!("<a>{}</a>", "<b/>".repeat(49)));
+        ok(&format!("<a>{}</a><a>{}</a>", "<b/>".repeat(49), "<b></b>".repeat(49)));
+        body(PolicyViolation, &[&format!("<a>{}", "<b/>".repeat(50))]);
+        let attributes = |n: usize| (0..n).map(|i| format!(" a{i}='{i}'")).collect::<String>();
+        ok(&format!("<a{0}><b{0}/></a>", attributes(8)));
+        body(PolicyViolation, &[&format!("<a{}", attributes(9)), &format!("<a><b{}", attributes(9))]);
+        // The header as well, with what stands before it.
+        fails(
+            PolicyViolation,
+            &[
+                &format!("<a{}>", attributes(9)),
+                &format!("<a b='{}", "x".repeat(4092)),
+                &format!("<?xml {}", "x".repeat(4091)),
+            ],
+        );
+        assert_eq!(whatever_the_chunking(format!("<a b='{}'>", "x".repeat(4088)).as_bytes(), LIMITS).1, None);
+        // White space between elements costs nothing.
+        ok(&" ".repeat(10_000));
+    }
+
+    /// The error comes with the first byte too many, not at the end of the element, and nothing is kept behind it.
+    #[test]
+    fn a_limit_ends_it_at_once() {
+        let mut framer = Framer::new(LIMITS);
+        assert!(framer.next(&mut OPEN.as_bytes()).unwrap().is_some());
+        let mut taken = 0;
+        let error = loop {
+            let byte: &[u8] = if taken < 3 { &b"<a>"[taken..taken + 1] } else { b"x" };
+            match framer.next(&mut &*byte) {
+                Ok(None) => taken += 1,
+                other => break other.unwrap_err(),
+            }
+        };
+        assert_eq!((error.condition, taken), (PolicyViolation, 4096));
+        assert!(framer.held.capacity() <= 4096);
+        let mut framer = Framer::new(LIMITS);
+        let huge = format!("{OPEN}<a>{}", "x".repeat(1 << 20));
+        let mut input = huge.as_bytes();
+        assert!(framer.next(&mut input).unwrap().is_some());
+        assert!(framer.next(&mut input).is_err());
+        assert!(framer.looked_at < OPEN.len() + 5000 && framer.held.is_empty());
+    }
+
+    #[test]
+    fn wider_limits() {
+        let mut framer = Framer::new(LIMITS);
+        let long = format!("{OPEN}<a>{}</a>", "x".repeat(5000));
+        let mut input = long.as_bytes();
+        assert!(framer.next(&mut input).unwrap().is_some());
+        framer.set_limits(Limits { element_bytes: 10_000, ..LIMITS });
+        assert!(framer.next(&mut input).unwrap().is_some());
+        // Narrower ones than what is held already.
+        assert_eq!(framer.next(&mut &[b"<a>", &[b'x'; 5000][..]].concat()[..]), Ok(None));
+        framer.set_limits(LIMITS);
+        assert_eq!(framer.next(&mut &b"y"[..]).unwrap_err().condition, PolicyViolation);
+    }
+
+    /// A slow sender must not make it look at anything twice. Bytes are counted, not time.
+    #[test]
+    fn work_grows_with_the_bytes_alone() {
+        let limits = Limits { element_bytes: 1 << 20, depth: 8, elements: 1 << 20, attributes: 8 };
+        let parts = ["<b c='d>' e=\"'\"/>", "text ] ]] > text", "<![CDATA[ ] ]] <x> ]]>", "<c></c>"].concat();
+        let element = format!("<a>{}</a>", parts.repeat((256 << 10) / parts.len()));
+        let stream = format!("{OPEN}{element}");
+        let mut framer = Framer::new(limits);
+        let mut found = 0;
+        for byte in stream.as_bytes().chunks(1) {
+            found += usize::from(framer.next(&mut &*byte).unwrap().is_some());
+        }
+        assert_eq!((found, framer.looked_at), (2, stream.len()));
+    }
+}

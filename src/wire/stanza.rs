@@ -258,6 +258,21 @@ impl Stanza {
         attrs.find(|attr| attr.name == "xml:lang").map(Attr::value)
     }
 
+    /// What [`Stanza::default_lang`] takes, for a language tag: made once, then shared.
+    pub fn lang_attribute(lang: &str) -> Slice {
+        let mut attribute = String::from("xml:lang='");
+        escape(lang, &mut attribute);
+        attribute.push('\'');
+        Slice::whole(Raw::rendered(attribute))
+    }
+
+    /// Gives it a language, if it names none (RFC 6120 §8.1.5).
+    pub fn default_lang(&mut self, attribute: &Slice) {
+        if self.lang().is_none() {
+            self.extra.push(attribute.clone());
+        }
+    }
+
     /// Its child elements.
     pub fn children(&self) -> impl Iterator<Item = Node<'_>> {
         self.body.iter().filter(|part| part.children).flat_map(|part| part.slice.nodes())
@@ -412,4 +427,324 @@ fn address(text: &str) -> (Option<Jid>, bool) {
     let jid = Jid::parse(text).ok();
     let bad = jid.is_none();
     (jid, bad)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::error::Condition;
+
+    fn scope() -> Scope {
+        let mut scope = Scope::of("jabber:client");
+        scope.declared.push(("stream".into(), Ns::STREAM.uri().into()));
+        scope.declared.push(("o".into(), "urn:o'&".into()));
+        scope
+    }
+
+    fn stanza(xml: &str) -> Stanza {
+        Stanza::parse(xml, &scope()).unwrap().unwrap_or_else(|| panic!("{xml} is no stanza"))
+    }
+
+    fn written(stanza: &Stanza) -> String {
+        let mut out = String::new();
+        stanza.write(None, &mut out);
+        out
+    }
+
+    fn jid(text: &str) -> Jid {
+        Jid::parse(text).unwrap()
+    }
+
+    #[test]
+    fn size() {
+        assert!(size_of::<Stanza>() <= 160, "{}", size_of::<Stanza>());
+    }
+
+    #[test]
+    fn the_head() {
+        let m = stanza(
+            "<message to='Juliet@Example.COM/x' from='romeo@example.net' id='a&amp;1' type='chat' xml:lang='de'><body>hi</body></message>",
+        );
+        assert_eq!((m.kind, m.ty), (Kind::Message, Type::Chat));
+        assert_eq!((m.to.clone(), m.from.clone()), (Some(jid("juliet@example.com/x")), Some(jid("romeo@example.net"))));
+        assert_eq!((m.id().as_deref(), m.lang().as_deref()), (Some("a&1"), Some("de")));
+        assert!(!m.bad_to && !m.bad_from);
+        assert_eq!(
+            written(&m),
+            "<message to='juliet@example.com/x' from='romeo@example.net' type='chat' id='a&amp;1' xml:lang='de'><body>hi</body></message>"
+        );
+        assert_eq!(
+            m.to_xml(),
+            "<message xmlns='jabber:client' to='juliet@example.com/x' from='romeo@example.net' type='chat' id='a&amp;1' xml:lang='de'><body>hi</body></message>"
+        );
+        for empty in ["<presence/>", "<presence></presence>", "<presence xmlns='jabber:client'  ></presence >"] {
+            let p = stanza(empty);
+            assert_eq!((p.kind, p.ty, p.id(), p.lang()), (Kind::Presence, Type::None, None, None));
+            assert_eq!(written(&p), "<presence/>");
+        }
+    }
+
+    #[test]
+    fn languages_by_default() {
+        let german = Stanza::lang_attribute("de");
+        let mut m = stanza("<message/>");
+        m.default_lang(&german);
+        m.default_lang(&Stanza::lang_attribute("fr"));
+        assert_eq!(written(&m), "<message xml:lang='de'/>");
+        let mut m = stanza("<message xml:lang=''/>");
+        m.default_lang(&german);
+        assert_eq!(written(&m), "<message xml:lang=''/>", "it says that it has none");
+    }
+
+    #[test]
+    fn addresses_that_are_none() {
+        for bad in ["", "@", "a@", "a b@c", "&lt;", "a@b/&#9;"] {
+            let m = stanza(&format!("<message to='{bad}' from='x'/>"));
+            assert!(m.bad_to && m.to.is_none() && !m.bad_from);
+            assert_eq!(written(&m), "<message from='x'/>");
+            let m = stanza(&format!("<message from='{bad}'/>"));
+            assert!(m.bad_from && m.from.is_none() && !m.bad_to);
+        }
+    }
+
+    #[test]
+    fn types() {
+        use Type::*;
+        let known = [
+            (Kind::Message, vec![Normal, Chat, Groupchat, Headline, Error]),
+            (Kind::Presence, vec![Error, Unavailable, Subscribe, Subscribed, Unsubscribe, Unsubscribed, Probe]),
+            (Kind::Iq, vec![Error, Get, Set, Result]),
+        ];
+        let all = [
+            Normal,
+            Chat,
+            Groupchat,
+            Headline,
+            Error,
+            Get,
+            Set,
+            Result,
+            Unavailable,
+            Subscribe,
+            Subscribed,
+            Unsubscribe,
+            Unsubscribed,
+            Probe,
+        ];
+        for (kind, own) in known {
+            for ty in all {
+                let xml = format!("<{} type='{}'/>", kind.as_str(), ty.as_str());
+                let s = stanza(&xml);
+                assert_eq!(s.ty, if own.contains(&ty) { ty } else { Unknown }, "{xml}");
+                assert_eq!(written(&s), xml);
+            }
+        }
+        for odd in ["", "Chat", " chat", "none", "unknown"] {
+            assert_eq!(stanza(&format!("<message type='{odd}'/>")).ty, Unknown);
+        }
+        assert_eq!(written(&stanza("<message type = \"ch&#97;t\"/>")), "<message type='chat'/>");
+        let mut odd = stanza("<message type = \"it's\" id='1'/>");
+        assert_eq!(written(&odd), "<message id='1' type = \"it's\"/>");
+        odd.ty = Error;
+        assert_eq!(written(&odd), "<message type='error' id='1'/>", "not twice");
+    }
+
+    #[test]
+    fn what_is_no_stanza() {
+        let none = |xml: &str, scope: &Scope| assert!(Stanza::parse(xml, scope).unwrap().is_none(), "{xml}");
+        let (client, server) = (scope(), Scope::of("jabber:server"));
+        for xml in [
+            "<foo/>",
+            "<message xmlns='jabber:server'/>",
+            "<message xmlns=''/>",
+            "<iq xmlns='u'/>",
+            "<o:message/>",
+            "<stream:error/>",
+            "<Message/>",
+        ] {
+            none(xml, &client);
+        }
+        none("<message xmlns='jabber:client'/>", &server);
+        none("<p:message xmlns:p='jabber:client'/>", &server);
+        none("<message/>", &Scope::default());
+        none("<message xmlns='jabber:client'/>", &Scope::default());
+        none("<message/>", &Scope::of("urn:x"));
+        assert!(Stanza::parse("<message xmlns='jabber:server'><body/></message>", &server).unwrap().is_some());
+        for (scope, ns) in [(&client, "jabber:client"), (&server, "jabber:server")] {
+            let xml = format!("<p:message xmlns:p='{ns}'/>");
+            assert_eq!(Stanza::parse(&xml, scope).unwrap_err().condition, StreamCondition::BadNamespacePrefix);
+        }
+        assert_eq!(Stanza::parse("<message", &client).unwrap_err().condition, StreamCondition::NotWellFormed);
+    }
+
+    #[test]
+    fn from_server_to_client() {
+        let m = Stanza::parse(
+            "<message xmlns='jabber:server' to='a'><body>x</body><error/></message>",
+            &Scope::of("jabber:server"),
+        );
+        let m = m.unwrap().unwrap();
+        assert_eq!(m.child(Ns::CLIENT, "body").unwrap().text(), "x");
+        assert_eq!(m.to_xml(), "<message xmlns='jabber:client' to='a'><body>x</body><error/></message>");
+    }
+
+    /// A value is written with the quotes that it came with, or escaped.
+    #[test]
+    fn quotes_forge_nothing() {
+        let m = stanza("<message id=\"' from='evil\" xml:lang=\"' x='\" to=\"a/' from='evil\"/>");
+        assert_eq!(written(&m), "<message to='a/&apos; from=&apos;evil' id=\"' from='evil\" xml:lang=\"' x='\"/>");
+        let again = stanza(&written(&m));
+        assert_eq!(
+            (again.from.as_ref(), again.id().as_deref(), again.to.clone()),
+            (None, Some("' from='evil"), Some(jid("a/' from='evil")))
+        );
+        assert_eq!(
+            written(&Stanza::result_of(&m, "")),
+            "<message from='a/&apos; from=&apos;evil' type='result' id=\"' from='evil\"/>"
+        );
+        let made = Stanza::new(Kind::Iq, Type::Get).with_id("'\"<&>");
+        assert_eq!(written(&made), "<iq type='get' id='&apos;&quot;&lt;&amp;&gt;'/>");
+        assert_eq!(made.id().as_deref(), Some("'\"<&>"));
+    }
+
+    #[test]
+    fn prefixes_of_the_stream_come_along() {
+        let m = stanza("<message><o:x/><b><o:y/></b></message>");
+        assert_eq!(written(&m), "<message xmlns:o='urn:o&apos;&amp;'><o:x/><b><o:y/></b></message>");
+        assert_eq!(written(&stanza("<message o:a=\"1\"/>")), "<message o:a=\"1\" xmlns:o='urn:o&apos;&amp;'/>");
+        let own = "<message xmlns:o='v' o:a='1'><o:x/></message>";
+        assert_eq!(written(&stanza(own)), own);
+        assert_eq!(written(&stanza("<message><o:x xmlns:o='v'/></message>")), "<message><o:x xmlns:o='v'/></message>");
+        let again = Stanza::parse(&written(&m), Scope::client()).unwrap().unwrap();
+        assert_eq!(again.children().next().unwrap().ns_uri(), "urn:o'&");
+    }
+
+    #[test]
+    fn answers() {
+        let iq = stanza(
+            "<iq to='example.com' from='a@example.com/r' id='x' type='get' xml:lang='de'><query xmlns='u'/></iq>",
+        );
+        let result = Stanza::result_of(&iq, "<query xmlns='u'>1</query>");
+        assert_eq!(
+            written(&result),
+            "<iq to='a@example.com/r' from='example.com' type='result' id='x'><query xmlns='u'>1</query></iq>"
+        );
+        assert_eq!(written(&Stanza::result_of(&stanza("<iq type='set' id='x'/>"), "")), "<iq type='result' id='x'/>");
+        let error = Stanza::error_of(&iq, &Condition::ServiceUnavailable.into()).unwrap();
+        assert_eq!(
+            written(&error),
+            "<iq to='a@example.com/r' from='example.com' type='error' id='x'><error type='cancel'>\
+             <service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+        );
+        let e = error.child(Ns::CLIENT, "error").unwrap();
+        assert!(e.child(Ns::STANZAS, "service-unavailable").is_some());
+        for silent in
+            ["<iq type='error'/>", "<iq type='result'/>", "<message type='error'/>", "<presence type='error'/>"]
+        {
+            assert!(Stanza::error_of(&stanza(silent), &Condition::BadRequest.into()).is_none(), "{silent}");
+        }
+        // A message that calls itself a result is none.
+        assert!(Stanza::error_of(&stanza("<message type='result'/>"), &Condition::BadRequest.into()).is_some());
+    }
+
+    const MIXED: &str = "<message> 0 <a/>1<b xmlns='u'><a/></b><a>2</a><body>3</body>4</message>";
+
+    fn names(s: &Stanza) -> Vec<&str> {
+        s.children().map(|c| c.name()).collect()
+    }
+
+    #[test]
+    fn children_of_several_slices() {
+        let mut m = stanza(MIXED);
+        assert_eq!(names(&m), ["a", "b", "a", "body"]);
+        m.push("<delay xmlns='urn:xmpp:delay' stamp='x'><a/></delay>");
+        m.push("<body>more</body>");
+        assert_eq!(names(&m), ["a", "b", "a", "body", "delay", "body"]);
+        assert_eq!(m.child(Ns::DELAY, "delay").unwrap().attr("stamp").as_deref(), Some("x"));
+        assert!(m.child(Ns::CLIENT, "delay").is_none());
+        assert_eq!(names(&stanza(&written(&m))), names(&m));
+        let shared = m.clone();
+        m.clear();
+        assert_eq!((names(&m).len(), written(&m).as_str(), names(&shared).len()), (0, "<message/>", 6));
+    }
+
+    #[test]
+    fn cutting() {
+        let mut m = stanza(MIXED);
+        assert!(!m.cut(|c| c.name() == "x"));
+        assert_eq!(m.body.len(), 1);
+        assert!(m.cut(|c| c.is(Ns::CLIENT, "a")));
+        assert_eq!(written(&m), "<message> 0 1<b xmlns='u'><a/></b><body>3</body>4</message>");
+        assert_eq!(names(&m), ["b", "body"]);
+        m.push("<a xmlns='v'/>");
+        assert!(m.cut(|c| c.ns_uri() == "v"), "what was pushed can be cut");
+        assert!(m.cut(|c| c.name() == "b"));
+        assert_eq!(written(&m), "<message> 0 1<body>3</body>4</message>");
+        assert!(m.cut(|_| true));
+        assert_eq!(written(&m), "<message> 0 14</message>");
+        assert!(!m.cut(|_| true));
+        let mut all = stanza("<message><a/><b/><c/></message>");
+        let untouched = all.clone();
+        assert!(all.cut(|_| true));
+        assert_eq!((written(&all).as_str(), names(&untouched).len()), ("<message/>", 3));
+    }
+
+    #[test]
+    fn wrapping() {
+        let inner = stanza("<message to=\"a/'\" xml:lang='de' id=\"'\"><body>hi</body><o:x/></message>");
+        let (before, after) =
+            ("<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>", "</forwarded></received>");
+        let mut outer = Stanza::new(Kind::Message, Type::Chat).with("<x xmlns='u'/>");
+        outer.wrap(before, &inner, after);
+        outer.push("<y xmlns='u'/>");
+        assert_eq!(names(&outer), ["x", "y"], "nobody reads back what was wrapped");
+        assert_eq!(
+            written(&outer),
+            format!(
+                "<message type='chat'><x xmlns='u'/>{before}<message xmlns='jabber:client' to='a/&apos;' id=\"'\" xml:lang='de' \
+                 xmlns:o='urn:o&apos;&amp;'><body>hi</body><o:x/></message>{after}<y xmlns='u'/></message>"
+            )
+        );
+        assert!(!outer.cut(|c| c.name() == "received" || c.name() == "body"));
+        assert!(outer.cut(|c| c.name() == "x"));
+        let read = Stanza::parse(&written(&outer), Scope::client()).unwrap().unwrap();
+        let message = read
+            .child(Ns::CARBONS, "received")
+            .unwrap()
+            .child(Ns::FORWARD, "forwarded")
+            .unwrap()
+            .child(Ns::CLIENT, "message")
+            .unwrap();
+        assert_eq!(message.child(Ns::CLIENT, "body").unwrap().text(), "hi");
+        // Without a body, and one in another.
+        let mut empty = Stanza::new(Kind::Message, Type::None);
+        empty.wrap("<w xmlns='u'>", &Stanza::new(Kind::Message, Type::Normal), "</w>");
+        assert_eq!(
+            written(&empty),
+            "<message><w xmlns='u'><message xmlns='jabber:client' type='normal'/></w></message>"
+        );
+        let mut twice = Stanza::new(Kind::Message, Type::None);
+        twice.wrap("<v xmlns='u'>", &empty, "</v>");
+        assert!(written(&twice).contains("<v xmlns='u'><message xmlns='jabber:client'><w xmlns='u'>"));
+        assert_eq!(twice.children().count(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "not-well-formed")]
+    fn pushing_what_is_not_well_formed_is_a_mistake() {
+        Stanza::new(Kind::Message, Type::None).push("<a>");
+    }
+
+    #[test]
+    fn bytes_bound_the_text() {
+        for xml in [
+            MIXED,
+            "<message to='a@b/c' from='d@e/f' id='1' type='chat' xml:lang='de'><body>x</body></message>",
+            "<presence/>",
+        ] {
+            let s = stanza(xml);
+            assert!(s.bytes() >= s.to_xml().len() && s.bytes() <= s.to_xml().len() + 96);
+        }
+    }
 }

@@ -874,3 +874,464 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     escape(text, &mut out);
     Cow::Owned(out)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use StreamCondition::*;
+
+    fn scope() -> Scope {
+        let mut scope = Scope::of("jabber:client");
+        scope.declared.push(("stream".into(), Ns::STREAM.uri().into()));
+        scope.declared.push(("o".into(), "urn:o".into()));
+        scope.declared.push(("o2".into(), "urn:o".into()));
+        scope
+    }
+
+    fn raw(xml: &str) -> Arc<Raw> {
+        Raw::parse(xml, &scope()).unwrap_or_else(|e| panic!("{xml}: {e}"))
+    }
+
+    fn refused(condition: StreamCondition, texts: &[&str]) {
+        for xml in texts {
+            match Raw::parse(xml, &scope()) {
+                Err(e) => assert_eq!(e.condition, condition, "{xml}"),
+                Ok(_) => panic!("{xml:?} is accepted"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_element_of_the_index_has_20_bytes() {
+        assert_eq!(size_of::<El>(), 20);
+        assert!(size_of::<Slice>() <= 16 && size_of::<Node>() <= 16);
+    }
+
+    #[test]
+    fn tags_must_match() {
+        refused(
+            NotWellFormed,
+            &[
+                "",
+                " ",
+                "x",
+                "<",
+                "<a",
+                "<a ",
+                "<a>",
+                "<a/",
+                "<a></b>",
+                "<a><b></a></b>",
+                "<a></a></a>",
+                "<a/><b/>",
+                "<a/>x",
+                "x<a/>",
+                "<a/> ",
+                "</a>",
+                "<a></A>",
+                "<o:a></a>",
+                "<a></o:a>",
+                "<o:a></o2:a>",
+                "< a/>",
+                "<a / >",
+                "<a></ a>",
+                "<a></a b='c'>",
+                "<a/ >",
+                "<>",
+                "</>",
+                "<a></>",
+                "<a><![CDATA[x]]></b>",
+                "<a>]]></a>",
+                "<![CDATA[x]]>",
+                "<a/><![CDATA[]]>",
+                "<a><![CDATA[x]]</a>",
+                "<a><![CDATAx]]></a>",
+                "<a><![cdata[x]]></a>",
+                "<a><</a>",
+                "<a><b</a>",
+                "<a ></a ></a >",
+            ],
+        );
+        raw("<a></a\n >");
+        raw("<a\t\r\n/>");
+        raw("<a>]]&gt; ]] > <![CDATA[ <b> && ]] ]> ]]]]><![CDATA[>]]></a>");
+    }
+
+    #[test]
+    fn names() {
+        refused(
+            NotWellFormed,
+            &[
+                "<1a/>",
+                "<-a/>",
+                "<.a/>",
+                "<a\u{d7}/>",
+                "<\u{300}a/>",
+                "<a;b/>",
+                "<a 1b='c'/>",
+                "<a b,c='d'/>",
+                "<a!/>",
+                "<a\u{2028}/>",
+                "<:a/>",
+                "<a:/>",
+                "<:/>",
+                "<:a></:a>",
+                "<o:1a/>",
+                "<o:a:b/>",
+                "<a :b='c'/>",
+                "<a o:='c'/>",
+                "<a o:b:c='d'/>",
+                "<a xmlns:='d'/>",
+                "<a :xmlns='d'/>",
+            ],
+        );
+        let node = raw("<o:\u{e9}l\u{300}-.7 \u{3b1}='1'/>");
+        assert_eq!((node.root().prefix(), node.root().name()), ("o", "\u{e9}l\u{300}-.7"));
+        assert_eq!(node.root().attr("\u{3b1}").as_deref(), Some("1"));
+        let long = |n: usize| "n".repeat(n);
+        raw(&format!("<{}/>", long(255)));
+        refused(PolicyViolation, &[&format!("<{}/>", long(256)), &format!("<{0}:a xmlns:{0}='u'/>", long(254))]);
+        let edge = raw(&format!("<{0}:a xmlns:{0}='u'/>", long(253)));
+        assert_eq!((edge.root().name(), edge.root().prefix().len(), &*edge.root().ns_uri()), ("a", 253, "u"));
+    }
+
+    #[test]
+    fn attributes() {
+        refused(
+            NotWellFormed,
+            &[
+                "<a b/>",
+                "<a b=c/>",
+                "<a b='c/>",
+                "<a b='c\"/>",
+                "<a b='c'd='e'/>",
+                "<a b='c' b='d'/>",
+                "<a b='c' c='1' b=\"c\"/>",
+                "<a b='<'/>",
+                "<a o:b='1' o:b='2'/>",
+                "<a o:b='1' o2:b='2'/>",
+                "<a xmlns:p='urn:o' p:b='' o:b=''/>",
+                "<a xmlns:p='urn:&#x6f;' p:b='' o:b=''/>",
+                "<a xmlns:p='u' xmlns:q='&#117;' p:b='' q:b=''/>",
+                "<a xmlns='u' xmlns='u'/>",
+                "<a xmlns:p='u' xmlns:p='u'/>",
+                "<a xml:lang='a' xml:lang='b'/>",
+                "<a b = 'c' b ='d'/>",
+                "<a =''/>",
+                "<a ''/>",
+                "<a b==''/>",
+            ],
+        );
+        let node = raw("<a b='1' o:b='2' c = \"it's\" d=\n'&quot;>' xmlns:p='v' p:b='3'/>");
+        let root = node.root();
+        assert_eq!(root.attr("b").as_deref(), Some("1"));
+        assert_eq!(root.attr("o:b").as_deref(), Some("2"));
+        assert_eq!(root.attr("c").as_deref(), Some("it's"));
+        assert_eq!(root.attr("d").as_deref(), Some("\">"));
+        assert_eq!(root.attr("e"), None);
+        assert_eq!(root.attrs().map(|(name, _)| name).collect::<Vec<_>>(), ["b", "o:b", "c", "d", "xmlns:p", "p:b"]);
+        assert_eq!(raw("<a b='c'>d='e'</a>").root().attr("d"), None, "text is no attribute");
+    }
+
+    #[test]
+    fn white_space_in_attributes_and_text() {
+        let node = raw("<a b='1\t2\n3\r\n4\r5&#9;6&#10;7&#13;8 '>1\t2\n3\r\n4\r5&#13;<![CDATA[\r\n&#13;\r]]></a>");
+        assert_eq!(node.root().attr("b").as_deref(), Some("1 2 3 4 5\t6\n7\r8 "));
+        assert_eq!(node.root().text(), "1\t2\n3\n4\n5\r\n&#13;\n");
+    }
+
+    #[test]
+    fn references() {
+        refused(
+            NotWellFormed,
+            &[
+                "&",
+                "&;",
+                "&#;",
+                "&#x;",
+                "&x;",
+                "&nbsp;",
+                "&amp",
+                "&amp ;",
+                "& amp;",
+                "&AMP;",
+                "&#0;",
+                "&#x0;",
+                "&#8;",
+                "&#x1F;",
+                "&#xD800;",
+                "&#xDFFF;",
+                "&#xFFFE;",
+                "&#xFFFF;",
+                "&#x110000;",
+                "&#99999999999999999999;",
+                "&#-1;",
+                "&#+65;",
+                "&#x+41;",
+                "&#X41;",
+                "&#65",
+                "&#6 5;",
+                "&#xG;",
+                "&lt",
+                "&#\u{661};",
+            ]
+            .iter()
+            .flat_map(|bad| [format!("<a>{bad}</a>"), format!("<a b='{bad}'/>"), format!("<a xmlns:p='{bad}'/>")])
+            .collect::<Vec<_>>()
+            .iter()
+            .map(|s| &**s)
+            .collect::<Vec<_>>(),
+        );
+        let good = "&lt;&gt;&amp;&apos;&quot;&#65;&#x41;&#x0041;&#000065;&#x1F600;&#xe000;&amp;lt;";
+        let node = raw(&format!("<a b='{good}'>{good}</a>"));
+        assert_eq!(node.root().text(), "<>&'\"AAAA\u{1f600}\u{e000}&lt;");
+        assert_eq!(node.root().attr("b").as_deref(), Some("<>&'\"AAAA\u{1f600}\u{e000}&lt;"));
+    }
+
+    #[test]
+    fn characters() {
+        for c in ('\0'..'\u{20}').chain(['\u{fffe}', '\u{ffff}']).filter(|c| !"\t\r\n".contains(*c)) {
+            refused(
+                NotWellFormed,
+                &[
+                    &format!("<a>{c}</a>"),
+                    &format!("<a b='{c}'/>"),
+                    &format!("<a><![CDATA[{c}]]></a>"),
+                    &format!("<a{c}/>"),
+                    &format!("<a>x{c}"),
+                ],
+            );
+        }
+        raw("<a b='\u{7f}\u{85}\u{fffd}\u{1fffe}\u{10ffff}'>\u{7f}\u{85}\u{d7ff}\u{e000}\u{feff}</a>");
+    }
+
+    #[test]
+    fn restricted() {
+        refused(
+            RestrictedXml,
+            &[
+                "<!-- x --><a/>",
+                "<a><!-- x --></a>",
+                "<a><!----></a>",
+                "<a/><!---->",
+                "<a><?x y?></a>",
+                "<?x?><a/>",
+                "<a/><?x?>",
+                "<?xml version='1.0'?><a/>",
+                "<a><?xml version='1.0'?></a>",
+                "<!DOCTYPE a><a/>",
+                "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+                "<a><!DOCTYPE a></a>",
+                "<a><!ENTITY b 'c'></a>",
+                "<a><!-- -- --></a>",
+                "<a><!-- </a>",
+                "<a><?xml?></a>",
+                "<a><? x?></a>",
+                "<a><!x></a>",
+                "<a><!ELEMENT a ANY></a>",
+                "<a><!-</a>",
+            ],
+        );
+    }
+
+    #[test]
+    fn namespaces() {
+        refused(
+            BadNamespacePrefix,
+            &[
+                "<p:a/>",
+                "<a p:b=''/>",
+                "<a><p:b xmlns:p='u'/><p:c/></a>",
+                "<a><b xmlns:p='u'/><c p:d=''/></a>",
+                "<a><XML:b/></a>",
+            ],
+        );
+        refused(
+            NotWellFormed,
+            &[
+                "<a xmlns:p=''/>",
+                "<xmlns:a/>",
+                "<a xmlns:xmlns='u'/>",
+                "<a xmlns:xml='u'/>",
+                "<a xmlns:p='http://www.w3.org/XML/1998/namespace'/>",
+                "<a xmlns='http://www.w3.org/XML/1998/namespace'/>",
+                "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
+                "<a xmlns:p='http://www.w3.org/2000/xmlns/'/>",
+                "<a xmlns:xmlns='http://www.w3.org/2000/xmlns/'/>",
+                "<a xmlns:p='http://www.w3.org/2000/xmlns&#47;'/>",
+            ],
+        );
+        raw("<a xmlns:xml='http://www.w3.org/XML/1998/namespace'><xml:b/></a>");
+        let node = raw(
+            "<message><a xmlns='jabber:x:data'><b/><p:c xmlns:p='urn:xmpp:p&#105;ng' xmlns='urn:other'><d/><e xmlns=''/></p:c><f/></a><g/><o:h/></message>",
+        );
+        let seen: Vec<_> = (0..node.els.len() as u32)
+            .map(|at| Node { raw: &node, at })
+            .map(|n| (n.name(), n.ns(), n.ns_uri().into_owned()))
+            .collect();
+        let expected = [
+            ("message", Ns::CLIENT, "jabber:client"),
+            ("a", Ns::DATA_FORM, "jabber:x:data"),
+            ("b", Ns::DATA_FORM, "jabber:x:data"),
+            ("c", Ns::PING, "urn:xmpp:ping"),
+            ("d", Ns::OTHER, "urn:other"),
+            ("e", Ns::OTHER, ""),
+            ("f", Ns::DATA_FORM, "jabber:x:data"),
+            ("g", Ns::CLIENT, "jabber:client"),
+            ("h", Ns::OTHER, "urn:o"),
+        ];
+        assert_eq!(seen.iter().map(|(name, ns, uri)| (*name, *ns, &**uri)).collect::<Vec<_>>(), expected);
+        // A declaration holds for the start tag that it stands in, also before it.
+        assert!(raw("<p:a p:b='' xmlns:p='u'/>").root().is(Ns::OTHER, "a"));
+        // Prefixes bound to one name are one namespace on elements, and inner ones hide outer ones.
+        raw("<a xmlns:o='u' o:b='' o2:b=''/>");
+    }
+
+    #[test]
+    fn what_servers_say_reads_as_what_clients_say() {
+        let server = Scope::of("jabber:server");
+        let parse = |xml: &str| Raw::parse(xml, &server).unwrap();
+        let inherited = parse("<message><body/><x xmlns='u'><body xmlns='jabber:server'/></x></message>");
+        assert!(inherited.root().is(Ns::CLIENT, "message") && inherited.root().child(Ns::CLIENT, "body").is_some());
+        let x = inherited.root().child(Ns::OTHER, "x").unwrap();
+        assert!(x.child(Ns::SERVER, "body").is_some(), "what is said explicitly stays");
+        let repeated = parse("<message xmlns='jabber:server'><body/></message>");
+        let body = repeated.root().child(Ns::CLIENT, "body").unwrap();
+        assert_eq!(body.copy(), "<body xmlns='jabber:client'/>");
+        assert_eq!(body.ns_uri(), "jabber:client");
+        assert_eq!(parse("<message xmlns='jabber:client'/>").root().ns(), Ns::CLIENT);
+    }
+
+    #[test]
+    fn a_namespace_nobody_knows_as_default() {
+        let other = Raw::parse("<a><b/><p:c xmlns:p='v'/></a>", &Scope::of("urn:other&'")).unwrap();
+        assert_eq!(other.root().ns_uri(), "urn:other&'");
+        let copy = other.root().children().next().unwrap().copy();
+        assert_eq!(copy, "<b xmlns='urn:other&amp;&apos;'/>");
+        let none = Raw::parse("<a><b/></a>", &Scope::default()).unwrap();
+        assert_eq!((none.root().ns(), &*none.root().ns_uri()), (Ns::OTHER, ""));
+        assert_eq!(none.root().children().next().unwrap().copy(), "<b xmlns=''/>");
+    }
+
+    #[test]
+    fn reading() {
+        let node = raw("<a> x <b>1<c/>2</b>&amp;<b/><![CDATA[<]]>\u{e9}</a>");
+        let root = node.root();
+        assert_eq!(root.text(), " x &<\u{e9}");
+        assert_eq!(root.children().map(|c| c.xml()).collect::<Vec<_>>(), ["<b>1<c/>2</b>", "<b/>"]);
+        let b = root.child(Ns::CLIENT, "b").unwrap();
+        assert_eq!((b.inner_xml(), &*b.text(), b.children().count()), ("1<c/>2", "12", 1));
+        assert!(root.child(Ns::CLIENT, "c").is_none() && root.child(Ns::PING, "b").is_none());
+        for (xml, inner) in [
+            ("<a/>", ""),
+            ("<a></a >", ""),
+            ("<a ><![CDATA[</]]></a\n>", "<![CDATA[</]]>"),
+            ("<a><b></b></a>", "<b></b>"),
+        ] {
+            assert_eq!(raw(xml).root().inner_xml(), inner);
+        }
+        let lang = raw("<a xml:lang='de'><b/></a>");
+        assert_eq!((lang.root().lang().as_deref(), lang.root().children().next().unwrap().lang()), (Some("de"), None));
+        assert!(matches!(raw("<a>text</a>").root().text(), Cow::Borrowed("text")), "plain text is not copied");
+    }
+
+    #[test]
+    fn a_copy_stands_for_itself() {
+        for (xml, copy) in [
+            ("<a><b/></a>", "<b xmlns='jabber:client'/>"),
+            ("<a xmlns='u'><b c='d'>e</b></a>", "<b xmlns='u' c='d'>e</b>"),
+            ("<a xmlns=\"u'\"><b/></a>", "<b xmlns=\"u'\"/>"),
+            ("<a xmlns=''><b/></a>", "<b xmlns=''/>"),
+            ("<a xmlns='u'><b xmlns='v'/></a>", "<b xmlns='v'/>"),
+            ("<a xmlns='u'><b xmlns=''/></a>", "<b xmlns=''/>"),
+            ("<a xmlns:p='u' xmlns:q='v'><b><p:c/></b></a>", "<b xmlns:p='u' xmlns='jabber:client'><p:c/></b>"),
+            ("<a xmlns:p='u'><b p:c=''/></a>", "<b xmlns:p='u' xmlns='jabber:client' p:c=''/>"),
+            ("<a xmlns:p='u'><p:b/></a>", "<p:b xmlns:p='u' xmlns='jabber:client'/>"),
+            ("<a xmlns:p='u'><b xmlns:p='v' p:c=''/></a>", "<b xmlns='jabber:client' xmlns:p='v' p:c=''/>"),
+            (
+                "<a xmlns:p='u'><b><p:c xmlns:p='v'/></b></a>",
+                "<b xmlns:p='u' xmlns='jabber:client'><p:c xmlns:p='v'/></b>",
+            ),
+            ("<a xmlns:pp='u' xmlns:p='v'><b pp:c=''/></a>", "<b xmlns:pp='u' xmlns='jabber:client' pp:c=''/>"),
+            ("<a><b><o:c/></b></a>", "<b xmlns:o='urn:o' xmlns='jabber:client'><o:c/></b>"),
+            ("<a><b xml:lang='x'/></a>", "<b xmlns='jabber:client' xml:lang='x'/>"),
+        ] {
+            let node = raw(xml);
+            let made = node.root().children().next().unwrap().copy();
+            assert_eq!(made, copy, "of {xml}");
+            let again = Raw::parse(&made, &Scope::of("urn:elsewhere")).unwrap();
+            assert_eq!(again.root().copy(), made, "a copy of a copy is the same");
+        }
+        // The innermost of three.
+        let node = raw("<a xmlns:p='1'><b xmlns:p='2' xmlns='m'><c xmlns:p='3'><p:d/></c></b></a>");
+        let d = node.root().children().next().unwrap().children().next().unwrap().children().next().unwrap();
+        assert_eq!(d.copy(), "<p:d xmlns:p='3' xmlns='m'/>");
+        assert_eq!(raw("<a/>").root().copy(), "<a xmlns='jabber:client'/>");
+    }
+
+    #[test]
+    fn many_prefixes_are_refused() {
+        let tag = |n: usize| (0..n).map(|i| format!(" xmlns:p{i}='u{i}'")).collect::<String>();
+        raw(&format!("<a{}/>", tag(64)));
+        raw(&format!("<a><b{}/><b{}/></a>", tag(64), tag(64)));
+        refused(PolicyViolation, &[&format!("<a{}/>", tag(65)), &format!("<a{}><b xmlns:x='u'/></a>", tag(64))]);
+    }
+
+    #[test]
+    fn headers() {
+        let open = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to=\"it's\" xml:lang='en' version='1.0'>";
+        for before in
+            ["", "<?xml version='1.0'?>", "<?xml\nversion=\"1.0\" encoding='utf-8' standalone='yes' ?>\r\n", " \n"]
+        {
+            let (raw, scope) = Raw::header(&format!("{before}{open}")).unwrap();
+            assert!(raw.root().is(Ns::STREAM, "stream"));
+            assert_eq!(raw.root().attr("to").as_deref(), Some("it's"));
+            assert_eq!(raw.root().lang().as_deref(), Some("en"));
+            assert_eq!(
+                (scope.default_ns(), scope.get("stream"), scope.get("x")),
+                ("jabber:client", Some(Ns::STREAM.uri()), None)
+            );
+        }
+        for (text, condition) in [
+            ("<?xml version='1.0' encoding='iso-8859-1'?><a>", UnsupportedEncoding),
+            ("<?xml encoding='utf-8'?><a>", NotWellFormed),
+            ("<?xml version='2.0'?><a>", NotWellFormed),
+            ("<?xml version='1.0'?><?xml version='1.0'?><a>", RestrictedXml),
+            ("<?xml version='1.0'?>", NotWellFormed),
+            ("<?xml version='1.0'", NotWellFormed),
+            ("<?xml-stylesheet x?><a>", RestrictedXml),
+            ("<a/>", NotWellFormed),
+            ("<a b='c' b='d'>", NotWellFormed),
+            ("<a><b>", NotWellFormed),
+            ("<p:a>", BadNamespacePrefix),
+            ("", NotWellFormed),
+        ] {
+            assert_eq!(Raw::header(text).unwrap_err().condition, condition, "{text}");
+        }
+        let long = format!("<a xmlns:p='{}'>", "u".repeat(256));
+        assert_eq!(Raw::header(&long).unwrap_err().condition, PolicyViolation);
+    }
+
+    #[test]
+    fn escaping() {
+        assert_eq!(
+            escaped("a<b>&'\"\t\n\r\u{0}\u{ffff}\u{e9}"),
+            "a&lt;b&gt;&amp;&apos;&quot;&#9;&#10;&#13;\u{fffd}\u{fffd}\u{e9}"
+        );
+        assert!(matches!(escaped("plain text"), Cow::Borrowed(_)));
+        let text = "]]> <![CDATA[ & \u{1f600} \r\n\t 'x' \"y\"";
+        let node = raw(&format!("<a b='{0}' c=\"{0}\">{0}</a>", escaped(text)));
+        assert_eq!(node.root().text(), text);
+        assert_eq!(node.root().attr("b").as_deref(), Some(text));
+        assert_eq!(node.root().attr("c").as_deref(), Some(text));
+    }
+
+    #[test]
+    fn deep_is_not_recursive() {
+        let (open, close) = ("<a>".repeat(200_000), "</a>".repeat(200_000));
+        let node = raw(&format!("{open}{close}"));
+        assert_eq!(node.root().text(), "");
+        assert_eq!(node.els.len(), 200_000);
+    }
+}

@@ -1,0 +1,494 @@
+//! A whole server in memory: streams, core and storage, driven by hand. The clock is a number, the disk a map, the network two
+//! strings; nothing happens that the test did not ask for.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use base64::Engine as _;
+use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
+use inglenook::store::memory::Memory;
+use inglenook::store::{Batch, Engine, Query};
+use inglenook::stream::c2s::C2s;
+use inglenook::stream::{Event, Terms, Tls};
+use inglenook::wire::framer::{Frame, Framer, Limits};
+use inglenook::wire::scram::Credentials;
+use inglenook::wire::{Jid, StreamError};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// The domain of all tests.
+pub const DOMAIN: &str = "house.test";
+
+/// 2026-01-01T00:00:00Z
+const START: u64 = 1_767_225_600_000;
+
+/// One client's connection, seen from the server.
+struct Connection {
+    stream: C2s,
+    peer: IpAddr,
+    /// What it sent and the stream has not taken yet.
+    unread: Vec<u8>,
+    /// The stream waits for an answer of the core.
+    waits: bool,
+    /// What was written to it: whole elements, and stream headers and ends as they are.
+    inbox: VecDeque<String>,
+    framer: Framer,
+    /// The server hung up.
+    closed: bool,
+    /// Who proved to be.
+    account: Option<Jid>,
+    /// Bound in the core.
+    bound: Option<Jid>,
+}
+
+enum StoreWork {
+    Commit(u64, Batch),
+    Ask(Job, Query),
+}
+
+/// The server.
+pub struct House {
+    core: Core,
+    disk: Memory,
+    settings: Settings,
+    terms: Arc<Terms>,
+    /// The time.
+    pub now: Now,
+    connections: BTreeMap<Sid, Connection>,
+    next: u64,
+    wake: Option<u64>,
+    to_store: VecDeque<StoreWork>,
+    /// Nothing is committed while this is set.
+    pub hold: bool,
+    full: bool,
+    /// Answers to commands.
+    pub told: Vec<Result<Vec<String>, String>>,
+    /// Every stanza that was written, in bytes: what a test that counts work looks at.
+    pub written: usize,
+}
+
+/// An id that no test uses.
+const BIND_ID: &str = "house-bind";
+
+impl House {
+    /// An empty house.
+    pub fn new() -> House {
+        House::with(|_| {})
+    }
+
+    /// An empty house with other settings.
+    pub fn with(change: impl FnOnce(&mut Settings)) -> House {
+        let mut settings = Settings::new(Jid::parse(DOMAIN).unwrap());
+        settings.iterations = 4096;
+        change(&mut settings);
+        House::boot(settings, Memory::default(), Now { mono: 1_000, wall: START }, 1)
+    }
+
+    fn boot(settings: Settings, mut disk: Memory, now: Now, run: u64) -> House {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&run.to_le_bytes());
+        let core = Core::open(settings.clone(), seed, inglenook::ext::all(), &mut disk).unwrap();
+        let terms = Terms {
+            domain: settings.domain.clone(),
+            plain: true,
+            registration: settings.registration,
+            features: core.stream_features(),
+        };
+        House {
+            core,
+            disk,
+            settings,
+            terms: Arc::new(terms),
+            now,
+            connections: BTreeMap::new(),
+            next: run * 1_000_000,
+            wake: None,
+            to_store: VecDeque::new(),
+            hold: false,
+            full: false,
+            told: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// The state of the core.
+    pub fn state(&self) -> &inglenook::core::State {
+        self.core.state()
+    }
+
+    /// Makes an account; its password is its name.
+    pub fn account(&mut self, jid: &str) {
+        let jid = Jid::parse(jid).unwrap().bare();
+        if self.core.state().account(&jid).is_some() {
+            return;
+        }
+        let credentials = Credentials::derive(jid.local().unwrap(), b"salt of the tests", 4096).unwrap();
+        let (hold, full) = (self.hold, self.full);
+        self.hold = false;
+        self.full = false;
+        self.input(Input::Command(Job(u64::MAX), Command::UserAdd(jid, credentials)));
+        assert!(matches!(self.told.pop(), Some(Ok(_))), "the account was not made");
+        (self.hold, self.full) = (hold, full);
+    }
+
+    /// A connection after its TLS handshake.
+    pub fn open(&mut self) -> Sid {
+        self.open_from(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// The same from another address.
+    pub fn open_from(&mut self, peer: IpAddr) -> Sid {
+        self.next += 1;
+        let sid = Sid(self.next);
+        let mut random = [3; 32];
+        random[..8].copy_from_slice(&sid.0.to_le_bytes());
+        let tls = Tls { exporter: Some([9; 32]), end_point: Box::new([8; 32]) };
+        let connection = Connection {
+            stream: C2s::new(self.terms.clone(), tls, self.now.mono, random),
+            peer,
+            unread: Vec::new(),
+            waits: false,
+            inbox: VecDeque::new(),
+            framer: Framer::new(Limits { element_bytes: 1 << 24, depth: 1000, elements: 100_000, attributes: 1000 }),
+            closed: false,
+            account: None,
+            bound: None,
+        };
+        self.connections.insert(sid, connection);
+        sid
+    }
+
+    /// A bound session of an account, made if it is not there. All that the login wrote is swallowed.
+    pub fn login(&mut self, jid: &str) -> Sid {
+        self.account(jid);
+        let jid = Jid::parse(jid).unwrap();
+        let sid = self.open();
+        let header = format!(
+            "<stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+        );
+        let local = jid.local().unwrap();
+        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{local}\0{local}"));
+        self.send(sid, &header);
+        self.send(sid, &format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>"));
+        let got: Vec<String> = self.receive_all(sid);
+        assert!(got.last().is_some_and(|x| x.starts_with("<success")), "no success, but {got:?}");
+        self.send(sid, &header);
+        let resource = jid.resource().map(|r| format!("<resource>{r}</resource>")).unwrap_or_default();
+        self.send(
+            sid,
+            &format!(
+                "<iq type='set' id='{BIND_ID}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{resource}</bind></iq>"
+            ),
+        );
+        let got: Vec<String> = self.receive_all(sid);
+        assert!(self.jid(sid).is_some(), "not bound: {got:?}");
+        sid
+    }
+
+    /// The full JID of a bound session.
+    pub fn jid(&self, sid: Sid) -> Option<Jid> {
+        self.connections.get(&sid)?.bound.clone()
+    }
+
+    /// Bytes from a client.
+    pub fn send(&mut self, sid: Sid, bytes: &str) {
+        if let Some(c) = self.connections.get_mut(&sid) {
+            c.unread.extend_from_slice(bytes.as_bytes());
+            if bytes.contains("<stream:stream") {
+                c.framer.reset();
+            }
+        }
+        self.pump(sid);
+        self.settle();
+    }
+
+    /// The next thing that was written to a client.
+    pub fn receive(&mut self, sid: Sid) -> Option<String> {
+        self.connections.get_mut(&sid)?.inbox.pop_front()
+    }
+
+    /// All that was written to a client.
+    pub fn receive_all(&mut self, sid: Sid) -> Vec<String> {
+        self.connections.get_mut(&sid).map(|c| c.inbox.drain(..).collect()).unwrap_or_default()
+    }
+
+    /// What was written to a client and not yet received.
+    pub fn peek(&self, sid: Sid) -> impl Iterator<Item = &str> {
+        self.connections.get(&sid).into_iter().flat_map(|c| c.inbox.iter().map(String::as_str))
+    }
+
+    /// Whether the server hung up on a client.
+    pub fn is_closed(&self, sid: Sid) -> bool {
+        self.connections.get(&sid).is_none_or(|c| c.closed)
+    }
+
+    /// The line to a client is cut.
+    pub fn cut(&mut self, sid: Sid) {
+        self.hang_up(sid, false);
+        self.settle();
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, ms: u64) {
+        let end = self.now.mono + ms;
+        loop {
+            let deadlines = self.connections.values().filter(|c| !c.closed).map(|c| c.stream.deadline());
+            let next = deadlines.chain(self.wake).min().filter(|at| *at <= end);
+            let Some(at) = next else { break };
+            let at = at.max(self.now.mono);
+            self.now.wall += at - self.now.mono;
+            self.now.mono = at;
+            if self.wake.is_some_and(|wake| wake <= at) {
+                self.wake = None;
+                self.input(Input::Tick);
+            }
+            let due: Vec<Sid> = self
+                .connections
+                .iter()
+                .filter(|(_, c)| !c.closed && c.stream.deadline() <= at)
+                .map(|(s, _)| *s)
+                .collect();
+            for sid in due {
+                let now = self.now.mono;
+                let mut out = String::new();
+                let c = self.connections.get_mut(&sid).unwrap();
+                let event = c.stream.expired(now, &mut out);
+                c.write(&out, &mut self.written);
+                if let Some(event) = event {
+                    self.event(sid, event);
+                }
+                let c = self.connections.get(&sid).unwrap();
+                assert!(c.closed || c.stream.deadline() > at, "a deadline that does not move");
+            }
+            self.settle();
+        }
+        self.now.wall += end - self.now.mono;
+        self.now.mono = end;
+    }
+
+    /// A command of the owner.
+    pub fn command(&mut self, command: Command) {
+        self.input(Input::Command(Job(u64::MAX), command));
+    }
+
+    /// Storage refuses, or works again.
+    pub fn set_full(&mut self, full: bool) {
+        self.full = full;
+        self.input(Input::Stalled(full));
+        self.settle();
+    }
+
+    /// Storage goes on.
+    pub fn release(&mut self) {
+        self.hold = false;
+        self.settle();
+    }
+
+    /// What is waiting to be stored.
+    pub fn uncommitted(&self) -> usize {
+        self.to_store.iter().filter(|w| matches!(w, StoreWork::Commit(..))).count()
+    }
+
+    /// Does one piece of waiting storage work, if there is one.
+    pub fn store_one(&mut self) -> bool {
+        let Some(work) = self.to_store.pop_front() else { return false };
+        match work {
+            StoreWork::Commit(n, batch) => {
+                self.disk.commit(&[batch]).unwrap();
+                self.input(Input::Committed(n));
+            }
+            StoreWork::Ask(job, query) => {
+                let rows = self.disk.query(&query).unwrap();
+                self.input(Input::Answer(job, Some(rows)));
+            }
+        }
+        true
+    }
+
+    /// All streams are cut, and what was not committed is lost; then the server starts anew.
+    pub fn power_cut(&mut self) {
+        let disk = std::mem::take(&mut self.disk);
+        self.reboot(disk);
+    }
+
+    /// A clean end and a new start.
+    pub fn restart(&mut self) {
+        self.hold = false;
+        let sids: Vec<Sid> = self.connections.keys().copied().collect();
+        for sid in sids {
+            self.hang_up(sid, false);
+        }
+        self.settle();
+        let disk = std::mem::take(&mut self.disk);
+        self.reboot(disk);
+    }
+
+    fn reboot(&mut self, disk: Memory) {
+        // As after a power cut the clock that never jumps begins anew, and the wall clock goes on.
+        let now = Now { mono: 1_000, wall: self.now.wall };
+        let full = self.full;
+        *self = House::boot(self.settings.clone(), disk, now, self.next / 1_000_000 + 1);
+        self.full = full;
+    }
+
+    /// Does storage work until there is none left or it is held back.
+    pub fn settle(&mut self) {
+        while !self.hold && !(self.full && matches!(self.to_store.front(), Some(StoreWork::Commit(..)))) {
+            if !self.store_one() {
+                break;
+            }
+        }
+    }
+
+    fn pump(&mut self, sid: Sid) {
+        loop {
+            let now = self.now.mono;
+            let Some(c) = self.connections.get_mut(&sid) else { return };
+            if c.waits || c.closed {
+                return;
+            }
+            let mut out = String::new();
+            let mut rest = &c.unread[..];
+            let event = c.stream.next(now, &mut rest, &mut out);
+            let taken = c.unread.len() - rest.len();
+            c.unread.drain(..taken);
+            c.write(&out, &mut self.written);
+            match event {
+                Some(event) => self.event(sid, event),
+                None => return,
+            }
+        }
+    }
+
+    fn event(&mut self, sid: Sid, event: Event) {
+        let c = self.connections.get_mut(&sid).unwrap();
+        let peer = c.peer;
+        match event {
+            Event::StartTls => unreachable!("inside TLS there is no STARTTLS"),
+            Event::Credentials(jid) => {
+                c.waits = true;
+                self.input(Input::Login(sid, jid, peer));
+            }
+            Event::Authenticated(jid) => {
+                c.account = Some(jid.clone());
+                self.input(Input::LoginEnded(sid, jid.clone(), peer, true));
+            }
+            Event::Failed(jid) => {
+                if let Some(jid) = jid {
+                    self.input(Input::LoginEnded(sid, jid, peer, false));
+                }
+            }
+            Event::Bind(resource) => {
+                c.waits = true;
+                let jid = c.account.clone().unwrap();
+                self.input(Input::Bind(sid, jid, resource));
+            }
+            Event::Stanza(stanza) => self.input(Input::Stanza(sid, stanza)),
+            Event::Register(stanza) => self.input(Input::Register(sid, peer, stanza)),
+            Event::Closed { clean } => self.hang_up(sid, clean),
+        }
+    }
+
+    fn hang_up(&mut self, sid: Sid, clean: bool) {
+        if let Some(c) = self.connections.get_mut(&sid)
+            && !c.closed
+        {
+            c.closed = true;
+            self.input(Input::Closed(sid, clean));
+        }
+    }
+
+    /// Something happens to the core, and what it wants is done, but for storage.
+    pub fn input(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            self.core.handle(self.now, input, &mut effects);
+            for effect in effects {
+                self.perform(effect, &mut inputs);
+            }
+        }
+        self.settle();
+    }
+
+    fn perform(&mut self, effect: Effect, inputs: &mut VecDeque<Input>) {
+        let mut out = String::new();
+        match effect {
+            Effect::Send(sid, stanza) => {
+                if let Some(c) = self.connections.get_mut(&sid)
+                    && !c.closed
+                {
+                    c.stream.send(&stanza, &mut out);
+                    c.write(&out, &mut self.written);
+                }
+            }
+            Effect::Credentials(sid, credentials) => {
+                let Some(c) = self.connections.get_mut(&sid) else { return };
+                c.waits = false;
+                let event = c.stream.credentials(credentials, &mut out);
+                c.write(&out, &mut self.written);
+                if let Some(event) = event {
+                    self.event(sid, event);
+                }
+                self.pump(sid);
+            }
+            Effect::Bound(sid, answer) => {
+                let Some(c) = self.connections.get_mut(&sid) else { return };
+                c.waits = false;
+                c.bound = answer.clone().ok();
+                c.stream.bound(answer, &mut out);
+                c.write(&out, &mut self.written);
+                self.pump(sid);
+            }
+            Effect::Close(sid, error) => self.close(sid, error.as_ref()),
+            Effect::Commit(n, batch) => self.to_store.push_back(StoreWork::Commit(n, batch)),
+            Effect::Ask(job, query) => self.to_store.push_back(StoreWork::Ask(job, query)),
+            Effect::Hash(job, password, iterations) => {
+                let keys = Credentials::derive(&password, b"salt of the tests", iterations).ok();
+                inputs.push_back(Input::Hashed(job, keys));
+            }
+            Effect::WakeAt(at) => self.wake = Some(at),
+            Effect::Told(_, answer) => self.told.push(answer),
+        }
+    }
+
+    fn close(&mut self, sid: Sid, error: Option<&StreamError>) {
+        let Some(c) = self.connections.get_mut(&sid) else { return };
+        let mut out = String::new();
+        c.stream.close(error, &mut out);
+        c.write(&out, &mut self.written);
+        c.closed = true;
+    }
+}
+
+impl Connection {
+    fn write(&mut self, out: &str, written: &mut usize) {
+        *written += out.len();
+        let mut rest = out.as_bytes();
+        loop {
+            let piece = match self.framer.next(&mut rest).expect("the server writes well-formed streams") {
+                Some(Frame::Open(xml)) => xml.to_owned(),
+                Some(Frame::Element(xml)) => xml.to_owned(),
+                Some(Frame::Close) => "</stream:stream>".to_owned(),
+                None => break,
+            };
+            self.inbox.push_back(piece);
+        }
+    }
+}
+
+/// A small generator of numbers for tests: the same seed, the same numbers.
+pub struct Dice(u64);
+
+impl Dice {
+    /// From a seed.
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+    /// A number below `n`.
+    pub fn roll(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % n
+    }
+}

@@ -1,0 +1,394 @@
+//! Runs the plays in `tests/exchange`: each tells one behaviour of the server, as its clients see it. How to write one is told
+//! in `tests/exchange/README.md`.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod house;
+
+use house::{DOMAIN, House};
+use inglenook::core::Sid;
+use libtest_mimic::{Arguments, Failed, Trial};
+use minidom::{Element, Node};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exchange");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "scs"));
+    files.sort();
+    let trials = files.into_iter().map(|file| {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        Trial::test(name, move || Play::new(&std::fs::read_to_string(&file).unwrap())?.run().map_err(Failed::from))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// One line of a play, with the XML below it.
+struct Act {
+    line: usize,
+    text: String,
+    xml: String,
+}
+
+struct Play {
+    acts: Vec<Act>,
+    house: House,
+    actors: BTreeMap<String, Sid>,
+    bound: BTreeMap<String, String>,
+}
+
+type Outcome<T = ()> = Result<T, String>;
+
+impl Play {
+    fn new(text: &str) -> Outcome<Play> {
+        let mut acts: Vec<Act> = Vec::new();
+        for (n, line) in text.lines().enumerate() {
+            let words = line.trim();
+            if words.is_empty() || (words.starts_with('#') && !line.starts_with(' ')) {
+                continue;
+            }
+            if line.starts_with([' ', '\t']) {
+                let act = acts.last_mut().ok_or("XML before the first line of the play")?;
+                act.xml.push_str(line.trim_end());
+                act.xml.push('\n');
+            } else {
+                acts.push(Act { line: n + 1, text: words.to_owned(), xml: String::new() });
+            }
+        }
+        if acts.is_empty() {
+            return Err("an empty play".into());
+        }
+        Ok(Play { acts, house: House::new(), actors: BTreeMap::new(), bound: BTreeMap::new() })
+    }
+
+    fn run(mut self) -> Outcome {
+        self.settings()?;
+        for act in std::mem::take(&mut self.acts) {
+            self.act(&act).map_err(|e| format!("line {}: {}\n{e}", act.line, act.text))?;
+        }
+        // Whatever arrived and was not expected is a failure, too.
+        for (name, sid) in &self.actors {
+            if let Some(xml) = self.house.peek(*sid).next() {
+                return Err(format!("at the end {name} has also received:\n{xml}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings stand before everything else.
+    fn settings(&mut self) -> Outcome {
+        let settings: Vec<(String, String)> = self
+            .acts
+            .iter()
+            .filter_map(|a| a.text.strip_prefix("The setting ")?.strip_suffix('.')?.split_once(" is "))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut wrong = None;
+        self.house = House::with(|s| {
+            for (name, value) in &settings {
+                match name.as_str() {
+                    "registration" => s.registration = value == "true",
+                    "show_os" => s.show_os = value == "true",
+                    "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
+                    "contacts" => {
+                        s.contacts = value
+                            .split(", ")
+                            .filter_map(|c| c.split_once('='))
+                            .map(|(k, v)| (k.into(), v.into()))
+                            .collect()
+                    }
+                    _ => wrong = Some(name.clone()),
+                }
+            }
+        });
+        wrong.map_or(Ok(()), |name| Err(format!("no setting {name}")))
+    }
+
+    fn sid(&self, name: &str) -> Outcome<Sid> {
+        self.actors.get(name).copied().ok_or_else(|| format!("{name} is not connected"))
+    }
+
+    fn act(&mut self, act: &Act) -> Outcome {
+        let text = act.text.as_str();
+        match text {
+            "The server restarts." => {
+                self.house.restart();
+                self.actors.clear();
+                return Ok(());
+            }
+            "The power fails." => {
+                self.house.power_cut();
+                self.actors.clear();
+                return Ok(());
+            }
+            "The storage is full." => return self.done(|h| h.set_full(true)),
+            "The storage works again." => return self.done(|h| h.set_full(false)),
+            "The storage waits." => return self.done(|h| h.hold = true),
+            "The storage goes on." => return self.done(House::release),
+            _ => {}
+        }
+        if text.starts_with("The setting ") {
+            return Ok(());
+        }
+        if let Some(jid) = text.strip_prefix("The account ").and_then(|t| t.strip_suffix(" exists.")) {
+            self.house.account(jid);
+            return Ok(());
+        }
+        if let Some(time) = text.strip_suffix(" pass.") {
+            return self.pass(time);
+        }
+        let (name, rest) = text.split_once(' ').ok_or("what?")?;
+        match rest {
+            "sends:" => {
+                let sid = self.sid(name)?;
+                let xml = self.fill(&act.xml)?;
+                self.house.send(sid, &xml);
+            }
+            "receives:" => {
+                let sid = self.sid(name)?;
+                for expected in self.elements(&act.xml)? {
+                    let got = self
+                        .next(sid)?
+                        .ok_or_else(|| format!("expected:\n{}\nbut received nothing", show(&expected)))?;
+                    let mut bound = self.bound.clone();
+                    if let Err(why) = same(&expected, &got, &mut bound) {
+                        return Err(format!("{why}\nexpected:\n{}\nreceived:\n{}", show(&expected), show(&got)));
+                    }
+                    self.bound = bound;
+                }
+            }
+            "receives in any order:" => {
+                let sid = self.sid(name)?;
+                let mut expected = self.elements(&act.xml)?;
+                while !expected.is_empty() {
+                    let got = self.next(sid)?.ok_or_else(|| format!("not received:\n{}", show(&expected[0])))?;
+                    let mut fit = None;
+                    for (n, e) in expected.iter().enumerate() {
+                        let mut bound = self.bound.clone();
+                        if same(e, &got, &mut bound).is_ok() {
+                            fit = Some((n, bound));
+                            break;
+                        }
+                    }
+                    let Some((n, bound)) = fit else { return Err(format!("not expected:\n{}", show(&got))) };
+                    expected.remove(n);
+                    self.bound = bound;
+                }
+            }
+            "receives nothing." => {
+                let sid = self.sid(name)?;
+                if let Some(xml) = self.house.receive(sid) {
+                    return Err(format!("received:\n{xml}"));
+                }
+            }
+            "receives something." => {
+                let sid = self.sid(name)?;
+                self.house.receive(sid).ok_or("received nothing")?;
+            }
+            "ignores what arrived." => {
+                let sid = self.sid(name)?;
+                self.house.receive_all(sid);
+            }
+            "is available." => {
+                let sid = self.sid(name)?;
+                self.quiet(sid, "<presence/>");
+            }
+            "has asked for the roster." => {
+                let sid = self.sid(name)?;
+                self.quiet(sid, "<iq type='get' id='r0'><query xmlns='jabber:iq:roster'/></iq>");
+            }
+            "disconnects." => {
+                let sid = self.sid(name)?;
+                self.house.cut(sid);
+                self.actors.remove(name);
+            }
+            "closes the stream." => {
+                let sid = self.sid(name)?;
+                self.house.send(sid, "</stream:stream>");
+                self.actors.remove(name);
+            }
+            "is disconnected." => {
+                let sid = self.sid(name)?;
+                let rest = self.house.receive_all(sid);
+                if rest.iter().any(|xml| xml != "</stream:stream>") {
+                    return Err(format!("has also received:\n{}", rest.join("\n")));
+                }
+                if !self.house.is_closed(sid) {
+                    return Err("still connected".into());
+                }
+                self.actors.remove(name);
+            }
+            "is still connected." => {
+                if self.house.is_closed(self.sid(name)?) {
+                    return Err("disconnected".into());
+                }
+            }
+            "opens a connection." => {
+                let sid = self.house.open();
+                self.actors.insert(name.to_owned(), sid);
+            }
+            "connects." => {
+                let local = name.to_lowercase();
+                self.connect(name, &format!("{local}@{DOMAIN}/{local}"));
+            }
+            _ => {
+                let jid = rest.strip_prefix("connects as ").and_then(|r| r.strip_suffix('.')).ok_or("what?")?;
+                match jid.split_once(", called ") {
+                    Some((jid, called)) => self.connect(called, jid),
+                    None => self.connect(name, jid),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, act: impl FnOnce(&mut House)) -> Outcome {
+        act(&mut self.house);
+        Ok(())
+    }
+
+    fn connect(&mut self, name: &str, jid: &str) {
+        let sid = self.house.login(jid);
+        let full = self.house.jid(sid).unwrap();
+        self.bound.insert(format!("{name}.bare"), full.bare_str().to_owned());
+        self.bound.insert(name.to_owned(), full.to_string());
+        self.actors.insert(name.to_owned(), sid);
+    }
+
+    /// Sends something and swallows all that arrives for everybody because of it.
+    fn quiet(&mut self, sid: Sid, xml: &str) {
+        let before: BTreeMap<Sid, usize> = self.actors.values().map(|s| (*s, self.house.peek(*s).count())).collect();
+        self.house.send(sid, xml);
+        for (sid, count) in before {
+            let mut all = self.house.receive_all(sid);
+            all.truncate(count);
+            assert!(all.is_empty(), "something arrived before and was not looked at: {all:?}");
+        }
+    }
+
+    fn pass(&mut self, time: &str) -> Outcome {
+        let (n, unit) = time.split_once(' ').ok_or("how long?")?;
+        let ms = match unit.trim_end_matches('s') {
+            "second" => 1000,
+            "minute" => 60_000,
+            "hour" => 3_600_000,
+            "day" => 86_400_000,
+            _ => return Err(format!("no unit {unit}")),
+        };
+        self.house.pass(n.parse::<u64>().map_err(|e| e.to_string())? * ms);
+        Ok(())
+    }
+
+    /// `{Romeo}` and what was bound, in the text of the play.
+    fn fill(&self, xml: &str) -> Outcome<String> {
+        let mut out = String::new();
+        let mut rest = xml;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').ok_or("a { without }")?;
+            out.push_str(before);
+            match self.bound.get(name) {
+                Some(value) => out.push_str(&inglenook::wire::xml::escaped(value)),
+                None if name == "maybe" || name == "any" || name.starts_with("any:") => {
+                    out.push_str(&format!("{{{name}}}"));
+                }
+                None => return Err(format!("nobody knows {{{name}}}")),
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn elements(&self, xml: &str) -> Outcome<Vec<Element>> {
+        let all = parse(&format!("<all>{}</all>", self.fill(xml)?))?;
+        Ok(all.children().cloned().collect())
+    }
+
+    fn next(&mut self, sid: Sid) -> Outcome<Option<Element>> {
+        self.house.receive(sid).map(|xml| parse_piece(&xml)).transpose()
+    }
+}
+
+/// A received piece; a stream header is shown as an empty element.
+fn parse_piece(xml: &str) -> Outcome<Element> {
+    if let Some(at) = xml.find("<stream:stream") {
+        return parse(&format!("{}</stream:stream>", &xml[at..]));
+    }
+    parse(if xml == "</stream:stream>" { "<end/>" } else { xml })
+}
+
+fn parse(xml: &str) -> Outcome<Element> {
+    let prefixes = BTreeMap::from([
+        (None, "jabber:client".to_owned()),
+        (Some("stream".to_owned()), "http://etherx.jabber.org/streams".to_owned()),
+    ]);
+    Element::from_reader_with_prefixes(xml.as_bytes(), prefixes).map_err(|e| format!("{e}: {xml}"))
+}
+
+fn show(element: &Element) -> String {
+    let mut out = Vec::new();
+    element.write_to(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn wild(element: &Element, name: &str) -> bool {
+    element.ns() == "*" && element.name() == name
+}
+
+/// Whether a received element is what was expected.
+fn same(expected: &Element, got: &Element, bound: &mut BTreeMap<String, String>) -> Outcome {
+    if wild(expected, "any") {
+        return Ok(());
+    }
+    if (expected.name(), expected.ns()) != (got.name(), got.ns()) {
+        return Err(format!("a <{} xmlns='{}'> instead of a <{}>", got.name(), got.ns(), expected.name()));
+    }
+    let here = expected.name();
+    let attrs = |e: &Element| -> BTreeMap<(String, String), String> {
+        e.attrs().iter().map(|((ns, name), value)| ((ns.to_string(), name.to_string()), value.clone())).collect()
+    };
+    let (want, have) = (attrs(expected), attrs(got));
+    for (name, value) in &want {
+        match have.get(name) {
+            None if value == "{maybe}" => {}
+            None => return Err(format!("<{here}> has no {}", name.1)),
+            Some(_) if value == "{maybe}" => {}
+            Some(it) => text_matches(value, it, bound).map_err(|e| format!("<{here} {}>: {e}", name.1))?,
+        }
+    }
+    if let Some(name) = have.keys().find(|name| !want.contains_key(*name)) {
+        return Err(format!("<{here}> has also {}='{}'", name.1, have[name]));
+    }
+    let text = |e: &Element| -> String {
+        e.nodes()
+            .filter_map(|n| if let Node::Text(t) = n { Some(t.as_str()) } else { None })
+            .collect::<String>()
+            .trim()
+            .to_owned()
+    };
+    text_matches(&text(expected), &text(got), bound).map_err(|e| format!("the text in <{here}>: {e}"))?;
+    let mut have = got.children();
+    for want in expected.children() {
+        if wild(want, "rest") {
+            return Ok(());
+        }
+        let it = have.next().ok_or_else(|| format!("in <{here}> there is no <{}>", want.name()))?;
+        same(want, it, bound)?;
+    }
+    match have.next() {
+        Some(more) => Err(format!("in <{here}> there is also a <{}>", more.name())),
+        None => Ok(()),
+    }
+}
+
+fn text_matches(want: &str, have: &str, bound: &mut BTreeMap<String, String>) -> Outcome {
+    if want == "{any}" {
+        return Ok(());
+    }
+    if let Some(name) = want.strip_prefix("{any:").and_then(|w| w.strip_suffix('}')) {
+        let known = bound.entry(name.to_owned()).or_insert_with(|| have.to_owned());
+        return if known == have { Ok(()) } else { Err(format!("'{have}', but it was '{known}' before")) };
+    }
+    if want == have { Ok(()) } else { Err(format!("'{have}' instead of '{want}'")) }
+}

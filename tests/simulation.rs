@@ -1,0 +1,375 @@
+//! The house under a random life: people come and go, talk, subscribe and change their rosters, streams arrive in pieces,
+//! storage is slow, the power fails between any two steps. Every seed is one life, the same each time it is run.
+//!
+//! What must hold, whatever happens:
+//! - a change to the roster that was answered is there after the power failed;
+//! - the two sides of a subscription agree, always: nobody's half of a change survives alone;
+//! - a message to one who is away, stored before an answered change, reaches him, in order, and never again once he confirmed
+//!   that he has it;
+//! - no session gets a message twice.
+//!
+//! `INGLENOOK_SEEDS=100000 cargo test --test simulation` runs more; `INGLENOOK_SEED=17` runs one.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod house;
+
+use house::{DOMAIN, Dice, House};
+use inglenook::core::Sid;
+use inglenook::wire::{Jid, Kind, Ns, Stanza, Type};
+use std::collections::{BTreeMap, BTreeSet};
+
+const PEOPLE: [&str; 3] = ["a", "b", "c"];
+const STEPS: usize = 120;
+
+/// One message: sender, receiver, number. Numbers only grow.
+type Letter = (usize, usize, u32);
+
+struct Client {
+    who: usize,
+    sid: Sid,
+    available: bool,
+    /// Letters this session received, in order.
+    received: Vec<Letter>,
+    /// Roster sets not yet answered: id -> (contact, its name, letters sent before on this stream).
+    asked: BTreeMap<String, (String, String, Vec<Letter>)>,
+    /// Letters that went to storage by this stream, and were not yet followed by an answered change.
+    stored: Vec<Letter>,
+}
+
+struct Life {
+    seed: u64,
+    dice: Dice,
+    house: House,
+    clients: Vec<Client>,
+    next: u32,
+    /// What the answered changes say each roster has: (owner, contact) -> name.
+    promised: BTreeMap<(usize, String), String>,
+    /// Changes that were asked for and not answered: they may have happened or not.
+    doubtful: BTreeMap<(usize, String), Vec<String>>,
+    /// Letters that must arrive.
+    due: BTreeSet<Letter>,
+    /// Letters that arrived anywhere at their receiver.
+    arrived: BTreeSet<Letter>,
+    /// Letters whose receiver confirmed them, durably.
+    confirmed: BTreeSet<Letter>,
+    log: Vec<String>,
+}
+
+fn jid(who: usize) -> String {
+    format!("{}@{DOMAIN}", PEOPLE[who])
+}
+
+impl Life {
+    fn new(seed: u64) -> Life {
+        let mut house = House::new();
+        for who in 0..PEOPLE.len() {
+            house.account(&jid(who));
+        }
+        Life {
+            seed,
+            dice: Dice::new(seed),
+            house,
+            clients: Vec::new(),
+            next: 0,
+            promised: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
+            due: BTreeSet::new(),
+            arrived: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn check(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            let tail = &self.log[self.log.len().saturating_sub(40)..];
+            panic!("seed {}: {}\nthe last steps:\n  {}", self.seed, what(), tail.join("\n  "));
+        }
+    }
+
+    fn live(mut self) {
+        for _ in 0..STEPS {
+            self.step();
+            self.read_all(true);
+            self.sides_agree();
+        }
+        self.end();
+    }
+
+    fn step(&mut self) {
+        let n = self.clients.len();
+        match self.dice.roll(100) {
+            0..12 if n < 5 => {
+                let who = self.dice.roll(PEOPLE.len());
+                let resource = self.dice.roll(3);
+                self.log.push(format!("{} connects as r{resource}", PEOPLE[who]));
+                let sid = self.house.login(&format!("{}/r{resource}", jid(who)));
+                let house = &self.house;
+                // A session of the same resource was replaced.
+                self.clients.retain(|c| !house.is_closed(c.sid));
+                let client =
+                    Client { who, sid, available: false, received: vec![], asked: BTreeMap::new(), stored: vec![] };
+                self.clients.push(client);
+            }
+            12..18 if n > 0 => {
+                let gone = self.clients.remove(self.dice.roll(n));
+                if self.dice.roll(2) == 0 {
+                    self.log.push(format!("{} closes", PEOPLE[gone.who]));
+                    self.house.send(gone.sid, "</stream:stream>");
+                } else {
+                    self.log.push(format!("{} is cut off", PEOPLE[gone.who]));
+                    self.house.cut(gone.sid);
+                }
+            }
+            18..32 if n > 0 => {
+                let at = self.dice.roll(n);
+                let xml = match self.dice.roll(4) {
+                    0 => "<presence type='unavailable'/>",
+                    1 => "<presence><priority>-1</priority></presence>",
+                    _ => "<presence/>",
+                };
+                self.clients[at].available = !xml.contains("unavailable");
+                self.say(at, xml);
+            }
+            32..50 if n > 0 => {
+                let at = self.dice.roll(n);
+                let to = self.other(self.clients[at].who);
+                let ty = ["subscribe", "subscribed", "unsubscribe", "unsubscribed"][self.dice.roll(4)];
+                self.say(at, &format!("<presence type='{ty}' to='{}'/>", jid(to)));
+            }
+            50..62 if n > 0 => self.change_roster(),
+            62..84 if n > 0 => self.write_letter(),
+            84..88 => {
+                self.house.hold = true;
+                self.log.push("storage waits".into());
+            }
+            88..92 => {
+                self.log.push("storage goes on".into());
+                self.house.release();
+            }
+            92..95 => {
+                self.log.push("one piece is stored".into());
+                self.house.store_one();
+            }
+            95..97 => {
+                self.log.push("the power fails".into());
+                self.house.power_cut();
+                self.forget_clients();
+                self.rosters_kept();
+            }
+            97 => {
+                self.log.push("a restart".into());
+                self.house.restart();
+                self.forget_clients();
+                self.rosters_kept();
+            }
+            _ => self.house.pass(1 + self.dice.roll(30_000) as u64),
+        }
+    }
+
+    fn other(&mut self, who: usize) -> usize {
+        (who + 1 + self.dice.roll(PEOPLE.len() - 1)) % PEOPLE.len()
+    }
+
+    /// A client sends something, in pieces.
+    fn say(&mut self, at: usize, xml: &str) {
+        let (who, sid) = (self.clients[at].who, self.clients[at].sid);
+        self.log.push(format!("{} ({}) says {xml}", PEOPLE[who], sid.0));
+        let mut rest = xml;
+        while !rest.is_empty() {
+            let n = 1 + self.dice.roll(rest.len());
+            let (piece, more) = rest.split_at(n);
+            self.house.send(sid, piece);
+            rest = more;
+        }
+    }
+
+    fn change_roster(&mut self) {
+        let at = self.dice.roll(self.clients.len());
+        self.next += 1;
+        let (id, name) = (format!("r{}", self.next), format!("n{}", self.next));
+        let who = self.clients[at].who;
+        // Contacts of nobody here: their rows are changed by this alone.
+        let contact = format!("x{}@elsewhere.test", self.dice.roll(3));
+        self.doubtful.entry((who, contact.clone())).or_default().push(name.clone());
+        let stored = std::mem::take(&mut self.clients[at].stored);
+        self.clients[at].asked.insert(id.clone(), (contact.clone(), name.clone(), stored));
+        self.say(
+            at,
+            &format!(
+                "<iq type='set' id='{id}'><query xmlns='jabber:iq:roster'><item jid='{contact}' name='{name}'/></query></iq>"
+            ),
+        );
+    }
+
+    fn write_letter(&mut self) {
+        let at = self.dice.roll(self.clients.len());
+        let from = self.clients[at].who;
+        let to = self.other(from);
+        self.next += 1;
+        let letter = (from, to, self.next);
+        let away = !self.house.state().sessions.values().any(|s| s.local() == PEOPLE[to] && s.receives());
+        if away {
+            self.clients[at].stored.push(letter);
+        }
+        let body = format!("{from}>{to}:{}", self.next);
+        self.say(
+            at,
+            &format!("<message type='chat' to='{}' id='m{}'><body>{body}</body></message>", jid(to), self.next),
+        );
+    }
+
+    /// Every client reads what has come; now and then one is slow to answer.
+    fn read_all(&mut self, lazy: bool) {
+        loop {
+            let mut quiet = true;
+            for at in 0..self.clients.len() {
+                let sid = self.clients[at].sid;
+                for xml in self.house.receive_all(sid) {
+                    quiet = false;
+                    self.read(at, &xml, lazy);
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+        let house = &self.house;
+        self.clients.retain(|c| !house.is_closed(c.sid));
+    }
+
+    fn read(&mut self, at: usize, xml: &str, lazy: bool) {
+        let scope = inglenook::core::presence::stored_scope();
+        let Ok(Some(stanza)) = Stanza::parse(xml, &scope) else { return };
+        match (stanza.kind, stanza.ty) {
+            (Kind::Iq, Type::Get) if stanza.child(Ns::PING, "ping").is_some() => {
+                if lazy && self.dice.roll(3) == 0 {
+                    // It never answers this one; it will be cut off or ask again elsewhere.
+                    return;
+                }
+                let id = stanza.id().unwrap().into_owned();
+                let sid = self.clients[at].sid;
+                let letters = self.clients[at].received.clone();
+                self.house.send(sid, &format!("<iq type='result' id='{id}' to='{DOMAIN}'/>"));
+                if self.house.uncommitted() == 0 && !self.house.hold {
+                    self.confirmed.extend(letters);
+                }
+            }
+            (Kind::Iq, Type::Result) => {
+                let id = stanza.id().unwrap().into_owned();
+                if let Some((contact, name, stored)) = self.clients[at].asked.remove(&id) {
+                    let who = self.clients[at].who;
+                    let key = (who, contact);
+                    if let Some(names) = self.doubtful.get_mut(&key)
+                        && let Some(n) = names.iter().position(|x| *x == name)
+                    {
+                        names.drain(..=n);
+                    }
+                    self.promised.insert(key, name);
+                    self.due.extend(stored);
+                }
+            }
+            (Kind::Message, Type::Chat) => {
+                let body = stanza.child(Ns::CLIENT, "body").unwrap().text().into_owned();
+                let (people, n) = body.split_once(':').unwrap();
+                let (from, to) = people.split_once('>').unwrap();
+                let letter: Letter = (from.parse().unwrap(), to.parse().unwrap(), n.parse().unwrap());
+                self.letter_arrives(at, letter);
+            }
+            _ => {}
+        }
+    }
+
+    fn letter_arrives(&mut self, at: usize, letter: Letter) {
+        let client = &self.clients[at];
+        self.check(client.who == letter.1, || format!("{letter:?} came to {}", PEOPLE[client.who]));
+        self.check(!client.received.contains(&letter), || format!("{letter:?} came twice to one session"));
+        self.check(!self.confirmed.contains(&letter), || format!("{letter:?} came again after it was confirmed"));
+        let before = client.received.iter().rev().find(|l| l.0 == letter.0);
+        self.check(before.is_none_or(|l| l.2 < letter.2), || format!("{letter:?} came behind {before:?}"));
+        self.clients[at].received.push(letter);
+        self.arrived.insert(letter);
+    }
+
+    fn forget_clients(&mut self) {
+        self.clients.clear();
+    }
+
+    /// What was answered is there.
+    fn rosters_kept(&mut self) {
+        for ((who, contact), name) in &self.promised {
+            let roster = &self.house.state().accounts[PEOPLE[*who]].roster;
+            let has = roster.items.get(&Jid::parse(contact).unwrap()).and_then(|i| i.name.as_deref());
+            let doubtful = self.doubtful.get(&(*who, contact.clone()));
+            let fits = has == Some(name.as_str())
+                || doubtful.is_some_and(|names| has.is_some_and(|has| names.iter().any(|n| n == has)));
+            self.check(fits, || format!("{} was promised {contact} as {name}, but it is {has:?}", PEOPLE[*who]));
+        }
+        // What is there now is there for good.
+        for ((who, contact), names) in &mut self.doubtful {
+            let roster = &self.house.state().accounts[PEOPLE[*who]].roster;
+            if let Some(name) = roster.items.get(&Jid::parse(contact).unwrap()).and_then(|i| i.name.as_deref()) {
+                self.promised.insert((*who, contact.clone()), name.to_owned());
+            }
+            names.clear();
+        }
+    }
+
+    /// Both halves of each subscription say the same.
+    fn sides_agree(&self) {
+        let accounts = &self.house.state().accounts;
+        for one in PEOPLE {
+            for other in PEOPLE.iter().filter(|o| **o != one) {
+                let mine = accounts[one].roster.state(&accounts[*other].jid);
+                let theirs = accounts[*other].roster.state(&accounts[one].jid);
+                self.check(mine.to == theirs.from, || format!("{one} to {other}: {mine:?}, but {theirs:?}"));
+                self.check(mine.ask == theirs.pending, || format!("{one} asks {other}: {mine:?}, but {theirs:?}"));
+            }
+        }
+    }
+
+    /// Everybody comes, reads everything, and nothing is missing.
+    fn end(mut self) {
+        self.log.push("the end".into());
+        self.house.release();
+        self.read_all(false);
+        for client in std::mem::take(&mut self.clients) {
+            self.house.cut(client.sid);
+        }
+        for who in 0..PEOPLE.len() {
+            let sid = self.house.login(&format!("{}/last", jid(who)));
+            self.clients.push(Client {
+                who,
+                sid,
+                available: true,
+                received: vec![],
+                asked: BTreeMap::new(),
+                stored: vec![],
+            });
+            self.say(self.clients.len() - 1, "<presence/>");
+            self.read_all(false);
+        }
+        let lost: Vec<_> = self.due.difference(&self.arrived).collect();
+        self.check(lost.is_empty(), || format!("lost: {lost:?}"));
+        // And then the power fails once more: all that came is gone from storage.
+        self.house.power_cut();
+        self.forget_clients();
+        for who in 0..PEOPLE.len() {
+            let sid = self.house.login(&format!("{}/after", jid(who)));
+            self.house.send(sid, "<presence/>");
+            let again = self.house.receive_all(sid).into_iter().find(|xml| xml.starts_with("<message"));
+            self.check(again.is_none(), || format!("came again after everything was confirmed: {again:?}"));
+        }
+    }
+}
+
+#[test]
+fn random_lives() {
+    let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap());
+    if let Some(seed) = number("INGLENOOK_SEED") {
+        return Life::new(seed).live();
+    }
+    for seed in 0..number("INGLENOOK_SEEDS").unwrap_or(300) {
+        Life::new(seed).live();
+    }
+}

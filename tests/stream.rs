@@ -1,0 +1,1267 @@
+//! Client streams, both sides played in memory: logins with every mechanism, and all that can go wrong on the way.
+#![allow(clippy::unwrap_used)]
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use inglenook::stream::c2s::C2s;
+use inglenook::stream::plain::Plain;
+use inglenook::stream::sasl::{ATTEMPTS, Failure};
+use inglenook::stream::*;
+use inglenook::wire::scram::Credentials;
+use inglenook::wire::{Condition, Jid, Kind, Stanza, StanzaError, StreamCondition, Type};
+use ring::{digest, hmac, pbkdf2};
+use std::sync::{Arc, LazyLock};
+
+const HEADER: &str = "<?xml version='1.0'?><stream:stream to='example.org' version='1.0' xmlns='jabber:client' \
+                      xmlns:stream='http://etherx.jabber.org/streams'>";
+const SASL: &str = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+const BIND: &str =
+    "<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>x</resource></bind></iq>";
+const PASSWORD: &str = "pencil";
+const EXPORTER: [u8; 32] = [9; 32];
+const END_POINT: [u8; 32] = [5; 32];
+
+static CREDENTIALS: LazyLock<Credentials> =
+    LazyLock::new(|| Credentials::derive(PASSWORD, b"0123456789abcdef", 64).unwrap());
+
+fn jid(text: &str) -> Jid {
+    Jid::parse(text).unwrap()
+}
+
+fn terms() -> Terms {
+    Terms {
+        domain: jid("example.org"),
+        plain: false,
+        registration: false,
+        features: vec!["<ver xmlns='urn:xmpp:features:rosterver'/>"],
+    }
+}
+
+fn tls() -> Tls {
+    Tls { exporter: Some(EXPORTER), end_point: END_POINT.into() }
+}
+
+/// A stream with a world around it that knows one user, `ann`.
+struct Play {
+    c2s: C2s,
+    now: Mono,
+    /// All that the server wrote since it was last asked for.
+    out: String,
+    /// What the stream told since the last question, as text.
+    events: Vec<String>,
+    stanzas: Vec<Stanza>,
+    bound: bool,
+    store_is_down: bool,
+}
+
+impl Play {
+    fn new(terms: Terms, tls: Tls) -> Play {
+        let c2s = C2s::new(Arc::new(terms), tls, 0, [3; 32]);
+        Play { c2s, now: 0, out: String::new(), events: vec![], stanzas: vec![], bound: false, store_is_down: false }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        let mut input = bytes;
+        while let Some(event) = self.c2s.next(self.now, &mut input, &mut self.out) {
+            self.on(event);
+        }
+        assert!(input.is_empty(), "bytes are left");
+    }
+
+    fn on(&mut self, event: Event) {
+        match event {
+            Event::StartTls => panic!("TLS inside TLS"),
+            Event::Credentials(who) => {
+                self.events.push(format!("credentials {who}"));
+                let answer = match (self.store_is_down, who.as_str()) {
+                    (true, _) => self.c2s.refuse(Failure::TemporaryAuthFailure, &mut self.out),
+                    (_, "ann@example.org") => self.c2s.credentials(CREDENTIALS.clone(), &mut self.out),
+                    (_, name) => self.c2s.credentials(Credentials::fake(&[1; 32], name, 64), &mut self.out),
+                };
+                if let Some(event) = answer {
+                    self.on(event);
+                }
+            }
+            Event::Authenticated(who) => self.events.push(format!("authenticated {who}")),
+            Event::Failed(who) => self.events.push(format!("failed {}", who.map_or("?".into(), |who| who.to_string()))),
+            Event::Bind(resource) => {
+                self.events.push(format!("bind {resource:?}"));
+                let answer = match resource.as_deref() {
+                    Some("taken") => Err(Condition::Conflict.into()),
+                    resource => jid("ann@example.org")
+                        .with_resource(resource.unwrap_or("made"))
+                        .map_err(|_| StanzaError::new(Condition::BadRequest)),
+                };
+                self.bound = answer.is_ok();
+                self.c2s.bound(answer, &mut self.out);
+            }
+            Event::Stanza(stanza) => {
+                assert!(self.bound, "a stanza before there is a resource");
+                self.events.push(format!("stanza {}", stanza.to_xml()));
+                self.stanzas.push(stanza);
+            }
+            Event::Register(stanza) => {
+                assert!(!self.bound);
+                self.events.push("register".into());
+                let answer = Stanza::result_of(&stanza, "<query xmlns='jabber:iq:register'/>");
+                self.c2s.send(&answer, &mut self.out);
+            }
+            Event::Closed { clean } => self.events.push(format!("closed {clean}")),
+        }
+    }
+
+    /// What comes back, and what the stream told.
+    fn say(&mut self, text: &str) -> String {
+        self.events.clear();
+        self.out.clear();
+        self.feed(text.as_bytes());
+        self.out.clone()
+    }
+
+    fn told(&self) -> Vec<&str> {
+        self.events.iter().map(|event| event.as_str()).collect()
+    }
+
+    fn assert_ended(&mut self, condition: &str) {
+        let end = "</stream:stream>";
+        assert!(self.out.ends_with(end), "{}", self.out);
+        assert_eq!(self.out.matches(end).count(), 1);
+        assert!(
+            self.out.contains(&format!("<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>")),
+            "{condition}: {}",
+            self.out
+        );
+        assert_eq!(self.told().last(), Some(&"closed false"));
+        assert_eq!(self.out.matches("<stream:stream ").count(), usize::from(self.out.starts_with("<?xml")));
+        assert_eq!(self.c2s.deadline(), Mono::MAX);
+        assert_eq!(self.say("<message/></stream:stream><<<&"), "", "nothing is said or read behind the end");
+        assert!(self.events.is_empty());
+    }
+}
+
+/// The client's half of SCRAM.
+struct Scram {
+    mechanism: &'static str,
+    sha1: bool,
+    gs2: String,
+    binding: Vec<u8>,
+    bare: String,
+    password: &'static str,
+}
+
+impl Scram {
+    fn new(mechanism: &'static str, gs2: &str) -> Scram {
+        let binding = match gs2 {
+            gs2 if gs2.contains("tls-exporter") => EXPORTER.to_vec(),
+            gs2 if gs2.contains("tls-server-end-point") => END_POINT.to_vec(),
+            _ => vec![],
+        };
+        Scram {
+            mechanism,
+            sha1: mechanism.contains("SHA-1"),
+            gs2: gs2.into(),
+            binding,
+            bare: "n=ann,r=abcdefgh".into(),
+            password: PASSWORD,
+        }
+    }
+
+    fn hmac(&self, key: &[u8], data: &[u8]) -> Vec<u8> {
+        let algorithm = if self.sha1 { hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY } else { hmac::HMAC_SHA256 };
+        hmac::sign(&hmac::Key::new(algorithm, key), data).as_ref().to_vec()
+    }
+
+    fn hash(&self, data: &[u8]) -> Vec<u8> {
+        let algorithm = if self.sha1 { &digest::SHA1_FOR_LEGACY_USE_ONLY } else { &digest::SHA256 };
+        digest::digest(algorithm, data).as_ref().to_vec()
+    }
+
+    fn first(&self) -> String {
+        format!(
+            "<auth {SASL} mechanism='{}'>{}</auth>",
+            self.mechanism,
+            STANDARD.encode(format!("{}{}", self.gs2, self.bare))
+        )
+    }
+
+    /// The answer to a challenge, without the proof; the proof; and what the server has to prove.
+    fn last(&self, challenge: &str) -> (String, Vec<u8>, String) {
+        let server_first = data(challenge, "challenge");
+        let field = |name: &str| server_first.split(',').find_map(|part| part.strip_prefix(name)).unwrap();
+        let salt = STANDARD.decode(field("s=")).unwrap();
+        let algorithm = if self.sha1 { pbkdf2::PBKDF2_HMAC_SHA1 } else { pbkdf2::PBKDF2_HMAC_SHA256 };
+        let mut salted = vec![0; if self.sha1 { 20 } else { 32 }];
+        let iterations: u32 = field("i=").parse().unwrap();
+        pbkdf2::derive(algorithm, iterations.try_into().unwrap(), &salt, self.password.as_bytes(), &mut salted);
+        let key = self.hmac(&salted, b"Client Key");
+        let binding = [self.gs2.as_bytes(), &self.binding].concat();
+        let unproven = format!("c={},r={}", STANDARD.encode(binding), field("r="));
+        let signed = format!("{},{server_first},{unproven}", self.bare);
+        let signature = self.hmac(&self.hash(&key), signed.as_bytes());
+        let proof = key.iter().zip(signature).map(|(a, b)| a ^ b).collect();
+        let server = self.hmac(&self.hmac(&salted, b"Server Key"), signed.as_bytes());
+        (unproven, proof, format!("v={}", STANDARD.encode(server)))
+    }
+
+    fn response(unproven: &str, proof: &[u8]) -> String {
+        response(&format!("{unproven},p={}", STANDARD.encode(proof)))
+    }
+}
+
+fn response(text: &str) -> String {
+    format!("<response {SASL}>{}</response>", STANDARD.encode(text))
+}
+
+/// The data in an element that was written.
+fn data(out: &str, name: &str) -> String {
+    let inside = out.split_once(&format!("<{name} {SASL}>")).unwrap_or_else(|| panic!("{out}")).1;
+    let inside = inside.split_once(&format!("</{name}>")).unwrap().0;
+    String::from_utf8(STANDARD.decode(inside).unwrap()).unwrap()
+}
+
+/// Logs in as `ann` in a stream that is open, and gives what the client said.
+fn log_in(play: &mut Play, scram: &Scram) -> Vec<String> {
+    let first = scram.first();
+    let challenge = play.say(&first);
+    assert_eq!(play.told(), ["credentials ann@example.org"]);
+    let (unproven, proof, expected) = scram.last(&challenge);
+    let last = Scram::response(&unproven, &proof);
+    let success = play.say(&last);
+    assert_eq!(play.told(), ["authenticated ann@example.org"], "{success}");
+    assert_eq!(data(&success, "success"), expected);
+    vec![first, last]
+}
+
+fn in_session() -> Play {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    play.say(HEADER);
+    play.say(BIND);
+    assert!(play.bound);
+    play
+}
+
+fn authenticated() -> Play {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    play.say(HEADER);
+    play
+}
+
+fn id(header: &str) -> &str {
+    header.split_once(" id='").unwrap().1.split_once('\'').unwrap().0
+}
+
+#[test]
+fn features_before_and_after() {
+    let mut play = Play::new(terms(), tls());
+    let first = play.say(HEADER);
+    assert_eq!(
+        first,
+        format!(
+            "<?xml version='1.0'?><stream:stream from='example.org' id='{}' version='1.0' xml:lang='en' \
+             xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'><stream:features>\
+             <mechanisms {SASL}><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1-PLUS</mechanism>\
+             <mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>\
+             <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>\
+             <channel-binding type='tls-server-end-point'/></sasl-channel-binding>\
+             <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>12288</max-bytes><idle-seconds>30</idle-seconds></limits>\
+             </stream:features>",
+            id(&first)
+        )
+    );
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    let second = play.say(HEADER);
+    assert!(second.ends_with(
+        "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>\
+         <ver xmlns='urn:xmpp:features:rosterver'/>\
+         <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>262144</max-bytes><idle-seconds>600</idle-seconds></limits>\
+         </stream:features>"
+    ), "{second}");
+    assert_ne!(id(&first), id(&second));
+
+    let out =
+        Play::new(Terms { plain: true, registration: true, ..terms() }, Tls { exporter: None, ..tls() }).say(HEADER);
+    assert!(out.contains("<mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism></mechanisms>"));
+    assert!(out.contains("<register xmlns='http://jabber.org/features/iq-register'/>"));
+    assert!(out.contains("'urn:xmpp:sasl-cb:0'><channel-binding type='tls-server-end-point'/></sasl"));
+}
+
+#[test]
+fn headers_are_answered_in_kind() {
+    let header = HEADER.replace(" to=", " from='Ann@example.org/x' xml:lang='de' to=");
+    let out = Play::new(terms(), tls()).say(&header);
+    assert!(
+        out.starts_with("<?xml version='1.0'?><stream:stream from='example.org' to='ann@example.org' id='"),
+        "{out}"
+    );
+    assert!(out.contains(" version='1.0' xml:lang='de' xmlns='jabber:client' "));
+}
+
+#[test]
+fn every_mechanism_logs_in() {
+    for (mechanism, gs2) in [
+        ("SCRAM-SHA-256-PLUS", "p=tls-exporter,,"),
+        ("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,"),
+        ("SCRAM-SHA-1-PLUS", "p=tls-exporter,,"),
+        ("SCRAM-SHA-1-PLUS", "p=tls-server-end-point,a=ann@example.org,"),
+        ("SCRAM-SHA-256", "n,,"),
+        ("SCRAM-SHA-256", "n,a=ANN@example.org,"),
+        ("SCRAM-SHA-1", "n,,"),
+    ] {
+        let mut play = Play::new(terms(), tls());
+        play.say(HEADER);
+        log_in(&mut play, &Scram::new(mechanism, gs2));
+        assert!(play.say(HEADER).contains("<bind "));
+        assert_eq!(
+            play.say(BIND),
+            "<iq type='result' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>ann@example.org/x</jid></bind></iq>"
+        );
+        assert_eq!(play.told(), ["bind Some(\"x\")"]);
+        play.say("<message to='bob@example.org'><body>hi</body></message>");
+        assert_eq!(play.stanzas.len(), 1);
+        assert_eq!((play.stanzas[0].kind, play.stanzas[0].to.clone()), (Kind::Message, Some(jid("bob@example.org"))));
+    }
+}
+
+#[test]
+fn without_an_initial_response() {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    let scram = Scram::new("SCRAM-SHA-256", "n,,");
+    assert_eq!(play.say(&format!("<auth {SASL} mechanism='SCRAM-SHA-256'/>")), format!("<challenge {SASL}/>"));
+    let challenge = play.say(&response("n,,n=ann,r=abcdefgh"));
+    let (unproven, proof, _) = scram.last(&challenge);
+    play.say(&Scram::response(&unproven, &proof));
+    assert_eq!(play.told(), ["authenticated ann@example.org"]);
+}
+
+#[test]
+fn a_name_with_a_comma_and_an_equals_sign() {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    play.say(&Scram { bare: "n=A=2Cb=3Dc,r=x,z=whatever".into(), ..Scram::new("SCRAM-SHA-256", "n,,") }.first());
+    assert_eq!(play.told(), ["credentials a,b=c@example.org"]);
+}
+
+#[test]
+fn the_offer_is_hashed_into_the_challenge() {
+    for (mechanism, algorithm) in
+        [("SCRAM-SHA-1", &digest::SHA1_FOR_LEGACY_USE_ONLY), ("SCRAM-SHA-256", &digest::SHA256)]
+    {
+        for (exporter, plain, text) in [
+            (
+                Some(EXPORTER),
+                false,
+                "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1eSCRAM-SHA-256\x1eSCRAM-SHA-256-PLUS\x1ftls-exporter\x1etls-server-end-point",
+            ),
+            (
+                None,
+                true,
+                "PLAIN\x1eSCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1eSCRAM-SHA-256\x1eSCRAM-SHA-256-PLUS\x1ftls-server-end-point",
+            ),
+        ] {
+            let mut play = Play::new(Terms { plain, ..terms() }, Tls { exporter, ..tls() });
+            play.say(HEADER);
+            let challenge = data(&play.say(&Scram::new(mechanism, "n,,").first()), "challenge");
+            let hash = STANDARD.encode(digest::digest(algorithm, text.as_bytes()));
+            assert!(challenge.ends_with(&format!(",h={hash}")), "{challenge}");
+        }
+    }
+}
+
+#[test]
+fn plain_where_it_is_allowed() {
+    let auth = |text: &str| format!("<auth {SASL} mechanism='PLAIN'>{}</auth>", STANDARD.encode(text));
+    let mut refused = Play::new(terms(), tls());
+    refused.say(HEADER);
+    assert_eq!(refused.say(&auth("\0ann\0pencil")), format!("<failure {SASL}><invalid-mechanism/></failure>"));
+
+    for (text, out, told) in [
+        ("\0ann\0pencil", "<success", &["credentials ann@example.org", "authenticated ann@example.org"][..]),
+        ("ann@example.org\0ann\0pencil", "<success", &["credentials ann@example.org", "authenticated ann@example.org"]),
+        ("\0ann\0pencils", "<not-authorized/>", &["credentials ann@example.org", "failed ann@example.org"]),
+        ("\0bob\0pencil", "<not-authorized/>", &["credentials bob@example.org", "failed bob@example.org"]),
+        ("bob@example.org\0ann\0pencil", "<invalid-authzid/>", &["failed ?"]),
+        ("\0a@b\0pencil", "<not-authorized/>", &["failed ?"]),
+        ("\0ann", "<malformed-request/>", &["failed ?"]),
+        ("\0ann\0pen\0cil", "<malformed-request/>", &["failed ?"]),
+        ("\0\0pencil", "<malformed-request/>", &["failed ?"]),
+        ("\0ann\0", "<malformed-request/>", &["failed ?"]),
+    ] {
+        let mut play = Play::new(Terms { plain: true, ..terms() }, tls());
+        play.say(HEADER);
+        let answer = play.say(&auth(text));
+        assert!(answer.contains(out), "{text:?}: {answer}");
+        assert_eq!(play.told(), told, "{text:?}");
+    }
+}
+
+#[test]
+fn first_messages_that_fail() {
+    let auth =
+        |mechanism: &str, text: &[u8]| format!("<auth {SASL} mechanism='{mechanism}'>{}</auth>", STANDARD.encode(text));
+    let scram = |text: &str| auth("SCRAM-SHA-256", text.as_bytes());
+    let plus = |text: &str| auth("SCRAM-SHA-256-PLUS", text.as_bytes());
+    for (said, condition, failed) in [
+        (format!("<auth {SASL}>eA==</auth>"), "malformed-request", "?"),
+        (format!("<auth {SASL} mechanism=''>eA==</auth>"), "invalid-mechanism", "?"),
+        (format!("<auth {SASL} mechanism='scram-sha-256'>eA==</auth>"), "invalid-mechanism", "?"),
+        (format!("<auth {SASL} mechanism='EXTERNAL'>=</auth>"), "invalid-mechanism", "?"),
+        (format!("<auth {SASL} mechanism='SCRAM-SHA-256'>=</auth>"), "malformed-request", "?"),
+        (format!("<auth {SASL} mechanism='SCRAM-SHA-256'>biws</auth>"), "malformed-request", "?"),
+        (format!("<auth {SASL} mechanism='SCRAM-SHA-256'>b iws</auth>"), "incorrect-encoding", "?"),
+        (format!("<auth {SASL} mechanism='SCRAM-SHA-256'> biws</auth>"), "incorrect-encoding", "?"),
+        (format!("<auth {SASL} mechanism='SCRAM-SHA-256'>biw</auth>"), "incorrect-encoding", "?"),
+        (format!("<auth {SASL} mechanism='SCRAM-SHA-256'>eB==</auth>"), "incorrect-encoding", "?"),
+        (format!("<auth {SASL} mechanism='SCRAM-SHA-256'>==</auth>"), "incorrect-encoding", "?"),
+        (auth("SCRAM-SHA-256", b"n,,n=\xff,r=x"), "malformed-request", "?"),
+        // Somebody took our offer of channel binding away.
+        (scram("y,,n=ann,r=x"), "not-authorized", "?"),
+        (scram("p=tls-exporter,,n=ann,r=x"), "malformed-request", "?"),
+        (plus("n,,n=ann,r=x"), "malformed-request", "?"),
+        (plus("y,,n=ann,r=x"), "malformed-request", "?"),
+        (plus("p=tls-unique,,n=ann,r=x"), "malformed-request", "?"),
+        (plus("p=,,n=ann,r=x"), "malformed-request", "?"),
+        (plus("p,,n=ann,r=x"), "malformed-request", "?"),
+        (scram("q,,n=ann,r=x"), "malformed-request", "?"),
+        (scram("n,n=ann,r=x"), "malformed-request", "?"),
+        (scram("n,b=ann,n=ann,r=x"), "malformed-request", "?"),
+        (scram("n,a=,n=ann,r=x"), "malformed-request", "?"),
+        (scram("n,a=bob@example.org,n=ann,r=x"), "invalid-authzid", "?"),
+        (scram("n,a=ann,n=ann,r=x"), "invalid-authzid", "?"),
+        (scram("n,a=ann@example.org/x,n=ann,r=x"), "invalid-authzid", "?"),
+        (scram("n,a=@,n=ann,r=x"), "invalid-authzid", "?"),
+        (scram("n,,m=x,n=ann,r=x"), "malformed-request", "?"),
+        (scram("n,,n=ann,r=x,m=x"), "malformed-request", "?"),
+        (scram("n,,n=ann,r=x,"), "malformed-request", "?"),
+        (scram("n,,n=ann,r=x,7=x"), "malformed-request", "?"),
+        (scram("n,,n=ann"), "malformed-request", "?"),
+        (scram("n,,n=ann,r="), "malformed-request", "?"),
+        (scram("n,,n=ann,r=a b"), "malformed-request", "?"),
+        (scram("n,,n=ann,r=ä"), "malformed-request", "?"),
+        (scram("n,,r=x,n=ann"), "malformed-request", "?"),
+        (scram("n,,n=,r=x"), "malformed-request", "?"),
+        (scram("n,,n=a=2cb,r=x"), "malformed-request", "?"),
+        (scram("n,,n=a=,r=x"), "malformed-request", "?"),
+        (scram("n,,n=a=3Db@c,r=x"), "not-authorized", "?"),
+        (scram(&format!("n,,n={},r=x", "a".repeat(1024))), "not-authorized", "?"),
+        (format!("<response {SASL}/>"), "malformed-request", "?"),
+        (response("n,,n=ann,r=x"), "malformed-request", "?"),
+        (format!("<abort {SASL}/>"), "aborted", "?"),
+    ] {
+        let mut play = Play::new(terms(), tls());
+        play.say(HEADER);
+        let out = play.say(&said);
+        assert!(out.starts_with(&format!("<failure {SASL}><{condition}/>")), "{said}: {out}");
+        assert!(out.ends_with("</failure>"));
+        assert_eq!(play.told(), [format!("failed {failed}")], "{said}");
+        // They may try again.
+        log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    }
+}
+
+#[test]
+fn an_exporter_that_is_not_there() {
+    let mut play = Play::new(terms(), Tls { exporter: None, ..tls() });
+    play.say(HEADER);
+    let out = play.say(&Scram::new("SCRAM-SHA-256-PLUS", "p=tls-exporter,,").first());
+    assert!(out.contains("<malformed-request/>"), "{out}");
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,"));
+}
+
+#[test]
+fn last_messages_that_fail() {
+    type Last = fn(&str, &[u8]) -> String;
+    let cases: [(&str, Last, &str); 17] = [
+        ("wrong proof", |u, p| Scram::response(u, &p.iter().map(|b| b ^ 1).collect::<Vec<_>>()), "not-authorized"),
+        ("proof of zeros", |u, p| Scram::response(u, &vec![0; p.len()]), "not-authorized"),
+        ("short proof", |u, p| Scram::response(u, &p[1..]), "malformed-request"),
+        ("long proof", |u, p| Scram::response(u, &[p, &[0]].concat()), "malformed-request"),
+        ("empty proof", |u, _| Scram::response(u, b""), "malformed-request"),
+        ("no proof", |u, _| response(u), "malformed-request"),
+        ("proof that is no base64", |u, _| response(&format!("{u},p=*")), "malformed-request"),
+        ("a nonce cut short", |u, p| Scram::response(&u[..u.len() - 1], p), "not-authorized"),
+        ("another nonce", |u, p| Scram::response(&format!("{u}x"), p), "not-authorized"),
+        ("another GS2 header", |u, p| Scram::response(&u.replace("c=biws", "c=eSws"), p), "not-authorized"),
+        (
+            "a channel that was not named",
+            |u, p| Scram::response(&u.replace("c=biws", "c=biwsAAAA"), p),
+            "not-authorized",
+        ),
+        ("no binding", |u, p| Scram::response(u.trim_start_matches("c=biws,"), p), "malformed-request"),
+        ("binding that is no base64", |u, p| Scram::response(&u.replace("biws", "*"), p), "malformed-request"),
+        ("an extension", |u, p| Scram::response(&format!("{u},m=x"), p), "malformed-request"),
+        ("nothing", |_, _| format!("<response {SASL}/>"), "malformed-request"),
+        ("not base64", |_, _| format!("<response {SASL}>*</response>"), "incorrect-encoding"),
+        ("given up", |_, _| format!("<abort {SASL}/>"), "aborted"),
+    ];
+    for (what, last, condition) in cases {
+        let mut play = Play::new(terms(), tls());
+        play.say(HEADER);
+        let scram = Scram::new("SCRAM-SHA-256", "n,,");
+        let (unproven, proof, _) = scram.last(&play.say(&scram.first()));
+        let out = play.say(&last(&unproven, &proof));
+        assert!(out.starts_with(&format!("<failure {SASL}><{condition}/>")), "{what}: {out}");
+        assert_eq!(play.told(), ["failed ann@example.org"], "{what}");
+        // The right one comes too late.
+        let out = play.say(&Scram::response(&unproven, &proof));
+        assert!(out.contains("<malformed-request/>"), "{what}: {out}");
+        log_in(&mut play, &scram);
+    }
+}
+
+#[test]
+fn an_optional_attribute_is_signed_and_ignored() {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    let scram = Scram::new("SCRAM-SHA-256", "n,,");
+    let challenge = play.say(&scram.first());
+    let (unproven, proof, _) = scram.last(&challenge);
+    // The proof does not cover it.
+    assert!(play.say(&Scram::response(&format!("{unproven},x=y"), &proof)).contains("<not-authorized/>"));
+}
+
+#[test]
+fn wrong_channel_binding() {
+    for mechanism in ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"] {
+        for gs2 in ["p=tls-exporter,,", "p=tls-server-end-point,,"] {
+            for binding in [vec![], vec![1; 32], EXPORTER[..31].to_vec()] {
+                let mut play = Play::new(terms(), tls());
+                play.say(HEADER);
+                let scram = Scram { binding, ..Scram::new(mechanism, gs2) };
+                let (unproven, proof, _) = scram.last(&play.say(&scram.first()));
+                assert!(play.say(&Scram::response(&unproven, &proof)).contains("<not-authorized/>"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_login_cannot_be_replayed() {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    let said = log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    let mut other = C2s::new(Arc::new(terms()), tls(), 0, [4; 32]);
+    let mut out = String::new();
+    let all = format!("{HEADER}{}", said.concat());
+    let mut input = all.as_bytes();
+    assert!(matches!(other.next(0, &mut input, &mut out), Some(Event::Credentials(_))));
+    assert!(other.next(0, &mut input, &mut out).is_none(), "the answer comes first");
+    assert!(!input.is_empty());
+    assert!(other.credentials(CREDENTIALS.clone(), &mut out).is_none());
+    assert!(matches!(other.next(0, &mut input, &mut out), Some(Event::Failed(Some(_)))));
+    assert!(out.contains("<not-authorized/>"));
+}
+
+#[test]
+fn out_of_order() {
+    let scram = Scram::new("SCRAM-SHA-256", "n,,");
+    // A second <auth/> ends the attempt that is under way.
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    let (unproven, proof, _) = scram.last(&play.say(&scram.first()));
+    assert!(play.say(&scram.first()).contains("<malformed-request/>"));
+    assert!(play.say(&Scram::response(&unproven, &proof)).contains("<malformed-request/>"));
+    // Nothing of SASL is left after success.
+    let mut play = authenticated();
+    play.say(&scram.first());
+    play.assert_ended("unsupported-stanza-type");
+}
+
+#[test]
+fn unknown_users_look_like_known_ones() {
+    let mut lengths = vec![];
+    for name in ["ann", "bob"] {
+        let mut play = Play::new(terms(), tls());
+        play.say(HEADER);
+        let scram =
+            Scram { bare: format!("n={name},r=abcdefgh"), password: "wrong", ..Scram::new("SCRAM-SHA-256", "n,,") };
+        let challenge = play.say(&scram.first());
+        let (unproven, proof, _) = scram.last(&challenge);
+        let failure = play.say(&Scram::response(&unproven, &proof));
+        assert_eq!(failure, format!("<failure {SASL}><not-authorized/></failure>"));
+        assert_eq!(play.told(), [format!("failed {name}@example.org")]);
+        lengths.push(challenge.len());
+    }
+    assert_eq!(lengths[0], lengths[1]);
+}
+
+#[test]
+fn a_store_in_trouble() {
+    let mut play = Play::new(terms(), tls());
+    play.store_is_down = true;
+    play.say(HEADER);
+    let out = play.say(&Scram::new("SCRAM-SHA-256", "n,,").first());
+    assert_eq!(out, format!("<failure {SASL}><temporary-auth-failure/></failure>"));
+    assert_eq!(play.told(), ["credentials ann@example.org", "failed ann@example.org"]);
+    play.store_is_down = false;
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+}
+
+#[test]
+fn attempts_are_counted() {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    let abort = format!("<abort {SASL}/>");
+    for _ in 1..ATTEMPTS {
+        play.say(&abort);
+        assert_eq!(play.told(), ["failed ?"]);
+    }
+    let out = play.say(&abort);
+    assert!(out.starts_with("<failure "));
+    assert_eq!(play.told(), ["failed ?", "closed false"]);
+    play.assert_ended("policy-violation");
+}
+
+#[test]
+fn what_does_not_belong_ends_the_stream() {
+    let ping = "<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>";
+    let register = "<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>";
+    let auth = format!("<auth {SASL} mechanism='SCRAM-SHA-256'/>");
+    let huge = format!("<message><body>{}</body></message>", "x".repeat(STANZA_BYTES));
+    let deep = "<a>".repeat(STANZA_DEPTH + 1);
+    let many = format!("<message>{}</message>", "<a/>".repeat(STANZA_ELEMENTS));
+    let rows: [(&str, fn() -> Play, &[(&str, &str)]); 4] = [
+        (
+            "before a header",
+            || Play::new(terms(), tls()),
+            &[
+                (ping, "invalid-namespace"),
+                ("<stream:stream>", "bad-namespace-prefix"),
+                ("x", "not-well-formed"),
+                ("\u{16}\u{3}\u{1}", "not-well-formed"),
+                ("<!DOCTYPE x>", "restricted-xml"),
+                ("<!-- x -->", "restricted-xml"),
+            ],
+        ),
+        (
+            "before authentication",
+            || {
+                let mut play = Play::new(terms(), tls());
+                play.say(HEADER);
+                play
+            },
+            &[
+                ("<message/>", "not-authorized"),
+                ("<presence/>", "not-authorized"),
+                (ping, "not-authorized"),
+                (register, "not-authorized"),
+                (BIND, "not-authorized"),
+                ("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "unsupported-stanza-type"),
+                ("<foo/>", "unsupported-stanza-type"),
+                ("<iq xmlns='jabber:server'/>", "unsupported-stanza-type"),
+                ("<auth xmlns='urn:xmpp:sasl:2'/>", "unsupported-stanza-type"),
+                ("<message>", ""),
+                ("<a><a><a><a><a><a><a><a><a>", "policy-violation"),
+                ("<message></iq>", "not-well-formed"),
+                ("<x:message/>", "bad-namespace-prefix"),
+                ("text", "not-well-formed"),
+                ("<?php ?>", "restricted-xml"),
+            ],
+        ),
+        (
+            "before a resource",
+            authenticated,
+            &[
+                ("<message/>", "not-authorized"),
+                ("<presence/>", "not-authorized"),
+                (ping, "not-authorized"),
+                (register, "not-authorized"),
+                ("<iq type='get' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "not-authorized"),
+                ("<iq type='result' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "not-authorized"),
+                (
+                    "<iq type='set' id='1' to='bob@example.org'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
+                    "not-authorized",
+                ),
+                (
+                    "<iq type='set' id='1' from='bob@example.org'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
+                    "invalid-from",
+                ),
+                (&auth, "unsupported-stanza-type"),
+                ("<foo/>", "unsupported-stanza-type"),
+            ],
+        ),
+        (
+            "in a session",
+            in_session,
+            &[
+                (&auth, "unsupported-stanza-type"),
+                ("<foo/>", "unsupported-stanza-type"),
+                ("<foo xmlns='urn:xmpp:sm:3'/>", "unsupported-stanza-type"),
+                ("<message xmlns='jabber:server'/>", "unsupported-stanza-type"),
+                ("<message from='bob@example.org'/>", "invalid-from"),
+                ("<message from='ann@example.org/y'/>", "invalid-from"),
+                ("<message from='example.org'/>", "invalid-from"),
+                ("<message from=''/>", "invalid-from"),
+                ("<message from='@'/>", "invalid-from"),
+                ("<message><!-- --></message>", "restricted-xml"),
+                ("<message>&foo;</message>", "restricted-xml"),
+                ("<message a='1' a='2'/>", "not-well-formed"),
+                (&huge, "policy-violation"),
+                (&deep, "policy-violation"),
+                (&many, "policy-violation"),
+            ],
+        ),
+    ];
+    for (state, make, cases) in rows {
+        for (said, condition) in cases {
+            let mut play = make();
+            play.say(said);
+            let short: String = said.chars().take(60).collect();
+            if condition.is_empty() {
+                assert!(play.told().is_empty(), "{state}: {short}");
+                continue;
+            }
+            assert!(play.out.contains(&format!("<{condition} ")), "{state}: {short}: {condition}: {}", play.out);
+            play.assert_ended(condition);
+        }
+    }
+}
+
+#[test]
+fn bad_headers() {
+    for (header, condition) in [
+        (HEADER.replace("example.org", "example.com"), "host-unknown"),
+        (HEADER.replace("to='example.org' ", ""), "improper-addressing"),
+        (HEADER.replace(" version='1.0' ", " "), "unsupported-version"),
+        (HEADER.replace("jabber:client", "jabber:server"), "invalid-namespace"),
+        (HEADER.replace("etherx", "other"), "invalid-namespace"),
+        (HEADER.replace("?>", " encoding='latin-1'?>"), "unsupported-encoding"),
+    ] {
+        // Our header comes before the error, with an id; also on the stream after authentication.
+        let mut play = Play::new(terms(), tls());
+        let out = play.say(&header);
+        assert!(out.starts_with("<?xml version='1.0'?><stream:stream from='example.org' id='"), "{out}");
+        assert_eq!(id(&out).len(), 24);
+        play.assert_ended(condition);
+
+        let mut play = Play::new(terms(), tls());
+        play.say(HEADER);
+        log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+        let out = play.say(&header);
+        assert_eq!(id(&out).len(), 24);
+        play.assert_ended(condition);
+    }
+}
+
+#[test]
+fn a_header_in_the_other_style() {
+    let header = "<stream to='example.org' version='1.0' xmlns='http://etherx.jabber.org/streams'>";
+    let mut play = Play::new(terms(), tls());
+    play.say(header);
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    play.say(header);
+    play.say(&BIND.replace("<iq ", "<iq xmlns='jabber:client' "));
+    play.say("<message xmlns='jabber:client'><body>hi</body></message>");
+    assert_eq!(play.told(), ["stanza <message xmlns='jabber:client'><body>hi</body></message>"]);
+    play.say("</stream>");
+    assert_eq!(play.told(), ["closed true"]);
+}
+
+#[test]
+fn prefixes_of_the_header_travel_with_the_stanza() {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    play.say(&HEADER.replace(" to=", " xmlns:x='urn:x' to="));
+    play.say(BIND);
+    play.say("<message><x:y/></message>");
+    assert_eq!(play.stanzas[0].children().next().unwrap().ns_uri(), "urn:x");
+    assert!(play.stanzas[0].to_xml().contains("'urn:x'"));
+    // Those of the first stream are forgotten.
+    let mut play = Play::new(terms(), tls());
+    play.say(&HEADER.replace(" to=", " xmlns:x='urn:x' to="));
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    play.say(HEADER);
+    play.say(BIND);
+    play.say("<message><x:y/></message>");
+    play.assert_ended("bad-namespace-prefix");
+}
+
+#[test]
+fn binding() {
+    let bind = |inside: &str| {
+        format!("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{inside}</bind></iq>")
+    };
+    for (inside, told) in [
+        ("", "bind None"),
+        ("<resource/>", "bind None"),
+        ("<resource></resource>", "bind None"),
+        ("<resource>a&amp;b</resource>", "bind Some(\"a&b\")"),
+    ] {
+        let mut play = authenticated();
+        let out = play.say(&bind(inside));
+        assert_eq!(play.told(), [told]);
+        assert!(out.contains("<jid>ann@example.org/"), "{out}");
+    }
+    // An error leaves the stream as it is, for another try.
+    let mut play = authenticated();
+    let out = play.say(&bind("<resource>taken</resource>"));
+    assert_eq!(
+        out,
+        "<iq type='error' id='1'><error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+    );
+    assert!(play.say(&bind("<resource>&#x200f;</resource>")).contains("<bad-request "), "{}", play.out);
+    assert!(!play.bound);
+    assert!(play.say(BIND).contains("<jid>ann@example.org/x</jid>"));
+    // One resource on a stream.
+    let out = play.say(BIND);
+    assert!(out.starts_with("<iq type='error' id='b1'><error type='cancel'><not-allowed "), "{out}");
+    assert!(play.told().is_empty());
+    // Somebody else may understand it.
+    play.say(&BIND.replace("<iq ", "<iq to='bob@example.org/y' "));
+    assert_eq!(play.told().len(), 1);
+    // A client may say who it is already.
+    let mut play = authenticated();
+    play.say(&BIND.replace("<iq ", "<iq from='ann@example.org' to='example.org' "));
+    assert!(play.bound);
+}
+
+#[test]
+fn a_client_may_name_itself() {
+    let mut play = in_session();
+    play.say("<message from='ann@example.org'/><message from='ANN@example.org/x'/><message/>");
+    assert_eq!(play.stanzas.len(), 3);
+}
+
+#[test]
+fn the_language_of_the_stream_is_that_of_its_stanzas() {
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    play.say(&HEADER.replace(" to=", " xml:lang='de-CH' to="));
+    play.say(BIND);
+    play.say("<message/><message xml:lang='fr'/><message xml:lang=''/>");
+    let langs: Vec<_> = play.stanzas.iter().map(|stanza| stanza.lang().unwrap().into_owned()).collect();
+    assert_eq!(langs, ["de-CH", "fr", ""]);
+    assert_eq!(play.told()[0], "stanza <message xmlns='jabber:client' xml:lang='de-CH'/>");
+    let mut play = in_session();
+    play.say("<message/>");
+    assert_eq!(play.stanzas[0].lang(), None);
+}
+
+#[test]
+fn registration_where_it_is_offered() {
+    let register = "<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>";
+    let offered = || {
+        let mut play = Play::new(Terms { registration: true, ..terms() }, tls());
+        play.say(HEADER);
+        play
+    };
+    let mut play = offered();
+    assert_eq!(play.say(register), "<iq type='result' id='1'><query xmlns='jabber:iq:register'/></iq>");
+    assert_eq!(play.told(), ["register"]);
+    play.say(&register.replace("get", "set").replace("<iq ", "<iq to='example.org' "));
+    assert_eq!(play.told(), ["register"]);
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    for other in [
+        register.replace("get", "result"),
+        register.replace("jabber:iq:register", "jabber:iq:roster"),
+        register.replace("<iq ", "<iq to='bob@example.org' "),
+        register.replace("iq ", "message ").replace("/iq", "/message"),
+    ] {
+        let mut play = offered();
+        play.say(&other);
+        play.assert_ended("not-authorized");
+    }
+    // Not while somebody logs in.
+    let mut play = offered();
+    play.say(&Scram::new("SCRAM-SHA-256", "n,,").first());
+    play.say(register);
+    play.assert_ended("not-authorized");
+}
+
+#[test]
+fn closing() {
+    for make in [authenticated as fn() -> Play, in_session] {
+        let mut play = make();
+        assert_eq!(play.say("</stream:stream>"), "</stream:stream>");
+        assert_eq!(play.told(), ["closed true"]);
+        assert_eq!(play.say("<message/>"), "");
+        let mut out = String::new();
+        play.c2s.close(Some(&StreamCondition::SystemShutdown.into()), &mut out);
+        play.c2s.send(&Stanza::new(Kind::Message, Type::None), &mut out);
+        assert!(play.c2s.expired(Mono::MAX - 1, &mut out).is_none());
+        assert_eq!(out, "");
+
+        let mut play = make();
+        let error =
+            "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>";
+        assert_eq!(play.say(error), "</stream:stream>");
+        assert_eq!(play.told(), ["closed false"]);
+
+        let mut play = make();
+        play.out.clear();
+        play.c2s.close(Some(&StreamCondition::SystemShutdown.into()), &mut play.out);
+        play.c2s.close(None, &mut play.out);
+        assert_eq!(
+            play.out,
+            "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+        );
+        play.say("<message/></stream:stream>");
+        assert!(play.told().is_empty() && play.out.is_empty());
+    }
+    // Before a header, and without an error.
+    let mut play = Play::new(terms(), tls());
+    play.c2s.close(None, &mut play.out);
+    assert!(play.out.starts_with("<?xml") && play.out.ends_with("'http://etherx.jabber.org/streams'></stream:stream>"));
+}
+
+#[test]
+fn bytes_before_authentication_are_limited() {
+    // In one element, in many, and in white space.
+    let comment = format!("<abort {SASL} a='{}'/>", "x".repeat(16 * 1024));
+    let many = "<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>".repeat(300);
+    for said in [comment, many, " ".repeat(16 * 1024)] {
+        for chunk in [said.len(), 1000, 1] {
+            let mut play = Play::new(Terms { registration: true, ..terms() }, tls());
+            play.say(HEADER);
+            let mut taken = HEADER.len();
+            play.events.clear();
+            play.out.clear();
+            for chunk in said.as_bytes().chunks(chunk) {
+                play.feed(chunk);
+                taken += chunk.len();
+                if play.told().last() == Some(&"closed false") {
+                    break;
+                }
+            }
+            assert!(taken <= UNAUTHENTICATED_BYTES || chunk == said.len());
+            play.assert_ended("policy-violation");
+        }
+    }
+    // After it they are not.
+    let mut play = in_session();
+    for _ in 0..100 {
+        play.say(&format!("<message><body>{}</body></message>", "x".repeat(10_000)));
+        assert_eq!(play.told().len(), 1);
+    }
+    // The header of the second stream still is.
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    log_in(&mut play, &Scram::new("SCRAM-SHA-256", "n,,"));
+    play.say(&HEADER.replace(" to=", &format!(" a='{}' to=", "x".repeat(UNAUTHENTICATED_BYTES))));
+    play.assert_ended("policy-violation");
+}
+
+#[test]
+fn time_before_authentication_is_limited() {
+    let mut play = Play::new(terms(), tls());
+    play.now = UNAUTHENTICATED_MS - 1;
+    play.say(HEADER);
+    play.out.clear();
+    assert_eq!(play.c2s.deadline(), UNAUTHENTICATED_MS, "whatever they send");
+    assert!(play.c2s.expired(play.now, &mut play.out).is_none());
+    let event = play.c2s.expired(UNAUTHENTICATED_MS, &mut play.out).unwrap();
+    play.on(event);
+    assert!(!play.out.starts_with("<?xml"));
+    play.assert_ended("connection-timeout");
+    // It counts from when the connection was accepted.
+    assert_eq!(C2s::new(Arc::new(terms()), tls(), 5, [0; 32]).deadline(), 5 + UNAUTHENTICATED_MS);
+}
+
+#[test]
+fn silent_peers_are_asked() {
+    let ping = |n: u32| format!("<iq from='example.org' type='get' id='idle-{n}'><ping xmlns='urn:xmpp:ping'/></iq>");
+    let mut play = in_session();
+    assert_eq!(play.c2s.deadline(), IDLE_MS);
+    play.now = 1000;
+    play.say(" ");
+    assert_eq!(play.c2s.deadline(), 1000 + IDLE_MS, "white space keeps it alive");
+    play.out.clear();
+    assert!(play.c2s.expired(999 + IDLE_MS, &mut play.out).is_none());
+    assert_eq!(play.out, "");
+    assert!(play.c2s.expired(1000 + IDLE_MS, &mut play.out).is_none());
+    assert_eq!(play.out, ping(1));
+    assert_eq!(play.c2s.deadline(), 1000 + IDLE_MS + IDLE_ANSWER_MS);
+    // The answer stays here; what only looks like it does not.
+    play.now = 2000 + IDLE_MS;
+    play.say("<iq type='result' id='idle-1' to='example.org'/>");
+    assert!(play.told().is_empty());
+    assert_eq!(play.c2s.deadline(), 2000 + 2 * IDLE_MS);
+    play.say("<iq type='error' id='idle-1'/>");
+    assert!(play.told().is_empty());
+    for other in [
+        "<iq type='result' id='idle-2'/>",
+        "<iq type='result' id='idle-1' to='bob@example.org/y'/>",
+        "<iq type='get' id='idle-1'/>",
+        "<message type='error' id='idle-1'/>",
+    ] {
+        play.say(other);
+        assert_eq!(play.told().len(), 1, "{other}");
+    }
+    // No answer.
+    play.out.clear();
+    assert!(play.c2s.expired(play.c2s.deadline(), &mut play.out).is_none());
+    assert_eq!(play.out, ping(2));
+    play.events.clear();
+    play.out.clear();
+    let event = play.c2s.expired(play.c2s.deadline(), &mut play.out).unwrap();
+    play.on(event);
+    play.assert_ended("connection-timeout");
+    // Without a resource there is nobody to ask.
+    let mut play = authenticated();
+    play.events.clear();
+    play.out.clear();
+    let event = play.c2s.expired(IDLE_MS, &mut play.out).unwrap();
+    play.on(event);
+    play.assert_ended("connection-timeout");
+}
+
+/// All that a client says from its header to its end, as it fits to the server's random seed.
+fn conversation(terms: &Terms) -> String {
+    let mut play = Play::new(terms.clone(), tls());
+    let mut said = vec![HEADER.to_owned()];
+    play.say(HEADER);
+    said.extend(log_in(&mut play, &Scram::new("SCRAM-SHA-256-PLUS", "p=tls-exporter,,")));
+    said.push(format!("\n{}", HEADER.replace(" to=", " xml:lang='de' to=")));
+    said.push(BIND.into());
+    said.push(
+        "<presence/> \n<message to='bob@example.org'><body>a &lt; ä<![CDATA[<]]></body></message></stream:stream>"
+            .into(),
+    );
+    said.concat()
+}
+
+#[test]
+fn chunks_make_no_difference() {
+    let all = conversation(&terms());
+    let mut whole = Play::new(terms(), tls());
+    whole.feed(all.as_bytes());
+    assert_eq!(whole.told().len(), 6, "{:?}", whole.events);
+    assert_eq!(whole.told().last(), Some(&"closed true"));
+    let same = |play: &Play, what: usize| {
+        assert_eq!(play.out, whole.out, "{what}");
+        assert_eq!(play.events, whole.events, "{what}");
+    };
+    for at in 0..=all.len() {
+        let mut play = Play::new(terms(), tls());
+        play.feed(&all.as_bytes()[..at]);
+        play.feed(&all.as_bytes()[at..]);
+        same(&play, at);
+    }
+    for size in 1..20 {
+        let mut play = Play::new(terms(), tls());
+        all.as_bytes().chunks(size).for_each(|chunk| play.feed(chunk));
+        same(&play, size);
+    }
+}
+
+#[test]
+fn all_at_once_with_plain() {
+    let auth = STANDARD.encode("\0ann\0pencil");
+    let all = format!("{HEADER}<auth {SASL} mechanism='PLAIN'>{auth}</auth>{HEADER}{BIND}<message/>");
+    let mut play = Play::new(Terms { plain: true, ..terms() }, tls());
+    play.say(&all);
+    assert_eq!(play.told().len(), 4);
+    assert_eq!(play.stanzas.len(), 1);
+}
+
+/// A small generator of numbers, the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n.max(1) as u64) as usize
+    }
+}
+
+/// Changes a conversation at a few places.
+fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    const BITS: [&[u8]; 14] = [
+        b"<",
+        b">",
+        b"'",
+        b"/",
+        b"&",
+        b"\0",
+        b"\xff",
+        b"<message/>",
+        b"</stream:stream>",
+        b"<![CDATA[",
+        b"xmlns='x'",
+        b"=",
+        b"<iq>",
+        b"<abort/>",
+    ];
+    for _ in 0..=dice.below(2) {
+        let at = dice.below(bytes.len());
+        let end = (at + dice.below(60)).min(bytes.len());
+        match dice.below(5) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << dice.below(8),
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let part = bytes[at..end].to_vec();
+                let to = dice.below(bytes.len());
+                bytes.splice(to..to, part);
+            }
+            3 => bytes.truncate(at),
+            _ => drop(bytes.splice(at..at, BITS[dice.below(BITS.len())].iter().copied())),
+        }
+    }
+}
+
+#[test]
+fn damaged_conversations_harm_nobody() {
+    let terms = Terms { registration: true, plain: true, ..terms() };
+    let good = conversation(&terms);
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let (mut closed, mut logins) = (0, 0);
+    for round in 0..6000 {
+        let mut bytes = good.clone().into_bytes();
+        mutate(&mut bytes, &mut dice);
+        let (mut play, mut plain) = (Play::new(terms.clone(), tls()), Plain::new(Arc::new(terms.clone()), 0, [1; 32]));
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (chunk, behind) = rest.split_at(dice.below(rest.len()) + 1);
+            rest = behind;
+            play.feed(chunk);
+            let (mut input, mut out) = (chunk, String::new());
+            while let Some(event) = plain.next(0, &mut input, &mut out) {
+                assert!(matches!(event, Event::StartTls | Event::Closed { .. }), "{event:?}");
+            }
+        }
+        let ends = play.told().iter().filter(|event| event.starts_with("closed")).count();
+        assert!(ends <= 1, "round {round}");
+        assert_eq!(ends, play.out.matches("</stream:stream>").count(), "round {round}: {}", play.out);
+        closed += ends;
+        logins += usize::from(play.bound);
+    }
+    assert!(closed > 1000 && logins > 500, "{closed} {logins}: the mutations are too wild or too tame");
+}
+
+#[test]
+fn a_session_is_small() {
+    assert!(size_of::<C2s>() <= 256, "{}", size_of::<C2s>());
+}
+
+mod before_tls {
+    use super::*;
+
+    const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+
+    /// What a fresh connection answers, and what it told, split at `at`.
+    fn say(text: &str, at: usize) -> (String, Vec<String>) {
+        let mut plain = Plain::new(Arc::new(terms()), 0, [7; 32]);
+        let (mut out, mut events) = (String::new(), vec![]);
+        let at = at.min(text.len());
+        for chunk in [&text.as_bytes()[..at], &text.as_bytes()[at..]] {
+            let mut input = chunk;
+            while let Some(event) = plain.next(0, &mut input, &mut out) {
+                events.push(format!("{event:?}"));
+            }
+            assert!(input.is_empty());
+        }
+        (out, events)
+    }
+
+    #[test]
+    fn starttls_and_nothing_else() {
+        let (out, events) = say(&format!("{HEADER}{STARTTLS}"), 0);
+        assert_eq!(
+            out,
+            format!(
+                "<?xml version='1.0'?><stream:stream from='example.org' id='{}' version='1.0' xml:lang='en' \
+                 xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'><stream:features>\
+                 <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>\
+                 <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+                id(&out)
+            )
+        );
+        assert_eq!(events, ["StartTls"]);
+    }
+
+    #[test]
+    fn what_follows_starttls_is_never_read() {
+        let behind =
+            format!("{HEADER}<auth {SASL} mechanism='PLAIN'>AGFubgBwZW5jaWw=</auth><message/></stream:stream><<&");
+        let all = format!("{HEADER}{STARTTLS}{behind}");
+        let expected = say(&format!("{HEADER}{STARTTLS}"), 0);
+        for at in 0..=all.len() {
+            assert_eq!(say(&all, at), expected);
+        }
+    }
+
+    #[test]
+    fn anything_else_ends_the_stream() {
+        let long = format!("<starttls a='{}", "x".repeat(UNAUTHENTICATED_BYTES));
+        let blank = " ".repeat(UNAUTHENTICATED_BYTES);
+        for (said, condition) in [
+            ("<message/>", "not-authorized"),
+            ("<presence/>", "not-authorized"),
+            ("<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>", "not-authorized"),
+            (BIND, "not-authorized"),
+            (
+                "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFubgBwZW5jaWw=</auth>",
+                "policy-violation",
+            ),
+            ("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", "unsupported-stanza-type"),
+            ("<starttls/>", "unsupported-stanza-type"),
+            ("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'></message>", "not-well-formed"),
+            ("<a><b><c><d><e><f><g><h><i>", "policy-violation"),
+            ("x", "not-well-formed"),
+            ("<!-- x -->", "restricted-xml"),
+            (&long, "policy-violation"),
+            (&blank, "policy-violation"),
+        ] {
+            let all = format!("{HEADER}{said}<message/>{STARTTLS}");
+            let expected = say(&all, 0);
+            assert!(expected.0.ends_with("</stream:stream>"));
+            assert!(expected.0.contains(&format!("<stream:error><{condition} ")), "{said}: {}", expected.0);
+            assert_eq!(
+                expected.0.contains(&format!("<failure {SASL}><encryption-required/></failure>")),
+                said.contains("PLAIN")
+            );
+            assert_eq!(expected.1, ["Closed { clean: false }"]);
+            for at in 0..200 {
+                assert_eq!(say(&all, at), expected, "{said} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_headers_get_ours_and_the_error() {
+        for (header, condition) in [
+            (HEADER.replace("example.org", "example.com"), "host-unknown"),
+            (HEADER.replace(" version='1.0' ", " "), "unsupported-version"),
+            ("\u{16}\u{3}\u{1}\u{2}".into(), "not-well-formed"),
+            ("GET / HTTP/1.1\r\n\r\n".into(), "not-well-formed"),
+        ] {
+            let (out, events) = say(&header, 3);
+            assert!(out.starts_with("<?xml version='1.0'?><stream:stream from='example.org' id='"), "{out}");
+            assert!(out.contains(&format!("><stream:error><{condition} ")), "{out}");
+            assert_eq!(events, ["Closed { clean: false }"]);
+        }
+    }
+
+    #[test]
+    fn ends() {
+        let (out, events) = say(&format!("{HEADER}</stream:stream>{STARTTLS}"), 0);
+        assert!(out.ends_with("</stream:features></stream:stream>"));
+        assert_eq!(events, ["Closed { clean: true }"]);
+        let error = "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+        assert_eq!(say(&format!("{HEADER}{error}{STARTTLS}"), 0).1, ["Closed { clean: false }"]);
+
+        let mut plain = Plain::new(Arc::new(terms()), 10, [7; 32]);
+        let mut out = String::new();
+        assert_eq!(plain.deadline(), 10 + UNAUTHENTICATED_MS);
+        assert!(plain.expired(9 + UNAUTHENTICATED_MS, &mut out).is_none());
+        assert!(matches!(plain.expired(10 + UNAUTHENTICATED_MS, &mut out), Some(Event::Closed { clean: false })));
+        assert!(out.starts_with("<?xml") && out.contains("<connection-timeout ") && out.ends_with("</stream:stream>"));
+        out.clear();
+        plain.close(&StreamCondition::SystemShutdown.into(), &mut out);
+        assert!(plain.expired(Mono::MAX - 1, &mut out).is_none());
+        assert!(plain.next(0, &mut HEADER.as_bytes(), &mut out).is_none());
+        assert_eq!(out, "");
+
+        let mut plain = Plain::new(Arc::new(terms()), 0, [7; 32]);
+        plain.close(&StreamCondition::SystemShutdown.into(), &mut out);
+        assert!(out.contains("><stream:error><system-shutdown "));
+    }
+}
