@@ -47,21 +47,7 @@ impl Large {
     /// and goes; what is missing is damage.
     pub(super) fn open(dir: &Path, used: &BTreeSet<u64>) -> Result<Large, StoreError> {
         disk::make_dir(dir).map_err(|e| disk::refused("make", dir, &e))?;
-        let mut missing = used.clone();
-        let mut leftovers = Vec::new();
-        for entry in disk::entries(dir).map_err(|e| disk::refused("read", dir, &e))? {
-            match entry.file_name().to_str().and_then(number) {
-                Some(n) if missing.remove(&n) => {}
-                _ => leftovers.push(entry.path()),
-            }
-        }
-        if let Some(n) = missing.first() {
-            let path = dir.join(name(*n));
-            return Err(StoreError::Damaged(format!(
-                "{} is missing; it holds a value of the database. Nothing was changed. Put the file back, or restore a backup",
-                path.display()
-            )));
-        }
+        let leftovers = check(dir, used)?;
         for path in leftovers {
             disk::remove(&path).map_err(|e| disk::refused("remove", &path, &e))?;
         }
@@ -121,6 +107,25 @@ impl Large {
         let path = self.dir.join(name(number));
         if let Err(e) = disk::remove(&path) {
             log::warn!("cannot remove {}, which is not needed any more: {e}", path.display());
+        }
+    }
+}
+
+/// Whether all files that the database refers to are in the folder; the others that are there.
+pub(super) fn check(dir: &Path, used: &BTreeSet<u64>) -> Result<Vec<PathBuf>, StoreError> {
+    let mut missing = used.clone();
+    let mut leftovers = Vec::new();
+    for entry in disk::entries(dir).map_err(|e| disk::refused("read", dir, &e))? {
+        match entry.file_name().to_str().and_then(number) {
+            Some(n) if missing.remove(&n) => {}
+            _ => leftovers.push(entry.path()),
+        }
+    }
+    match missing.first() {
+        None => Ok(leftovers),
+        Some(n) => {
+            let path = dir.join(name(*n));
+            Err(StoreError::Damaged(format!("the file {}, which holds a value, is missing", path.display())))
         }
     }
 }

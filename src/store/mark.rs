@@ -112,25 +112,32 @@ pub(super) fn locked(path: &Path) -> StoreError {
     ))
 }
 
-/// The digest of all files in a folder and its folders: names, lengths, contents.
+/// The digest of all files of the database in `dir`: names, lengths, contents; of those in `large` without the contents,
+/// which are checked when they are read.
 pub(super) fn seal(dir: &Path) -> io::Result<[u8; 32]> {
     let mut context = Context::new(&SHA256);
-    digest_dir(dir, &mut context)?;
+    digest_dir(&dir.join("sled"), true, &mut context)?;
+    digest_dir(&dir.join("large"), false, &mut context)?;
     let mut seal = [0; 32];
     seal.copy_from_slice(context.finish().as_ref());
     Ok(seal)
 }
 
-fn digest_dir(dir: &Path, context: &mut Context) -> io::Result<()> {
+fn digest_dir(dir: &Path, contents: bool, context: &mut Context) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
-    for entry in disk::entries(dir)? {
+    let entries = disk::entries(dir)?;
+    context.update(&(entries.len() as u64).to_le_bytes());
+    for entry in entries {
         let (name, meta) = (entry.file_name(), entry.metadata()?);
         let len = if meta.is_dir() { u64::MAX } else { meta.len() };
         context.update(&(name.len() as u64).to_le_bytes());
         context.update(name.as_encoded_bytes());
         context.update(&len.to_le_bytes());
         if meta.is_dir() {
-            digest_dir(&entry.path(), context)?;
+            digest_dir(&entry.path(), contents, context)?;
+            continue;
+        }
+        if !contents {
             continue;
         }
         let mut file = File::open(entry.path())?;
@@ -184,14 +191,16 @@ mod tests {
     #[test]
     fn the_seal_sees_every_byte_and_name() {
         let dir = crate::store::scratch("seal");
-        std::fs::write(dir.join("a"), b"12").unwrap();
-        std::fs::create_dir(dir.join("d")).unwrap();
-        let first = seal(&dir).unwrap();
-        assert_eq!(seal(&dir).unwrap(), first);
-        std::fs::write(dir.join("a"), b"13").unwrap();
-        let second = seal(&dir).unwrap();
-        std::fs::write(dir.join("d/b"), b"").unwrap();
-        let third = seal(&dir).unwrap();
-        assert!(first != second && second != third);
+        std::fs::create_dir_all(dir.join("sled/blobs")).unwrap();
+        std::fs::create_dir(dir.join("large")).unwrap();
+        let mut seals = std::collections::BTreeSet::new();
+        for (name, content) in
+            [("sled/db", "12"), ("sled/db", "13"), ("sled/blobs/1", ""), ("large/1", "1"), ("large/1", "12")]
+        {
+            std::fs::write(dir.join(name), content).unwrap();
+            let first = seal(&dir).unwrap();
+            assert_eq!(seal(&dir).unwrap(), first);
+            assert!(seals.insert(first), "{name}");
+        }
     }
 }

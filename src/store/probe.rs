@@ -8,7 +8,7 @@
 
 use super::mark::Mark;
 use super::trees::{SCHEMA, Trees};
-use super::{StoreError, disk};
+use super::{StoreError, disk, large};
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
@@ -21,6 +21,9 @@ const PROBE_SECONDS: u64 = 60;
 /// How long to wait between two looks at the child.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// How the names of copies begin.
+const COPY: &str = "probe-";
+
 /// Bytes of what a failing probe said that are worth repeating.
 const SAID_BYTES: u64 = 2000;
 
@@ -28,18 +31,26 @@ const SAID_BYTES: u64 = 2000;
 /// [`Command`] given to [`super::sled_engine::Sled::open`] runs. Exit with 0 if and only if this returns `Ok`, and print the
 /// error to stderr.
 pub fn probe(dir: &Path) -> Result<(), StoreError> {
+    // Whoever asked is waiting; without it there is nobody to tell.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let mark = Mark::read(&dir.join("mark"))?;
     let trees = Trees::open(&dir.join("sled"))?;
     // What a newer version counts is not known here; the engine refuses it itself.
     if trees.schema()?.is_some_and(|found| found > SCHEMA) {
         return Ok(());
     }
-    trees.verify(mark.commit)
+    trees.verify(mark.commit)?;
+    match dir.parent() {
+        Some(whole) => large::check(&whole.join("large"), &trees.large()?).map(drop),
+        None => Ok(()),
+    }
 }
 
-/// Copies the database in `dir` to `dir/probe`, runs `command` with that path as the last argument, and removes the copy.
+/// Copies the database in `dir` to a folder in it, runs `command` with that path as the last argument, and removes the copy.
 pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
-    let copy = dir.join("probe");
+    clear(dir);
+    // A name of its own: a child may have outlived a process that was killed, and still work on its copy.
+    let copy = dir.join(format!("{COPY}{}", std::process::id()));
     let bytes = disk::used_bytes(&dir.join("sled")).map_err(|e| disk::refused("read", dir, &e))?;
     let free = disk::free_bytes(dir).map_err(|e| disk::refused("look at", dir, &e))?;
     if free < bytes.saturating_add(super::sled_engine::RESERVE_BYTES) {
@@ -50,8 +61,7 @@ pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
             dir.display()
         )));
     }
-    let result = clear(&copy)
-        .and_then(|()| copy_dir(&dir.join("sled"), &copy.join("sled")))
+    let result = copy_dir(&dir.join("sled"), &copy.join("sled"))
         .and_then(|()| fs::copy(dir.join("mark"), copy.join("mark")))
         .map_err(|e| disk::refused("copy the database to", &copy, &e))
         .and_then(|_| {
@@ -63,9 +73,7 @@ pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
                 Err(e) => Err(StoreError::Io(format!("cannot start the check of the database: {e}"))),
             }
         });
-    if let Err(e) = clear(&copy) {
-        log::warn!("cannot remove {}, which is not needed any more: {e}", copy.display());
-    }
+    clear(dir);
     result
 }
 
@@ -107,10 +115,14 @@ fn child(command: &mut Command, limit: Duration) -> io::Result<Option<String>> {
     Ok(Some(if said.is_empty() { format!("reading it fails ({status})") } else { said }))
 }
 
-fn clear(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
+/// Removes all copies.
+fn clear(dir: &Path) {
+    for entry in disk::entries(dir).into_iter().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(COPY.as_bytes())
+            && let Err(e) = fs::remove_dir_all(entry.path())
+        {
+            log::warn!("cannot remove {}, which is not needed any more: {e}", entry.path().display());
+        }
     }
 }
 

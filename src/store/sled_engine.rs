@@ -104,7 +104,7 @@ impl Sled {
         let sled_dir = dir.join("sled");
         room(dir, RESERVE_DELETING_BYTES)?;
         if sled_dir.join("db").exists() {
-            let is = seal(&sled_dir).map_err(|e| disk::refused("read", &sled_dir, &e))?;
+            let is = seal(dir).map_err(|e| disk::refused("read", dir, &e))?;
             if let (true, Some(command)) = (mark.seal != Some(is), probe) {
                 probe::run(dir, command)?;
             }
@@ -121,7 +121,7 @@ impl Sled {
             return Err(probe::damaged(dir, &format!("the newest {lost} of {} changes are missing", mark.commit)));
         }
         let used = trees.large().map_err(|e| explain(dir, e))?;
-        let large = Large::open(&dir.join("large"), &used)?;
+        let large = Large::open(&dir.join("large"), &used).map_err(|e| explain(dir, e))?;
         trees.db.flush().map_err(|e| explain(dir, failed(&e)))?;
         let db = sled_dir.join("db");
         let file = OpenOptions::new().read(true).write(true).open(&db).map_err(|e| disk::refused("open", &db, &e))?;
@@ -153,7 +153,7 @@ impl Sled {
         if !trees.close(&sled_dir) {
             return Err(StoreError::Io("the database does not let go of its files; the next start checks them".into()));
         }
-        let seal = seal(&sled_dir).map_err(|e| disk::refused("read", &sled_dir, &e))?;
+        let seal = seal(&dir).map_err(|e| disk::refused("read", &dir, &e))?;
         mark.write(Mark { commit: count.commit, seal: Some(seal) }, true)
             .map_err(|e| disk::refused("write", &dir.join("mark"), &e))?;
         Ok(())
