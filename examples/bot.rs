@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! inglenook user add bot@house.local
-//! SSL_CERT_FILE=inglenook-data/ca.crt cargo run --example bot -- bot@house.local PASSWORD
+//! SSL_CERT_FILE=inglenook-data/cert/ca.crt cargo run --example bot -- bot@house.local PASSWORD
 //! ```
 //!
 //! `SSL_CERT_FILE` makes it trust the house's own authority; with a certificate that the system trusts it is not needed. Where

@@ -40,7 +40,7 @@ fn main() {
         let status = Command::new(std::env::current_exe().unwrap())
             .args(std::env::args_os().skip(1))
             .env(TEMPLATE, &folder)
-            .env("SSL_CERT_FILE", folder.join("ca.crt"))
+            .env("SSL_CERT_FILE", folder.join("cert/ca.crt"))
             .status()
             .unwrap();
         let _ = std::fs::remove_dir_all(&folder);
@@ -92,7 +92,7 @@ struct Server {
 
 fn inglenook(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inglenook"));
-    command.env_remove("SSL_CERT_FILE").env("RUST_LOG", "warn").current_dir(folder);
+    command.env_remove("SSL_CERT_FILE").env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into())).current_dir(folder);
     command
 }
 
@@ -206,7 +206,7 @@ impl House {
         protocols: &[&str],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.folder.join("ca.crt")).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(self.folder.join("cert/ca.crt")).unwrap()).unwrap();
         let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         let address = if direct { &self.server().direct } else { &self.server().starttls };
@@ -461,7 +461,7 @@ async fn injection(house: House) {
     socket.write_all(smuggled.as_bytes()).await.unwrap();
     until(&mut socket, "<proceed").await;
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(house.folder.join("ca.crt")).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_file(house.folder.join("cert/ca.crt")).unwrap()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
     let mut tls = connector.connect(ServerName::try_from(DOMAIN).unwrap(), socket).await.unwrap();
