@@ -60,21 +60,13 @@ impl Jid {
         let local = local.map(prepare_local).transpose()?;
         let domain = prepare_domain(domain)?;
         let resource = resource.map(prepare_resource).transpose()?;
-        let len = |part: &Option<Cow<str>>| part.as_ref().map_or(0, |part| part.len() + 1);
-        let mut text = String::with_capacity(len(&local) + domain.len() + len(&resource));
-        if let Some(local) = local {
-            text.push_str(&local);
-            text.push('@');
-        }
-        let start = text.len();
-        text.push_str(&domain);
-        let bare = text.len();
-        if let Some(resource) = resource {
-            text.push('/');
-            text.push_str(&resource);
-        }
+        let (local, at) = local.as_deref().map_or(("", ""), |local| (local, "@"));
+        let (slash, resource) = resource.as_deref().map_or(("", ""), |resource| ("/", resource));
+        let start = local.len() + at.len();
+        let bare = start + domain.len();
+        let text = [local, at, &domain, slash, resource].concat().into();
         // Both fit: each part has at most 1,023 bytes.
-        Ok(Jid { text: text.into(), domain: start as u16, bare: bare as u16 })
+        Ok(Jid { text, domain: start as u16, bare: bare as u16 })
     }
 
     /// The prepared localpart.
@@ -160,7 +152,9 @@ impl fmt::Display for JidError {
 impl std::error::Error for JidError {}
 
 fn prepare_local(text: &str) -> Result<Cow<'_, str>, JidError> {
-    let plain = |b: u8| matches!(b, b'!'..=b'~') && !b.is_ascii_uppercase() && !b"\"&'/:<>@".contains(&b);
+    let plain = |b: u8| {
+        matches!(b, b'!'..=b'~') && !matches!(b, b'A'..=b'Z' | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@')
+    };
     if text.bytes().all(plain) {
         return sized(Cow::Borrowed(text), "localpart");
     }
@@ -178,7 +172,7 @@ fn prepare_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
         return Ok(Cow::Owned(format!("[{address}]")));
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
-    let mut domain = if text.bytes().all(plain) && !text.contains("xn--") {
+    let mut domain = if text.bytes().all(plain) && !has_a_label(text) {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(settle(text, |text| {
@@ -205,10 +199,14 @@ fn prepare_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
     sized(domain, "domainpart")
 }
 
+fn has_a_label(name: &str) -> bool {
+    name.split('.').any(|label| label.starts_with("xn--"))
+}
+
 /// Converts A-labels to U-labels, as RFC 7622 §3.2.1 has it. `None` if one is no A-label, or stands for a label that
 /// preparation would change: it must not become another name.
 fn decode_labels(name: &str) -> Option<String> {
-    if !name.contains("xn--") {
+    if !has_a_label(name) {
         return Some(name.into());
     }
     let mut labels = Vec::new();
