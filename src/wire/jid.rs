@@ -52,19 +52,30 @@ impl Jid {
             Some((local, domain)) => (Some(local), domain),
             None => (None, bare),
         };
-        Jid::new(local, domain, resource)
+        Jid::build(local, domain, resource, text)
     }
 
     /// Prepares the parts and joins them.
     pub fn new(local: Option<&str>, domain: &str, resource: Option<&str>) -> Result<Jid, JidError> {
+        Jid::build(local, domain, resource, "")
+    }
+
+    /// `whole` is the address as it was written: mostly nothing has to be changed, and it is copied in one piece.
+    fn build(local: Option<&str>, domain: &str, resource: Option<&str>, whole: &str) -> Result<Jid, JidError> {
         let local = local.map(prepare_local).transpose()?;
         let domain = prepare_domain(domain)?;
         let resource = resource.map(prepare_resource).transpose()?;
+        let unchanged = |part: &Option<Cow<str>>| !matches!(part, Some(Cow::Owned(_)));
+        let unchanged = matches!(domain, Cow::Borrowed(_)) && unchanged(&local) && unchanged(&resource);
         let (local, at) = local.as_deref().map_or(("", ""), |local| (local, "@"));
         let (slash, resource) = resource.as_deref().map_or(("", ""), |resource| ("/", resource));
         let start = local.len() + at.len();
         let bare = start + domain.len();
-        let text = [local, at, &domain, slash, resource].concat().into();
+        // Of another length: the dot at the end of the domain is gone, or there is no whole.
+        let text = match unchanged && whole.len() == bare + slash.len() + resource.len() {
+            true => whole.into(),
+            false => [local, at, &domain, slash, resource].concat().into(),
+        };
         // Both fit: each part has at most 1,023 bytes.
         Ok(Jid { text, domain: start as u16, bare: bare as u16 })
     }
