@@ -31,7 +31,7 @@ fn ours(stream: &[u8]) -> Result<Vec<Element>, StreamError> {
     while let Some(frame) = framer.next(&mut input)? {
         match frame {
             Frame::Open(text) => scope = Raw::header(text)?.1,
-            Frame::Element(text) => out.push(read(Raw::parse(text, &scope)?.root(), &mut declared(&scope))),
+            Frame::Element(text) => out.push(read(Raw::parse(text, &scope)?.root(), &declared(&scope))),
             // What follows is nobody's business; a document must not have it.
             Frame::Close => {
                 closed = input.iter().all(u8::is_ascii_whitespace);

@@ -52,29 +52,32 @@ impl Jid {
             Some((local, domain)) => (Some(local), domain),
             None => (None, bare),
         };
-        Jid::new(local, domain, resource)
+        Jid::build(local, domain, resource, text)
     }
 
     /// Prepares the parts and joins them.
     pub fn new(local: Option<&str>, domain: &str, resource: Option<&str>) -> Result<Jid, JidError> {
+        Jid::build(local, domain, resource, "")
+    }
+
+    /// `whole` is the address as it was written: mostly nothing has to be changed, and it is copied in one piece.
+    fn build(local: Option<&str>, domain: &str, resource: Option<&str>, whole: &str) -> Result<Jid, JidError> {
         let local = local.map(prepare_local).transpose()?;
         let domain = prepare_domain(domain)?;
         let resource = resource.map(prepare_resource).transpose()?;
-        let len = |part: &Option<Cow<str>>| part.as_ref().map_or(0, |part| part.len() + 1);
-        let mut text = String::with_capacity(len(&local) + domain.len() + len(&resource));
-        if let Some(local) = local {
-            text.push_str(&local);
-            text.push('@');
-        }
-        let start = text.len();
-        text.push_str(&domain);
-        let bare = text.len();
-        if let Some(resource) = resource {
-            text.push('/');
-            text.push_str(&resource);
-        }
+        let unchanged = |part: &Option<Cow<str>>| !matches!(part, Some(Cow::Owned(_)));
+        let unchanged = matches!(domain, Cow::Borrowed(_)) && unchanged(&local) && unchanged(&resource);
+        let (local, at) = local.as_deref().map_or(("", ""), |local| (local, "@"));
+        let (slash, resource) = resource.as_deref().map_or(("", ""), |resource| ("/", resource));
+        let start = local.len() + at.len();
+        let bare = start + domain.len();
+        // Of another length: the dot at the end of the domain is gone, or there is no whole.
+        let text = match unchanged && whole.len() == bare + slash.len() + resource.len() {
+            true => whole.into(),
+            false => [local, at, &domain, slash, resource].concat().into(),
+        };
         // Both fit: each part has at most 1,023 bytes.
-        Ok(Jid { text: text.into(), domain: start as u16, bare: bare as u16 })
+        Ok(Jid { text, domain: start as u16, bare: bare as u16 })
     }
 
     /// The prepared localpart.
@@ -160,7 +163,9 @@ impl fmt::Display for JidError {
 impl std::error::Error for JidError {}
 
 fn prepare_local(text: &str) -> Result<Cow<'_, str>, JidError> {
-    let plain = |b: u8| matches!(b, b'!'..=b'~') && !b.is_ascii_uppercase() && !b"\"&'/:<>@".contains(&b);
+    let plain = |b: u8| {
+        matches!(b, b'!'..=b'~') && !matches!(b, b'A'..=b'Z' | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@')
+    };
     if text.bytes().all(plain) {
         return sized(Cow::Borrowed(text), "localpart");
     }
@@ -178,7 +183,7 @@ fn prepare_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
         return Ok(Cow::Owned(format!("[{address}]")));
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
-    let mut domain = if text.bytes().all(plain) && !text.contains("xn--") {
+    let mut domain = if text.bytes().all(plain) && !has_a_label(text) {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(settle(text, |text| {
@@ -205,10 +210,14 @@ fn prepare_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
     sized(domain, "domainpart")
 }
 
+fn has_a_label(name: &str) -> bool {
+    name.split('.').any(|label| label.starts_with("xn--"))
+}
+
 /// Converts A-labels to U-labels, as RFC 7622 §3.2.1 has it. `None` if one is no A-label, or stands for a label that
 /// preparation would change: it must not become another name.
 fn decode_labels(name: &str) -> Option<String> {
-    if !name.contains("xn--") {
+    if !has_a_label(name) {
         return Some(name.into());
     }
     let mut labels = Vec::new();
