@@ -192,7 +192,7 @@ mod tests {
             (format!("<stream:stream to='example.org' version='.0' {NS}>"), UnsupportedVersion),
             (format!("<stream:stream to='example.org' version='99999999999.0' {NS}>"), UnsupportedVersion),
             (
-                format!("<stream:stream to='example.org' version='1.0' xmlns='jabber:client' xmlns:stream='x'>"),
+                "<stream:stream to='example.org' version='1.0' xmlns='jabber:client' xmlns:stream='x'>".into(),
                 InvalidNamespace,
             ),
             (
@@ -200,7 +200,7 @@ mod tests {
                 InvalidNamespace,
             ),
             (format!("<stream:stream to='example.org' version='1.0' xmlns:stream='{s}'>"), InvalidNamespace),
-            (format!("<stream to='example.org' version='1.0' xmlns='jabber:client'>"), InvalidNamespace),
+            ("<stream to='example.org' version='1.0' xmlns='jabber:client'>".into(), InvalidNamespace),
             (
                 format!("<s:stream to='example.org' version='1.0' xmlns='jabber:client' xmlns:s='{s}'>"),
                 BadNamespacePrefix,
