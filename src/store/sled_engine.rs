@@ -11,7 +11,7 @@
 use super::large::{Large, Reference};
 use super::mark::{Mark, MarkFile, seal};
 use super::trees::{COUNT, Count, ENGINE, INLINE, REFERENCE, Trees, at, failed, large_key};
-use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, Tree, VALUE_BYTES, disk, probe};
+use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, VALUE_BYTES, disk, probe};
 use sled::transaction::{ConflictableTransactionError as Stop, TransactionError, Transactional, TransactionalTree};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -483,7 +483,7 @@ fn explain(dir: &Path, e: StoreError) -> StoreError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::{key, memory::Memory, scratch};
+    use crate::store::{Tree, key, memory::Memory, scratch};
 
     fn get(engine: &mut dyn Engine, tree: Tree, key: &[u8]) -> Option<Bytes> {
         engine.query(&Query::Get(tree, key.into())).unwrap().pop().map(|(_, value)| value)

@@ -132,7 +132,12 @@ impl Trees {
                     let _ = thread.join();
                     return flushed.map(drop).map_err(|e| failed(&e));
                 }
-                Err(_) => self.config.global_error().map_err(|e| failed(&e))?,
+                Err(mpsc::RecvTimeoutError::Timeout) => self.config.global_error().map_err(|e| failed(&e))?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(StoreError::Io(
+                        "sled ended while it wrote the database; start the server again".into(),
+                    ));
+                }
             }
         }
     }
