@@ -1,7 +1,7 @@
 //! The engine on sled 0.34: what a commit is, and how the database is opened and closed.
 //!
-//! A folder holds `sled/` (sled's own files), `large/` (values too large for it, see [`large`](super::large)) and `mark` (the
-//! lock, the last commit and the seal of a close in order, see [`mark`](super::mark)).
+//! A folder holds `sled/` (sled's own files), `large/` (values too large for it) and `mark` (the lock, the last commit, and the
+//! seal of a close in order); the private modules of these names tell more.
 //!
 //! A commit puts whole batches into as few transactions over all trees as [`TRANSACTION_OPS`] allows, has sled write them out,
 //! and then syncs sled's file itself: sled's own flush starts the writing (`sync_file_range`) but makes neither the file's
