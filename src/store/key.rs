@@ -44,3 +44,34 @@ pub fn number(key: &[u8]) -> Option<u64> {
     let (_, tail) = split(key)?;
     Some(u64::from_be_bytes(tail.try_into().ok()?))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_apart_again() {
+        let key = named("juliet", "romeo@example.org");
+        assert_eq!(split(&key), Some(("juliet", &b"romeo@example.org"[..])));
+        assert_eq!(split(&prefix("juliet")), Some(("juliet", &b""[..])));
+        assert_eq!(split(&account("juliet")), None);
+        assert_eq!(split(b"\xff\0x"), None);
+        for n in [0, 1, 255, 256, u64::MAX] {
+            assert_eq!(number(&numbered("juliet", n)), Some(n));
+        }
+        assert_eq!(number(&key), None);
+        // A number may hold NUL bytes; only the first one ends the localpart.
+        assert_eq!(split(&numbered("juliet", 0)).unwrap().1, [0; 8]);
+    }
+
+    #[test]
+    fn a_prefix_takes_one_account_and_numbers_are_in_order() {
+        for other in ["julie", "julieta", "juliet2"] {
+            assert!(!named(other, "x").starts_with(&prefix("juliet")));
+        }
+        assert!(named("juliet", "x").starts_with(&prefix("juliet")));
+        let keys: Vec<_> = [0, 9, 255, 256, 65_536, u64::MAX].map(|n| numbered("juliet", n)).into();
+        assert!(keys.is_sorted());
+    }
+}

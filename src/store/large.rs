@@ -12,6 +12,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+/// How the name of a file ends that is being written.
+const PART: &str = "part";
+
 /// Where a value is, and how to know it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Reference {
@@ -59,7 +62,7 @@ impl Large {
         let number = self.next;
         self.next += 1;
         let path = self.dir.join(name(number));
-        let part = path.with_extension("part");
+        let part = path.with_extension(PART);
         let written = (|| {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&part)?;
             file.write_all(value)?;
@@ -111,14 +114,17 @@ impl Large {
     }
 }
 
-/// Whether all files that the database refers to are in the folder; the others that are there.
+/// Whether all files that the database refers to are in the folder; what else was left there.
 pub(super) fn check(dir: &Path, used: &BTreeSet<u64>) -> Result<Vec<PathBuf>, StoreError> {
     let mut missing = used.clone();
     let mut leftovers = Vec::new();
     for entry in disk::entries(dir).map_err(|e| disk::refused("read", dir, &e))? {
         match entry.file_name().to_str().and_then(number) {
             Some(n) if missing.remove(&n) => {}
-            _ => leftovers.push(entry.path()),
+            Some(_) => leftovers.push(entry.path()),
+            // Not ours, unless it was never finished.
+            None if entry.path().extension().is_some_and(|end| end == PART) => leftovers.push(entry.path()),
+            None => log::warn!("{} does not belong to the database", entry.path().display()),
         }
     }
     match missing.first() {
@@ -150,10 +156,11 @@ mod tests {
         let (a, b) = (large.write(&[1; 5000]).unwrap(), large.write(&[2; 9000]).unwrap());
         assert_eq!(Reference::from_bytes(&a.to_bytes()).unwrap(), a);
         fs::write(dir.join("0000000000000009.part"), b"torn").unwrap();
+        fs::write(dir.join("notes.txt"), b"the owner's").unwrap();
         let mut large = Large::open(&dir, &BTreeSet::from([a.number])).unwrap();
         assert_eq!(&*large.read(&a).unwrap(), &[1; 5000]);
         assert!(matches!(large.read(&b), Err(StoreError::Damaged(_))));
-        assert_eq!(disk::entries(&dir).unwrap().len(), 1);
+        assert_eq!(disk::entries(&dir).unwrap().len(), 2);
         assert_ne!(large.write(&[3; 5000]).unwrap().number, a.number);
     }
 

@@ -98,6 +98,8 @@ impl MarkFile {
     pub(super) fn write(&self, mark: Mark, sync: bool) -> io::Result<u64> {
         self.file.write_all_at(&mark.to_bytes(), 0)?;
         if sync {
+            // Behind it nothing may stand: a mark of another length says nothing.
+            self.file.set_len(MARK_BYTES as u64)?;
             self.file.sync_all()?;
         }
         Ok(MARK_BYTES as u64)
@@ -172,6 +174,9 @@ mod tests {
             std::fs::write(&path, &bad).unwrap();
             assert_eq!(Mark::read(&path).unwrap(), Mark::default(), "byte {at}");
         }
+        std::fs::write(&path, [&good[..], b"more"].concat()).unwrap();
+        file.write(mark, true).unwrap();
+        assert_eq!(Mark::read(&path).unwrap(), mark);
         let mut new = good.clone();
         new[8] = 2;
         std::fs::write(&path, &new).unwrap();

@@ -1,12 +1,12 @@
 //! An engine in memory, for the simulation: what was not committed is lost when it "crashes".
 
-use super::{Batch, Engine, Op, Query, Rows, StoreError, Tree};
+use super::{Batch, Bytes, Engine, Op, Query, Rows, StoreError, Tree};
 use std::collections::BTreeMap;
 
 /// The trees, in memory.
 #[derive(Clone, Default, Debug)]
 pub struct Memory {
-    rows: BTreeMap<(Tree, Box<[u8]>), Box<[u8]>>,
+    rows: BTreeMap<(Tree, Bytes), Bytes>,
 }
 
 impl Engine for Memory {
@@ -48,5 +48,59 @@ impl Engine for Memory {
                 Ok(out)
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn rows(
+        memory: &mut Memory,
+        tree: Tree,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        rows: usize,
+        bytes: usize,
+    ) -> Vec<Box<[u8]>> {
+        let query = Query::Scan { tree, prefix: prefix.into(), after: after.map(Into::into), rows, bytes };
+        memory.query(&query).unwrap().into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn later_changes_win_and_trees_are_apart() {
+        let mut memory = Memory::default();
+        let mut batch = Batch::default();
+        batch.put(Tree::Roster, *b"a", *b"1");
+        batch.put(Tree::Roster, *b"a", *b"2");
+        batch.put(Tree::Block, *b"a", *b"3");
+        batch.put(Tree::Block, *b"b", *b"4");
+        batch.delete(Tree::Block, *b"b");
+        memory.commit(&[batch]).unwrap();
+        let mut get = |tree, key: &[u8]| memory.query(&Query::Get(tree, key.into())).unwrap().pop().map(|(_, v)| v);
+        assert_eq!(get(Tree::Roster, b"a"), Some((*b"2").into()));
+        assert_eq!(get(Tree::Block, b"a"), Some((*b"3").into()));
+        assert_eq!(get(Tree::Block, b"b"), None);
+    }
+
+    #[test]
+    fn scans_have_a_beginning_and_an_end() {
+        let mut memory = Memory::default();
+        let mut batch = Batch::default();
+        for key in ["a", "b1", "b2", "b3", "c"] {
+            batch.put(Tree::Block, key.as_bytes(), *b"value");
+        }
+        memory.commit(&[batch]).unwrap();
+        let all = usize::MAX;
+        assert_eq!(rows(&mut memory, Tree::Block, b"b", None, all, all).len(), 3);
+        assert_eq!(rows(&mut memory, Tree::Block, b"b", Some(b"b1"), all, all)[0], (*b"b2").into());
+        assert_eq!(rows(&mut memory, Tree::Block, b"b", None, 2, all).len(), 2);
+        assert_eq!(rows(&mut memory, Tree::Block, b"b", None, all, 8).len(), 2);
+        assert_eq!(rows(&mut memory, Tree::Roster, b"", None, all, all).len(), 0);
+        let mut batch = Batch::default();
+        batch.delete_all(Tree::Block, *b"b");
+        memory.commit(&[batch]).unwrap();
+        assert_eq!(rows(&mut memory, Tree::Block, b"", None, all, all).len(), 2);
     }
 }

@@ -1,6 +1,8 @@
 //! DISK: what is small and keyed. Trees of keys and values, changed by batches that are on stable storage or not there at all.
 //!
-//! [`Engine`] is the whole contract: [`sled`](sled_engine) keeps it on a card, [`memory`] in a test that can cut the power.
+//! [`Engine`] is the whole contract: [`sled_engine`] keeps it on a card, [`memory`] in a test that can cut the power. Around
+//! sled: `trees` opens it and counts what it holds, `large` keeps what is too large for it, `mark` tells a close in order from a
+//! crash, `probe` tries whether it can be opened at all, and `disk` has the words for the file system.
 
 mod disk;
 pub mod key;

@@ -109,3 +109,54 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Box<[u8]> {
+        Writer::new(3)
+            .u8(7)
+            .u32(70_000)
+            .u64(u64::MAX)
+            .bytes(b"\0\xff")
+            .str("Jul\u{ef}a")
+            .opt_str(None)
+            .opt_str(Some(""))
+            .done()
+    }
+
+    fn read(record: &[u8]) -> Result<(), Broken> {
+        let mut r = Reader::new(record)?;
+        assert_eq!(r.version, 3);
+        assert_eq!((r.u8()?, r.u32()?, r.u64()?), (7, 70_000, u64::MAX));
+        assert_eq!((r.bytes()?, r.str()?), (&b"\0\xff"[..], "Jul\u{ef}a"));
+        assert_eq!((r.opt_str()?, r.opt_str()?), (None, Some("")));
+        assert_eq!(r.u8(), Err(Broken));
+        Ok(())
+    }
+
+    #[test]
+    fn fields_come_back_in_order() {
+        read(&sample()).unwrap();
+    }
+
+    #[test]
+    fn a_record_that_ends_early_is_broken() {
+        let whole = sample();
+        for end in 0..whole.len() {
+            assert_eq!(read(&whole[..end]), Err(Broken), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_a_field_cannot_hold_is_broken() {
+        assert_eq!(Reader::new(&Writer::new(1).bytes(b"\xff").done()).unwrap().str(), Err(Broken));
+        assert_eq!(Reader::new(&[1, 2]).unwrap().opt_str(), Err(Broken));
+        // A length beyond the end, and one that would overflow.
+        assert_eq!(Reader::new(&[1, 5, 0, 0, 0, 9]).unwrap().bytes(), Err(Broken));
+        assert_eq!(Reader::new(&[1, 255, 255, 255, 255]).unwrap().bytes(), Err(Broken));
+        assert!(matches!(Broken.into(), StoreError::Damaged(_)));
+    }
+}

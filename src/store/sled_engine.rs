@@ -1,7 +1,7 @@
 //! The engine on sled 0.34: what a commit is, and how the database is opened and closed.
 //!
-//! A folder holds `sled/` (sled's own files), `large/` (values too large for it, see [`large`](super::large)) and `mark` (the
-//! lock, the last commit and the seal of a close in order, see [`mark`](super::mark)).
+//! A folder holds `sled/` (sled's own files), `large/` (values too large for it) and `mark` (the lock, the last commit, and the
+//! seal of a close in order); the private modules of these names tell more.
 //!
 //! A commit puts whole batches into as few transactions over all trees as [`TRANSACTION_OPS`] allows, has sled write them out,
 //! and then syncs sled's file itself: sled's own flush starts the writing (`sync_file_range`) but makes neither the file's
@@ -9,9 +9,9 @@
 //! cut takes back what was acknowledged; `tests/storage.rs` shows both.
 
 use super::large::{Large, Reference};
-use super::mark::{Mark, MarkFile, seal};
+use super::mark::{Mark, MarkFile, newer, seal};
 use super::trees::{COUNT, Count, ENGINE, INLINE, REFERENCE, Trees, at, failed, large_key};
-use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, Tree, VALUE_BYTES, disk, probe};
+use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, VALUE_BYTES, disk, probe};
 use sled::transaction::{ConflictableTransactionError as Stop, TransactionError, Transactional, TransactionalTree};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -90,7 +90,7 @@ impl Sled {
     /// not in order or the files are not what it left. Without a command damage may end or block the calling process.
     ///
     /// Errors: [`StoreError::Locked`], [`StoreError::Newer`], [`StoreError::Damaged`], [`StoreError::Full`] and
-    /// [`StoreError::Io`], each with words for the owner; the first three leave the files as they were.
+    /// [`StoreError::Io`], each with words for the owner. After all of them what is stored is what it was.
     pub fn open(dir: &Path, probe: Option<Command>) -> Result<Sled, StoreError> {
         Sled::open_with(dir, probe, Sabotage::Sound)
     }
@@ -104,8 +104,11 @@ impl Sled {
         let sled_dir = dir.join("sled");
         room(dir, RESERVE_DELETING_BYTES)?;
         if sled_dir.join("db").exists() {
-            let is = seal(dir).map_err(|e| disk::refused("read", dir, &e))?;
-            if let (true, Some(command)) = (mark.seal != Some(is), probe) {
+            let intact = match mark.seal {
+                Some(was) => seal(dir).map_err(|e| disk::refused("read", dir, &e))? == was,
+                None => false,
+            };
+            if let (false, Some(command)) = (intact, probe) {
                 probe::run(dir, command)?;
             }
         } else if mark.commit > 0 {
@@ -114,12 +117,16 @@ impl Sled {
         lock.write(Mark { seal: None, ..mark }, true).map_err(|e| disk::refused("write", &mark_path, &e))?;
         disk::make_dir(&sled_dir).map_err(|e| disk::refused("make", &sled_dir, &e))?;
         let trees = Trees::open(&sled_dir).map_err(|e| explain(dir, e))?;
-        trees.migrate().map_err(|e| explain(dir, e))?;
+        let schema = trees.schema().map_err(|e| explain(dir, e))?;
+        if let Some(found) = schema.filter(|found| *found > SCHEMA) {
+            return Err(newer(found, SCHEMA));
+        }
         let count = trees.count().map_err(|e| explain(dir, e))?;
         if count.commit < mark.commit {
             let lost = mark.commit - count.commit;
             return Err(probe::damaged(dir, &format!("the newest {lost} of {} changes are missing", mark.commit)));
         }
+        trees.migrate(schema).map_err(|e| explain(dir, e))?;
         let used = trees.large().map_err(|e| explain(dir, e))?;
         let large = Large::open(&dir.join("large"), &used).map_err(|e| explain(dir, e))?;
         trees.flush().map_err(|e| explain(dir, e))?;
@@ -483,7 +490,7 @@ fn explain(dir: &Path, e: StoreError) -> StoreError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::{key, memory::Memory, scratch};
+    use crate::store::{Tree, key, memory::Memory, scratch};
 
     fn get(engine: &mut dyn Engine, tree: Tree, key: &[u8]) -> Option<Bytes> {
         engine.query(&Query::Get(tree, key.into())).unwrap().pop().map(|(_, value)| value)

@@ -132,7 +132,12 @@ impl Trees {
                     let _ = thread.join();
                     return flushed.map(drop).map_err(|e| failed(&e));
                 }
-                Err(_) => self.config.global_error().map_err(|e| failed(&e))?,
+                Err(mpsc::RecvTimeoutError::Timeout) => self.config.global_error().map_err(|e| failed(&e))?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(StoreError::Io(
+                        "sled ended while it wrote the database; start the server again".into(),
+                    ));
+                }
             }
         }
     }
@@ -158,14 +163,12 @@ impl Trees {
         Ok(Some(Reader::new(&row)?.u32()?))
     }
 
-    /// Refuses a newer layout, brings an older one up to date, and marks a new database.
-    pub(super) fn migrate(&self) -> Result<(), StoreError> {
-        match self.schema()? {
-            Some(SCHEMA) => return Ok(()),
-            Some(found) if found > SCHEMA => return Err(mark::newer(found, SCHEMA)),
-            // From an older layout: one arm each, ending with the insert below. There is none yet.
-            Some(_) | None => {}
+    /// Brings an older layout up to date, and marks a new database; a newer one has been refused.
+    pub(super) fn migrate(&self, found: Option<u32>) -> Result<(), StoreError> {
+        if found == Some(SCHEMA) {
+            return Ok(());
         }
+        // An older layout is brought up to date here, one step for each version. There is none yet.
         let row = Writer::new(1).u32(SCHEMA).done();
         self.all[ENGINE].insert(SCHEMA_KEY, &*row).map_err(|e| failed(&e))?;
         Ok(())

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds the library to preload. `cc` is there: the TLS provider needs it too.
-pub fn shim() -> PathBuf {
+pub(crate) fn shim() -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shim-{}.so", std::process::id()));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/shim.c");
     let built = Command::new("cc")
@@ -30,14 +30,14 @@ struct Name {
 
 /// What is durable.
 #[derive(Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     contents: HashMap<u64, Vec<u8>>,
     folders: BTreeMap<PathBuf, Vec<Name>>,
 }
 
 impl Disk {
     /// All that is in a folder now.
-    pub fn scan(root: &Path) -> Disk {
+    pub(crate) fn scan(root: &Path) -> Disk {
         let mut disk = Disk::default();
         disk.scan_into(root, Path::new(""));
         disk
@@ -64,7 +64,7 @@ impl Disk {
     }
 
     /// Adds what the notes say was synced since. A torn record at the end was a sync that had not returned.
-    pub fn replay(&mut self, notes: &[u8]) {
+    pub(crate) fn replay(&mut self, notes: &[u8]) {
         let mut rest = notes;
         while let Some(len) = rest.get(..4) {
             let len = u32::from_le_bytes(len.try_into().unwrap()) as usize;
@@ -98,7 +98,7 @@ impl Disk {
     }
 
     /// Lets some of what was not synced survive: whole folders of names, and pages of contents, as `chance` says.
-    pub fn survive(&mut self, live: &Disk, chance: &mut dyn FnMut() -> bool) {
+    pub(crate) fn survive(&mut self, live: &Disk, chance: &mut dyn FnMut() -> bool) {
         const PAGE: usize = 4096;
         for (path, names) in &live.folders {
             if chance() {
@@ -123,7 +123,7 @@ impl Disk {
     }
 
     /// Makes a folder hold what is durable, and nothing else.
-    pub fn build(&self, root: &Path) {
+    pub(crate) fn build(&self, root: &Path) {
         let _ = fs::remove_dir_all(root);
         self.build_at(root, Path::new(""));
     }

@@ -3,7 +3,7 @@
 use inglenook::store::{Batch, Bytes, Engine, Query, StoreError, Tree, key};
 
 /// The trees each batch touches.
-pub const TREES: [Tree; 4] = [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline];
+pub(crate) const TREES: [Tree; 4] = [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline];
 
 /// Rows of even batches go with the batch so much later.
 const EVEN_LIFE: u64 = 40;
@@ -11,7 +11,7 @@ const EVEN_LIFE: u64 = 40;
 const ODD_LIFE: u64 = 300;
 
 /// A number that looks random.
-pub fn mix(a: u64, b: u64) -> u64 {
+pub(crate) fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b).wrapping_add(0x1234_5678_9abc_def1);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -36,7 +36,7 @@ fn row_value(n: u64, tree: usize) -> Vec<u8> {
 }
 
 /// The batch of this number.
-pub fn batch(n: u64) -> Batch {
+pub(crate) fn batch(n: u64) -> Batch {
     let mut batch = Batch::default();
     for (i, tree) in TREES.into_iter().enumerate() {
         batch.put(tree, row_key(n), row_value(n, i));
@@ -49,7 +49,7 @@ pub fn batch(n: u64) -> Batch {
 }
 
 /// Reads everything; which batch was the last, or what is wrong with the state.
-pub fn verify(engine: &mut dyn Engine) -> Result<Result<u64, String>, StoreError> {
+pub(crate) fn verify(engine: &mut dyn Engine) -> Result<Result<u64, String>, StoreError> {
     let mut last = 0;
     for (i, tree) in TREES.into_iter().enumerate() {
         let (mut after, mut found) = (None, Vec::new());
