@@ -30,8 +30,9 @@ const WORLD: [&str; 13] = [
     "rustix::",
 ];
 
-/// The one user of files below `service/`.
-const FILES: &str = "store/sled_engine.rs";
+/// The engine on the disk: the one user of files below `service/`.
+const ENGINE: [&str; 6] =
+    ["store/disk.rs", "store/large.rs", "store/mark.rs", "store/probe.rs", "store/sled_engine.rs", "store/trees.rs"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -123,7 +124,15 @@ fn imports_go_one_way() {
 #[test]
 fn the_world_stays_outside() {
     for (layer, _) in LAYERS.iter().filter(|(layer, _)| *layer != "service") {
-        for (file, n, line) in code(layer).iter().filter(|(file, ..)| file != FILES) {
+        let mut tests = String::new();
+        for (file, n, line) in code(layer) {
+            // What tests need stands at the bottom of a file.
+            if line.starts_with("#[cfg(test)]") {
+                tests.clone_from(&file);
+            }
+            if tests == file || ENGINE.contains(&file.as_str()) {
+                continue;
+            }
             for word in WORLD {
                 assert!(!line.contains(word), "src/{file}:{n} uses {word}");
             }
