@@ -1,2 +1,330 @@
 //! The `inglenook` command.
-fn main() {}
+
+use argh::FromArgs;
+use inglenook::service::admin::Request;
+use inglenook::service::serve::{Options, Server};
+use inglenook::service::{Failure, Result, check, command, config, user};
+use inglenook::store::sled_engine;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The first argument of a process that only looks whether a database can be opened.
+const PROBE: &str = "--probe-database";
+
+/// The XMPP server for small appliances.
+#[derive(FromArgs)]
+struct Args {
+    #[argh(subcommand)]
+    verb: Verb,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Verb {
+    Serve(Serve),
+    User(User),
+    Cert(Cert),
+    Config(PrintConfig),
+    Check(Check),
+}
+
+/// Run the server. Needs no other argument and no file.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "serve")]
+struct Serve {
+    /// the data folder; else $STATE_DIRECTORY, else ./inglenook-data
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings; else DIR/inglenook.toml if it is there
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// the domain; else the setting, else the data's, else HOSTNAME.local
+    #[argh(option, arg_name = "name")]
+    domain: Option<String>,
+}
+
+/// Make, change, list and remove accounts, whether the server runs or not.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "user")]
+struct User {
+    #[argh(subcommand)]
+    verb: UserVerb,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum UserVerb {
+    Add(UserAdd),
+    Passwd(UserPasswd),
+    List(UserList),
+    Remove(UserRemove),
+}
+
+/// Make an account. Without --password-stdin a strong password is made and printed once.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add")]
+struct UserAdd {
+    /// the address: NAME@DOMAIN, or NAME alone
+    #[argh(positional)]
+    jid: String,
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// take the password from the first line of standard input
+    #[argh(switch)]
+    password_stdin: bool,
+}
+
+/// Give an account another password. Without --password-stdin a strong one is made and printed once.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "passwd")]
+struct UserPasswd {
+    /// the address: NAME@DOMAIN, or NAME alone
+    #[argh(positional)]
+    jid: String,
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// take the password from the first line of standard input
+    #[argh(switch)]
+    password_stdin: bool,
+}
+
+/// List the accounts.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+struct UserList {
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Remove an account with all that is stored for it.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove")]
+struct UserRemove {
+    /// the address: NAME@DOMAIN, or NAME alone
+    #[argh(positional)]
+    jid: String,
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Look at the certificates, renew the server's own, or install yours.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "cert")]
+struct Cert {
+    #[argh(subcommand)]
+    verb: CertVerb,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum CertVerb {
+    Show(CertShow),
+    Renew(CertRenew),
+    Install(CertInstall),
+}
+
+/// Names, fingerprints and ends; where the authority's file is.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show")]
+struct CertShow {
+    /// print the authority's certificate instead, to install on phones and computers
+    #[argh(switch)]
+    pem: bool,
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Make another certificate now; its key stays.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "renew")]
+struct CertRenew {
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Use your own certificate from now on.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "install")]
+struct CertInstall {
+    /// the chain, PEM, the server's certificate first
+    #[argh(positional)]
+    cert: PathBuf,
+    /// its key, PEM
+    #[argh(positional)]
+    key: PathBuf,
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Print every setting with its default and meaning, as TOML.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "config")]
+struct PrintConfig {}
+
+/// Say what is wrong, and the exact fix.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check")]
+struct Check {
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    // What we make is for this user alone, whatever makes it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let [_, first, dir] = &words[..]
+        && first == PROBE
+    {
+        return finish(sled_engine::probe(Path::new(dir)).map_err(Failure::from));
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let args = match Args::from_args(&["inglenook"], words.get(1..).unwrap_or_default()) {
+        Ok(args) => args,
+        Err(early) if early.status.is_ok() => return finish(say(&[early.output.trim_end().to_owned()])),
+        Err(early) => {
+            complain(early.output.trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    finish(run(args.verb))
+}
+
+fn run(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Serve(Serve { data, config, domain }) => serve(Options { domain, ..options(data, config) }),
+        Verb::User(User { verb }) => match verb {
+            UserVerb::Add(UserAdd { jid, data, config, password_stdin }) => {
+                with_password(&options(data, config), password_stdin, |password| Request::Add(jid, password))
+            }
+            UserVerb::Passwd(UserPasswd { jid, data, config, password_stdin }) => {
+                with_password(&options(data, config), password_stdin, |password| Request::Password(jid, password))
+            }
+            UserVerb::List(UserList { data, config }) => say(&user::run(&options(data, config), &Request::List)?),
+            UserVerb::Remove(UserRemove { jid, data, config }) => {
+                say(&user::run(&options(data, config), &Request::Remove(jid))?)
+            }
+        },
+        Verb::Cert(Cert { verb }) => match verb {
+            CertVerb::Show(CertShow { pem: true, data, config }) => {
+                say(&[command::cert_pem(&options(data, config))?.trim_end().to_owned()])
+            }
+            CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&options(data, config))?),
+            CertVerb::Renew(CertRenew { data, config }) => say(&command::cert_renew(&options(data, config))?),
+            CertVerb::Install(CertInstall { cert, key, data, config }) => {
+                say(&command::cert_install(&options(data, config), &cert, &key)?)
+            }
+        },
+        Verb::Config(PrintConfig {}) => say(&[config::print().trim_end().to_owned()]),
+        Verb::Check(Check { data, config }) => {
+            let report = check::run(&options(data, config));
+            say(&report.fine.iter().map(|line| format!("ok     {line}")).collect::<Vec<_>>())?;
+            say(&report.wrong.iter().map(|line| format!("WRONG  {line}")).collect::<Vec<_>>())?;
+            match report.wrong.len() {
+                0 => Ok(()),
+                1 => Err(Failure::new("one thing is wrong")),
+                n => Err(Failure(format!("{n} things are wrong"))),
+            }
+        }
+    }
+}
+
+fn serve(options: Options) -> Result<()> {
+    log_to_stderr();
+    let server = Server::open(options)?;
+    server.heed_signals()?;
+    say(&server.greeting()?)?;
+    server.run()
+}
+
+fn with_password(options: &Options, from_stdin: bool, request: impl FnOnce(String) -> Request) -> Result<()> {
+    if from_stdin {
+        return say(&user::run(options, &request(user::read_password()?))?);
+    }
+    let password = user::make_password()?;
+    let mut lines = user::run(options, &request(password.clone()))?;
+    lines.push(format!("password     {password}"));
+    say(&lines)
+}
+
+fn options(data: Option<PathBuf>, config: Option<PathBuf>) -> Options {
+    Options { data, config, domain: None, probe: Some(probe) }
+}
+
+/// This very program, to look at a database in a process of its own.
+fn probe() -> Option<Command> {
+    let mut command = Command::new(std::env::current_exe().ok()?);
+    command.arg(PROBE);
+    Some(command)
+}
+
+/// The log goes to stderr; whoever collects it knows the time. The level is the settings', unless RUST_LOG says more.
+fn log_to_stderr() {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(log::LevelFilter::Warn).filter_module("inglenook", log::LevelFilter::Trace);
+    builder.parse_default_env();
+    builder.format(|out, record| writeln!(out, "{}: {}", record.level().as_str().to_ascii_lowercase(), record.args()));
+    builder.init();
+    if std::env::var_os("RUST_LOG").is_none() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+}
+
+/// Lines for the person, on stdout. Nobody there to read them is no failure.
+fn say(lines: &[String]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => return Err(Failure(format!("stdout: {e}"))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn finish(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&format!("inglenook: {failure}"));
+            ExitCode::from(1)
+        }
+    }
+}

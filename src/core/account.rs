@@ -46,6 +46,11 @@ impl Account {
             && self.blocked.iter().any(|entry| covers(entry, jid))
     }
 
+    /// Whether somebody else may see its presence, and what follows from that (RFC 6121 §3).
+    pub fn shows_presence_to(&self, jid: &Jid) -> bool {
+        self.roster.state(&jid.bare()).from && !self.blocks(jid)
+    }
+
     /// Its row in [`crate::store::Tree::Account`].
     pub fn record(&self) -> Box<[u8]> {
         let keys = |w: Writer, k: &Keys| w.u32(k.iterations).bytes(&k.salt).bytes(&k.stored).bytes(&k.server);

@@ -135,6 +135,7 @@ impl Core {
     /// The one entrance.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.state.now = now;
+        self.state.started.get_or_insert(now.mono);
         std::mem::swap(&mut self.state.effects, effects);
         match input {
             Input::Login(sid, jid, peer) => self.login(sid, jid, peer),

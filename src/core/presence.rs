@@ -302,7 +302,7 @@ pub(super) fn probed(st: &mut State, probe: &Stanza) {
     let (Some(from), Some(to)) = (probe.from.clone(), probe.to.as_ref().map(Jid::bare)) else { return };
     let account = st.account(&to);
     let own_session = from.bare() == to;
-    let allowed = account.is_some_and(|a| (a.roster.state(&from.bare()).from || own_session) && !a.blocks(&from));
+    let allowed = account.is_some_and(|a| a.shows_presence_to(&from) || (own_session && !a.blocks(&from)));
     if !allowed {
         st.send(Stanza::new(Kind::Presence, Type::Unsubscribed).from(to).to(from));
         return;

@@ -50,6 +50,8 @@ pub struct State {
     pub settings: Settings,
     /// The time of this turn.
     pub now: Now,
+    /// When the first turn was, of [`Now::mono`].
+    pub started: Option<u64>,
     /// The local accounts by localpart.
     pub accounts: BTreeMap<Box<str>, Account>,
     /// The bound sessions.
@@ -82,6 +84,7 @@ impl State {
         State {
             settings,
             now: Now::default(),
+            started: None,
             accounts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             abouts: Vec::new(),

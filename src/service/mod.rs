@@ -1,1 +1,62 @@
-//! service
+//! THE WORLD: the only place with sockets, clock, threads, randomness and files.
+//!
+//! [`serve`] puts the parts together: [`listen`] accepts connections, [`conn`] carries one of them through [`tls`] and its
+//! stream, [`hub`] holds the core and carries out what it wants, [`storage`] is the one thread that owns the database.
+//! [`config`] reads the settings, [`data`] knows what lies where, [`cert`] makes and keeps certificates, [`admin`] is the
+//! owner's way in.
+
+pub mod admin;
+pub mod cert;
+pub mod check;
+pub mod command;
+pub mod config;
+pub mod conn;
+pub mod data;
+pub mod driver;
+pub mod host;
+pub mod hub;
+pub mod listen;
+pub mod serve;
+pub mod storage;
+pub mod tls;
+pub mod user;
+
+use std::fmt;
+
+/// Why a command failed, for the person who typed it: what is wrong, whose fault it is, what to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure(pub String);
+
+impl Failure {
+    /// From words.
+    pub fn new(text: impl Into<String>) -> Failure {
+        Failure(text.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Failure {
+        Failure(error.to_string())
+    }
+}
+
+/// What most of this layer's functions return.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Unpredictable bytes from the system.
+///
+/// # Errors
+/// When the system has no randomness to give, nothing safe can be done.
+pub fn random() -> Result<[u8; 32]> {
+    ring::rand::generate::<[u8; 32]>(&ring::rand::SystemRandom::new())
+        .map(|bytes| bytes.expose())
+        .map_err(|_| Failure::new("the operating system gives no random numbers (getrandom failed)"))
+}

@@ -2,10 +2,15 @@
 //!
 //! [`Engine`] is the whole contract: [`sled`](sled_engine) keeps it on a card, [`memory`] in a test that can cut the power.
 
+mod disk;
 pub mod key;
+mod large;
+mod mark;
 pub mod memory;
+mod probe;
 pub mod record;
 pub mod sled_engine;
+mod trees;
 
 use std::fmt;
 
@@ -142,4 +147,31 @@ pub trait Engine: Send {
 
     /// Reads what is committed.
     fn query(&mut self, query: &Query) -> Result<Rows, StoreError>;
+}
+
+/// A folder for one test, removed with the value.
+#[cfg(test)]
+pub(crate) fn scratch(name: &str) -> Scratch {
+    let dir = std::env::temp_dir().join(format!("inglenook-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("the test has a place for its files");
+    Scratch(dir)
+}
+
+/// See [`scratch`].
+#[cfg(test)]
+pub(crate) struct Scratch(std::path::PathBuf);
+
+#[cfg(test)]
+impl std::ops::Deref for Scratch {
+    type Target = std::path::Path;
+    fn deref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

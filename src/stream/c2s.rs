@@ -409,3 +409,44 @@ fn write_error(stanza: &Stanza, error: &StanzaError, out: &mut String) {
         answer.write(None, out);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "<stream:stream to='example.org' version='1.0' xmlns='jabber:client' \
+                          xmlns:stream='http://etherx.jabber.org/streams'>";
+
+    /// What a session owns besides its own bytes: the text of its JID, and an element that is not complete.
+    #[test]
+    fn a_session_owns_no_more_than_it_needs() {
+        let domain = Jid::parse("example.org").unwrap();
+        let terms = Terms { domain, plain: true, registration: false, features: vec![] };
+        let mut c2s = C2s::new(Arc::new(terms), Tls { exporter: None, end_point: [0; 32].into() }, 0, [0; 32]);
+        let mut out = String::new();
+        let said = format!(
+            "{HEADER}<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth>{HEADER}\
+             <iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq><message/>\n<message><body>"
+        );
+        // By byte, so that the framer has to keep what came in.
+        for byte in said.as_bytes() {
+            let mut input = std::slice::from_ref(byte);
+            while let Some(event) = c2s.next(0, &mut input, &mut out) {
+                match event {
+                    Event::Credentials(_) => {
+                        let credentials = Credentials::derive("b", b"0123456789abcdef", 1).unwrap();
+                        assert!(matches!(c2s.credentials(credentials, &mut out), Some(Event::Authenticated(_))));
+                    }
+                    Event::Bind(None) => c2s.bound(Jid::parse("a@example.org/x").map_err(|_| unreachable!()), &mut out),
+                    Event::Stanza(_) => assert_eq!(c2s.framer.held_bytes(), 0),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert!(matches!(c2s.line.phase, Phase::Session(_)));
+        assert!(c2s.line.lang.is_none() && c2s.line.declared.is_usual());
+        assert_eq!(c2s.framer.held_bytes(), "<message><body>".len());
+        assert_eq!(Arc::strong_count(&c2s.line.terms), 1);
+    }
+}

@@ -1,0 +1,617 @@
+//! Certificates: our own authority, made once; the server's certificate, signed by it and renewed with its key kept; and the
+//! administrator's own, which goes before it.
+//!
+//! ```text
+//! DIR/cert/ca.crt         the authority, for people to install on their devices
+//! DIR/cert/ca.key         its key
+//! DIR/cert/server.crt     the server's certificate and the authority's
+//! DIR/cert/server.key     its key; it stays, so that what pinned it goes on
+//! DIR/cert/installed.pem  the administrator's chain and key, if installed
+//! ```
+//! The authority is sent along: clients that ask a person once and remember the chain take the next certificate unasked.
+
+use super::data::{self, Data};
+use super::{Failure, Result, host, random, tls};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::Pem;
+
+/// The subdomains that the server's services live on.
+pub const SERVICES: [&str; 3] = ["conference", "pubsub", "upload"];
+
+const DAY: u64 = 86_400;
+/// Days that the server's certificate is valid for: what the platforms accept at most is 398.
+const LEAF_DAYS: u64 = 397;
+/// Days of them that lie in the past: boards boot without a clock, and so do some that connect.
+const PAST_DAYS: u64 = 90;
+/// Days before the end at which it is renewed.
+const RENEW_DAYS: u64 = 60;
+/// An upper bound of the X.509 name (RFC 5280 appendix A.1).
+const COMMON_NAME_BYTES: usize = 64;
+
+/// Under which names and addresses the server is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names {
+    /// The XMPP domain, ASCII.
+    pub domain: String,
+    /// Names of the host.
+    pub hosts: Vec<String>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Names {
+    /// Those of this box.
+    pub fn of_host(domain: &str) -> Names {
+        let mut hosts = vec![host::name(), format!("{}.local", host::label())];
+        hosts.dedup();
+        Names { domain: domain.to_owned(), hosts, addresses: host::addresses() }
+    }
+
+    /// What stands in the certificate as dNSName: the domain first; addresses too, for clients that look for them there.
+    fn dns(&self) -> Vec<String> {
+        let mut names = vec![self.domain.clone()];
+        names.extend(SERVICES.iter().map(|s| format!("{s}.{}", self.domain)));
+        names.extend(self.hosts.iter().cloned());
+        names.extend(self.addresses.iter().map(IpAddr::to_string));
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| name.is_ascii() && seen.insert(name.clone()));
+        names
+    }
+}
+
+/// What a certificate says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// The subject, as a line.
+    pub subject: String,
+    /// The issuer, as a line.
+    pub issuer: String,
+    /// dNSName entries.
+    pub names: Vec<String>,
+    /// iPAddress entries.
+    pub addresses: Vec<IpAddr>,
+    /// Seconds since 1970.
+    pub not_before: u64,
+    /// Seconds since 1970.
+    pub not_after: u64,
+    /// Its last day, for people.
+    pub until: String,
+    /// SHA-256, as clients show it.
+    pub fingerprint: String,
+}
+
+impl Facts {
+    /// Whether it holds for this name (RFC 6125 §6.4: a wildcard stands for one label).
+    pub fn covers(&self, name: &str) -> bool {
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        self.names
+            .iter()
+            .any(|n| n.eq_ignore_ascii_case(name) || n.strip_prefix("*.").is_some_and(|n| Some(n) == parent))
+    }
+
+    /// Whole days from `now` (seconds since 1970) to its end.
+    pub fn days_left(&self, now: u64) -> u64 {
+        self.not_after.saturating_sub(now) / DAY
+    }
+}
+
+/// A chain and its key, as PEM.
+#[derive(Clone)]
+pub struct Pair {
+    /// The own certificate first.
+    pub chain: Vec<u8>,
+    /// The key.
+    pub key: Vec<u8>,
+    /// Whether the administrator installed it.
+    pub installed: bool,
+}
+
+/// The certificates of a data folder.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    dir: PathBuf,
+}
+
+impl Certificates {
+    /// Those of this folder.
+    pub fn of(data: &Data) -> Certificates {
+        Certificates { dir: data.certificates() }
+    }
+
+    /// Where the authority's certificate is, for people to install.
+    pub fn ca_path(&self) -> PathBuf {
+        self.dir.join("ca.crt")
+    }
+
+    /// The authority.
+    ///
+    /// # Errors
+    /// When there is none yet, or it is not readable.
+    pub fn ca(&self) -> Result<Facts> {
+        first(&self.ca_path())
+    }
+
+    /// What the server shows, and its facts: the administrator's certificate if there is one, else our own.
+    ///
+    /// # Errors
+    /// When there is none yet, or it is not readable.
+    pub fn current(&self) -> Result<(Pair, Facts)> {
+        let installed = self.dir.join("installed.pem");
+        if installed.exists() {
+            let both = read(&installed)?;
+            return Ok((Pair { chain: both.clone(), key: both, installed: true }, first(&installed)?));
+        }
+        let path = self.dir.join("server.crt");
+        Ok((Pair { chain: read(&path)?, key: read(&self.dir.join("server.key"))?, installed: false }, first(&path)?))
+    }
+
+    /// Makes what is missing, and renews the server's certificate when it ends soon or lacks a name. `now`: seconds since
+    /// 1970. Says whether there is another one than before.
+    ///
+    /// # Errors
+    /// When files cannot be read or written.
+    pub fn ensure(&self, names: &Names, now: u64) -> Result<bool> {
+        self.make_ca(&names.domain)?;
+        let fine = |facts: &Facts| {
+            facts.not_before <= now
+                && facts.days_left(now) >= RENEW_DAYS
+                && names.dns().iter().all(|name| facts.names.contains(name))
+                && names.addresses.iter().all(|address| facts.addresses.contains(address))
+        };
+        let path = self.dir.join("server.crt");
+        if path.exists() && self.dir.join("server.key").exists() {
+            let leaf = first(&path)?;
+            if fine(&leaf) && leaf.issuer == self.ca()?.subject {
+                return Ok(false);
+            }
+        }
+        self.renew(names, now)?;
+        Ok(true)
+    }
+
+    /// Makes another certificate for the server, with the same key if there is one.
+    ///
+    /// # Errors
+    /// When files cannot be read or written.
+    pub fn renew(&self, names: &Names, now: u64) -> Result<()> {
+        self.make_ca(&names.domain)?;
+        let ca_pem = read_text(&self.ca_path())?;
+        let ca_key = self.key("ca.key").map_err(|e| {
+            Failure(format!(
+                "{e} Without it no certificate can be signed: put it back, or install your own with `cert install`."
+            ))
+        })?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).map_err(words)?;
+        let key = match self.dir.join("server.key").exists() {
+            true => self.key("server.key")?,
+            false => self.make_key("server.key")?,
+        };
+        let not_before = now.saturating_sub(PAST_DAYS * DAY);
+        let mut params = params(&names.domain, not_before, not_before + LEAF_DAYS * DAY)?;
+        params.custom_extensions = vec![alternative_names(names)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(&key, &issuer).map_err(words)?;
+        data::write(&self.dir.join("server.crt"), format!("{}{ca_pem}", leaf.pem()).as_bytes())
+    }
+
+    fn make_ca(&self, domain: &str) -> Result<()> {
+        if self.ca_path().exists() {
+            return Ok(());
+        }
+        data::make_dir(&self.dir).map_err(|e| Failure(format!("{} cannot be made: {e}.", self.dir.display())))?;
+        let key = self.make_key("ca.key")?;
+        // 2020 to 2049: whatever the clock says, and the last year that all date formats of certificates know.
+        let mut params = params("", 1_577_836_800, 2_524_607_999)?;
+        let tag = random()?;
+        let name = format!("Inglenook CA {:02x}{:02x}{:02x} {domain}", tag[0], tag[1], tag[2]);
+        params.distinguished_name.push(DnType::CommonName, shortened(&name));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let ca = params.self_signed(&key).map_err(words)?;
+        data::write(&self.ca_path(), ca.pem().as_bytes())
+    }
+
+    fn key(&self, name: &str) -> Result<KeyPair> {
+        let path = self.dir.join(name);
+        KeyPair::from_pem(&read_text(&path)?)
+            .map_err(|e| Failure(format!("{} holds no usable key: {e}.", path.display())))
+    }
+
+    fn make_key(&self, name: &str) -> Result<KeyPair> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(words)?;
+        data::write(&self.dir.join(name), key.serialize_pem().as_bytes())?;
+        Ok(key)
+    }
+
+    /// Takes the administrator's own certificate. Returns remarks that do not stand in the way.
+    ///
+    /// # Errors
+    /// When it cannot serve this domain now, with the reason.
+    pub fn install(&self, chain: &Path, key: &Path, domain: &str, now: u64) -> Result<Vec<String>> {
+        let (chain_pem, key_pem) = (read(chain)?, read(key)?);
+        let certificates = parse_all(chain, &chain_pem)?;
+        tls::Acceptor::new(&chain_pem, &key_pem)
+            .map_err(|e| Failure(format!("{} and {} do not work together: {e}.", chain.display(), key.display())))?;
+        let leaf = &certificates[0];
+        if !leaf.covers(domain) {
+            return Err(Failure(format!(
+                "{} is for {}, not for {domain}, which this server serves. Get one for {domain}.",
+                chain.display(),
+                if leaf.names.is_empty() { leaf.subject.clone() } else { leaf.names.join(", ") }
+            )));
+        }
+        if leaf.not_after <= now {
+            return Err(Failure(format!("{} ended on {}. Renew it first.", chain.display(), leaf.until)));
+        }
+        if leaf.not_before > now {
+            return Err(Failure(format!(
+                "{} is not valid yet by this box's clock. Set the clock, or wait.",
+                chain.display()
+            )));
+        }
+        for pair in certificates.windows(2) {
+            if pair[0].issuer != pair[1].subject {
+                return Err(Failure(format!(
+                    "{} is out of order: \"{}\" is issued by \"{}\", but \"{}\" follows. Put the server's certificate first, then \
+                     each issuer's behind the one it issued.",
+                    chain.display(),
+                    pair[0].subject,
+                    pair[0].issuer,
+                    pair[1].subject
+                )));
+            }
+        }
+        data::make_dir(&self.dir).map_err(|e| Failure(format!("{} cannot be made: {e}.", self.dir.display())))?;
+        let both = [&chain_pem[..], b"\n", &key_pem[..]].concat();
+        data::write(&self.dir.join("installed.pem"), &both)?;
+        let lacking = SERVICES.iter().map(|s| format!("{s}.{domain}")).filter(|name| !leaf.covers(name));
+        let mut remarks: Vec<String> = lacking.map(|name| format!("it does not cover {name}")).collect();
+        if certificates.len() == 1 && leaf.issuer != leaf.subject {
+            remarks.push(
+                "it comes without its issuer's certificate; most providers give a \"full chain\" file: use that".into(),
+            );
+        }
+        if leaf.days_left(now) < 14 {
+            remarks.push(format!("it ends on {}", leaf.until));
+        }
+        Ok(remarks)
+    }
+}
+
+/// The parameters that all have in common. Seconds since 1970.
+fn params(name: &str, not_before: u64, not_after: u64) -> Result<CertificateParams> {
+    let time = |secs| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(secs);
+    let mut params = CertificateParams::default();
+    params.not_before = time(not_before);
+    params.not_after = time(not_after);
+    params.distinguished_name = DistinguishedName::new();
+    if !name.is_empty() {
+        params.distinguished_name.push(DnType::CommonName, shortened(name));
+    }
+    // By default it would follow from the key, which stays; the pair of issuer and serial number must not (RFC 5280 §4.1.2.2).
+    let mut serial = random()?;
+    serial[0] = serial[0] & 0x3f | 0x40;
+    params.serial_number = Some(SerialNumber::from_slice(&serial[..16]));
+    Ok(params)
+}
+
+fn shortened(name: &str) -> &str {
+    let mut end = name.len().min(COMMON_NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
+/// The subjectAltName (RFC 5280 §4.2.1.6), by hand: RFC 6120 §13.7.1.2 wants otherNames of two string types.
+fn alternative_names(names: &Names) -> CustomExtension {
+    const IA5_STRING: u8 = 0x16;
+    const UTF8_STRING: u8 = 0x0c;
+    // 1.3.6.1.5.5.7.8.5 (id-on-xmppAddr) and 1.3.6.1.5.5.7.8.7 (id-on-dnsSRV).
+    const XMPP_ADDR: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 8, 5];
+    const SRV_NAME: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 8, 7];
+    let other = |oid: &[u8], string: u8, value: &str| {
+        der(0xa0, &[der(0x06, oid), der(0xa0, &der(string, value.as_bytes()))].concat())
+    };
+    let mut list = Vec::new();
+    for name in names.dns() {
+        list.extend(der(0x82, name.as_bytes()));
+    }
+    for address in &names.addresses {
+        match address {
+            IpAddr::V4(v4) => list.extend(der(0x87, &v4.octets())),
+            IpAddr::V6(v6) => list.extend(der(0x87, &v6.octets())),
+        }
+    }
+    let served = std::iter::once(names.domain.clone()).chain(SERVICES.iter().map(|s| format!("{s}.{}", names.domain)));
+    for domain in served {
+        list.extend(other(&XMPP_ADDR, UTF8_STRING, &domain));
+        if domain.is_ascii() {
+            // Clients connect to the domain itself; to the services only other servers do.
+            if domain == names.domain {
+                list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-client.{domain}")));
+            }
+            list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-server.{domain}")));
+        }
+    }
+    CustomExtension::from_oid_content(&[2, 5, 29, 17], der(0x30, &list))
+}
+
+/// One DER value: tag, length, content.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    let length = content.len().to_be_bytes();
+    let zeros = length.iter().take_while(|b| **b == 0).count();
+    match content.len() {
+        short @ 0..128 => out.push(short as u8),
+        _ => {
+            out.push(0x80 | (length.len() - zeros) as u8);
+            out.extend_from_slice(&length[zeros..]);
+        }
+    }
+    out.extend_from_slice(content);
+    out
+}
+
+fn words(error: rcgen::Error) -> Failure {
+    Failure(format!("the certificate cannot be made: {error}."))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Failure(format!("{} cannot be read: {e}.", path.display())))
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| Failure(format!("{} is not PEM.", path.display())))
+}
+
+fn first(path: &Path) -> Result<Facts> {
+    Ok(parse_all(path, &read(path)?)?.remove(0))
+}
+
+/// The certificates of a PEM file: at least one.
+fn parse_all(path: &Path, pem: &[u8]) -> Result<Vec<Facts>> {
+    let bad =
+        |what: &dyn std::fmt::Display| Failure(format!("{} is not a readable certificate: {what}.", path.display()));
+    let mut all = Vec::new();
+    for block in Pem::iter_from_buffer(pem) {
+        let block = block.map_err(|e| bad(&e))?;
+        if block.label == "CERTIFICATE" {
+            all.push(facts(&block.contents).ok_or_else(|| bad(&"it is damaged"))?);
+        }
+    }
+    match all.is_empty() {
+        true => Err(bad(&"there is no BEGIN CERTIFICATE in it")),
+        false => Ok(all),
+    }
+}
+
+/// Reads one certificate.
+pub fn facts(der: &[u8]) -> Option<Facts> {
+    let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
+    let mut facts = Facts {
+        subject: cert.subject().to_string(),
+        issuer: cert.issuer().to_string(),
+        names: Vec::new(),
+        addresses: Vec::new(),
+        not_before: cert.validity().not_before.timestamp().try_into().unwrap_or(0),
+        not_after: cert.validity().not_after.timestamp().try_into().unwrap_or(0),
+        until: cert.validity().not_after.to_rfc2822().unwrap_or_default(),
+        fingerprint: fingerprint(der),
+    };
+    if let Some(san) = cert.subject_alternative_name().ok()? {
+        for name in &san.value.general_names {
+            match name {
+                GeneralName::DNSName(name) => facts.names.push((*name).to_owned()),
+                GeneralName::IPAddress(bytes) => {
+                    let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+                    facts.addresses.extend(v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok());
+                }
+                _ => {}
+            }
+        }
+    }
+    Some(facts)
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    let mut out = String::new();
+    for byte in ring::digest::digest(&ring::digest::SHA256, der).as_ref() {
+        let _ = write!(out, "{}{byte:02X}", if out.is_empty() { "" } else { ":" });
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::data::tests::Temp;
+    use super::*;
+    use x509_parser::prelude::*;
+
+    const NOW: u64 = host::EARLIEST + 400 * DAY;
+
+    fn names() -> Names {
+        Names {
+            domain: "example.org".into(),
+            hosts: vec!["box".into(), "box.local".into()],
+            addresses: vec!["192.168.1.5".parse().unwrap(), "fd00::5".parse().unwrap()],
+        }
+    }
+
+    fn fresh() -> (Temp, Certificates) {
+        let temp = Temp::new();
+        let certificates = Certificates { dir: temp.0.join("cert") };
+        assert!(certificates.ensure(&names(), NOW).unwrap());
+        (temp, certificates)
+    }
+
+    fn blocks(pem: &[u8]) -> Vec<Vec<u8>> {
+        Pem::iter_from_buffer(pem).map(|b| b.unwrap().contents).collect()
+    }
+
+    #[test]
+    fn the_server_certificate_has_all_that_clients_look_for() {
+        let (_temp, certificates) = fresh();
+        let (pair, facts) = certificates.current().unwrap();
+        let ders = blocks(&pair.chain);
+        assert_eq!(ders.len(), 2);
+        let (_, leaf) = parse_x509_certificate(&ders[0]).unwrap();
+        let (_, ca) = parse_x509_certificate(&ders[1]).unwrap();
+        assert_eq!(leaf.subject().to_string(), "CN=example.org");
+        assert_eq!(leaf.issuer(), ca.subject());
+        let wanted = [
+            "example.org",
+            "conference.example.org",
+            "pubsub.example.org",
+            "upload.example.org",
+            "box",
+            "box.local",
+            "192.168.1.5",
+            "fd00::5",
+        ];
+        assert_eq!(facts.names, wanted);
+        assert_eq!(facts.addresses, names().addresses);
+        let san = leaf.subject_alternative_name().unwrap().unwrap();
+        assert!(!san.critical);
+        let others = san.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::OtherName(oid, value) => {
+                // [0] EXPLICIT, then the string: all are short.
+                assert_eq!((value[0], usize::from(value[1])), (0xa0, value.len() - 2));
+                Some((oid.to_id_string(), value[2], String::from_utf8(value[4..].to_vec()).unwrap()))
+            }
+            _ => None,
+        });
+        let others: Vec<(String, u8, String)> = others.collect();
+        for (oid, tag, value) in [
+            ("1.3.6.1.5.5.7.8.5", 0x0c, "example.org"),
+            ("1.3.6.1.5.5.7.8.5", 0x0c, "conference.example.org"),
+            ("1.3.6.1.5.5.7.8.7", 0x16, "_xmpp-client.example.org"),
+            ("1.3.6.1.5.5.7.8.7", 0x16, "_xmpp-server.example.org"),
+        ] {
+            assert!(others.contains(&(oid.into(), tag, value.into())), "{value}: {others:?}");
+        }
+        let usage = leaf.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && !usage.client_auth && !usage.any);
+        assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
+        assert!(!leaf.is_ca() && ca.is_ca());
+        assert!(facts.not_after - facts.not_before <= 398 * DAY);
+        assert!(facts.not_before <= NOW - 60 * DAY && facts.not_after > NOW + 200 * DAY);
+        assert_eq!(
+            leaf.public_key().algorithm.parameters.as_ref().unwrap().as_oid().unwrap().to_id_string(),
+            "1.2.840.10045.3.1.7"
+        );
+        leaf.verify_signature(Some(ca.public_key())).unwrap();
+        ca.verify_signature(None).unwrap();
+        assert!(ca.name_constraints().unwrap().is_none());
+        let ca = certificates.ca().unwrap();
+        assert!(ca.not_before < host::EARLIEST && ca.not_after > NOW + 20 * 365 * DAY);
+    }
+
+    #[test]
+    fn a_renewed_one_has_the_same_key_and_another_serial() {
+        let (_temp, certificates) = fresh();
+        let before = certificates.current().unwrap();
+        let ca = certificates.ca().unwrap();
+        assert!(!certificates.ensure(&names(), NOW + 100 * DAY).unwrap());
+        assert!(certificates.ensure(&names(), NOW + 260 * DAY).unwrap());
+        let after = certificates.current().unwrap();
+        assert_eq!(before.0.key, after.0.key);
+        assert_eq!(certificates.ca().unwrap(), ca);
+        assert!(after.1.not_after > before.1.not_after);
+        let (old, new) = (blocks(&before.0.chain), blocks(&after.0.chain));
+        let (_, old) = parse_x509_certificate(&old[0]).unwrap();
+        let (_, new) = parse_x509_certificate(&new[0]).unwrap();
+        assert_eq!(old.public_key(), new.public_key());
+        assert_ne!(old.raw_serial(), new.raw_serial());
+    }
+
+    #[test]
+    fn another_address_or_a_jumping_clock_renews() {
+        let (_temp, certificates) = fresh();
+        let mut more = names();
+        more.addresses.push("10.0.0.1".parse().unwrap());
+        assert!(certificates.ensure(&more, NOW).unwrap());
+        assert!(certificates.current().unwrap().1.addresses.contains(&"10.0.0.1".parse().unwrap()));
+        // Fewer are no reason.
+        assert!(!certificates.ensure(&names(), NOW).unwrap());
+        // Made by a clock that was ahead.
+        assert!(certificates.ensure(&names(), NOW - 200 * DAY).unwrap());
+        assert!(certificates.current().unwrap().1.not_before < NOW - 200 * DAY);
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        let (temp, certificates) = fresh();
+        for name in ["ca.crt", "ca.key", "server.crt", "server.key"] {
+            assert_eq!(data::open_to_others(&temp.0.join("cert").join(name)), None, "{name}");
+        }
+        assert_eq!(data::open_to_others(&certificates.dir), None);
+    }
+
+    /// Another authority's files for `names`, in a folder of their own.
+    fn foreign(temp: &Temp, domain: &str, now: u64) -> (PathBuf, PathBuf) {
+        let made = Certificates { dir: temp.0.join(format!("other-{domain}-{now}")) };
+        let names = Names { domain: domain.into(), hosts: vec![], addresses: vec![] };
+        made.ensure(&names, now).unwrap();
+        (made.dir.join("server.crt"), made.dir.join("server.key"))
+    }
+
+    #[test]
+    fn an_installed_one_goes_first() {
+        let (temp, certificates) = fresh();
+        let (chain, key) = foreign(&temp, "example.org", NOW);
+        assert_eq!(certificates.install(&chain, &key, "example.org", NOW).unwrap(), Vec::<String>::new());
+        let (pair, facts) = certificates.current().unwrap();
+        assert!(pair.installed);
+        assert_eq!(facts, first(&chain).unwrap());
+        tls::Acceptor::new(&pair.chain, &pair.key).unwrap();
+        assert_eq!(data::open_to_others(&certificates.dir.join("installed.pem")), None);
+    }
+
+    #[test]
+    fn an_unfit_one_is_refused_with_the_reason() {
+        let (temp, certificates) = fresh();
+        let (chain, key) = foreign(&temp, "example.org", NOW);
+        let refused = |chain: &Path, key: &Path, now: u64| {
+            let error = certificates.install(chain, key, "example.org", now).unwrap_err().0;
+            assert!(!certificates.current().unwrap().0.installed);
+            error
+        };
+        assert!(refused(&chain, &key, NOW + 500 * DAY).contains("ended on"));
+        assert!(refused(&chain, &key, NOW - 200 * DAY).contains("not valid yet"));
+        assert!(refused(&key, &key, NOW).contains("no BEGIN CERTIFICATE"));
+        assert!(refused(&chain, &chain, NOW).contains("key is not readable"));
+        assert!(refused(Path::new("/nowhere"), &key, NOW).contains("cannot be read"));
+        let (other, other_key) = foreign(&temp, "example.net", NOW);
+        assert!(refused(&other, &other_key, NOW).contains("is for example.net, conference.example.net"));
+        assert!(refused(&chain, &other_key, NOW).contains("the key does not belong to the certificate"));
+        let mixed = temp.0.join("mixed.pem");
+        let leaf_only = |path: &Path| {
+            let text = read_text(path).unwrap();
+            let end = text.find("-----END CERTIFICATE-----").unwrap() + "-----END CERTIFICATE-----\n".len();
+            text[..end].to_owned()
+        };
+        data::write(&mixed, (leaf_only(&chain) + &leaf_only(&other)).as_bytes()).unwrap();
+        assert!(refused(&mixed, &key, NOW).contains("out of order"));
+    }
+
+    #[test]
+    fn wildcards_stand_for_one_label() {
+        let (_temp, certificates) = fresh();
+        let mut facts = certificates.ca().unwrap();
+        facts.names = vec!["*.example.org".into()];
+        assert!(facts.covers("chat.example.org") && !facts.covers("example.org") && !facts.covers("a.b.example.org"));
+    }
+}

@@ -1,0 +1,233 @@
+//! What is wrong with an installation, and the exact fix.
+
+use super::cert::{Certificates, Names};
+use super::config::Config;
+use super::data::{self, Data};
+use super::serve::{Options, Place};
+use super::{admin, host, listen};
+use crate::store::sled_engine::Sled;
+
+/// What was found: lines for the person.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// What is in order.
+    pub fine: Vec<String>,
+    /// What keeps the server or its clients from working, each with its fix.
+    pub wrong: Vec<String>,
+}
+
+impl Report {
+    fn fine(&mut self, text: impl Into<String>) {
+        self.fine.push(text.into());
+    }
+    fn wrong(&mut self, text: impl Into<String>) {
+        self.wrong.push(text.into());
+    }
+}
+
+/// Looks at everything; changes nothing.
+pub fn run(options: &Options) -> Report {
+    let mut report = Report::default();
+    let data = Data::locate(options.data.as_deref());
+    clock(&mut report, host::clock());
+    let there = folder(&mut report, &data);
+    let config = match Config::load(options.config.as_deref(), data.dir()) {
+        Ok(config) => {
+            report.fine("settings: understood");
+            config
+        }
+        Err(e) => {
+            report.wrong(format!("settings: {e}"));
+            return report;
+        }
+    };
+    let place = match options.place() {
+        Ok(place) => place,
+        Err(e) => {
+            report.wrong(format!("domain: {e}"));
+            return report;
+        }
+    };
+    report.fine(format!("domain: {}", place.domain));
+    let runs = there && admin::runs(&data);
+    if runs {
+        report.fine("server: it runs");
+    } else {
+        ports(&mut report, &config);
+    }
+    if there {
+        certificate(&mut report, &place);
+        if !runs {
+            database(&mut report, options, &place);
+        }
+    }
+    report
+}
+
+fn clock(report: &mut Report, shows: u64) {
+    match shows >= host::EARLIEST {
+        true => report.fine("clock: set"),
+        false => report.wrong(
+            "clock: it shows a time before this program was made. Set it (timedatectl set-ntp true), or messages carry wrong dates.",
+        ),
+    }
+}
+
+/// Whether the folder can be looked into.
+fn folder(report: &mut Report, data: &Data) -> bool {
+    let dir = data.dir();
+    let shown = dir.display();
+    match std::fs::read_dir(dir) {
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            report.fine(format!("data folder: {shown} is not there yet; the first `inglenook serve` makes it"));
+            return false;
+        }
+        Err(e) => {
+            report.wrong(format!(
+                "data folder: {shown} cannot be read: {e}. Run as its owner, or chown it to the server's user."
+            ));
+            return false;
+        }
+    }
+    let mut fine = true;
+    for path in [
+        dir.to_owned(),
+        data.certificates(),
+        data.certificates().join("ca.key"),
+        data.certificates().join("server.key"),
+    ] {
+        if let Some(mode) = data::open_to_others(&path) {
+            let shown = path.display();
+            let private = if path.is_dir() { 700 } else { 600 };
+            report
+                .wrong(format!("data folder: others can get at {shown} (mode {mode:o}). Fix: chmod {private} {shown}"));
+            fine = false;
+        }
+    }
+    if rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err() {
+        report.wrong(format!(
+            "data folder: {shown} cannot be written. Run as its owner, or chown it to the server's user."
+        ));
+        fine = false;
+    }
+    if fine {
+        report.fine(format!("data folder: {shown}, for this user alone"));
+    }
+    true
+}
+
+fn ports(report: &mut Report, config: &Config) {
+    let lists = [("c2s", &config.c2s), ("c2s_tls", &config.c2s_tls)];
+    for (name, address) in lists.into_iter().flat_map(|(name, list)| list.iter().map(move |address| (name, *address))) {
+        match listen::probe(name, address) {
+            Ok(()) => report.fine(format!("port: {address} ({name}) is free")),
+            Err(e) => report.wrong(format!("port: {e}")),
+        }
+    }
+    if config.c2s.is_empty() && config.c2s_tls.is_empty() {
+        report.wrong("port: no app can connect. Put an address into c2s or c2s_tls in [listen].");
+    }
+}
+
+fn certificate(report: &mut Report, place: &Place) {
+    let certificates = Certificates::of(&place.data);
+    let now = host::now();
+    let (pair, facts) = match certificates.current() {
+        Ok(current) => current,
+        Err(_) if !certificates.ca_path().exists() => {
+            return report.fine("certificate: none yet; the first `inglenook serve` makes it");
+        }
+        Err(e) => return report.wrong(format!("certificate: {e} Fix: inglenook cert renew")),
+    };
+    let fix = if pair.installed { "inglenook cert install CERT KEY, with a new one" } else { "inglenook cert renew" };
+    let before = report.wrong.len();
+    if facts.not_after <= now {
+        report.wrong(format!("certificate: it ended on {}. Fix: {fix}", facts.until));
+    } else if facts.days_left(now) < 14 {
+        report.wrong(format!("certificate: it ends on {}. Fix: {fix}", facts.until));
+    }
+    if facts.not_before > now {
+        report.wrong(format!("certificate: it is not valid yet. Set the clock. Fix otherwise: {fix}"));
+    }
+    if !facts.covers(place.domain.as_str()) {
+        report.wrong(format!("certificate: it is not for {}. Fix: {fix}", place.domain));
+    }
+    if let Err(e) = super::tls::Acceptor::new(&pair.chain, &pair.key) {
+        report.wrong(format!("certificate: {e}. Fix: {fix}"));
+    }
+    if !pair.installed {
+        let missing: Vec<String> =
+            Names::of_host(place.domain.as_str()).addresses.iter().map(ToString::to_string).collect();
+        let missing: Vec<String> = missing.into_iter().filter(|a| !facts.names.contains(a)).collect();
+        if !missing.is_empty() {
+            report.fine(format!("certificate: it does not name {}; the next start adds that", missing.join(", ")));
+        }
+    }
+    if report.wrong.len() == before {
+        report.fine(format!("certificate: until {}", facts.until));
+    }
+}
+
+fn database(report: &mut Report, options: &Options, place: &Place) {
+    if !place.data.database().exists() {
+        return report.fine("database: none yet; the first `inglenook serve` makes it");
+    }
+    let read = || -> super::Result<()> {
+        let _lock = place.data.lock()?;
+        let engine = Sled::open(&place.data.database(), options.probe.and_then(|make| make()))?;
+        engine.verify()?;
+        Ok(engine.close()?)
+    };
+    match read() {
+        Ok(()) => report.fine("database: all of it can be read"),
+        Err(e) => report.wrong(format!("database: {e}")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::data::tests::Temp;
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn at(temp: &Temp) -> Options {
+        Options { data: Some(temp.0.clone()), ..Options::default() }
+    }
+
+    #[test]
+    fn a_clock_that_is_not_set_is_told() {
+        let mut report = Report::default();
+        clock(&mut report, 1000);
+        assert!(report.wrong[0].contains("timedatectl"));
+        clock(&mut report, host::EARLIEST);
+        assert_eq!((report.wrong.len(), report.fine.len()), (1, 1));
+    }
+
+    #[test]
+    fn each_fault_is_told_with_its_fix() {
+        let temp = Temp::new();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let settings = format!("domain = \"example.org\"\n[listen]\nc2s = [\"{address}\"]\nc2s_tls = []\n");
+        std::fs::write(temp.0.join("inglenook.toml"), settings).unwrap();
+        let certificates = Certificates::of(&Data::locate(Some(&temp.0)));
+        let names = Names { domain: "example.org".into(), hosts: vec![], addresses: vec![] };
+        certificates.ensure(&names, host::EARLIEST - 1000 * 86_400).unwrap();
+        std::fs::set_permissions(&temp.0, PermissionsExt::from_mode(0o755)).unwrap();
+        let report = run(&at(&temp));
+        let wrong = |text: &str| report.wrong.iter().any(|line| line.contains(text));
+        assert!(wrong("chmod 700"), "{report:?}");
+        assert!(wrong("Another program listens there"), "{report:?}");
+        assert!(wrong("Fix: inglenook cert renew"), "{report:?}");
+        assert_eq!(report.wrong.len(), 3, "{report:?}");
+    }
+
+    #[test]
+    fn wrong_settings_are_told() {
+        let temp = Temp::new();
+        std::fs::write(temp.0.join("inglenook.toml"), "plian = true\n").unwrap();
+        assert!(run(&at(&temp)).wrong.iter().any(|line| line.contains("inglenook.toml:1") && line.contains("plain")));
+    }
+}

@@ -1,0 +1,89 @@
+//! What the `cert` commands do and say.
+
+use super::admin::{self, Request};
+use super::cert::{Certificates, Facts, Names};
+use super::serve::{Options, Place};
+use super::{Result, host};
+use std::path::Path;
+
+/// Names, fingerprints and ends of what clients see, and where the authority is.
+///
+/// # Errors
+/// When there is no certificate yet.
+pub fn cert_show(options: &Options) -> Result<Vec<String>> {
+    let Place { data, .. } = options.place()?;
+    let certificates = Certificates::of(&data);
+    let (pair, facts) = certificates.current()?;
+    let whose = if pair.installed { "installed by the administrator" } else { "made by this server" };
+    let mut lines = vec![format!("certificate  {whose}")];
+    lines.extend(describe(&facts));
+    if !pair.installed {
+        let ca = certificates.ca()?;
+        lines.push("authority    the one to trust on phones and computers".to_owned());
+        lines.push(format!("  file       {}", certificates.ca_path().display()));
+        lines.extend(describe(&ca));
+    }
+    Ok(lines)
+}
+
+fn describe(facts: &Facts) -> Vec<String> {
+    let mut lines = vec![format!("  subject    {}", facts.subject)];
+    if !facts.names.is_empty() {
+        lines.push(format!("  names      {}", facts.names.join(", ")));
+    }
+    lines.push(format!("  until      {} ({} days)", facts.until, facts.days_left(host::now())));
+    lines.push(format!("  SHA-256    {}", facts.fingerprint));
+    lines
+}
+
+/// The authority's certificate, as PEM.
+///
+/// # Errors
+/// When there is none yet.
+pub fn cert_pem(options: &Options) -> Result<String> {
+    let path = Certificates::of(&options.place()?.data).ca_path();
+    std::fs::read_to_string(&path).map_err(|e| {
+        super::Failure(format!("{} cannot be read: {e}. The first `inglenook serve` makes it.", path.display()))
+    })
+}
+
+/// Makes another certificate with the same key.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn cert_renew(options: &Options) -> Result<Vec<String>> {
+    let Place { data, domain, .. } = options.place()?;
+    data.make()?;
+    let certificates = Certificates::of(&data);
+    certificates.renew(&Names::of_host(domain.as_str()), host::now())?;
+    data.keep_domain(&domain)?;
+    let mut lines = vec!["renewed the server's own certificate; its key is the same".to_owned()];
+    if certificates.current()?.0.installed {
+        lines.push("the one in use is the installed one: `inglenook cert install` replaces that".to_owned());
+    }
+    lines.extend(use_it(&data)?);
+    Ok(lines)
+}
+
+/// Takes the administrator's own certificate.
+///
+/// # Errors
+/// When it cannot serve the domain.
+pub fn cert_install(options: &Options, chain: &Path, key: &Path) -> Result<Vec<String>> {
+    let Place { data, domain, .. } = options.place()?;
+    data.make()?;
+    data.keep_domain(&domain)?;
+    let certificates = Certificates::of(&data);
+    let remarks = certificates.install(chain, key, domain.as_str(), host::now())?;
+    let facts = certificates.current()?.1;
+    let mut lines = vec![format!("installed the certificate of {}, until {}", facts.subject, facts.until)];
+    lines.extend(remarks.iter().map(|remark| format!("note: {remark}")));
+    lines.extend(use_it(&data)?);
+    Ok(lines)
+}
+
+/// Has the running server take it.
+fn use_it(data: &super::data::Data) -> Result<Option<String>> {
+    let told = admin::ask(data, &Request::Reload)?;
+    Ok(told.map(|_| "the running server shows it from now on".to_owned()))
+}

@@ -1,0 +1,507 @@
+//! The settings: one table of them, and the reader of the file.
+
+use super::{Failure, Result};
+use crate::core;
+use crate::wire::Jid;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use toml::de::{DeTable, DeValue};
+
+/// What the settings file says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The domain, if it is set.
+    pub domain: Option<Jid>,
+    /// Bare JIDs of the administrators.
+    pub admins: Vec<Jid>,
+    /// Whether SASL PLAIN is offered.
+    pub plain: bool,
+    /// Whether strangers may make accounts.
+    pub registration: bool,
+    /// SCRAM iterations for new passwords.
+    pub scram_iterations: u32,
+    /// Offline messages kept for an account, in bytes.
+    pub offline_bytes: usize,
+    /// Whether the operating system is named in XEP-0092 answers.
+    pub show_os: bool,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address.
+    pub connections_per_address: usize,
+    /// Milliseconds between two commits.
+    pub commit_window_ms: u64,
+    /// The log's level.
+    pub log: log::LevelFilter,
+    /// STARTTLS for clients.
+    pub c2s: Vec<SocketAddr>,
+    /// Direct TLS for clients.
+    pub c2s_tls: Vec<SocketAddr>,
+    /// STARTTLS for servers.
+    pub s2s: Vec<SocketAddr>,
+    /// Direct TLS for servers.
+    pub s2s_tls: Vec<SocketAddr>,
+    /// The web.
+    pub https: Vec<SocketAddr>,
+    /// (kind, URI) of XEP-0157.
+    pub contacts: Vec<(String, String)>,
+}
+
+/// One setting.
+struct Setting {
+    /// The table it stands in; empty for the top.
+    table: &'static str,
+    name: &'static str,
+    /// As TOML.
+    default: &'static str,
+    /// For a person; lines.
+    meaning: &'static str,
+    /// How the sentence "NAME must be ..." ends.
+    expects: &'static str,
+    /// Takes a value, or not.
+    set: fn(&mut Config, &DeValue<'_>) -> Option<()>,
+}
+
+const ADDRESSES: &str = "a list of addresses, such as [\"[::]:5222\"] or [\"192.168.1.5:5222\", \"127.0.0.1:5222\"]";
+const URIS: &str = "a list of URIs, such as [\"xmpp:juliet@example.org\", \"mailto:juliet@example.org\"]";
+
+/// All settings, in the order in which they are printed.
+const SETTINGS: &[Setting] = &[
+    Setting {
+        table: "",
+        name: "domain",
+        default: "\"\"",
+        meaning: "The domain of the addresses: NAME@DOMAIN. Empty: the one that the data folder was made with,\n\
+                  at first HOSTNAME.local. Accounts belong to their domain: it cannot be changed later.",
+        expects: "a domain name, such as \"example.org\"",
+        set: |c, v| {
+            c.domain = match v.as_str()? {
+                "" => None,
+                name => Some(domain(name)?),
+            };
+            Some(())
+        },
+    },
+    Setting {
+        table: "",
+        name: "admins",
+        default: "[]",
+        meaning: "Addresses of the administrators.",
+        expects: "a list of addresses, such as [\"juliet@example.org\"]",
+        set: |c, v| {
+            let one = |s: &str| Jid::parse(s).ok().filter(|j| j.is_bare() && j.local().is_some());
+            c.admins = list(v, one)?;
+            Some(())
+        },
+    },
+    Setting {
+        table: "",
+        name: "registration",
+        default: "false",
+        meaning: "Whether strangers may make accounts from their app. Password change and account removal\n\
+                  work in either case.",
+        expects: "true or false",
+        set: |c, v| Some(c.registration = v.as_bool()?),
+    },
+    Setting {
+        table: "",
+        name: "plain",
+        default: "false",
+        meaning: "Whether apps may send the password itself, inside TLS. Only for old apps without SCRAM.",
+        expects: "true or false",
+        set: |c, v| Some(c.plain = v.as_bool()?),
+    },
+    Setting {
+        table: "",
+        name: "scram_iterations",
+        default: "10000",
+        meaning: "How often a new password is hashed. More is safer if the data folder is stolen, and makes\n\
+                  logging in slower for the apps.",
+        expects: "a number from 4096 to 1000000",
+        set: |c, v| Some(c.scram_iterations = number(v, 4096, 1_000_000)? as u32),
+    },
+    Setting {
+        table: "",
+        name: "offline_bytes",
+        default: "4194304",
+        meaning: "How much is kept for an account that is offline, in bytes. 0: nothing.",
+        expects: "a number of bytes from 0 to 1073741824",
+        set: |c, v| Some(c.offline_bytes = number(v, 0, 1 << 30)? as usize),
+    },
+    Setting {
+        table: "",
+        name: "show_os",
+        default: "false",
+        meaning: "Whether the operating system is named to those who ask for the server's version.",
+        expects: "true or false",
+        set: |c, v| Some(c.show_os = v.as_bool()?),
+    },
+    Setting {
+        table: "",
+        name: "connections",
+        default: "4000",
+        meaning: "Connections at the same time, in all.",
+        expects: "a number from 1 to 1000000",
+        set: |c, v| Some(c.connections = number(v, 1, 1_000_000)? as usize),
+    },
+    Setting {
+        table: "",
+        name: "connections_per_address",
+        default: "100",
+        meaning: "Connections at the same time from one IPv4 address or one IPv6 network (/64).",
+        expects: "a number from 1 to 1000000",
+        set: |c, v| Some(c.connections_per_address = number(v, 1, 1_000_000)? as usize),
+    },
+    Setting {
+        table: "",
+        name: "commit_window_ms",
+        default: "100",
+        meaning: "Changes are written to the disk together, at most once in so many milliseconds.\n\
+                  More spares a memory card, less answers sooner.",
+        expects: "a number of milliseconds from 0 to 10000",
+        set: |c, v| Some(c.commit_window_ms = number(v, 0, 10_000)?),
+    },
+    Setting {
+        table: "",
+        name: "log",
+        default: "\"info\"",
+        meaning: "How much is told on stderr: error, warn, info, debug or trace. The variable RUST_LOG goes before it.",
+        expects: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        set: |c, v| {
+            c.log = v.as_str()?.parse().ok()?;
+            Some(())
+        },
+    },
+    Setting {
+        table: "listen",
+        name: "c2s",
+        default: "[\"[::]:5222\"]",
+        meaning: "Apps, with STARTTLS. Here and below an empty list turns it off.",
+        expects: ADDRESSES,
+        set: |c, v| Some(c.c2s = addresses(v)?),
+    },
+    Setting {
+        table: "listen",
+        name: "c2s_tls",
+        default: "[\"[::]:5223\"]",
+        meaning: "Apps, with TLS from the first byte.",
+        expects: ADDRESSES,
+        set: |c, v| Some(c.c2s_tls = addresses(v)?),
+    },
+    Setting {
+        table: "listen",
+        name: "s2s",
+        default: "[\"[::]:5269\"]",
+        meaning: "Other servers, with STARTTLS. Reserved for federation; not listened on yet.",
+        expects: ADDRESSES,
+        set: |c, v| Some(c.s2s = addresses(v)?),
+    },
+    Setting {
+        table: "listen",
+        name: "s2s_tls",
+        default: "[\"[::]:5270\"]",
+        meaning: "Other servers, with TLS from the first byte. Reserved for federation; not listened on yet.",
+        expects: ADDRESSES,
+        set: |c, v| Some(c.s2s_tls = addresses(v)?),
+    },
+    Setting {
+        table: "listen",
+        name: "https",
+        default: "[\"[::]:5443\"]",
+        meaning: "The web: uploads and apps in a browser. Reserved; not listened on yet.",
+        expects: ADDRESSES,
+        set: |c, v| Some(c.https = addresses(v)?),
+    },
+    contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
+        contacts(c, "abuse", v)
+    }),
+    contact("admin", "Who runs this server.", |c, v| contacts(c, "admin", v)),
+    contact("feedback", "Where wishes and complaints go.", |c, v| contacts(c, "feedback", v)),
+    contact("sales", "Who sells what this server is part of.", |c, v| contacts(c, "sales", v)),
+    contact("security", "Whom to tell of a security problem.", |c, v| contacts(c, "security", v)),
+    contact("status", "Where it is told when the server is down.", |c, v| contacts(c, "status", v)),
+    contact("support", "Who helps users.", |c, v| contacts(c, "support", v)),
+];
+
+const fn contact(
+    name: &'static str,
+    meaning: &'static str,
+    set: fn(&mut Config, &DeValue<'_>) -> Option<()>,
+) -> Setting {
+    Setting { table: "contacts", name, default: "[]", meaning, expects: URIS, set }
+}
+
+/// A prepared domain: a JID that is nothing else.
+pub fn domain(name: &str) -> Option<Jid> {
+    Jid::parse(name).ok().filter(|jid| jid.local().is_none() && jid.resource().is_none())
+}
+
+fn list<T>(value: &DeValue<'_>, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    value.as_array()?.iter().map(|item| one(item.get_ref().as_str()?)).collect()
+}
+
+fn addresses(value: &DeValue<'_>) -> Option<Vec<SocketAddr>> {
+    list(value, |s| s.parse().ok())
+}
+
+fn contacts(config: &mut Config, kind: &str, value: &DeValue<'_>) -> Option<()> {
+    // A URI has a scheme (RFC 3986 §3.1) and no white space.
+    let uri = |s: &str| {
+        let (scheme, rest) = s.split_once(':')?;
+        let fine = !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+        (fine && !s.contains(char::is_whitespace)).then(|| (kind.to_owned(), s.to_owned()))
+    };
+    config.contacts.extend(list(value, uri)?);
+    Some(())
+}
+
+fn number(value: &DeValue<'_>, least: u64, most: u64) -> Option<u64> {
+    let integer = value.as_integer()?;
+    let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
+    (least..=most).contains(&number).then_some(number)
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let mut config = Config {
+            domain: None,
+            admins: Vec::new(),
+            plain: false,
+            registration: false,
+            scram_iterations: 0,
+            offline_bytes: 0,
+            show_os: false,
+            connections: 0,
+            connections_per_address: 0,
+            commit_window_ms: 0,
+            log: log::LevelFilter::Info,
+            c2s: Vec::new(),
+            c2s_tls: Vec::new(),
+            s2s: Vec::new(),
+            s2s_tls: Vec::new(),
+            https: Vec::new(),
+            contacts: Vec::new(),
+        };
+        for setting in SETTINGS {
+            let value = DeValue::parse(setting.default).expect("the defaults are TOML, a test reads them all");
+            (setting.set)(&mut config, value.get_ref()).expect("the defaults are valid, a test reads them all");
+        }
+        config
+    }
+}
+
+impl Config {
+    /// Reads a file; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// Each names the file, the line and what would be right.
+    pub fn parse(name: &str, text: &str) -> Result<Config> {
+        let at = |offset: usize, message: String| {
+            let line = text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1;
+            Failure(format!("{name}:{line}: {message}"))
+        };
+        let root = DeTable::parse(text).map_err(|e| at(e.span().map_or(0, |s| s.start), e.message().to_owned()))?;
+        let mut config = Config::default();
+        let mut read = |table: &'static str, entries: &DeTable<'_>| {
+            for (key, value) in entries {
+                let name = key.get_ref().as_ref();
+                let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
+                if let Some(setting) = SETTINGS.iter().find(|s| s.table == table && s.name == name) {
+                    if (setting.set)(&mut config, value.get_ref()).is_none() {
+                        return Err(at(value.span().start, format!("{path} must be {}", setting.expects)));
+                    }
+                } else if !(table.is_empty() && is_table(name)) {
+                    let message = format!("there is no setting \"{path}\"; did you mean \"{}\"?", nearest(&path));
+                    return Err(at(key.span().start, message));
+                }
+            }
+            Ok(())
+        };
+        read("", root.get_ref())?;
+        for table in tables() {
+            if let Some(value) = root.get_ref().get(table) {
+                match value.get_ref().as_table() {
+                    Some(entries) => read(table, entries)?,
+                    None => {
+                        let message = format!("{table} must be a table: put a line [{table}] above its settings");
+                        return Err(at(value.span().start, message));
+                    }
+                }
+            }
+        }
+        Ok(config)
+    }
+
+    /// Reads the file, or takes the defaults: `named` must be there, `DIR/inglenook.toml` need not.
+    ///
+    /// # Errors
+    /// As [`Config::parse`], and when the file cannot be read.
+    pub fn load(named: Option<&Path>, data: &Path) -> Result<Config> {
+        let path = named.map_or_else(|| data.join("inglenook.toml"), Path::to_owned);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Config::parse(&path.display().to_string(), &text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Config::default()),
+            Err(e) => Err(Failure(format!("the settings {} cannot be read: {e}", path.display()))),
+        }
+    }
+
+    /// What the core must know.
+    pub fn core(&self, domain: &Jid) -> core::Settings {
+        let mut settings = core::Settings::new(domain.clone());
+        settings.iterations = self.scram_iterations;
+        settings.offline_bytes = self.offline_bytes;
+        settings.show_os = self.show_os;
+        settings.registration = self.registration;
+        settings.contacts = self.contacts.clone();
+        settings.admins = self.admins.clone();
+        settings
+    }
+}
+
+/// Every setting with its default and meaning, as TOML.
+pub fn print() -> String {
+    let mut out = String::from("# The settings of Inglenook, with their defaults.\n");
+    let mut table = "";
+    for setting in SETTINGS {
+        if setting.table != table {
+            table = setting.table;
+            let _ = write!(out, "\n[{table}]\n");
+        }
+        out.push('\n');
+        for line in setting.meaning.lines() {
+            let _ = writeln!(out, "# {line}");
+        }
+        let _ = writeln!(out, "{} = {}", setting.name, setting.default);
+    }
+    out
+}
+
+fn tables() -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    SETTINGS.iter().map(|s| s.table).filter(move |table| std::mem::replace(&mut last, table) != *table)
+}
+
+fn is_table(name: &str) -> bool {
+    tables().any(|table| table == name)
+}
+
+/// The known name that looks most like `path`, wherever it stands.
+fn nearest(path: &str) -> String {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let full = |s: &Setting| if s.table.is_empty() { s.name.to_owned() } else { format!("{}.{}", s.table, s.name) };
+    let paths = SETTINGS.iter().map(|s| (distance(path, &full(s)).min(distance(name, s.name)), full(s)));
+    let headers = tables().map(|t| (distance(path, t), format!("[{t}]")));
+    paths.chain(headers).min_by_key(|(d, _)| *d).map(|(_, name)| name).unwrap_or_default()
+}
+
+/// Levenshtein's distance: how many letters must be put in, taken out or replaced.
+fn distance(a: &str, b: &str) -> usize {
+    // A name of the file is bounded before it costs time.
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let here = (corner + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            corner = std::mem::replace(&mut row[j + 1], here);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse("inglenook.toml", text).unwrap_err().0
+    }
+
+    #[test]
+    fn what_config_prints_is_the_defaults() {
+        let printed = print();
+        assert_eq!(Config::parse("printed", &printed).unwrap(), Config::default());
+        for setting in SETTINGS {
+            assert!(printed.contains(&format!("\n{} = {}\n", setting.name, setting.default)), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn the_contract_of_the_listeners() {
+        let config = Config::default();
+        for (list, port) in [
+            (&config.c2s, 5222),
+            (&config.c2s_tls, 5223),
+            (&config.s2s, 5269),
+            (&config.s2s_tls, 5270),
+            (&config.https, 5443),
+        ] {
+            assert_eq!(*list, [SocketAddr::new("::".parse().unwrap(), port)]);
+        }
+        assert!(Config::parse("f", "[listen]\nc2s = []").unwrap().c2s.is_empty());
+        let two = Config::parse("f", "[listen]\nc2s_tls = [\"127.0.0.1:0\", \"[::1]:1\"]").unwrap();
+        assert_eq!(two.c2s_tls.len(), 2);
+        assert_eq!(two.c2s, config.c2s);
+    }
+
+    #[test]
+    fn the_core_has_the_same_defaults() {
+        let config = Config::default();
+        let theirs = core::Settings::new(Jid::parse("example.org").unwrap());
+        let ours = config.core(&theirs.domain);
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_its_line_and_the_nearest() {
+        assert_eq!(
+            error("plain = true\n\nregistratoin = true\n"),
+            "inglenook.toml:3: there is no setting \"registratoin\"; did you mean \"registration\"?"
+        );
+        assert_eq!(
+            error("[listen]\nc2stls = []\n"),
+            "inglenook.toml:2: there is no setting \"listen.c2stls\"; did you mean \"listen.c2s_tls\"?"
+        );
+        assert_eq!(error("c2s = []\n"), "inglenook.toml:1: there is no setting \"c2s\"; did you mean \"listen.c2s\"?");
+        assert_eq!(
+            error("\n[listn]\nc2s = []\n"),
+            "inglenook.toml:2: there is no setting \"listn\"; did you mean \"[listen]\"?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_line_and_what_is_right() {
+        assert_eq!(error("# hm\nplain = 1\n"), "inglenook.toml:2: plain must be true or false");
+        assert!(
+            error("domain = \"juliet@example.org\"\n").starts_with("inglenook.toml:1: domain must be a domain name")
+        );
+        assert!(error("scram_iterations = 1\n").ends_with("a number from 4096 to 1000000"));
+        assert!(error("offline_bytes = -1\n").contains("offline_bytes must be a number"));
+        assert!(error("log = \"loud\"\n").contains("\"error\", \"warn\""));
+        assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
+        assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
+        assert!(error("listen = 3\n").starts_with("inglenook.toml:1: listen must be a table"));
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_its_line() {
+        assert!(error("plain = true\nplain = false\n").starts_with("inglenook.toml:2: "));
+        assert!(error("plain = true\n= 3\n").starts_with("inglenook.toml:2: "));
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
+                    scram_iterations = 4096\noffline_bytes = 0x10\nshow_os = true\nconnections = 5\n\
+                    connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
+                    [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
+        let config = Config::parse("f", text).unwrap();
+        assert_eq!(config.domain.unwrap().as_str(), "example.org");
+        assert_eq!((config.offline_bytes, config.connections, config.connections_per_address), (16, 5, 2));
+        assert_eq!(config.log, log::LevelFilter::Debug);
+        assert!(config.plain && config.registration && config.show_os);
+        assert_eq!(config.contacts.len(), 2);
+        assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));
+    }
+}

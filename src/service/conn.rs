@@ -1,0 +1,450 @@
+//! One client's connection: TLS around the socket, the stream inside, and the way between the stream and the core.
+//!
+//! It is one task and one loop that reads, writes and takes its outbox whenever there is something to do. It owns no read
+//! buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
+
+use super::hub::{Hub, Mail, Outbox};
+use super::tls::{self, Acceptor};
+use crate::core::{Input, Sid};
+use crate::stream::c2s::C2s;
+use crate::stream::plain::Plain;
+use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
+use crate::wire::{Jid, StreamCondition, StreamError};
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smol::{Async, Timer};
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// How long a peer may take none of what is written to it, in milliseconds.
+pub const WRITE_MS: Mono = 60_000;
+/// How long a peer may take to read the end of its stream, in milliseconds.
+pub const HANG_UP_MS: Mono = 5_000;
+/// How long we listen to a peer that was told the end, in milliseconds: to close at once would make its system throw away
+/// what it has not read yet.
+const LINGER_MS: Mono = 1_000;
+/// Bytes that are read from it in that time.
+const LINGER_BYTES: usize = 64 * 1024;
+/// Bytes in writing above which nothing more is read from the peer or taken from the outbox.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Bytes of the write buffer that an idle connection keeps.
+const KEPT_BYTES: usize = 4 * 1024;
+/// Bytes read at once.
+const READ_BYTES: usize = 4 * 1024;
+/// What one connection may do before the others have their turn.
+const TURNS: usize = 16;
+
+type Socket = Async<TcpStream>;
+
+/// Carries a connection to its end. `direct`: TLS from the first byte.
+pub async fn serve(hub: Arc<Hub>, acceptor: Arc<Acceptor>, mut socket: Socket, ip: IpAddr, direct: bool) {
+    let since = hub.mono();
+    let Ok(random) = super::random().inspect_err(|e| log::error!("{e}")) else { return };
+    tune(&socket);
+    let (sid, outbox) = hub.connect();
+    let _gone = Gone(&hub, sid);
+    log::debug!("{sid:?}: connected from {ip}");
+    if !direct {
+        match starttls(&hub, &outbox, &mut socket, since).await {
+            Ok(true) => {}
+            Ok(false) => return linger(&hub, &outbox, &mut socket).await,
+            Err(e) => return log::debug!("{sid:?}: {e}"),
+        }
+    }
+    let handshake = wait(&hub, &outbox, since + UNAUTHENTICATED_MS, acceptor.accept(socket, direct)).await;
+    let (stream, binding) = match handshake {
+        Wait::Done(Ok(done)) => done,
+        Wait::Done(Err(e)) => return log::debug!("{sid:?}: no TLS: {e}"),
+        Wait::Late | Wait::Mail => return,
+    };
+    let c2s = C2s::new(hub.terms(), binding, since, random);
+    let mut conn = Conn {
+        hub: &hub,
+        sid,
+        outbox: &outbox,
+        ip,
+        stream,
+        c2s,
+        known: false,
+        login: None,
+        waits: None,
+        rest: Vec::new(),
+        out: String::new(),
+        sent: 0,
+        flushed: true,
+        progress: since,
+        timer: Timer::never(),
+        timer_at: Mono::MAX,
+        end: None,
+    };
+    let end = poll_fn(|cx| conn.poll(cx)).await;
+    log::debug!("{sid:?}: ended ({end:?})");
+    if conn.known && end != End::Told {
+        hub.handle(Input::Closed(sid, end == End::Clean));
+    }
+    hub.disconnect(sid);
+    if end != End::Broken {
+        conn.hang_up().await;
+    }
+}
+
+/// Forgets the connection when it ends, however it ends.
+struct Gone<'a>(&'a Hub, Sid);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.disconnect(self.1);
+    }
+}
+
+/// What the socket should do; that it cannot is no reason to refuse a client.
+fn tune(socket: &Socket) {
+    let _ = socket.get_ref().set_nodelay(true);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(socket.get_ref(), WRITE_MS as u32);
+}
+
+enum Wait<T> {
+    Done(T),
+    Late,
+    /// The server stops, or the core has ended the stream.
+    Mail,
+}
+
+/// Waits for something, but not longer than until `deadline` nor behind the server's end.
+async fn wait<T>(hub: &Hub, outbox: &Outbox, deadline: Mono, what: impl Future<Output = T>) -> Wait<T> {
+    let mut what = pin!(what);
+    let mut timer = Timer::at(hub.instant(deadline));
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = what.as_mut().poll(cx) {
+            return Poll::Ready(Wait::Done(done));
+        }
+        if outbox.poll(cx.waker(), false).is_ready() {
+            return Poll::Ready(Wait::Mail);
+        }
+        Pin::new(&mut timer).poll(cx).map(|_| Wait::Late)
+    })
+    .await
+}
+
+/// The stream before TLS. `true`: the next byte is TLS's; what else was read is forgotten (RFC 6120 §5.3.1).
+async fn starttls(hub: &Hub, outbox: &Outbox, socket: &mut Socket, since: Mono) -> io::Result<bool> {
+    let mut plain = Plain::new(hub.terms(), since, super::random().map_err(|e| io::Error::other(e.0))?);
+    let mut buffer = [0; 1024];
+    let mut out = String::new();
+    loop {
+        let mut event = match wait(hub, outbox, plain.deadline(), socket.read(&mut buffer)).await {
+            Wait::Done(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Wait::Done(Ok(n)) => {
+                let mut input = &buffer[..n];
+                plain.next(hub.mono(), &mut input, &mut out)
+            }
+            Wait::Done(Err(e)) => return Err(e),
+            Wait::Late => plain.expired(hub.mono(), &mut out),
+            Wait::Mail => {
+                plain.close(&StreamCondition::SystemShutdown.into(), &mut out);
+                Some(Event::Closed { clean: false })
+            }
+        };
+        // The answer is short: whoever does not take it has no business here.
+        let written = wait(hub, outbox, hub.mono() + HANG_UP_MS, socket.write_all(out.as_bytes())).await;
+        if !matches!(written, Wait::Done(Ok(()))) {
+            event = Some(Event::Closed { clean: false });
+        }
+        out.clear();
+        match event {
+            None => {}
+            Some(Event::StartTls) => return Ok(true),
+            Some(_) => return Ok(false),
+        }
+    }
+}
+
+/// Ends a connection that was told the reason.
+async fn linger(hub: &Hub, outbox: &Outbox, socket: &mut Socket) {
+    let _ = socket.get_ref().shutdown(std::net::Shutdown::Write);
+    let drain = async {
+        let mut buffer = [0; 1024];
+        let mut bytes = 0;
+        while let Ok(n @ 1..) = socket.read(&mut buffer).await {
+            bytes += n;
+            if bytes > LINGER_BYTES {
+                break;
+            }
+        }
+    };
+    wait(hub, outbox, hub.mono() + LINGER_MS, drain).await;
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// The peer closed it.
+    Clean,
+    /// An error of theirs, or of ours.
+    Unclean,
+    /// The core ended it.
+    Told,
+    /// There is nobody to say goodbye to.
+    Broken,
+}
+
+/// What the stream waits for before it reads on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Credentials,
+    Bound,
+    Registered,
+}
+
+struct Conn<'a> {
+    hub: &'a Arc<Hub>,
+    sid: Sid,
+    outbox: &'a Outbox,
+    ip: IpAddr,
+    stream: tls::Stream<Socket>,
+    c2s: C2s,
+    /// Whether the core has heard of it.
+    known: bool,
+    /// Who logs in, or has.
+    login: Option<Jid>,
+    waits: Option<Waits>,
+    /// What was read behind that which waits for its answer.
+    rest: Vec<u8>,
+    /// What is to be written, from `sent` on.
+    out: String,
+    sent: usize,
+    /// Whether TLS has handed everything to the socket.
+    flushed: bool,
+    /// When the peer last took something, or nothing was to be taken.
+    progress: Mono,
+    timer: Timer,
+    timer_at: Mono,
+    end: Option<End>,
+}
+
+impl Conn<'_> {
+    /// Does what can be done now, until the stream ends.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..TURNS {
+            if let Err(e) = self.write(cx) {
+                log::debug!("{:?}: writing: {e}", self.sid);
+                return Poll::Ready(End::Broken);
+            }
+            let room = self.out.len() - self.sent < WRITE_BYTES;
+            let busy = match self.outbox.poll(cx.waker(), !room) {
+                Poll::Ready(mail) => {
+                    mail.into_iter().for_each(|mail| self.take(mail));
+                    true
+                }
+                Poll::Pending => false,
+            };
+            let open = self.end.is_none() && room && self.waits.is_none();
+            let busy = busy || open && !self.hub.crowded(cx.waker()) && self.read(cx).is_ready();
+            let busy = busy || self.end.is_none() && self.late(cx).is_ready();
+            if let Some(end) = self.end {
+                return Poll::Ready(end);
+            }
+            if !busy {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes what the peer takes.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.sent < self.out.len() {
+            let Poll::Ready(n) = Pin::new(&mut self.stream).poll_write(cx, &self.out.as_bytes()[self.sent..])? else {
+                return Ok(());
+            };
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.sent += n;
+            self.flushed = false;
+            self.progress = self.hub.mono();
+        }
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES);
+        self.sent = 0;
+        if !self.flushed && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
+            self.flushed = true;
+        }
+        Ok(())
+    }
+
+    /// Reads once. Ready: there was something, or the end.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, scratch) else { return Poll::Pending };
+            match read {
+                Ok(n @ 1..) => self.feed(&scratch[..n]),
+                Ok(_) => self.end = Some(End::Broken),
+                Err(e) => {
+                    log::debug!("{:?}: reading: {e}", self.sid);
+                    self.end = Some(End::Broken);
+                }
+            }
+            Poll::Ready(())
+        })
+    }
+
+    /// Looks after the clock. Ready: it was time for something.
+    fn late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.hub.mono();
+        let idle = self.sent == self.out.len() && self.flushed;
+        let stuck = if idle { Mono::MAX } else { self.progress + WRITE_MS };
+        if stuck <= now {
+            log::debug!("{:?}: the peer does not read", self.sid);
+            self.end = Some(End::Broken);
+            return Poll::Ready(());
+        }
+        if self.c2s.deadline() <= now {
+            let event = self.c2s.expired(now, &mut self.out);
+            self.began(idle);
+            self.react(event);
+            return Poll::Ready(());
+        }
+        // The timer is only ever set to something earlier: most deadlines move away before they come.
+        let due = stuck.min(self.c2s.deadline());
+        if due < self.timer_at {
+            self.timer.set_at(self.hub.instant(due));
+            self.timer_at = due;
+        }
+        if Pin::new(&mut self.timer).poll(cx).is_ready() {
+            self.timer_at = Mono::MAX;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Counts the peer's time to take what is written from now on, if nothing was in writing before.
+    fn began(&mut self, idle: bool) {
+        if idle {
+            self.progress = self.hub.mono();
+        }
+    }
+
+    /// Gives the stream what was read.
+    fn feed(&mut self, mut input: &[u8]) {
+        let idle = self.sent == self.out.len() && self.flushed;
+        self.began(idle);
+        while self.end.is_none() && self.waits.is_none() {
+            match self.c2s.next(self.hub.mono(), &mut input, &mut self.out) {
+                None => return,
+                event => self.react(event),
+            }
+        }
+        self.rest = input.to_vec();
+    }
+
+    /// Carries what the stream wants to the core.
+    fn react(&mut self, event: Option<Event>) {
+        let Some(event) = event else { return };
+        let sid = self.sid;
+        match event {
+            Event::Credentials(jid) => {
+                self.login = Some(jid.clone());
+                self.waits = Some(Waits::Credentials);
+                self.tell(Input::Login(sid, jid, self.ip));
+            }
+            Event::Authenticated(jid) => {
+                log::info!("{jid} logged in from {}", self.ip);
+                self.login = Some(jid.clone());
+                self.tell(Input::LoginEnded(sid, jid, self.ip, true));
+            }
+            Event::Failed(jid) => {
+                if let Some(jid) = jid {
+                    log::info!("{jid} failed to log in from {}", self.ip);
+                    self.tell(Input::LoginEnded(sid, jid, self.ip, false));
+                }
+                self.login = None;
+            }
+            Event::Bind(resource) => match self.login.clone() {
+                Some(jid) => {
+                    self.waits = Some(Waits::Bound);
+                    self.tell(Input::Bind(sid, jid, resource));
+                }
+                None => self.end = Some(End::Broken),
+            },
+            Event::Stanza(stanza) => self.tell(Input::Stanza(sid, stanza)),
+            Event::Register(stanza) => {
+                self.waits = Some(Waits::Registered);
+                self.tell(Input::Register(sid, self.ip, stanza));
+            }
+            Event::Closed { clean } => self.end = Some(if clean { End::Clean } else { End::Unclean }),
+            // There is TLS already.
+            Event::StartTls => self.end = Some(End::Broken),
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.known = true;
+        self.hub.handle(input);
+    }
+
+    /// Gives the stream what came from the core.
+    fn take(&mut self, mail: Mail) {
+        if self.end.is_some() {
+            return;
+        }
+        let idle = self.sent == self.out.len() && self.flushed;
+        self.began(idle);
+        let answered = match mail {
+            Mail::Credentials(credentials) => {
+                let event = self.c2s.credentials(credentials, &mut self.out);
+                self.react(event);
+                Waits::Credentials
+            }
+            Mail::Bound(answer) => {
+                self.c2s.bound(answer, &mut self.out);
+                Waits::Bound
+            }
+            Mail::Send(stanza) => {
+                self.c2s.send(&stanza, &mut self.out);
+                Waits::Registered
+            }
+            Mail::Close(error) => return self.close(error, End::Told),
+            Mail::Overflow => {
+                log::info!("{:?}: closed, it does not read what waits for it", self.sid);
+                let error =
+                    StreamError::new(StreamCondition::ResourceConstraint).text("too much was waiting to be read");
+                return self.close(Some(error), End::Unclean);
+            }
+            Mail::Shutdown => return self.close(Some(StreamCondition::SystemShutdown.into()), End::Unclean),
+        };
+        if self.waits == Some(answered) {
+            self.waits = None;
+            let rest = std::mem::take(&mut self.rest);
+            self.feed(&rest);
+        }
+    }
+
+    fn close(&mut self, error: Option<StreamError>, end: End) {
+        self.c2s.close(error.as_ref(), &mut self.out);
+        self.end = Some(end);
+    }
+
+    /// Writes what is left, ends TLS and the connection.
+    async fn hang_up(mut self) {
+        let (hub, outbox) = (self.hub, self.outbox);
+        let goodbye = async {
+            self.stream.write_all(&self.out.as_bytes()[self.sent..]).await?;
+            // Says close_notify, then shuts the socket's sending side.
+            self.stream.close().await
+        };
+        if let Wait::Done(Ok(())) = wait(hub, outbox, hub.mono() + HANG_UP_MS, goodbye).await {
+            linger(hub, outbox, self.stream.get_mut().0).await;
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The data folder: what lies where in it, who may read it, and that one server at a time uses it.
+//!
+//! ```text
+//! DIR/domain         the domain that the accounts belong to
+//! DIR/inglenook.toml the settings, if there are any
+//! DIR/lock           held by the process that uses the database; its number stands in it
+//! DIR/control        the running server's socket for its owner
+//! DIR/db/            the database
+//! DIR/cert/          certificates and keys, see `cert`
+//! ```
+
+use super::config::{self, Config};
+use super::{Failure, Result, host};
+use crate::wire::Jid;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A data folder.
+#[derive(Clone, Debug)]
+pub struct Data {
+    dir: PathBuf,
+}
+
+/// Holds the data folder for this process, until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Data {
+    /// The folder that is meant: `named`, else `$STATE_DIRECTORY`, else `./inglenook-data`.
+    pub fn locate(named: Option<&Path>) -> Data {
+        let from_system = || std::env::var_os("STATE_DIRECTORY").filter(|s| !s.is_empty()).map(PathBuf::from);
+        let dir = named.map(Path::to_owned).or_else(from_system).unwrap_or_else(|| "inglenook-data".into());
+        Data { dir }
+    }
+
+    /// Makes the folder if it is not there, for this user alone.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is not a folder, or belongs to somebody who keeps us out.
+    pub fn make(&self) -> Result<()> {
+        let dir = self.dir.display();
+        make_dir(&self.dir).map_err(|e| {
+            Failure(format!(
+                "the data folder {dir} cannot be made: {e}. Choose another with --data, or run as its owner."
+            ))
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the database is.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("db")
+    }
+
+    /// Where the certificates are.
+    pub fn certificates(&self) -> PathBuf {
+        self.dir.join("cert")
+    }
+
+    /// Where the running server listens for its owner.
+    pub fn control(&self) -> PathBuf {
+        self.dir.join("control")
+    }
+
+    /// The domain that the data belongs to, once there is some.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or holds something else.
+    pub fn domain(&self) -> Result<Option<Jid>> {
+        let path = self.dir.join("domain");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => config::domain(text.trim()).map(Some).ok_or_else(|| {
+                Failure(format!("{} must hold the domain of this data folder, and does not.", path.display()))
+            }),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => {
+                Err(Failure(format!("{} cannot be read: {e}. Run as the owner of the data folder.", path.display())))
+            }
+        }
+    }
+
+    /// The domain to serve: as told on the command line, else the setting, else the data's, else the host's name. What the
+    /// data belongs to already cannot be changed.
+    ///
+    /// # Errors
+    /// When the name is none, or another than the data's.
+    pub fn settle(&self, told: Option<&str>, config: &Config) -> Result<Jid> {
+        let told = match told {
+            Some(name) => {
+                Some(config::domain(name).ok_or_else(|| Failure(format!("\"{name}\" is not a domain name.")))?)
+            }
+            None => None,
+        };
+        let (wanted, whose) = match (told, &config.domain) {
+            (Some(domain), _) => (Some(domain), "--domain"),
+            (None, setting) => (setting.clone(), "the setting \"domain\""),
+        };
+        match (wanted, self.domain()?) {
+            (Some(wanted), Some(kept)) if wanted != kept => Err(Failure(format!(
+                "{whose} says {wanted}, but the accounts in {} belong to {kept}. Serve {kept}, or choose another folder with \
+                 --data for {wanted}.",
+                self.dir.display()
+            ))),
+            (Some(domain), _) | (None, Some(domain)) => Ok(domain),
+            (None, None) => {
+                let name = format!("{}.local", host::label());
+                config::domain(&name).ok_or_else(|| {
+                    Failure(format!("the host's name gives no domain ({name}): say one with --domain NAME."))
+                })
+            }
+        }
+    }
+
+    /// Remembers the domain, the first time.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_domain(&self, domain: &Jid) -> Result<()> {
+        match self.domain()? {
+            Some(_) => Ok(()),
+            None => write(&self.dir.join("domain"), format!("{domain}\n").as_bytes()),
+        }
+    }
+
+    /// Takes the folder for this process.
+    ///
+    /// # Errors
+    /// When another process has it: its number is told.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.dir.join("lock");
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = open.map_err(|e| {
+            Failure(format!("{} cannot be written: {e}. Run as the owner of the data folder.", path.display()))
+        })?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                return Err(Failure(format!(
+                    "an Inglenook server runs on {} already (process {}). Stop it first, or choose another folder with --data.",
+                    self.dir.display(),
+                    holder.trim()
+                )));
+            }
+            Err(e) => return Err(Failure(format!("{} cannot be locked: {e}.", path.display()))),
+        }
+        // The number is for people; the lock is what counts.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Lock { _file: file })
+    }
+}
+
+/// Makes a folder with its parents, for this user alone.
+///
+/// # Errors
+/// Those of the system.
+pub fn make_dir(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Replaces a file whole, readable by this user alone, on stable storage when this returns.
+///
+/// # Errors
+/// When it cannot be written; then the old one is untouched.
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let replace = || -> std::io::Result<()> {
+        let fresh = path.with_extension("new");
+        let _ = std::fs::remove_file(&fresh);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    replace().map_err(|e| Failure(format!("{} cannot be written: {e}.", path.display())))
+}
+
+/// The permission bits of a file or folder that let others in, if any.
+pub fn open_to_others(path: &Path) -> Option<u32> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+/// A folder for one test, removed at its end.
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) struct Temp(pub(crate) PathBuf);
+
+    impl Temp {
+        pub(crate) fn new() -> Temp {
+            let name = super::super::random().map(|r| r.iter().take(8).map(|b| format!("{b:02x}")).collect::<String>());
+            let dir = std::env::temp_dir().join(format!("inglenook-test-{}", name.expect("randomness")));
+            make_dir(&dir).expect("a folder for the test");
+            Temp(dir)
+        }
+    }
+
+    impl Drop for Temp {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_folder_has_one_user_at_a_time() {
+        let temp = Temp::new();
+        let data = Data::locate(Some(&temp.0));
+        let held = data.lock().expect("free");
+        let error = data.lock().expect_err("held").0;
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(held);
+        data.lock().expect("free again");
+    }
+
+    #[test]
+    fn the_domain_of_the_data_stays() {
+        let temp = Temp::new();
+        let data = Data::locate(Some(&temp.0));
+        let config = Config::default();
+        assert!(data.settle(None, &config).expect("the host's").as_str().ends_with(".local"));
+        assert_eq!(data.settle(Some("Example.org"), &config).expect("told").as_str(), "example.org");
+        let set = Config { domain: config::domain("set.example"), ..Config::default() };
+        let domain = data.settle(None, &set).expect("set");
+        assert_eq!(domain.as_str(), "set.example");
+        data.keep_domain(&domain).expect("written");
+        assert_eq!(data.settle(None, &config).expect("kept").as_str(), "set.example");
+        let error = data.settle(Some("other.example"), &set).expect_err("another").0;
+        assert!(error.contains("--domain says other.example") && error.contains("belong to set.example"), "{error}");
+        assert!(data.settle(Some("a@b"), &config).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_for_its_owner_alone() {
+        let temp = Temp::new();
+        let dir = temp.0.join("a/b");
+        make_dir(&dir).expect("made");
+        let path = dir.join("file");
+        write(&path, b"one").expect("written");
+        write(&path, b"two").expect("replaced");
+        assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        assert_eq!((open_to_others(&path), open_to_others(&dir)), (None, None));
+        assert_eq!(std::fs::read_dir(&dir).expect("listed").count(), 1);
+    }
+}

@@ -1,0 +1,398 @@
+//! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
+
+use super::driver;
+use super::storage::Storage;
+use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
+use crate::stream::Terms;
+use crate::wire::scram::Credentials;
+use crate::wire::{Jid, Stanza, StanzaError, StreamError};
+use smol::{Executor, Timer, channel};
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What may wait for a client that does not read, in bytes, besides the offline messages that a login brings at once. More
+/// closes its stream, and nobody else notices.
+pub const OUTBOX_BYTES: usize = 1024 * 1024;
+/// What a stanza in an outbox costs besides its text, in bytes.
+const MAIL_BYTES: usize = 256;
+/// What may wait for the disk, in bytes. More stops reading from everybody until some of it is written.
+pub const UNWRITTEN_BYTES: usize = 8 * 1024 * 1024;
+
+/// What the core has for a connection.
+#[derive(Debug)]
+pub enum Mail {
+    /// What the user's password must prove.
+    Credentials(Credentials),
+    /// The full JID, or why not.
+    Bound(std::result::Result<Jid, StanzaError>),
+    /// A stanza for the peer.
+    Send(Stanza),
+    /// The core ended the stream, and has forgotten it.
+    Close(Option<StreamError>),
+    /// More was waiting than may; what waited is gone.
+    Overflow,
+    /// The server stops.
+    Shutdown,
+}
+
+/// What waits for one connection.
+#[derive(Debug)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    mail: Vec<Mail>,
+    bytes: usize,
+    full: bool,
+    waker: Option<Waker>,
+}
+
+impl Outbox {
+    fn new(limit: usize) -> Outbox {
+        Outbox { inner: Mutex::default(), limit }
+    }
+
+    fn push(&self, mail: Mail) {
+        let mut inner = lock(&self.inner);
+        if inner.full {
+            return;
+        }
+        if let Mail::Send(stanza) = &mail {
+            inner.bytes = inner.bytes.saturating_add(stanza.bytes() + MAIL_BYTES);
+        }
+        if inner.bytes > self.limit {
+            inner.full = true;
+            inner.mail = vec![Mail::Overflow];
+        } else {
+            inner.mail.push(mail);
+        }
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Everything that waits, in order; or the waker is kept. With `keep` the mail stays, and only an overflow or a shutdown
+    /// is taken: the connection is busy writing.
+    pub fn poll(&self, waker: &Waker, keep: bool) -> Poll<Vec<Mail>> {
+        let mut inner = lock(&self.inner);
+        let urgent = |mail: &Mail| matches!(mail, Mail::Overflow | Mail::Shutdown);
+        if !inner.mail.is_empty() && (!keep || inner.mail.iter().any(urgent)) {
+            inner.bytes = 0;
+            return Poll::Ready(std::mem::take(&mut inner.mail));
+        }
+        match &mut inner.waker {
+            Some(kept) => kept.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
+}
+
+struct State {
+    core: Core,
+    effects: Vec<Effect>,
+    sessions: HashMap<Sid, Arc<Outbox>>,
+    commands: HashMap<Job, channel::Sender<std::result::Result<Vec<String>, String>>>,
+    /// The batches that are not on stable storage: number and size.
+    unwritten: VecDeque<(u64, usize)>,
+    unwritten_bytes: usize,
+    /// Who waits for that to become less.
+    readers: Vec<Waker>,
+}
+
+#[derive(Default)]
+struct Alarm {
+    at: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+/// The server's middle.
+pub struct Hub {
+    state: Mutex<State>,
+    alarm: Mutex<Alarm>,
+    terms: Mutex<Arc<Terms>>,
+    storage: Storage,
+    /// Weak: the tasks on it hold the hub.
+    executor: Weak<Executor<'static>>,
+    start: Instant,
+    next: AtomicU64,
+    outbox_bytes: AtomicUsize,
+    /// Whether unwritten bytes have passed their limit.
+    crowded: AtomicBool,
+}
+
+impl Hub {
+    /// Around this core.
+    pub fn new(core: Core, terms: Terms, storage: Storage, executor: &Arc<Executor<'static>>) -> Arc<Hub> {
+        Arc::new(Hub {
+            state: Mutex::new(State {
+                core,
+                effects: Vec::new(),
+                sessions: HashMap::new(),
+                commands: HashMap::new(),
+                unwritten: VecDeque::new(),
+                unwritten_bytes: 0,
+                readers: Vec::new(),
+            }),
+            alarm: Mutex::default(),
+            terms: Mutex::new(Arc::new(terms)),
+            storage,
+            executor: Arc::downgrade(executor),
+            start: Instant::now(),
+            next: AtomicU64::new(1),
+            outbox_bytes: AtomicUsize::new(OUTBOX_BYTES),
+            crowded: false.into(),
+        })
+    }
+
+    /// Milliseconds since the start.
+    pub fn mono(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    /// The moment of a time of [`Hub::mono`].
+    pub fn instant(&self, mono: u64) -> Instant {
+        // Nobody waits longer than a year; what is further away must not overflow.
+        self.start + Duration::from_millis(mono.min(self.mono() + 31_536_000_000))
+    }
+
+    /// What streams need to know now.
+    pub fn terms(&self) -> Arc<Terms> {
+        lock(&self.terms).clone()
+    }
+
+    /// Other settings from now on: for the core, and for streams that begin later.
+    pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
+        self.outbox_bytes.store(outbox_bytes(settings.offline_bytes), Ordering::Relaxed);
+        {
+            let mut terms = lock(&self.terms);
+            *terms = Arc::new(Terms { plain, registration: settings.registration, ..Terms::clone(&terms) });
+        }
+        self.storage.set_window(commit_window);
+        lock(&self.state).core.configure(settings);
+    }
+
+    /// A new connection, and what will wait for it.
+    pub fn connect(&self) -> (Sid, Arc<Outbox>) {
+        let sid = Sid(self.next.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(Outbox::new(self.outbox_bytes.load(Ordering::Relaxed)));
+        lock(&self.state).sessions.insert(sid, outbox.clone());
+        (sid, outbox)
+    }
+
+    /// The connection is gone: nothing waits for it any more.
+    pub fn disconnect(&self, sid: Sid) {
+        lock(&self.state).sessions.remove(&sid);
+    }
+
+    /// Tells every connection that the server stops.
+    pub fn shut_down(&self) {
+        for outbox in lock(&self.state).sessions.values() {
+            outbox.push(Mail::Shutdown);
+        }
+    }
+
+    /// Ends storage, when all is committed.
+    pub fn stop_storage(&self) {
+        self.storage.stop();
+    }
+
+    /// Whether so much waits for the disk that nothing more should be read. If so, the waker is kept.
+    pub fn crowded(&self, waker: &Waker) -> bool {
+        if !self.crowded.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut state = lock(&self.state);
+        let crowded = state.unwritten_bytes > UNWRITTEN_BYTES;
+        if crowded && !state.readers.iter().any(|kept| kept.will_wake(waker)) {
+            state.readers.push(waker.clone());
+        }
+        crowded
+    }
+
+    /// The one entrance to the core: carries out what it wants before it returns.
+    pub fn handle(self: &Arc<Self>, input: Input) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        if let Input::Committed(number) = input {
+            while let Some((_, bytes)) = state.unwritten.front().filter(|(n, _)| *n <= number) {
+                state.unwritten_bytes -= bytes;
+                state.unwritten.pop_front();
+            }
+            if state.unwritten_bytes <= UNWRITTEN_BYTES {
+                self.crowded.store(false, Ordering::Relaxed);
+                state.readers.drain(..).for_each(Waker::wake);
+            }
+        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let now = Now { mono: self.mono(), wall };
+        state.core.handle(now, input, &mut state.effects);
+        for effect in state.effects.drain(..) {
+            let (sid, mail) = match effect {
+                Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
+                Effect::Credentials(sid, credentials) => (sid, Mail::Credentials(credentials)),
+                Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
+                Effect::Close(sid, error) => (sid, Mail::Close(error)),
+                Effect::Commit(number, batch) => {
+                    let bytes = batch.ops.iter().map(op_bytes).sum();
+                    state.unwritten.push_back((number, bytes));
+                    state.unwritten_bytes += bytes;
+                    if state.unwritten_bytes > UNWRITTEN_BYTES {
+                        self.crowded.store(true, Ordering::Relaxed);
+                    }
+                    self.storage.commit(number, batch);
+                    continue;
+                }
+                Effect::Ask(job, query) => {
+                    self.storage.ask(job, query);
+                    continue;
+                }
+                Effect::Hash(job, password, iterations) => {
+                    self.hash(job, password, iterations);
+                    continue;
+                }
+                Effect::WakeAt(mono) => {
+                    self.wake_at(mono);
+                    continue;
+                }
+                Effect::Told(job, answer) => {
+                    if let Some(asked) = state.commands.remove(&job) {
+                        let _ = asked.try_send(answer);
+                    }
+                    continue;
+                }
+            };
+            if let Some(outbox) = state.sessions.get(&sid) {
+                outbox.push(mail);
+            }
+        }
+    }
+
+    fn hash(self: &Arc<Self>, job: Job, password: String, iterations: u32) {
+        let hub = self.clone();
+        let work = async move {
+            let keys = smol::unblock(move || driver::hash(&password, iterations)).await;
+            hub.handle(Input::Hashed(job, keys.ok()));
+        };
+        self.spawn(work);
+    }
+
+    /// Carries out a command of the owner.
+    ///
+    /// # Errors
+    /// What the core says.
+    pub async fn command(self: &Arc<Self>, command: Command) -> std::result::Result<Vec<String>, String> {
+        let (answer, answered) = channel::bounded(1);
+        let job = Job(self.next.fetch_add(1, Ordering::Relaxed));
+        lock(&self.state).commands.insert(job, answer);
+        self.handle(Input::Command(job, command));
+        answered.recv().await.unwrap_or_else(|_| Err("the server stops".into()))
+    }
+
+    fn wake_at(&self, mono: u64) {
+        let mut alarm = lock(&self.alarm);
+        alarm.at = Some(self.instant(mono));
+        if let Some(waker) = alarm.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes the core when it asked to be, for ever.
+    pub async fn tick(self: Arc<Self>) {
+        let mut timer = Timer::never();
+        loop {
+            let mut set = None;
+            poll_fn(|cx| {
+                let mut alarm = lock(&self.alarm);
+                alarm.waker = Some(cx.waker().clone());
+                match alarm.at {
+                    None => return Poll::Pending,
+                    at if at != set => {
+                        set = at;
+                        timer.set_at(at.unwrap_or(self.start));
+                    }
+                    _ => {}
+                }
+                let fired = Pin::new(&mut timer).poll(cx).is_ready();
+                if fired {
+                    alarm.at = None;
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            })
+            .await;
+            self.handle(Input::Tick);
+        }
+    }
+
+    /// Runs a task beside the others.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.spawn(task).detach();
+        }
+    }
+}
+
+/// The limit of an outbox: a login brings all offline messages at once, each with its stamp.
+fn outbox_bytes(offline_bytes: usize) -> usize {
+    OUTBOX_BYTES.saturating_add(offline_bytes.saturating_mul(3))
+}
+
+fn op_bytes(op: &crate::store::Op) -> usize {
+    use crate::store::Op;
+    match op {
+        Op::Put(_, key, value) => key.len() + value.len() + 64,
+        Op::Delete(_, key) | Op::DeleteAll(_, key) => key.len() + 64,
+    }
+}
+
+/// A panic elsewhere does not take the server's state with it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::{Kind, stanza::Type};
+
+    fn mail(bytes: usize) -> Mail {
+        Mail::Send(Stanza::new(Kind::Message, Type::Chat).with(format!("<body>{}</body>", "x".repeat(bytes))))
+    }
+
+    #[test]
+    fn an_outbox_is_taken_whole_and_in_order() {
+        let outbox = Outbox::new(OUTBOX_BYTES);
+        assert!(outbox.poll(Waker::noop(), false).is_pending());
+        outbox.push(mail(1));
+        outbox.push(Mail::Close(None));
+        assert!(outbox.poll(Waker::noop(), true).is_pending());
+        let Poll::Ready(all) = outbox.poll(Waker::noop(), false) else { panic!("there was mail") };
+        assert!(matches!(&all[..], [Mail::Send(_), Mail::Close(None)]));
+        assert!(outbox.poll(Waker::noop(), false).is_pending());
+    }
+
+    #[test]
+    fn an_outbox_that_passes_its_limit_holds_nothing_else() {
+        let outbox = Outbox::new(10_000);
+        outbox.push(mail(9_000));
+        outbox.push(mail(2_000));
+        outbox.push(mail(1));
+        // Also while the connection is stuck in writing.
+        let Poll::Ready(all) = outbox.poll(Waker::noop(), true) else { panic!("there was mail") };
+        assert!(matches!(&all[..], [Mail::Overflow]));
+        outbox.push(mail(1));
+        assert!(outbox.poll(Waker::noop(), false).is_pending());
+    }
+}

@@ -1,0 +1,240 @@
+//! The ports: who may connect, and how many at once.
+
+use super::config::Config;
+use super::hub::{Hub, lock};
+use super::tls::Acceptor;
+use super::{Failure, Result, conn};
+use smol::{Async, Timer};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// How long to wait when the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A port that is listened on.
+#[derive(Debug)]
+pub struct Port {
+    /// Its setting in `[listen]`.
+    pub name: &'static str,
+    /// Where it is, the port's real number included.
+    pub address: SocketAddr,
+    /// TLS from the first byte.
+    direct: bool,
+    socket: TcpListener,
+}
+
+impl Port {
+    /// How a client makes TLS here, for people.
+    pub fn kind(&self) -> &'static str {
+        if self.direct { "TLS" } else { "STARTTLS" }
+    }
+}
+
+/// Opens all ports of the settings.
+///
+/// # Errors
+/// When one cannot be had: which, and what to do.
+pub fn bind(config: &Config) -> Result<Vec<Port>> {
+    let lists = [("c2s", &config.c2s, false), ("c2s_tls", &config.c2s_tls, true)];
+    let all = lists.into_iter().flat_map(|(name, list, direct)| list.iter().map(move |a| (name, *a, direct)));
+    all.map(|(name, wanted, direct)| {
+        let socket = open(wanted).map_err(|e| Failure(explain(name, wanted, &e)))?;
+        let address = socket.local_addr().map_err(|e| Failure(explain(name, wanted, &e)))?;
+        Ok(Port { name, address, direct, socket })
+    })
+    .collect()
+}
+
+/// Tries whether a port could be opened.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn probe(name: &str, address: SocketAddr) -> Result<()> {
+    open(address).map(drop).map_err(|e| Failure(explain(name, address, &e)))
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).or_else(|e| {
+        // A kernel without IPv6: `[::]` means everybody, and that is 0.0.0.0 there.
+        let no_v6 = rustix::io::Errno::from_io_error(&e) == Some(rustix::io::Errno::AFNOSUPPORT);
+        match address.ip() {
+            IpAddr::V6(v6) if v6.is_unspecified() && no_v6 => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))
+            }
+            _ => Err(e),
+        }
+    })
+}
+
+fn explain(name: &str, address: SocketAddr, error: &std::io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => "Another program listens there: stop it, or choose another port",
+        ErrorKind::PermissionDenied => "Ports below 1024 are not for every user: choose another port",
+        ErrorKind::AddrNotAvailable => "This box does not have that address: choose another",
+        _ => "Choose another address",
+    };
+    format!("cannot listen on {address}: {error}. {advice} with the setting {name} in [listen].")
+}
+
+/// Counts connections.
+#[derive(Debug)]
+pub struct Gate {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    of: HashMap<IpAddr, usize>,
+    all: usize,
+    most: usize,
+    most_of_one: usize,
+    /// Who waits for all to be gone.
+    waker: Option<Waker>,
+}
+
+impl Gate {
+    /// With the limits of the settings.
+    pub fn new(config: &Config) -> Arc<Gate> {
+        let (most, most_of_one) = (config.connections, config.connections_per_address);
+        Arc::new(Gate { counts: Mutex::new(Counts { of: HashMap::new(), all: 0, most, most_of_one, waker: None }) })
+    }
+
+    /// Other limits for those who come later.
+    pub fn configure(&self, config: &Config) {
+        let mut counts = lock(&self.counts);
+        (counts.most, counts.most_of_one) = (config.connections, config.connections_per_address);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        lock(&self.counts).all
+    }
+
+    /// Waits until there are none.
+    pub async fn empty(&self) {
+        poll_fn(|cx| {
+            let mut counts = lock(&self.counts);
+            counts.waker = Some(cx.waker().clone());
+            if counts.all == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// One more, if it may be. It counts until the pass is dropped.
+    fn enter(self: &Arc<Gate>, ip: IpAddr) -> Option<Pass> {
+        let whose = network(ip);
+        let mut counts = lock(&self.counts);
+        let Counts { of, all, most, most_of_one, .. } = &mut *counts;
+        let one = of.entry(whose).or_default();
+        if *all >= *most || *one >= *most_of_one {
+            if *one == 0 {
+                of.remove(&whose);
+            }
+            return None;
+        }
+        *one += 1;
+        *all += 1;
+        Some(Pass { gate: self.clone(), whose })
+    }
+}
+
+struct Pass {
+    gate: Arc<Gate>,
+    whose: IpAddr,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.gate.counts);
+        counts.all -= 1;
+        if let Some(one) = counts.of.get_mut(&self.whose) {
+            *one -= 1;
+            if *one == 0 {
+                counts.of.remove(&self.whose);
+            }
+        }
+        if counts.all == 0
+            && let Some(waker) = counts.waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// Whom an address stands for: with IPv6 one user has a whole /64.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 => v4,
+    }
+}
+
+/// Accepts connections on a port, for ever. `acceptor` is asked anew for each: it may change.
+///
+/// # Errors
+/// When the port cannot be waited on.
+pub async fn accept(
+    port: Port,
+    hub: Arc<Hub>,
+    gate: Arc<Gate>,
+    acceptor: impl Fn() -> Arc<Acceptor>,
+) -> std::io::Result<()> {
+    let (direct, name) = (port.direct, port.name);
+    let listener = Async::new(port.socket)?;
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(e) => {
+                // Mostly: too many open files. Those that are open go on.
+                log::warn!("{name}: a connection could not be accepted: {e}");
+                Timer::after(PAUSE).await;
+                continue;
+            }
+        };
+        let ip = peer.ip().to_canonical();
+        let Some(pass) = gate.enter(ip) else {
+            log::debug!("{name}: too many connections, refused one from {ip}");
+            continue;
+        };
+        let carried = conn::serve(hub.clone(), acceptor(), socket, ip, direct);
+        hub.spawn(async move {
+            carried.await;
+            drop(pass);
+        });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_by_address_and_in_all() {
+        let gate = Gate::new(&Config { connections: 3, connections_per_address: 2, ..Config::default() });
+        let ip = |s: &str| s.parse::<IpAddr>().unwrap();
+        let first = gate.enter(ip("fd00::1")).unwrap();
+        let _second = gate.enter(ip("fd00::2")).unwrap();
+        assert!(gate.enter(ip("fd00::3")).is_none(), "the same network");
+        let _third = gate.enter(ip("192.0.2.1")).unwrap();
+        assert!(gate.enter(ip("192.0.2.2")).is_none(), "three in all");
+        drop(first);
+        assert_eq!(gate.count(), 2);
+        assert!(gate.enter(ip("fd00::3")).is_some());
+        assert_eq!(lock(&gate.counts).of.len(), 2);
+    }
+
+    #[test]
+    fn a_port_in_use_is_told_with_its_setting() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind(&Config { c2s: vec![address], ..Config::default() }).unwrap_err().0;
+        assert!(error.contains(&address.to_string()) && error.contains("setting c2s in [listen]"), "{error}");
+        assert!(error.contains("Another program listens there"), "{error}");
+    }
+}

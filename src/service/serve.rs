@@ -1,0 +1,393 @@
+//! The whole server: opened, run, told to read its settings again, and ended.
+
+use super::cert::{Certificates, Names};
+use super::config::Config;
+use super::data::{self, Data, Lock};
+use super::hub::{Hub, lock};
+use super::listen::{self, Gate, Port};
+use super::storage::{Requests, Storage};
+use super::tls::Acceptor;
+use super::{Failure, Result, admin, host, random};
+use crate::core::{self, Core};
+use crate::ext;
+use crate::store::Engine;
+use crate::store::sled_engine::Sled;
+use crate::stream::Terms;
+use crate::wire::Jid;
+use async_signal::{Signal, Signals};
+use smol::net::unix::UnixListener;
+use smol::stream::StreamExt;
+use smol::{Executor, Timer, channel};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Threads that carry connections, at most: the core is one lock, and more only wait for it.
+const THREADS: usize = 4;
+/// How long the end may take until connections are cut, in all.
+const FAREWELL: Duration = Duration::from_millis(4_000);
+/// How often the certificate is looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
+/// The same, as long as the box's clock is not set.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+/// What a server is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The data folder; see [`Data::locate`].
+    pub data: Option<PathBuf>,
+    /// The settings; else `DIR/inglenook.toml` if it is there.
+    pub config: Option<PathBuf>,
+    /// The domain; see [`Data::settle`].
+    pub domain: Option<String>,
+    /// Makes the command that checks a damaged database in a process of its own; see [`Sled::open`].
+    pub probe: Option<fn() -> Option<Command>>,
+}
+
+/// A data folder with its settings and its domain: what every command begins with.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder.
+    pub data: Data,
+    /// The settings.
+    pub config: Config,
+    /// The domain.
+    pub domain: Jid,
+}
+
+impl Options {
+    /// Finds folder, settings and domain; makes nothing.
+    ///
+    /// # Errors
+    /// When the settings are wrong or the domain does not fit.
+    pub fn place(&self) -> Result<Place> {
+        let data = Data::locate(self.data.as_deref());
+        let config = Config::load(self.config.as_deref(), data.dir())?;
+        let domain = data.settle(self.domain.as_deref(), &config)?;
+        Ok(Place { data, config, domain })
+    }
+
+    /// Opens the database and the core on it.
+    ///
+    /// # Errors
+    /// When the database cannot be opened, or belongs to another domain.
+    pub fn open(&self, place: &Place) -> Result<(Core, Sled)> {
+        let mut engine = Sled::open(&place.data.database(), self.probe.and_then(|make| make()))?;
+        if let Some(stored) = core::stored_domain(&mut engine)?
+            && stored != place.domain.as_str()
+        {
+            return Err(Failure(format!(
+                "the accounts in {} belong to {stored}, not to {}. Say --domain {stored}, or choose another folder with --data.",
+                place.data.dir().display(),
+                place.domain
+            )));
+        }
+        let core = Core::open(place.config.core(&place.domain), random()?, ext::all(), &mut engine)?;
+        Ok((core, engine))
+    }
+}
+
+/// What the parts of a running server share.
+pub struct Shared {
+    /// The core and its outboxes.
+    pub hub: Arc<Hub>,
+    /// The domain.
+    pub domain: Jid,
+    options: Options,
+    data: Data,
+    config: Mutex<Config>,
+    gate: Arc<Gate>,
+    certificates: Certificates,
+    names: Names,
+    acceptor: Mutex<Arc<Acceptor>>,
+}
+
+/// A server that is ready to run.
+pub struct Server {
+    shared: Arc<Shared>,
+    ports: Vec<Port>,
+    control: UnixListener,
+    engine: Sled,
+    requests: Requests,
+    executor: Arc<Executor<'static>>,
+    orders: (channel::Sender<Order>, channel::Receiver<Order>),
+    _lock: Lock,
+}
+
+/// What a running server can be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// End in order.
+    Stop,
+    /// Read settings and certificates again.
+    Reload,
+}
+
+impl Server {
+    /// Makes or opens the data folder, its certificates and its database, and takes the ports.
+    ///
+    /// # Errors
+    /// Whatever keeps the server from running, with what to do.
+    pub fn open(options: Options) -> Result<Server> {
+        let place = options.place()?;
+        let Place { data, config, domain } = &place;
+        data.make()?;
+        keep_private(data);
+        let held = data.lock()?;
+        data.keep_domain(domain)?;
+        let certificates = Certificates::of(data);
+        let names = Names::of_host(domain.as_str());
+        certificates.ensure(&names, host::now())?;
+        let (pair, _) = certificates.current()?;
+        let acceptor = Mutex::new(Arc::new(Acceptor::new(&pair.chain, &pair.key)?));
+        let ports = listen::bind(config)?;
+        let (core, engine) = options.open(&place)?;
+        let control = admin::bind(data)?;
+        let (storage, requests) = Storage::channel();
+        let terms = Terms {
+            domain: domain.clone(),
+            plain: config.plain,
+            registration: config.registration,
+            features: core.stream_features(),
+        };
+        let executor = Arc::new(Executor::new());
+        let hub = Hub::new(core, terms, storage, &executor);
+        let gate = Gate::new(config);
+        let shared = Shared {
+            hub,
+            domain: domain.clone(),
+            options,
+            data: data.clone(),
+            config: Mutex::new(config.clone()),
+            gate,
+            certificates,
+            names,
+            acceptor,
+        };
+        shared.configure(config);
+        let orders = channel::unbounded();
+        Ok(Server { shared: Arc::new(shared), ports, control, engine, requests, executor, orders, _lock: held })
+    }
+
+    /// The ports that are listened on: setting and address, the port's real number included.
+    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        self.ports.iter().map(|port| (port.name, port.address)).collect()
+    }
+
+    /// Where the certificate is that clients may trust.
+    pub fn ca_path(&self) -> PathBuf {
+        self.shared.certificates.ca_path()
+    }
+
+    /// Tells the running server to stop or to reload, from anywhere.
+    pub fn orders(&self) -> channel::Sender<Order> {
+        self.orders.0.clone()
+    }
+
+    /// What the owner should know, in a few lines.
+    ///
+    /// # Errors
+    /// When the certificate is not readable.
+    pub fn greeting(&self) -> Result<Vec<String>> {
+        let shared = &self.shared;
+        let (pair, facts) = shared.certificates.current()?;
+        let mut lines = vec![format!("Inglenook {} serves {}", env!("CARGO_PKG_VERSION"), shared.domain)];
+        for port in &self.ports {
+            lines.push(format!("listening    {} {} {}", port.address, port.name, port.kind()));
+        }
+        if pair.installed {
+            lines.push(format!("certificate  installed, until {}, SHA-256 {}", facts.until, facts.fingerprint));
+        } else {
+            lines.push(format!("authority    {}", shared.certificates.ca_path().display()));
+            lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
+        }
+        let dir = shared.data.dir();
+        let flag = match Data::locate(None).dir() == dir {
+            true => String::new(),
+            false => format!(" --data {}", dir.display()),
+        };
+        lines.push(format!("next         inglenook user add NAME@{}{flag}", shared.domain));
+        Ok(lines)
+    }
+
+    /// Stops at SIGTERM and SIGINT, reloads at SIGHUP.
+    ///
+    /// # Errors
+    /// When the system does not let us hear signals.
+    pub fn heed_signals(&self) -> Result<()> {
+        let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])
+            .map_err(|e| Failure(format!("signals cannot be listened to: {e}")))?;
+        let orders = self.orders();
+        let task = async move {
+            while let Some(Ok(signal)) = signals.next().await {
+                let order = if signal == Signal::Hup { Order::Reload } else { Order::Stop };
+                let _ = orders.send(order).await;
+            }
+        };
+        self.executor.spawn(task).detach();
+        Ok(())
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// When it cannot start, or not end in order.
+    pub fn run(self) -> Result<()> {
+        let Server { shared, ports, control, engine, requests, executor, orders, _lock } = self;
+        let hub = shared.hub.clone();
+        let told = hub.clone();
+        let window = Duration::from_millis(lock(&shared.config).commit_window_ms);
+        let storage = requests
+            .start(engine, window, move |input| told.handle(input))
+            .map_err(|e| Failure(format!("the system gives no thread: {e}")))?;
+        let mut tasks = vec![executor.spawn(hub.clone().tick()), executor.spawn(shared.clone().watch_certificate())];
+        tasks.push(executor.spawn(admin::listen(control, shared.clone())));
+        for port in ports {
+            let (one, name) = (shared.clone(), port.name);
+            let accepting = listen::accept(port, hub.clone(), shared.gate.clone(), move || lock(&one.acceptor).clone());
+            tasks.push(executor.spawn(async move {
+                if let Err(e) = accepting.await {
+                    log::error!("{name}: {e}");
+                }
+            }));
+        }
+        let (stop, stopped) = channel::bounded::<()>(1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for n in 1..cores.min(THREADS) {
+                let (executor, stopped) = (&executor, &stopped);
+                let work = move || {
+                    let _ = smol::block_on(executor.run(stopped.recv()));
+                };
+                // With fewer threads it goes on, slower.
+                let thread = std::thread::Builder::new().name(format!("work-{n}")).spawn_scoped(scope, work);
+                let _ = thread.inspect_err(|e| log::warn!("a thread less: {e}"));
+            }
+            smol::block_on(executor.run(async {
+                while let Ok(Order::Reload) = orders.1.recv().await {
+                    let shared = shared.clone();
+                    match smol::unblock(move || shared.reload()).await {
+                        Ok(lines) => lines.iter().for_each(|line| log::info!("{line}")),
+                        Err(e) => log::error!("nothing was reloaded: {e}"),
+                    }
+                }
+                log::info!("stopping");
+                tasks.clear();
+                hub.shut_down();
+                let late = async {
+                    Timer::after(FAREWELL).await;
+                    log::info!("{} connections did not end by themselves", shared.gate.count());
+                };
+                smol::future::or(shared.gate.empty(), late).await;
+                hub.stop_storage();
+            }));
+            drop(stop);
+        });
+        let _ = std::fs::remove_file(shared.data.control());
+        let engine =
+            storage.join().map_err(|_| Failure::new("the thread of the database ended by a fault of the program"))?;
+        engine.close()?;
+        log::info!("stopped");
+        Ok(())
+    }
+}
+
+/// A folder that others may look into is closed to them.
+fn keep_private(data: &Data) {
+    if data::open_to_others(data.dir()).is_some() {
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        match std::fs::set_permissions(data.dir(), private) {
+            Ok(()) => log::info!("{} is now for this user alone", data.dir().display()),
+            Err(e) => log::warn!("others can look into {} ({e}): run chmod 700 on it", data.dir().display()),
+        }
+    }
+}
+
+impl Shared {
+    /// SCRAM iterations for a new password.
+    pub fn iterations(&self) -> u32 {
+        lock(&self.config).scram_iterations
+    }
+
+    fn configure(&self, config: &Config) {
+        let window = Duration::from_millis(config.commit_window_ms);
+        self.hub.configure(config.core(&self.domain), config.plain, window);
+        self.gate.configure(config);
+        if std::env::var_os("RUST_LOG").is_none() {
+            log::set_max_level(config.log);
+        }
+    }
+
+    /// Reads settings and certificates again. Returns what was done, for people. Blocks.
+    ///
+    /// # Errors
+    /// When they are wrong: then nothing is changed.
+    pub fn reload(&self) -> Result<Vec<String>> {
+        let Place { config, .. } = Options { data: Some(self.data.dir().into()), ..self.options.clone() }.place()?;
+        let (pair, facts) = self.certificates.current()?;
+        let acceptor = Acceptor::new(&pair.chain, &pair.key)?;
+        *lock(&self.acceptor) = Arc::new(acceptor);
+        self.configure(&config);
+        let before = std::mem::replace(&mut *lock(&self.config), config.clone());
+        let whose = if pair.installed { "installed" } else { "own" };
+        let mut lines = vec![
+            "reloaded the settings".to_owned(),
+            format!("reloaded the {whose} certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint),
+        ];
+        let listen = |c: &Config| [&c.c2s, &c.c2s_tls, &c.s2s, &c.s2s_tls, &c.https].map(Vec::clone);
+        if listen(&before) != listen(&config) {
+            lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
+        }
+        Ok(lines)
+    }
+
+    /// Renews our certificate in time, for ever. It also heals what was made while the box's clock was not set.
+    async fn watch_certificate(self: Arc<Self>) {
+        loop {
+            let clock_is_set = host::clock() >= host::EARLIEST;
+            Timer::after(if clock_is_set { CERTIFICATE_CHECK } else { CLOCK_CHECK }).await;
+            let shared = self.clone();
+            if let Err(e) = smol::unblock(move || shared.renew_in_time()).await {
+                log::error!("the certificate could not be renewed: {e}");
+            }
+        }
+    }
+
+    fn renew_in_time(&self) -> Result<()> {
+        let (pair, facts) = self.certificates.current()?;
+        let now = host::now();
+        if pair.installed {
+            if facts.days_left(now) < 14 {
+                log::warn!(
+                    "the installed certificate ends on {}: install another with `inglenook cert install`",
+                    facts.until
+                );
+            }
+        } else if self.certificates.ensure(&self.names, now)? {
+            let (pair, facts) = self.certificates.current()?;
+            *lock(&self.acceptor) = Arc::new(Acceptor::new(&pair.chain, &pair.key)?);
+            log::info!("renewed the certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint);
+        }
+        Ok(())
+    }
+}
+
+/// Opens the database of a folder whose server does not run, does something with it, and closes it.
+///
+/// # Errors
+/// When it cannot be opened or closed, or what `with` returns.
+pub fn offline<T>(
+    options: &Options,
+    place: &Place,
+    with: impl FnOnce(Core, &mut dyn Engine) -> Result<T>,
+) -> Result<T> {
+    place.data.make()?;
+    let _lock = place.data.lock()?;
+    place.data.keep_domain(&place.domain)?;
+    let (core, mut engine) = options.open(place)?;
+    let done = with(core, &mut engine);
+    engine.close()?;
+    done
+}

@@ -1,0 +1,299 @@
+//! The one thread that owns the database. What comes within a window is committed together, and synced once.
+
+use crate::core::{Input, Job};
+use crate::store::{Batch, Engine, Op, Query, StoreError};
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long to wait before a failed commit is tried again.
+const RETRY: Duration = Duration::from_secs(3);
+
+enum Request {
+    Commit(u64, Batch),
+    Ask(Job, Query),
+    Window(Duration),
+    Stop,
+}
+
+/// The way to the thread. Nothing here waits.
+#[derive(Debug)]
+pub struct Storage {
+    requests: Sender<Request>,
+}
+
+impl Storage {
+    /// A channel to the thread, which [`Requests::start`] starts: the core that hears its answers must be there first.
+    pub fn channel() -> (Storage, Requests) {
+        let (requests, receiver) = mpsc::channel();
+        (Storage { requests }, Requests(receiver))
+    }
+
+    /// Makes a batch durable; [`Input::Committed`] tells when.
+    pub fn commit(&self, number: u64, batch: Batch) {
+        self.send(Request::Commit(number, batch));
+    }
+
+    /// Reads; sees what was handed to [`Storage::commit`] before.
+    pub fn ask(&self, job: Job, query: Query) {
+        self.send(Request::Ask(job, query));
+    }
+
+    /// Another time between commits.
+    pub fn set_window(&self, window: Duration) {
+        self.send(Request::Window(window));
+    }
+
+    /// Commits what is there, then ends the thread.
+    pub fn stop(&self) {
+        self.send(Request::Stop);
+    }
+
+    fn send(&self, request: Request) {
+        // The thread ends only after `stop`; whatever comes later has nobody to answer to.
+        let _ = self.requests.send(request);
+    }
+}
+
+/// The other end of [`Storage`].
+#[derive(Debug)]
+pub struct Requests(Receiver<Request>);
+
+impl Requests {
+    /// Starts the thread. `window`: the shortest time between two commits. `tell` hears [`Input::Committed`],
+    /// [`Input::Answer`] and [`Input::Stalled`]. The engine comes back when the thread ends.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start<E: Engine + 'static>(
+        self,
+        engine: E,
+        window: Duration,
+        tell: impl Fn(Input) + Send + 'static,
+    ) -> io::Result<JoinHandle<E>> {
+        let last = Instant::now().checked_sub(window).unwrap_or_else(Instant::now);
+        let keeper = Keeper { engine, window, tell, batches: Vec::new(), newest: 0, last, retry: None, stalled: false };
+        std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self.0))
+    }
+}
+
+struct Keeper<E, T> {
+    engine: E,
+    window: Duration,
+    tell: T,
+    /// What is to be committed, in order.
+    batches: Vec<Batch>,
+    /// The number of the newest of them.
+    newest: u64,
+    /// When the last commit ended.
+    last: Instant,
+    /// When to try again, after a failure.
+    retry: Option<Instant>,
+    stalled: bool,
+}
+
+impl<E: Engine, T: Fn(Input)> Keeper<E, T> {
+    fn run(mut self, requests: &Receiver<Request>) -> E {
+        loop {
+            let request = match self.due() {
+                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => requests.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match request {
+                Ok(Request::Commit(number, batch)) => {
+                    self.batches.push(batch);
+                    self.newest = number;
+                }
+                Ok(Request::Ask(job, query)) => self.answer(job, &query),
+                Ok(Request::Window(window)) => self.window = window,
+                Err(RecvTimeoutError::Timeout) => self.commit(),
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.commit();
+                    if !self.batches.is_empty() {
+                        log::error!(
+                            "the newest changes could not be written before the end; nobody was told they were"
+                        );
+                    }
+                    return self.engine;
+                }
+            }
+        }
+    }
+
+    /// When the next commit is due. An idle system writes its first change at once.
+    fn due(&self) -> Option<Instant> {
+        if self.batches.is_empty() {
+            return None;
+        }
+        Some(self.retry.unwrap_or(self.last + self.window))
+    }
+
+    fn commit(&mut self) {
+        if self.batches.is_empty() {
+            return;
+        }
+        match self.engine.commit(&self.batches) {
+            Ok(()) => {
+                self.batches.clear();
+                self.batches.shrink_to(64);
+                self.last = Instant::now();
+                self.retry = None;
+                (self.tell)(Input::Committed(self.newest));
+                if std::mem::take(&mut self.stalled) {
+                    log::warn!("the database can be written again");
+                    (self.tell)(Input::Stalled(false));
+                }
+            }
+            Err(error) => {
+                self.retry = Some(Instant::now() + RETRY);
+                if !std::mem::replace(&mut self.stalled, true) {
+                    let advice = match error {
+                        StoreError::Full(_) => "Make room on the disk of the data folder.",
+                        _ => "Look at the disk of the data folder, then run `inglenook check`.",
+                    };
+                    log::error!(
+                        "nothing can be stored: {error}. {advice} Until then messages to people who are offline are refused."
+                    );
+                    (self.tell)(Input::Stalled(true));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, job: Job, query: &Query) {
+        if self.batches.iter().any(|batch| touches(batch, query)) {
+            if !self.stalled {
+                self.commit();
+            }
+            // What is not written cannot be seen, and an answer without it would be wrong.
+            if !self.batches.is_empty() {
+                (self.tell)(Input::Answer(job, None));
+                return;
+            }
+        }
+        let rows = self.engine.query(query);
+        if let Err(error) = &rows {
+            log::error!("the database cannot be read: {error}");
+        }
+        (self.tell)(Input::Answer(job, rows.ok()));
+    }
+}
+
+/// Whether a batch changes what a query reads.
+fn touches(batch: &Batch, query: &Query) -> bool {
+    let (tree, from) = match query {
+        Query::Get(tree, key) => (tree, key),
+        Query::Scan { tree, prefix, .. } => (tree, prefix),
+    };
+    batch.ops.iter().any(|op| match op {
+        Op::Put(t, key, _) | Op::Delete(t, key) => t == tree && key.starts_with(from),
+        Op::DeleteAll(t, prefix) => t == tree && (prefix.starts_with(from) || from.starts_with(prefix)),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::memory::Memory;
+    use crate::store::{Rows, Tree};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    /// Counts commits, and has a full disk when told to.
+    #[derive(Clone, Default)]
+    struct Watched {
+        memory: Arc<Mutex<Memory>>,
+        commits: Arc<AtomicUsize>,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Engine for Watched {
+        fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+            if self.full.load(Ordering::SeqCst) {
+                return Err(StoreError::Full("the disk is full".into()));
+            }
+            self.commits.fetch_add(1, Ordering::SeqCst);
+            self.memory.lock().unwrap().commit(batches)
+        }
+        fn query(&mut self, query: &Query) -> Result<Rows, StoreError> {
+            self.memory.lock().unwrap().query(query)
+        }
+    }
+
+    fn started(window: u64) -> (Watched, Storage, Receiver<Input>, JoinHandle<Watched>) {
+        let engine = Watched::default();
+        let (storage, requests) = Storage::channel();
+        let (tell, told) = mpsc::channel();
+        let tell = move |input| tell.send(input).unwrap();
+        let thread = requests.start(engine.clone(), Duration::from_millis(window), tell).unwrap();
+        (engine, storage, told, thread)
+    }
+
+    fn put(key: &str) -> Batch {
+        let mut batch = Batch::default();
+        batch.put(Tree::Vcard, key.as_bytes(), *b"value");
+        batch
+    }
+
+    #[test]
+    fn what_comes_within_a_window_is_one_commit() {
+        let (engine, storage, told, thread) = started(3_600_000);
+        storage.commit(1, put("a"));
+        // The first after idleness does not wait.
+        assert!(matches!(told.recv().unwrap(), Input::Committed(1)));
+        for n in 2..=50 {
+            storage.commit(n, put(&n.to_string()));
+        }
+        storage.stop();
+        assert!(matches!(told.recv().unwrap(), Input::Committed(50)));
+        thread.join().unwrap();
+        assert_eq!(engine.commits.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_question_sees_what_was_committed_before_it() {
+        let (engine, storage, told, thread) = started(3_600_000);
+        storage.commit(1, put("a"));
+        assert!(matches!(told.recv().unwrap(), Input::Committed(1)));
+        storage.commit(2, put("b"));
+        storage.ask(Job(7), Query::Get(Tree::Vcard, (*b"a").into()));
+        assert!(matches!(told.recv().unwrap(), Input::Answer(Job(7), Some(rows)) if rows.len() == 1));
+        assert_eq!(engine.commits.load(Ordering::SeqCst), 1, "b does not matter to a");
+        storage.ask(Job(8), Query::Get(Tree::Vcard, (*b"b").into()));
+        assert!(matches!(told.recv().unwrap(), Input::Committed(2)));
+        assert!(matches!(told.recv().unwrap(), Input::Answer(Job(8), Some(rows)) if rows.len() == 1));
+        storage.stop();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_keeps_changes_and_tells_nobody_they_are_safe() {
+        let (engine, storage, told, thread) = started(0);
+        engine.full.store(true, Ordering::SeqCst);
+        storage.commit(1, put("a"));
+        assert!(matches!(told.recv().unwrap(), Input::Stalled(true)));
+        storage.ask(Job(1), Query::Get(Tree::Vcard, (*b"a").into()));
+        assert!(matches!(told.recv().unwrap(), Input::Answer(Job(1), None)));
+        storage.ask(Job(2), Query::Get(Tree::Account, (*b"a").into()));
+        assert!(matches!(told.recv().unwrap(), Input::Answer(Job(2), Some(_))));
+        engine.full.store(false, Ordering::SeqCst);
+        assert!(matches!(told.recv().unwrap(), Input::Committed(1)));
+        assert!(matches!(told.recv().unwrap(), Input::Stalled(false)));
+        storage.stop();
+        thread.join().unwrap();
+        assert_eq!(engine.commits.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_a_question_reads() {
+        let scan =
+            |prefix: &[u8]| Query::Scan { tree: Tree::Vcard, prefix: prefix.into(), after: None, rows: 1, bytes: 1 };
+        assert!(touches(&put("ab"), &scan(b"a")) && !touches(&put("ab"), &scan(b"b")));
+        let mut wide = Batch::default();
+        wide.delete_all(Tree::Vcard, *b"a");
+        assert!(touches(&wide, &scan(b"ab")) && touches(&wide, &scan(b"")) && !touches(&wide, &scan(b"b")));
+        assert!(!touches(&put("ab"), &Query::Get(Tree::Account, (*b"ab").into())));
+    }
+}

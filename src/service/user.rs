@@ -1,0 +1,108 @@
+//! The accounts, from the command line: through the running server, or else on the database itself.
+
+use super::admin::{self, Request};
+use super::driver::Driver;
+use super::serve::{self, Options};
+use super::{Failure, Result, random};
+use crate::core::{Command, Core, Now};
+use crate::store::{Batch, Engine, Query, Rows, StoreError};
+use crate::wire::Jid;
+use std::io::BufRead;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Letters and digits that nobody mistakes for another.
+const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
+/// Groups of a made password, each of [`GROUP`] letters: 89 bits.
+const GROUPS: usize = 3;
+const GROUP: usize = 6;
+
+/// Carries out a request. Returns lines for the person.
+///
+/// # Errors
+/// What is wrong, from the server, the core or the database.
+pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
+    let mut place = options.place()?;
+    if let Some(lines) = admin::ask(&place.data, request)? {
+        return Ok(lines);
+    }
+    // A fresh folder belongs to whom it is first used for.
+    if let Request::Add(jid, _) = request
+        && place.config.domain.is_none()
+        && place.data.domain()?.is_none()
+        && let Ok(jid) = Jid::parse(jid)
+        && jid.local().is_some()
+        && let Some(domain) = super::config::domain(jid.domain())
+    {
+        place.domain = domain;
+    }
+    let command = request.command(&place.domain, place.config.scram_iterations).map_err(Failure)?;
+    match command {
+        Some(command) => serve::offline(options, &place, |core, engine| carry_out(core, engine, command)),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn carry_out(core: Core, engine: &mut dyn Engine, command: Command) -> Result<Vec<String>> {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    Driver { core, engine: Borrowed(engine) }.command(Now { mono: 0, wall }, command).map_err(Failure)
+}
+
+struct Borrowed<'a>(&'a mut dyn Engine);
+
+impl Engine for Borrowed<'_> {
+    fn commit(&mut self, batches: &[Batch]) -> std::result::Result<(), StoreError> {
+        self.0.commit(batches)
+    }
+    fn query(&mut self, query: &Query) -> std::result::Result<Rows, StoreError> {
+        self.0.query(query)
+    }
+}
+
+/// A strong password that can be read aloud and typed on a phone.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub fn make_password() -> Result<String> {
+    let mut letters = Vec::with_capacity(GROUPS * (GROUP + 1));
+    while letters.len() < GROUPS * GROUP {
+        // Bytes above the last multiple of 31 would make some letters likelier than others.
+        let fair = random()?.into_iter().filter(|b| *b < 248);
+        letters.extend(fair.map(|b| char::from(ALPHABET[usize::from(b) % ALPHABET.len()])));
+    }
+    letters.truncate(GROUPS * GROUP);
+    let groups: Vec<String> = letters.chunks(GROUP).map(|group| group.iter().collect()).collect();
+    Ok(groups.join("-"))
+}
+
+/// The password on standard input: its first line.
+///
+/// # Errors
+/// When there is none.
+pub fn read_password() -> Result<String> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|e| Failure(format!("the password cannot be read from standard input: {e}")))?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    match password.is_empty() {
+        true => Err(Failure::new("there is no password on standard input: its first line is taken")),
+        false => Ok(password.to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_password_is_strong_and_readable() {
+        let password = make_password().unwrap();
+        assert_eq!(password.len(), GROUPS * GROUP + GROUPS - 1);
+        assert!(password.bytes().all(|b| b == b'-' || ALPHABET.contains(&b)), "{password}");
+        assert_ne!(password, make_password().unwrap());
+        assert!((ALPHABET.len() as f64).log2() * (GROUPS * GROUP) as f64 > 80.0);
+        assert!(![b'0', b'o', b'1', b'l', b'i'].iter().any(|b| ALPHABET.contains(b)));
+    }
+}

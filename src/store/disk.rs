@@ -1,0 +1,69 @@
+//! A few words with the file system.
+
+use super::StoreError;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a folder whose name is durable when this returns, unless it is there.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir)?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that may still be written to the file system of `dir`.
+pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Bytes of all files in a folder; a folder that is not there holds none.
+pub(super) fn used_bytes(dir: &Path) -> io::Result<u64> {
+    let mut sum = 0;
+    for entry in entries(dir)? {
+        let meta = entry.metadata()?;
+        sum += if meta.is_dir() { used_bytes(&entry.path())? } else { meta.len() };
+    }
+    Ok(sum)
+}
+
+/// What is in a folder, in the order of the names; a folder that is not there is empty.
+pub(super) fn entries(dir: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    let listing = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut all = listing.collect::<io::Result<Vec<_>>>()?;
+    all.sort_by_key(fs::DirEntry::file_name);
+    Ok(all)
+}
+
+/// What the owner of the box reads when the operating system refused `what`.
+pub(super) fn refused(what: &str, path: &Path, e: &io::Error) -> StoreError {
+    let path = path.display();
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            StoreError::Full(format!("no room to {what} {path}: {e}. Nothing was changed; make room on that disk"))
+        }
+        _ => StoreError::Io(format!("cannot {what} {path}: {e}")),
+    }
+}
