@@ -71,6 +71,8 @@ struct Flush {
 struct Sent {
     number: u64,
     bytes: usize,
+    /// It came while the account was online.
+    live: bool,
     /// Other sessions got it, too.
     elsewhere: bool,
 }
@@ -177,14 +179,21 @@ impl Offline {
         let mut bytes = 0_usize;
         for (key, value) in rows {
             let Some(number) = key::number(&key) else { continue };
-            flush.after = Some(number);
             if mailbox.done.contains_key(&number) {
+                flush.after = Some(number);
                 continue;
             }
-            let mut sent = Sent { number, bytes: value.len(), elsewhere: false };
+            let row = from_record(&value);
+            // New ones go to others, too: not before the old ones have arrived.
+            let is_live = row.as_ref().is_some_and(|(live, _)| *live);
+            if is_live && flush.sent.iter().any(|s| !s.live) {
+                break;
+            }
+            flush.after = Some(number);
+            let mut sent = Sent { number, bytes: value.len(), live: is_live, elsewhere: false };
             bytes += value.len();
             // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), goes with the page unseen.
-            if let Some((live, message)) = from_record(&value)
+            if let Some((live, message)) = row
                 && let Some(account) = st.accounts.get(local)
                 && !message.from.as_ref().is_some_and(|from| account.blocks(from))
             {
