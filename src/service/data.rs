@@ -18,6 +18,9 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// The data folder where none is named.
+pub const DEFAULT: &str = "inglenook-data";
+
 /// A data folder.
 #[derive(Clone, Debug)]
 pub struct Data {
@@ -34,7 +37,7 @@ impl Data {
     /// The folder that is meant: `named`, else `$STATE_DIRECTORY`, else `./inglenook-data`.
     pub fn locate(named: Option<&Path>) -> Data {
         let from_system = || std::env::var_os("STATE_DIRECTORY").filter(|s| !s.is_empty()).map(PathBuf::from);
-        let dir = named.map(Path::to_owned).or_else(from_system).unwrap_or_else(|| "inglenook-data".into());
+        let dir = named.map(Path::to_owned).or_else(from_system).unwrap_or_else(|| DEFAULT.into());
         Data { dir }
     }
 

@@ -204,7 +204,7 @@ impl Server {
             lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
         }
         let dir = shared.data.dir();
-        let flag = match Data::locate(None).dir() == dir {
+        let flag = match dir == std::path::Path::new(data::DEFAULT) {
             true => String::new(),
             false => format!(" --data {}", dir.display()),
         };
