@@ -127,6 +127,7 @@ impl Server {
                 return Server { child, greeting, log };
             }
         }
+        child.wait().unwrap();
         let log: Vec<String> = log.into_iter().collect();
         panic!("the server ended: {}", log.join("\n"));
     }
