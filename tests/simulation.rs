@@ -265,7 +265,11 @@ impl Life {
                     {
                         names.drain(..=n);
                     }
-                    self.promised.insert(key, name);
+                    // Two sessions of one person may read their answers in another order than they were given.
+                    let number = |name: &str| name[1..].parse::<u32>().unwrap();
+                    if self.promised.get(&key).is_none_or(|known| number(known) < number(&name)) {
+                        self.promised.insert(key, name);
+                    }
                     self.due.extend(stored);
                 }
             }

@@ -1049,6 +1049,14 @@ fn chunks_make_no_difference() {
     }
 }
 
+/// The fuzzer's best start is a login that succeeds: the file has to follow the code.
+#[test]
+fn the_corpus_has_a_login() {
+    let terms = Terms { plain: true, registration: true, features: vec![], ..terms() };
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/stream/scram");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), conversation(&terms));
+}
+
 #[test]
 fn all_at_once_with_plain() {
     let auth = STANDARD.encode("\0ann\0pencil");

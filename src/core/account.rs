@@ -37,15 +37,18 @@ impl Account {
         }
     }
 
-    /// Whether it blocks an address: it, its bare JID or its domain is on the list (XEP-0191 §5).
+    /// Whether it blocks an address: it, its bare JID or its domain is on the list (XEP-0191 §6). Never itself (§5) and its
+    /// server.
     pub fn blocks(&self, jid: &Jid) -> bool {
         !self.blocked.is_empty()
-            && self.blocked.iter().any(|entry| {
-                let whole_domain = entry.local().is_none() && entry.resource().is_none();
-                entry.domain() == jid.domain()
-                    && (whole_domain || entry.local() == jid.local())
-                    && (entry.resource().is_none() || entry.resource() == jid.resource())
-            })
+            && jid.bare_str() != self.jid.as_str()
+            && jid.as_str() != self.jid.domain()
+            && self.blocked.iter().any(|entry| covers(entry, jid))
+    }
+
+    /// Whether somebody else may see its presence, and what follows from that (RFC 6121 §3).
+    pub fn shows_presence_to(&self, jid: &Jid) -> bool {
+        self.roster.state(&jid.bare()).from && !self.blocks(jid)
     }
 
     /// Its row in [`crate::store::Tree::Account`].
@@ -81,4 +84,12 @@ impl Account {
         }
         Ok(account)
     }
+}
+
+/// Whether an entry of a block list means an address (XEP-0191 §6).
+pub fn covers(entry: &Jid, jid: &Jid) -> bool {
+    let whole_domain = entry.local().is_none() && entry.resource().is_none();
+    entry.domain() == jid.domain()
+        && (whole_domain || entry.local() == jid.local())
+        && (entry.resource().is_none() || entry.resource() == jid.resource())
 }

@@ -16,7 +16,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command) {
             set_credentials(st, &jid, credentials).map(|()| vec![format!("changed the password of {jid}")])
         }
         Command::UserList => Ok(st.accounts.values().map(|a| a.jid.to_string()).collect()),
-        Command::UserRemove(jid) => remove(st, &jid).map(|()| vec![format!("removed {jid}")]),
+        Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
     };
     st.tell(job, answer);
 }
@@ -54,14 +54,16 @@ pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials) -> R
     st.write_account(local).map_err(words)
 }
 
-/// Removes an account: ends its sessions, takes back its subscriptions, deletes all that is stored for it.
-pub fn remove(st: &mut State, jid: &Jid) -> Result<(), String> {
+/// Removes an account: ends its sessions, takes back its subscriptions, deletes all that is stored for it. `request`: what one of
+/// its sessions asked for this with; it is answered. The streams end once it is stored.
+pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(), String> {
     let Some(local) = st.account(jid).and(st.local(jid)) else { return Err(format!("there is no {jid}")) };
     st.write().map_err(words)?;
     // First: a session that ends stores when its account was last seen.
-    for sid in st.sessions_of(local) {
-        let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");
-        st.close(sid, Some(gone));
+    let asking = request.and_then(|iq| st.session_at(iq.from.as_ref()?));
+    let sessions = st.sessions_of(local);
+    for sid in &sessions {
+        super::presence::gone(st, *sid, false);
     }
     let batch = st.write().map_err(words)?;
     for tree in [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline] {
@@ -69,6 +71,11 @@ pub fn remove(st: &mut State, jid: &Jid) -> Result<(), String> {
     }
     batch.delete(Tree::Vcard, key::account(local));
     batch.delete(Tree::Account, key::account(local));
+    for sid in sessions {
+        let answer = request.filter(|_| asking == Some(sid)).map(|iq| Stanza::result_of(iq, ""));
+        let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");
+        st.close_stored(sid, answer, gone);
+    }
     let Some(account) = st.accounts.remove(local) else { return Ok(()) };
     for (contact, item) in &account.roster.items {
         let notices = [

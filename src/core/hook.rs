@@ -110,6 +110,12 @@ pub trait Extension: Send {
         Ok(Flow::Pass)
     }
 
+    /// The same to the bare JID of an account that does not exist. What passes is refused with `service-unavailable`
+    /// (RFC 6121 §8.5.1).
+    fn nobody(&mut self, st: &mut State, iq: &Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
     /// In-band registration by a stream that is not authenticated. Answered with [`State::send_to`].
     fn register(&mut self, st: &mut State, sid: Sid, peer: IpAddr, iq: &Stanza) -> Handled {
         Ok(Flow::Pass)

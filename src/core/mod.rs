@@ -18,6 +18,7 @@ pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Place};
 pub use settings::Settings;
 pub use state::State;
+pub use throttle::network;
 
 use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
 use crate::wire::scram::Credentials;
@@ -134,6 +135,7 @@ impl Core {
     /// The one entrance.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.state.now = now;
+        self.state.started.get_or_insert(now.mono);
         std::mem::swap(&mut self.state.effects, effects);
         match input {
             Input::Login(sid, jid, peer) => self.login(sid, jid, peer),

@@ -88,7 +88,7 @@ fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
 /// The presence of the account's other sessions and of the contacts whose presence it gets, to a session that has come.
 fn ask_around(st: &mut State, sid: Sid, me: &Jid, local: &str) {
     let Some(account) = st.accounts.get(local) else { return };
-    let subscriptions: Vec<Jid> = account.roster.subscriptions().cloned().collect();
+    let subscriptions: Vec<Jid> = account.roster.subscriptions().filter(|jid| !account.blocks(jid)).cloned().collect();
     for other in st.available(local) {
         if other != sid
             && let Some(presence) = st.sessions.get(&other).and_then(|s| s.presence.clone())
@@ -236,7 +236,7 @@ fn subscription_sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
 }
 
 /// Sends the presence of all available sessions to one who may see it now (RFC 6121 §3.1.5).
-fn show(st: &mut State, local: &str, contact: &Jid) {
+pub fn show(st: &mut State, local: &str, contact: &Jid) {
     for sid in st.available(local) {
         if let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.clone()) {
             st.send(presence.to(contact.clone()));
@@ -245,7 +245,7 @@ fn show(st: &mut State, local: &str, contact: &Jid) {
 }
 
 /// Sends `unavailable` from all available sessions to one who may see them no longer (RFC 6121 §3.2.2, §3.3.3).
-pub(super) fn withdraw(st: &mut State, local: &str, contact: &Jid) {
+pub fn withdraw(st: &mut State, local: &str, contact: &Jid) {
     for sid in st.available(local) {
         if let Some(session) = st.sessions.get(&sid) {
             let gone = Stanza::new(Kind::Presence, Type::Unavailable).from(session.jid.clone()).to(contact.clone());
@@ -302,7 +302,7 @@ pub(super) fn probed(st: &mut State, probe: &Stanza) {
     let (Some(from), Some(to)) = (probe.from.clone(), probe.to.as_ref().map(Jid::bare)) else { return };
     let account = st.account(&to);
     let own_session = from.bare() == to;
-    let allowed = account.is_some_and(|a| (a.roster.state(&from.bare()).from || own_session) && !a.blocks(&from));
+    let allowed = account.is_some_and(|a| a.shows_presence_to(&from) || (own_session && !a.blocks(&from)));
     if !allowed {
         st.send(Stanza::new(Kind::Presence, Type::Unsubscribed).from(to).to(from));
         return;

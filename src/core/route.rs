@@ -40,6 +40,8 @@ enum Rule {
     AsBare,
     /// The server answers for the account (IQ to a bare JID, RFC 6120 §10.3.3).
     Server,
+    /// An IQ request to no account: refused, but for what must not even tell that there is none.
+    Nobody,
     /// The subscription state machine (RFC 6121 §3).
     Subscription,
     /// The answer to a probe (RFC 6121 §4.3.2).
@@ -68,7 +70,7 @@ fn rule(kind: Kind, ty: Type, to: To) -> Rule {
         (Kind::Presence, Type::Probe)    => [Probe,   Probe,        Probe,        Probe,        Probe],
         (Kind::Presence, _)              => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
         (Kind::Iq, Type::Get | Type::Set)
-                                         => [Refuse,  Server,       Server,       Session,      Refuse],
+                                         => [Nobody,  Server,       Server,       Session,      Refuse],
         (Kind::Iq, _)                    => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
     };
     row[to as usize]
@@ -146,7 +148,9 @@ impl Core {
     /// To the server itself (RFC 6120 §10.3.2, §10.4).
     fn at_server(&mut self, to: &Jid, stanza: &Stanza) -> Handled {
         match (stanza.kind, stanza.ty) {
-            (Kind::Iq, Type::Get | Type::Set) if to.is_bare() => self.request(Place::Server, stanza),
+            (Kind::Iq, Type::Get | Type::Set) if to.is_bare() => {
+                self.request(stanza, |x, st| x.iq(st, &Place::Server, stanza))
+            }
             (Kind::Iq, Type::Get | Type::Set) | (Kind::Message, _) => Err(Condition::ServiceUnavailable.into()),
             _ => Ok(Flow::Done),
         }
@@ -186,7 +190,8 @@ impl Core {
         }
         match verdict {
             Rule::Ignore | Rule::AsBare => Ok(Flow::Done),
-            Rule::Refuse => Err(Condition::ServiceUnavailable.into()),
+            Rule::Nobody if to.is_bare() => self.request(stanza, |x, st| x.nobody(st, stanza)),
+            Rule::Refuse | Rule::Nobody => Err(Condition::ServiceUnavailable.into()),
             Rule::Session => {
                 let targets: Vec<Sid> = self.state.session_at(to).into_iter().collect();
                 self.deliver(local, stanza, &targets)
@@ -203,7 +208,7 @@ impl Core {
             Rule::Server => {
                 let own = stanza.from.as_ref().is_some_and(|from| from.bare_str() == to.bare_str());
                 let place = if own { Place::Own(local.into()) } else { Place::Account(local.into()) };
-                self.request(place, stanza)
+                self.request(stanza, |x, st| x.iq(st, &place, stanza))
             }
             Rule::Subscription => {
                 presence::subscription_arrives(&mut self.state, local, stanza.clone()).map(|()| Flow::Done)
@@ -220,11 +225,15 @@ impl Core {
             self.state.send_to(*sid, stanza.clone());
         }
         if stanza.kind == Kind::Message {
-            for n in 0..self.extensions.len() {
-                self.hook(n, |x, st| x.delivered(st, local, stanza, targets));
-            }
+            self.delivered(local, stanza, targets);
         }
         Ok(Flow::Done)
+    }
+
+    fn delivered(&mut self, local: &str, message: &Stanza, targets: &[Sid]) {
+        for n in 0..self.extensions.len() {
+            self.hook(n, |x, st| x.delivered(st, local, message, targets));
+        }
     }
 
     fn keep(&mut self, local: &str, message: &mut Stanza) -> Handled {
@@ -243,11 +252,11 @@ impl Core {
     }
 
     /// A request to the server or to an account: the extension with its namespace answers (RFC 6120 §8.4).
-    fn request(&mut self, place: Place, iq: &Stanza) -> Handled {
+    fn request(&mut self, iq: &Stanza, ask: impl FnOnce(&mut dyn Extension, &mut State) -> Handled) -> Handled {
         let ns = iq.children().next().map_or(Ns::OTHER, |payload| payload.ns());
         let who = self.extensions.iter().position(|x| x.about().iq.contains(&ns));
         let answered = match who {
-            Some(n) => self.hook(n, |x, st| x.iq(st, &place, iq))?,
+            Some(n) => self.hook(n, ask)?,
             None => Flow::Pass,
         };
         match answered {
@@ -268,6 +277,7 @@ impl Core {
             match work {
                 Work::Route(stanza) => self.route(stanza),
                 Work::Event(event) => self.tell_all(&event),
+                Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
             }
             self.state.step();
         }

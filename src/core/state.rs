@@ -22,12 +22,17 @@ pub(super) enum Work {
     Route(Stanza),
     /// Something for the `event` hooks.
     Event(super::hook::Event),
+    /// A message that was handed to these sessions of an account, for the `delivered` hooks.
+    Delivered(Box<str>, Stanza, Vec<Sid>),
 }
 
 /// Something promised that waits until its changes are on stable storage.
 #[derive(Debug)]
 enum Ack {
     Reply(Stanza),
+    /// To a stream that is in no table: not yet authenticated, or gone already.
+    To(Sid, Stanza),
+    Close(Sid, Option<StreamError>),
     Told(Job, Result<Vec<String>, String>),
 }
 
@@ -45,6 +50,8 @@ pub struct State {
     pub settings: Settings,
     /// The time of this turn.
     pub now: Now,
+    /// When the first turn was, of [`Now::mono`].
+    pub started: Option<u64>,
     /// The local accounts by localpart.
     pub accounts: BTreeMap<Box<str>, Account>,
     /// The bound sessions.
@@ -77,6 +84,7 @@ impl State {
         State {
             settings,
             now: Now::default(),
+            started: None,
             accounts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             abouts: Vec::new(),
@@ -144,6 +152,14 @@ impl State {
         self.effects.push(Effect::Send(sid, stanza));
     }
 
+    /// Hands a message to these sessions of one account; the `delivered` hooks see it.
+    pub fn deliver(&mut self, local: &str, message: Stanza, targets: Vec<Sid>) {
+        for sid in &targets {
+            self.send_to(*sid, message.clone());
+        }
+        self.work.push_back(Work::Delivered(local.into(), message, targets));
+    }
+
     /// Answers a request at once, with an optional payload (empty: none).
     pub fn reply(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
         let result = Stanza::result_of(iq, payload);
@@ -158,6 +174,11 @@ impl State {
         Ok(super::hook::Flow::Done)
     }
 
+    /// The same to a stream that is not authenticated ([`super::hook::Extension::register`]).
+    pub fn confirm_to(&mut self, sid: Sid, iq: &Stanza) {
+        self.promise(Ack::To(sid, Stanza::result_of(iq, "")));
+    }
+
     /// Answers a stanza with an error, where the RFC allows one.
     pub fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
         if let Some(reply) = Stanza::error_of(stanza, error) {
@@ -168,6 +189,11 @@ impl State {
     /// An answer goes straight to the session that asked, and by the router to anybody else.
     fn back(&mut self, reply: Stanza) {
         match reply.to.as_ref().and_then(|to| self.session_at(to)) {
+            // The error of a message is news to the account's other sessions, too (XEP-0280 §6.1).
+            Some(sid) if reply.kind == Kind::Message => {
+                let local: Box<str> = reply.to.as_ref().and_then(Jid::local).unwrap_or_default().into();
+                self.deliver(&local, reply, vec![sid]);
+            }
             Some(sid) => self.send_to(sid, reply),
             None => self.send(reply),
         }
@@ -186,6 +212,8 @@ impl State {
     fn keep(&mut self, ack: Ack) {
         match ack {
             Ack::Reply(stanza) => self.back(stanza),
+            Ack::To(sid, stanza) => self.send_to(sid, stanza),
+            Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
         }
     }
@@ -218,6 +246,15 @@ impl State {
             super::presence::gone(self, sid, false);
             self.effects.push(Effect::Close(sid, error));
         }
+    }
+
+    /// Ends the stream of a session that is in no table any more, once what this turn changed is on stable storage; before
+    /// that with the answer to a request.
+    pub(super) fn close_stored(&mut self, sid: Sid, answer: Option<Stanza>, error: StreamError) {
+        if let Some(answer) = answer {
+            self.promise(Ack::To(sid, answer));
+        }
+        self.promise(Ack::Close(sid, Some(error)));
     }
 
     // --- storing ---
@@ -274,8 +311,8 @@ impl State {
         }
     }
 
-    /// Between two steps of a turn.
-    pub(super) fn step(&mut self) {
+    /// Between two changes that need not be made together: keeps a batch from becoming too large.
+    pub fn step(&mut self) {
         if self.batch.ops.len() >= SEAL_OPS {
             self.seal();
         }

@@ -68,8 +68,8 @@ pub(super) struct Throttle {
     accounts: BTreeMap<Jid, Tried>,
 }
 
-/// One customer of the network has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
+/// Who counts as one: one customer of the network has a whole /64.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !(u128::MAX >> 64)).into()),
         v4 => v4,

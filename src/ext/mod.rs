@@ -2,10 +2,50 @@
 
 use crate::core::Extension;
 
+mod blocking;
+mod caps;
+mod carbons;
+mod chat_states;
+mod contacts;
+mod delay;
+mod disco;
+mod hints;
+mod last;
+mod offline;
 mod ping;
+mod private;
+mod register;
 mod roster;
+mod session;
+mod stanza_id;
+pub mod table;
+mod time;
+mod vcard;
+mod version;
 
-/// All extensions, in order.
+/// All extensions, in order. `blocking` sees everything before anybody else does; `offline` last, when it is sure that a message
+/// goes on.
+#[rustfmt::skip]
 pub fn all() -> Vec<Box<dyn Extension>> {
-    vec![Box::new(roster::Roster), Box::new(ping::Ping)]
+    vec![
+        Box::new(blocking::Blocking::default()),
+        Box::new(roster::Roster),
+        Box::new(session::Session),
+        Box::new(register::Register::default()),
+        Box::new(disco::Disco),
+        Box::new(contacts::Contacts),
+        Box::new(caps::Caps),
+        Box::new(last::Last),
+        Box::new(version::Version),
+        Box::new(time::Time),
+        Box::new(ping::Ping),
+        Box::new(vcard::Vcard::default()),
+        Box::new(private::Private::default()),
+        Box::new(delay::Delay),
+        Box::new(stanza_id::StanzaId),
+        Box::new(hints::Hints),
+        Box::new(chat_states::ChatStates),
+        Box::new(carbons::Carbons::default()),
+        Box::new(offline::Offline::default()),
+    ]
 }

@@ -12,7 +12,7 @@ impl Extension for Roster {
             name: "Instant Messaging and Presence",
             version: "2011",
             missing: "federation",
-            server: &[],
+            server: &["jabber:iq:roster"],
             account: &[],
             iq: &[Ns::ROSTER],
         }

@@ -122,7 +122,7 @@ impl Sled {
         }
         let used = trees.large().map_err(|e| explain(dir, e))?;
         let large = Large::open(&dir.join("large"), &used).map_err(|e| explain(dir, e))?;
-        trees.db.flush().map_err(|e| explain(dir, failed(&e)))?;
+        trees.flush().map_err(|e| explain(dir, e))?;
         let db = sled_dir.join("db");
         let file = OpenOptions::new().read(true).write(true).open(&db).map_err(|e| disk::refused("open", &db, &e))?;
         let mut sled = Sled {
@@ -364,7 +364,7 @@ impl Sled {
 
     /// Waits until all transactions are on stable storage.
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.trees.db.flush().map_err(|e| failed(&e))?;
+        self.trees.flush()?;
         if self.sabotage != Sabotage::NoSync {
             let synced = self.file.sync_data().and_then(|()| self.sync_blobs());
             synced.map_err(|e| failed(&sled::Error::Io(e)))?;

@@ -4,6 +4,7 @@ use super::record::{Broken, Reader, Writer};
 use super::{Bytes, StoreError, Tree, disk, mark};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Bytes of pages sled keeps in memory.
@@ -17,6 +18,9 @@ pub const SCHEMA: u32 = 1;
 
 /// How long sled may need to let go of its files.
 const RELEASE: Duration = Duration::from_secs(2);
+
+/// How often to look whether sled has failed while it writes.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The place of the engine's own tree behind [`Tree::ALL`]: `schema`, `count`, and a row for each large value.
 pub(super) const ENGINE: usize = Tree::ALL.len();
@@ -86,6 +90,7 @@ fn hash(tree: usize, key: &[u8], value: &[u8]) -> u64 {
 /// An open sled with its trees, in the order of [`Tree::ALL`], and the engine's.
 #[derive(Debug)]
 pub(super) struct Trees {
+    config: sled::Config,
     pub(super) db: sled::Db,
     pub(super) all: Vec<sled::Tree>,
 }
@@ -104,9 +109,32 @@ impl Trees {
             let db = config.open()?;
             let names = ["meta", "account", "roster", "block", "private", "vcard", "offline", "engine"];
             let all = names.iter().map(|name| db.open_tree(name)).collect::<sled::Result<_>>()?;
-            Ok(Trees { db, all })
+            Ok(Trees { config: config.clone(), db, all })
         })();
         opened.map_err(|e| opening(dir, &e))
+    }
+
+    /// Has sled write out everything.
+    ///
+    /// When a disk fails late, sled's own flush waits for ever: the thread that writes the end of a transaction notes the error,
+    /// and wakes nobody. So sled waits in a thread of its own, and the note is looked at now and then.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        let (done, wait) = mpsc::sync_channel(1);
+        let db = self.db.clone();
+        // If the disk has failed, the thread stays, and keeps sled from syncing again when it is dropped.
+        let flush = move || drop(done.send(db.flush()));
+        let thread = std::thread::Builder::new().name("store-flush".into()).spawn(flush);
+        let thread = thread.map_err(|e| StoreError::Io(format!("cannot start a thread to write the database: {e}")))?;
+        loop {
+            match wait.recv_timeout(LOOK) {
+                Ok(flushed) => {
+                    // So that its handle is gone when the last one is dropped.
+                    let _ = thread.join();
+                    return flushed.map(drop).map_err(|e| failed(&e));
+                }
+                Err(_) => self.config.global_error().map_err(|e| failed(&e))?,
+            }
+        }
     }
 
     /// Lets go of the files and waits until sled's threads did. Returns whether they did.

@@ -180,13 +180,11 @@ impl Framer {
         }
         if closing {
             self.place = Place::Closed;
-            let name =
-                text.trim_start_matches("</").trim_end_matches('>').trim_end_matches(|c: char| is_space(c as u8));
-            return if *name == *self.name {
-                Ok(Some(Frame::Close))
-            } else {
-                Err(error(StreamCondition::NotWellFormed))
-            };
+            let name = text.strip_prefix("</").and_then(|text| text.strip_suffix('>')).unwrap_or("");
+            if name.trim_end_matches([' ', '\t', '\r', '\n']) != &*self.name {
+                return Err(error(StreamCondition::NotWellFormed));
+            }
+            return Ok(Some(Frame::Close));
         }
         Ok(Some(Frame::Element(text)))
     }
@@ -492,6 +490,7 @@ mod tests {
                 "<a/>x",
                 "&#32;",
                 "</stream>",
+                "</</stream:stream>",
                 "</stream:strea>",
                 "</stream:stream2>",
                 "</ stream:stream>",
@@ -508,7 +507,7 @@ mod tests {
                 "<a b='</a>'/>",
                 "<a><<",
                 "<a></a><![CDATA[]]>",
-                "<a x'y'<",
+                "<a x'y<",
             ],
         );
     }

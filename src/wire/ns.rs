@@ -59,6 +59,7 @@ namespaces! {
     HINTS = "urn:xmpp:hints";
     MUC = "http://jabber.org/protocol/muc";
     MUC_USER = "http://jabber.org/protocol/muc#user";
+    CONFERENCE = "jabber:x:conference";
     SID = "urn:xmpp:sid:0";
     CHAT_MARKERS = "urn:xmpp:chat-markers:0";
     SASL_CB = "urn:xmpp:sasl-cb:0";

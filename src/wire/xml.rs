@@ -331,36 +331,47 @@ impl<'a> Node<'a> {
         let split = el.start + u32::from(el.name_at) + u32::from(el.name_len);
         let mut out = String::with_capacity((el.end - el.start) as usize + 48);
         out.push_str(self.raw.text(el.start, split));
-        // The innermost declaration of each prefix that is not its own; what it does not use is left out.
+        let around = self.around();
         let mut seen: Vec<&str> = self.raw_attrs().filter_map(|attr| attr.declares()).collect();
+        if !seen.contains(&"") {
+            out.push(' ');
+            write_declaration("", &self.default_ns(&around), &mut out);
+        }
+        // The innermost declaration of each prefix that is used and is not its own.
         let mut declare = |prefix: &'a str, write: &dyn Fn(&mut String)| {
-            if !seen.contains(&prefix) {
+            if !prefix.is_empty() && !seen.contains(&prefix) {
                 seen.push(prefix);
-                if prefix.is_empty() || self.uses(prefix) {
+                if self.uses(prefix) {
                     out.push(' ');
                     write(&mut out);
                 }
             }
         };
-        for around in self.around().into_iter().rev() {
-            for attr in around.raw_attrs() {
-                match attr.declares() {
-                    // The index knows what the root's own default namespace is shown as.
-                    Some("") if around.at == 0 && around.prefix().is_empty() && around.ns() != Ns::OTHER => {
-                        declare("", &|out| write_declaration("", around.ns().uri(), out));
-                    }
-                    // With the quotes that it came with.
-                    Some(prefix) => declare(prefix, &|out| out.push_str(attr.whole)),
-                    None => {}
-                }
+        for attr in around.iter().rev().flat_map(|node| node.raw_attrs()) {
+            if let Some(prefix) = attr.declares() {
+                // With the quotes that it came with.
+                declare(prefix, &|out| out.push_str(attr.whole));
             }
         }
         for (prefix, uri) in &self.raw.outer {
             declare(prefix, &|out| write_declaration(prefix, uri, out));
         }
-        declare("", &|out| write_declaration("", self.raw.default.uri(), out));
         out.push_str(self.raw.text(split, el.end));
         out
+    }
+
+    /// The default namespace in the innermost of the elements `around`.
+    fn default_ns(self, around: &[Node<'a>]) -> Cow<'a, str> {
+        for node in around.iter().rev() {
+            if let Some(attr) = node.raw_attrs().find(|attr| attr.declares() == Some("")) {
+                // The index knows what the root's own is shown as.
+                return if node.at == 0 && node.prefix().is_empty() { node.ns_uri() } else { attr.value() };
+            }
+        }
+        match self.raw.default {
+            Ns::OTHER => self.raw.outer.iter().find(|(p, _)| p.is_empty()).map_or("", |(_, uri)| uri).into(),
+            ns => ns.uri().into(),
+        }
     }
 
     /// Whether a prefix occurs in it.
@@ -394,10 +405,9 @@ impl<'a> Node<'a> {
         }
         let mut places = self.around();
         places.push(self);
-        for node in places.into_iter().rev() {
-            if let Some(attr) = node.raw_attrs().find(|attr| attr.declares() == Some(prefix)) {
-                return Some(attr.value());
-            }
+        let mut declarations = places.iter().rev().flat_map(|node| node.raw_attrs());
+        if let Some(attr) = declarations.find(|attr| attr.declares() == Some(prefix)) {
+            return Some(attr.value());
         }
         let outer = self.raw.outer.iter().find(|(p, _)| **p == *prefix);
         outer.map(|(_, uri)| Cow::Borrowed(&**uri))
@@ -1241,20 +1251,20 @@ mod tests {
         for (xml, copy) in [
             ("<a><b/></a>", "<b xmlns='jabber:client'/>"),
             ("<a xmlns='u'><b c='d'>e</b></a>", "<b xmlns='u' c='d'>e</b>"),
-            ("<a xmlns=\"u'\"><b/></a>", "<b xmlns=\"u'\"/>"),
+            ("<a xmlns=\"u'\"><b/></a>", "<b xmlns='u&apos;'/>"),
             ("<a xmlns=''><b/></a>", "<b xmlns=''/>"),
             ("<a xmlns='u'><b xmlns='v'/></a>", "<b xmlns='v'/>"),
             ("<a xmlns='u'><b xmlns=''/></a>", "<b xmlns=''/>"),
-            ("<a xmlns:p='u' xmlns:q='v'><b><p:c/></b></a>", "<b xmlns:p='u' xmlns='jabber:client'><p:c/></b>"),
-            ("<a xmlns:p='u'><b p:c=''/></a>", "<b xmlns:p='u' xmlns='jabber:client' p:c=''/>"),
-            ("<a xmlns:p='u'><p:b/></a>", "<p:b xmlns:p='u' xmlns='jabber:client'/>"),
+            ("<a xmlns:p='u' xmlns:q='v'><b><p:c/></b></a>", "<b xmlns='jabber:client' xmlns:p='u'><p:c/></b>"),
+            ("<a xmlns:p='u'><b p:c=''/></a>", "<b xmlns='jabber:client' xmlns:p='u' p:c=''/>"),
+            ("<a xmlns:p='u'><p:b/></a>", "<p:b xmlns='jabber:client' xmlns:p='u'/>"),
             ("<a xmlns:p='u'><b xmlns:p='v' p:c=''/></a>", "<b xmlns='jabber:client' xmlns:p='v' p:c=''/>"),
             (
                 "<a xmlns:p='u'><b><p:c xmlns:p='v'/></b></a>",
-                "<b xmlns:p='u' xmlns='jabber:client'><p:c xmlns:p='v'/></b>",
+                "<b xmlns='jabber:client' xmlns:p='u'><p:c xmlns:p='v'/></b>",
             ),
-            ("<a xmlns:pp='u' xmlns:p='v'><b pp:c=''/></a>", "<b xmlns:pp='u' xmlns='jabber:client' pp:c=''/>"),
-            ("<a><b><o:c/></b></a>", "<b xmlns:o='urn:o' xmlns='jabber:client'><o:c/></b>"),
+            ("<a xmlns:pp='u' xmlns:p='v'><b pp:c=''/></a>", "<b xmlns='jabber:client' xmlns:pp='u' pp:c=''/>"),
+            ("<a><b><o:c/></b></a>", "<b xmlns='jabber:client' xmlns:o='urn:o'><o:c/></b>"),
             ("<a><b xml:lang='x'/></a>", "<b xmlns='jabber:client' xml:lang='x'/>"),
         ] {
             let node = raw(xml);
@@ -1266,7 +1276,7 @@ mod tests {
         // The innermost of three.
         let node = raw("<a xmlns:p='1'><b xmlns:p='2' xmlns='m'><c xmlns:p='3'><p:d/></c></b></a>");
         let d = node.root().children().next().unwrap().children().next().unwrap().children().next().unwrap();
-        assert_eq!(d.copy(), "<p:d xmlns:p='3' xmlns='m'/>");
+        assert_eq!(d.copy(), "<p:d xmlns='m' xmlns:p='3'/>");
         assert_eq!(raw("<a/>").root().copy(), "<a xmlns='jabber:client'/>");
     }
 

@@ -1,6 +1,6 @@
 //! A whole server in memory: streams, core and storage, driven by hand. The clock is a number, the disk a map, the network two
 //! strings; nothing happens that the test did not ask for.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use base64::Engine as _;
 use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};

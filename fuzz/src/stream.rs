@@ -1,0 +1,110 @@
+//! A connection against arbitrary bytes, before TLS and inside it.
+
+use inglenook::stream::c2s::C2s;
+use inglenook::stream::plain::Plain;
+use inglenook::stream::{Event, Terms, Tls};
+use inglenook::wire::scram::Credentials;
+use inglenook::wire::{Condition, Jid};
+use std::sync::{Arc, LazyLock};
+
+/// Those of everybody; few iterations, to be fast.
+static CREDENTIALS: LazyLock<Credentials> =
+    LazyLock::new(|| Credentials::derive("pencil", b"0123456789abcdef", 64).expect("it is a password"));
+
+fn jid(text: &str) -> Jid {
+    Jid::parse(text).expect("it is a JID")
+}
+
+/// What came out of a connection.
+#[derive(PartialEq, Debug, Default)]
+struct Seen {
+    written: String,
+    events: Vec<String>,
+}
+
+impl Seen {
+    /// Checks what must hold for any peer.
+    fn check(&self) {
+        let ends = self.events.iter().filter(|event| event.starts_with("Closed")).count();
+        assert!(ends <= 1);
+        assert_eq!(self.written.matches("</stream:stream>").count(), ends);
+        let closed = self.events.iter().position(|event| event.starts_with("Closed"));
+        assert!(closed.is_none_or(|at| at + 1 == self.events.len()), "the end is the last that is told");
+    }
+}
+
+/// A connection without TLS says that it wants TLS, or ends; and nothing else.
+fn before_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
+    let mut plain = Plain::new(terms.clone(), 0, [3; 32]);
+    let mut seen = Seen::default();
+    for chunk in chunks {
+        let mut input = *chunk;
+        while let Some(event) = plain.next(0, &mut input, &mut seen.written) {
+            assert!(matches!(event, Event::StartTls | Event::Closed { .. }), "{event:?}");
+            seen.events.push(format!("{event:?}"));
+        }
+        assert!(input.is_empty(), "all is taken");
+    }
+    seen
+}
+
+/// A connection inside TLS: nobody gets in without a proof, no stanza before there is a resource.
+fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
+    let tls = Tls { exporter: Some([9; 32]), end_point: [5; 32].into() };
+    let mut c2s = C2s::new(terms.clone(), tls, 0, [3; 32]);
+    let mut seen = Seen::default();
+    let (mut account, mut bound) = (None, false);
+    for chunk in chunks {
+        let mut input = *chunk;
+        while let Some(event) = c2s.next(0, &mut input, &mut seen.written) {
+            let mut next = Some(event);
+            while let Some(event) = next.take() {
+                seen.events.push(match &event {
+                    Event::Stanza(stanza) | Event::Register(stanza) => stanza.to_xml(),
+                    other => format!("{other:?}"),
+                });
+                match event {
+                    Event::StartTls => panic!("TLS inside TLS"),
+                    Event::Credentials(_) => {
+                        assert!(account.is_none());
+                        next = c2s.credentials(CREDENTIALS.clone(), &mut seen.written);
+                    }
+                    Event::Authenticated(who) => {
+                        assert!(account.is_none() && who.is_bare() && who.domain() == "example.org");
+                        account = Some(who);
+                    }
+                    Event::Failed(_) | Event::Register(_) => assert!(account.is_none()),
+                    Event::Bind(resource) => {
+                        let account = account.as_ref().expect("authentication comes first");
+                        assert!(!bound);
+                        let answer = account.with_resource(resource.as_deref().unwrap_or("made"));
+                        bound = answer.is_ok();
+                        c2s.bound(answer.map_err(|_| Condition::BadRequest.into()), &mut seen.written);
+                    }
+                    Event::Stanza(stanza) => {
+                        assert!(bound && !stanza.bad_from);
+                        let own = |from: Jid| Some(from.bare()) == account;
+                        assert!(stanza.from.is_none_or(own), "somebody else's name");
+                    }
+                    Event::Closed { .. } => {}
+                }
+            }
+        }
+        assert!(input.is_empty(), "all is taken");
+    }
+    seen
+}
+
+/// What a connection says and tells does not depend on the chunking.
+pub fn stream(bytes: &[u8]) {
+    let terms = Arc::new(Terms { domain: jid("example.org"), plain: true, registration: true, features: vec![] });
+    let whole = [bytes];
+    let single: Vec<&[u8]> = bytes.chunks(1).collect();
+    let (at, behind) = bytes.split_at(bytes.len() / 2);
+    for (connection, name) in [(before_tls as fn(&[&[u8]], &Arc<Terms>) -> Seen, "before"), (inside_tls, "inside")] {
+        let seen = connection(&whole, &terms);
+        seen.check();
+        assert_eq!(connection(&single, &terms), seen, "{name} TLS, by byte");
+        assert_eq!(connection(&[at, behind], &terms), seen, "{name} TLS, in halves");
+    }
+}

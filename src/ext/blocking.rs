@@ -1,0 +1,246 @@
+//! XEP-0191: Blocking Command. Whom an account blocks is in [`core::account`](crate::core::account); presence heeds it there.
+
+use crate::core::account::{Account, covers};
+use crate::core::{About, Event, Extension, Flow, Handled, Place, Sid, State, presence};
+use crate::store::{Tree, key};
+use crate::wire::xml::escape;
+use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
+use std::collections::BTreeSet;
+
+/// Addresses that one account can block.
+const BLOCKED_ITEMS: usize = 1000;
+
+#[derive(Default)]
+pub(super) struct Blocking {
+    /// The sessions that asked for the list, and are told when it changes (§3.3).
+    asked: BTreeSet<Sid>,
+}
+
+/// The addresses in a request.
+fn items(request: Node<'_>) -> Result<BTreeSet<Jid>, StanzaError> {
+    let bad = |text: &'static str| StanzaError::new(Condition::BadRequest).text(text);
+    let mut jids = BTreeSet::new();
+    for item in request.children() {
+        if !item.is(Ns::BLOCKING, "item") {
+            return Err(bad("only items stand here"));
+        }
+        let jid = item.attr("jid").ok_or_else(|| bad("an item has no jid"))?;
+        jids.insert(Jid::parse(&jid).map_err(|e| StanzaError::new(Condition::JidMalformed).text(e.0))?);
+    }
+    Ok(jids)
+}
+
+/// `<block/>`, `<unblock/>` or `<blocklist/>` with these items.
+fn element<'a>(name: &str, jids: impl IntoIterator<Item = &'a Jid>) -> String {
+    let mut out = format!("<{name} xmlns='urn:xmpp:blocking'>");
+    for jid in jids {
+        out.push_str("<item jid='");
+        escape(jid.as_str(), &mut out);
+        out.push_str("'/>");
+    }
+    out.push_str("</");
+    out.push_str(name);
+    out.push('>');
+    out
+}
+
+/// The addresses that may see the account's presence, are meant by one of these entries, and are not blocked now.
+fn seeing(account: &Account, entries: &BTreeSet<Jid>) -> BTreeSet<Jid> {
+    let mut jids = BTreeSet::new();
+    for contact in account.roster.subscribers() {
+        for entry in entries {
+            if covers(entry, contact) {
+                jids.insert(contact.clone());
+            } else if entry.bare() == *contact {
+                jids.insert(entry.clone());
+            }
+        }
+    }
+    jids.retain(|jid| !account.blocks(jid));
+    jids
+}
+
+fn block(st: &mut State, local: &str, entries: &BTreeSet<Jid>) -> Result<(), StanzaError> {
+    st.write()?;
+    let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+    let new: Vec<Jid> = entries.difference(&account.blocked).cloned().collect();
+    if account.blocked.len() + new.len() > BLOCKED_ITEMS {
+        return Err(StanzaError::new(Condition::ResourceConstraint).text("the block list is full"));
+    }
+    let losing = seeing(account, entries);
+    account.blocked.extend(new.iter().cloned());
+    for jid in &new {
+        st.write()?.put(Tree::Block, key::named(local, jid.as_str()), [1]);
+        st.step();
+    }
+    for jid in &losing {
+        presence::withdraw(st, local, jid);
+    }
+    // Directed presence is taken back, too; who was just told need not hear it twice.
+    let Some(account) = st.accounts.get(local) else { return Ok(()) };
+    let mut told = Vec::new();
+    for sid in account.sessions.values() {
+        let Some(session) = st.sessions.get_mut(sid) else { continue };
+        let blocked: Vec<Jid> = session.directed.iter().filter(|jid| account.blocks(jid)).cloned().collect();
+        for jid in blocked {
+            session.directed.remove(&jid);
+            if session.presence.is_none() || !losing.iter().any(|entry| covers(entry, &jid)) {
+                told.push(Stanza::new(Kind::Presence, Type::Unavailable).from(session.jid.clone()).to(jid));
+            }
+        }
+    }
+    for stanza in told {
+        st.send(stanza);
+    }
+    Ok(())
+}
+
+/// `None`: all.
+fn unblock(st: &mut State, local: &str, entries: Option<BTreeSet<Jid>>) -> Result<(), StanzaError> {
+    st.write()?;
+    let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+    let gone = match entries {
+        Some(entries) => account.blocked.intersection(&entries).cloned().collect(),
+        None => std::mem::take(&mut account.blocked),
+    };
+    account.blocked.retain(|jid| !gone.contains(jid));
+    let seeing = seeing(account, &gone);
+    let seen = account.roster.subscriptions().filter(|contact| gone.iter().any(|entry| covers(entry, contact)));
+    let seen: Vec<Jid> = seen.filter(|contact| !account.blocks(contact)).cloned().collect();
+    for jid in &gone {
+        st.write()?.delete(Tree::Block, key::named(local, jid.as_str()));
+        st.step();
+    }
+    for jid in &seeing {
+        presence::show(st, local, jid);
+    }
+    // What the contact's presence is now, nobody in this account knows.
+    for sid in st.available(local) {
+        let Some(session) = st.sessions.get(&sid) else { continue };
+        let me = session.jid.clone();
+        for contact in &seen {
+            st.send(Stanza::new(Kind::Presence, Type::Probe).from(me.clone()).to(contact.clone()));
+        }
+    }
+    Ok(())
+}
+
+impl Extension for Blocking {
+    fn about(&self) -> &'static About {
+        &About {
+            spec: "XEP-0191",
+            name: "Blocking Command",
+            version: "1.3",
+            missing: "a blocked full JID still gets the presence that is broadcast to its bare JID",
+            server: &["urn:xmpp:blocking"],
+            account: &["urn:xmpp:blocking"],
+            iq: &[Ns::BLOCKING],
+        }
+    }
+
+    /// What the user sends to a blocked address (§3.3).
+    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+        let account = st.sessions.get(&sid).and_then(|s| st.accounts.get(s.local()));
+        if let (Some(account), Some(to)) = (account, &stanza.to)
+            && account.blocks(to)
+        {
+            let blocked = StanzaError::new(Condition::NotAcceptable)
+                .ty(crate::wire::ErrorType::Cancel)
+                .app("<blocked xmlns='urn:xmpp:blocking:errors'/>");
+            return Err(blocked);
+        }
+        Ok(Flow::Pass)
+    }
+
+    /// What a blocked address sends to the user (§3.3). An error that may not be sent is none: results are dropped.
+    fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
+        let (Some(account), Some(from)) = (st.accounts.get(local), &stanza.from) else { return Ok(Flow::Pass) };
+        match stanza.kind {
+            _ if !account.blocks(from) => Ok(Flow::Pass),
+            Kind::Presence => Ok(Flow::Done),
+            Kind::Message | Kind::Iq => Err(Condition::ServiceUnavailable.into()),
+        }
+    }
+
+    fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
+        let Place::Own(local) = at else { return Ok(Flow::Pass) };
+        let Some(request) = iq.children().next() else { return Ok(Flow::Pass) };
+        let sid = iq.from.as_ref().and_then(|from| st.session_at(from));
+        let bad = |text: &'static str| Err(StanzaError::new(Condition::BadRequest).text(text));
+        match (iq.ty, request.name()) {
+            (Type::Get, "blocklist") => {
+                self.asked.extend(sid);
+                let list = st.accounts.get(local).map(|a| element("blocklist", &a.blocked)).unwrap_or_default();
+                return st.reply(iq, list);
+            }
+            (Type::Set, name @ "block") => {
+                let entries = items(request)?;
+                if entries.is_empty() {
+                    return bad("nobody is named");
+                }
+                block(st, local, &entries)?;
+                self.push(st, local, &element(name, &entries));
+            }
+            (Type::Set, name @ "unblock") => {
+                let entries = items(request)?;
+                let push = element(name, &entries);
+                unblock(st, local, (!entries.is_empty()).then_some(entries))?;
+                self.push(st, local, &push);
+            }
+            _ => return bad("no such request"),
+        }
+        st.confirm(iq, "")
+    }
+
+    fn event(&mut self, _st: &mut State, event: &Event) {
+        if let Event::Closed { sid, .. } = event {
+            self.asked.remove(sid);
+        }
+    }
+}
+
+impl Blocking {
+    fn push(&self, st: &mut State, local: &str, xml: &str) {
+        for sid in st.sessions_of(local) {
+            if self.asked.contains(&sid) {
+                st.push_request(sid, xml);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::scram::Credentials;
+
+    fn jid(text: &str) -> Jid {
+        Jid::parse(text).unwrap()
+    }
+
+    #[test]
+    fn whom_an_entry_means() {
+        for (entry, yes, no) in [
+            ("romeo@mantua.test/orchard", "romeo@mantua.test/orchard", "romeo@mantua.test"),
+            ("romeo@mantua.test", "romeo@mantua.test/orchard", "iago@mantua.test"),
+            ("mantua.test/gate", "mantua.test/gate", "romeo@mantua.test/gate"),
+            ("mantua.test", "romeo@mantua.test/orchard", "romeo@sub.mantua.test"),
+            ("mantua.test", "mantua.test/gate", "venice.test"),
+        ] {
+            assert!(covers(&jid(entry), &jid(yes)), "{entry} {yes}");
+            assert!(!covers(&jid(entry), &jid(no)), "{entry} {no}");
+        }
+    }
+
+    #[test]
+    fn nobody_blocks_themselves_or_their_server() {
+        let credentials = Credentials::fake(&[0; 32], "juliet", 1);
+        let mut account = Account::new(jid("juliet@house.test"), credentials);
+        account.blocked.insert(jid("house.test"));
+        account.blocked.insert(jid("juliet@house.test/pda"));
+        assert!(!account.blocks(&jid("juliet@house.test/pda")));
+        assert!(!account.blocks(&jid("house.test")));
+        assert!(account.blocks(&jid("romeo@house.test")));
+    }
+}

@@ -1,0 +1,304 @@
+//! XEP-0077: In-Band Registration: another password, the end of an account, and, where the owner of the box allows it, new accounts
+//! of strangers.
+
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, admin, network};
+use crate::wire::scram::Credentials;
+use crate::wire::xml::escaped;
+use crate::wire::{Condition, ErrorType, Jid, Node, Ns, Stanza, StanzaError, Type};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The longest password, in bytes.
+const PASSWORD_BYTES: usize = 1023;
+/// The longest name that a stranger can take, in bytes.
+const NAME_BYTES: usize = 64;
+/// Strangers make no accounts beyond so many.
+const ACCOUNTS: usize = 10_000;
+/// Accounts that one address can make in [`PERIOD_MS`].
+const ADDRESS_ACCOUNTS: u32 = 3;
+/// Attempts of one address in that time: each tells whether a name is taken.
+const ADDRESS_ATTEMPTS: u32 = 20;
+/// Accounts that all addresses together can make in that time.
+const SERVER_ACCOUNTS: u32 = 100;
+/// The time that limits are for, in milliseconds.
+const PERIOD_MS: u64 = 60 * 60_000;
+/// Addresses remembered; the one that came first is forgotten first.
+const ADDRESSES: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Register {
+    jobs: BTreeMap<Job, Waiting>,
+    addresses: BTreeMap<IpAddr, Made>,
+    server: Made,
+}
+
+/// What waits for keys.
+struct Waiting {
+    jid: Jid,
+    iq: Stanza,
+    /// The stream of a stranger who wants an account; else it is a change of password.
+    stranger: Option<Sid>,
+}
+
+/// What an address did since.
+#[derive(Clone, Copy, Default)]
+struct Made {
+    since: u64,
+    attempts: u32,
+    accounts: u32,
+}
+
+impl Made {
+    fn at(self, now: u64) -> Made {
+        if now.saturating_sub(self.since) < PERIOD_MS { self } else { Made { since: now, ..Made::default() } }
+    }
+}
+
+/// The text of a field; `None` if it is not there or empty (§3.1).
+fn field(query: Node<'_>, name: &str) -> Option<String> {
+    let text = query.child(Ns::REGISTER, name)?.text().into_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+fn refusal(condition: Condition, text: &'static str) -> StanzaError {
+    StanzaError::new(condition).text(text)
+}
+
+fn checked(password: String) -> Result<String, StanzaError> {
+    if password.len() > PASSWORD_BYTES {
+        return Err(refusal(Condition::NotAcceptable, "the password is too long"));
+    }
+    Ok(password)
+}
+
+impl Register {
+    /// Counts an attempt of a stranger, or refuses it.
+    fn attempt(&mut self, now: u64, peer: IpAddr) -> Result<(), StanzaError> {
+        let peer = network(peer);
+        if self.addresses.len() >= ADDRESSES && !self.addresses.contains_key(&peer) {
+            let first = self.addresses.iter().min_by_key(|(_, made)| made.since).map(|(address, _)| *address);
+            first.and_then(|address| self.addresses.remove(&address));
+        }
+        let made = self.addresses.entry(peer).or_insert(Made { since: now, ..Made::default() });
+        *made = made.at(now);
+        self.server = self.server.at(now);
+        if made.attempts >= ADDRESS_ATTEMPTS
+            || made.accounts >= ADDRESS_ACCOUNTS
+            || self.server.accounts >= SERVER_ACCOUNTS
+        {
+            return Err(refusal(Condition::ResourceConstraint, "too many registrations; try again in an hour"));
+        }
+        made.attempts += 1;
+        Ok(())
+    }
+
+    /// Counts an account that is being made.
+    fn count(&mut self, peer: IpAddr) {
+        if let Some(made) = self.addresses.get_mut(&network(peer)) {
+            made.accounts += 1;
+        }
+        self.server.accounts += 1;
+    }
+
+    fn new_account(&mut self, st: &mut State, sid: Sid, peer: IpAddr, query: Node<'_>, iq: &Stanza) -> Handled {
+        let incomplete = || refusal(Condition::NotAcceptable, "a username and a password are needed");
+        let name = field(query, "username").ok_or_else(incomplete)?;
+        let password = checked(field(query, "password").ok_or_else(incomplete)?)?;
+        if name.len() > NAME_BYTES {
+            return Err(refusal(Condition::NotAcceptable, "the username is too long"));
+        }
+        let jid = Jid::new(Some(&name), st.domain().domain(), None)
+            .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
+        self.attempt(st.now.mono, peer)?;
+        if self.jobs.values().any(|w| w.stranger == Some(sid)) || st.accounts.len() >= ACCOUNTS {
+            return Err(Condition::ResourceConstraint.into());
+        }
+        if st.account(&jid).is_some() || self.jobs.values().any(|w| w.jid == jid) {
+            return Err(refusal(Condition::Conflict, "this username is taken"));
+        }
+        st.write()?;
+        self.count(peer);
+        let job = st.hash(&password);
+        self.jobs.insert(job, Waiting { jid, iq: without_password(iq), stranger: Some(sid) });
+        Ok(Flow::Done)
+    }
+
+    fn new_password(&mut self, st: &mut State, own: Jid, query: Node<'_>, iq: &Stanza) -> Handled {
+        let incomplete = || refusal(Condition::BadRequest, "a username and a password are needed");
+        let name = field(query, "username").ok_or_else(incomplete)?;
+        let password = checked(field(query, "password").ok_or_else(incomplete)?)?;
+        if Jid::new(Some(&name), st.domain().domain(), None).as_ref() != Ok(&own) {
+            return Err(refusal(Condition::NotAllowed, "this is not your username"));
+        }
+        if self.jobs.values().any(|w| w.jid == own) {
+            return Err(refusal(Condition::ResourceConstraint, "the password is being changed already"));
+        }
+        st.write()?;
+        let job = st.hash(&password);
+        self.jobs.insert(job, Waiting { jid: own, iq: without_password(iq), stranger: None });
+        Ok(Flow::Done)
+    }
+}
+
+/// What is needed of a request to answer it.
+fn without_password(iq: &Stanza) -> Stanza {
+    let mut iq = iq.clone();
+    iq.clear();
+    iq
+}
+
+/// §3.2
+fn remove(st: &mut State, own: &Jid, query: Node<'_>, iq: &Stanza) -> Handled {
+    if query.children().count() != 1 {
+        return Err(refusal(Condition::BadRequest, "remove stands alone"));
+    }
+    admin::remove(st, own, Some(iq)).map_err(failed)?;
+    Ok(Flow::Done)
+}
+
+/// The reasons of [`admin`]: the account went away or came meanwhile, or storage fails.
+fn failed(text: String) -> StanzaError {
+    StanzaError::new(Condition::ResourceConstraint).text(text)
+}
+
+impl Extension for Register {
+    fn about(&self) -> &'static About {
+        &About {
+            spec: "XEP-0077",
+            name: "In-Band Registration",
+            version: "2.4",
+            missing: "data forms, redirection, numeric error codes",
+            server: &["jabber:iq:register"],
+            account: &[],
+            iq: &[Ns::REGISTER],
+        }
+    }
+
+    fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
+        if matches!(at, Place::Account(_)) {
+            return Ok(Flow::Pass);
+        }
+        let Some(query) = iq.child(Ns::REGISTER, "query") else { return Err(Condition::BadRequest.into()) };
+        let Some(own) = iq.from.as_ref().map(Jid::bare).filter(|from| st.account(from).is_some()) else {
+            return Err(Condition::RegistrationRequired.into());
+        };
+        match iq.ty {
+            Type::Get => {
+                let name = escaped(own.local().unwrap_or_default());
+                st.reply(
+                    iq,
+                    format!(
+                        "<query xmlns='jabber:iq:register'><registered/><instructions>To change the password, send the \
+                         username and the new password.</instructions><username>{name}</username><password/></query>"
+                    ),
+                )
+            }
+            _ if query.child(Ns::REGISTER, "remove").is_some() => remove(st, &own, query, iq),
+            _ => self.new_password(st, own, query, iq),
+        }
+    }
+
+    fn register(&mut self, st: &mut State, sid: Sid, peer: IpAddr, iq: &Stanza) -> Handled {
+        if !st.settings.registration {
+            return Ok(Flow::Pass);
+        }
+        let Some(query) = iq.child(Ns::REGISTER, "query") else { return Err(Condition::BadRequest.into()) };
+        match iq.ty {
+            Type::Get => {
+                let fields = "<query xmlns='jabber:iq:register'><instructions>Choose a username and a password.\
+                              </instructions><username/><password/></query>";
+                st.send_to(sid, Stanza::result_of(iq, fields));
+                Ok(Flow::Done)
+            }
+            Type::Set if query.child(Ns::REGISTER, "remove").is_some() => {
+                Err(StanzaError::new(Condition::UnexpectedRequest).ty(ErrorType::Wait))
+            }
+            Type::Set => self.new_account(st, sid, peer, query, iq),
+            _ => Ok(Flow::Done),
+        }
+    }
+
+    fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {
+        let Some(Waiting { jid, iq, stranger }) = self.jobs.remove(&job) else { return };
+        let unusable = || refusal(Condition::NotAcceptable, "the password has characters that cannot be used");
+        let done = credentials.ok_or_else(unusable).and_then(|credentials| {
+            match stranger {
+                Some(_) => admin::add(st, &jid, credentials),
+                None => admin::set_credentials(st, &jid, credentials),
+            }
+            .map_err(failed)
+        });
+        match (done, stranger) {
+            (Ok(()), Some(sid)) => st.confirm_to(sid, &iq),
+            (Ok(()), None) => {
+                // It always is dealt with.
+                let _ = st.confirm(&iq, "");
+            }
+            (Err(error), Some(sid)) => {
+                if let Some(reply) = Stanza::error_of(&iq, &error) {
+                    st.send_to(sid, reply);
+                }
+            }
+            (Err(error), None) => st.refuse(&iq, &error),
+        }
+    }
+
+    fn event(&mut self, _st: &mut State, event: &Event) {
+        if let Event::Removed(local) = event {
+            self.jobs.retain(|_, w| w.jid.local() != Some(local));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_makes_few_accounts() {
+        let mut register = Register::default();
+        for _ in 0..ADDRESS_ACCOUNTS {
+            register.attempt(0, ip("192.0.2.1")).unwrap();
+            register.count(ip("192.0.2.1"));
+        }
+        let refused = register.attempt(PERIOD_MS - 1, ip("192.0.2.1")).unwrap_err();
+        assert_eq!(refused.condition, Condition::ResourceConstraint);
+        register.attempt(0, ip("192.0.2.2")).unwrap();
+        register.attempt(PERIOD_MS, ip("192.0.2.1")).unwrap();
+    }
+
+    #[test]
+    fn a_network_is_one_address() {
+        let mut register = Register::default();
+        for n in 0..ADDRESS_ATTEMPTS {
+            register.attempt(0, ip(&format!("2001:db8::{n:x}"))).unwrap();
+        }
+        assert!(register.attempt(0, ip("2001:db8::ffff")).is_err());
+        assert!(register.attempt(0, ip("2001:db8:0:1::1")).is_ok());
+    }
+
+    #[test]
+    fn all_together_make_few_accounts() {
+        let mut register = Register::default();
+        for n in 0..SERVER_ACCOUNTS {
+            let address = IpAddr::V4(n.into());
+            register.attempt(0, address).unwrap();
+            register.count(address);
+        }
+        assert!(register.attempt(0, ip("192.0.2.1")).is_err());
+    }
+
+    #[test]
+    fn the_table_does_not_grow() {
+        let mut register = Register::default();
+        for n in 0..ADDRESSES as u32 + 10 {
+            register.attempt(u64::from(n), IpAddr::V4(n.into())).unwrap();
+        }
+        assert_eq!(register.addresses.len(), ADDRESSES);
+    }
+}

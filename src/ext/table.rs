@@ -1,0 +1,128 @@
+//! What is implemented, for people: the README's table and `doap.xml` (XEP-0453), from what the extensions say of themselves.
+
+use crate::core::About;
+use crate::wire::xml::escaped;
+
+/// What is implemented elsewhere than in an extension: in `wire`, `stream`, `core` and `service`.
+const ELSEWHERE: &[About] = &[
+    spec("RFC 5802", "SCRAM-SHA-1 and SCRAM-SHA-1-PLUS", "2010", ""),
+    spec("RFC 5929", "Channel Bindings for TLS", "2010", "all but tls-server-end-point"),
+    spec("RFC 6120", "XMPP Core", "2011", "federation"),
+    spec("RFC 7590", "Use of TLS in XMPP", "2015", "federation"),
+    spec(
+        "RFC 7622",
+        "XMPP Address Format",
+        "2015",
+        "PRECIS for localparts and domainparts: they are prepared by Nodeprep and Nameprep",
+    ),
+    spec("RFC 7677", "SCRAM-SHA-256 and SCRAM-SHA-256-PLUS", "2015", ""),
+    spec("RFC 9266", "Channel Bindings for TLS 1.3", "2022", ""),
+    spec("XEP-0082", "XMPP Date and Time Profiles", "1.1.1", ""),
+    spec("XEP-0128", "Service Discovery Extensions", "1.0.1", ""),
+    spec("XEP-0368", "SRV records for XMPP over TLS", "1.1.0", "federation"),
+    spec("XEP-0440", "SASL Channel-Binding Type Capability", "1.0.0", ""),
+    spec("XEP-0453", "DOAP usage in XMPP", "0.1.2", ""),
+    spec("XEP-0474", "SASL SCRAM Downgrade Protection", "0.5.0", ""),
+    spec("XEP-0478", "Stream Limits Advertisement", "0.2.0", ""),
+];
+
+const fn spec(spec: &'static str, name: &'static str, version: &'static str, missing: &'static str) -> About {
+    About { spec, name, version, missing, server: &[], account: &[], iq: &[] }
+}
+
+/// All specifications, RFCs first, by number.
+fn all() -> Vec<&'static About> {
+    let mut all: Vec<_> = super::all().iter().map(|x| x.about()).chain(ELSEWHERE).collect();
+    all.sort_by_key(|about| about.spec);
+    all
+}
+
+/// Where a specification is to be read.
+fn url(spec: &str) -> String {
+    match spec.split_once(' ') {
+        Some((_, number)) => format!("https://www.rfc-editor.org/rfc/rfc{number}"),
+        None => format!("https://xmpp.org/extensions/{}.html", spec.to_lowercase()),
+    }
+}
+
+/// The table of specifications, in Markdown.
+pub fn markdown() -> String {
+    let mut out = String::from("| Specification | Title | Version | Not done |\n| --- | --- | --- | --- |\n");
+    for about in all() {
+        let About { spec, name, version, missing, .. } = about;
+        out += &format!("| [{spec}]({}) | {name} | {version} | {missing} |\n", url(spec));
+    }
+    out
+}
+
+/// The description of the project (XEP-0453 §4).
+pub fn doap() -> String {
+    let mut out = format!(
+        "<?xml version='1.0' encoding='UTF-8'?>
+<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'
+         xmlns='http://usefulinc.com/ns/doap#'
+         xmlns:xmpp='https://linkmauve.fr/ns/xmpp-doap#'>
+  <Project>
+    <name>Inglenook</name>
+    <shortdesc xml:lang='en'>{}</shortdesc>
+    <license rdf:resource='https://spdx.org/licenses/MIT'/>
+    <license rdf:resource='https://spdx.org/licenses/Apache-2.0'/>
+    <programming-language>Rust</programming-language>
+    <os>Linux</os>
+    <category rdf:resource='https://linkmauve.fr/ns/xmpp-doap#category-server'/>
+",
+        escaped(env!("CARGO_PKG_DESCRIPTION"))
+    );
+    for about in all() {
+        let url = url(about.spec);
+        if about.spec.starts_with("RFC") {
+            out += &format!("    <implements rdf:resource='{url}'/>\n");
+            continue;
+        }
+        let status = if about.missing.is_empty() { "complete" } else { "partial" };
+        out += &format!(
+            "    <implements>
+      <xmpp:SupportedXep>
+        <xmpp:xep rdf:resource='{url}'/>
+        <xmpp:status>{status}</xmpp:status>
+        <xmpp:version>{}</xmpp:version>
+",
+            about.version
+        );
+        if !about.missing.is_empty() {
+            out += &format!("        <xmpp:note xml:lang='en'>Without: {}</xmpp:note>\n", escaped(about.missing));
+        }
+        out += "      </xmpp:SupportedXep>\n    </implements>\n";
+    }
+    out + "  </Project>\n</rdf:RDF>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_specification_stands_there_once() {
+        let specs: Vec<_> = all().iter().map(|about| about.spec).collect();
+        assert!(specs.windows(2).all(|two| two[0] < two[1]), "{specs:?}");
+    }
+
+    #[test]
+    fn every_specification_has_an_address() {
+        assert_eq!(url("RFC 6120"), "https://www.rfc-editor.org/rfc/rfc6120");
+        assert_eq!(url("XEP-0030"), "https://xmpp.org/extensions/xep-0030.html");
+        for about in all() {
+            let digits = about.spec.strip_prefix("RFC ").or(about.spec.strip_prefix("XEP-"));
+            assert!(digits.is_some_and(|d| d.len() == 4 && d.bytes().all(|b| b.is_ascii_digit())), "{}", about.spec);
+        }
+    }
+
+    #[test]
+    fn a_namespace_of_requests_belongs_to_one_extension() {
+        let mut namespaces: Vec<_> = all().iter().flat_map(|about| about.iq).collect();
+        let count = namespaces.len();
+        namespaces.sort();
+        namespaces.dedup();
+        assert_eq!(namespaces.len(), count);
+    }
+}

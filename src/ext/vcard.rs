@@ -1,0 +1,74 @@
+//! XEP-0054: vcard-temp. One per account, for everybody to read.
+
+use crate::core::{About, Extension, Flow, Handled, Job, Place, State};
+use crate::store::{Query, Rows, Tree, key};
+use crate::wire::{Condition, Ns, Stanza, StanzaError, Type};
+use std::collections::BTreeMap;
+
+/// The longest vCard, in bytes: there is a picture in it, in base64.
+const VCARD_BYTES: usize = 128 * 1024;
+
+#[derive(Default)]
+pub(super) struct Vcard {
+    /// Requests that wait for what storage says, and whether the account asks for its own.
+    waiting: BTreeMap<Job, (Stanza, bool)>,
+}
+
+impl Vcard {
+    fn get(&mut self, st: &mut State, iq: &Stanza, local: &str, own: bool) -> Handled {
+        let job = st.ask(Query::Get(Tree::Vcard, key::account(local)));
+        self.waiting.insert(job, (iq.clone(), own));
+        Ok(Flow::Done)
+    }
+}
+
+fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Handled {
+    if vcard.len() > VCARD_BYTES {
+        let text = format!("a vCard has at most {VCARD_BYTES} bytes");
+        return Err(StanzaError::new(Condition::NotAcceptable).text(text));
+    }
+    st.write()?.put(Tree::Vcard, key::account(local), vcard.into_bytes());
+    st.confirm(iq, "")
+}
+
+impl Extension for Vcard {
+    fn about(&self) -> &'static About {
+        &About {
+            spec: "XEP-0054",
+            name: "vcard-temp",
+            version: "1.3.0",
+            missing: "",
+            server: &["vcard-temp"],
+            account: &["vcard-temp"],
+            iq: &[Ns::VCARD],
+        }
+    }
+
+    fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
+        let Some(vcard) = iq.child(Ns::VCARD, "vCard") else { return Err(Condition::BadRequest.into()) };
+        match (at, iq.ty) {
+            (Place::Own(local), Type::Get) => self.get(st, iq, local, true),
+            (Place::Account(local), Type::Get) => self.get(st, iq, local, false),
+            (Place::Server, Type::Get) => Ok(Flow::Pass),
+            (Place::Own(local), _) => set(st, iq, local, vcard.copy()),
+            // XEP-0054 §3.2: nobody writes another's.
+            (Place::Account(_) | Place::Server, _) => Err(Condition::Forbidden.into()),
+        }
+    }
+
+    fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
+        let Some((iq, own)) = self.waiting.remove(&job) else { return };
+        let vcard = rows.map(|rows| rows.into_iter().next().map(|(_, value)| String::from_utf8(value.into())));
+        let error = match vcard {
+            Some(Some(Ok(vcard))) => {
+                let _ = st.reply(&iq, vcard);
+                return;
+            }
+            // XEP-0054 §3.1; and §3.3: as if there were no such account.
+            Some(None) if own => Condition::ItemNotFound,
+            Some(None) => Condition::ServiceUnavailable,
+            Some(Some(Err(_))) | None => Condition::InternalServerError,
+        };
+        st.refuse(&iq, &error.into());
+    }
+}
