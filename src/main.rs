@@ -216,7 +216,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(early) if early.status.is_ok() => return finish(say(&[early.output.trim_end().to_owned()])),
         Err(early) => {
-            complain(early.output.trim_end());
+            complain(&format!("{}\nRun inglenook --help for what there is.", early.output.trim_end()));
             return ExitCode::from(2);
         }
     };
@@ -264,6 +264,7 @@ fn run(verb: Verb) -> Result<()> {
 
 fn serve(options: Options) -> Result<()> {
     log_to_stderr();
+    raise_file_limit();
     let server = Server::open(options)?;
     server.heed_signals()?;
     say(&server.greeting()?)?;
@@ -289,6 +290,15 @@ fn probe() -> Option<Command> {
     let mut command = Command::new(std::env::current_exe().ok()?);
     command.arg(PROBE);
     Some(command)
+}
+
+/// A connection is an open file: as many as the system lets us have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        log::warn!("no more than {:?} files can be open: {e}", limit.current);
+    }
 }
 
 /// The log goes to stderr; whoever collects it knows the time. The level is the settings', unless RUST_LOG says more.

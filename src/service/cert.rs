@@ -39,7 +39,7 @@ const COMMON_NAME_BYTES: usize = 64;
 /// Under which names and addresses the server is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Names {
-    /// The XMPP domain, ASCII.
+    /// The XMPP domain, as it stands in addresses.
     pub domain: String,
     /// Names of the host.
     pub hosts: Vec<String>,
@@ -57,12 +57,13 @@ impl Names {
 
     /// What stands in the certificate as dNSName: the domain first; addresses too, for clients that look for them there.
     fn dns(&self) -> Vec<String> {
-        let mut names = vec![self.domain.clone()];
-        names.extend(SERVICES.iter().map(|s| format!("{s}.{}", self.domain)));
+        let domain = a_labels(&self.domain);
+        let mut names = vec![domain.clone()];
+        names.extend(SERVICES.iter().map(|s| format!("{s}.{domain}")));
         names.extend(self.hosts.iter().cloned());
         names.extend(self.addresses.iter().map(IpAddr::to_string));
         let mut seen = std::collections::BTreeSet::new();
-        names.retain(|name| name.is_ascii() && seen.insert(name.clone()));
+        names.retain(|name| seen.insert(name.clone()));
         names
     }
 }
@@ -91,6 +92,7 @@ pub struct Facts {
 impl Facts {
     /// Whether it holds for this name (RFC 6125 §6.4: a wildcard stands for one label).
     pub fn covers(&self, name: &str) -> bool {
+        let name = &*a_labels(name);
         let parent = name.split_once('.').map(|(_, parent)| parent);
         self.names
             .iter()
@@ -337,15 +339,67 @@ fn alternative_names(names: &Names) -> CustomExtension {
     let served = std::iter::once(names.domain.clone()).chain(SERVICES.iter().map(|s| format!("{s}.{}", names.domain)));
     for domain in served {
         list.extend(other(&XMPP_ADDR, UTF8_STRING, &domain));
-        if domain.is_ascii() {
-            // Clients connect to the domain itself; to the services only other servers do.
-            if domain == names.domain {
-                list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-client.{domain}")));
-            }
-            list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-server.{domain}")));
+        let ascii = a_labels(&domain);
+        // Clients connect to the domain itself; to the services only other servers do.
+        if domain == names.domain {
+            list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-client.{ascii}")));
         }
+        list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-server.{ascii}")));
     }
     CustomExtension::from_oid_content(&[2, 5, 29, 17], der(0x30, &list))
+}
+
+/// A name as DNS and dNSName have it: labels with other letters than ASCII's in their `xn--` form (RFC 5890 §2.3.2.1).
+fn a_labels(name: &str) -> String {
+    let label = |label: &str| if label.is_ascii() { label.to_owned() } else { format!("xn--{}", punycode(label)) };
+    name.split('.').map(label).collect::<Vec<_>>().join(".")
+}
+
+/// Punycode (RFC 3492 §6.3) of one label; saturates where a label is absurdly long.
+fn punycode(label: &str) -> String {
+    const BASE: u32 = 36;
+    let digit = |n: u32| char::from(if n < 26 { b'a' + n as u8 } else { b'0' + (n - 26) as u8 });
+    let points: Vec<u32> = label.chars().map(u32::from).collect();
+    let mut out: String = label.chars().filter(char::is_ascii).collect();
+    let basic = out.len() as u32;
+    if basic > 0 {
+        out.push('-');
+    }
+    let (mut at, mut delta, mut bias, mut done) = (128, 0_u32, 72, basic);
+    while let Some(next) = points.iter().copied().filter(|p| *p >= at).min() {
+        delta = delta.saturating_add((next - at).saturating_mul(done + 1));
+        for point in &points {
+            if *point < next {
+                delta = delta.saturating_add(1);
+            } else if *point == next {
+                let (mut rest, mut k) = (delta, BASE);
+                loop {
+                    let threshold = k.saturating_sub(bias).clamp(1, 26);
+                    if rest < threshold {
+                        break;
+                    }
+                    out.push(digit(threshold + (rest - threshold) % (BASE - threshold)));
+                    rest = (rest - threshold) / (BASE - threshold);
+                    k += BASE;
+                }
+                out.push(digit(rest));
+                // RFC 3492 §6.1
+                let mut adapted = if done == basic { delta / 700 } else { delta / 2 };
+                adapted += adapted / (done + 1);
+                bias = 0;
+                while adapted > 455 {
+                    adapted /= BASE - 1;
+                    bias += BASE;
+                }
+                bias += BASE * adapted / (adapted + 38);
+                delta = 0;
+                done += 1;
+            }
+        }
+        delta = delta.saturating_add(1);
+        at = next + 1;
+    }
+    out
 }
 
 /// One DER value: tag, length, content.
@@ -605,6 +659,28 @@ mod tests {
         };
         data::write(&mixed, (leaf_only(&chain) + &leaf_only(&other)).as_bytes()).unwrap();
         assert!(refused(&mixed, &key, NOW).contains("out of order"));
+    }
+
+    #[test]
+    fn names_of_all_letters_are_written_as_dns_has_them() {
+        // The codes are those of Python's codec "punycode".
+        for (name, ascii) in [
+            ("example.org", "example.org"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("münchen.straßenbahn.example", "xn--mnchen-3ya.xn--straenbahn-83a.example"),
+            ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+            ("пример.испытание", "xn--e1afmkfd.xn--80akhbyknj4f"),
+        ] {
+            assert_eq!(a_labels(name), ascii);
+        }
+        let temp = Temp::new();
+        let certificates = Certificates { dir: temp.0.join("cert") };
+        let names = Names { domain: "bücher.example".into(), hosts: vec![], addresses: vec![] };
+        certificates.ensure(&names, NOW).unwrap();
+        let facts = certificates.current().unwrap().1;
+        assert_eq!(facts.names[..2], ["xn--bcher-kva.example", "conference.xn--bcher-kva.example"]);
+        assert!(facts.covers("bücher.example"));
+        assert!(!certificates.ensure(&names, NOW).unwrap());
     }
 
     #[test]

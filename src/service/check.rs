@@ -174,7 +174,7 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
         return report.fine("database: none yet; the first `inglenook serve` makes it");
     }
     let read = || -> super::Result<()> {
-        let _lock = place.data.lock()?;
+        let _lock = super::serve::hold(&place.data)?;
         let engine = Sled::open(&place.data.database(), options.probe.and_then(|make| make()))?;
         engine.verify()?;
         Ok(engine.close()?)

@@ -90,8 +90,7 @@ const SETTINGS: &[Setting] = &[
         expects: "a list of addresses, such as [\"juliet@example.org\"]",
         set: |c, v| {
             let one = |s: &str| Jid::parse(s).ok().filter(|j| j.is_bare() && j.local().is_some());
-            c.admins = list(v, one)?;
-            Some(())
+            put(&mut c.admins, list(v, one))
         },
     },
     Setting {
@@ -101,7 +100,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "Whether strangers may make accounts from their app. Password change and account removal\n\
                   work in either case.",
         expects: "true or false",
-        set: |c, v| Some(c.registration = v.as_bool()?),
+        set: |c, v| put(&mut c.registration, v.as_bool()),
     },
     Setting {
         table: "",
@@ -109,7 +108,7 @@ const SETTINGS: &[Setting] = &[
         default: "false",
         meaning: "Whether apps may send the password itself, inside TLS. Only for old apps without SCRAM.",
         expects: "true or false",
-        set: |c, v| Some(c.plain = v.as_bool()?),
+        set: |c, v| put(&mut c.plain, v.as_bool()),
     },
     Setting {
         table: "",
@@ -118,7 +117,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "How often a new password is hashed. More is safer if the data folder is stolen, and makes\n\
                   logging in slower for the apps.",
         expects: "a number from 4096 to 1000000",
-        set: |c, v| Some(c.scram_iterations = number(v, 4096, 1_000_000)? as u32),
+        set: |c, v| put(&mut c.scram_iterations, number(v, 4096, 1_000_000).map(|n| n as u32)),
     },
     Setting {
         table: "",
@@ -126,7 +125,7 @@ const SETTINGS: &[Setting] = &[
         default: "4194304",
         meaning: "How much is kept for an account that is offline, in bytes. 0: nothing.",
         expects: "a number of bytes from 0 to 1073741824",
-        set: |c, v| Some(c.offline_bytes = number(v, 0, 1 << 30)? as usize),
+        set: |c, v| put(&mut c.offline_bytes, number(v, 0, 1 << 30).map(|n| n as usize)),
     },
     Setting {
         table: "",
@@ -134,7 +133,7 @@ const SETTINGS: &[Setting] = &[
         default: "false",
         meaning: "Whether the operating system is named to those who ask for the server's version.",
         expects: "true or false",
-        set: |c, v| Some(c.show_os = v.as_bool()?),
+        set: |c, v| put(&mut c.show_os, v.as_bool()),
     },
     Setting {
         table: "",
@@ -142,7 +141,7 @@ const SETTINGS: &[Setting] = &[
         default: "4000",
         meaning: "Connections at the same time, in all.",
         expects: "a number from 1 to 1000000",
-        set: |c, v| Some(c.connections = number(v, 1, 1_000_000)? as usize),
+        set: |c, v| put(&mut c.connections, number(v, 1, 1_000_000).map(|n| n as usize)),
     },
     Setting {
         table: "",
@@ -150,7 +149,7 @@ const SETTINGS: &[Setting] = &[
         default: "100",
         meaning: "Connections at the same time from one IPv4 address or one IPv6 network (/64).",
         expects: "a number from 1 to 1000000",
-        set: |c, v| Some(c.connections_per_address = number(v, 1, 1_000_000)? as usize),
+        set: |c, v| put(&mut c.connections_per_address, number(v, 1, 1_000_000).map(|n| n as usize)),
     },
     Setting {
         table: "",
@@ -159,7 +158,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "Changes are written to the disk together, at most once in so many milliseconds.\n\
                   More spares a memory card, less answers sooner.",
         expects: "a number of milliseconds from 0 to 10000",
-        set: |c, v| Some(c.commit_window_ms = number(v, 0, 10_000)?),
+        set: |c, v| put(&mut c.commit_window_ms, number(v, 0, 10_000)),
     },
     Setting {
         table: "",
@@ -167,10 +166,7 @@ const SETTINGS: &[Setting] = &[
         default: "\"info\"",
         meaning: "How much is told on stderr: error, warn, info, debug or trace. The variable RUST_LOG goes before it.",
         expects: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
-        set: |c, v| {
-            c.log = v.as_str()?.parse().ok()?;
-            Some(())
-        },
+        set: |c, v| put(&mut c.log, v.as_str()?.parse().ok()),
     },
     Setting {
         table: "listen",
@@ -178,7 +174,7 @@ const SETTINGS: &[Setting] = &[
         default: "[\"[::]:5222\"]",
         meaning: "Apps, with STARTTLS. Here and below an empty list turns it off.",
         expects: ADDRESSES,
-        set: |c, v| Some(c.c2s = addresses(v)?),
+        set: |c, v| put(&mut c.c2s, addresses(v)),
     },
     Setting {
         table: "listen",
@@ -186,7 +182,7 @@ const SETTINGS: &[Setting] = &[
         default: "[\"[::]:5223\"]",
         meaning: "Apps, with TLS from the first byte.",
         expects: ADDRESSES,
-        set: |c, v| Some(c.c2s_tls = addresses(v)?),
+        set: |c, v| put(&mut c.c2s_tls, addresses(v)),
     },
     Setting {
         table: "listen",
@@ -194,7 +190,7 @@ const SETTINGS: &[Setting] = &[
         default: "[\"[::]:5269\"]",
         meaning: "Other servers, with STARTTLS. Reserved for federation; not listened on yet.",
         expects: ADDRESSES,
-        set: |c, v| Some(c.s2s = addresses(v)?),
+        set: |c, v| put(&mut c.s2s, addresses(v)),
     },
     Setting {
         table: "listen",
@@ -202,7 +198,7 @@ const SETTINGS: &[Setting] = &[
         default: "[\"[::]:5270\"]",
         meaning: "Other servers, with TLS from the first byte. Reserved for federation; not listened on yet.",
         expects: ADDRESSES,
-        set: |c, v| Some(c.s2s_tls = addresses(v)?),
+        set: |c, v| put(&mut c.s2s_tls, addresses(v)),
     },
     Setting {
         table: "listen",
@@ -210,7 +206,7 @@ const SETTINGS: &[Setting] = &[
         default: "[\"[::]:5443\"]",
         meaning: "The web: uploads and apps in a browser. Reserved; not listened on yet.",
         expects: ADDRESSES,
-        set: |c, v| Some(c.https = addresses(v)?),
+        set: |c, v| put(&mut c.https, addresses(v)),
     },
     contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
         contacts(c, "abuse", v)
@@ -234,6 +230,11 @@ const fn contact(
 /// A prepared domain: a JID that is nothing else.
 pub fn domain(name: &str) -> Option<Jid> {
     Jid::parse(name).ok().filter(|jid| jid.local().is_none() && jid.resource().is_none())
+}
+
+fn put<T>(slot: &mut T, value: Option<T>) -> Option<()> {
+    *slot = value?;
+    Some(())
 }
 
 fn list<T>(value: &DeValue<'_>, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {

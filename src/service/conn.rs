@@ -51,11 +51,11 @@ pub async fn serve(hub: Arc<Hub>, acceptor: Arc<Acceptor>, mut socket: Socket, i
     if !direct {
         match starttls(&hub, &outbox, &mut socket, since).await {
             Ok(true) => {}
-            Ok(false) => return linger(&hub, &outbox, &mut socket).await,
+            Ok(false) => return linger(&hub, &mut socket).await,
             Err(e) => return log::debug!("{sid:?}: {e}"),
         }
     }
-    let handshake = wait(&hub, &outbox, since + UNAUTHENTICATED_MS, acceptor.accept(socket, direct)).await;
+    let handshake = wait(&hub, Some(&outbox), since + UNAUTHENTICATED_MS, acceptor.accept(socket, direct)).await;
     let (stream, binding) = match handshake {
         Wait::Done(Ok(done)) => done,
         Wait::Done(Err(e)) => return log::debug!("{sid:?}: no TLS: {e}"),
@@ -111,19 +111,19 @@ fn tune(socket: &Socket) {
 enum Wait<T> {
     Done(T),
     Late,
-    /// The server stops, or the core has ended the stream.
+    /// Before the core knows of a stream only one kind comes: the server stops.
     Mail,
 }
 
-/// Waits for something, but not longer than until `deadline` nor behind the server's end.
-async fn wait<T>(hub: &Hub, outbox: &Outbox, deadline: Mono, what: impl Future<Output = T>) -> Wait<T> {
+/// Waits for something, but not longer than until `deadline`, nor until there is mail in the outbox.
+async fn wait<T>(hub: &Hub, outbox: Option<&Outbox>, deadline: Mono, what: impl Future<Output = T>) -> Wait<T> {
     let mut what = pin!(what);
     let mut timer = Timer::at(hub.instant(deadline));
     poll_fn(|cx| {
         if let Poll::Ready(done) = what.as_mut().poll(cx) {
             return Poll::Ready(Wait::Done(done));
         }
-        if outbox.poll(cx.waker(), false).is_ready() {
+        if outbox.is_some_and(|outbox| outbox.poll(cx.waker(), false).is_ready()) {
             return Poll::Ready(Wait::Mail);
         }
         Pin::new(&mut timer).poll(cx).map(|_| Wait::Late)
@@ -137,7 +137,7 @@ async fn starttls(hub: &Hub, outbox: &Outbox, socket: &mut Socket, since: Mono) 
     let mut buffer = [0; 1024];
     let mut out = String::new();
     loop {
-        let mut event = match wait(hub, outbox, plain.deadline(), socket.read(&mut buffer)).await {
+        let mut event = match wait(hub, Some(outbox), plain.deadline(), socket.read(&mut buffer)).await {
             Wait::Done(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Wait::Done(Ok(n)) => {
                 let mut input = &buffer[..n];
@@ -151,7 +151,7 @@ async fn starttls(hub: &Hub, outbox: &Outbox, socket: &mut Socket, since: Mono) 
             }
         };
         // The answer is short: whoever does not take it has no business here.
-        let written = wait(hub, outbox, hub.mono() + HANG_UP_MS, socket.write_all(out.as_bytes())).await;
+        let written = wait(hub, None, hub.mono() + HANG_UP_MS, socket.write_all(out.as_bytes())).await;
         if !matches!(written, Wait::Done(Ok(()))) {
             event = Some(Event::Closed { clean: false });
         }
@@ -165,7 +165,7 @@ async fn starttls(hub: &Hub, outbox: &Outbox, socket: &mut Socket, since: Mono) 
 }
 
 /// Ends a connection that was told the reason.
-async fn linger(hub: &Hub, outbox: &Outbox, socket: &mut Socket) {
+async fn linger(hub: &Hub, socket: &mut Socket) {
     let _ = socket.get_ref().shutdown(std::net::Shutdown::Write);
     let drain = async {
         let mut buffer = [0; 1024];
@@ -177,7 +177,7 @@ async fn linger(hub: &Hub, outbox: &Outbox, socket: &mut Socket) {
             }
         }
     };
-    wait(hub, outbox, hub.mono() + LINGER_MS, drain).await;
+    wait(hub, None, hub.mono() + LINGER_MS, drain).await;
 }
 
 thread_local! {
@@ -437,14 +437,14 @@ impl Conn<'_> {
 
     /// Writes what is left, ends TLS and the connection.
     async fn hang_up(mut self) {
-        let (hub, outbox) = (self.hub, self.outbox);
+        let hub = self.hub;
         let goodbye = async {
             self.stream.write_all(&self.out.as_bytes()[self.sent..]).await?;
             // Says close_notify, then shuts the socket's sending side.
             self.stream.close().await
         };
-        if let Wait::Done(Ok(())) = wait(hub, outbox, hub.mono() + HANG_UP_MS, goodbye).await {
-            linger(hub, outbox, self.stream.get_mut().0).await;
+        if let Wait::Done(Ok(())) = wait(hub, None, hub.mono() + HANG_UP_MS, goodbye).await {
+            linger(hub, self.stream.get_mut().0).await;
         }
     }
 }

@@ -14,9 +14,12 @@ use super::{Failure, Result, host};
 use crate::wire::Jid;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// The data folder where none is named.
+pub const DEFAULT: &str = "inglenook-data";
 
 /// A data folder.
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ impl Data {
     /// The folder that is meant: `named`, else `$STATE_DIRECTORY`, else `./inglenook-data`.
     pub fn locate(named: Option<&Path>) -> Data {
         let from_system = || std::env::var_os("STATE_DIRECTORY").filter(|s| !s.is_empty()).map(PathBuf::from);
-        let dir = named.map(Path::to_owned).or_else(from_system).unwrap_or_else(|| "inglenook-data".into());
+        let dir = named.map(Path::to_owned).or_else(from_system).unwrap_or_else(|| DEFAULT.into());
         Data { dir }
     }
 
@@ -131,32 +134,33 @@ impl Data {
         }
     }
 
-    /// Takes the folder for this process.
+    /// Takes the folder for this process; `None` when another has it.
     ///
     /// # Errors
-    /// When another process has it: its number is told.
-    pub fn lock(&self) -> Result<Lock> {
-        let path = self.dir.join("lock");
+    /// When the folder cannot be written.
+    pub fn lock(&self) -> Result<Option<Lock>> {
+        let path = self.lock_path();
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.map_err(|e| {
             Failure(format!("{} cannot be written: {e}. Run as the owner of the data folder.", path.display()))
         })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                return Err(Failure(format!(
-                    "an Inglenook server runs on {} already (process {}). Stop it first, or choose another folder with --data.",
-                    self.dir.display(),
-                    holder.trim()
-                )));
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(e) => return Err(Failure(format!("{} cannot be locked: {e}.", path.display()))),
         }
         // The number is for people; the lock is what counts.
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Lock { _file: file })
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Some(Lock { _file: file }))
+    }
+
+    /// The number of the process that has the folder, for people.
+    pub fn holder(&self) -> String {
+        std::fs::read_to_string(self.lock_path()).unwrap_or_default().trim().to_owned()
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.dir.join("lock")
     }
 }
 
@@ -220,11 +224,11 @@ pub(crate) mod tests {
     fn a_folder_has_one_user_at_a_time() {
         let temp = Temp::new();
         let data = Data::locate(Some(&temp.0));
-        let held = data.lock().expect("free");
-        let error = data.lock().expect_err("held").0;
-        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        let held = data.lock().expect("works").expect("free");
+        assert!(data.lock().expect("works").is_none());
+        assert_eq!(data.holder(), std::process::id().to_string());
         drop(held);
-        data.lock().expect("free again");
+        data.lock().expect("works").expect("free again");
     }
 
     #[test]

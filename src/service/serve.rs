@@ -1,4 +1,19 @@
 //! The whole server: opened, run, told to read its settings again, and ended.
+//!
+//! ```no_run
+//! use inglenook::service::serve::{Options, Order, Server};
+//!
+//! let server = Server::open(Options { data: Some("chat".into()), ..Options::default() })?;
+//! for (setting, address) in server.addresses() {
+//!     eprintln!("{setting} at {address}");
+//! }
+//! let orders = server.orders();
+//! let thread = std::thread::spawn(move || server.run());
+//! // ... later, from anywhere:
+//! let _ = orders.try_send(Order::Stop);
+//! thread.join().expect("the server does not panic")?;
+//! # Ok::<(), inglenook::service::Failure>(())
+//! ```
 
 use super::cert::{Certificates, Names};
 use super::config::Config;
@@ -22,7 +37,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Threads that carry connections, at most: the core is one lock, and more only wait for it.
 const THREADS: usize = 4;
@@ -32,6 +47,9 @@ const FAREWELL: Duration = Duration::from_millis(4_000);
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
 /// The same, as long as the box's clock is not set.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+/// How long to wait for a folder that another process has.
+const HOLD: Duration = Duration::from_secs(6);
 
 /// What a server is started with.
 #[derive(Clone, Debug, Default)]
@@ -135,7 +153,7 @@ impl Server {
         let Place { data, config, domain } = &place;
         data.make()?;
         keep_private(data);
-        let held = data.lock()?;
+        let held = hold(data)?;
         data.keep_domain(domain)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
@@ -204,7 +222,7 @@ impl Server {
             lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
         }
         let dir = shared.data.dir();
-        let flag = match Data::locate(None).dir() == dir {
+        let flag = match dir == std::path::Path::new(data::DEFAULT) {
             true => String::new(),
             false => format!(" --data {}", dir.display()),
         };
@@ -291,6 +309,32 @@ impl Server {
         engine.close()?;
         log::info!("stopped");
         Ok(())
+    }
+}
+
+/// Takes the folder. A command has it for a moment only, and a server that begins or ends soon can be asked or is gone: so
+/// this waits a little, but not for a server that runs.
+///
+/// # Errors
+/// When another process has it, or it cannot be written.
+pub fn hold(data: &Data) -> Result<Lock> {
+    let begun = Instant::now();
+    loop {
+        if let Some(lock) = data.lock()? {
+            return Ok(lock);
+        }
+        let (dir, holder) = (data.dir().display(), data.holder());
+        if admin::runs(data) {
+            return Err(Failure(format!(
+                "an Inglenook server runs on {dir} already (process {holder}). Stop it first, or choose another folder with --data."
+            )));
+        }
+        if begun.elapsed() > HOLD {
+            return Err(Failure(format!(
+                "{dir} is in use by process {holder}, which does not answer. Wait for it to end, or end it."
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -384,7 +428,7 @@ pub fn offline<T>(
     with: impl FnOnce(Core, &mut dyn Engine) -> Result<T>,
 ) -> Result<T> {
     place.data.make()?;
-    let _lock = place.data.lock()?;
+    let _lock = hold(&place.data)?;
     place.data.keep_domain(&place.domain)?;
     let (core, mut engine) = options.open(place)?;
     let done = with(core, &mut engine);

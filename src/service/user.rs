@@ -36,9 +36,12 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
         place.domain = domain;
     }
     let command = request.command(&place.domain, place.config.scram_iterations).map_err(Failure)?;
-    match command {
-        Some(command) => serve::offline(options, &place, |core, engine| carry_out(core, engine, command)),
-        None => Ok(Vec::new()),
+    let Some(command) = command else { return Ok(Vec::new()) };
+    let done = serve::offline(options, &place, |core, engine| carry_out(core, engine, command));
+    // A server may have begun since we asked.
+    match done {
+        Err(e) if admin::runs(&place.data) => admin::ask(&place.data, request)?.ok_or(e),
+        done => done,
     }
 }
 
