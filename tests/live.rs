@@ -92,7 +92,10 @@ struct Server {
 
 fn inglenook(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inglenook"));
-    command.env_remove("SSL_CERT_FILE").env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into())).current_dir(folder);
+    command
+        .env_remove("SSL_CERT_FILE")
+        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into()))
+        .current_dir(folder);
     command
 }
 

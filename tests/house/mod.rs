@@ -332,9 +332,10 @@ impl House {
 
     /// Does storage work until there is none left or it is held back.
     pub fn settle(&mut self) {
-        while !self.hold && !(self.full && matches!(self.to_store.front(), Some(StoreWork::Commit(..)))) {
-            if !self.store_one() {
-                break;
+        loop {
+            let stuck = self.full && matches!(self.to_store.front(), Some(StoreWork::Commit(..)));
+            if self.hold || stuck || !self.store_one() {
+                return;
             }
         }
     }
