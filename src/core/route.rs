@@ -38,10 +38,10 @@ enum Rule {
     Keep,
     /// As if it were addressed to the bare JID.
     AsBare,
-    /// The server answers for the account (IQ to a bare JID, RFC 6120 §10.3.3).
+    /// The server answers for the account (IQ to a bare JID, RFC 6120 §10.3.3). For one that does not exist, it answers as for
+    /// one that shows nothing to a stranger: with an error of the same kind, `service-unavailable` where nothing else is asked
+    /// for (RFC 6121 §8.5.1).
     Server,
-    /// An IQ request to no account: refused, but for what must not even tell that there is none.
-    Nobody,
     /// The subscription state machine (RFC 6121 §3).
     Subscription,
     /// The answer to a probe (RFC 6121 §4.3.2).
@@ -70,7 +70,7 @@ fn rule(kind: Kind, ty: Type, to: To) -> Rule {
         (Kind::Presence, Type::Probe)    => [Probe,   Probe,        Probe,        Probe,        Probe],
         (Kind::Presence, _)              => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
         (Kind::Iq, Type::Get | Type::Set)
-                                         => [Nobody,  Server,       Server,       Session,      Refuse],
+                                         => [Server,  Server,       Server,       Session,      Refuse],
         (Kind::Iq, _)                    => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
     };
     row[to as usize]
@@ -156,13 +156,11 @@ impl Core {
         }
     }
 
-    /// To an account of ours.
+    /// To an account of ours, whether or not there is one.
     fn arrives(&mut self, local: &str, to: &Jid, stanza: &mut Stanza) -> Handled {
-        if self.state.accounts.contains_key(local) {
-            for n in 0..self.extensions.len() {
-                if self.hook(n, |x, st| x.arrive(st, local, stanza))? == Flow::Done {
-                    return Ok(Flow::Done);
-                }
+        for n in 0..self.extensions.len() {
+            if self.hook(n, |x, st| x.arrive(st, local, stanza))? == Flow::Done {
+                return Ok(Flow::Done);
             }
         }
         let receivers = |st: &State| -> Vec<Sid> {
@@ -190,8 +188,9 @@ impl Core {
         }
         match verdict {
             Rule::Ignore | Rule::AsBare => Ok(Flow::Done),
-            Rule::Nobody if to.is_bare() => self.request(stanza, |x, st| x.nobody(st, stanza)),
-            Rule::Refuse | Rule::Nobody => Err(Condition::ServiceUnavailable.into()),
+            Rule::Refuse => Err(Condition::ServiceUnavailable.into()),
+            // There is no account; then no resource of it either.
+            Rule::Server if !to.is_bare() => Err(Condition::ServiceUnavailable.into()),
             Rule::Session => {
                 let targets: Vec<Sid> = self.state.session_at(to).into_iter().collect();
                 self.deliver(local, stanza, &targets)

@@ -140,6 +140,12 @@ impl State {
         sids
     }
 
+    /// Whether the account that a stanza is addressed to shows its presence to the sender.
+    pub fn shows_presence(&self, stanza: &Stanza) -> bool {
+        let account = stanza.to.as_ref().and_then(|to| self.account(to));
+        account.zip(stanza.from.as_ref()).is_some_and(|(account, from)| account.shows_presence_to(from))
+    }
+
     // --- saying something ---
 
     /// Sends a stanza on its way, as from whom its `from` says; it passes the hooks of the receiving side. `to` must be set.
