@@ -235,13 +235,14 @@ pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
         (item.state.to || item.state.ask, Type::Unsubscribe),
         (item.state.from || item.state.pending, Type::Unsubscribed),
     ];
+    // RFC 6121 §3.2.1: while it still is subscribed.
+    if item.state.from {
+        super::presence::withdraw(st, local, &jid);
+    }
     for (due, ty) in notices {
         if due {
             st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(jid.clone()));
         }
-    }
-    if item.state.from {
-        super::presence::withdraw(st, local, &jid);
     }
     put(st, local, &jid, Item::default(), true)?;
     st.confirm(iq, "")
