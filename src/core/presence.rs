@@ -276,8 +276,13 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
     }
     let stanza = presence.clone().from(contact.clone()).to(own.clone());
     if verdict.pass {
-        for sid in st.available(local) {
-            st.send_to(sid, stanza.clone());
+        // RFC 6121 §3.1.3: a request is for who is available. §3.1.6, §3.2.3, §3.3.3: the rest is for who knows the roster, before
+        // the push that it explains; also for one that does not, but is there.
+        let request = presence.ty == Type::Subscribe;
+        for sid in st.sessions_of(local) {
+            if st.sessions.get(&sid).is_some_and(|s| s.presence.is_some() || (s.interested && !request)) {
+                st.send_to(sid, stanza.clone());
+            }
         }
     }
     if item != before {
