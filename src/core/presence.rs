@@ -3,7 +3,7 @@
 use super::effect::Sid;
 use super::hook::Event;
 use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES, ROSTER_ITEMS};
-use super::session::DIRECTED;
+use super::session::{DIRECTED, Session};
 use super::state::{State, Work};
 use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
 
@@ -30,7 +30,15 @@ pub(super) fn sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
         (Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed, Some(_)) => {
             subscription_sent(st, sid, presence)
         }
-        (Type::Error | Type::Probe, Some(_)) => {
+        (Type::Probe, Some(to)) => {
+            // Here the server asks for its clients (RFC 6121 §4.3). The answer to anybody else would end a request that waits.
+            let asks = |s: &Session| st.accounts.get(s.local()).is_some_and(|a| a.roster.state(&to.bare()).to);
+            if st.local(to).is_none() || st.sessions.get(&sid).is_some_and(asks) {
+                st.send(presence);
+            }
+            Ok(())
+        }
+        (Type::Error, Some(_)) => {
             st.send(presence);
             Ok(())
         }
