@@ -52,7 +52,8 @@ enum Rule {
 ///
 /// Where the RFC leaves a choice: a chat or normal message to the bare JID goes to every session that takes messages (§8.5.2.1.1
 /// allows that or the "most available" one), so that a client without carbons misses nothing; and a message to nobody is refused
-/// rather than dropped in silence, so that its sender knows.
+/// rather than dropped in silence, so that its sender knows. The error of a presence to the bare JID answers a request for a
+/// subscription, which is sent from there: all available sessions see it.
 #[rustfmt::skip]
 fn rule(kind: Kind, ty: Type, to: To) -> Rule {
     use Rule::*;
@@ -68,7 +69,7 @@ fn rule(kind: Kind, ty: Type, to: To) -> Rule {
         (Kind::Presence, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
                                          => [Ignore,  Subscription, Subscription, Subscription, Subscription],
         (Kind::Presence, Type::Probe)    => [Probe,   Probe,        Probe,        Probe,        Probe],
-        (Kind::Presence, _)              => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
+        (Kind::Presence, _)              => [Ignore,  Available,    Ignore,       Session,      Ignore],
         (Kind::Iq, Type::Get | Type::Set)
                                          => [Server,  Server,       Server,       Session,      Refuse],
         (Kind::Iq, _)                    => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
