@@ -1,5 +1,6 @@
 //! Presence (RFC 6121 §3 and §4): broadcast, probes, directed presence, subscriptions.
 
+use super::account::Account;
 use super::effect::Sid;
 use super::hook::Event;
 use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES, ROSTER_ITEMS};
@@ -145,8 +146,9 @@ fn unavailable(st: &mut State, sid: Sid, presence: Stanza) -> bool {
         broadcast(st, &local, &presence);
     }
     for jid in directed {
-        // A subscriber was told already (RFC 6121 §4.6.3).
-        if !(was_available && st.accounts.get(&local).is_some_and(|a| a.roster.state(&jid.bare()).from)) {
+        // Subscribers and the own sessions were told already (RFC 6121 §4.6.3).
+        let told = |a: &Account| a.roster.state(&jid.bare()).from || jid.bare_str() == a.jid.as_str();
+        if !(was_available && st.accounts.get(&local).is_some_and(told)) {
             st.send(presence.clone().to(jid));
         }
     }
@@ -265,11 +267,14 @@ pub fn withdraw(st: &mut State, local: &str, contact: &Jid) {
 /// A subscription stanza reaches an account of ours (RFC 6121 §3, §A.3).
 pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza) -> Outcome {
     let Some(contact) = presence.from.as_ref().map(Jid::bare) else { return Ok(()) };
-    st.write()?;
     let Some(account) = st.accounts.get(local) else { return Ok(()) };
     let own = account.jid.clone();
     let before = account.roster.items.get(&contact).cloned().unwrap_or_default();
     let verdict = before.state.inbound(presence.ty);
+    if verdict.state != before.state {
+        st.write()?;
+    }
+    let Some(account) = st.accounts.get(local) else { return Ok(()) };
     let mut item = Item { state: verdict.state, ..before.clone() };
     if item.state.pending && !before.state.pending {
         let waiting = account.roster.items.values().filter(|i| i.state.pending).count();
