@@ -4,7 +4,7 @@ use super::account::Account;
 use super::effect::Sid;
 use super::hook::Event;
 use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES, ROSTER_ITEMS};
-use super::session::{DIRECTED, Session};
+use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
 use super::state::{State, Work};
 use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
 
@@ -24,10 +24,7 @@ pub(super) fn sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
             }
             Ok(())
         }
-        (Type::None | Type::Unavailable, Some(_)) => {
-            directed(st, sid, presence);
-            Ok(())
-        }
+        (Type::None | Type::Unavailable, Some(_)) => directed(st, sid, presence),
         (Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed, Some(_)) => {
             subscription_sent(st, sid, presence)
         }
@@ -59,6 +56,10 @@ fn priority(presence: &Stanza) -> Result<i8, StanzaError> {
 /// Initial and later broadcast presence (RFC 6121 §4.2, §4.4).
 fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     let priority = priority(&presence)?;
+    if presence.bytes() > PRESENCE_BYTES {
+        let text = format!("a presence has at most {PRESENCE_BYTES} bytes");
+        return Err(StanzaError::new(Condition::PolicyViolation).text(text));
+    }
     let Some(session) = st.sessions.get_mut(&sid) else { return Ok(()) };
     let initial = session.presence.is_none();
     let received = session.receives();
@@ -190,17 +191,21 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     st.work.push_back(Work::Event(Event::Closed { sid, local, clean }));
 }
 
-/// Directed presence (RFC 6121 §4.6).
-fn directed(st: &mut State, sid: Sid, presence: Stanza) {
-    let Some(to) = presence.to.clone() else { return };
-    if let Some(session) = st.sessions.get_mut(&sid) {
-        if presence.ty == Type::Unavailable {
-            session.directed.remove(&to);
-        } else if session.directed.len() < DIRECTED {
-            session.directed.insert(to);
+/// Directed presence (RFC 6121 §4.6). Nobody gets it who could not be told of its end.
+fn directed(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+    let (Some(to), Some(session)) = (&presence.to, st.sessions.get_mut(&sid)) else { return Ok(()) };
+    if presence.ty == Type::Unavailable {
+        session.directed.remove(to);
+    } else if !session.directed.contains(to) {
+        let bytes: usize = session.directed.iter().chain([to]).map(|jid| DIRECTED_AROUND_BYTES + jid.as_str().len()).sum();
+        if bytes > DIRECTED_BYTES {
+            let text = "too many addresses were sent presence; take some back";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
+        session.directed.insert(to.clone());
     }
     st.send(presence);
+    Ok(())
 }
 
 /// The session's account asks for, gives or takes back a subscription (RFC 6121 §3, §A.2).
