@@ -3,7 +3,7 @@
 use super::account::Account;
 use super::effect::Sid;
 use super::hook::Event;
-use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES, ROSTER_ITEMS};
+use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES};
 use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
 use super::state::{State, Work};
 use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
@@ -230,8 +230,8 @@ fn subscription_sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     // RFC 6121 §3.1.2 and §3.1.5: asking or approving puts the contact into the roster.
     let puts_it_there = presence.ty == Type::Subscribe || item.state.from || item.state.approved;
     item.listed |= puts_it_there && matches!(presence.ty, Type::Subscribe | Type::Subscribed);
-    if !before.listed && item.listed && account.roster.items.len() >= ROSTER_ITEMS {
-        return Err(StanzaError::new(Condition::ResourceConstraint).text("the roster is full"));
+    if !before.listed && item.listed {
+        account.roster.has_room(&contact, &item)?;
     }
     let seen = item.listed && (!before.listed || before.state != item.state);
     if item != before {
@@ -283,7 +283,7 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
     let mut item = Item { state: verdict.state, ..before.clone() };
     if item.state.pending && !before.state.pending {
         let waiting = account.roster.items.values().filter(|i| i.state.pending).count();
-        if waiting >= PENDING_ITEMS || (!before.listed && account.roster.items.len() >= ROSTER_ITEMS) {
+        if waiting >= PENDING_ITEMS || account.roster.has_room(&contact, &item).is_err() {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("too many requests wait for an answer"));
         }
         let request = presence.clone().from(contact.clone()).to(own.clone()).to_xml();
