@@ -43,7 +43,7 @@ impl Account {
         !self.blocked.is_empty()
             && jid.bare_str() != self.jid.as_str()
             && jid.as_str() != self.jid.domain()
-            && self.blocked.iter().any(|entry| covers(entry, jid))
+            && covers(&self.blocked, jid)
     }
 
     /// Whether somebody else may see its presence, and what follows from that (RFC 6121 §3).
@@ -86,10 +86,10 @@ impl Account {
     }
 }
 
-/// Whether an entry of a block list means an address (XEP-0191 §6).
-pub fn covers(entry: &Jid, jid: &Jid) -> bool {
-    let whole_domain = entry.local().is_none() && entry.resource().is_none();
-    entry.domain() == jid.domain()
-        && (whole_domain || entry.local() == jid.local())
-        && (entry.resource().is_none() || entry.resource() == jid.resource())
+/// Whether one of the entries of a block list means an address: itself, its bare JID, its resource at the domain, or the whole
+/// domain (XEP-0191 §6).
+pub fn covers(entries: &BTreeSet<Jid>, jid: &Jid) -> bool {
+    let gate = || jid.resource().map(|resource| format!("{}/{resource}", jid.domain()));
+    let has = |text: &str| entries.contains(text);
+    has(jid.as_str()) || has(jid.bare_str()) || has(jid.domain()) || gate().is_some_and(|gate| has(&gate))
 }
