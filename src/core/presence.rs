@@ -197,7 +197,8 @@ fn directed(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     if presence.ty == Type::Unavailable {
         session.directed.remove(to);
     } else if !session.directed.contains(to) {
-        let bytes: usize = session.directed.iter().chain([to]).map(|jid| DIRECTED_AROUND_BYTES + jid.as_str().len()).sum();
+        let bytes: usize =
+            session.directed.iter().chain([to]).map(|jid| DIRECTED_AROUND_BYTES + jid.as_str().len()).sum();
         if bytes > DIRECTED_BYTES {
             let text = "too many addresses were sent presence; take some back";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));

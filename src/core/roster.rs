@@ -6,7 +6,7 @@ use super::subscription;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Tree, key};
 use crate::wire::xml::escape;
-use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
+use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -259,18 +259,12 @@ pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
     let Some(item) = item.filter(|i| i.listed).cloned() else {
         return Err(StanzaError::new(Condition::ItemNotFound).text("no such contact"));
     };
-    let notices = [
-        (item.state.to || item.state.ask, Type::Unsubscribe),
-        (item.state.from || item.state.pending, Type::Unsubscribed),
-    ];
     // RFC 6121 §3.2.1: while it still is subscribed.
     if item.state.from {
         super::presence::withdraw(st, local, &jid);
     }
-    for (due, ty) in notices {
-        if due {
-            st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(jid.clone()));
-        }
+    for ty in item.state.ends() {
+        st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(jid.clone()));
     }
     put(st, local, &jid, Item::default(), true)?;
     st.confirm(iq, "")

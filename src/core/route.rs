@@ -1,5 +1,6 @@
 //! Where a stanza goes: RFC 6121 §8 as one table, and what is done about each answer in it.
 
+use super::admin;
 use super::hook::{Event, Extension, Flow, Handled, Place};
 use super::presence;
 use super::state::{State, Work};
@@ -278,6 +279,8 @@ impl Core {
                 Work::Route(stanza) => self.route(stanza),
                 Work::Event(event) => self.tell_all(&event),
                 Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
+                Work::Remove(leaving) => admin::removed(&mut self.state, leaving),
+                Work::Tell(job, answer) => self.state.tell(job, answer),
             }
             self.state.step();
         }

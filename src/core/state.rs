@@ -24,6 +24,10 @@ pub(super) enum Work {
     Event(super::hook::Event),
     /// A message that was handed to these sessions of an account, for the `delivered` hooks.
     Delivered(Box<str>, Stanza, Vec<Sid>),
+    /// An account whose sessions are gone, and everybody knows.
+    Remove(super::admin::Leaving),
+    /// The answer to a command, behind all that the command is.
+    Tell(Job, Result<Vec<String>, String>),
 }
 
 /// Something promised that waits until its changes are on stable storage.
