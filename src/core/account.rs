@@ -86,10 +86,7 @@ impl Account {
     }
 }
 
-/// Whether one of the entries of a block list means an address: itself, its bare JID, its resource at the domain, or the whole
-/// domain (XEP-0191 §6).
+/// Whether one of the entries of a block list means an address: it itself, its bare JID, or its domain (XEP-0191 §6).
 pub fn covers(entries: &BTreeSet<Jid>, jid: &Jid) -> bool {
-    let gate = || jid.resource().map(|resource| format!("{}/{resource}", jid.domain()));
-    let has = |text: &str| entries.contains(text);
-    has(jid.as_str()) || has(jid.bare_str()) || has(jid.domain()) || gate().is_some_and(|gate| has(&gate))
+    [jid.as_str(), jid.bare_str(), jid.domain()].into_iter().any(|text| entries.contains(text))
 }
