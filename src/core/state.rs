@@ -236,6 +236,8 @@ impl State {
             let iq = Stanza::new(Kind::Iq, Type::Get).from(self.domain().clone()).to(session.jid.clone());
             self.requests.insert((sid, id.clone()), job);
             self.send_to(sid, iq.with_id(&id).with(payload));
+        } else {
+            self.jobs.remove(&job);
         }
         job
     }
