@@ -17,7 +17,7 @@ use crate::core::{About, Event, Extension, Flow, Handled, Job, Sid, State, scan}
 use crate::store::record::{Reader, Writer};
 use crate::store::{BATCH_OPS, Engine, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
 use crate::wire::{Kind, Ns, Stanza, StreamCondition, StreamError, Type};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages that wait for one account, whatever their size.
 const MESSAGES: usize = 10_000;
@@ -49,6 +49,8 @@ struct Mailbox {
     bytes: usize,
     /// Stored still, but not to be handed out again: (number, bytes).
     done: BTreeMap<u64, usize>,
+    /// They came while the account was online, were handed out, copies too, and not confirmed: one session gets them again.
+    again: BTreeSet<u64>,
     /// Deletes them when storage works again.
     retry: Option<Job>,
     /// Somebody is getting them.
@@ -185,7 +187,7 @@ impl Offline {
             }
             let row = from_record(&value);
             // New ones go to others, too: not before the old ones have arrived.
-            let is_live = row.as_ref().is_some_and(|(live, _)| *live);
+            let is_live = row.as_ref().is_some_and(|(live, _)| *live) && !mailbox.again.contains(&number);
             if is_live && flush.sent.iter().any(|s| !s.live) {
                 break;
             }
@@ -193,11 +195,11 @@ impl Offline {
             let mut sent = Sent { number, bytes: value.len(), live: is_live, elsewhere: false };
             bytes += value.len();
             // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), goes with the page unseen.
-            if let Some((live, message)) = row
+            if let Some((_, message)) = row
                 && let Some(account) = st.accounts.get(local)
                 && !message.from.as_ref().is_some_and(|from| account.blocks(from))
             {
-                if live {
+                if is_live {
                     let targets = receivers(st, local);
                     sent.elsewhere = targets.len() > 1;
                     st.deliver(local, message, targets);
@@ -233,6 +235,7 @@ impl Offline {
                 batch.delete(Tree::Offline, key::numbered(local, number));
             }
             st.step();
+            mailbox.again.remove(&number);
             mailbox.count = mailbox.count.saturating_sub(1);
             mailbox.bytes = mailbox.bytes.saturating_sub(bytes);
         }
@@ -252,6 +255,7 @@ impl Offline {
         self.jobs.remove(&flush.waits);
         // New ones that others got: that one session missed them, as it would have without the ones before.
         mailbox.done.extend(flush.sent.iter().filter(|s| s.elsewhere).map(|s| (s.number, s.bytes)));
+        mailbox.again.extend(flush.sent.iter().filter(|s| s.live && !s.elsewhere).map(|s| s.number));
         self.delete(st, local);
         self.go_on(st, local);
     }
