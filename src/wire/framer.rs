@@ -172,7 +172,8 @@ impl Framer {
         self.at = At::First;
         self.elements = 0;
         let bytes = if self.given { &self.held } else { piece };
-        let text = str::from_utf8(bytes).map_err(|_| error(StreamCondition::NotWellFormed))?;
+        // RFC 6120 §4.9.3.22: a violation of the rules of UTF-8, too.
+        let text = str::from_utf8(bytes).map_err(|_| error(StreamCondition::UnsupportedEncoding))?;
         if self.place == Place::Header {
             self.place = Place::Body;
             self.name = tag_name(text).into();
@@ -552,7 +553,7 @@ mod tests {
         }
         for bad in [&b"\x80"[..], b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xff"] {
             let stream = [OPEN.as_bytes(), b"<a>", bad, b"</a>"].concat();
-            assert_eq!(whatever_the_chunking(&stream, LIMITS), (vec![OPEN.to_string()], Some(NotWellFormed)));
+            assert_eq!(whatever_the_chunking(&stream, LIMITS), (vec![OPEN.to_string()], Some(UnsupportedEncoding)));
         }
     }
 

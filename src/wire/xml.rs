@@ -816,7 +816,11 @@ fn check(text: &str, value: bool) -> Result<(), StreamError> {
     while let Some(at) = rest.bytes().position(|b| LOOK[b as usize]) {
         let found = &rest[at..];
         let len = match found.as_bytes()[0] {
-            b'&' => 1 + reference(&found[1..]).ok_or_else(not_well_formed)?.1,
+            b'&' => match reference(&found[1..]) {
+                Some((_, len)) => 1 + len,
+                None if names_an_entity(&found[1..]) => return Err(StreamCondition::RestrictedXml.into()),
+                None => return Err(not_well_formed()),
+            },
             b']' if value || !found.starts_with("]]>") => 1,
             0xef if !found.starts_with(['\u{fffe}', '\u{ffff}']) => 3,
             _ => return Err(not_well_formed()),
@@ -824,6 +828,12 @@ fn check(text: &str, value: bool) -> Result<(), StreamError> {
         rest = &found[len..];
     }
     Ok(())
+}
+
+/// Whether this, from behind its `&`, is a reference to an entity (RFC 6120 §11.1), well-formed as such.
+fn names_an_entity(text: &str) -> bool {
+    let name = text.split_once(';').map_or("", |(name, _)| name);
+    name.starts_with(|c: char| c.is_xml_name_start()) && name.chars().all(|c| c.is_xml_name())
 }
 
 /// Reads a reference from behind its `&`: the character, and how many bytes were read.
@@ -1120,12 +1130,9 @@ mod tests {
                 "&;",
                 "&#;",
                 "&#x;",
-                "&x;",
-                "&nbsp;",
                 "&amp",
                 "&amp ;",
                 "& amp;",
-                "&AMP;",
                 "&#0;",
                 "&#x0;",
                 "&#8;",
@@ -1201,6 +1208,11 @@ mod tests {
                 "<a><!x></a>",
                 "<a><!ELEMENT a ANY></a>",
                 "<a><!-</a>",
+                "<a>&x;</a>",
+                "<a>&nbsp;</a>",
+                "<a>&AMP;</a>",
+                "<a b='&x;'/>",
+                "<a xmlns:p='&x;'/>",
             ],
         );
     }
