@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::binary::{Dir, HEADER, Server, connect, fails, login, ok, run, tls, until};
+use common::binary::{Dir, HEADER, Server, connect, connect_from, fails, greet, login, ok, run, tls, until};
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -173,8 +173,7 @@ fn a_stop_says_goodbye_to_every_stream() {
     let server = Server::start(&dir, &["--domain", "example.org"]);
     ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
     let mut plain = connect(&server, "c2s");
-    plain.write_all(HEADER.as_bytes()).unwrap();
-    until(&mut plain, "</stream:features>");
+    greet(&mut plain);
     let mut session = login(&server, &dir, "juliet", "capulet");
     // One that has said nothing yet, and one in the middle of its handshake.
     let mut silent = connect(&server, "c2s_tls");
@@ -195,7 +194,7 @@ fn a_stop_says_goodbye_to_every_stream() {
 fn settings_and_certificate_are_reloaded() {
     let dir = Dir::with("");
     let server = Server::start(&dir, &["--domain", "example.org"]);
-    let own_ca = dir.data().join("cert/ca.crt");
+    let own_ca = dir.ca();
     let shown = |ca: &Path| {
         let mut stream = tls(connect(&server, "c2s_tls"), ca);
         stream.write_all(HEADER.as_bytes())?;
@@ -233,9 +232,8 @@ fn what_is_sent_behind_starttls_is_never_read() {
     let injected = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><stream:stream to='evil.example'><auth/>";
     socket.write_all(format!("{HEADER}{injected}").as_bytes()).unwrap();
     until(&mut socket, "<proceed");
-    let mut stream = tls(socket, &dir.data().join("cert/ca.crt"));
-    stream.write_all(HEADER.as_bytes()).unwrap();
-    let features = until(&mut stream, "</stream:features>");
+    let mut stream = tls(socket, &dir.ca());
+    let features = greet(&mut stream);
     assert!(
         features.contains("<mechanisms") && !features.contains("error") && !features.contains("<starttls"),
         "{features}"
@@ -260,24 +258,14 @@ fn connections_of_one_address_are_limited() {
     let mut greeted = Vec::new();
     for _ in 0..2 {
         let mut socket = connect(&server, "c2s");
-        socket.write_all(HEADER.as_bytes()).unwrap();
-        until(&mut socket, "</stream:features>");
+        greet(&mut socket);
         greeted.push(socket);
     }
     let refused = |server: &Server| connect(server, "c2s").read(&mut [0; 16]).unwrap_or(0) == 0;
     assert!(refused(&server));
     // Another address is another's business.
     #[cfg(target_os = "linux")]
-    {
-        let listen = server.address("c2s");
-        let socket =
-            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&socket, &"127.0.0.2:0".parse::<SocketAddr>().unwrap()).unwrap();
-        rustix::net::connect(&socket, &listen).unwrap();
-        let mut socket = TcpStream::from(socket);
-        socket.write_all(HEADER.as_bytes()).unwrap();
-        until(&mut socket, "</stream:features>");
-    }
+    greet(&mut connect_from(&server, "c2s", "127.0.0.2"));
     // Once one has ended there is room again.
     let mut first = greeted.remove(0);
     first.write_all(b"</stream:stream>").unwrap();
@@ -295,29 +283,53 @@ fn refused_now(server: &Server) -> bool {
 }
 
 #[test]
-fn who_never_reads_is_closed_and_nobody_else_is() {
-    let dir = Dir::with("plain = true\noffline_bytes = 0");
-    let server = Server::start(&dir, &["--domain", "example.org"]);
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
-    ok(&dir, &["user", "add", "romeo", "--password-stdin"], "montague\n");
-    let deaf = login(&server, &dir, "juliet", "capulet");
-    let mut romeo = login(&server, &dir, "romeo", "montague");
-    let ping = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
-    let message = format!("<message to='juliet@example.org'><body>{}</body></message>", "x".repeat(200_000));
-    let mut closed = false;
-    // Far more than all buffers of two sockets.
-    for _ in 0..400 {
-        romeo.write_all(message.as_bytes()).unwrap();
-        romeo.write_all(ping.as_bytes()).unwrap();
-        until(&mut romeo, "id='p'");
-        closed = closed || server.log.try_iter().any(|line| line.contains("does not read what waits for it"));
-        if closed {
-            break;
+fn check_says_what_is_fine_and_what_is_wrong() {
+    let dir = Dir::with("");
+    let check = |code: i32, lines: &[&str]| {
+        let said = run(&dir, &["check", "--data", "data"], "");
+        assert_eq!(said.code, code, "{}{}", said.out, said.err);
+        for line in lines {
+            assert!(said.out.lines().any(|l| l.starts_with(line)), "{line:?} is not in\n{}", said.out);
         }
-    }
-    assert!(closed);
-    romeo.write_all(ping.as_bytes()).unwrap();
-    until(&mut romeo, "id='p'");
-    drop(deaf);
+        let wrong = said.out.lines().filter(|line| line.starts_with("WRONG  ")).count();
+        assert_eq!(wrong == 0, code == 0, "{}", said.out);
+        match wrong {
+            0 => assert_eq!(said.err, ""),
+            1 => assert!(said.err.contains("one thing is wrong"), "{}", said.err),
+            n => assert!(said.err.contains(&format!("{n} things are wrong")), "{}", said.err),
+        }
+    };
+    std::fs::set_permissions(dir.data(), PermissionsExt::from_mode(0o755)).unwrap();
+    check(1, &["WRONG  data folder: others can get at data (mode 755). Fix: chmod 700 data"]);
+    std::fs::set_permissions(dir.data(), PermissionsExt::from_mode(0o700)).unwrap();
+    check(0, &["ok     certificate: none yet", "ok     database: none yet"]);
+    let server = Server::start(&dir, &["--domain", "example.org"]);
+    ok(&dir, &["user", "add", "juliet"], "");
+    check(0, &["ok     domain: example.org", "ok     server: it runs", "ok     certificate: until "]);
     assert!(server.stop().success());
+    check(
+        0,
+        &[
+            "ok     clock: set",
+            "ok     data folder: data, for this user alone",
+            "ok     settings: understood",
+            "ok     port: 127.0.0.1:0 (c2s) is free",
+            "ok     database: all of it can be read",
+        ],
+    );
+    let key = dir.data().join("cert/server.key");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    let db = dir.data().join("db/sled/db");
+    std::fs::write(&db, vec![7; std::fs::metadata(&db).unwrap().len() as usize]).unwrap();
+    check(
+        1,
+        &[
+            "WRONG  data folder: others can get at data/cert/server.key (mode 644). Fix: chmod 600 data/cert/server.key",
+            "WRONG  database: the database in data/db is damaged",
+        ],
+    );
+    dir.settings("domain = \"example.net\"");
+    check(1, &["WRONG  domain: "]);
+    dir.settings("plain = maybe");
+    check(1, &["WRONG  settings: data/inglenook.toml:1: "]);
 }

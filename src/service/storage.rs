@@ -141,18 +141,18 @@ impl<E: Engine, T: Fn(Input)> Keeper<E, T> {
                 self.retry = None;
                 (self.tell)(Input::Committed(self.newest));
                 if std::mem::take(&mut self.stalled) {
-                    log::warn!("the database can be written again");
                     (self.tell)(Input::Stalled(false));
+                    log::warn!("the database can be written again");
                 }
             }
             Err(error) => {
                 self.retry = Some(Instant::now() + RETRY);
                 if !std::mem::replace(&mut self.stalled, true) {
+                    (self.tell)(Input::Stalled(true));
                     // The error says what to do.
                     log::error!(
                         "nothing can be stored: {error}. Meanwhile changes and messages to people who are offline are refused."
                     );
-                    (self.tell)(Input::Stalled(true));
                 }
             }
         }

@@ -3,20 +3,23 @@
 use async_rustls::rustls::crypto::ring::default_provider;
 use async_rustls::rustls::pki_types::CertificateDer;
 use async_rustls::rustls::pki_types::pem::PemObject;
-use async_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use async_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Longer than anything takes; a test that waits so long has failed.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(6);
 
 /// A folder of one test.
 pub struct Dir(pub PathBuf);
@@ -45,6 +48,11 @@ impl Dir {
 
     pub fn data(&self) -> PathBuf {
         self.0.join("data")
+    }
+
+    /// The certificate of the server's authority.
+    pub fn ca(&self) -> PathBuf {
+        self.data().join("cert/ca.crt")
     }
 }
 
@@ -99,14 +107,18 @@ pub fn fails(dir: &Dir, words: &[&str], input: &str) -> String {
 pub struct Server {
     pub child: Child,
     pub greeting: Vec<String>,
-    pub log: Receiver<String>,
+    log: Mutex<Receiver<String>>,
 }
 
 impl Server {
     pub fn start(dir: &Dir, words: &[&str]) -> Server {
         let data = dir.data();
         let words = [&["serve", "--data", data.to_str().unwrap()], words].concat();
-        let mut command = command(dir, &words);
+        Server::of(command(dir, &words))
+    }
+
+    /// Waits until it serves.
+    pub fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let (said, log) = channel();
@@ -121,7 +133,7 @@ impl Server {
             let last = line.starts_with("next ");
             greeting.push(line);
             if last {
-                return Server { child, greeting, log };
+                return Server { child, greeting, log: Mutex::new(log) };
             }
         }
         child.wait().unwrap();
@@ -141,11 +153,26 @@ impl Server {
     /// Waits for a line of the log.
     pub fn logs(&self, part: &str) -> String {
         loop {
-            let line = self.log.recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {part:?}"));
+            let line = self.log.lock().unwrap().recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {part:?}"));
             if line.contains(part) {
                 return line;
             }
         }
+    }
+
+    /// Bytes of memory it has, and the most it ever had.
+    pub fn memory(&self) -> (usize, usize) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_end_matches(" kB").trim().parse::<usize>().unwrap() * 1024
+        };
+        (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub fn stop(mut self) -> ExitStatus {
@@ -168,10 +195,15 @@ pub const HEADER: &str = "<?xml version='1.0'?><stream:stream to='example.org' v
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 pub fn tls(socket: TcpStream, ca: &Path) -> Tls {
+    tls_of(socket, ca, ALL_VERSIONS)
+}
+
+/// With one of these versions.
+pub fn tls_of(socket: TcpStream, ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> Tls {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -183,6 +215,24 @@ pub fn connect(server: &Server, name: &str) -> TcpStream {
     let socket = TcpStream::connect(server.address(name)).unwrap();
     socket.set_read_timeout(Some(LONG)).unwrap();
     socket
+}
+
+/// From another address of this machine, as another device would be.
+#[cfg(target_os = "linux")]
+pub fn connect_from(server: &Server, name: &str, from: &str) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    connect(&socket, &server.address(name)).unwrap();
+    let socket = TcpStream::from(socket);
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    socket
+}
+
+/// Begins a stream; gives its features.
+pub fn greet(stream: &mut (impl Read + Write)) -> String {
+    stream.write_all(HEADER.as_bytes()).unwrap();
+    until(stream, "</stream:features>")
 }
 
 /// Reads until `end` has come; everything that came.
@@ -200,17 +250,31 @@ pub fn until(stream: &mut impl Read, end: &str) -> String {
 
 /// Logs in by PLAIN and binds.
 pub fn login(server: &Server, dir: &Dir, name: &str, password: &str) -> Tls {
-    let mut stream = tls(connect(server, "c2s_tls"), &dir.data().join("cert/ca.crt"));
-    stream.write_all(HEADER.as_bytes()).unwrap();
-    until(&mut stream, "</stream:features>");
-    let proof = base64::engine::general_purpose::STANDARD.encode(format!("\0{name}\0{password}"));
-    write!(stream, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{proof}</auth>").unwrap();
-    until(&mut stream, "<success");
-    stream.write_all(HEADER.as_bytes()).unwrap();
-    until(&mut stream, "</stream:features>");
+    let mut stream = tls(connect(server, "c2s_tls"), &dir.ca());
+    log_in(&mut stream, name, password);
+    stream
+}
+
+/// The same on a stream of TLS.
+pub fn log_in(stream: &mut Tls, name: &str, password: &str) {
+    greet(stream);
+    stream.write_all(plain(name, password).as_bytes()).unwrap();
+    until(stream, "<success");
+    greet(stream);
     let bind = "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
     stream.write_all(bind.as_bytes()).unwrap();
-    until(&mut stream, "</iq>");
+    until(stream, "</iq>");
     stream.write_all(b"<presence/>").unwrap();
-    stream
+}
+
+/// A login by PLAIN.
+pub fn plain(name: &str, password: &str) -> String {
+    let proof = STANDARD.encode(format!("\0{name}\0{password}"));
+    format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{proof}</auth>")
+}
+
+/// Waits for the answer to a ping; gives all that came until then.
+pub fn ping(stream: &mut Tls) -> String {
+    stream.write_all(b"<iq type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>").unwrap();
+    until(stream, "id='ping'")
 }
