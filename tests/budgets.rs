@@ -32,7 +32,7 @@ fn session(house: &mut Driver<Memory>, keys: &Credentials, n: u64) {
 }
 
 fn parse(xml: &str) -> Stanza {
-    Stanza::parse(xml, &Scope::client()).unwrap().unwrap()
+    Stanza::parse(xml, Scope::client()).unwrap().unwrap()
 }
 
 /// All in one test: the counter of the heap is one for the whole program.
@@ -66,7 +66,7 @@ fn the_heap() {
     let mut forward = || {
         let mut input = wire.as_bytes();
         let Ok(Some(Frame::Element(xml))) = framer.next(&mut input) else { panic!("a whole element") };
-        let stanza = Stanza::parse(xml, &scope).unwrap().unwrap();
+        let stanza = Stanza::parse(xml, scope).unwrap().unwrap();
         house.core.handle(NOW, Input::Stanza(Sid(0), stanza), &mut effects);
         out.clear();
         let mut sent = 0;
