@@ -1,9 +1,10 @@
 //! Runs the plays in `tests/exchange`: each tells one behaviour of the server, as its clients see it. How to write one is told
 //! in `tests/exchange/README.md`.
 //!
-//! With an address in `INGLENOOK_PLAY_AT` they are played on the server there, over STARTTLS, but for those that need a hand on
-//! the server's clock, storage or settings. `INGLENOOK_PLAY_ADD` is the shell command that makes an account there, with
-//! `{user}`, `{domain}` and `{password}` in it; the password is on its standard input, too. Accounts remove themselves.
+//! Each is played twice: on the house in memory, and on the program itself, over STARTTLS, but for those that need a hand on the
+//! server's clock, storage or settings. With an address in `INGLENOOK_PLAY_AT` the second stage is the server there, of whatever
+//! make, to see what that does; `INGLENOOK_PLAY_ADD` is then the shell command that makes an account, with `{user}`, `{domain}`
+//! and `{password}` in it; the password is on its standard input, too. Accounts remove themselves.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod house;
@@ -14,35 +15,82 @@ use inglenook::core::Sid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 fn main() {
-    let mut arguments = Arguments::from_args();
+    let arguments = Arguments::from_args();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exchange");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "scs"));
     files.sort();
-    let at = std::env::var("INGLENOOK_PLAY_AT").ok();
-    if at.is_some() {
-        // The plays all have the same people.
-        arguments.test_threads = Some(1);
-    }
-    let trials = files.into_iter().map(|file| {
+    let server = Arc::new(Mutex::new(None));
+    let mut trials = Vec::new();
+    for file in files {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&file).unwrap();
-        let left_out = at.is_some() && text.lines().any(needs_a_hand);
-        let at = at.clone();
-        Trial::test(name, move || {
-            let stage: Option<Box<dyn Stage>> = at.map(|at| {
-                let add = std::env::var("INGLENOOK_PLAY_ADD").expect("INGLENOOK_PLAY_ADD says how to make an account");
-                Box::new(Remote::new(&at, &add)) as _
-            });
-            Play::new(&text, stage)?.run().map_err(Failed::from)
-        })
-        .with_ignored_flag(left_out)
-    });
-    let trials = trials.collect();
-    libtest_mimic::run(&arguments, trials).exit();
+        let text: Arc<str> = std::fs::read_to_string(&file).unwrap().into();
+        let (play, server) = (text.clone(), server.clone());
+        let in_memory = move || Play::new(&play, None)?.run().map_err(Failed::from);
+        trials.push(Trial::test(name.clone(), in_memory).with_kind("memory"));
+        let needs_a_hand = text.lines().any(needs_a_hand);
+        let on_program = move || {
+            // One after the other: the plays all have the same people.
+            let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+            let Server { address, add, .. } = server.get_or_insert_with(Server::start);
+            Play::new(&text, Some(Box::new(Remote::new(address, add))))?.run().map_err(Failed::from)
+        };
+        trials.push(Trial::test(name, on_program).with_kind("program").with_ignored_flag(needs_a_hand));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(server.lock().unwrap_or_else(PoisonError::into_inner).take());
+    conclusion.exit();
+}
+
+/// The server for the second stage.
+struct Server {
+    address: String,
+    add: String,
+    child: Option<(Child, PathBuf)>,
+}
+
+impl Server {
+    fn start() -> Server {
+        if let Ok(address) = std::env::var("INGLENOOK_PLAY_AT") {
+            let add = std::env::var("INGLENOOK_PLAY_ADD").expect("INGLENOOK_PLAY_ADD says how to make an account");
+            return Server { address, add, child: None };
+        }
+        let folder = std::env::temp_dir().join(format!("inglenook-plays-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings =
+            format!("domain = '{DOMAIN}'\ncommit_window_ms = 0\n[listen]\nc2s = ['127.0.0.1:0']\nc2s_tls = []\n");
+        std::fs::write(folder.join("inglenook.toml"), settings).unwrap();
+        let program = env!("CARGO_BIN_EXE_inglenook");
+        let mut command = Command::new(program);
+        command.env("RUST_LOG", "warn").args(["serve", "--data"]).arg(&folder).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut address = None;
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        for line in lines.by_ref().take_while(|line| !line.starts_with("next")) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["listening", at, "c2s", ..] = words[..] {
+                address = Some(at.to_owned());
+            }
+        }
+        let add = format!("'{program}' user add {{user}}@{{domain}} --password-stdin --data '{}'", folder.display());
+        Server { address: address.expect("it listens"), add, child: Some((child, folder)) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some((child, folder)) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
 }
 
 /// Whether a line is about the server itself, and not about what clients can do.
