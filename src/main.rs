@@ -209,7 +209,14 @@ fn main() -> ExitCode {
     if let [_, first, dir] = &words[..]
         && first == PROBE
     {
-        return finish(sled_engine::probe(Path::new(dir)).map_err(Failure::from));
+        return match sled_engine::probe(Path::new(dir)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                // For the process that asked, which puts it into a sentence of its own.
+                complain(&e.to_string());
+                ExitCode::from(1)
+            }
+        };
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["inglenook"], words.get(1..).unwrap_or_default()) {
