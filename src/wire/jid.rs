@@ -172,7 +172,9 @@ const PLAIN: [u8; 256] = {
         if matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_') {
             plain[b] |= IN_DOMAIN;
         }
-        if matches!(c, b'!'..=b'~') && !matches!(c, b'A'..=b'Z' | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@') {
+        if matches!(c, b'!'..=b'~')
+            && !matches!(c, b'A'..=b'Z' | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@')
+        {
             plain[b] |= IN_LOCAL;
         }
         if matches!(c, b' '..=b'~') {
