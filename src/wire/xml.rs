@@ -6,7 +6,7 @@
 
 use super::error::{StreamCondition, StreamError};
 use super::ns::Ns;
-use memchr::{memchr, memchr_iter, memchr3, memrchr};
+use memchr::{memchr, memrchr};
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use xmlparser::{ElementEnd, StrSpan, Stream, Token, Tokenizer, XmlCharExt};
@@ -19,6 +19,9 @@ const HEADER_NAMESPACE_BYTES: usize = 255;
 
 /// How many prefixes may be declared at one place in a stanza: each prefixed name is looked up among them.
 const PREFIXES_IN_SCOPE: usize = 64;
+
+/// How many bytes of XML there are for an element in usual stanzas: a guess for the size of the index.
+const BYTES_PER_ELEMENT: usize = 64;
 
 /// No element: where the index says which one an open element is in.
 const NONE: u32 = u32::MAX;
@@ -488,7 +491,7 @@ impl<'a> Iterator for Attrs<'a> {
         };
         let start = skip(self.at);
         // A name has no equals sign, and behind the last value there is none.
-        let equals = start + memchr(b'=', &bytes[start..])?;
+        let equals = start + bytes[start..].iter().position(|b| *b == b'=')?;
         let mut end = equals;
         while end > start && is_space(bytes[end - 1] as char) {
             end -= 1;
@@ -557,14 +560,11 @@ impl<'a> Parser<'a> {
             Ns::SERVER => Ns::CLIENT,
             ns => ns,
         };
-        let bytes = xml.as_bytes();
-        // Mostly exact, so that the index is not copied when it is complete.
-        let elements = memchr_iter(b'<', bytes).filter(|at| bytes.get(at + 1) != Some(&b'/')).count();
         Ok(Parser {
             xml,
             scope,
-            references: memchr(b'&', bytes).is_some(),
-            els: Vec::with_capacity(elements),
+            references: memchr(b'&', xml.as_bytes()).is_some(),
+            els: Vec::with_capacity(1 + xml.len() / BYTES_PER_ELEMENT),
             open: NONE,
             outer_default,
             default: outer_default,
@@ -880,13 +880,22 @@ fn numbered(number: &str) -> Option<char> {
     char::from_u32(u32::from_str_radix(digits, radix).ok()?).filter(|c| c.is_xml_char())
 }
 
+/// For each byte, where it does not stand for itself.
+const CHANGES: [u8; 256] = {
+    let mut changes = [0; 256];
+    changes[b'&' as usize] = IN_TEXT | IN_VALUE;
+    changes[b'\r' as usize] = IN_TEXT | IN_VALUE;
+    changes[b'\n' as usize] = IN_VALUE;
+    changes[b'\t' as usize] = IN_VALUE;
+    changes
+};
+const IN_TEXT: u8 = 1;
+const IN_VALUE: u8 = 2;
+
 /// Resolves references and normalizes line ends (XML §2.11), and in attributes white space (XML §3.3.3).
 pub(super) fn unescape(text: &str, attribute: bool) -> Cow<'_, str> {
-    let special = |text: &str| {
-        let reference = memchr3(b'&', b'\r', if attribute { b'\n' } else { b'&' }, text.as_bytes());
-        let end = reference.unwrap_or(text.len());
-        if attribute { memchr(b'\t', &text.as_bytes()[..end]).or(reference) } else { reference }
-    };
+    let kind = if attribute { IN_VALUE } else { IN_TEXT };
+    let special = |text: &str| text.bytes().position(|b| CHANGES[b as usize] & kind != 0);
     let Some(mut at) = special(text) else { return Cow::Borrowed(text) };
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
