@@ -575,7 +575,8 @@ fn thousands_of_half_open_connections_keep_nobody_out() {
         "{} from thirty in {took:?}: {held} are held, {each} bytes each; another enters in {login:?}",
         sockets.len()
     );
-    assert!(each < 20 * 1024, "{each}");
+    // A handshake that has begun is most of it.
+    assert!(each < 16 * 1024, "{each}");
     assert!(login < Duration::from_secs(5), "{login:?}");
     drop(sockets);
     assert!(server.stop().success());

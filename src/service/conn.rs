@@ -52,7 +52,7 @@ pub async fn serve(hub: Arc<Hub>, acceptor: Arc<Acceptor>, mut socket: Socket, i
     if !direct {
         match Box::pin(starttls(&hub, &outbox, &mut socket, since)).await {
             Ok(true) => {}
-            Ok(false) => return linger(&hub, &mut socket).await,
+            Ok(false) => return Box::pin(linger(&hub, &mut socket)).await,
             Err(e) => return log::debug!("{sid:?}: {e}"),
         }
     }
@@ -459,7 +459,7 @@ impl Conn<'_> {
             self.stream.close().await
         };
         if let Wait::Done(Ok(())) = wait(hub, None, hub.mono() + HANG_UP_MS, goodbye).await {
-            linger(hub, self.stream.get_mut().0).await;
+            Box::pin(linger(hub, self.stream.get_mut().0)).await;
         }
     }
 }
