@@ -109,7 +109,10 @@ impl Server {
     fn start(dir: &Dir, words: &[&str]) -> Server {
         let data = dir.data();
         let words = [&["serve", "--data", data.to_str().unwrap()], words].concat();
-        let mut command = command(dir, &words);
+        Server::launch(command(dir, &words))
+    }
+
+    fn launch(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let (said, log) = channel();
@@ -396,6 +399,22 @@ fn a_stop_says_goodbye_to_every_stream() {
     assert_eq!(silent.read(&mut [0; 16]).unwrap_or(0), 0);
     assert!(server.stop().success());
     assert!(!dir.data().join("control").exists());
+}
+
+#[test]
+fn the_variable_for_the_log_goes_before_the_setting() {
+    let lines = |variable: &str, setting: &str| -> Vec<String> {
+        let dir = Dir::with(&format!("log = \"{setting}\""));
+        let mut command = command(&dir, &["serve", "--data", "data", "--domain", "example.org"]);
+        command.env("RUST_LOG", variable);
+        let mut server = Server::launch(command);
+        drop(connect(&server, "c2s"));
+        server.signal(Signal::TERM);
+        assert!(server.child.wait().unwrap().success());
+        std::iter::from_fn(|| server.log.recv().ok()).collect()
+    };
+    assert_eq!(lines("warn", "trace"), Vec::<String>::new());
+    assert!(lines("info", "error").contains(&"info: stopped".to_owned()));
 }
 
 #[test]
