@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::binary::{Dir, HEADER, Server, connect, connect_from, fails, greet, login, ok, run, tls, until};
+use common::binary::{Dir, HEADER, Server, command, connect, connect_from, fails, greet, login, ok, run, tls, until};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -188,6 +188,23 @@ fn a_stop_says_goodbye_to_every_stream() {
     assert_eq!(silent.read(&mut [0; 16]).unwrap_or(0), 0);
     assert!(server.stop().success());
     assert!(!dir.data().join("control").exists());
+}
+
+#[test]
+fn the_variable_for_the_log_goes_before_the_setting() {
+    let lines = |variable: &str, setting: &str| -> Vec<String> {
+        let dir = Dir::with(&format!("log = \"{setting}\""));
+        let mut command = command(&dir, &["serve", "--data", "data", "--domain", "example.org"]);
+        command.env("RUST_LOG", variable);
+        let mut server = Server::of(command);
+        drop(connect(&server, "c2s"));
+        server.signal(Signal::TERM);
+        assert!(server.child.wait().unwrap().success());
+        let log = server.log.lock().unwrap();
+        std::iter::from_fn(|| log.recv().ok()).collect()
+    };
+    assert_eq!(lines("warn", "trace"), Vec::<String>::new());
+    assert!(lines("info", "error").contains(&"info: stopped".to_owned()));
 }
 
 #[test]
