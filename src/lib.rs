@@ -1,8 +1,74 @@
-//! Inglenook: the XMPP server for small appliances.
+//! Inglenook: the XMPP server for small appliances. This page is the architecture.
 //!
-//! Modules in layer order; imports only ever go downwards in this list's sense: `wire` knows nobody,
-//! `stream` and `store` know `wire`, `core` knows `wire` and `store`, `ext` knows `core` and what it knows,
-//! `service` sees all.
+//! # Four sentences
+//!
+//! 1. **The head of a stanza is data, its body is bytes.** A [`Stanza`](wire::Stanza)'s start tag is written from fields; what
+//!    is inside is routed, stored and copied as the bytes that came in, shared and never serialized again.
+//! 2. **The server is a value.** [`Core::handle`](core::Core::handle) takes the time and an [`Input`](core::Input), and says in
+//!    [`Effect`](core::Effect)s what it wants done. The same value runs in the program, in a test, and in a seeded simulation.
+//! 3. **One file is one extension, and the list of extensions is the pipeline**: [`ext::all`], to be read top to bottom.
+//! 4. **An answer to a change is a promise.** It is sent when the change is on stable storage. Messages and presence to people
+//!    who are online never wait for the disk.
+//!
+//! # The house
+//!
+//! Imports go one way: `stream` knows `wire`; `core` knows `store` and `wire`; `ext` knows `core` and what that knows; `service`
+//! sees all (`tests/layers.rs`). Below `service` there is no socket, clock, thread, random source or file; only the engine on the
+//! disk, in `store`, has files.
+//!
+//! - [`wire`]: BYTES. The [`framer`](wire::framer) finds where an element ends, [`xml`](wire::xml) checks and indexes it,
+//!   [`stanza`](wire::stanza) and [`jid`](wire::jid) are what the rest of the house speaks.
+//! - [`stream`]: ONE CONNECTION, as a state machine: [`plain`](stream::plain) up to STARTTLS, then [`c2s`](stream::c2s) with
+//!   SASL, resource binding and stanzas.
+//! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
+//!   [`sled_engine`](store::sled_engine) keeps it on a card, [`memory`](store::memory) in a test that cuts the power.
+//! - [`core`](mod@core): STATE. Who is here, what may they do, where does it go: accounts, sessions, rosters, presence, and the
+//!   table of RFC 6121 §8.5 as a table.
+//! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the README's table and `doap.xml`.
+//! - [`service`]: THE WORLD. [`conn`](service::conn) carries a connection, [`hub`](service::hub) holds the core under its lock,
+//!   [`storage`](service::storage) is the thread that owns the database.
+//!
+//! # How a stanza flows
+//!
+//! Juliet sends Romeo a message.
+//!
+//! 1. `service::conn` reads bytes through TLS and hands them to [`C2s`](stream::c2s::C2s), which frames, checks and parses
+//!    them, outside of any lock: [`Event::Stanza`](stream::Event::Stanza).
+//! 2. `Hub::handle` takes the lock and gives the core [`Input::Stanza`](core::Input::Stanza). `core/route.rs` puts Juliet's full
+//!    JID into `from`, whatever stood there.
+//! 3. The `leave` hooks see it, in the order of the list ([`Extension`](core::Extension)). Each may change it, end its way
+//!    ([`Flow::Done`](core::Flow::Done)) or refuse it: `?` in a hook is the error that Juliet gets.
+//! 4. `Core::route` looks at `to`. At an address of ours the `arrive` hooks see it, then `rule`, the table, says what becomes of
+//!    it: to one session, to all that take messages, to an extension that answers (`iq`), to the `offline` hooks. Presence has its
+//!    own rules in [`core::presence`]. What is delivered, the `delivered` hooks see.
+//! 5. Hooks never call each other: what they send ([`State::send`](core::State::send)) waits in a queue until the stanza before
+//!    it is done, and all of it is done before the next input. That is what keeps stanzas in order.
+//! 6. Out come [`Effect::Send`](core::Effect::Send)s. The hub puts each into the outbox of its session; the stanza is shared, not
+//!    copied. The lock is free again.
+//! 7. Each `conn` takes its whole outbox at once and writes it.
+//!
+//! # What an answer promises
+//!
+//! A hook asks for [`State::write`](core::State::write) before it changes memory: while storage is full or failing it is refused,
+//! and the client is told. The changes of one turn are one [`Batch`](store::Batch), so both sides of a subscription change
+//! together. [`State::confirm`](core::State::confirm) holds the answer back until [`Input::Committed`](core::Input::Committed)
+//! says that the batch survives a power cut; `service::storage` commits all that came within a short window, and syncs once. A
+//! message to somebody who is away is in the next batch, and is deleted when his client has answered a ping behind it
+//! (`ext/offline.rs`).
+//!
+//! # A new extension
+//!
+//! One file in `src/ext` with a value that is an [`Extension`](core::Extension): its [`About`](core::About), and the hooks it
+//! needs. One line in [`ext::all`]: its place there is its place in the pipeline. Its state is in its value, its rows in a
+//! [`Tree`](store::Tree). Randomness is [`State::token`](core::State::token), time is [`State::now`](core::State). Plays in
+//! `tests/exchange` show what it does, one behaviour each.
+//!
+//! # Limits
+//!
+//! Whatever a peer can make grow has a limit, a constant with its unit in the name, where it is looked at: those of a connection
+//! in [`stream`], of a login in `core/throttle.rs`, of sessions and their presence in [`core::session`], of rosters in
+//! [`core::roster`], of a value and a batch in [`store`], of outboxes and of what waits for the disk in [`service::hub`], and each
+//! extension's at the top of its file. What passes one is refused with an error that says so.
 
 pub mod core;
 pub mod ext;

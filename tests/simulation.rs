@@ -6,7 +6,9 @@
 //! - the two sides of a subscription agree, always: nobody's half of a change survives alone;
 //! - a message to one who is away, stored before an answered change, reaches him, in order, and never again once he confirmed
 //!   that he has it;
-//! - no session gets a message twice.
+//! - no session gets a message twice, or two copies of it (XEP-0280);
+//! - a message to people who are there reaches each of their sessions that takes messages at once, and a copy each of the other
+//!   sessions that want copies, on both sides; unless older ones still wait for the answer to a ping, or for storage.
 //!
 //! `INGLENOOK_SEEDS=100000 cargo test --test simulation` runs more; `INGLENOOK_SEED=17` runs one.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -27,9 +29,16 @@ type Letter = (usize, usize, u32);
 struct Client {
     who: usize,
     sid: Sid,
-    available: bool,
+    /// It wants copies.
+    carbons: bool,
+    /// A ping that it never answers.
+    silent: bool,
     /// Letters this session received, in order.
     received: Vec<Letter>,
+    /// Letters that came to its full JID: past what waits for the account.
+    direct: Vec<Letter>,
+    /// Copies of letters that others sent or got.
+    copies: Vec<Letter>,
     /// Roster sets not yet answered: id -> (contact, its name, letters sent before on this stream).
     asked: BTreeMap<String, (String, String, Vec<Letter>)>,
     /// Letters that went to storage by this stream, and were not yet followed by an answered change.
@@ -57,6 +66,22 @@ struct Life {
 
 fn jid(who: usize) -> String {
     format!("{}@{DOMAIN}", PEOPLE[who])
+}
+
+impl Client {
+    fn new(who: usize, sid: Sid) -> Client {
+        Client {
+            who,
+            sid,
+            carbons: false,
+            silent: false,
+            received: vec![],
+            direct: vec![],
+            copies: vec![],
+            asked: BTreeMap::new(),
+            stored: vec![],
+        }
+    }
 }
 
 impl Life {
@@ -107,9 +132,12 @@ impl Life {
                 let house = &self.house;
                 // A session of the same resource was replaced.
                 self.clients.retain(|c| !house.is_closed(c.sid));
-                let client =
-                    Client { who, sid, available: false, received: vec![], asked: BTreeMap::new(), stored: vec![] };
-                self.clients.push(client);
+                self.clients.push(Client::new(who, sid));
+                if self.dice.roll(2) == 0 {
+                    let at = self.clients.len() - 1;
+                    self.clients[at].carbons = true;
+                    self.say(at, "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>");
+                }
             }
             12..18 if n > 0 => {
                 let gone = self.clients.remove(self.dice.roll(n));
@@ -128,7 +156,6 @@ impl Life {
                     1 => "<presence><priority>-1</priority></presence>",
                     _ => "<presence/>",
                 };
-                self.clients[at].available = !xml.contains("unavailable");
                 self.say(at, xml);
             }
             32..50 if n > 0 => {
@@ -208,15 +235,33 @@ impl Life {
         let to = self.other(from);
         self.next += 1;
         let letter = (from, to, self.next);
-        let away = !self.house.state().sessions.values().any(|s| s.local() == PEOPLE[to] && s.receives());
-        if away {
+        let there: Vec<Sid> = self.clients.iter().filter(|c| c.who == to).map(|c| c.sid).collect();
+        let one = (!there.is_empty() && self.dice.roll(3) == 0).then(|| there[self.dice.roll(there.len())]);
+        let takes = |sid: &Sid| match one {
+            Some(one) => *sid == one,
+            None => self.house.state().sessions[sid].receives(),
+        };
+        let (takers, others): (Vec<Sid>, Vec<Sid>) = there.into_iter().partition(takes);
+        // Older ones come first.
+        let waits = self.clients.iter().any(|c| c.who == to && c.silent) || self.house.hold;
+        let at_once = one.is_some() || (!takers.is_empty() && !waits);
+        if takers.is_empty() {
             self.clients[at].stored.push(letter);
         }
+        let sender = self.clients[at].sid;
+        let address = one.map_or(jid(to), |one| self.house.jid(one).unwrap().to_string());
         let body = format!("{from}>{to}:{}", self.next);
-        self.say(
-            at,
-            &format!("<message type='chat' to='{}' id='m{}'><body>{body}</body></message>", jid(to), self.next),
-        );
+        let xml = format!("<message type='chat' to='{address}' id='m{}'><body>{body}</body></message>", self.next);
+        self.say(at, &xml);
+        self.read_all(true);
+        for c in &self.clients {
+            let mine = c.who == from && c.sid != sender;
+            let copied = c.carbons && (mine || at_once && others.contains(&c.sid));
+            let got = if one.is_some() { &c.direct } else { &c.received };
+            let came = at_once && takers.contains(&c.sid);
+            self.check(!came || got.contains(&letter), || format!("{letter:?} did not come to {}", c.sid.0));
+            self.check(!copied || c.copies.contains(&letter), || format!("no copy of {letter:?} for {}", c.sid.0));
+        }
     }
 
     /// Every client reads what has come; now and then one is slow to answer.
@@ -244,7 +289,8 @@ impl Life {
         match (stanza.kind, stanza.ty) {
             (Kind::Iq, Type::Get) if stanza.child(Ns::PING, "ping").is_some() => {
                 if lazy && self.dice.roll(3) == 0 {
-                    // It never answers this one; it will be cut off or ask again elsewhere.
+                    // It never answers this one, and will be cut off.
+                    self.clients[at].silent = true;
                     return;
                 }
                 let id = stanza.id().unwrap().into_owned();
@@ -274,11 +320,19 @@ impl Life {
                 }
             }
             (Kind::Message, Type::Chat) => {
-                let body = stanza.child(Ns::CLIENT, "body").unwrap().text().into_owned();
-                let (people, n) = body.split_once(':').unwrap();
+                let (_, body) = xml.split_once("<body>").unwrap();
+                let (body, _) = body.split_once("</body>").unwrap();
+                let (people, n) =
+                    body.replace("&gt;", ">").split_once(':').map(|(p, n)| (p.to_owned(), n.to_owned())).unwrap();
                 let (from, to) = people.split_once('>').unwrap();
                 let letter: Letter = (from.parse().unwrap(), to.parse().unwrap(), n.parse().unwrap());
-                self.letter_arrives(at, letter);
+                if stanza.child(Ns::CLIENT, "body").is_none() {
+                    self.copy_arrives(at, letter);
+                } else if stanza.to.is_some_and(|to| !to.is_bare()) {
+                    self.direct_arrives(at, letter);
+                } else {
+                    self.letter_arrives(at, letter);
+                }
             }
             _ => {}
         }
@@ -293,6 +347,23 @@ impl Life {
         self.check(before.is_none_or(|l| l.2 < letter.2), || format!("{letter:?} came behind {before:?}"));
         self.clients[at].received.push(letter);
         self.arrived.insert(letter);
+    }
+
+    fn direct_arrives(&mut self, at: usize, letter: Letter) {
+        let client = &self.clients[at];
+        self.check(client.who == letter.1, || format!("{letter:?} came to {}", PEOPLE[client.who]));
+        let before = client.direct.iter().rev().find(|l| l.0 == letter.0);
+        self.check(before.is_none_or(|l| l.2 < letter.2), || format!("{letter:?} came behind {before:?}"));
+        self.clients[at].direct.push(letter);
+    }
+
+    fn copy_arrives(&mut self, at: usize, letter: Letter) {
+        let client = &self.clients[at];
+        let mine = client.who == letter.0 || client.who == letter.1;
+        self.check(mine && client.carbons, || format!("a copy of {letter:?} came to {}", PEOPLE[client.who]));
+        let twice = client.copies.contains(&letter) || client.received.contains(&letter);
+        self.check(!twice, || format!("{letter:?} came, and then a copy of it"));
+        self.clients[at].copies.push(letter);
     }
 
     fn forget_clients(&mut self) {
@@ -342,14 +413,7 @@ impl Life {
         }
         for who in 0..PEOPLE.len() {
             let sid = self.house.login(&format!("{}/last", jid(who)));
-            self.clients.push(Client {
-                who,
-                sid,
-                available: true,
-                received: vec![],
-                asked: BTreeMap::new(),
-                stored: vec![],
-            });
+            self.clients.push(Client::new(who, sid));
             self.say(self.clients.len() - 1, "<presence/>");
             self.read_all(false);
         }

@@ -43,7 +43,7 @@ impl Account {
         !self.blocked.is_empty()
             && jid.bare_str() != self.jid.as_str()
             && jid.as_str() != self.jid.domain()
-            && self.blocked.iter().any(|entry| covers(entry, jid))
+            && covers(&self.blocked, jid)
     }
 
     /// Whether somebody else may see its presence, and what follows from that (RFC 6121 §3).
@@ -86,10 +86,7 @@ impl Account {
     }
 }
 
-/// Whether an entry of a block list means an address (XEP-0191 §6).
-pub fn covers(entry: &Jid, jid: &Jid) -> bool {
-    let whole_domain = entry.local().is_none() && entry.resource().is_none();
-    entry.domain() == jid.domain()
-        && (whole_domain || entry.local() == jid.local())
-        && (entry.resource().is_none() || entry.resource() == jid.resource())
+/// Whether one of the entries of a block list means an address: it itself, its bare JID, or its domain (XEP-0191 §6).
+pub fn covers(entries: &BTreeSet<Jid>, jid: &Jid) -> bool {
+    [jid.as_str(), jid.bare_str(), jid.domain()].into_iter().any(|text| entries.contains(text))
 }

@@ -1,7 +1,7 @@
 //! What the owner of the box can do to accounts.
 
 use super::account::Account;
-use super::effect::{Command, Job};
+use super::effect::{Command, Job, Sid};
 use super::hook::Event;
 use super::state::{State, Work};
 use crate::store::{Tree, key};
@@ -19,8 +19,12 @@ pub(super) fn command(st: &mut State, job: Job, command: Command) {
         Command::UserList => Ok(st.accounts.values().map(|a| a.jid.to_string()).collect()),
         Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
     };
-    let changed = answer.is_ok() && !reads;
-    st.tell(job, answer, changed);
+    if answer.is_ok() && !reads {
+        // Behind whatever else the change has set off.
+        st.work.push_back(Work::Tell(job, answer));
+    } else {
+        st.tell(job, answer, false);
+    }
 }
 
 /// Makes an account.
@@ -56,40 +60,63 @@ pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials) -> R
     st.write_account(local).map_err(words)
 }
 
+/// An account that is being removed.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    jid: Jid,
+    /// Its streams, which end when it is stored.
+    sessions: Vec<Sid>,
+    /// The session that asked for it, and its answer.
+    answer: Option<(Sid, Stanza)>,
+}
+
 /// Removes an account: ends its sessions, takes back its subscriptions, deletes all that is stored for it. `request`: what one of
 /// its sessions asked for this with; it is answered. The streams end once it is stored.
 pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(), String> {
-    let Some(local) = st.account(jid).and(st.local(jid)) else { return Err(format!("there is no {jid}")) };
+    let Some(account) = st.account(jid) else { return Err(format!("there is no {jid}")) };
+    let (jid, sessions) = (account.jid.clone(), account.sessions.values().copied().collect::<Vec<_>>());
     st.write().map_err(words)?;
-    // First: a session that ends stores when its account was last seen.
-    let asking = request.and_then(|iq| st.session_at(iq.from.as_ref()?));
-    let sessions = st.sessions_of(local);
+    let answer = request.and_then(|iq| Some((st.session_at(iq.from.as_ref()?)?, Stanza::result_of(iq, ""))));
+    // First: a session that ends stores when its account was last seen, and is seen to leave before its subscriptions end.
     for sid in &sessions {
         super::presence::gone(st, *sid, false);
     }
-    let batch = st.write().map_err(words)?;
-    for tree in [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline] {
-        batch.delete_all(tree, key::prefix(local));
+    st.work.push_back(Work::Remove(Leaving { jid, sessions, answer }));
+    Ok(())
+}
+
+/// The rest of it, when everybody has seen the sessions leave. The account's row goes last: should the power fail before, then
+/// nobody is left subscribed to a name that somebody else may take.
+pub(super) fn removed(st: &mut State, Leaving { jid, sessions, mut answer }: Leaving) {
+    let local = jid.local().unwrap_or_default();
+    // Whatever its own roster says, and whomever they block.
+    let others = st.accounts.values().filter(|a| a.roster.state(&jid) != Default::default());
+    let others: Vec<Jid> = others.map(|a| a.jid.clone()).collect();
+    for other in others {
+        for ty in [Type::Unsubscribe, Type::Unsubscribed] {
+            let notice = Stanza::new(Kind::Presence, ty).from(jid.clone()).to(other.clone());
+            // Storage was asked when this turn began.
+            let _ = super::presence::subscription_arrives(st, other.local().unwrap_or_default(), notice);
+        }
+        st.step();
     }
-    batch.delete(Tree::Vcard, key::account(local));
-    batch.delete(Tree::Account, key::account(local));
+    let Some(account) = st.accounts.remove(local) else { return };
+    for (contact, item) in account.roster.items.iter().filter(|(contact, _)| contact.domain() != jid.domain()) {
+        for ty in item.state.ends() {
+            st.send(Stanza::new(Kind::Presence, ty).from(jid.clone()).to(contact.clone()));
+        }
+    }
+    if let Ok(batch) = st.write() {
+        for tree in [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline] {
+            batch.delete_all(tree, key::prefix(local));
+        }
+        batch.delete(Tree::Vcard, key::account(local));
+        batch.delete(Tree::Account, key::account(local));
+    }
     for sid in sessions {
-        let answer = request.filter(|_| asking == Some(sid)).map(|iq| Stanza::result_of(iq, ""));
+        let answer = answer.take_if(|(asked, _)| *asked == sid).map(|(_, answer)| answer);
         let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");
         st.close_stored(sid, answer, gone);
     }
-    let Some(account) = st.accounts.remove(local) else { return Ok(()) };
-    for (contact, item) in &account.roster.items {
-        let notices = [
-            (item.state.to || item.state.ask, Type::Unsubscribe),
-            (item.state.from || item.state.pending, Type::Unsubscribed),
-        ];
-        for (due, ty) in notices {
-            if due {
-                st.send(Stanza::new(Kind::Presence, ty).from(account.jid.clone()).to(contact.clone()));
-            }
-        }
-    }
     st.work.push_back(Work::Event(Event::Removed(local.into())));
-    Ok(())
 }

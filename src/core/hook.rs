@@ -45,7 +45,8 @@ pub enum Place {
     Server,
     /// The account of this localpart, by one of its own sessions.
     Own(Box<str>),
-    /// The account of this localpart, by somebody else: nothing is told or changed unless they may.
+    /// The account of this localpart, by somebody else: nothing is told or changed unless they may. There may be no such
+    /// account; the answer must not tell that from one that shows nothing.
     Account(Box<str>),
 }
 
@@ -91,7 +92,8 @@ pub trait Extension: Send {
         Ok(Flow::Pass)
     }
 
-    /// A stanza that reaches an account of ours, before it is decided who gets it. Also one that stays within the account.
+    /// A stanza that reaches an account of ours, before it is decided who gets it. Also one that stays within the account; and
+    /// one to an account that does not exist, which must look from outside as one that shows nothing.
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         Ok(Flow::Pass)
     }
@@ -107,12 +109,6 @@ pub trait Extension: Send {
     /// An IQ request (get or set) with one of the namespaces in [`About::iq`], to the server or to an account. `Done` means
     /// that it is or will be answered ([`State::reply`], [`State::confirm`]). `Pass`: `service-unavailable`.
     fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
-        Ok(Flow::Pass)
-    }
-
-    /// The same to the bare JID of an account that does not exist. What passes is refused with `service-unavailable`
-    /// (RFC 6121 §8.5.1).
-    fn nobody(&mut self, st: &mut State, iq: &Stanza) -> Handled {
         Ok(Flow::Pass)
     }
 

@@ -120,7 +120,7 @@ impl Core {
                 return Ok(());
             }
             let jid = Jid::parse(contact).map_err(|_| damaged("a contact's address"))?;
-            account.roster.items.insert(jid, Item::from_record(value)?);
+            account.roster.insert(jid, Item::from_record(value)?);
             Ok(())
         })?;
         scan(engine, Tree::Block, &[], |key, _| {

@@ -1,9 +1,10 @@
 //! Presence (RFC 6121 §3 and §4): broadcast, probes, directed presence, subscriptions.
 
+use super::account::Account;
 use super::effect::Sid;
 use super::hook::Event;
-use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES, ROSTER_ITEMS};
-use super::session::DIRECTED;
+use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES};
+use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
 use super::state::{State, Work};
 use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
 
@@ -23,14 +24,19 @@ pub(super) fn sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
             }
             Ok(())
         }
-        (Type::None | Type::Unavailable, Some(_)) => {
-            directed(st, sid, presence);
-            Ok(())
-        }
+        (Type::None | Type::Unavailable, Some(_)) => directed(st, sid, presence),
         (Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed, Some(_)) => {
             subscription_sent(st, sid, presence)
         }
-        (Type::Error | Type::Probe, Some(_)) => {
+        (Type::Probe, Some(to)) => {
+            // Here the server asks for its clients (RFC 6121 §4.3). The answer to anybody else would end a request that waits.
+            let asks = |s: &Session| st.accounts.get(s.local()).is_some_and(|a| a.roster.state(&to.bare()).to);
+            if st.local(to).is_none() || st.sessions.get(&sid).is_some_and(asks) {
+                st.send(presence);
+            }
+            Ok(())
+        }
+        (Type::Error, Some(_)) => {
             st.send(presence);
             Ok(())
         }
@@ -50,6 +56,10 @@ fn priority(presence: &Stanza) -> Result<i8, StanzaError> {
 /// Initial and later broadcast presence (RFC 6121 §4.2, §4.4).
 fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     let priority = priority(&presence)?;
+    if presence.bytes() > PRESENCE_BYTES {
+        let text = format!("a presence has at most {PRESENCE_BYTES} bytes");
+        return Err(StanzaError::new(Condition::PolicyViolation).text(text));
+    }
     let Some(session) = st.sessions.get_mut(&sid) else { return Ok(()) };
     let initial = session.presence.is_none();
     let received = session.receives();
@@ -137,8 +147,9 @@ fn unavailable(st: &mut State, sid: Sid, presence: Stanza) -> bool {
         broadcast(st, &local, &presence);
     }
     for jid in directed {
-        // A subscriber was told already (RFC 6121 §4.6.3).
-        if !(was_available && st.accounts.get(&local).is_some_and(|a| a.roster.state(&jid.bare()).from)) {
+        // Subscribers and the own sessions were told already (RFC 6121 §4.6.3).
+        let told = |a: &Account| a.roster.state(&jid.bare()).from || jid.bare_str() == a.jid.as_str();
+        if !(was_available && st.accounts.get(&local).is_some_and(told)) {
             st.send(presence.clone().to(jid));
         }
     }
@@ -180,17 +191,22 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     st.work.push_back(Work::Event(Event::Closed { sid, local, clean }));
 }
 
-/// Directed presence (RFC 6121 §4.6).
-fn directed(st: &mut State, sid: Sid, presence: Stanza) {
-    let Some(to) = presence.to.clone() else { return };
-    if let Some(session) = st.sessions.get_mut(&sid) {
-        if presence.ty == Type::Unavailable {
-            session.directed.remove(&to);
-        } else if session.directed.len() < DIRECTED {
-            session.directed.insert(to);
+/// Directed presence (RFC 6121 §4.6). Nobody gets it who could not be told of its end.
+fn directed(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+    let (Some(to), Some(session)) = (&presence.to, st.sessions.get_mut(&sid)) else { return Ok(()) };
+    if presence.ty == Type::Unavailable {
+        session.directed.remove(to);
+    } else if !session.directed.contains(to) {
+        let bytes: usize =
+            session.directed.iter().chain([to]).map(|jid| DIRECTED_AROUND_BYTES + jid.as_str().len()).sum();
+        if bytes > DIRECTED_BYTES {
+            let text = "too many addresses were sent presence; take some back";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
+        session.directed.insert(to.clone());
     }
     st.send(presence);
+    Ok(())
 }
 
 /// The session's account asks for, gives or takes back a subscription (RFC 6121 §3, §A.2).
@@ -215,8 +231,8 @@ fn subscription_sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     // RFC 6121 §3.1.2 and §3.1.5: asking or approving puts the contact into the roster.
     let puts_it_there = presence.ty == Type::Subscribe || item.state.from || item.state.approved;
     item.listed |= puts_it_there && matches!(presence.ty, Type::Subscribe | Type::Subscribed);
-    if !before.listed && item.listed && account.roster.items.len() >= ROSTER_ITEMS {
-        return Err(StanzaError::new(Condition::ResourceConstraint).text("the roster is full"));
+    if !before.listed && item.listed {
+        account.roster.has_room(&contact, &item)?;
     }
     let seen = item.listed && (!before.listed || before.state != item.state);
     if item != before {
@@ -257,15 +273,18 @@ pub fn withdraw(st: &mut State, local: &str, contact: &Jid) {
 /// A subscription stanza reaches an account of ours (RFC 6121 §3, §A.3).
 pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza) -> Outcome {
     let Some(contact) = presence.from.as_ref().map(Jid::bare) else { return Ok(()) };
-    st.write()?;
     let Some(account) = st.accounts.get(local) else { return Ok(()) };
     let own = account.jid.clone();
     let before = account.roster.items.get(&contact).cloned().unwrap_or_default();
     let verdict = before.state.inbound(presence.ty);
+    if verdict.state != before.state {
+        st.write()?;
+    }
+    let Some(account) = st.accounts.get(local) else { return Ok(()) };
     let mut item = Item { state: verdict.state, ..before.clone() };
     if item.state.pending && !before.state.pending {
         let waiting = account.roster.items.values().filter(|i| i.state.pending).count();
-        if waiting >= PENDING_ITEMS || (!before.listed && account.roster.items.len() >= ROSTER_ITEMS) {
+        if waiting >= PENDING_ITEMS || account.roster.has_room(&contact, &item).is_err() {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("too many requests wait for an answer"));
         }
         let request = presence.clone().from(contact.clone()).to(own.clone()).to_xml();
@@ -276,8 +295,13 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
     }
     let stanza = presence.clone().from(contact.clone()).to(own.clone());
     if verdict.pass {
-        for sid in st.available(local) {
-            st.send_to(sid, stanza.clone());
+        // RFC 6121 §3.1.3: a request is for who is available. §3.1.6, §3.2.3, §3.3.3: the rest is for who knows the roster, before
+        // the push that it explains; also for one that does not, but is there.
+        let request = presence.ty == Type::Subscribe;
+        for sid in st.sessions_of(local) {
+            if st.sessions.get(&sid).is_some_and(|s| s.presence.is_some() || (s.interested && !request)) {
+                st.send_to(sid, stanza.clone());
+            }
         }
     }
     if item != before {

@@ -6,12 +6,14 @@ use super::subscription;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Tree, key};
 use crate::wire::xml::escape;
-use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
+use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Contacts in one roster, requests of strangers included.
 pub const ROSTER_ITEMS: usize = 2000;
+/// A roster as it is written to a client, in bytes.
+pub const ROSTER_BYTES: usize = 512 * 1024;
 /// Requests of strangers that wait for an answer.
 pub const PENDING_ITEMS: usize = 200;
 /// The name of a contact, in bytes.
@@ -31,6 +33,8 @@ pub struct Roster {
     pub version: Box<str>,
     /// By bare JID (or whatever the contact's address is).
     pub items: BTreeMap<Jid, Item>,
+    /// The bytes of all items as they are written to a client.
+    bytes: usize,
 }
 
 /// A contact.
@@ -52,6 +56,13 @@ impl Item {
     /// Whether nothing is left to remember.
     pub fn is_empty(&self) -> bool {
         !self.listed && self.state == subscription::State::default()
+    }
+
+    /// The bytes of its `<item/>`.
+    fn bytes(&self, jid: &Jid) -> usize {
+        let mut out = String::new();
+        self.write(jid, &mut out);
+        out.len()
     }
 
     /// Appends the `<item/>` (RFC 6121 §2.1.2).
@@ -119,6 +130,25 @@ impl Roster {
     /// What is known of a contact; the default for one that is not there.
     pub fn state(&self, jid: &Jid) -> subscription::State {
         self.items.get(jid).map(|i| i.state).unwrap_or_default()
+    }
+
+    /// Takes an item in; an empty one takes it out.
+    pub(super) fn insert(&mut self, jid: Jid, item: Item) {
+        let new = item.bytes(&jid);
+        let old = if item.is_empty() { self.items.remove(&jid) } else { self.items.insert(jid.clone(), item) };
+        // Nothing is kept of an empty one.
+        let kept = if self.items.contains_key(&jid) { new } else { 0 };
+        self.bytes = (self.bytes + kept).saturating_sub(old.map_or(0, |old| old.bytes(&jid)));
+    }
+
+    /// Whether an item has room in the place of what is there.
+    pub(super) fn has_room(&self, jid: &Jid, item: &Item) -> Result<(), StanzaError> {
+        let old = self.items.get(jid);
+        let bytes = self.bytes.saturating_sub(old.map_or(0, |old| old.bytes(jid))) + item.bytes(jid);
+        if (old.is_none() && self.items.len() >= ROSTER_ITEMS) || bytes > ROSTER_BYTES {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text("the roster is full"));
+        }
+        Ok(())
     }
 
     /// Contacts that get the account's presence.
@@ -220,10 +250,8 @@ pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
         if jid == own {
             return Err(StanzaError::new(Condition::NotAllowed).text("nobody is their own contact"));
         }
-        if item.is_none() && account.roster.items.len() >= ROSTER_ITEMS {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("the roster is full"));
-        }
         let item = Item { listed: true, name, groups, ..item.cloned().unwrap_or_default() };
+        account.roster.has_room(&jid, &item)?;
         put(st, local, &jid, item, true)?;
         return st.confirm(iq, "");
     }
@@ -231,17 +259,12 @@ pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
     let Some(item) = item.filter(|i| i.listed).cloned() else {
         return Err(StanzaError::new(Condition::ItemNotFound).text("no such contact"));
     };
-    let notices = [
-        (item.state.to || item.state.ask, Type::Unsubscribe),
-        (item.state.from || item.state.pending, Type::Unsubscribed),
-    ];
-    for (due, ty) in notices {
-        if due {
-            st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(jid.clone()));
-        }
-    }
+    // RFC 6121 §3.2.1: while it still is subscribed.
     if item.state.from {
         super::presence::withdraw(st, local, &jid);
+    }
+    for ty in item.state.ends() {
+        st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(jid.clone()));
     }
     put(st, local, &jid, Item::default(), true)?;
     st.confirm(iq, "")
@@ -274,11 +297,7 @@ pub fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Re
         xml.push_str("' subscription='remove'/>");
     }
     xml.push_str("</query>");
-    if item.is_empty() {
-        account.roster.items.remove(jid);
-    } else {
-        account.roster.items.insert(jid.clone(), item);
-    }
+    account.roster.insert(jid.clone(), item);
     if push {
         for sid in st.sessions_of(local) {
             if st.sessions.get(&sid).is_some_and(|s| s.interested) {

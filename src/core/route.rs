@@ -1,5 +1,6 @@
 //! Where a stanza goes: RFC 6121 §8 as one table, and what is done about each answer in it.
 
+use super::admin;
 use super::hook::{Event, Extension, Flow, Handled, Place};
 use super::presence;
 use super::state::{State, Work};
@@ -38,10 +39,10 @@ enum Rule {
     Keep,
     /// As if it were addressed to the bare JID.
     AsBare,
-    /// The server answers for the account (IQ to a bare JID, RFC 6120 §10.3.3).
+    /// The server answers for the account (IQ to a bare JID, RFC 6120 §10.3.3). For one that does not exist, it answers as for
+    /// one that shows nothing to a stranger: with an error of the same kind, `service-unavailable` where nothing else is asked
+    /// for (RFC 6121 §8.5.1).
     Server,
-    /// An IQ request to no account: refused, but for what must not even tell that there is none.
-    Nobody,
     /// The subscription state machine (RFC 6121 §3).
     Subscription,
     /// The answer to a probe (RFC 6121 §4.3.2).
@@ -52,7 +53,8 @@ enum Rule {
 ///
 /// Where the RFC leaves a choice: a chat or normal message to the bare JID goes to every session that takes messages (§8.5.2.1.1
 /// allows that or the "most available" one), so that a client without carbons misses nothing; and a message to nobody is refused
-/// rather than dropped in silence, so that its sender knows.
+/// rather than dropped in silence, so that its sender knows. The error of a presence to the bare JID answers a request for a
+/// subscription, which is sent from there: all available sessions see it.
 #[rustfmt::skip]
 fn rule(kind: Kind, ty: Type, to: To) -> Rule {
     use Rule::*;
@@ -68,9 +70,9 @@ fn rule(kind: Kind, ty: Type, to: To) -> Rule {
         (Kind::Presence, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
                                          => [Ignore,  Subscription, Subscription, Subscription, Subscription],
         (Kind::Presence, Type::Probe)    => [Probe,   Probe,        Probe,        Probe,        Probe],
-        (Kind::Presence, _)              => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
+        (Kind::Presence, _)              => [Ignore,  Available,    Ignore,       Session,      Ignore],
         (Kind::Iq, Type::Get | Type::Set)
-                                         => [Nobody,  Server,       Server,       Session,      Refuse],
+                                         => [Server,  Server,       Server,       Session,      Refuse],
         (Kind::Iq, _)                    => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
     };
     row[to as usize]
@@ -156,13 +158,11 @@ impl Core {
         }
     }
 
-    /// To an account of ours.
+    /// To an account of ours, whether or not there is one.
     fn arrives(&mut self, local: &str, to: &Jid, stanza: &mut Stanza) -> Handled {
-        if self.state.accounts.contains_key(local) {
-            for n in 0..self.extensions.len() {
-                if self.hook(n, |x, st| x.arrive(st, local, stanza))? == Flow::Done {
-                    return Ok(Flow::Done);
-                }
+        for n in 0..self.extensions.len() {
+            if self.hook(n, |x, st| x.arrive(st, local, stanza))? == Flow::Done {
+                return Ok(Flow::Done);
             }
         }
         let receivers = |st: &State| -> Vec<Sid> {
@@ -190,8 +190,9 @@ impl Core {
         }
         match verdict {
             Rule::Ignore | Rule::AsBare => Ok(Flow::Done),
-            Rule::Nobody if to.is_bare() => self.request(stanza, |x, st| x.nobody(st, stanza)),
-            Rule::Refuse | Rule::Nobody => Err(Condition::ServiceUnavailable.into()),
+            Rule::Refuse => Err(Condition::ServiceUnavailable.into()),
+            // There is no account; then no resource of it either.
+            Rule::Server if !to.is_bare() => Err(Condition::ServiceUnavailable.into()),
             Rule::Session => {
                 let targets: Vec<Sid> = self.state.session_at(to).into_iter().collect();
                 self.deliver(local, stanza, &targets)
@@ -278,6 +279,8 @@ impl Core {
                 Work::Route(stanza) => self.route(stanza),
                 Work::Event(event) => self.tell_all(&event),
                 Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
+                Work::Remove(leaving) => admin::removed(&mut self.state, leaving),
+                Work::Tell(job, answer) => self.state.tell(job, answer, true),
             }
             self.state.step();
         }

@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 
 /// Sessions that one account may have at a time.
 pub const SESSIONS: usize = 32;
-/// Addresses that one session may have sent directed presence to (RFC 6121 §4.6).
-pub const DIRECTED: usize = 512;
+/// Addresses that one session may have sent directed presence to (RFC 6121 §4.6), in bytes.
+pub const DIRECTED_BYTES: usize = 64 * 1024;
+/// What keeping one of them costs besides its text, in bytes.
+pub const DIRECTED_AROUND_BYTES: usize = 64;
+/// A presence that is broadcast, in bytes: it is kept, and goes to every contact.
+pub const PRESENCE_BYTES: usize = 8 * 1024;
 
 /// A bound session.
 #[derive(Debug)]

@@ -24,6 +24,10 @@ pub(super) enum Work {
     Event(super::hook::Event),
     /// A message that was handed to these sessions of an account, for the `delivered` hooks.
     Delivered(Box<str>, Stanza, Vec<Sid>),
+    /// An account whose sessions are gone, and everybody knows.
+    Remove(super::admin::Leaving),
+    /// The answer to a command, behind all that the command is.
+    Tell(Job, Result<Vec<String>, String>),
 }
 
 /// Something promised that waits until its changes are on stable storage.
@@ -140,6 +144,12 @@ impl State {
         sids
     }
 
+    /// Whether the account that a stanza is addressed to shows its presence to the sender.
+    pub fn shows_presence(&self, stanza: &Stanza) -> bool {
+        let account = stanza.to.as_ref().and_then(|to| self.account(to));
+        account.zip(stanza.from.as_ref()).is_some_and(|(account, from)| account.shows_presence_to(from))
+    }
+
     // --- saying something ---
 
     /// Sends a stanza on its way, as from whom its `from` says; it passes the hooks of the receiving side. `to` must be set.
@@ -228,6 +238,8 @@ impl State {
             let iq = Stanza::new(Kind::Iq, Type::Get).from(self.domain().clone()).to(session.jid.clone());
             self.requests.insert((sid, id.clone()), job);
             self.send_to(sid, iq.with_id(&id).with(payload));
+        } else {
+            self.jobs.remove(&job);
         }
         job
     }

@@ -40,6 +40,12 @@ impl State {
         }
     }
 
+    /// What is sent to the contact when the account forgets it (RFC 6121 §2.5.2).
+    pub fn ends(self) -> impl Iterator<Item = Type> {
+        let notices = [(self.to || self.ask, Type::Unsubscribe), (self.from || self.pending, Type::Unsubscribed)];
+        notices.into_iter().filter(|(due, _)| *due).map(|(_, ty)| ty)
+    }
+
     /// The account sends a subscription stanza (RFC 6121 §A.2).
     pub fn outbound(self, ty: Type) -> Verdict {
         let mut state = self;

@@ -148,10 +148,7 @@ impl Extension for Disco {
         // XEP-0030 §8: nothing about an account to those who may not see its presence.
         let trusted = match at {
             Place::Server | Place::Own(_) => true,
-            Place::Account(local) => {
-                let account = st.accounts.get(local);
-                account.zip(iq.from.as_ref()).is_some_and(|(account, from)| account.shows_presence_to(from))
-            }
+            Place::Account(_) => st.shows_presence(iq),
         };
         if !trusted {
             return if info { Ok(Flow::Pass) } else { st.reply(iq, items(&[], node)) };
@@ -168,13 +165,5 @@ impl Extension for Disco {
             (_, false) => items(&[], node),
         };
         st.reply(iq, answer)
-    }
-
-    /// XEP-0030 §8: an account that does not exist has no items, as one that does not show them.
-    fn nobody(&mut self, st: &mut State, iq: &Stanza) -> Handled {
-        match query(iq)? {
-            (Ns::DISCO_ITEMS, node) => st.reply(iq, items(&[], node.as_deref())),
-            _ => Ok(Flow::Pass),
-        }
     }
 }

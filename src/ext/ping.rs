@@ -1,7 +1,7 @@
 //! XEP-0199: XMPP Ping.
 
-use crate::core::{About, Extension, Handled, Place, State};
-use crate::wire::{Ns, Stanza, Type};
+use crate::core::{About, Extension, Flow, Handled, Place, State};
+use crate::wire::{Condition, Ns, Stanza, Type};
 
 pub(super) struct Ping;
 
@@ -18,10 +18,15 @@ impl Extension for Ping {
         }
     }
 
-    fn iq(&mut self, st: &mut State, _at: &Place, iq: &Stanza) -> Handled {
-        match iq.ty {
-            Type::Get => st.reply(iq, ""),
-            _ => Err(crate::wire::Condition::BadRequest.into()),
+    fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
+        if iq.ty != Type::Get {
+            return Err(Condition::BadRequest.into());
+        }
+        match at {
+            Place::Server | Place::Own(_) => st.reply(iq, ""),
+            // Whether there is such an account is not for strangers (RFC 6120 §13.11).
+            Place::Account(_) if st.shows_presence(iq) => st.reply(iq, ""),
+            Place::Account(_) => Ok(Flow::Pass),
         }
     }
 }

@@ -174,12 +174,16 @@ impl Hub {
     /// Other settings from now on: for the core, and for streams that begin later.
     pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
         self.outbox_bytes.store(outbox_bytes(settings.offline_bytes), Ordering::Relaxed);
-        {
-            let mut terms = lock(&self.terms);
-            *terms = Arc::new(Terms { plain, registration: settings.registration, ..Terms::clone(&terms) });
-        }
         self.storage.set_window(commit_window);
-        lock(&self.state).core.configure(settings);
+        let registration = settings.registration;
+        let features = {
+            let core = &mut lock(&self.state).core;
+            core.configure(settings);
+            // They depend on the settings: XEP-0115 has a hash of all that the server tells of itself.
+            core.stream_features()
+        };
+        let mut terms = lock(&self.terms);
+        *terms = Arc::new(Terms { plain, registration, features, ..Terms::clone(&terms) });
     }
 
     /// A new connection, and what will wait for it.
@@ -394,5 +398,21 @@ mod tests {
         assert!(matches!(&all[..], [Mail::Overflow]));
         outbox.push(mail(1));
         assert!(outbox.poll(Waker::noop(), false).is_pending());
+    }
+
+    #[test]
+    fn features_follow_the_settings() {
+        let settings = Settings::new(Jid::parse("house.test").unwrap());
+        let mut engine = crate::store::memory::Memory::default();
+        let core = Core::open(settings.clone(), [0; 32], crate::ext::all(), &mut engine).unwrap();
+        let features = core.stream_features();
+        let terms = Terms { domain: settings.domain.clone(), plain: true, registration: false, features };
+        let hub = Hub::new(core, terms, Storage::channel().0, &Arc::new(Executor::new()));
+        let before = hub.terms().features.clone();
+        let contacts = vec![("admin".to_owned(), "mailto:admin@house.test".to_owned())];
+        hub.configure(Settings { contacts, ..settings.clone() }, true, Duration::ZERO);
+        assert_ne!(hub.terms().features, before, "the hash of XEP-0115");
+        hub.configure(settings, true, Duration::ZERO);
+        assert_eq!(hub.terms().features, before);
     }
 }

@@ -141,6 +141,12 @@ impl Ord for Jid {
         self.text.cmp(&other.text)
     }
 }
+// It compares and hashes as its text.
+impl std::borrow::Borrow<str> for Jid {
+    fn borrow(&self) -> &str {
+        &self.text
+    }
+}
 impl std::hash::Hash for Jid {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.text.hash(state)
