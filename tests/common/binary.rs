@@ -107,7 +107,7 @@ pub fn fails(dir: &Dir, words: &[&str], input: &str) -> String {
 pub struct Server {
     pub child: Child,
     pub greeting: Vec<String>,
-    log: Mutex<Receiver<String>>,
+    pub log: Mutex<Receiver<String>>,
 }
 
 impl Server {
