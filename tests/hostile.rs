@@ -390,7 +390,7 @@ fn guessing_slows_down_the_guesser_alone() {
 #[test]
 fn who_never_reads_is_closed_and_nobody_else_waits() {
     const DEAF: [&str; 4] = ["tybalt", "paris", "sampson", "gregory"];
-    let (dir, server) = house("offline_bytes = 0", &["romeo", "juliet", "nurse"]);
+    let (dir, server) = house("", &["romeo", "juliet", "nurse"]);
     add(&dir, &DEAF);
     let deaf: Vec<Tls> = DEAF.iter().map(|name| login(&server, &dir, name, PASSWORD)).collect();
     let mut nurse = login(&server, &dir, "nurse", PASSWORD);
