@@ -124,7 +124,7 @@ impl Life {
     fn step(&mut self) {
         let n = self.clients.len();
         match self.dice.roll(100) {
-            0..12 if n < 5 => {
+            0..12 if n < 6 => {
                 let who = self.dice.roll(PEOPLE.len());
                 let resource = self.dice.roll(3);
                 self.log.push(format!("{} connects as r{resource}", PEOPLE[who]));
@@ -133,8 +133,11 @@ impl Life {
                 // A session of the same resource was replaced.
                 self.clients.retain(|c| !house.is_closed(c.sid));
                 self.clients.push(Client::new(who, sid));
+                let at = self.clients.len() - 1;
                 if self.dice.roll(2) == 0 {
-                    let at = self.clients.len() - 1;
+                    self.say(at, "<presence/>");
+                }
+                if self.dice.roll(2) == 0 {
                     self.clients[at].carbons = true;
                     self.say(at, "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>");
                 }
@@ -295,7 +298,13 @@ impl Life {
                 }
                 let id = stanza.id().unwrap().into_owned();
                 let sid = self.clients[at].sid;
-                let letters = self.clients[at].received.clone();
+                // What is on its way to another session was sent there before.
+                let unread: Vec<&str> = self.clients.iter().flat_map(|c| self.house.peek(c.sid)).collect();
+                let mut letters = self.clients[at].received.clone();
+                letters.retain(|(from, to, n)| {
+                    let body = format!("<body>{from}>{to}:{n}</body>");
+                    !unread.iter().any(|xml| xml.contains(&body))
+                });
                 self.house.send(sid, &format!("<iq type='result' id='{id}' to='{DOMAIN}'/>"));
                 if self.house.uncommitted() == 0 && !self.house.hold {
                     self.confirmed.extend(letters);
@@ -322,8 +331,7 @@ impl Life {
             (Kind::Message, Type::Chat) => {
                 let (_, body) = xml.split_once("<body>").unwrap();
                 let (body, _) = body.split_once("</body>").unwrap();
-                let (people, n) =
-                    body.replace("&gt;", ">").split_once(':').map(|(p, n)| (p.to_owned(), n.to_owned())).unwrap();
+                let (people, n) = body.split_once(':').unwrap();
                 let (from, to) = people.split_once('>').unwrap();
                 let letter: Letter = (from.parse().unwrap(), to.parse().unwrap(), n.parse().unwrap());
                 if stanza.child(Ns::CLIENT, "body").is_none() {
