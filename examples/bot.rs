@@ -6,13 +6,14 @@
 //! ```
 //!
 //! `SSL_CERT_FILE` makes it trust the house's own authority; with a certificate that the system trusts it is not needed. Where
-//! no name service knows the domain, a third argument says where the server is: `127.0.0.1:5222`.
+//! no name service knows the domain, a third argument says where the server is: `127.0.0.1:5222`. Why it cannot log in is told
+//! with `RUST_LOG=info`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use futures::StreamExt;
 use std::process::ExitCode;
-use tokio_xmpp::connect::DnsConfig;
-use tokio_xmpp::jid::{BareJid, Jid};
+use tokio_xmpp::connect::{DnsConfig, StartTlsServerConnector};
+use tokio_xmpp::jid::Jid;
 use tokio_xmpp::parsers::iq::Iq;
 use tokio_xmpp::parsers::message::{Lang, Message, MessageType};
 use tokio_xmpp::parsers::ping::Ping;
@@ -20,32 +21,36 @@ use tokio_xmpp::parsers::presence::{Presence, Type as PresenceType};
 use tokio_xmpp::parsers::stanza::Stanza;
 use tokio_xmpp::parsers::stanza_error::{DefinedCondition, ErrorType, StanzaError};
 use tokio_xmpp::rustls::crypto::ring;
+use tokio_xmpp::stanzastream::{Event, StanzaStream, StreamEvent};
 use tokio_xmpp::xmlstream::Timeouts;
-use tokio_xmpp::{Client, Event};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (Some(jid), Some(password)) = (arguments.first().and_then(|j| BareJid::new(j).ok()), arguments.get(1)) else {
+    let (Some(jid), Some(password)) = (arguments.first().and_then(|j| Jid::new(j).ok()), arguments.get(1)) else {
         eprintln!("usage: bot JID PASSWORD [ADDRESS:PORT]");
         return ExitCode::from(2);
     };
+    env_logger::init();
     let _ = ring::default_provider().install_default();
     let server = match arguments.get(2) {
         Some(address) => DnsConfig::addr(address),
         None => DnsConfig::srv_default_client(jid.domain().as_str()),
     };
-    let mut client = Client::new_starttls(jid, password.clone(), server, Timeouts::default());
-    while let Some(event) = client.next().await {
+    // It connects again by itself whenever the line is cut.
+    let connector = StartTlsServerConnector::from(server);
+    let mut stream = StanzaStream::new_c2s(connector, jid, password.clone(), Timeouts::default(), 16);
+    while let Some(event) = stream.next().await {
         let answer: Option<Stanza> = match event {
-            Event::Online { bound_jid, .. } => {
+            Event::Stream(StreamEvent::Reset { bound_jid, .. }) => {
                 println!("here as {bound_jid}");
                 Some(Presence::new(PresenceType::None).into())
             }
-            Event::Disconnected(error) => {
-                eprintln!("not connected: {error}");
-                return ExitCode::FAILURE;
+            Event::Stream(StreamEvent::Suspended) => {
+                println!("away, and trying to come back");
+                None
             }
+            Event::Stream(StreamEvent::Resumed) => None,
             Event::Stanza(Stanza::Message(message)) => echo(&message).map(Into::into),
             Event::Stanza(Stanza::Presence(presence)) => befriend(&presence).map(Into::into),
             // A request must be answered, also one that is not understood (RFC 6120 §8.2.3): the server asks with a ping
@@ -57,10 +62,8 @@ async fn main() -> ExitCode {
             Event::Stanza(Stanza::Iq(Iq::Set { from, id, .. })) => Some(not_understood(from, id).into()),
             Event::Stanza(Stanza::Iq(_)) => None,
         };
-        if let Some(answer) = answer
-            && let Err(error) = client.send_stanza(answer).await
-        {
-            eprintln!("not sent: {error}");
+        if let Some(answer) = answer {
+            stream.send(Box::new(answer)).await;
         }
     }
     ExitCode::SUCCESS

@@ -209,7 +209,14 @@ fn main() -> ExitCode {
     if let [_, first, dir] = &words[..]
         && first == PROBE
     {
-        return finish(sled_engine::probe(Path::new(dir)).map_err(Failure::from));
+        return match sled_engine::probe(Path::new(dir)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                // For the process that asked, which puts it into a sentence of its own.
+                complain(&e.to_string());
+                ExitCode::from(1)
+            }
+        };
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["inglenook"], words.get(1..).unwrap_or_default()) {
@@ -301,14 +308,18 @@ fn raise_file_limit() {
     }
 }
 
-/// The log goes to stderr; whoever collects it knows the time. The level is the settings', unless RUST_LOG says more.
+/// The log goes to stderr; whoever collects it knows the time. The level is the settings', unless there is RUST_LOG.
 fn log_to_stderr() {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(log::LevelFilter::Warn).filter_module("inglenook", log::LevelFilter::Trace);
-    builder.parse_default_env();
+    let chosen = std::env::var_os("RUST_LOG").is_some();
+    if chosen {
+        builder.parse_default_env();
+    } else {
+        builder.filter_level(log::LevelFilter::Warn).filter_module("inglenook", log::LevelFilter::Trace);
+    }
     builder.format(|out, record| writeln!(out, "{}: {}", record.level().as_str().to_ascii_lowercase(), record.args()));
     builder.init();
-    if std::env::var_os("RUST_LOG").is_none() {
+    if !chosen {
         log::set_max_level(log::LevelFilter::Info);
     }
 }

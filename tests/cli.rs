@@ -2,221 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use async_rustls::rustls::crypto::ring::default_provider;
-use async_rustls::rustls::pki_types::CertificateDer;
-use async_rustls::rustls::pki_types::pem::PemObject;
-use async_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use base64::Engine;
-use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod common;
+
+use common::binary::{Dir, HEADER, Server, command, connect, connect_from, fails, greet, login, ok, run, tls, until};
+use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
-
-/// Longer than anything takes; a test that waits so long has failed.
-const LONG: Duration = Duration::from_secs(60);
-
-/// A folder of one test.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Dir {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let n = NEXT.fetch_add(1, Ordering::SeqCst);
-        let dir = std::env::temp_dir().join(format!("inglenook-cli-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        Dir(dir)
-    }
-
-    /// With settings: free ports, and `more` above them.
-    fn with(more: &str) -> Dir {
-        let dir = Dir::new();
-        dir.settings(more);
-        dir
-    }
-
-    fn settings(&self, more: &str) {
-        std::fs::create_dir_all(self.data()).unwrap();
-        let text = format!("{more}\n[listen]\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n");
-        std::fs::write(self.data().join("inglenook.toml"), text).unwrap();
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.join("data")
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn command(dir: &Dir, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inglenook"));
-    command.current_dir(&dir.0).args(words).env_remove("STATE_DIRECTORY").env_remove("RUST_LOG");
-    command
-}
-
-/// What a command said, and how it ended.
-struct Said {
-    out: String,
-    err: String,
-    code: i32,
-}
-
-fn run(dir: &Dir, words: &[&str], input: &str) -> Said {
-    let mut command = command(dir, words);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Said {
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-        code: output.status.code().unwrap(),
-    }
-}
-
-/// A command on `dir`'s data that must go well; its output.
-fn ok(dir: &Dir, words: &[&str], input: &str) -> String {
-    let data = dir.data();
-    let said = run(dir, &[words, &["--data", data.to_str().unwrap()]].concat(), input);
-    assert_eq!(said.code, 0, "{words:?}: {}{}", said.out, said.err);
-    said.out
-}
-
-/// A command on `dir`'s data that must fail; what it complains about.
-fn fails(dir: &Dir, words: &[&str], input: &str) -> String {
-    let data = dir.data();
-    let said = run(dir, &[words, &["--data", data.to_str().unwrap()]].concat(), input);
-    assert_eq!(said.code, 1, "{words:?}: {}{}", said.out, said.err);
-    said.err
-}
-
-/// A running server.
-struct Server {
-    child: Child,
-    greeting: Vec<String>,
-    log: Receiver<String>,
-}
-
-impl Server {
-    fn start(dir: &Dir, words: &[&str]) -> Server {
-        let data = dir.data();
-        let words = [&["serve", "--data", data.to_str().unwrap()], words].concat();
-        let mut command = command(dir, &words);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let errors = BufReader::new(child.stderr.take().unwrap());
-        let (said, log) = channel();
-        std::thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                let _ = said.send(line);
-            }
-        });
-        let mut greeting = Vec::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            let last = line.starts_with("next ");
-            greeting.push(line);
-            if last {
-                return Server { child, greeting, log };
-            }
-        }
-        child.wait().unwrap();
-        let log: Vec<String> = log.into_iter().collect();
-        panic!("the server ended: {}", log.join("\n"));
-    }
-
-    fn address(&self, name: &str) -> SocketAddr {
-        let line = self.greeting.iter().find(|l| l.split_whitespace().nth(2) == Some(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for a line of the log.
-    fn logs(&self, part: &str) -> String {
-        loop {
-            let line = self.log.recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {part:?}"));
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    fn stop(mut self) -> ExitStatus {
-        self.signal(Signal::TERM);
-        self.logs("stopped");
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-const HEADER: &str = "<?xml version='1.0'?><stream:stream to='example.org' version='1.0' xmlns='jabber:client' \
-                      xmlns:stream='http://etherx.jabber.org/streams'>";
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-fn tls(socket: TcpStream, ca: &Path) -> Tls {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connection = ClientConnection::new(Arc::new(config), "example.org".try_into().unwrap()).unwrap();
-    StreamOwned::new(connection, socket)
-}
-
-fn connect(server: &Server, name: &str) -> TcpStream {
-    let socket = TcpStream::connect(server.address(name)).unwrap();
-    socket.set_read_timeout(Some(LONG)).unwrap();
-    socket
-}
-
-/// Reads until `end` has come; everything that came.
-fn until(stream: &mut impl Read, end: &str) -> String {
-    let mut text = String::new();
-    let mut buffer = [0; 4096];
-    while !text.contains(end) {
-        match stream.read(&mut buffer).unwrap() {
-            0 => panic!("the end came before {end:?}: {text}"),
-            n => text.push_str(std::str::from_utf8(&buffer[..n]).unwrap()),
-        }
-    }
-    text
-}
-
-/// Logs in by PLAIN and binds.
-fn login(server: &Server, dir: &Dir, name: &str, password: &str) -> Tls {
-    let mut stream = tls(connect(server, "c2s_tls"), &dir.data().join("cert/ca.crt"));
-    stream.write_all(HEADER.as_bytes()).unwrap();
-    until(&mut stream, "</stream:features>");
-    let proof = base64::engine::general_purpose::STANDARD.encode(format!("\0{name}\0{password}"));
-    write!(stream, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{proof}</auth>").unwrap();
-    until(&mut stream, "<success");
-    stream.write_all(HEADER.as_bytes()).unwrap();
-    until(&mut stream, "</stream:features>");
-    let bind = "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
-    stream.write_all(bind.as_bytes()).unwrap();
-    until(&mut stream, "</iq>");
-    stream.write_all(b"<presence/>").unwrap();
-    stream
-}
+use std::path::Path;
 
 #[test]
 fn usage_ends_with_2_and_help_with_0() {
@@ -380,8 +173,7 @@ fn a_stop_says_goodbye_to_every_stream() {
     let server = Server::start(&dir, &["--domain", "example.org"]);
     ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
     let mut plain = connect(&server, "c2s");
-    plain.write_all(HEADER.as_bytes()).unwrap();
-    until(&mut plain, "</stream:features>");
+    greet(&mut plain);
     let mut session = login(&server, &dir, "juliet", "capulet");
     // One that has said nothing yet, and one in the middle of its handshake.
     let mut silent = connect(&server, "c2s_tls");
@@ -399,10 +191,27 @@ fn a_stop_says_goodbye_to_every_stream() {
 }
 
 #[test]
+fn the_variable_for_the_log_goes_before_the_setting() {
+    let lines = |variable: &str, setting: &str| -> Vec<String> {
+        let dir = Dir::with(&format!("log = \"{setting}\""));
+        let mut command = command(&dir, &["serve", "--data", "data", "--domain", "example.org"]);
+        command.env("RUST_LOG", variable);
+        let mut server = Server::of(command);
+        drop(connect(&server, "c2s"));
+        server.signal(Signal::TERM);
+        assert!(server.child.wait().unwrap().success());
+        let log = server.log.lock().unwrap();
+        std::iter::from_fn(|| log.recv().ok()).collect()
+    };
+    assert_eq!(lines("warn", "trace"), Vec::<String>::new());
+    assert!(lines("info", "error").contains(&"info: stopped".to_owned()));
+}
+
+#[test]
 fn settings_and_certificate_are_reloaded() {
     let dir = Dir::with("");
     let server = Server::start(&dir, &["--domain", "example.org"]);
-    let own_ca = dir.data().join("cert/ca.crt");
+    let own_ca = dir.ca();
     let shown = |ca: &Path| {
         let mut stream = tls(connect(&server, "c2s_tls"), ca);
         stream.write_all(HEADER.as_bytes())?;
@@ -440,9 +249,8 @@ fn what_is_sent_behind_starttls_is_never_read() {
     let injected = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><stream:stream to='evil.example'><auth/>";
     socket.write_all(format!("{HEADER}{injected}").as_bytes()).unwrap();
     until(&mut socket, "<proceed");
-    let mut stream = tls(socket, &dir.data().join("cert/ca.crt"));
-    stream.write_all(HEADER.as_bytes()).unwrap();
-    let features = until(&mut stream, "</stream:features>");
+    let mut stream = tls(socket, &dir.ca());
+    let features = greet(&mut stream);
     assert!(
         features.contains("<mechanisms") && !features.contains("error") && !features.contains("<starttls"),
         "{features}"
@@ -467,24 +275,14 @@ fn connections_of_one_address_are_limited() {
     let mut greeted = Vec::new();
     for _ in 0..2 {
         let mut socket = connect(&server, "c2s");
-        socket.write_all(HEADER.as_bytes()).unwrap();
-        until(&mut socket, "</stream:features>");
+        greet(&mut socket);
         greeted.push(socket);
     }
     let refused = |server: &Server| connect(server, "c2s").read(&mut [0; 16]).unwrap_or(0) == 0;
     assert!(refused(&server));
     // Another address is another's business.
     #[cfg(target_os = "linux")]
-    {
-        let listen = server.address("c2s");
-        let socket =
-            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&socket, &"127.0.0.2:0".parse::<SocketAddr>().unwrap()).unwrap();
-        rustix::net::connect(&socket, &listen).unwrap();
-        let mut socket = TcpStream::from(socket);
-        socket.write_all(HEADER.as_bytes()).unwrap();
-        until(&mut socket, "</stream:features>");
-    }
+    greet(&mut connect_from(&server, "c2s", "127.0.0.2"));
     // Once one has ended there is room again.
     let mut first = greeted.remove(0);
     first.write_all(b"</stream:stream>").unwrap();
@@ -502,29 +300,53 @@ fn refused_now(server: &Server) -> bool {
 }
 
 #[test]
-fn who_never_reads_is_closed_and_nobody_else_is() {
-    let dir = Dir::with("plain = true\noffline_bytes = 0");
-    let server = Server::start(&dir, &["--domain", "example.org"]);
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
-    ok(&dir, &["user", "add", "romeo", "--password-stdin"], "montague\n");
-    let deaf = login(&server, &dir, "juliet", "capulet");
-    let mut romeo = login(&server, &dir, "romeo", "montague");
-    let ping = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
-    let message = format!("<message to='juliet@example.org'><body>{}</body></message>", "x".repeat(200_000));
-    let mut closed = false;
-    // Far more than all buffers of two sockets.
-    for _ in 0..400 {
-        romeo.write_all(message.as_bytes()).unwrap();
-        romeo.write_all(ping.as_bytes()).unwrap();
-        until(&mut romeo, "id='p'");
-        closed = closed || server.log.try_iter().any(|line| line.contains("does not read what waits for it"));
-        if closed {
-            break;
+fn check_says_what_is_fine_and_what_is_wrong() {
+    let dir = Dir::with("");
+    let check = |code: i32, lines: &[&str]| {
+        let said = run(&dir, &["check", "--data", "data"], "");
+        assert_eq!(said.code, code, "{}{}", said.out, said.err);
+        for line in lines {
+            assert!(said.out.lines().any(|l| l.starts_with(line)), "{line:?} is not in\n{}", said.out);
         }
-    }
-    assert!(closed);
-    romeo.write_all(ping.as_bytes()).unwrap();
-    until(&mut romeo, "id='p'");
-    drop(deaf);
+        let wrong = said.out.lines().filter(|line| line.starts_with("WRONG  ")).count();
+        assert_eq!(wrong == 0, code == 0, "{}", said.out);
+        match wrong {
+            0 => assert_eq!(said.err, ""),
+            1 => assert!(said.err.contains("one thing is wrong"), "{}", said.err),
+            n => assert!(said.err.contains(&format!("{n} things are wrong")), "{}", said.err),
+        }
+    };
+    std::fs::set_permissions(dir.data(), PermissionsExt::from_mode(0o755)).unwrap();
+    check(1, &["WRONG  data folder: others can get at data (mode 755). Fix: chmod 700 data"]);
+    std::fs::set_permissions(dir.data(), PermissionsExt::from_mode(0o700)).unwrap();
+    check(0, &["ok     certificate: none yet", "ok     database: none yet"]);
+    let server = Server::start(&dir, &["--domain", "example.org"]);
+    ok(&dir, &["user", "add", "juliet"], "");
+    check(0, &["ok     domain: example.org", "ok     server: it runs", "ok     certificate: until "]);
     assert!(server.stop().success());
+    check(
+        0,
+        &[
+            "ok     clock: set",
+            "ok     data folder: data, for this user alone",
+            "ok     settings: understood",
+            "ok     port: 127.0.0.1:0 (c2s) is free",
+            "ok     database: all of it can be read",
+        ],
+    );
+    let key = dir.data().join("cert/server.key");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    let db = dir.data().join("db/sled/db");
+    std::fs::write(&db, vec![7; std::fs::metadata(&db).unwrap().len() as usize]).unwrap();
+    check(
+        1,
+        &[
+            "WRONG  data folder: others can get at data/cert/server.key (mode 644). Fix: chmod 600 data/cert/server.key",
+            "WRONG  database: the database in data/db is damaged",
+        ],
+    );
+    dir.settings("domain = \"example.net\"");
+    check(1, &["WRONG  domain: "]);
+    dir.settings("plain = maybe");
+    check(1, &["WRONG  settings: data/inglenook.toml:1: "]);
 }

@@ -3,6 +3,7 @@
 //! checked, too: the file of the authority is in `SSL_CERT_FILE`, which is set for a second process of this very program.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use futures::StreamExt;
 use libtest_mimic::{Arguments, Trial};
 use std::io::{BufRead, BufReader, Write};
@@ -17,15 +18,15 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tokio_xmpp::connect::DnsConfig;
-use tokio_xmpp::jid::{BareJid, Jid};
+use tokio_xmpp::connect::{DirectTlsServerConnector, DnsConfig, StartTlsServerConnector};
+use tokio_xmpp::jid::Jid;
 use tokio_xmpp::minidom::Element;
 use tokio_xmpp::parsers::iq::Iq;
 use tokio_xmpp::parsers::message::{Lang, Message, MessageType};
 use tokio_xmpp::parsers::presence::{Presence, Type as PresenceType};
 use tokio_xmpp::parsers::stanza::Stanza;
+use tokio_xmpp::stanzastream::{Event, StanzaStream, StreamEvent};
 use tokio_xmpp::xmlstream::Timeouts;
-use tokio_xmpp::{Client, Event, IqRequest, IqResponse};
 
 const DOMAIN: &str = "house.test";
 /// Nothing here takes so long; what does has failed.
@@ -189,18 +190,22 @@ impl House {
         self.server.as_ref().unwrap()
     }
 
-    fn client(&self, name: &str, direct: bool) -> Client {
-        self.client_with(name, "secret", direct)
-    }
-
-    fn client_with(&self, name: &str, password: &str, direct: bool) -> Client {
-        let jid = BareJid::new(&format!("{name}@{DOMAIN}")).unwrap();
+    async fn client(&self, name: &str, direct: bool) -> Client {
+        let jid = Jid::new(&format!("{name}@{DOMAIN}")).unwrap();
         let timeouts = Timeouts { read_timeout: PATIENCE, response_timeout: PATIENCE };
-        if direct {
-            Client::new_direct_tls_with_config(jid, password, DnsConfig::addr(&self.server().direct), timeouts)
+        let password = "secret".to_owned();
+        let stream = if direct {
+            let connector = DirectTlsServerConnector::from(DnsConfig::addr(&self.server().direct));
+            StanzaStream::new_c2s(connector, jid, password, timeouts, 16)
         } else {
-            Client::new_starttls(jid, password, DnsConfig::addr(&self.server().starttls), timeouts)
+            let connector = StartTlsServerConnector::from(DnsConfig::addr(&self.server().starttls));
+            StanzaStream::new_c2s(connector, jid, password, timeouts, 16)
+        };
+        let mut client = Client { stream, jid: None };
+        while client.jid.is_none() {
+            client.event().await;
         }
+        client
     }
 
     async fn tls(
@@ -269,44 +274,88 @@ async fn rest(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
     String::from_utf8(got).unwrap()
 }
 
-/// The next stanza of the kind that `pick` wants; pings are answered on the way.
-async fn next<T>(client: &mut Client, mut pick: impl FnMut(Stanza) -> Option<T>) -> T {
-    loop {
-        let event = tokio::time::timeout(PATIENCE, client.next()).await.expect("something arrives").expect("connected");
-        match event {
-            Event::Stanza(Stanza::Iq(Iq::Get { from, id, .. })) => {
-                client.send_stanza(Iq::Result { from: None, to: from, id, payload: None }.into()).await.unwrap();
-            }
+/// A client of tokio-xmpp. Not its `Client`: version 6 of that can sleep through an event while it sends.
+struct Client {
+    stream: StanzaStream,
+    jid: Option<Jid>,
+}
+
+impl Client {
+    fn jid(&self) -> Jid {
+        self.jid.clone().expect("it is online")
+    }
+
+    async fn send(&mut self, stanza: impl Into<Stanza>) {
+        self.stream.send(Box::new(stanza.into())).await;
+    }
+
+    /// The next event. Requests are answered, as RFC 6120 §8.2.3 asks.
+    async fn event(&mut self) -> Option<Stanza> {
+        let event = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("something happens");
+        match event.expect("the stream is never over") {
             Event::Stanza(stanza) => {
-                if let Some(it) = pick(stanza) {
-                    return it;
+                if let Stanza::Iq(Iq::Get { from, id, .. }) = &stanza {
+                    let (to, id) = (from.clone(), id.clone());
+                    self.send(Iq::Result { from: None, to, id, payload: None }).await;
                 }
+                return Some(stanza);
             }
-            Event::Online { .. } => {}
-            Event::Disconnected(e) => panic!("disconnected: {e}"),
+            Event::Stream(StreamEvent::Reset { bound_jid, .. }) => {
+                assert!(self.jid.is_none(), "it had to connect again");
+                self.jid = Some(bound_jid);
+            }
+            Event::Stream(_) => {}
         }
+        None
+    }
+
+    /// The next stanza that `pick` wants.
+    async fn next<T>(&mut self, mut pick: impl FnMut(Stanza) -> Option<T>) -> T {
+        loop {
+            if let Some(it) = self.event().await.and_then(&mut pick) {
+                return it;
+            }
+        }
+    }
+
+    /// The sender of the next presence of that type.
+    async fn presence(&mut self, wanted: PresenceType) -> Jid {
+        let me = self.jid();
+        self.next(|stanza| match stanza {
+            Stanza::Presence(p) if p.type_ == wanted => p.from.filter(|from| *from != me),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn available(&mut self) {
+        self.send(Presence::new(PresenceType::None)).await;
+    }
+
+    /// The answer to a request.
+    async fn ask(&mut self, set: bool, payload: &str) -> Option<Element> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let mine = format!("ask-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let (id, payload) = (mine.clone(), payload.parse().unwrap());
+        self.send(match set {
+            true => Iq::Set { from: None, to: None, id, payload },
+            false => Iq::Get { from: None, to: None, id, payload },
+        })
+        .await;
+        self.next(|stanza| match stanza {
+            Stanza::Iq(Iq::Result { id, payload, .. }) if id == mine => Some(payload),
+            Stanza::Iq(Iq::Error { id, error, .. }) if id == mine => panic!("refused: {error:?}"),
+            _ => None,
+        })
+        .await
     }
 }
 
-async fn online(client: &mut Client) -> Jid {
-    loop {
-        match tokio::time::timeout(PATIENCE, client.next()).await.expect("it answers").expect("a stream") {
-            Event::Online { bound_jid, .. } => return bound_jid,
-            Event::Disconnected(e) => panic!("not online: {e}"),
-            Event::Stanza(_) => {}
-        }
-    }
-}
-
-async fn available(client: &mut Client) {
-    client.send_stanza(Presence::new(PresenceType::None).into()).await.unwrap();
-}
-
-fn chat_message(to: &str, body: &str) -> Stanza {
+fn chat_message(to: &str, body: &str) -> Message {
     let mut message = Message::new(Some(Jid::new(to).unwrap()));
     message.type_ = MessageType::Chat;
     message.bodies.insert(Lang::new(), body.to_owned());
-    message.into()
+    message
 }
 
 fn body(stanza: Stanza) -> Option<String> {
@@ -316,120 +365,82 @@ fn body(stanza: Stanza) -> Option<String> {
     }
 }
 
-/// Asks and waits, answering pings meanwhile.
-async fn ask(client: &mut Client, set: bool, payload: &str) -> Option<Element> {
-    let payload: Element = payload.parse().unwrap();
-    let request = if set { IqRequest::Set(payload) } else { IqRequest::Get(payload) };
-    let mut token = client.send_iq(None, request).await;
-    loop {
-        tokio::select! {
-            answer = &mut token => match answer.unwrap() {
-                IqResponse::Result(payload) => return payload,
-                IqResponse::Error(e) => panic!("refused: {e:?}"),
-            },
-            event = client.next() => match event {
-                Some(Event::Stanza(_) | Event::Online { .. }) => {}
-                other => panic!("disconnected: {other:?}"),
-            },
-        }
-    }
-}
-
 async fn chat(house: House, direct: bool) {
-    let mut romeo = house.client("romeo", direct);
-    let mut juliet = house.client("juliet", direct);
-    let (romeo_jid, juliet_jid) = (online(&mut romeo).await, online(&mut juliet).await);
-    available(&mut romeo).await;
-    available(&mut juliet).await;
-    let roster = ask(&mut romeo, false, "<query xmlns='jabber:iq:roster'/>").await.unwrap();
+    let mut romeo = house.client("romeo", direct).await;
+    let mut juliet = house.client("juliet", direct).await;
+    romeo.available().await;
+    juliet.available().await;
+    let roster = romeo.ask(false, "<query xmlns='jabber:iq:roster'/>").await.unwrap();
     assert_eq!(roster.children().count(), 0);
 
     // She sees him once she has asked and he has agreed.
-    let subscribe = Presence::new(PresenceType::Subscribe).with_to(romeo_jid.to_bare());
-    juliet.send_stanza(subscribe.into()).await.unwrap();
-    let from = next(&mut romeo, |s| match s {
-        Stanza::Presence(p) if p.type_ == PresenceType::Subscribe => p.from,
-        _ => None,
-    })
-    .await;
-    assert_eq!(from, Jid::from(juliet_jid.to_bare()));
-    romeo.send_stanza(Presence::new(PresenceType::Subscribed).with_to(from).into()).await.unwrap();
-    let seen = next(&mut juliet, |s| match s {
-        Stanza::Presence(p) if p.type_ == PresenceType::None && p.from != Some(juliet_jid.clone()) => p.from,
-        _ => None,
-    })
-    .await;
-    assert_eq!(seen, romeo_jid);
-    let roster = ask(&mut juliet, false, "<query xmlns='jabber:iq:roster'/>").await.unwrap();
+    juliet.send(Presence::new(PresenceType::Subscribe).with_to(romeo.jid().to_bare())).await;
+    let from = romeo.presence(PresenceType::Subscribe).await;
+    assert_eq!(from, Jid::from(juliet.jid().to_bare()));
+    romeo.send(Presence::new(PresenceType::Subscribed).with_to(from)).await;
+    assert_eq!(juliet.presence(PresenceType::None).await, romeo.jid());
+    let roster = juliet.ask(false, "<query xmlns='jabber:iq:roster'/>").await.unwrap();
     assert_eq!(roster.children().next().and_then(|item| item.attr("subscription")), Some("to"));
 
-    romeo.send_stanza(chat_message(juliet_jid.to_bare().as_str(), "She speaks")).await.unwrap();
-    assert_eq!(next(&mut juliet, body).await, "She speaks");
-    juliet.send_stanza(chat_message(romeo_jid.as_str(), "Ay me & <you>")).await.unwrap();
-    assert_eq!(next(&mut romeo, body).await, "Ay me & <you>");
-    romeo.send_end().await.unwrap();
-    juliet.send_end().await.unwrap();
+    romeo.send(chat_message(juliet.jid().to_bare().as_str(), "She speaks")).await;
+    assert_eq!(juliet.next(body).await, "She speaks");
+    juliet.send(chat_message(romeo.jid().as_str(), "Ay me & <you>")).await;
+    assert_eq!(romeo.next(body).await, "Ay me & <you>");
+    romeo.stream.close().await;
+    juliet.stream.close().await;
 }
 
 async fn offline_after_kill(mut house: House) {
-    let mut romeo = house.client("romeo", false);
-    online(&mut romeo).await;
+    let mut romeo = house.client("romeo", false).await;
     for n in 0..20 {
-        romeo.send_stanza(chat_message(&format!("juliet@{DOMAIN}"), &n.to_string())).await.unwrap();
+        romeo.send(chat_message(&format!("juliet@{DOMAIN}"), &n.to_string())).await;
     }
     // A change is answered when it is stored, and all before it is stored, too.
-    ask(&mut romeo, true, "<query xmlns='jabber:iq:roster'><item jid='friar@house.test'/></query>").await;
+    romeo.ask(true, "<query xmlns='jabber:iq:roster'><item jid='friar@house.test'/></query>").await;
     house.server.take().unwrap().kill();
     drop(romeo);
 
     house.server = Some(Server::start(&house.folder));
-    let mut juliet = house.client("juliet", false);
-    online(&mut juliet).await;
-    available(&mut juliet).await;
+    let mut juliet = house.client("juliet", false).await;
+    juliet.available().await;
     for n in 0..20 {
-        let (body, delayed) = next(&mut juliet, |s| match s {
-            Stanza::Message(m) => {
-                let delayed = m.payloads.iter().any(|p| p.is("delay", "urn:xmpp:delay"));
-                m.bodies.values().next().cloned().map(|b| (b, delayed))
-            }
-            _ => None,
-        })
-        .await;
-        assert_eq!(body, n.to_string(), "in order");
-        assert!(delayed, "with the time it was sent");
+        let message = juliet.next(|s| if let Stanza::Message(m) = s { Some(m) } else { None }).await;
+        assert!(message.payloads.iter().any(|p| p.is("delay", "urn:xmpp:delay")), "with the time it was sent");
+        assert_eq!(body(message.into()), Some(n.to_string()), "in order");
     }
-    // She answers the server's question whether it arrived, and some change of hers is stored behind that.
-    let answered = tokio::time::timeout(PATIENCE, async {
-        loop {
-            if let Some(Event::Stanza(Stanza::Iq(Iq::Get { from, id, .. }))) = juliet.next().await {
-                juliet.send_stanza(Iq::Result { from: None, to: from, id, payload: None }.into()).await.unwrap();
-                return;
-            }
-        }
-    });
-    answered.await.expect("the server asks");
-    ask(&mut juliet, true, "<query xmlns='jabber:iq:roster'><item jid='nurse@house.test'/></query>").await;
+    // The server asks whether that arrived, and is answered. Then some change is stored behind the deletion.
+    juliet.next(|s| matches!(s, Stanza::Iq(Iq::Get { .. })).then_some(())).await;
+    juliet.ask(true, "<query xmlns='jabber:iq:roster'><item jid='nurse@house.test'/></query>").await;
     house.server.take().unwrap().kill();
     drop(juliet);
 
     house.server = Some(Server::start(&house.folder));
-    let mut juliet = house.client("juliet", false);
-    online(&mut juliet).await;
-    available(&mut juliet).await;
-    juliet.send_stanza(chat_message(&format!("juliet@{DOMAIN}"), "to myself")).await.unwrap();
-    assert_eq!(next(&mut juliet, body).await, "to myself", "nothing comes again");
+    let mut juliet = house.client("juliet", false).await;
+    juliet.available().await;
+    juliet.send(chat_message(&format!("juliet@{DOMAIN}"), "to myself")).await;
+    assert_eq!(juliet.next(body).await, "to myself", "nothing comes again");
 }
 
 async fn wrong_password(house: House) {
-    let mut client = house.client_with("romeo", "wrong", false);
-    match tokio::time::timeout(PATIENCE, client.next()).await.expect("an answer") {
-        Some(Event::Disconnected(e)) => assert!(format!("{e:?}").contains("NotAuthorized"), "{e:?}"),
-        other => panic!("{other:?}"),
-    }
-    let mut client = house.client_with("nobody", "wrong", true);
-    match tokio::time::timeout(PATIENCE, client.next()).await.expect("an answer") {
-        Some(Event::Disconnected(e)) => assert!(format!("{e:?}").contains("NotAuthorized"), "{e:?}"),
-        other => panic!("{other:?}"),
+    let sasl = |element: &str, attributes: &str, text: &str| {
+        let text = BASE64_STANDARD.encode(text);
+        format!("<{element} xmlns='urn:ietf:params:xml:ns:xmpp-sasl'{attributes}>{text}</{element}>")
+    };
+    for name in ["romeo", "nobody"] {
+        let mut tls = house.tls(false, &[]).await.unwrap();
+        tls.write_all(header().as_bytes()).await.unwrap();
+        until(&mut tls, "</stream:features>").await;
+        let auth = sasl("auth", " mechanism='SCRAM-SHA-256'", &format!("n,,n={name},r=abcdefgh"));
+        tls.write_all(auth.as_bytes()).await.unwrap();
+        let challenge = until(&mut tls, "</challenge>").await;
+        let challenge = BASE64_STANDARD.decode(challenge.split(['>', '<']).nth(2).unwrap()).unwrap();
+        let challenge = String::from_utf8(challenge).unwrap();
+        let nonce = challenge.split(',').next().unwrap();
+        let proof = BASE64_STANDARD.encode([0; 32]);
+        let response = sasl("response", "", &format!("c=biws,{nonce},p={proof}"));
+        tls.write_all(response.as_bytes()).await.unwrap();
+        let failure = until(&mut tls, "</failure>").await;
+        assert!(failure.contains("<not-authorized/>"), "{name}: {failure}");
     }
 }
 
@@ -514,9 +525,8 @@ async fn half_open(house: House) {
 }
 
 async fn garbage(house: House) {
-    let mut romeo = house.client("romeo", false);
-    let jid = online(&mut romeo).await;
-    available(&mut romeo).await;
+    let mut romeo = house.client("romeo", false).await;
+    romeo.available().await;
     let bombs: [&[u8]; 6] = [
         b"\xff\xfe\x00",
         b"<!DOCTYPE a [<!ENTITY b 'c'>]>",
@@ -532,28 +542,30 @@ async fn garbage(house: House) {
         let got = rest(&mut tls).await;
         assert!(got.contains("<stream:error>") && got.ends_with("</stream:stream>"), "{got}");
     }
-    romeo.send_stanza(chat_message(jid.as_str(), "still here")).await.unwrap();
-    assert_eq!(next(&mut romeo, body).await, "still here");
+    let jid = romeo.jid();
+    romeo.send(chat_message(jid.as_str(), "still here")).await;
+    assert_eq!(romeo.next(body).await, "still here");
 }
 
 async fn removed(house: House) {
-    let mut romeo = house.client("romeo", false);
-    online(&mut romeo).await;
-    available(&mut romeo).await;
-    let listed = house.command(&["user", "list"], None);
-    assert!(String::from_utf8_lossy(&listed.stdout).contains(&format!("romeo@{DOMAIN}")));
-    let out = house.command(&["user", "remove", &format!("romeo@{DOMAIN}")], None);
+    let mut romeo = house.client("romeo", false).await;
+    let mut juliet = house.client("juliet", false).await;
+    romeo.available().await;
+    juliet.available().await;
+    juliet.send(Presence::new(PresenceType::Subscribe).with_to(romeo.jid().to_bare())).await;
+    let from = romeo.presence(PresenceType::Subscribe).await;
+    romeo.send(Presence::new(PresenceType::Subscribed).with_to(from)).await;
+    juliet.presence(PresenceType::Subscribed).await;
+
+    let list = |house: &House| String::from_utf8(house.command(&["user", "list"], None).stdout).unwrap();
+    assert!(list(&house).contains("romeo@house.test"));
+    let out = house.command(&["user", "remove", "romeo@house.test"], None);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(!list(&house).contains("romeo"));
+    let gone = juliet.presence(PresenceType::Unsubscribed).await;
+    assert_eq!(gone, Jid::from(romeo.jid().to_bare()), "his contacts are told");
     let ended = tokio::time::timeout(PATIENCE, async {
-        loop {
-            match romeo.next().await {
-                Some(Event::Disconnected(e)) => return format!("{e:?}"),
-                None => return "over".to_owned(),
-                Some(_) => {}
-            }
-        }
+        while !matches!(romeo.stream.next().await, Some(Event::Stream(StreamEvent::Suspended)) | None) {}
     });
     ended.await.expect("his stream ends");
-    let listed = house.command(&["user", "list"], None);
-    assert!(!String::from_utf8_lossy(&listed.stdout).contains("romeo"));
 }

@@ -1,15 +1,24 @@
 //! Runs the plays in `tests/exchange`: each tells one behaviour of the server, as its clients see it. How to write one is told
 //! in `tests/exchange/README.md`.
+//!
+//! Each is played twice: on the house in memory, and on the program itself, over STARTTLS, but for those that need a hand on the
+//! server's clock, storage or settings. With an address in `INGLENOOK_PLAY_AT` the second stage is the server there, of whatever
+//! make, to see what that does; `INGLENOOK_PLAY_ADD` is then the shell command that makes an account, with `{user}`, `{domain}`
+//! and `{password}` in it; the password is on its standard input, too. Accounts remove themselves.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod house;
 
-use house::{DOMAIN, House};
+use house::remote::Remote;
+use house::{DOMAIN, House, Stage};
 use inglenook::core::Sid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -17,11 +26,81 @@ fn main() {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "scs"));
     files.sort();
-    let trials = files.into_iter().map(|file| {
+    let server = Arc::new(Mutex::new(None));
+    let mut trials = Vec::new();
+    for file in files {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        Trial::test(name, move || Play::new(&std::fs::read_to_string(&file).unwrap())?.run().map_err(Failed::from))
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+        let text: Arc<str> = std::fs::read_to_string(&file).unwrap().into();
+        let (play, server) = (text.clone(), server.clone());
+        let in_memory = move || Play::new(&play, None)?.run().map_err(Failed::from);
+        trials.push(Trial::test(name.clone(), in_memory).with_kind("memory"));
+        let needs_a_hand = text.lines().any(needs_a_hand);
+        let on_program = move || {
+            // One after the other: the plays all have the same people.
+            let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+            let Server { address, add, .. } = server.get_or_insert_with(Server::start);
+            Play::new(&text, Some(Box::new(Remote::new(address, add))))?.run().map_err(Failed::from)
+        };
+        trials.push(Trial::test(name, on_program).with_kind("program").with_ignored_flag(needs_a_hand));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(server.lock().unwrap_or_else(PoisonError::into_inner).take());
+    conclusion.exit();
+}
+
+/// The server for the second stage.
+struct Server {
+    address: String,
+    add: String,
+    child: Option<(Child, PathBuf)>,
+}
+
+impl Server {
+    fn start() -> Server {
+        if let Ok(address) = std::env::var("INGLENOOK_PLAY_AT") {
+            let add = std::env::var("INGLENOOK_PLAY_ADD").expect("INGLENOOK_PLAY_ADD says how to make an account");
+            return Server { address, add, child: None };
+        }
+        let folder = std::env::temp_dir().join(format!("inglenook-plays-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings =
+            format!("domain = '{DOMAIN}'\ncommit_window_ms = 0\n[listen]\nc2s = ['127.0.0.1:0']\nc2s_tls = []\n");
+        std::fs::write(folder.join("inglenook.toml"), settings).unwrap();
+        let program = env!("CARGO_BIN_EXE_inglenook");
+        let mut command = Command::new(program);
+        command.env("RUST_LOG", "warn").args(["serve", "--data"]).arg(&folder).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut address = None;
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        for line in lines.by_ref().take_while(|line| !line.starts_with("next")) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["listening", at, "c2s", ..] = words[..] {
+                address = Some(at.to_owned());
+            }
+        }
+        let add = format!("'{program}' user add {{user}}@{{domain}} --password-stdin --data '{}'", folder.display());
+        Server { address: address.expect("it listens"), add, child: Some((child, folder)) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some((child, folder)) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Whether a line is about the server itself, and not about what clients can do.
+fn needs_a_hand(line: &str) -> bool {
+    line.starts_with("The server ")
+        || line.starts_with("The power ")
+        || line.starts_with("The storage ")
+        || line.starts_with("The setting ")
+        || line.ends_with(" pass.")
+        || line.ends_with(" opens a connection.")
 }
 
 /// One line of a play, with the XML below it.
@@ -33,7 +112,7 @@ struct Act {
 
 struct Play {
     acts: Vec<Act>,
-    house: House,
+    stage: Box<dyn Stage>,
     actors: BTreeMap<String, Sid>,
     bound: BTreeMap<String, String>,
 }
@@ -41,7 +120,7 @@ struct Play {
 type Outcome<T = ()> = Result<T, String>;
 
 impl Play {
-    fn new(text: &str) -> Outcome<Play> {
+    fn new(text: &str, stage: Option<Box<dyn Stage>>) -> Outcome<Play> {
         let mut acts: Vec<Act> = Vec::new();
         for (n, line) in text.lines().enumerate() {
             let words = line.trim();
@@ -59,17 +138,20 @@ impl Play {
         if acts.is_empty() {
             return Err("an empty play".into());
         }
-        Ok(Play { acts, house: House::new(), actors: BTreeMap::new(), bound: BTreeMap::new() })
+        let stage = match stage {
+            Some(stage) => stage,
+            None => Box::new(Play::settings(&acts)?),
+        };
+        Ok(Play { acts, stage, actors: BTreeMap::new(), bound: BTreeMap::new() })
     }
 
     fn run(mut self) -> Outcome {
-        self.settings()?;
         for act in std::mem::take(&mut self.acts) {
             self.act(&act).map_err(|e| format!("line {}: {}\n{e}", act.line, act.text))?;
         }
         // Whatever arrived and was not expected is a failure, too.
         for (name, sid) in &self.actors {
-            if let Some(xml) = self.house.peek(*sid).next() {
+            if let Some(xml) = self.stage.peek(*sid).first() {
                 return Err(format!("at the end {name} has also received:\n{xml}"));
             }
         }
@@ -77,15 +159,14 @@ impl Play {
     }
 
     /// The settings stand before everything else.
-    fn settings(&mut self) -> Outcome {
-        let settings: Vec<(String, String)> = self
-            .acts
+    fn settings(acts: &[Act]) -> Outcome<House> {
+        let settings: Vec<(String, String)> = acts
             .iter()
             .filter_map(|a| a.text.strip_prefix("The setting ")?.strip_suffix('.')?.split_once(" is "))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let mut wrong = None;
-        self.house = House::with(|s| {
+        let house = House::with(|s| {
             for (name, value) in &settings {
                 match name.as_str() {
                     "registration" => s.registration = value == "true",
@@ -102,7 +183,7 @@ impl Play {
                 }
             }
         });
-        wrong.map_or(Ok(()), |name| Err(format!("no setting {name}")))
+        wrong.map_or(Ok(house), |name| Err(format!("no setting {name}")))
     }
 
     fn sid(&self, name: &str) -> Outcome<Sid> {
@@ -113,14 +194,12 @@ impl Play {
         let text = act.text.as_str();
         match text {
             "The server restarts." => {
-                self.house.restart();
                 self.actors.clear();
-                return Ok(());
+                return self.done(House::restart);
             }
             "The power fails." => {
-                self.house.power_cut();
                 self.actors.clear();
-                return Ok(());
+                return self.done(House::power_cut);
             }
             "The storage is full." => return self.done(|h| h.set_full(true)),
             "The storage works again." => return self.done(|h| h.set_full(false)),
@@ -132,7 +211,7 @@ impl Play {
             return Ok(());
         }
         if let Some(jid) = text.strip_prefix("The account ").and_then(|t| t.strip_suffix(" exists.")) {
-            self.house.account(jid);
+            self.stage.account(jid);
             return Ok(());
         }
         if let Some(time) = text.strip_suffix(" pass.") {
@@ -143,7 +222,7 @@ impl Play {
             "sends:" => {
                 let sid = self.sid(name)?;
                 let xml = self.fill(&act.xml)?;
-                self.house.send(sid, &xml);
+                self.stage.send(sid, &xml);
             }
             "receives:" => {
                 let sid = self.sid(name)?;
@@ -178,17 +257,17 @@ impl Play {
             }
             "receives nothing." => {
                 let sid = self.sid(name)?;
-                if let Some(xml) = self.house.receive(sid) {
+                if let Some(xml) = self.stage.receive(sid) {
                     return Err(format!("received:\n{xml}"));
                 }
             }
             "receives something." => {
                 let sid = self.sid(name)?;
-                self.house.receive(sid).ok_or("received nothing")?;
+                self.stage.receive(sid).ok_or("received nothing")?;
             }
             "ignores what arrived." => {
                 let sid = self.sid(name)?;
-                self.house.receive_all(sid);
+                self.stage.receive_all(sid);
             }
             "is available." => {
                 let sid = self.sid(name)?;
@@ -200,32 +279,32 @@ impl Play {
             }
             "disconnects." => {
                 let sid = self.sid(name)?;
-                self.house.cut(sid);
+                self.stage.cut(sid);
                 self.actors.remove(name);
             }
             "closes the stream." => {
                 let sid = self.sid(name)?;
-                self.house.send(sid, "</stream:stream>");
+                self.stage.send(sid, "</stream:stream>");
                 self.actors.remove(name);
             }
             "is disconnected." => {
                 let sid = self.sid(name)?;
-                let rest = self.house.receive_all(sid);
+                let rest = self.stage.receive_all(sid);
                 if rest.iter().any(|xml| xml != "</stream:stream>") {
                     return Err(format!("has also received:\n{}", rest.join("\n")));
                 }
-                if !self.house.is_closed(sid) {
+                if !self.stage.is_closed(sid) {
                     return Err("still connected".into());
                 }
                 self.actors.remove(name);
             }
             "is still connected." => {
-                if self.house.is_closed(self.sid(name)?) {
+                if self.stage.is_closed(self.sid(name)?) {
                     return Err("disconnected".into());
                 }
             }
             "opens a connection." => {
-                let sid = self.house.open();
+                let sid = self.stage.open();
                 self.actors.insert(name.to_owned(), sid);
             }
             "connects." => {
@@ -244,13 +323,13 @@ impl Play {
     }
 
     fn done(&mut self, act: impl FnOnce(&mut House)) -> Outcome {
-        act(&mut self.house);
+        act(self.stage.house().ok_or("that can be done to the house in memory alone")?);
         Ok(())
     }
 
     fn connect(&mut self, name: &str, jid: &str) {
-        let sid = self.house.login(jid);
-        let full = self.house.jid(sid).unwrap();
+        let sid = self.stage.login(jid);
+        let full = self.stage.jid(sid).unwrap();
         self.bound.insert(format!("{name}.bare"), full.bare_str().to_owned());
         self.bound.insert(name.to_owned(), full.to_string());
         self.actors.insert(name.to_owned(), sid);
@@ -258,10 +337,10 @@ impl Play {
 
     /// Sends something and swallows all that arrives for everybody because of it.
     fn quiet(&mut self, sid: Sid, xml: &str) {
-        let before: BTreeMap<Sid, usize> = self.actors.values().map(|s| (*s, self.house.peek(*s).count())).collect();
-        self.house.send(sid, xml);
+        let before: BTreeMap<Sid, usize> = self.actors.values().map(|s| (*s, self.stage.peek(*s).len())).collect();
+        self.stage.send(sid, xml);
         for (sid, count) in before {
-            let mut all = self.house.receive_all(sid);
+            let mut all = self.stage.receive_all(sid);
             all.truncate(count);
             assert!(all.is_empty(), "something arrived before and was not looked at: {all:?}");
         }
@@ -276,8 +355,8 @@ impl Play {
             "day" => 86_400_000,
             _ => return Err(format!("no unit {unit}")),
         };
-        self.house.pass(n.parse::<u64>().map_err(|e| e.to_string())? * ms);
-        Ok(())
+        let n: u64 = n.parse().map_err(|e| format!("{n}: {e}"))?;
+        self.done(|house| house.pass(n * ms))
     }
 
     /// `{Romeo}` and what was bound, in the text of the play.
@@ -306,7 +385,7 @@ impl Play {
     }
 
     fn next(&mut self, sid: Sid) -> Outcome<Option<Element>> {
-        self.house.receive(sid).map(|xml| parse_piece(&xml)).transpose()
+        self.stage.receive(sid).map(|xml| parse_piece(&xml)).transpose()
     }
 }
 

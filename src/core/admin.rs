@@ -10,6 +10,7 @@ use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, 
 
 /// Carries out a command; its answer waits until it is stored.
 pub(super) fn command(st: &mut State, job: Job, command: Command) {
+    let reads = matches!(command, Command::UserList);
     let answer = match command {
         Command::UserAdd(jid, credentials) => add(st, &jid, credentials).map(|()| vec![format!("added {jid}")]),
         Command::UserPassword(jid, credentials) => {
@@ -18,7 +19,12 @@ pub(super) fn command(st: &mut State, job: Job, command: Command) {
         Command::UserList => Ok(st.accounts.values().map(|a| a.jid.to_string()).collect()),
         Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
     };
-    st.work.push_back(Work::Tell(job, answer));
+    if answer.is_ok() && !reads {
+        // Behind whatever else the change has set off.
+        st.work.push_back(Work::Tell(job, answer));
+    } else {
+        st.tell(job, answer, false);
+    }
 }
 
 /// Makes an account.

@@ -280,7 +280,7 @@ impl Core {
                 Work::Event(event) => self.tell_all(&event),
                 Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
                 Work::Remove(leaving) => admin::removed(&mut self.state, leaving),
-                Work::Tell(job, answer) => self.state.tell(job, answer),
+                Work::Tell(job, answer) => self.state.tell(job, answer, true),
             }
             self.state.step();
         }

@@ -209,9 +209,11 @@ impl State {
         }
     }
 
-    /// Answers a command of the owner, once what this turn changed is on stable storage.
-    pub(super) fn tell(&mut self, job: Job, answer: Result<Vec<String>, String>) {
-        self.promise(Ack::Told(job, answer));
+    /// Answers a command of the owner: a change once it is on stable storage, all else (`changed` is false) at once, also
+    /// while the storage takes nothing.
+    pub(super) fn tell(&mut self, job: Job, answer: Result<Vec<String>, String>, changed: bool) {
+        let ack = Ack::Told(job, answer);
+        if changed { self.promise(ack) } else { self.keep(ack) }
     }
 
     fn promise(&mut self, ack: Ack) {

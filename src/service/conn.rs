@@ -8,7 +8,7 @@ use super::tls::{self, Acceptor};
 use crate::core::{Input, Sid};
 use crate::stream::c2s::C2s;
 use crate::stream::plain::Plain;
-use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
+use crate::stream::{self, Event, Mono, UNAUTHENTICATED_MS};
 use crate::wire::{Jid, StreamCondition, StreamError};
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use smol::{Async, Timer};
@@ -41,45 +41,60 @@ const TURNS: usize = 16;
 type Socket = Async<TcpStream>;
 
 /// Carries a connection to its end. `direct`: TLS from the first byte.
+///
+/// Each part of its life is a box of its own, gone with that part: thousands may be at the first.
 pub async fn serve(hub: Arc<Hub>, acceptor: Arc<Acceptor>, mut socket: Socket, ip: IpAddr, direct: bool) {
     let since = hub.mono();
-    let Ok(random) = super::random().inspect_err(|e| log::error!("{e}")) else { return };
     tune(&socket);
     let (sid, outbox) = hub.connect();
     let _gone = Gone(&hub, sid);
     log::debug!("{sid:?}: connected from {ip}");
     if !direct {
-        match starttls(&hub, &outbox, &mut socket, since).await {
+        match Box::pin(starttls(&hub, &outbox, &mut socket, since)).await {
             Ok(true) => {}
-            Ok(false) => return linger(&hub, &mut socket).await,
+            Ok(false) => return Box::pin(linger(&hub, &mut socket)).await,
             Err(e) => return log::debug!("{sid:?}: {e}"),
         }
     }
-    let handshake = wait(&hub, Some(&outbox), since + UNAUTHENTICATED_MS, acceptor.accept(socket, direct)).await;
-    let (stream, binding) = match handshake {
-        Wait::Done(Ok(done)) => done,
-        Wait::Done(Err(e)) => return log::debug!("{sid:?}: no TLS: {e}"),
-        Wait::Late | Wait::Mail => return,
-    };
-    let c2s = C2s::new(hub.terms(), binding, since, random);
-    let mut conn = Conn {
-        hub: &hub,
-        sid,
-        outbox: &outbox,
-        ip,
-        stream,
-        c2s,
-        known: false,
-        login: None,
-        waits: None,
-        rest: Vec::new(),
-        out: String::new(),
-        sent: 0,
-        flushed: true,
-        progress: since,
-        timer: Timer::never(),
-        timer_at: Mono::MAX,
-        end: None,
+    let handshake = Box::pin(async move { acceptor.accept(socket, direct).await.map(Box::new) });
+    match wait(&hub, Some(&outbox), since + UNAUTHENTICATED_MS, handshake).await {
+        Wait::Done(Ok(tls)) => Box::pin(inside(&hub, sid, &outbox, ip, tls, since)).await,
+        Wait::Done(Err(e)) => log::debug!("{sid:?}: no TLS: {e}"),
+        Wait::Late | Wait::Mail => {}
+    }
+}
+
+/// The connection's life inside TLS.
+async fn inside(
+    hub: &Arc<Hub>,
+    sid: Sid,
+    outbox: &Outbox,
+    ip: IpAddr,
+    tls: Box<(tls::Stream<Socket>, stream::Tls)>,
+    since: Mono,
+) {
+    let Ok(random) = super::random().inspect_err(|e| log::error!("{e}")) else { return };
+    let mut conn = {
+        let (stream, binding) = *tls;
+        Conn {
+            hub,
+            sid,
+            outbox,
+            ip,
+            stream,
+            c2s: C2s::new(hub.terms(), binding, since, random),
+            known: false,
+            login: None,
+            waits: None,
+            rest: Vec::new(),
+            out: String::new(),
+            sent: 0,
+            flushed: true,
+            progress: since,
+            timer: Timer::never(),
+            timer_at: Mono::MAX,
+            end: None,
+        }
     };
     let end = poll_fn(|cx| conn.poll(cx)).await;
     log::debug!("{sid:?}: ended ({end:?})");
@@ -436,7 +451,7 @@ impl Conn<'_> {
     }
 
     /// Writes what is left, ends TLS and the connection.
-    async fn hang_up(mut self) {
+    async fn hang_up(&mut self) {
         let hub = self.hub;
         let goodbye = async {
             self.stream.write_all(&self.out.as_bytes()[self.sent..]).await?;
@@ -444,7 +459,7 @@ impl Conn<'_> {
             self.stream.close().await
         };
         if let Wait::Done(Ok(())) = wait(hub, None, hub.mono() + HANG_UP_MS, goodbye).await {
-            linger(hub, self.stream.get_mut().0).await;
+            Box::pin(linger(hub, self.stream.get_mut().0)).await;
         }
     }
 }

@@ -10,14 +10,14 @@ use smol::{Executor, Timer, channel};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What may wait for a client that does not read, in bytes, besides the offline messages that a login brings at once. More
+/// What may wait for a client that does not read, in bytes: a full roster and the presence of everybody in it fit in. More
 /// closes its stream, and nobody else notices.
-pub const OUTBOX_BYTES: usize = 1024 * 1024;
+pub const OUTBOX_BYTES: usize = 2 * 1024 * 1024;
 /// What a stanza in an outbox costs besides its text, in bytes.
 const MAIL_BYTES: usize = 256;
 /// What may wait for the disk, in bytes. More stops reading from everybody until some of it is written.
@@ -126,7 +126,6 @@ pub struct Hub {
     executor: Weak<Executor<'static>>,
     start: Instant,
     next: AtomicU64,
-    outbox_bytes: AtomicUsize,
     /// Whether unwritten bytes have passed their limit.
     crowded: AtomicBool,
 }
@@ -150,7 +149,6 @@ impl Hub {
             executor: Arc::downgrade(executor),
             start: Instant::now(),
             next: AtomicU64::new(1),
-            outbox_bytes: AtomicUsize::new(OUTBOX_BYTES),
             crowded: false.into(),
         })
     }
@@ -173,7 +171,6 @@ impl Hub {
 
     /// Other settings from now on: for the core, and for streams that begin later.
     pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
-        self.outbox_bytes.store(outbox_bytes(settings.offline_bytes), Ordering::Relaxed);
         self.storage.set_window(commit_window);
         let registration = settings.registration;
         let features = {
@@ -189,7 +186,7 @@ impl Hub {
     /// A new connection, and what will wait for it.
     pub fn connect(&self) -> (Sid, Arc<Outbox>) {
         let sid = Sid(self.next.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(Outbox::new(self.outbox_bytes.load(Ordering::Relaxed)));
+        let outbox = Arc::new(Outbox::new(OUTBOX_BYTES));
         lock(&self.state).sessions.insert(sid, outbox.clone());
         (sid, outbox)
     }
@@ -345,11 +342,6 @@ impl Hub {
             executor.spawn(task).detach();
         }
     }
-}
-
-/// The limit of an outbox: a login brings all offline messages at once, each with its stamp.
-fn outbox_bytes(offline_bytes: usize) -> usize {
-    OUTBOX_BYTES.saturating_add(offline_bytes.saturating_mul(3))
 }
 
 fn op_bytes(op: &crate::store::Op) -> usize {

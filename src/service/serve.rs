@@ -26,7 +26,7 @@ use super::{Failure, Result, admin, host, random};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::Engine;
-use crate::store::sled_engine::Sled;
+use crate::store::sled_engine::{self, Sled};
 use crate::stream::Terms;
 use crate::wire::Jid;
 use async_signal::{Signal, Signals};
@@ -92,8 +92,10 @@ impl Options {
     /// # Errors
     /// When the database cannot be opened, or belongs to another domain.
     pub fn open(&self, place: &Place) -> Result<(Core, Sled)> {
-        let mut engine = Sled::open(&place.data.database(), self.probe.and_then(|make| make()))?;
-        if let Some(stored) = core::stored_domain(&mut engine)?
+        let dir = place.data.database();
+        let explain = |e| sled_engine::explain(&dir, e);
+        let mut engine = Sled::open(&dir, self.probe.and_then(|make| make()))?;
+        if let Some(stored) = core::stored_domain(&mut engine).map_err(explain)?
             && stored != place.domain.as_str()
         {
             return Err(Failure(format!(
@@ -102,7 +104,7 @@ impl Options {
                 place.domain
             )));
         }
-        let core = Core::open(place.config.core(&place.domain), random()?, ext::all(), &mut engine)?;
+        let core = Core::open(place.config.core(&place.domain), random()?, ext::all(), &mut engine).map_err(explain)?;
         Ok((core, engine))
     }
 }

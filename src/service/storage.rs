@@ -1,7 +1,7 @@
 //! The one thread that owns the database. What comes within a window is committed together, and synced once.
 
 use crate::core::{Input, Job};
-use crate::store::{Batch, Engine, Op, Query, StoreError};
+use crate::store::{Batch, Engine, Op, Query};
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -141,21 +141,18 @@ impl<E: Engine, T: Fn(Input)> Keeper<E, T> {
                 self.retry = None;
                 (self.tell)(Input::Committed(self.newest));
                 if std::mem::take(&mut self.stalled) {
-                    log::warn!("the database can be written again");
                     (self.tell)(Input::Stalled(false));
+                    log::warn!("the database can be written again");
                 }
             }
             Err(error) => {
                 self.retry = Some(Instant::now() + RETRY);
                 if !std::mem::replace(&mut self.stalled, true) {
-                    let advice = match error {
-                        StoreError::Full(_) => "Make room on the disk of the data folder.",
-                        _ => "Look at the disk of the data folder, then run `inglenook check`.",
-                    };
-                    log::error!(
-                        "nothing can be stored: {error}. {advice} Until then messages to people who are offline are refused."
-                    );
                     (self.tell)(Input::Stalled(true));
+                    // The error says what to do.
+                    log::error!(
+                        "nothing can be stored: {error}. Meanwhile changes and messages to people who are offline are refused."
+                    );
                 }
             }
         }
@@ -174,7 +171,7 @@ impl<E: Engine, T: Fn(Input)> Keeper<E, T> {
         }
         let rows = self.engine.query(query);
         if let Err(error) = &rows {
-            log::error!("the database cannot be read: {error}");
+            log::error!("the database cannot be read: {error}. Stop the server, then run `inglenook check`.");
         }
         (self.tell)(Input::Answer(job, rows.ok()));
     }
@@ -197,7 +194,7 @@ fn touches(batch: &Batch, query: &Query) -> bool {
 mod tests {
     use super::*;
     use crate::store::memory::Memory;
-    use crate::store::{Rows, Tree};
+    use crate::store::{Rows, StoreError, Tree};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 

@@ -81,9 +81,9 @@ pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
 pub(super) fn damaged(dir: &Path, why: &str) -> StoreError {
     let dir = dir.display();
     StoreError::Damaged(format!(
-        "the database in {dir} is damaged: {}. Nothing was changed. First keep what is there: `mv {dir} {dir}.damaged`. \
-         Then restore a backup with `inglenook restore FILE`; without one the server starts with no accounts. \
-         A damaged database often means a worn card: put the restored data on a new one",
+        "the database in {dir} is damaged: {}. Nothing was changed. With the server stopped, first keep what is there: \
+         `mv {dir} {dir}.damaged`. Then restore a copy of that folder, if you have one; without it the server starts with \
+         no accounts. A damaged database often means a worn card: put the restored data on a new one",
         why.trim().trim_end_matches('.')
     ))
 }

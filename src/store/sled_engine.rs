@@ -409,19 +409,22 @@ impl Engine for Sled {
         self.check(batches)?;
         let before = self.count.commit;
         let result = self.apply(batches).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
-        if let Err(e) = &result {
-            self.dropped.clear();
-            // A large value that could not be written has hurt nothing. After anything else nobody knows what is on the disk.
-            if !matches!(e, StoreError::Full(_)) || self.count.commit > before {
-                self.failed = Some(format!(
-                    "{e}. Nothing more is stored until the server is started again. What was acknowledged is kept"
-                ));
-                // sled would sync once more when it is dropped, and panic if that fails.
-                std::mem::forget(self.trees.db.clone());
-                std::mem::forget(self.trees.all.clone());
-            }
+        let Err(e) = result else { return Ok(()) };
+        self.dropped.clear();
+        // A large value that could not be written has hurt nothing. After anything else nobody knows what is on the disk.
+        if matches!(e, StoreError::Full(_)) && self.count.commit == before {
+            return Err(e);
         }
-        result
+        let why = format!(
+            "{}. Nothing more is stored until the server is started again; what was acknowledged is kept. \
+             The next start looks at all of it first, and says what to do if something is lost",
+            explain(&self.dir, e)
+        );
+        self.failed = Some(why.clone());
+        // sled would sync once more when it is dropped, and panic if that fails.
+        std::mem::forget(self.trees.db.clone());
+        std::mem::forget(self.trees.all.clone());
+        Err(StoreError::Io(why))
     }
 
     fn query(&mut self, query: &Query) -> Result<Rows, StoreError> {
@@ -478,8 +481,8 @@ fn room(dir: &Path, need: u64) -> Result<(), StoreError> {
     )))
 }
 
-/// Puts the owner's next steps to damage that sled reports.
-fn explain(dir: &Path, e: StoreError) -> StoreError {
+/// Puts the owner's next steps to damage that was found in the database in `dir`.
+pub fn explain(dir: &Path, e: StoreError) -> StoreError {
     match e {
         StoreError::Damaged(why) => probe::damaged(dir, &why),
         e => e,

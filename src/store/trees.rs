@@ -221,7 +221,7 @@ impl Trees {
 pub(super) fn failed(e: &sled::Error) -> StoreError {
     match e {
         sled::Error::Io(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => StoreError::Io(format!(
-            "the database could not be read or written: {e}. Look at the disk (dmesg, free room), then start the server again"
+            "the database could not be read or written: {e}. Look at the disk (dmesg, free room)"
         )),
         e => StoreError::Damaged(format!("the database is damaged: {e}")),
     }

@@ -205,7 +205,7 @@ mod tests {
                 format!("<s:stream to='example.org' version='1.0' xmlns='jabber:client' xmlns:s='{s}'>"),
                 BadNamespacePrefix,
             ),
-            ("<stream:stream to='example.org' version='1.0' xmlns='jabber:client'>".into(), BadNamespacePrefix),
+            ("<stream:stream to='example.org' version='1.0' xmlns='jabber:client'>".into(), NotWellFormed),
             (format!("<stream:features to='example.org' version='1.0' {NS}>"), BadFormat),
             (format!("<stream:stream to='example.org' version='1.0' {NS}/>"), NotWellFormed),
             (format!("<stream:stream to='example.org' to='example.org' version='1.0' {NS}>"), NotWellFormed),

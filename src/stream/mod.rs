@@ -45,7 +45,8 @@ pub enum Event {
     Credentials(Jid),
     /// They proved it.
     Authenticated(Jid),
-    /// They did not; the name they gave, if it was one.
+    /// They did not. With the account if a proof or a password for it was wrong; what failed otherwise (given up, malformed,
+    /// trouble on our side) says nothing about a password, and must not count as a guess.
     Failed(Option<Jid>),
     /// Bind this resource or one of the server's choice (RFC 6120 §7); answer with `bound`.
     Bind(Option<String>),

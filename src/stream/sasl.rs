@@ -240,6 +240,8 @@ impl Sasl {
     ) -> Option<Event> {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Plain { account, password } => {
+                // This takes the time of one SCRAM login of a client (milliseconds), and stays on the connection's thread on
+                // purpose: PLAIN is off unless set, and a pool of threads would let guessers take all cores at once.
                 if !credentials.check(&password) {
                     return Some(self.fail(Refusal(Failure::NotAuthorized, ""), Some(account), out));
                 }
@@ -279,7 +281,7 @@ impl Sasl {
         self.state = State::Idle;
         self.failed = self.failed.saturating_add(1);
         refusal.write(out);
-        Event::Failed(account)
+        Event::Failed(account.filter(|_| refusal.0 == Failure::NotAuthorized))
     }
 }
 

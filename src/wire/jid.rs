@@ -5,6 +5,7 @@
 //! over the tables: Resourceprep and the PRECIS crates refuse every code point that their old Unicode tables do not know,
 //! so a resource or a room nickname with an emoji would be no address.
 
+use memchr::memchr;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -44,12 +45,12 @@ impl Jid {
         if text.len() > TEXT_BYTES {
             return Err(JidError("the address is too long"));
         }
-        let (bare, resource) = match text.split_once('/') {
-            Some((bare, resource)) => (bare, Some(resource)),
+        let (bare, resource) = match memchr(b'/', text.as_bytes()) {
+            Some(slash) => (&text[..slash], Some(&text[slash + 1..])),
             None => (text, None),
         };
-        let (local, domain) = match bare.split_once('@') {
-            Some((local, domain)) => (Some(local), domain),
+        let (local, domain) = match memchr(b'@', bare.as_bytes()) {
+            Some(at) => (Some(&bare[..at]), &bare[at + 1..]),
             None => (None, bare),
         };
         Jid::build(local, domain, resource, text)
@@ -168,11 +169,54 @@ impl fmt::Display for JidError {
 }
 impl std::error::Error for JidError {}
 
+/// For each byte, the parts that it may be in with nothing to prepare.
+const PLAIN: [u8; 256] = {
+    let mut plain = [0; 256];
+    let mut b = 0;
+    while b < 128 {
+        let c = b as u8;
+        if matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_') {
+            plain[b] |= IN_DOMAIN;
+        }
+        if matches!(c, b'!'..=b'~')
+            && !matches!(c, b'A'..=b'Z' | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@')
+        {
+            plain[b] |= IN_LOCAL;
+        }
+        if matches!(c, b' '..=b'~') {
+            plain[b] |= IN_RESOURCE;
+        }
+        b += 1;
+    }
+    plain
+};
+const IN_LOCAL: u8 = 1;
+const IN_DOMAIN: u8 = 2;
+const IN_RESOURCE: u8 = 4;
+
+/// Whether a part has bytes of that kind only.
+fn is_plain(text: &str, kind: u8) -> bool {
+    // No early end: there mostly is none, and whole runs are looked at at once.
+    text.bytes().fold(kind, |all, b| all & PLAIN[b as usize]) != 0
+}
+
+/// Whether a name is one as it is, without A-labels.
+fn is_plain_domain(name: &str) -> bool {
+    let mut label = 0;
+    for (at, b) in name.bytes().enumerate() {
+        if b == b'.' {
+            if at == label || at - label > LABEL_BYTES {
+                return false;
+            }
+            label = at + 1;
+        }
+    }
+    let last = name.len() - label;
+    is_plain(name, IN_DOMAIN) && last > 0 && last <= LABEL_BYTES && !has_a_label(name)
+}
+
 fn prepare_local(text: &str) -> Result<Cow<'_, str>, JidError> {
-    let plain = |b: u8| {
-        matches!(b, b'!'..=b'~') && !matches!(b, b'A'..=b'Z' | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@')
-    };
-    if text.bytes().all(plain) {
+    if is_plain(text, IN_LOCAL) {
         return sized(Cow::Borrowed(text), "localpart");
     }
     let prepared = settle(text, |text| {
@@ -188,7 +232,10 @@ fn prepare_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
         // One spelling (RFC 5952), so that equal addresses are equal bytes.
         return Ok(Cow::Owned(format!("[{address}]")));
     }
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    if is_plain_domain(text) {
+        return sized(Cow::Borrowed(text), "domainpart");
+    }
+    let plain = |b: u8| PLAIN[b as usize] & IN_DOMAIN != 0;
     let mut domain = if text.bytes().all(plain) && !has_a_label(text) {
         Cow::Borrowed(text)
     } else {
@@ -217,7 +264,7 @@ fn prepare_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
 }
 
 fn has_a_label(name: &str) -> bool {
-    name.split('.').any(|label| label.starts_with("xn--"))
+    name.contains("--") && name.split('.').any(|label| label.starts_with("xn--"))
 }
 
 /// Converts A-labels to U-labels, as RFC 7622 §3.2.1 has it. `None` if one is no A-label, or stands for a label that
@@ -286,7 +333,7 @@ fn punycode(code: &str) -> Option<String> {
 }
 
 fn prepare_resource(text: &str) -> Result<Cow<'_, str>, JidError> {
-    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+    if is_plain(text, IN_RESOURCE) {
         return sized(Cow::Borrowed(text), "resourcepart");
     }
     // The zero width space was a space when the table was made; today it is one of the invisible ones.

@@ -2,7 +2,7 @@
 
 /// A namespace name, interned: two bytes instead of a string in every element of the index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Ns(u16);
+pub struct Ns(pub(super) u16);
 
 macro_rules! namespaces {
     ($($name:ident = $uri:literal;)*) => {

@@ -180,7 +180,7 @@ impl Stanza {
         }
         let (start, end) = root.inner_place();
         if start < end {
-            stanza.body.push(Part { slice: Slice::of(&raw, start as usize, end as usize), children: true });
+            stanza.body = vec![Part { slice: Slice::of(&raw, start as usize, end as usize), children: true }];
         }
         Ok(Some(stanza))
     }

@@ -1,6 +1,9 @@
 //! What several tests need.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+pub mod binary;
+pub mod scram;
+
 /// A small generator of numbers, the same every time.
 pub struct Random(u64);
 

@@ -2,6 +2,8 @@
 //! strings; nothing happens that the test did not ask for.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod remote;
+
 use base64::Engine as _;
 use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use inglenook::store::memory::Memory;
@@ -474,6 +476,70 @@ impl Connection {
             };
             self.inbox.push_back(piece);
         }
+    }
+}
+
+/// What a play needs of the server it is played on.
+pub trait Stage {
+    /// Makes an account, if it is not there; its password is its name.
+    fn account(&mut self, jid: &str);
+    /// A connection behind TLS, without a stream.
+    fn open(&mut self) -> Sid;
+    /// A bound session. All that the login wrote is swallowed.
+    fn login(&mut self, jid: &str) -> Sid;
+    /// Its full JID.
+    fn jid(&self, sid: Sid) -> Option<Jid>;
+    /// A client sends something; all consequences are there when this returns.
+    fn send(&mut self, sid: Sid, xml: &str);
+    /// The next thing that it was sent.
+    fn receive(&mut self, sid: Sid) -> Option<String>;
+    /// All that it was sent.
+    fn receive_all(&mut self, sid: Sid) -> Vec<String>;
+    /// The same, and leaves it there.
+    fn peek(&self, sid: Sid) -> Vec<String>;
+    /// Whether the server hung up.
+    fn is_closed(&self, sid: Sid) -> bool;
+    /// The line is cut.
+    fn cut(&mut self, sid: Sid);
+    /// The house in memory, for what can be done to that alone.
+    fn house(&mut self) -> Option<&mut House> {
+        None
+    }
+}
+
+impl Stage for House {
+    fn account(&mut self, jid: &str) {
+        House::account(self, jid);
+    }
+    fn open(&mut self) -> Sid {
+        House::open(self)
+    }
+    fn login(&mut self, jid: &str) -> Sid {
+        House::login(self, jid)
+    }
+    fn jid(&self, sid: Sid) -> Option<Jid> {
+        House::jid(self, sid)
+    }
+    fn send(&mut self, sid: Sid, xml: &str) {
+        House::send(self, sid, xml);
+    }
+    fn receive(&mut self, sid: Sid) -> Option<String> {
+        House::receive(self, sid)
+    }
+    fn receive_all(&mut self, sid: Sid) -> Vec<String> {
+        House::receive_all(self, sid)
+    }
+    fn peek(&self, sid: Sid) -> Vec<String> {
+        House::peek(self, sid).map(str::to_owned).collect()
+    }
+    fn is_closed(&self, sid: Sid) -> bool {
+        House::is_closed(self, sid)
+    }
+    fn cut(&mut self, sid: Sid) {
+        House::cut(self, sid);
+    }
+    fn house(&mut self) -> Option<&mut House> {
+        Some(self)
     }
 }
 

@@ -1,0 +1,103 @@
+//! What things may cost, as far as it does not depend on time: memory of an idle session, allocations of a message. A number
+//! here is what was measured, with a little room: whoever passes it has made something dearer, and should know.
+#![allow(clippy::unwrap_used)]
+
+use inglenook::core::{Command, Core, Effect, Input, Now, Settings, Sid};
+use inglenook::service::driver::Driver;
+use inglenook::store::memory::Memory;
+use inglenook::stream::c2s::C2s;
+use inglenook::wire::framer::{Frame, Framer, Limits};
+use inglenook::wire::scram::Credentials;
+use inglenook::wire::{Jid, Scope, Stanza};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const NOW: Now = Now { mono: 1_000, wall: 1_767_225_600_000 };
+
+fn house() -> Driver<Memory> {
+    let mut engine = Memory::default();
+    let settings = Settings::new(Jid::parse("house.test").unwrap());
+    let core = Core::open(settings, [1; 32], inglenook::ext::all(), &mut engine).unwrap();
+    Driver { core, engine }
+}
+
+fn session(house: &mut Driver<Memory>, keys: &Credentials, n: u64) {
+    let jid = Jid::parse(&format!("user{n}@house.test")).unwrap();
+    house.command(NOW, Command::UserAdd(jid.clone(), keys.clone())).unwrap();
+    let effects = house.handle(NOW, Input::Bind(Sid(n), jid, Some("phone".into()))).unwrap();
+    assert!(matches!(effects[..], [Effect::Bound(_, Ok(_)), ..]));
+    let presence = parse("<presence/>");
+    house.handle(NOW, Input::Stanza(Sid(n), presence)).unwrap();
+}
+
+fn parse(xml: &str) -> Stanza {
+    Stanza::parse(xml, Scope::client()).unwrap().unwrap()
+}
+
+/// All in one test: the counter of the heap is one for the whole program.
+#[test]
+fn the_heap() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let keys = Credentials::derive("secret", b"salt of the test", 4096).unwrap();
+    let mut house = house();
+
+    // An available session in the core, with the account it belongs to: credentials of 200 bytes, an empty roster, a presence.
+    let before = dhat::HeapStats::get().curr_bytes;
+    for n in 0..500 {
+        session(&mut house, &keys, n);
+    }
+    let stored: usize = 500 * 420;
+    let a_session = (dhat::HeapStats::get().curr_bytes - before).saturating_sub(stored) / 500;
+    assert!(a_session <= 1_300, "{a_session} bytes of heap for an account and its session");
+
+    // A message of 273 bytes from the wire to the wire.
+    let body = "x".repeat(160);
+    let wire = format!(
+        "<message to='user1@house.test' type='chat' id='b7fc6b4e-d19b-4b25'><body>{body}</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>"
+    );
+    let limits = Limits { element_bytes: 262_144, depth: 64, elements: 8192, attributes: 64 };
+    let mut framer = Framer::new(limits);
+    let header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    assert!(matches!(framer.next(&mut header.as_bytes()), Ok(Some(Frame::Open(_)))));
+    let scope = Scope::client();
+    let mut out = String::with_capacity(4096);
+    let mut effects = Vec::with_capacity(16);
+    let mut forward = || {
+        let mut input = wire.as_bytes();
+        let Ok(Some(Frame::Element(xml))) = framer.next(&mut input) else { panic!("a whole element") };
+        let stanza = Stanza::parse(xml, scope).unwrap().unwrap();
+        house.core.handle(NOW, Input::Stanza(Sid(0), stanza), &mut effects);
+        out.clear();
+        let mut sent = 0;
+        for effect in effects.drain(..) {
+            if let Effect::Send(sid, stanza) = effect {
+                assert_eq!(sid, Sid(1));
+                stanza.write(None, &mut out);
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, 1);
+    };
+    forward();
+    let before = dhat::HeapStats::get().total_blocks;
+    for _ in 0..100 {
+        forward();
+    }
+    let allocations = (dhat::HeapStats::get().total_blocks - before) / 100;
+    assert!(allocations <= 14, "{allocations} allocations for a message");
+
+    // A stanza that waits in many outboxes shares its bytes.
+    let stanza = parse(&wire);
+    let before = dhat::HeapStats::get().curr_bytes;
+    let copies: Vec<Stanza> = (0..1000).map(|_| stanza.clone()).collect();
+    let a_copy = (dhat::HeapStats::get().curr_bytes - before) / copies.len();
+    assert!(a_copy <= 160, "{a_copy} bytes for one more receiver of a message");
+}
+
+#[test]
+fn sizes() {
+    assert!(size_of::<Stanza>() <= 128, "{}", size_of::<Stanza>());
+    assert!(size_of::<C2s>() <= 208, "{}", size_of::<C2s>());
+    assert!(size_of::<Jid>() <= 24, "{}", size_of::<Jid>());
+}

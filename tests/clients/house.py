@@ -1,0 +1,120 @@
+"""A server in a folder of its own, on loopback, and what all the checks need."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+
+DOMAIN = "house.test"
+PASSWORD = "secret"
+# Seconds. Nothing here takes so long; what does has failed.
+PATIENCE = 30
+
+SETTINGS = f"""
+domain = '{DOMAIN}'
+scram_iterations = 4096
+[listen]
+c2s = ['127.0.0.1:0']
+c2s_tls = ['127.0.0.1:0']
+s2s = []
+s2s_tls = []
+https = []
+"""
+
+
+class House:
+    """The binary under test, serving a temporary folder; as a context manager it leaves nothing behind."""
+
+    def __init__(self):
+        self.binary = os.environ["INGLENOOK"]
+        self._temporary = tempfile.TemporaryDirectory(prefix="inglenook-")
+        self.folder = pathlib.Path(self._temporary.name)
+        self.ca = self.folder / "cert/ca.crt"
+        (self.folder / "inglenook.toml").write_text(SETTINGS)
+        self.process = None
+        self.users = 0
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        self._temporary.cleanup()
+
+    def start(self):
+        """Starts it; knows its ports once this returns."""
+        words = [self.binary, "serve", "--data", self.folder]
+        environment = {"RUST_LOG": "warn", **os.environ}
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+        self.ports = {}
+        for line in self.process.stdout:
+            match line.split():
+                case ["listening", address, setting, *_]:
+                    self.ports[setting] = int(address.rpartition(":")[2])
+                case ["next", *_]:
+                    break
+        else:
+            raise Exception("the server does not start")
+        # Whatever it says later must not block it.
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    def kill(self):
+        """SIGKILL: it has no time to write anything."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM: it ends in order."""
+        self.process.terminate()
+        equal(self.process.wait(PATIENCE), 0, "exit status")
+
+    def command(self, *words, input=None):
+        """Runs `inglenook WORDS` on the folder; returns what it prints."""
+        words = [self.binary, *words, "--data", self.folder]
+        done = subprocess.run(words, input=input, capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode != 0:
+            raise Exception(f"{words}: {done.stderr}")
+        return done.stdout
+
+    def user(self, name):
+        """Makes an account nobody has used; returns its address."""
+        self.users += 1
+        jid = f"{name}{self.users}@{DOMAIN}"
+        self.command("user", "add", jid, "--password-stdin", input=PASSWORD + "\n")
+        return jid
+
+
+def equal(got, wanted, what=""):
+    """Like `assert`, and says what there was."""
+    if got != wanted:
+        raise AssertionError(f"{what or 'value'}: {got!r} instead of {wanted!r}")
+
+
+class Report:
+    """Runs checks, prints `ok NAME` for each and at the end how many; the first failure ends the program."""
+
+    def __init__(self):
+        self.passed = 0
+        # Told to end, end as after any failure: with everything stopped that was started.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
+
+    @contextlib.contextmanager
+    def check(self, name):
+        try:
+            yield
+        except Exception:
+            traceback.print_exc()
+            print(f"FAILED {name}", flush=True)
+            print(f"{self.passed} passed, 1 failed", flush=True)
+            sys.exit(1)
+        print(f"ok {name}", flush=True)
+        self.passed += 1
+
+    def end(self):
+        print(f"{self.passed} passed, 0 failed", flush=True)

@@ -1,0 +1,101 @@
+"""A client made of slixmpp, for the checks to play with."""
+
+import asyncio
+import logging
+import ssl
+
+import slixmpp
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
+
+from house import PASSWORD, PATIENCE, equal
+
+# What goes wrong is told by the checks; the library tells of every login that is meant to fail.
+logging.disable(logging.CRITICAL)
+
+PLUGINS = ["xep_0012", "xep_0030", "xep_0048", "xep_0049", "xep_0054", "xep_0077", "xep_0092", "xep_0191", "xep_0199"]
+PLUGINS += ["xep_0202", "xep_0203", "xep_0280", "xep_0359"]
+
+
+class Client(slixmpp.ClientXMPP):
+    """One connection; what arrives waits in queues until it is asked for."""
+
+    def __init__(self, house, jid, password=PASSWORD, direct=False, ca=True, tls_1_2=False):
+        context = ssl.create_default_context(cafile=house.ca if ca else None)
+        if tls_1_2:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        super().__init__(jid, password, ssl_context=context, plugin_config={"xep_0077": {"create_account": False}})
+        # Subscriptions are answered by the checks.
+        self.roster.auto_authorize = None
+        self.roster.auto_subscribe = False
+        self.enable_direct_tls, self.enable_starttls = direct, not direct
+        self.address = "127.0.0.1", house.ports["c2s_tls" if direct else "c2s"]
+        for plugin in PLUGINS:
+            self.register_plugin(plugin)
+        self.queues = {name: asyncio.Queue() for name in ("message", "presence", "push", "refused", "ping", "login", "over")}
+        for name in ("message", "presence"):
+            self.register_handler(
+                Callback(f"all {name}s", MatchXPath(f"{{jabber:client}}{name}"), self.queues[name].put_nowait)
+            )
+        for event, queue in {
+            "roster_update": "push",
+            "session_start": "login",
+            "failed_auth": "refused",
+            "ssl_invalid_chain": "refused",
+            "connection_failed": "refused",
+            "failed_all_auth": "over",
+        }.items():
+            self.add_event_handler(event, self.queues[queue].put_nowait)
+        self.add_filter("out", self.note_pong)
+
+    def note_pong(self, stanza):
+        """An answered ping of the server is worth knowing: with it, the client has confirmed what came before."""
+        if isinstance(stanza, slixmpp.Iq) and stanza["type"] == "result" and len(stanza.xml) == 0:
+            self.queues["ping"].put_nowait(stanza)
+        return stanza
+
+    async def next(self, queue):
+        return await asyncio.wait_for(self.queues[queue].get(), PATIENCE)
+
+    async def hear(self, queue, **wanted):
+        """The next one in which these fields have these values; `sender` is `from`."""
+        if "sender" in wanted:
+            wanted["from"] = wanted.pop("sender")
+        while True:
+            stanza = await self.next(queue)
+            if all(str(stanza[field]) == str(value) for field, value in wanted.items()):
+                return stanza
+
+    async def online(self, available=True):
+        """Logs in; `available`: and sends presence, and has it back."""
+        self.connect(*self.address)
+        login, over = asyncio.create_task(self.next("login")), asyncio.create_task(self.next("over"))
+        done, waiting = await asyncio.wait({login, over}, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if login not in done:
+            raise Exception(f"{self.requested_jid} is not let in")
+        login.result()
+        await self.get_roster()
+        await self.next("push")
+        if available:
+            self.send_presence()
+            await self.hear("presence", sender=self.boundjid)
+        return self
+
+    async def refusal(self):
+        """Tries to log in; returns why that does not work."""
+        self.connect(*self.address)
+        reason = await self.next("refused")
+        self.abort()
+        self.cancel_connection_attempt()
+        return reason
+
+    async def say(self, to, body):
+        self.send_message(mto=to, mbody=body, mtype="chat")
+
+    async def hears_only(self, body):
+        """This message is the next one: none before it."""
+        message = await self.next("message")
+        equal(message["body"], body)
+        return message

@@ -1,0 +1,163 @@
+"""Debian's Profanity in a terminal, as a person uses it: the keys are typed and the screen is read, through tmux."""
+
+import asyncio
+import os
+import pathlib
+import shlex
+import subprocess
+import tempfile
+import time
+
+from house import DOMAIN, PASSWORD, PATIENCE, House, Report, equal
+from peer import Client
+
+
+class Terminal:
+    """Profanity with a home of its own, on a screen of its own."""
+
+    def __init__(self):
+        self._temporary = tempfile.TemporaryDirectory(prefix="profanity-")
+        home = pathlib.Path(self._temporary.name)
+        self.socket = home / "tmux"
+        environment = {"HOME": home, "LANG": "C.UTF-8", "XDG_CONFIG_HOME": home / "config", "XDG_DATA_HOME": home / "data"}
+        words = ["env", *(f"{name}={value}" for name, value in environment.items()), "profanity"]
+        self.tmux("new-session", "-d", "-x", "160", "-y", "60", shlex.join(map(str, words)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.tmux("kill-server")
+        self._temporary.cleanup()
+
+    def tmux(self, *words):
+        words = ["tmux", "-S", self.socket, "-f", os.devnull, *words]
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
+
+    def screen(self):
+        return self.tmux("capture-pane", "-p")
+
+    def type(self, line):
+        self.tmux("send-keys", "-l", line)
+        self.tmux("send-keys", "Enter")
+
+    async def sees(self, text):
+        """Waits until the screen shows a text; returns the screen."""
+        deadline = time.monotonic() + PATIENCE
+        while (screen := self.screen()).find(text) < 0:
+            if time.monotonic() > deadline:
+                raise Exception(f"there is no {text!r} on the screen:\n{screen.strip()}")
+            # The screen tells nobody when it changes.
+            await asyncio.sleep(0.05)
+        return screen
+
+    async def clear(self):
+        """So that what is seen from now on is new."""
+        self.type("/clear")
+        deadline = time.monotonic() + PATIENCE
+        while len([line for line in self.screen().splitlines() if line.strip()]) > 3:
+            if time.monotonic() > deadline:
+                raise Exception(f"the screen is not cleared:\n{self.screen()}")
+            await asyncio.sleep(0.05)
+
+
+def connect(terminal, house, direct):
+    port = house.ports["c2s_tls" if direct else "c2s"]
+    terminal.type(f"/connect romeo@{DOMAIN} server 127.0.0.1 port {port} tls {'legacy' if direct else 'force'}")
+
+
+async def unknown_authority(terminal, house, juliet, direct):
+    """Profanity shows the authority's certificate and asks; who says no is not connected."""
+    connect(terminal, house, direct)
+    await terminal.sees("Enter password:")
+    terminal.type(PASSWORD)
+    screen = await terminal.sees("Use '/tls deny' to reject this certificate.")
+    assert "TLS certificate verification failed: self-signed certificate in certificate chain" in screen, screen
+    assert "Common name        : Inglenook CA" in screen, screen
+    terminal.type("/tls deny")
+    await terminal.sees("Login failed.")
+    await terminal.clear()
+
+
+async def accepted_by_hand(terminal, house, juliet, direct):
+    connect(terminal, house, direct)
+    await terminal.sees("Enter password:")
+    terminal.type(PASSWORD)
+    await terminal.sees("Use '/tls deny' to reject this certificate.")
+    terminal.type("/tls allow")
+    await terminal.sees("logged in successfully")
+    screen = await terminal.sees("[online]")
+    assert "[TLS]" in screen, screen
+    await leave(terminal)
+
+
+async def leave(terminal):
+    terminal.type("/disconnect")
+    await terminal.sees("logged out successfully")
+    await terminal.clear()
+
+
+async def trusted_authority(terminal, house, juliet, direct):
+    """With the authority's file among the trusted ones, nobody is asked."""
+    folder = house.folder / "trusted"
+    folder.mkdir()
+    (folder / "ca.pem").write_bytes(house.ca.read_bytes())
+    subprocess.run(["openssl", "rehash", folder], check=True)
+    terminal.type(f"/tls certpath set {folder}")
+    await terminal.sees("Certificate path set to")
+    await terminal.clear()
+    await log_in(terminal, house, direct)
+
+
+async def log_in(terminal, house, direct):
+    connect(terminal, house, direct)
+    await terminal.sees("Enter password:")
+    terminal.type(PASSWORD)
+    screen = await terminal.sees("logged in successfully")
+    assert "certificate" not in screen, screen
+    await terminal.sees("[TLS]")
+
+
+async def chat(terminal, house, juliet, direct):
+    terminal.type(f"/msg juliet@{DOMAIN} Shall I hear more?")
+    message = await juliet.hear("message", body="Shall I hear more?")
+    equal(message["from"].bare, f"romeo@{DOMAIN}")
+    await juliet.say(message["from"], "What man art thou?")
+    await terminal.sees("What man art thou?")
+
+
+async def offline_over_a_kill(terminal, house, juliet, direct):
+    terminal.type("/win 1")
+    await leave(terminal)
+    for line in ("First", "Second", "Third"):
+        await juliet.say(f"romeo@{DOMAIN}", f"{line} word")
+    # A change is answered when it is stored, and all before it is stored, too.
+    await juliet.update_roster(f"nurse@{DOMAIN}")
+    house.kill()
+    juliet.abort()
+    house.start()
+    await log_in(terminal, house, direct)
+    terminal.type(f"/msg juliet@{DOMAIN}")
+    screen = await terminal.sees("Third word")
+    places = [screen.find(f"{line} word") for line in ("First", "Second", "Third")]
+    assert -1 not in places and places == sorted(places), screen
+
+
+CHECKS = [unknown_authority, accepted_by_hand, trusted_authority, chat, offline_over_a_kill]
+
+
+async def main():
+    report = Report()
+    for direct in (False, True):
+        with House() as house, Terminal() as terminal:
+            for name in ("romeo", "juliet"):
+                house.command("user", "add", f"{name}@{DOMAIN}", "--password-stdin", input=PASSWORD + "\n")
+            juliet = await Client(house, f"juliet@{DOMAIN}").online()
+            await terminal.sees("[offline]")
+            for check in CHECKS:
+                with report.check(f"{check.__name__} ({'direct TLS' if direct else 'STARTTLS'})"):
+                    await check(terminal, house, juliet, direct)
+    report.end()
+
+
+asyncio.run(main())
