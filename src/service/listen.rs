@@ -4,6 +4,7 @@ use super::config::Config;
 use super::hub::{Hub, lock};
 use super::tls::Acceptor;
 use super::{Failure, Result, conn};
+use crate::core::network;
 use smol::{Async, Timer};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -163,14 +164,6 @@ impl Drop for Pass {
         {
             waker.wake();
         }
-    }
-}
-
-/// Whom an address stands for: with IPv6 one user has a whole /64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 => v4,
     }
 }
 
