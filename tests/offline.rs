@@ -5,14 +5,14 @@ mod house;
 
 use house::House;
 use inglenook::core::Sid;
-use inglenook::core::presence::stored_scope;
+use inglenook::wire::Scope;
 use inglenook::wire::{Kind, Ns, Stanza};
 
 /// The bodies that came, and the id of the ping behind them.
 fn page(house: &mut House, sid: Sid) -> (Vec<String>, Option<String>) {
     let (mut bodies, mut ping) = (Vec::new(), None);
     for xml in house.receive_all(sid) {
-        let stanza = Stanza::parse(&xml, &stored_scope()).unwrap().unwrap();
+        let stanza = Stanza::parse(&xml, Scope::client()).unwrap().unwrap();
         match stanza.kind {
             Kind::Message => {
                 assert!(ping.is_none(), "a message behind the ping");

@@ -17,7 +17,7 @@ mod house;
 
 use house::{DOMAIN, Dice, House};
 use inglenook::core::Sid;
-use inglenook::wire::{Jid, Kind, Ns, Stanza, Type};
+use inglenook::wire::{Jid, Kind, Ns, Scope, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 const PEOPLE: [&str; 3] = ["a", "b", "c"];
@@ -287,8 +287,8 @@ impl Life {
     }
 
     fn read(&mut self, at: usize, xml: &str, lazy: bool) {
-        let scope = inglenook::core::presence::stored_scope();
-        let Ok(Some(stanza)) = Stanza::parse(xml, &scope) else { return };
+        let scope = Scope::client();
+        let Ok(Some(stanza)) = Stanza::parse(xml, scope) else { return };
         match (stanza.kind, stanza.ty) {
             (Kind::Iq, Type::Get) if stanza.child(Ns::PING, "ping").is_some() => {
                 if lazy && self.dice.roll(3) == 0 {

@@ -122,7 +122,7 @@ fn pending_requests(st: &mut State, sid: Sid, local: &str) {
         .iter()
         .filter(|(jid, item)| item.state.pending && !account.blocks(jid))
         .map(|(jid, item)| {
-            let kept = item.request.as_deref().and_then(|xml| Stanza::parse(xml, &stored_scope()).ok().flatten());
+            let kept = item.request.as_deref().and_then(|xml| Stanza::parse(xml, Scope::client()).ok().flatten());
             let request = kept.unwrap_or_else(|| Stanza::new(Kind::Presence, Type::Subscribe));
             request.from(jid.clone()).to(me.clone())
         })
@@ -130,11 +130,6 @@ fn pending_requests(st: &mut State, sid: Sid, local: &str) {
     for request in requests {
         st.send_to(sid, request);
     }
-}
-
-/// The scope of stanzas that were stored with [`Stanza::to_xml`].
-pub fn stored_scope() -> Scope {
-    Scope { declared: vec![("".into(), "jabber:client".into())] }
 }
 
 /// A session goes offline but stays connected, or is about to be gone (RFC 6121 §4.5). Says whether it was available.

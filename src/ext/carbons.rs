@@ -184,11 +184,11 @@ impl Carbons {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::presence::stored_scope;
+    use crate::wire::Scope;
 
     fn parse(attributes: &str, body: &str) -> Stanza {
         let xml = format!("<message {attributes}>{body}</message>");
-        Stanza::parse(&xml, &stored_scope()).unwrap().unwrap()
+        Stanza::parse(&xml, Scope::client()).unwrap().unwrap()
     }
 
     #[test]

@@ -29,13 +29,13 @@ pub(super) fn standalone(message: &Stanza) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::presence::stored_scope;
+    use crate::wire::Scope;
 
     #[test]
     fn what_is_only_a_state() {
         let of = |body: &str| {
             let xml = format!("<message type='chat'>{body}</message>");
-            standalone(&Stanza::parse(&xml, &stored_scope()).unwrap().unwrap())
+            standalone(&Stanza::parse(&xml, Scope::client()).unwrap().unwrap())
         };
         let state = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
         assert!(of(state));

@@ -28,13 +28,13 @@ pub(super) fn has(message: &Stanza, hint: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::presence::stored_scope;
+    use crate::wire::Scope;
 
     #[test]
     fn errors_have_no_hints() {
         let parse = |ty| {
             let xml = format!("<message type='{ty}'><no-store xmlns='urn:xmpp:hints'/><store/></message>");
-            Stanza::parse(&xml, &stored_scope()).unwrap().unwrap()
+            Stanza::parse(&xml, Scope::client()).unwrap().unwrap()
         };
         assert!(has(&parse("chat"), "no-store"));
         assert!(!has(&parse("chat"), "store"), "of another namespace");

@@ -12,11 +12,10 @@
 //! an error to the sender: chat states and what must not be stored go past, and so does everything while storage is full or failing.
 
 use super::{chat_states, delay, hints, stanza_id};
-use crate::core::presence::stored_scope;
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Sid, State, scan};
 use crate::store::record::{Reader, Writer};
 use crate::store::{BATCH_OPS, Engine, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
-use crate::wire::{Kind, Ns, Stanza, StreamCondition, StreamError, Type};
+use crate::wire::{Kind, Ns, Scope, Stanza, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages that wait for one account, whatever their size.
@@ -107,7 +106,7 @@ fn record(live: bool, message: &Stanza) -> Box<[u8]> {
 fn from_record(record: &[u8]) -> Option<(bool, Stanza)> {
     let mut r = Reader::new(record).ok().filter(|r| r.version == 1)?;
     let live = r.u8().ok()? == 1;
-    let message = Stanza::parse(r.str().ok()?, &stored_scope()).ok()??;
+    let message = Stanza::parse(r.str().ok()?, Scope::client()).ok()??;
     Some((live, message))
 }
 
@@ -377,7 +376,7 @@ mod tests {
     use super::*;
 
     fn message(xml: &str) -> Stanza {
-        Stanza::parse(xml, &stored_scope()).unwrap().unwrap()
+        Stanza::parse(xml, Scope::client()).unwrap().unwrap()
     }
 
     #[test]
