@@ -349,6 +349,8 @@ fn op_bytes(op: &crate::store::Op) -> usize {
     match op {
         Op::Put(_, key, value) => key.len() + value.len() + 64,
         Op::Delete(_, key) | Op::DeleteAll(_, key) => key.len() + 64,
+        Op::Append(entry) => entry.value.len() + 256,
+        Op::Trim { .. } => 64,
     }
 }
 

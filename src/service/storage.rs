@@ -1,7 +1,7 @@
 //! The one thread that owns the database. What comes within a window is committed together, and synced once.
 
 use crate::core::{Input, Job};
-use crate::store::{Batch, Engine, Op, Query};
+use crate::store::{Batch, Engine, Op, Page, Query};
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -182,8 +182,19 @@ fn touches(batch: &Batch, query: &Query) -> bool {
     let (tree, from) = match query {
         Query::Get(tree, key) => (tree, key),
         Query::Scan { tree, prefix, .. } => (tree, prefix),
+        Query::Archive(Page { owner, .. }) | Query::Entries { owner, .. } => {
+            return batch.ops.iter().any(|op| match op {
+                Op::Append(entry) => entry.copies.iter().any(|copy| copy.owner == *owner),
+                Op::Trim { .. } => true,
+                _ => false,
+            });
+        }
+        Query::Since { .. } | Query::Edge => {
+            return batch.ops.iter().any(|op| matches!(op, Op::Append(_) | Op::Trim { .. }));
+        }
     };
     batch.ops.iter().any(|op| match op {
+        Op::Append(_) | Op::Trim { .. } => false,
         Op::Put(t, key, _) | Op::Delete(t, key) => t == tree && key.starts_with(from),
         Op::DeleteAll(t, prefix) => t == tree && (prefix.starts_with(from) || from.starts_with(prefix)),
     })

@@ -1,18 +1,69 @@
 //! An engine in memory, for the simulation: what was not committed is lost when it "crashes".
 
-use super::{Batch, Bytes, Engine, Op, Query, Rows, StoreError, Tree};
+use super::{Batch, Bytes, Engine, Entry, Op, Page, Query, Rows, StoreError, Tree};
 use std::collections::BTreeMap;
 
-/// The trees, in memory.
+/// The trees and the log, in memory.
 #[derive(Clone, Default, Debug)]
 pub struct Memory {
     rows: BTreeMap<(Tree, Bytes), Bytes>,
+    log: BTreeMap<u64, Entry>,
+    low: u64,
+    last: u64,
+}
+
+impl Memory {
+    fn append(&mut self, low: u64, entry: &Entry) {
+        debug_assert!(entry.id > self.last, "the numbers of entries grow");
+        self.low = low;
+        self.last = entry.id;
+        self.log.insert(entry.id, entry.clone());
+    }
+
+    /// As if each entry were a segment.
+    fn trim(&mut self, before: u64, bytes: u64) {
+        let size = |e: &Entry| e.value.len() as u64;
+        let mut all: u64 = self.log.values().map(size).sum();
+        while let Some(oldest) = self.log.first_entry() {
+            let id = *oldest.key();
+            if id >= self.low || id == self.last || (id >= before && all <= bytes) {
+                break;
+            }
+            all -= size(&oldest.remove());
+        }
+    }
+
+    fn page(&self, page: &Page) -> Rows {
+        let Page { owner, with, from, to, backwards, rows, bytes } = page;
+        let mine =
+            |e: &&Entry| e.copies.iter().any(|c| c.owner == *owner && with.as_ref().is_none_or(|with| c.with == *with));
+        if from > to {
+            return Rows::new();
+        }
+        let range = self.log.range(*from..=*to).map(|(_, e)| e).filter(mine);
+        if *backwards { take(range.rev(), *rows, *bytes) } else { take(range, *rows, *bytes) }
+    }
+}
+
+fn take<'a>(entries: impl Iterator<Item = &'a Entry>, rows: usize, bytes: usize) -> Rows {
+    let mut size = 0;
+    let mut out = Rows::new();
+    for entry in entries.take(rows) {
+        if size >= bytes {
+            break;
+        }
+        size += entry.value.len();
+        out.push((entry.id.to_be_bytes().into(), entry.value.clone()));
+    }
+    out
 }
 
 impl Engine for Memory {
     fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
-        for op in batches.iter().flat_map(|b| &b.ops) {
+        for (low, op) in batches.iter().flat_map(|b| b.ops.iter().map(|op| (b.low, op))) {
             match op {
+                Op::Append(entry) => self.append(low, entry),
+                Op::Trim { before, bytes } => self.trim(*before, *bytes),
                 Op::Put(tree, key, value) => {
                     self.rows.insert((*tree, key.clone()), value.clone());
                 }
@@ -47,6 +98,18 @@ impl Engine for Memory {
                 }
                 Ok(out)
             }
+            Query::Archive(page) => Ok(self.page(page)),
+            Query::Entries { owner, ids } => {
+                let of = |e: &&Entry| e.copies.iter().any(|c| c.owner == *owner);
+                let mut ids = ids.to_vec();
+                ids.sort_unstable();
+                ids.dedup();
+                Ok(take(ids.iter().filter_map(|id| self.log.get(id)).filter(of), usize::MAX, usize::MAX))
+            }
+            Query::Since { after, rows, bytes } => {
+                Ok(take(self.log.range(after.saturating_add(1)..).map(|(_, e)| e), *rows, *bytes))
+            }
+            Query::Edge => Ok(vec![(self.low.to_be_bytes().into(), self.last.to_be_bytes().into())]),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! DISK: what is small and keyed. Trees of keys and values, changed by batches that are on stable storage or not there at all.
+//! DISK: trees of keys and values for what is small and keyed, and the log for messages. Both are changed by batches that are on
+//! stable storage or not there at all.
 //!
 //! [`Engine`] is the whole contract: [`sled_engine`] keeps it on a card, [`memory`] in a test that can cut the power. Around
 //! sled: `trees` opens it and counts what it holds, `large` keeps what is too large for it, `mark` tells a close in order from a
@@ -33,12 +34,22 @@ pub enum Tree {
     Vcard,
     /// localpart, number -> an offline message.
     Offline,
+    /// localpart -> what is archived for it (XEP-0441), and from where on its archive begins.
+    Archive,
 }
 
 impl Tree {
     /// All of them.
-    pub const ALL: [Tree; 7] =
-        [Tree::Meta, Tree::Account, Tree::Roster, Tree::Block, Tree::Private, Tree::Vcard, Tree::Offline];
+    pub const ALL: [Tree; 8] = [
+        Tree::Meta,
+        Tree::Account,
+        Tree::Roster,
+        Tree::Block,
+        Tree::Private,
+        Tree::Vcard,
+        Tree::Offline,
+        Tree::Archive,
+    ];
 }
 
 /// Bytes of a key or a value.
@@ -57,6 +68,36 @@ pub enum Op {
     /// Removes all keys that begin so. Not part of the batch's atomicity when there are many: it is done in steps before
     /// the rest of the batch, and doing it again does no harm.
     DeleteAll(Tree, Bytes),
+    /// Appends to the log.
+    Append(Entry),
+    /// Drops the oldest segments of the log: those that hold nothing newer than the entry `before`, and so many more that at
+    /// most `bytes` remain. What [`Batch::low`] protects stays, and the newest segment. With nothing to drop nothing is written.
+    Trim {
+        /// The first number that stays whatever its age.
+        before: u64,
+        /// The size of the whole log, in bytes.
+        bytes: u64,
+    },
+}
+
+/// One entry of the log: a message, and in whose archives it is; or a note that is in nobody's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its number, greater than that of every entry before it: microseconds since 1970, or one more than the last.
+    pub id: u64,
+    /// The archives that it is in.
+    pub copies: Vec<Copy>,
+    /// What it says.
+    pub value: Bytes,
+}
+
+/// An archive that an entry is in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copy {
+    /// Whose: a localpart of ours, or later a room.
+    pub owner: Box<str>,
+    /// The bare JID of the other side, to find a conversation by.
+    pub with: Box<str>,
 }
 
 /// The longest value, in bytes: an offline message of the longest stanza, and its envelope.
@@ -66,10 +107,19 @@ pub const VALUE_BYTES: usize = 320 * 1024;
 pub const BATCH_OPS: usize = 100;
 
 /// Changes that are made together or not at all.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
     /// In this order; a later one on the same key wins.
     pub ops: Vec<Op>,
+    /// What the log needs to be read from when it is opened again ([`Query::Since`]): the first entry that matters to more than
+    /// archives. The greatest number there is, if none does.
+    pub low: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { ops: Vec::new(), low: u64::MAX }
+    }
 }
 
 impl Batch {
@@ -84,6 +134,10 @@ impl Batch {
     /// Removes all keys that begin with `prefix`.
     pub fn delete_all(&mut self, tree: Tree, prefix: impl Into<Bytes>) {
         self.ops.push(Op::DeleteAll(tree, prefix.into()));
+    }
+    /// Appends to the log.
+    pub fn append(&mut self, entry: Entry) {
+        self.ops.push(Op::Append(entry));
     }
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
@@ -109,6 +163,46 @@ pub enum Query {
         /// Stop behind the row that passes so many bytes.
         bytes: usize,
     },
+    /// Entries of one archive. Rows: the number, big-endian, and the entry's value; in the order they were walked in.
+    Archive(Page),
+    /// Those of these entries that are in an archive, in ascending order; rows as for [`Query::Archive`].
+    Entries {
+        /// Whose archive.
+        owner: Box<str>,
+        /// Which.
+        ids: Box<[u64]>,
+    },
+    /// All entries behind a number, whosever they are, at most so many and about so many bytes; rows as for [`Query::Archive`].
+    Since {
+        /// The last number of the page before, or one less than the first that is wanted.
+        after: u64,
+        /// At most so many rows.
+        rows: usize,
+        /// Stop behind the row that passes so many bytes.
+        bytes: usize,
+    },
+    /// One row: [`Batch::low`] of the last batch that appended to the log, and the greatest number that was ever in the log
+    /// (also if it was dropped since), both big-endian; 0 and 0 for an empty log.
+    Edge,
+}
+
+/// Which entries of an archive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Whose archive.
+    pub owner: Box<str>,
+    /// Only those with this bare JID on the other side.
+    pub with: Option<Box<str>>,
+    /// The first number that may be there.
+    pub from: u64,
+    /// The last one.
+    pub to: u64,
+    /// From the last one on towards the first.
+    pub backwards: bool,
+    /// At most so many rows.
+    pub rows: usize,
+    /// Stop behind the row that passes so many bytes.
+    pub bytes: usize,
 }
 
 /// What went wrong, and what the owner of the box should do.

@@ -107,7 +107,7 @@ impl Trees {
         let config = sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
         let opened = (|| {
             let db = config.open()?;
-            let names = ["meta", "account", "roster", "block", "private", "vcard", "offline", "engine"];
+            let names = ["meta", "account", "roster", "block", "private", "vcard", "offline", "archive", "engine"];
             let all = names.iter().map(|name| db.open_tree(name)).collect::<sled::Result<_>>()?;
             Ok(Trees { config: config.clone(), db, all })
         })();
