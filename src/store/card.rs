@@ -5,7 +5,7 @@
 //! carry the frame's number in the same transaction. So when the power goes between the two syncs, the next start finds frames
 //! that sled does not know, and makes their changes. What is only for one side never touches the other.
 
-use super::log::Log;
+use super::log::{Log, SEGMENT_BYTES};
 use super::sled_engine::{Sabotage, Sled};
 use super::{Batch, Engine, Op, Query, Rows, StoreError, Written};
 use std::path::{Path, PathBuf};
@@ -22,16 +22,21 @@ impl Card {
     /// Opens or makes the database in `dir`; see [`Sled::open`], also for `probe` and the errors. Damage of the log is no error:
     /// what can be read is served, and a line of the program's log says what is missing.
     pub fn open(dir: &Path, probe: Option<Command>) -> Result<Card, StoreError> {
-        Card::open_with(dir, probe, Sabotage::Sound)
+        Card::open_with(dir, probe, Sabotage::Sound, SEGMENT_BYTES)
     }
 
     #[doc(hidden)]
-    pub fn open_with(dir: &Path, probe: Option<Command>, sabotage: Sabotage) -> Result<Card, StoreError> {
+    pub fn open_with(
+        dir: &Path,
+        probe: Option<Command>,
+        sabotage: Sabotage,
+        segment_bytes: u64,
+    ) -> Result<Card, StoreError> {
         let log_dir = dir.join("log");
         // Before anything is changed.
         Log::refuse_newer(&log_dir)?;
         let mut sled = Sled::open_with(dir, probe, sabotage)?;
-        let mut log = Log::open(&log_dir, sled.logged(), sabotage != Sabotage::NoLogSync)?;
+        let mut log = Log::open(&log_dir, sled.logged(), segment_bytes, sabotage != Sabotage::NoLogSync)?;
         if sabotage != Sabotage::NoReplay {
             for (number, batch) in log.behind(sled.applied())? {
                 sled.commit_logged(&[batch], number - 1)?;
@@ -81,6 +86,7 @@ impl Engine for Card {
         if trees && let Err(e) = self.sled.commit_logged(batches, before) {
             if matches!(e, StoreError::Full(_)) {
                 self.log.undo()?;
+                self.sled.note_logged(before);
             }
             return Err(e);
         }

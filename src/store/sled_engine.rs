@@ -203,7 +203,7 @@ impl Sled {
 
     /// Notes the last frame that the message log has on stable storage. It is written with the next mark.
     pub(super) fn note_logged(&mut self, number: u64) {
-        self.logged = self.logged.max(number);
+        self.logged = number;
     }
 
     /// Why no commit is possible any more.
