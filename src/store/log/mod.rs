@@ -603,6 +603,9 @@ impl Log {
         let mut rest = &ids[..];
         for n in 0..self.segments() {
             let (first, last) = self.span(n);
+            if first > last {
+                continue;
+            }
             rest = &rest[rest.partition_point(|id| *id < first)..];
             let (here, later) = rest.split_at(rest.partition_point(|id| *id <= last));
             rest = later;
@@ -902,3 +905,7 @@ impl Frames<'_> {
         Ok(if let Some(Step::Bad(range)) = bad { range.end } else { self.end })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
