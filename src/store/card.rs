@@ -1,8 +1,8 @@
 //! The engine on a card: small rows in sled, messages in the log, and batches that are whole over both.
 //!
 //! A commit goes to the log first: one write, one sync. Only then sled gets its part, in its own transaction and with its own
-//! sync. A batch that has both kinds of changes stands in its frame of the log with the changes of the trees, and sled's rows
-//! carry the frame's number in the same transaction. So when the power goes between the two syncs, the next start finds frames
+//! sync. A batch that has both kinds of changes stands in its frame of the log with the changes of the trees, as do batches
+//! that come before such a one in a commit; sled's rows carry the frame's number in the same transaction. So when the power goes between the two syncs, the next start finds frames
 //! that sled does not know, and makes their changes. What is only for one side never touches the other.
 
 use super::log::{Log, SEGMENT_BYTES};
@@ -39,7 +39,7 @@ impl Card {
         let mut log = Log::open(&log_dir, sled.logged(), segment_bytes, sabotage != Sabotage::NoLogSync)?;
         if sabotage != Sabotage::NoReplay {
             for (number, batch) in log.behind(sled.applied())? {
-                sled.commit_logged(&[batch], number - 1)?;
+                sled.commit_logged(&[batch], &[number])?;
             }
         }
         sled.note_logged(log.number());
@@ -81,9 +81,9 @@ impl Engine for Card {
             self.sled.check(batches)?;
         }
         let before = self.log.number();
-        self.log.append(batches)?;
+        let numbers = self.log.append(batches)?;
         self.sled.note_logged(self.log.number());
-        if trees && let Err(e) = self.sled.commit_logged(batches, before) {
+        if trees && let Err(e) = self.sled.commit_logged(batches, &numbers) {
             if matches!(e, StoreError::Full(_)) {
                 self.log.undo()?;
                 self.sled.note_logged(before);
