@@ -33,7 +33,11 @@ fn message(n: u64) -> Batch {
     let copy = |a, b| Copy { owner: format!("user{a}").into(), with: format!("user{b}@house.example").into() };
     let value: Vec<u8> = (0..300).map(|i| (n.wrapping_mul(i + 7) >> 3) as u8).collect();
     let mut batch = Batch::default();
-    batch.append(Entry { id: 1_700_000_000_000_000 + n * 1_000, copies: vec![copy(a, b), copy(b, a)], value: value.into() });
+    batch.append(Entry {
+        id: 1_700_000_000_000_000 + n * 1_000,
+        copies: vec![copy(a, b), copy(b, a)],
+        value: value.into(),
+    });
     batch
 }
 

@@ -207,12 +207,19 @@ fn fill(dir: &Path) {
     assert!(matches!(sled.commit(&[batch]), Err(StoreError::Full(_))));
     // A message finds no room, but that one was delivered does, so that what was kept for it can go.
     let copies = vec![Copy { owner: "juliet".into(), with: "romeo@example.org".into() }];
-    let (mut message, mut note) = (Batch::default(), Batch::default());
-    message.append(Entry { id: 1, copies, value: vec![1; 100].into() });
-    note.append(Entry { id: 2, copies: Vec::new(), value: vec![1; 100].into() });
-    assert!(matches!(sled.commit(&[message]), Err(StoreError::Full(_))));
-    sled.commit(&[note]).unwrap();
-    assert_eq!(sled.query(&Query::Edge).unwrap()[0].1, 2_u64.to_be_bytes().into());
+    let append = |id: u64, copies: &[Copy]| {
+        let mut batch = Batch::default();
+        batch.append(Entry { id, copies: copies.into(), value: vec![1; 50_000].into() });
+        batch
+    };
+    let mut last = 0;
+    while sled.commit(&[append(last + 1, &copies)]).is_ok() {
+        last += 1;
+    }
+    assert!(last < 20, "{last} messages of 50 KB");
+    assert!(matches!(sled.commit(&[append(last + 1, &copies)]), Err(StoreError::Full(_))));
+    sled.commit(&[append(last + 1, &[])]).unwrap();
+    assert_eq!(sled.query(&Query::Edge).unwrap()[0].1, (last + 1).to_be_bytes().into());
     let mut batch = Batch::default();
     (0..stored / 2).for_each(|n| batch.delete(Tree::Offline, key(n)));
     sled.commit(&[batch]).unwrap();
@@ -641,7 +648,10 @@ fn damage_of_the_log(name: &str, closed: bool) {
             let lacks = told.words.get("broken").is_some_and(|why| why.starts_with(workload::LACKS));
             if whole {
                 harmless += 1;
-            } else if told.words.contains_key("warned") && (lacks || told.at.is_some()) && at.extension().unwrap() == "seg" {
+            } else if told.words.contains_key("warned")
+                && (lacks || told.at.is_some())
+                && at.extension().unwrap() == "seg"
+            {
                 told_of += 1;
             } else {
                 wrong.push(what);

@@ -48,7 +48,8 @@ fn has_entry(n: u64) -> bool {
 
 fn entry(n: u64) -> Entry {
     let (a, b) = (n % 8, (n / 8) % 7);
-    let copy = |owner, with| Copy { owner: format!("user{owner}").into(), with: format!("user{with}@house.test").into() };
+    let copy =
+        |owner, with| Copy { owner: format!("user{owner}").into(), with: format!("user{with}@house.test").into() };
     let copies = if n.is_multiple_of(11) { Vec::new() } else { vec![copy(a, b), copy(b, a)] };
     Entry { id: n, copies, value: row_value(n, 9).into() }
 }
@@ -107,9 +108,8 @@ fn verify_log(engine: &mut dyn Engine, found: &Rows, last: u64) -> Result<Result
             Query::Archive(Page { owner: owner.clone(), with, from: after + 1, to, backwards: false, rows, bytes })
         };
         let archive = pages(engine, page)?;
-        let is_in = |id: &[u8]| {
-            entry(u64::from_be_bytes(id.try_into().unwrap())).copies.iter().any(|copy| copy.owner == owner)
-        };
+        let is_in =
+            |id: &[u8]| entry(u64::from_be_bytes(id.try_into().unwrap())).copies.iter().any(|copy| copy.owner == owner);
         if !archive.iter().eq(found.iter().filter(|(id, _)| is_in(id))) {
             return Ok(Err(format!("the archive of {owner} is not what the log has")));
         }
@@ -142,8 +142,11 @@ pub(crate) fn verify(engine: &mut dyn Engine) -> Result<Result<u64, String>, Sto
             last = found.iter().filter_map(|(k, _)| key::number(k)).max().unwrap_or(0).max(last);
         }
         let lives = |n: &u64| n + if n.is_multiple_of(2) { EVEN_LIFE } else { ODD_LIFE } > last;
-        let mut expected: Vec<_> =
-            (last.saturating_sub(ODD_LIFE).max(1)..=last).filter(lives).filter(|n| has_rows(*n)).map(|n| (row_key(n), n)).collect();
+        let mut expected: Vec<_> = (last.saturating_sub(ODD_LIFE).max(1)..=last)
+            .filter(lives)
+            .filter(|n| has_rows(*n))
+            .map(|n| (row_key(n), n))
+            .collect();
         expected.sort();
         if !found.iter().map(|(k, _)| k).eq(expected.iter().map(|(k, _)| k)) {
             let (found, expected) = (found.len(), expected.len());

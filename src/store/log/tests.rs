@@ -286,7 +286,15 @@ fn hold(log: &mut Log, whole: &BTreeMap<u64, Box<[u8]>>, missing: &mut Vec<u64>)
     let mut rest = whole.iter();
     for (id, value) in &rows {
         let id = u64::from_be_bytes((**id).try_into().unwrap());
-        let (_, right) = rest.by_ref().inspect(|(n, _)| if **n != id { missing.push(**n) }).find(|(n, _)| **n == id).unwrap();
+        let (_, right) = rest
+            .by_ref()
+            .inspect(|(n, _)| {
+                if **n != id {
+                    missing.push(**n)
+                }
+            })
+            .find(|(n, _)| **n == id)
+            .unwrap();
         assert_eq!(value, right);
     }
     missing.extend(rest.map(|(id, _)| *id));
@@ -321,7 +329,7 @@ fn damage_costs_what_it_hit_and_is_told() {
     for (n, file) in files.iter().enumerate() {
         let bytes = fs::read(file).unwrap();
         let is_index = file.extension().unwrap() == "idx";
-        for round in 0..160 {
+        for round in 0..60 {
             let (at, bit) = (dice.below(bytes.len() as u64) as usize, dice.below(8));
             let mut new = bytes.clone();
             let mut most = 1;
