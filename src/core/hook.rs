@@ -70,8 +70,8 @@ pub enum Event {
     },
     /// An account was removed, with all that is stored for it.
     Removed(Box<str>),
-    /// The client of a session acknowledged stanzas (XEP-0198).
-    Acknowledged(Sid),
+    /// A session has lost its connection and waits for its client (XEP-0198 §7).
+    Parted(Sid),
     /// A session that had lost its connection has another (XEP-0198 §5).
     Resumed(Sid),
 }

@@ -45,6 +45,3 @@ fn cut(message: &mut Stanza, account: &Jid) -> bool {
     let ours = |by: &str| Jid::parse(by).is_ok_and(|by| by == *account);
     message.cut(|c| c.is(Ns::SID, "stanza-id") && c.attr("by").is_some_and(|by| ours(&by)))
 }
-
-/// Messages have their ids from the archive by now.
-pub(super) fn give(_st: &mut State, _account: &Jid, _message: &mut Stanza) {}
