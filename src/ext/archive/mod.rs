@@ -10,6 +10,9 @@
 //! A message is one entry of the log for both sides. Its number is its id, and the time when it came. The id is told in `stanza-id`
 //! to those who may read the archive: in what they receive, and in the copies of what they send (XEP-0280), never to the other side.
 //!
+//! A message that waits for a client to come (XEP-0160), and that one has read here before, need not wait any more: when the client
+//! acknowledged the page (XEP-0198), or answered a ping behind it.
+//!
 //! Whoever has stream management is told by `<a/>` that a message is safe; while storage takes nothing, it is refused. From others it
 //! is handed on without being archived.
 
@@ -22,13 +25,15 @@ pub(super) use prefs::Preferences;
 
 use super::{chat_states, hints};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, Way};
-use crate::store::{Engine, Op, Query, Rows, StoreError};
+use crate::store::{Engine, Op, Query, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use query::Task;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Requests of one session that wait for the one before.
 const TASKS: usize = 16;
+/// What is read to know which messages wait, in bytes, about.
+const SEEN_BYTES: usize = 64 * 1024;
 /// Entries that cannot be read and were told of in the log.
 const UNREADABLE: usize = 1000;
 /// Time after the start when it is looked whether the log is too large or too old, in milliseconds.
@@ -46,6 +51,8 @@ pub(super) struct Archive {
     tasks: BTreeMap<Sid, VecDeque<Task>>,
     /// Whose a job is.
     jobs: BTreeMap<Job, Sid>,
+    /// What was read by clients that do not acknowledge it.
+    seen: BTreeMap<Job, Seen>,
     /// Entries that are no messages.
     unreadable: BTreeSet<u64>,
     /// The next look at the log.
@@ -54,6 +61,14 @@ pub(super) struct Archive {
     look: Option<Job>,
     /// Bytes since the log was trimmed, about; at first nobody knows.
     added: Option<u64>,
+}
+
+/// Messages that were sent to a session as part of a page.
+struct Seen {
+    sid: Sid,
+    numbers: BTreeSet<u64>,
+    /// The client answered a ping behind it.
+    asked: bool,
 }
 
 /// Whether a message is to be seen again (§6.1.1), see above.
@@ -104,10 +119,31 @@ impl Archive {
                 return;
             }
             if let Some(task) = tasks.pop_front() {
-                task.finish(st);
+                let came = task.finish(st);
+                if let Some(session) = st.sessions.get(&sid)
+                    && let Some(first) = came.iter().min()
+                    // What waits is being handed to one that takes messages, anyway.
+                    && !session.receives()
+                {
+                    let prefix = key::prefix(session.local());
+                    let after = Some(key::numbered(session.local(), first.saturating_sub(1)));
+                    let (rows, bytes) = (came.len(), SEEN_BYTES);
+                    let job = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows, bytes });
+                    self.seen.insert(job, Seen { sid, numbers: came.into_iter().collect(), asked: false });
+                }
             }
         }
         self.tasks.remove(&sid);
+    }
+
+    /// Which of the messages that a client was sent wait, and must be sure to have arrived.
+    fn waits(&mut self, st: &mut State, mut seen: Seen, rows: Rows) {
+        let waiting: BTreeSet<u64> = rows.iter().filter_map(|(key, _)| key::number(key)).collect();
+        seen.numbers.retain(|number| waiting.contains(number));
+        if !seen.numbers.is_empty() && st.sessions.contains_key(&seen.sid) {
+            let job = st.request(seen.sid, "<ping xmlns='urn:xmpp:ping'/>");
+            self.seen.insert(job, Seen { asked: true, ..seen });
+        }
     }
 
     /// Something was added to the log.
@@ -239,6 +275,9 @@ impl Extension for Archive {
             }
             return;
         }
+        if let Some(seen) = self.seen.remove(&job) {
+            return self.waits(st, seen, rows.unwrap_or_default());
+        }
         let Some(sid) = self.jobs.remove(&job) else { return };
         let Some(tasks) = self.tasks.get_mut(&sid) else { return };
         let Some(task) = tasks.front_mut() else { return };
@@ -260,6 +299,15 @@ impl Extension for Archive {
         self.run(st, sid);
     }
 
+    /// The page was read.
+    fn replied(&mut self, st: &mut State, _sid: Sid, job: Job, _reply: &Stanza) {
+        let Some(seen) = self.seen.remove(&job).filter(|seen| seen.asked) else { return };
+        let Some(local) = st.sessions.get(&seen.sid).map(|s| Box::<str>::from(s.local())) else { return };
+        for number in seen.numbers {
+            st.has(&local, number);
+        }
+    }
+
     fn timer(&mut self, st: &mut State, job: Job) {
         if self.timer == Some(job) {
             self.timer = Some(st.after(DAY_MS));
@@ -270,6 +318,7 @@ impl Extension for Archive {
     fn event(&mut self, _st: &mut State, event: &Event) {
         if let Event::Closed { sid, .. } = event {
             self.tasks.remove(sid);
+            self.seen.retain(|_, seen| seen.sid != *sid);
         }
     }
 }

@@ -302,8 +302,9 @@ impl Search {
         }
     }
 
-    /// Sends the page (§4.2), and says what it was.
-    fn page(mut self, st: &mut State, account: &Jid, to: &Jid) -> String {
+    /// Sends the page (§4.2), and says what it was; and the numbers of the messages in it that came to the account, if their
+    /// receiver does not acknowledge them.
+    fn page(mut self, st: &mut State, account: &Jid, to: &Jid) -> (String, Vec<u64>) {
         let local = account.local().unwrap_or_default();
         if self.backwards != self.descending {
             self.found.reverse();
@@ -320,6 +321,8 @@ impl Search {
             start.push('\'');
         }
         let sid = st.session_at(to);
+        let managed = sid.and_then(|sid| st.sessions.get(&sid)).is_some_and(|s| s.managed.is_some());
+        let mut came = Vec::new();
         for (id, message) in &self.found {
             let (uid, stamp) = (st.uid(local, *id), stamp::format(id / 1000));
             let before = format!(
@@ -327,13 +330,21 @@ impl Search {
             );
             let mut result = Stanza::new(Kind::Message, Type::None).from(account.clone()).to(to.clone());
             result.wrap(&before, message, "</forwarded></result>");
+            // Whoever has this has the message: if it waits, it need not (§6.1.1). Not while the message itself is on its way.
+            if message.to.as_ref().is_some_and(|to| to.bare_str() == account.as_str()) && !st.is_held(*id) {
+                if managed {
+                    result.mark = *id;
+                } else {
+                    came.push(*id);
+                }
+            }
             if let Some(sid) = sid {
                 st.send_to(sid, result);
             }
         }
         let complete = if self.complete { " complete='true'" } else { "" };
         let set = rsm::page(ends.as_ref().map(|(first, last)| (first.as_str(), last.as_str())));
-        format!("<fin xmlns='urn:xmpp:mam:2'{complete}>{set}</fin>")
+        (format!("<fin xmlns='urn:xmpp:mam:2'{complete}>{set}</fin>"), came)
     }
 }
 
@@ -390,11 +401,16 @@ impl Task {
         }
     }
 
-    /// Answers.
-    pub fn finish(self, st: &mut State) {
-        let Some(to) = self.iq.from.clone() else { return };
+    /// Answers. The numbers of messages that the client has when it answers something behind that.
+    pub fn finish(self, st: &mut State) -> Vec<u64> {
+        let Some(to) = self.iq.from.clone() else { return Vec::new() };
+        let mut came = Vec::new();
         let payload = match self.want {
-            Want::Page(search) => search.page(st, &self.account, &to),
+            Want::Page(search) => {
+                let (fin, numbers) = search.page(st, &self.account, &to);
+                came = numbers;
+                fin
+            }
             Want::Ends { first: Some(Some(first)), last, .. } => {
                 let end = |name: &str, mark: u64| {
                     let uid = st.uid(self.account.local().unwrap_or_default(), mark);
@@ -406,6 +422,7 @@ impl Task {
             Want::Ends { .. } => "<metadata xmlns='urn:xmpp:mam:2'/>".into(),
         };
         let _ = st.reply(&self.iq, payload);
+        came
     }
 }
 
