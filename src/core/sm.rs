@@ -40,8 +40,8 @@ pub struct Managed {
     safe: u32,
     /// What the others wait for: the number of a batch, and how many stanzas are handled with it.
     waits: VecDeque<(u64, u32)>,
-    /// An `<r/>` waits for its answer.
-    asked: bool,
+    /// The last batch that the answer to an `<r/>` waits for.
+    asked: Option<u64>,
     /// Stanzas written to the client (modulo 2^32).
     sent: u32,
     /// Those that it has not acknowledged, in order.
@@ -61,7 +61,7 @@ impl Managed {
             handled: 0,
             safe: 0,
             waits: VecDeque::new(),
-            asked: false,
+            asked: None,
             sent: 0,
             queue: VecDeque::new(),
             bytes: 0,
@@ -228,7 +228,7 @@ impl State {
         }
     }
 
-    /// `<r/>` of the client (XEP-0198 §4). Those that come while one waits are answered with it.
+    /// `<r/>` of the client (XEP-0198 §4). Those that wait for the same batch are answered together.
     pub(super) fn acknowledge(&mut self, stream: Sid) {
         let Some(sid) = self.carried(stream) else { return };
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
@@ -237,11 +237,12 @@ impl State {
                 let h = managed.handled;
                 self.effects.push(Effect::Manage(stream, Manage::Ack(h)));
             }
-            Some(_) if managed.asked => {}
             Some((seq, _)) => {
-                managed.asked = true;
-                // Behind what others wait for, sometimes: then they are all answered with the later one.
-                self.streams.asked.push_back((*seq, sid));
+                let seq = *seq;
+                if managed.asked.replace(seq).is_none() {
+                    // Behind what others wait for, sometimes: then they are all answered with the later one.
+                    self.streams.asked.push_back((seq, sid));
+                }
             }
         }
     }
@@ -400,7 +401,10 @@ impl State {
         while let Some((_, sid)) = self.streams.asked.pop_front_if(|(n, _)| *n <= seq) {
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
-            managed.asked = false;
+            managed.asked = managed.asked.filter(|last| *last > seq);
+            if let Some(last) = managed.asked {
+                self.streams.asked.push_back((last, sid));
+            }
             if let Some(stream) = session.stream {
                 self.effects.push(Effect::Manage(stream, Manage::Ack(managed.safe)));
             }
