@@ -264,7 +264,8 @@ impl State {
         let sent = managed.sent;
         match managed.acknowledge(h) {
             Some(done) => {
-                if !managed.queue.is_empty() {
+                // Not after an answer without news: a client that is slow would be asked as fast as the line can.
+                if !managed.queue.is_empty() && !done.is_empty() {
                     self.streams.ask.push(sid);
                 }
                 for mark in done.iter().map(|s| s.mark).filter(|mark| *mark > 0) {
