@@ -363,15 +363,24 @@ impl State {
             self.effects.push(Effect::Close(old, Some(conflict)));
             self.lost(old, false);
         }
-        self.streams.resuming.retain(|_, resumed| *resumed != sid);
+        let resuming = &mut self.streams.resuming;
+        if let Some(first) = resuming.iter().find(|(_, resumed)| **resumed == sid).map(|(stream, _)| *stream) {
+            // Another connection waits for it: the later one is the one that works.
+            resuming.remove(&first);
+            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
+            self.effects.push(Effect::Manage(first, failed));
+        }
         self.streams.resuming.insert(stream, sid);
         let id = previd.to_owned();
-        self.promise(Ack::Resumed { stream, id, h });
+        self.promise(Ack::Resumed { stream, sid, id, h });
     }
 
     /// All that the session handled is on stable storage: the new connection carries it from here on.
-    pub(super) fn resumed(&mut self, stream: Sid, id: String, h: u32) {
-        let Some(sid) = self.streams.resuming.remove(&stream) else { return };
+    pub(super) fn resumed(&mut self, stream: Sid, sid: Sid, id: String, h: u32) {
+        if self.streams.resuming.get(&stream) != Some(&sid) {
+            return;
+        }
+        self.streams.resuming.remove(&stream);
         let Some((session, managed)) =
             self.sessions.get_mut(&sid).and_then(|s| Some((s.managed.as_ref()?.handled, s)).map(|(h, s)| (s, h)))
         else {

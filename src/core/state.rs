@@ -60,9 +60,10 @@ pub(super) enum Ack {
     Close(Sid, Option<StreamError>),
     Told(Job, Result<Vec<String>, String>),
     Manage(Sid, Manage),
-    /// The connection, the id of the stream, and what its client has handled.
+    /// The connection, the session, the id of its stream, and what its client has handled.
     Resumed {
         stream: Sid,
+        sid: Sid,
         id: String,
         h: u32,
     },
@@ -289,7 +290,7 @@ impl State {
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
             Ack::Manage(stream, element) => self.effects.push(Effect::Manage(stream, element)),
-            Ack::Resumed { stream, id, h } => self.resumed(stream, id, h),
+            Ack::Resumed { stream, sid, id, h } => self.resumed(stream, sid, id, h),
         }
     }
 
