@@ -221,7 +221,10 @@ impl State {
         for (mark, message) in &lost {
             let local: Box<str> = message.to.as_ref().and_then(|to| to.local()).unwrap_or_default().into();
             for Counted { stream, count } in written.remove(mark).unwrap_or_default() {
-                self.counted(stream, |ended| ended.sent.push((count, local.clone(), *mark)));
+                self.counted(stream, |ended| {
+                    ended.local.clone_from(&local);
+                    ended.sent.push((count, *mark));
+                });
             }
         }
         Ok(lost.into_values().collect())
@@ -229,7 +232,8 @@ impl State {
 
     fn counted(&mut self, stream: u64, change: impl FnOnce(&mut Ended)) {
         if !self.streams.ended.contains_key(&stream) {
-            self.streams.remember(stream, Ended { handled: None, sent: Vec::new(), until: RECOVERED_MS });
+            let ended = Ended { handled: None, local: Box::default(), sent: Vec::new(), until: RECOVERED_MS };
+            self.streams.remember(stream, ended);
         }
         if let Some(ended) = self.streams.ended.get_mut(&stream) {
             change(ended);

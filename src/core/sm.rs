@@ -130,8 +130,10 @@ impl Managed {
 pub(super) struct Ended {
     /// How many of its stanzas are known to be stored or handled; `None`: that is not known.
     pub(super) handled: Option<u32>,
-    /// The messages that it did not acknowledge: how it counts them, whose they are, and what they are called.
-    pub(super) sent: Vec<(u32, Box<str>, u64)>,
+    /// Whose it was.
+    pub(super) local: Box<str>,
+    /// The messages that it did not acknowledge: how it counts them, and what they are called.
+    pub(super) sent: Vec<(u32, u64)>,
     /// When it is forgotten.
     pub(super) until: u64,
 }
@@ -429,21 +431,28 @@ impl State {
         }
         let first = managed.sent.wrapping_sub(managed.queue.len() as u32);
         let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
-        let sent = sent.map(|(n, s)| (first.wrapping_add(n), Box::from(local), s.mark)).collect();
+        let sent = sent.map(|(n, s)| (first.wrapping_add(n), s.mark)).collect();
         let until = self.now.mono.saturating_add(ENDED_MS);
-        self.streams.remember(managed.number, Ended { handled: Some(managed.handled), sent, until });
+        self.streams.remember(managed.number, Ended { handled: Some(managed.handled), local: local.into(), sent, until });
     }
 
     /// The client of a stream that has ended asks for it: what it has seen needs no more delivery. Returns how many of its
     /// stanzas were handled, if that is known.
     fn returned(&mut self, number: u64, h: u32) -> Option<u32> {
-        let ended = self.streams.ended.remove(&number)?;
-        for (count, local, mark) in &ended.sent {
+        // It stays: the answer may not reach the client, which asks again then.
+        let ended = self.streams.ended.get_mut(&number).filter(|ended| ended.until > self.now.mono)?;
+        let handled = ended.handled;
+        let mut seen = Vec::new();
+        ended.sent.retain(|(count, mark)| {
             // Modulo 2^32: at most as many as a queue holds are between them.
-            if h.wrapping_sub(*count) < u32::MAX / 2 {
-                self.has(local, *mark);
+            let is_seen = h.wrapping_sub(*count) < u32::MAX / 2;
+            if is_seen {
+                seen.push(*mark);
             }
-        }
-        ended.handled
+            !is_seen
+        });
+        let local = ended.local.clone();
+        seen.into_iter().for_each(|mark| self.has(&local, mark));
+        handled
     }
 }
