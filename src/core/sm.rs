@@ -383,12 +383,14 @@ impl State {
             return;
         }
         self.streams.resuming.remove(&stream);
+        let number = id.get(..16).and_then(|number| u64::from_str_radix(number, 16).ok());
         let Some((session, managed)) =
             self.sessions.get_mut(&sid).and_then(|s| Some((s.managed.as_ref()?.handled, s)).map(|(h, s)| (s, h)))
         else {
             // Its time was over just now.
-            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
-            return self.effects.push(Effect::Manage(stream, failed));
+            let handled = number.and_then(|number| self.returned(number, h));
+            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
+            return self.promise(Ack::Manage(stream, failed));
         };
         let (jid, handled) = (session.jid.clone(), managed);
         session.stream = Some(stream);
