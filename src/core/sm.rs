@@ -51,6 +51,8 @@ pub struct Managed {
     requested: Option<u64>,
     /// The timer for that runs.
     timed: bool,
+    /// The timer for the client's time to come back runs.
+    awaited: bool,
 }
 
 impl Managed {
@@ -67,6 +69,7 @@ impl Managed {
             bytes: 0,
             requested: None,
             timed: false,
+            awaited: false,
         }
     }
 
@@ -331,7 +334,9 @@ impl State {
                 session.stream = None;
                 let until = self.now.mono.saturating_add(resume_ms);
                 session.waits_until = Some(until);
-                self.set_timer(until, Timer::Hibernated(sid));
+                if !std::mem::replace(&mut managed.awaited, true) {
+                    self.set_timer(until, Timer::Hibernated(sid));
+                }
                 self.parted(sid);
                 self.work.push_back(Work::Event(Event::Parted(sid)));
             }
@@ -341,8 +346,17 @@ impl State {
 
     /// The time to come back is over, if it still waits.
     pub(super) fn hibernated(&mut self, sid: Sid) {
-        if self.sessions.get(&sid).and_then(|s| s.waits_until).is_some_and(|until| until <= self.now.mono) {
-            super::presence::gone(self, sid, false);
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let (until, Some(managed)) = (session.waits_until, session.managed.as_mut()) else { return };
+        managed.awaited = false;
+        match until {
+            Some(until) if until <= self.now.mono => super::presence::gone(self, sid, false),
+            // It came back, and was lost again.
+            Some(until) => {
+                managed.awaited = true;
+                self.set_timer(until, Timer::Hibernated(sid));
+            }
+            None => {}
         }
     }
 
@@ -454,5 +468,52 @@ impl State {
         let local = ended.local.clone();
         seen.into_iter().for_each(|mark| self.has(&local, mark));
         handled
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::session::Session;
+    use super::super::settings::Settings;
+    use super::*;
+
+    const SID: Sid = Sid(1);
+
+    fn jid() -> Jid {
+        Jid::parse("juliet@house.test/balcony").unwrap()
+    }
+
+    /// One managed session that can be resumed, and its id.
+    fn state() -> (State, String) {
+        let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
+        st.sessions.insert(SID, Session::new(jid(), SID));
+        st.enable(SID, true, None);
+        let Some(Effect::Manage(SID, Manage::Enabled { id: Some(id), .. })) = st.effects.pop() else { panic!() };
+        (st, id)
+    }
+
+    #[test]
+    fn a_session_that_comes_and_goes_has_one_timer() {
+        let (mut st, id) = state();
+        for n in 2..100 {
+            st.now.mono += 1000;
+            let stream = st.sessions[&SID].stream.unwrap();
+            st.lost(stream, false);
+            assert_eq!(st.timers.len(), 1);
+            st.resume(Sid(n), &jid().bare(), &id, 0);
+            assert_eq!(st.sessions[&SID].stream, Some(Sid(n)));
+        }
+        let stream = st.sessions[&SID].stream.unwrap();
+        st.lost(stream, false);
+        let until = st.sessions[&SID].waits_until.unwrap();
+        for at in [601_000, until - 1, until] {
+            assert!(st.sessions.contains_key(&SID));
+            st.now.mono = at;
+            let ((at, _), _) = st.timers.pop_first().unwrap();
+            assert!(at <= until);
+            st.hibernated(SID);
+        }
+        assert!(st.sessions.is_empty() && st.streams.carries.is_empty() && st.streams.by_number.is_empty());
     }
 }
