@@ -22,6 +22,8 @@ const QUEUED_BYTES: usize = 192;
 pub const ANSWER_MS: u64 = 60_000;
 /// Streams that cannot be resumed any more and are remembered, each with what its client may have seen.
 pub const ENDED_STREAMS: usize = 1024;
+/// The messages of all of them that may have been seen; each costs 16 bytes.
+pub const ENDED_MESSAGES: usize = 32 * 1024;
 /// The longest time for which an ended stream is remembered, in milliseconds.
 const ENDED_MS: u64 = 7 * 86_400_000;
 /// Hexadecimal digits of the code in an id.
@@ -160,12 +162,12 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn remember(&mut self, number: u64, ended: Ended) {
-        if self.ended.len() >= ENDED_STREAMS
-            && let Some(oldest) = self.ended.iter().min_by_key(|(_, e)| e.until).map(|(n, _)| *n)
-        {
-            self.ended.remove(&oldest);
-        }
         self.ended.insert(number, ended);
+        let mut messages: usize = self.ended.values().map(|e| e.sent.len()).sum();
+        while self.ended.len() > ENDED_STREAMS || messages > ENDED_MESSAGES {
+            let Some(oldest) = self.ended.iter().min_by_key(|(_, e)| e.until).map(|(n, _)| *n) else { return };
+            messages -= self.ended.remove(&oldest).map_or(0, |e| e.sent.len());
+        }
     }
 }
 
@@ -515,5 +517,24 @@ mod tests {
             st.hibernated(SID);
         }
         assert!(st.sessions.is_empty() && st.streams.carries.is_empty() && st.streams.by_number.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_of_ended_streams_is_bounded() {
+        let mut streams = Streams::default();
+        let ended = |until: u64, messages: usize| {
+            let sent = (0..messages).map(|n| (n as u32, n as u64)).collect();
+            Ended { handled: Some(1), local: "juliet".into(), sent, until }
+        };
+        for n in 0..2 * ENDED_STREAMS as u64 {
+            streams.remember(n.rotate_right(7), ended(n, 0));
+            assert!(streams.ended.len() <= ENDED_STREAMS && streams.ended.contains_key(&n.rotate_right(7)));
+        }
+        for n in 0..100 {
+            streams.remember(n, ended(10_000 + n, QUEUE_STANZAS));
+            assert!(streams.ended.values().map(|e| e.sent.len()).sum::<usize>() <= ENDED_MESSAGES);
+            assert!(streams.ended.contains_key(&n), "the last one is there");
+        }
+        assert!(streams.ended.values().all(|e| e.until >= 10_000 + 97), "the oldest go first");
     }
 }
