@@ -12,12 +12,13 @@ use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
 use std::collections::{BTreeMap, VecDeque};
 
-/// What may wait for a client's acknowledgement, in bytes; more ends the session.
-pub const QUEUE_BYTES: usize = 2 * 1024 * 1024;
+/// What may wait for a client's acknowledgement, in bytes; more ends the session. All of it goes into the outbox of the connection
+/// that resumes it, which must have room for more.
+pub const QUEUE_BYTES: usize = 1536 * 1024;
 /// The same, in stanzas.
 pub const QUEUE_STANZAS: usize = 10_000;
 /// What a stanza in the queue costs besides its text, in bytes.
-const QUEUED_BYTES: usize = 192;
+pub const QUEUED_BYTES: usize = 256;
 /// Time in which a client must answer `<r/>`, in milliseconds. One that does not has lost its connection.
 pub const ANSWER_MS: u64 = 60_000;
 /// Streams that cannot be resumed any more and are remembered, each with what its client may have seen.
