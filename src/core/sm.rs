@@ -45,8 +45,8 @@ pub struct Managed {
     waits: VecDeque<(u64, u32)>,
     /// The last batch that the answer to an `<r/>` waits for.
     asked: Option<u64>,
-    /// Stanzas written to the client (modulo 2^32).
-    sent: u32,
+    /// Stanzas written to the client; it counts them modulo 2^32.
+    sent: u64,
     /// Those that it has not acknowledged, in order.
     queue: VecDeque<Stanza>,
     bytes: usize,
@@ -83,7 +83,7 @@ impl Managed {
 
     /// How the stream counts the stanza that was written last.
     pub fn last_out(&self) -> Counted {
-        Counted { stream: self.number, count: self.sent }
+        Counted { stream: self.number, count: self.sent as u32 }
     }
 
     /// Whether the session waits for its client when its connection is lost.
@@ -98,7 +98,7 @@ impl Managed {
 
     /// Counts a stanza for the client. `false`: more waits than may.
     pub(super) fn push(&mut self, stanza: &Stanza) -> bool {
-        self.sent = self.sent.wrapping_add(1);
+        self.sent += 1;
         self.bytes += stanza.bytes() + QUEUED_BYTES;
         self.queue.push_back(stanza.clone());
         self.bytes <= QUEUE_BYTES && self.queue.len() <= QUEUE_STANZAS
@@ -107,10 +107,10 @@ impl Managed {
     /// What the client has handled, by its count; `None` if it cannot be: more than was sent.
     fn acknowledge(&mut self, h: u32) -> Option<Vec<Stanza>> {
         let open = self.queue.len() as u32;
-        let left = self.sent.wrapping_sub(h);
+        let left = (self.sent as u32).wrapping_sub(h);
         if left > open {
             // Below what was acknowledged before: old news. Above what was sent: a mistake.
-            return (left < u32::MAX / 2).then(Vec::new);
+            return (left < u32::MAX / 2 && u64::from(left) <= self.sent).then(Vec::new);
         }
         let done: Vec<Stanza> = self.queue.drain(..(open - left) as usize).collect();
         self.bytes -= done.iter().map(|s| s.bytes() + QUEUED_BYTES).sum::<usize>();
@@ -269,7 +269,7 @@ impl State {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let local: Box<str> = session.local().into();
         let Some(managed) = session.managed.as_mut() else { return };
-        let sent = managed.sent;
+        let sent = managed.sent as u32;
         match managed.acknowledge(h) {
             Some(done) => {
                 // Not after an answer without news: a client that is slow would be asked as fast as the line can.
@@ -446,7 +446,7 @@ impl State {
         if managed.resume_ms.is_none() {
             return;
         }
-        let first = managed.sent.wrapping_sub(managed.queue.len() as u32);
+        let first = (managed.sent as u32).wrapping_sub(managed.queue.len() as u32);
         let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
         let sent = sent.map(|(n, s)| (first.wrapping_add(n), s.mark)).collect();
         let until = self.now.mono.saturating_add(ENDED_MS);
@@ -518,6 +518,94 @@ mod tests {
             st.hibernated(SID);
         }
         assert!(st.sessions.is_empty() && st.streams.carries.is_empty() && st.streams.by_number.is_empty());
+    }
+
+    fn stanza(mark: u64) -> Stanza {
+        let mut message = Stanza::new(crate::wire::Kind::Message, crate::wire::Type::Chat);
+        message.mark = mark;
+        message
+    }
+
+    /// The marks of what was acknowledged.
+    fn acknowledge(managed: &mut Managed, h: u32) -> Option<Vec<u64>> {
+        managed.acknowledge(h).map(|done| done.iter().map(|s| s.mark).collect())
+    }
+
+    #[test]
+    fn acks_count_modulo_2_to_the_32() {
+        // The count behind 2^32-1 is 0.
+        for before in [0, u64::from(u32::MAX) - 2, u64::from(u32::MAX), 7 * (1 << 32) - 2] {
+            let mut managed = Managed::new(1, None);
+            managed.sent = before;
+            let count = |n: u64| (before + n) as u32;
+            assert_eq!(acknowledge(&mut managed, count(0)), Some(vec![]));
+            assert_eq!(acknowledge(&mut managed, count(1)), None, "{before}");
+            for n in 1..=5 {
+                assert!(managed.push(&stanza(n)));
+                assert_eq!(managed.last_out().count, count(n));
+            }
+            assert_eq!(acknowledge(&mut managed, count(6)), None);
+            assert_eq!(acknowledge(&mut managed, count(0)), Some(vec![]));
+            assert_eq!(acknowledge(&mut managed, count(2)), Some(vec![1, 2]));
+            assert_eq!(acknowledge(&mut managed, count(2)), Some(vec![]), "again");
+            assert_eq!(acknowledge(&mut managed, count(1)), Some(vec![]), "old");
+            assert_eq!(acknowledge(&mut managed, count(6)), None);
+            assert_eq!(acknowledge(&mut managed, count(1 << 31)), None);
+            assert_eq!(acknowledge(&mut managed, count(5)), Some(vec![3, 4, 5]));
+            assert_eq!((managed.queue.len(), managed.bytes), (0, 0));
+        }
+        // Nobody has seen what was never sent.
+        let mut managed = Managed::new(1, None);
+        assert_eq!(acknowledge(&mut managed, u32::MAX), None);
+    }
+
+    #[test]
+    fn stanzas_of_a_client_count_modulo_2_to_the_32() {
+        let (mut st, _) = state();
+        st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap().handled = u32::MAX - 1;
+        for expected in [u32::MAX, 0, 1] {
+            st.count_in(SID);
+            st.handled(SID);
+            st.acknowledge(SID);
+            let Some(Effect::Manage(SID, Manage::Ack(h))) = st.effects.pop() else { panic!() };
+            assert_eq!(h, expected);
+        }
+    }
+
+    #[test]
+    fn a_client_that_returns_has_seen_what_it_counted_modulo_2_to_the_32() {
+        let (mut st, id) = state();
+        let managed = st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap();
+        managed.sent = u64::from(u32::MAX) - 1;
+        for n in 1..=4 {
+            managed.push(&stanza(n));
+        }
+        st.lost(SID, true);
+        st.work.clear();
+        st.resume(Sid(2), &jid().bare(), &id, 0);
+        let mut had: Vec<u64> = Vec::new();
+        while let Some(work) = st.work.pop_front() {
+            if let Work::Had(local, mark) = work {
+                assert_eq!(&*local, "juliet");
+                had.push(mark);
+            }
+        }
+        assert_eq!(had, [1, 2]);
+        assert!(matches!(st.effects.pop(), Some(Effect::Manage(Sid(2), Manage::Failed { handled: Some(0), .. }))));
+    }
+
+    #[test]
+    fn a_queue_has_limits() {
+        let (mut managed, mut n) = (Managed::new(1, None), 0);
+        while managed.push(&stanza(1)) {
+            n += 1;
+        }
+        assert!(n <= QUEUE_STANZAS && managed.bytes <= QUEUE_BYTES + 2 * QUEUED_BYTES + stanza(1).bytes(), "{n}");
+        assert!(acknowledge(&mut managed, n as u32).is_some());
+        assert!(managed.push(&stanza(1)), "there is room again");
+        let mut big = Managed::new(1, None);
+        let body = stanza(1).with(format!("<body>{}</body>", "x".repeat(QUEUE_BYTES / 4)));
+        assert_eq!((0..8).take_while(|_| big.push(&body)).count(), 3);
     }
 
     #[test]
