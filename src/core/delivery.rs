@@ -355,3 +355,29 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::session::Session;
+    use super::super::settings::Settings;
+    use super::super::state::Way;
+    use super::*;
+    use crate::wire::Jid;
+
+    #[test]
+    fn what_could_not_be_logged_is_not_logged() {
+        let jid = |text: &str| Jid::parse(text).unwrap();
+        let mut st = State::new(Settings::new(jid("house.test")), [1; 32], [2; 32]);
+        st.sessions.insert(Sid(1), Session::new(jid("juliet@house.test/balcony"), Sid(1)));
+        st.enable(Sid(1), true, None);
+        let mut message = Stanza::new(Kind::Message, Type::Chat).from(jid("romeo@house.test/orchard"));
+        message.mark = st.mark_for(&message);
+        st.write_message("juliet", &message, &[Sid(1)], false);
+        for (stalled, logged) in [(true, false), (false, true)] {
+            st.on_stalled(stalled);
+            assert_eq!(st.archive("juliet", &jid("romeo@house.test"), &message, Way::Received).is_ok(), logged);
+            assert_eq!(st.deliveries.on_their_way[&message.mark].logged, logged);
+        }
+    }
+}

@@ -372,6 +372,8 @@ impl State {
     /// Puts a message, which has its [`Stanza::mark`], into the archive of `local`; `with` is the other side. `message` is what is to be
     /// read there: without the ids and notes that this server added. Both archives share an entry if both see the same message.
     pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<(), StanzaError> {
+        // Before it counts as logged.
+        self.write()?;
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         let xml = message.to_xml();
         let (mut sent, mut received) = (None, Vec::new());
