@@ -156,10 +156,9 @@ impl State {
         self.work.push_back(Work::Had(local.into(), mark));
     }
 
-    /// The session's account is removed: what it has not acknowledged goes with it.
+    /// The session's account is removed: the messages that it has not acknowledged go with it.
     pub(super) fn abandon(&mut self, sid: Sid) {
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.take()) else { return };
-        self.streams.by_number.remove(&managed.number);
+        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
         for stanza in managed.unacknowledged() {
             self.deliveries.on_their_way.remove(&stanza.mark);
         }
