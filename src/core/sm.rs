@@ -450,7 +450,8 @@ impl State {
         let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
         let sent = sent.map(|(n, s)| (first.wrapping_add(n), s.mark)).collect();
         let until = self.now.mono.saturating_add(ENDED_MS);
-        self.streams.remember(managed.number, Ended { handled: Some(managed.handled), local: local.into(), sent, until });
+        self.streams
+            .remember(managed.number, Ended { handled: Some(managed.handled), local: local.into(), sent, until });
     }
 
     /// The client of a stream that has ended asks for it: what it has seen needs no more delivery. Returns how many of its
