@@ -609,14 +609,13 @@ mod tests {
         st.work.clear();
         st.resume(Sid(2), &jid().bare(), &id, 0);
         let mut had: Vec<u64> = Vec::new();
-        while let Some(work) = st.work.pop_front() {
-            if let Work::Had(local, mark) = work {
-                assert_eq!(&*local, "juliet");
-                had.push(mark);
-            }
+        while let Some(Work::Had(local, mark)) = st.work.pop_front_if(|work| matches!(work, Work::Had(..))) {
+            assert_eq!(&*local, "juliet");
+            had.push(mark);
         }
         assert_eq!(had, [1, 2]);
-        assert!(matches!(st.effects.pop(), Some(Effect::Manage(Sid(2), Manage::Failed { handled: Some(0), .. }))));
+        let Some(Work::Promise(Ack::Manage(Sid(2), answer))) = st.work.pop_front() else { panic!("no answer") };
+        assert!(matches!(answer, Manage::Failed { handled: Some(0), .. }), "{answer:?}");
     }
 
     #[test]
