@@ -110,10 +110,23 @@ impl Managed {
         (self.bytes <= QUEUE_BYTES && self.queue.len() <= QUEUE_STANZAS, self.held_back.is_none())
     }
 
+    /// The last ones of the queue that are not written yet.
+    fn unwritten(&self) -> usize {
+        self.held_back.map_or(0, |(stanzas, _)| stanzas)
+    }
+
+    /// Whether an acknowledgement can be expected.
+    fn expects(&self) -> bool {
+        self.queue.len() > self.unwritten()
+    }
+
     /// What the client has handled, by its count; `None` if it cannot be: more than was sent.
     fn acknowledge(&mut self, h: u32) -> Option<Vec<Stanza>> {
         let open = self.queue.len() as u32;
         let left = (self.sent as u32).wrapping_sub(h);
+        if left < self.unwritten() as u32 {
+            return None;
+        }
         if left > open {
             // Below what was acknowledged before: old news. Above what was sent: a mistake.
             return (left < u32::MAX / 2 && u64::from(left) <= self.sent).then(Vec::new);
@@ -275,7 +288,7 @@ impl State {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let local: Box<str> = session.local().into();
         let Some(managed) = session.managed.as_mut() else { return };
-        let sent = managed.sent as u32;
+        let sent = (managed.sent as u32).wrapping_sub(managed.unwritten() as u32);
         match managed.acknowledge(h) {
             Some(done) => {
                 // Not after an answer without news: a client that is slow would be asked as fast as the line can.
@@ -302,7 +315,7 @@ impl State {
         for sid in std::mem::take(&mut self.streams.ask) {
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
             let (Some(stream), Some(managed)) = (session.stream, session.managed.as_mut()) else { continue };
-            if managed.requested.is_some() || managed.queue.is_empty() {
+            if managed.requested.is_some() || !managed.expects() {
                 continue;
             }
             managed.requested = Some(now);
@@ -319,7 +332,11 @@ impl State {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let (stream, Some(managed)) = (session.stream, session.managed.as_mut()) else { return };
         managed.timed = false;
-        let (Some(requested), Some(stream)) = (managed.requested, stream) else { return };
+        let Some(requested) = managed.requested else {
+            // The answer had no news, or not all. It is asked again now.
+            return self.streams.ask.push(sid);
+        };
+        let Some(stream) = stream else { return };
         if now >= requested + ANSWER_MS {
             let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a request for an ack");
             self.effects.push(Effect::Close(stream, Some(silent)));
@@ -412,7 +429,7 @@ impl State {
             // Its time was over just now.
             let handled = number.and_then(|number| self.returned(number, h));
             let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
-            return self.promise(Ack::Manage(stream, failed));
+            return self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
         };
         let (jid, handled) = (session.jid.clone(), managed);
         session.stream = Some(stream);
@@ -432,14 +449,15 @@ impl State {
 
     /// What waited for this batch can be acknowledged.
     pub(super) fn committed_for_acks(&mut self, seq: u64) {
-        for session in self.sessions.values_mut() {
+        for (sid, session) in &mut self.sessions {
             let Some(managed) = session.managed.as_mut() else { continue };
             managed.committed(seq);
             if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= seq)
                 && let Some(stream) = session.stream
             {
-                let written = managed.queue.iter().skip(managed.queue.len() - stanzas);
+                let written = managed.queue.iter().skip(managed.queue.len().saturating_sub(stanzas));
                 self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
+                self.streams.ask.push(*sid);
             }
         }
         while let Some((_, sid)) = self.streams.asked.pop_front_if(|(n, _)| *n <= seq) {
