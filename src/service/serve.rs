@@ -22,6 +22,7 @@ use super::hub::{Hub, lock};
 use super::listen::{self, Gate, Port};
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
+use super::wear::Wear;
 use super::{Failure, Result, admin, host, random};
 use crate::core::{self, Core};
 use crate::ext;
@@ -115,6 +116,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// The domain.
     pub domain: Jid,
+    /// What is written.
+    pub wear: Arc<Wear>,
     options: Options,
     data: Data,
     config: Mutex<Config>,
@@ -156,6 +159,7 @@ impl Server {
         data.make()?;
         keep_private(data);
         let held = hold(data)?;
+        let wear = Arc::new(Wear::open(data.dir()));
         data.keep_domain(domain)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
@@ -178,6 +182,7 @@ impl Server {
         let shared = Shared {
             hub,
             domain: domain.clone(),
+            wear,
             options,
             data: data.clone(),
             config: Mutex::new(config.clone()),
@@ -260,7 +265,7 @@ impl Server {
         let told = hub.clone();
         let window = Duration::from_millis(lock(&shared.config).commit_window_ms);
         let storage = requests
-            .start(engine, window, move |input| told.handle(input))
+            .start(engine, window, shared.wear.clone(), move |input| told.handle(input))
             .map_err(|e| Failure(format!("the system gives no thread: {e}")))?;
         let mut tasks = vec![executor.spawn(hub.clone().tick()), executor.spawn(shared.clone().watch_certificate())];
         tasks.push(executor.spawn(admin::listen(control, shared.clone())));
@@ -309,6 +314,7 @@ impl Server {
         let engine =
             storage.join().map_err(|_| Failure::new("the thread of the database ended by a fault of the program"))?;
         engine.close()?;
+        shared.wear.close();
         log::info!("stopped");
         Ok(())
     }
@@ -355,6 +361,16 @@ impl Shared {
     /// SCRAM iterations for a new password.
     pub fn iterations(&self) -> u32 {
         lock(&self.config).scram_iterations
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// Bytes that the card may be written in its life.
+    pub fn card_bytes(&self) -> u64 {
+        lock(&self.config).card_bytes()
     }
 
     fn configure(&self, config: &Config) {
