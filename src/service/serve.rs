@@ -46,8 +46,9 @@ const THREADS: usize = 4;
 const FAREWELL: Duration = Duration::from_millis(4_000);
 /// How often the certificate is looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
-/// The same, as long as the box's clock is not set.
-const CLOCK_CHECK: Duration = Duration::from_secs(60);
+/// How often the box's clock is looked at, and how far it must have jumped to look at the certificate at once.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
+const CLOCK_JUMP: Duration = Duration::from_secs(60);
 
 /// How long to wait for a folder that another process has.
 const HOLD: Duration = Duration::from_secs(6);
@@ -163,7 +164,7 @@ impl Server {
         data.keep_domain(domain)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
-        certificates.ensure(&names, host::now())?;
+        certificates.ensure(&names, certificates.now())?;
         let (pair, _) = certificates.current()?;
         let acceptor = Mutex::new(Arc::new(Acceptor::new(&pair.chain, &pair.key)?));
         let ports = listen::bind(config)?;
@@ -405,11 +406,18 @@ impl Shared {
         Ok(lines)
     }
 
-    /// Renews our certificate in time, for ever. It also heals what was made while the box's clock was not set.
+    /// Renews our certificate in time, for ever. It also heals what was made before the box's clock was set: whenever the clock
+    /// jumps against the one that never does.
     async fn watch_certificate(self: Arc<Self>) {
+        let (mut looked, mut then, mut clock) = (Instant::now(), Instant::now(), host::clock());
         loop {
-            let clock_is_set = host::clock() >= host::EARLIEST;
-            Timer::after(if clock_is_set { CERTIFICATE_CHECK } else { CLOCK_CHECK }).await;
+            Timer::after(CLOCK_CHECK).await;
+            let expected = clock.saturating_add(then.elapsed().as_secs());
+            (then, clock) = (Instant::now(), host::clock());
+            if clock.abs_diff(expected) < CLOCK_JUMP.as_secs() && looked.elapsed() < CERTIFICATE_CHECK {
+                continue;
+            }
+            looked = then;
             let shared = self.clone();
             if let Err(e) = smol::unblock(move || shared.renew_in_time()).await {
                 log::error!("the certificate could not be renewed: {e}");
@@ -419,7 +427,7 @@ impl Shared {
 
     fn renew_in_time(&self) -> Result<()> {
         let (pair, facts) = self.certificates.current()?;
-        let now = host::now();
+        let now = self.certificates.now();
         if pair.installed {
             if facts.days_left(now) < 14 {
                 log::warn!(
