@@ -62,7 +62,7 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     if let Err(e) = swapped {
         // Without the marker it is the old data.
         if fresh.dir().join(BUILDING).exists() {
-            let _ = std::fs::remove_dir_all(fresh.dir());
+            let _ = discard(fresh.dir());
         }
         return Err(e);
     }
@@ -84,18 +84,14 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     Ok(lines)
 }
 
-/// The folder that is meant, by a path that stays true when folders are renamed.
+/// The folder that is meant, by a path whose last part can be renamed.
 fn whole(data: &Data) -> Result<Data> {
     let dir = data.dir();
-    let found = match dir.canonicalize() {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let name = dir.file_name().unwrap_or_default();
-            parent.canonicalize().map(|parent| parent.join(name))
-        }
-        found => found,
+    let found = match dir.file_name() {
+        Some(_) if !dir.is_symlink() => std::path::absolute(dir),
+        _ => dir.canonicalize(),
     };
-    let found = found.map_err(|e| Failure(format!("the folder of {} cannot be used: {e}.", dir.display())))?;
+    let found = found.map_err(|e| Failure(format!("the folder {} cannot be used: {e}.", dir.display())))?;
     Ok(Data::locate(Some(&found)))
 }
 
@@ -174,12 +170,25 @@ fn clear(dir: &Path) -> Result<()> {
         }
         let path = entry.path();
         if path.join(BUILDING).exists() {
-            std::fs::remove_dir_all(&path).map_err(|e| cannot("removed", &path, &e))?;
+            discard(&path).map_err(|e| cannot("removed", &path, &e))?;
         } else {
             keep_before(&path, dir)?;
         }
     }
     Ok(())
+}
+
+/// Removes what was never finished; the marker last, since without it a folder is somebody's data.
+fn discard(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path)?;
+        } else if !path.ends_with(BUILDING) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    std::fs::remove_dir_all(dir)
 }
 
 fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
@@ -249,7 +258,8 @@ fn build(
     let dir = fresh.dir();
     let make = || {
         std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(dir)?;
-        File::create_new(dir.join(BUILDING))?.sync_all()
+        File::create_new(dir.join(BUILDING))?.sync_all()?;
+        File::open(dir)?.sync_all()
     };
     make().map_err(|e| cannot("made", dir, &e))?;
     at("files");
