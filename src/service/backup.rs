@@ -12,7 +12,8 @@ use super::serve::{self, Options, Place, Shared};
 use super::storage::Keep;
 use super::wear::size;
 use super::{Failure, Result};
-use crate::store::sled_engine::{SCHEMA, Sled};
+use crate::store::card::Card;
+use crate::store::sled_engine::SCHEMA;
 use crate::store::{Bytes, Op, Query, Rows, Tree};
 use crate::wire::Jid;
 use rustix::fs::{Advice, CWD, RenameFlags};
@@ -188,7 +189,7 @@ fn look(engine: &mut dyn Keep, dir: &Path, step: Step) -> Result<Found> {
 /// Makes a backup of a folder whose server does not run.
 fn stopped(options: &Options, place: &Place, out: &mut dyn Write) -> Result<()> {
     let _lock = serve::hold(&place.data)?;
-    let mut engine = Sled::open(&place.data.database(), options.probe.and_then(|make| make()))?;
+    let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
     let dir = place.data.dir().to_owned();
     let done = export(out, &place.data, &place.domain, &mut |step, _| look(&mut engine, &dir, step));
     engine.close()?;

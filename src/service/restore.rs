@@ -12,8 +12,9 @@ use super::data::{self, Data};
 use super::serve::{self, Options};
 use super::{Failure, Result, random, wear};
 use crate::core;
+use crate::store::card::Card;
 use crate::store::sled_engine::{self, Sled};
-use crate::store::{BATCH_OPS, Batch, Engine, Op};
+use crate::store::{BATCH_OPS, Batch, Bytes, Engine, Op, Tree};
 use rustix::fs::{CWD, RenameFlags};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -55,17 +56,20 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     let fresh = Data::locate(Some(&beside(dir, &format!("{NEW}{tag}"))));
     at("build");
     let built = build(options, &fresh, &data, file, &domain, at);
-    let swapped = built.and_then(|()| {
+    let swapped = built.and_then(|note| {
         at("swap");
-        put_into_place(fresh.dir(), dir, there)
+        put_into_place(fresh.dir(), dir, there).map(|()| note)
     });
-    if let Err(e) = swapped {
-        // Without the marker it is the old data.
-        if fresh.dir().join(BUILDING).exists() {
-            let _ = discard(fresh.dir());
+    let note = match swapped {
+        Ok(note) => note,
+        Err(e) => {
+            // Without the marker it is the old data.
+            if fresh.dir().join(BUILDING).exists() {
+                let _ = discard(fresh.dir());
+            }
+            return Err(e);
         }
-        return Err(e);
-    }
+    };
     at("finish");
     let finished = finish(fresh.dir(), dir, there);
     drop(lock);
@@ -80,6 +84,7 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
         let before = before.display();
         lines.push(format!("before       what was there is in {before}: remove it when all is well"));
     }
+    lines.extend(note.map(|note| format!("note         it was so when the backup was made: {note}")));
     lines.push(format!("next         inglenook serve --data {dir}"));
     Ok(lines)
 }
@@ -228,7 +233,7 @@ impl Sink for Files<'_> {
 
 /// Makes the changes.
 struct Rows<'a> {
-    engine: &'a mut Sled,
+    engine: &'a mut Card,
 }
 
 impl Sink for Rows<'_> {
@@ -246,7 +251,7 @@ impl Sink for Rows<'_> {
     }
 }
 
-/// Makes the folder `fresh` as the backup has it.
+/// Makes the folder `fresh` as the backup has it. Gives what the person should know of it.
 fn build(
     options: &Options,
     fresh: &Data,
@@ -254,7 +259,7 @@ fn build(
     file: &Path,
     domain: &str,
     at: &mut dyn FnMut(&str),
-) -> Result<()> {
+) -> Result<Option<String>> {
     let dir = fresh.dir();
     let make = || {
         std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(dir)?;
@@ -270,7 +275,10 @@ fn build(
     at("rows");
     let database = fresh.database();
     let explain = |e| Failure::from(sled_engine::explain(&database, e));
-    let mut engine = Sled::open(&database, options.probe.and_then(|make| make()))?;
+    let mut engine = Card::open(&database, options.probe.and_then(|make| make()))?;
+    // The newest part of the log tells of rows, too, which may be gone since: the backup knows.
+    let none = Tree::ALL.map(|tree| Op::DeleteAll(tree, Bytes::default()));
+    engine.commit(&[Batch { ops: none.into(), ..Batch::default() }])?;
     read(file, &mut Rows { engine: &mut engine })?;
     let stored = core::stored_domain(&mut engine).map_err(explain)?;
     if stored.as_deref().is_some_and(|stored| stored != domain) {
@@ -280,8 +288,14 @@ fn build(
         )));
     }
     at("verify");
-    engine.verify().map_err(explain)?;
+    let wrong = engine.verify().err();
     engine.close()?;
+    if wrong.is_some() {
+        // The log is what it was when it was copied: what is missing there was missing before. The rows must be whole.
+        let rows = Sled::open(&database, None)?;
+        rows.verify().map_err(explain)?;
+        rows.close()?;
+    }
     // The settings stay if the backup has none. What was written was written to this box's card.
     for name in ["inglenook.toml", wear::FILE] {
         let (from, to) = (old.dir().join(name), dir.join(name));
@@ -291,7 +305,8 @@ fn build(
     }
     at("sync");
     let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
-    settle(dir, owner.filter(|_| rustix::process::geteuid().is_root())).map_err(|e| cannot("synced", dir, &e))
+    settle(dir, owner.filter(|_| rustix::process::geteuid().is_root())).map_err(|e| cannot("synced", dir, &e))?;
+    Ok(wrong.map(|e| e.to_string()))
 }
 
 /// Gives everything in a folder to its owner, and makes it durable.

@@ -6,7 +6,7 @@ use super::serve::{self, Options, Place, Shared};
 use super::storage::Keep;
 use super::wear::{Book, size};
 use super::{Failure, Result, host};
-use crate::store::sled_engine::Sled;
+use crate::store::card::Card;
 use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
 use std::path::Path;
 
@@ -45,13 +45,13 @@ fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
         return Ok(lines);
     }
     let _lock = serve::hold(data)?;
-    let mut engine = Sled::open(&data.database(), options.probe.and_then(|make| make()))?;
+    let mut engine = Card::open(&data.database(), options.probe.and_then(|make| make()))?;
     let mut ask = |query: Query| Ok(engine.query(&query)?);
     let (accounts, _) = count(Tree::Account, |_| true, &mut ask)?;
     lines.push(line("accounts", accounts));
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
     lines.push(waiting(messages, bytes));
-    lines.extend(archive(&engine));
+    lines.push(archive(&mut engine));
     engine.close()?;
     lines.push(on_disk(data));
     let clock = host::clock();
@@ -79,7 +79,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     let mut ask = |query: Query| shared.hub.on_storage(move |engine| engine.query(&query))?.map_err(Failure::from);
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
     lines.push(waiting(messages, bytes));
-    lines.extend(shared.hub.on_storage(|engine| archive(engine))?);
+    lines.push(shared.hub.on_storage(|engine| archive(engine))?);
     lines.push(on_disk(shared.data()));
     let clock = host::clock();
     let (book, run) = shared.wear.look();
@@ -105,10 +105,9 @@ fn waiting(messages: u64, bytes: u64) -> String {
     line("messages", format!("{messages} wait for people who are offline, {}", size(bytes)))
 }
 
-fn archive(engine: &dyn Keep) -> Option<String> {
-    let bytes: u64 = engine.log_files().iter().map(|(_, len)| len).sum();
-    let count = engine.archived()?;
-    Some(line("archive", format!("{count} messages, {}", size(bytes))))
+fn archive(engine: &mut dyn Keep) -> String {
+    let files = engine.log_files();
+    line("archive", size(files.iter().map(|(_, len)| len).sum()))
 }
 
 fn since(book: &Book) -> String {

@@ -2,7 +2,7 @@
 
 use super::wear::{Usage, Wear};
 use crate::core::{Input, Job};
-use crate::store::sled_engine::Sled;
+use crate::store::card::Card;
 use crate::store::{Batch, Engine, Op, Page, Query};
 use std::io;
 use std::path::PathBuf;
@@ -20,20 +20,19 @@ pub trait Keep: Engine {
     fn usage(&self) -> Usage;
 
     /// The files of the message log, and how long each is as far as it is on stable storage. They only grow, or are removed whole.
-    fn log_files(&self) -> Vec<(PathBuf, u64)> {
+    fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
         Vec::new()
-    }
-
-    /// How many messages are in the log.
-    fn archived(&self) -> Option<u64> {
-        None
     }
 }
 
-impl Keep for Sled {
+impl Keep for Card {
     fn usage(&self) -> Usage {
-        let (bytes, syncs) = self.written();
-        Usage { payload: bytes, bytes, syncs }
+        let written = self.written();
+        Usage { payload: written.accepted, bytes: written.bytes, syncs: written.syncs }
+    }
+
+    fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
+        self.snapshot_log()
     }
 }
 

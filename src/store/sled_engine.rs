@@ -453,7 +453,8 @@ impl Sled {
         }
         self.check(batches)?;
         let before = self.count.commit;
-        let result = self.apply(batches, logged).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
+        let result =
+            self.apply(batches, logged).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
         let Err(e) = result else { return Ok(()) };
         self.dropped.clear();
         // A large value that could not be written has hurt nothing. After anything else nobody knows what is on the disk.

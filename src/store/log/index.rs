@@ -134,7 +134,8 @@ impl Index {
         let sum = crc32fast::hash(&out);
         out[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
 
-        let mut tables = Vec::with_capacity(self.strides.len() * STRIDE_ROW + owners.len() * OWNER_ROW + places * PLACE_ROW);
+        let mut tables =
+            Vec::with_capacity(self.strides.len() * STRIDE_ROW + owners.len() * OWNER_ROW + places * PLACE_ROW);
         for (id, at) in &self.strides {
             tables.extend_from_slice(&id.to_le_bytes());
             tables.extend_from_slice(&at.to_le_bytes());

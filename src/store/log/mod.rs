@@ -849,7 +849,8 @@ impl Frames<'_> {
         if self.window.has(self.sequence, place, len) {
             return Ok(());
         }
-        let (before, ahead) = if backwards { (WINDOW_BYTES - WINDOW_AHEAD_BYTES, WINDOW_AHEAD_BYTES) } else { (0, WINDOW_BYTES) };
+        let (before, ahead) =
+            if backwards { (WINDOW_BYTES - WINDOW_AHEAD_BYTES, WINDOW_AHEAD_BYTES) } else { (0, WINDOW_BYTES) };
         let start = place.saturating_sub(before);
         let end = place.saturating_add(len.max(ahead)).min(self.end);
         self.window.sequence = 0;
