@@ -406,3 +406,65 @@ fn a_large_backup_does_not_stop_the_server() {
     assert!(size > 2_000_000);
     assert!(server.stop().success());
 }
+
+#[test]
+fn the_message_log_comes_along() {
+    use inglenook::store::card::Card;
+    use inglenook::store::{Batch, Copy, Engine, Entry, Page, Query, Tree, key};
+    let dir = house(&["juliet"]);
+    let database = dir.data().join("db");
+    let mut card = Card::open(&database, None).unwrap();
+    let entry = |id: u64| Entry {
+        id,
+        copies: vec![Copy { owner: "juliet".into(), with: "romeo@example.org".into() }],
+        value: format!("{id} {}", "x".repeat(2_000)).into_bytes().into(),
+    };
+    // Some segments of it, each entry with a row that is gone again.
+    for n in 0..30 {
+        let mut batch = Batch::default();
+        (0..90).for_each(|m| batch.append(entry(1 + n * 90 + m)));
+        batch.put(Tree::Offline, key::numbered("juliet", n), *b"waiting");
+        card.commit(&[batch]).unwrap();
+        let mut batch = Batch::default();
+        batch.delete(Tree::Offline, key::numbered("juliet", n));
+        card.commit(&[batch]).unwrap();
+    }
+    let page = Query::Archive(Page {
+        owner: "juliet".into(),
+        with: None,
+        from: 0,
+        to: u64::MAX,
+        backwards: false,
+        rows: usize::MAX,
+        bytes: usize::MAX,
+    });
+    let offline =
+        Query::Scan { tree: Tree::Offline, prefix: Box::default(), after: None, rows: usize::MAX, bytes: usize::MAX };
+    let (wanted, edge) = (card.query(&page).unwrap(), card.query(&Query::Edge).unwrap());
+    assert_eq!(wanted.len(), 2_700);
+    card.close().unwrap();
+    let file = path(&dir, "a.backup");
+    ok(&dir, &["backup", &file], "");
+    let other = Dir::new();
+    ok(&other, &["restore", &file], "");
+    for _ in 0..2 {
+        let mut card = Card::open(&other.data().join("db"), None).unwrap();
+        card.verify().unwrap();
+        assert!(card.query(&page).unwrap() == wanted);
+        assert_eq!(card.query(&Query::Edge).unwrap(), edge);
+        assert_eq!(card.query(&offline).unwrap(), []);
+        card.close().unwrap();
+    }
+    // It goes on, also behind a crash.
+    let mut card = Card::open(&other.data().join("db"), None).unwrap();
+    let mut batch = Batch::default();
+    batch.append(entry(9_999));
+    batch.put(Tree::Offline, key::numbered("juliet", 1), *b"waiting");
+    card.commit(&[batch]).unwrap();
+    std::mem::forget(card);
+    let copied = Dir::new();
+    copy(&other.data(), &copied.data());
+    let mut card = Card::open(&copied.data().join("db"), None).unwrap();
+    assert_eq!(card.query(&page).unwrap().len(), 2_701);
+    assert_eq!(card.query(&offline).unwrap().len(), 1);
+}
