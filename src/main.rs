@@ -3,7 +3,7 @@
 use argh::FromArgs;
 use inglenook::service::admin::Request;
 use inglenook::service::serve::{Options, Server};
-use inglenook::service::{Failure, Result, check, command, config, user};
+use inglenook::service::{Failure, Result, backup, check, command, config, restore, status, user};
 use inglenook::store::sled_engine;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ enum Verb {
     Cert(Cert),
     Config(PrintConfig),
     Check(Check),
+    Status(Status),
+    Backup(Backup),
+    Restore(Restore),
 }
 
 /// Run the server. Needs no other argument and no file.
@@ -202,6 +205,51 @@ struct Check {
     config: Option<PathBuf>,
 }
 
+/// Say how the server is: people, messages, and what was written to the memory card.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status")]
+struct Status {
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Copy everything the server has into one file, whether it runs or not. The file holds secrets.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "backup")]
+struct Backup {
+    /// the file to make; it must not be there yet
+    #[argh(positional)]
+    file: PathBuf,
+    /// the data folder
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Check a backup and put it in the place of the data folder, which is kept beside. The server must not run.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "restore")]
+struct Restore {
+    /// the backup
+    #[argh(positional)]
+    file: PathBuf,
+    /// the data folder to make or to replace
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// the domain that the backup must be of; else the setting, else the data's that is there
+    #[argh(option, arg_name = "name")]
+    domain: Option<String>,
+}
+
 fn main() -> ExitCode {
     // What we make is for this user alone, whatever makes it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -255,6 +303,11 @@ fn run(verb: Verb) -> Result<()> {
                 say(&command::cert_install(&options(data, config), &cert, &key)?)
             }
         },
+        Verb::Status(Status { data, config }) => say(&status::run(&options(data, config))?),
+        Verb::Backup(Backup { file, data, config }) => say(&backup::run(&options(data, config), &file)?),
+        Verb::Restore(Restore { file, data, config, domain }) => {
+            say(&restore::run(&Options { domain, ..options(data, config) }, &file)?)
+        }
         Verb::Config(PrintConfig {}) => say(&[config::print().trim_end().to_owned()]),
         Verb::Check(Check { data, config }) => {
             let report = check::run(&options(data, config));

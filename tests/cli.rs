@@ -14,12 +14,12 @@ use std::path::Path;
 #[test]
 fn usage_ends_with_2_and_help_with_0() {
     let dir = Dir::new();
-    for wrong in [&["serve", "--sing"][..], &["user", "add"], &["sing"], &[]] {
+    for wrong in [&["serve", "--sing"][..], &["user", "add"], &["sing"], &["backup"], &["restore"], &[]] {
         assert_eq!(run(&dir, wrong, "").code, 2, "{wrong:?}");
     }
     let help = run(&dir, &["--help"], "");
     assert_eq!(help.code, 0);
-    for verb in ["serve", "user", "cert", "config", "check"] {
+    for verb in ["serve", "user", "cert", "config", "check", "status", "backup", "restore"] {
         assert!(help.out.contains(verb), "{}", help.out);
     }
 }

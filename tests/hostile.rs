@@ -9,6 +9,7 @@ use async_rustls::rustls::version::{TLS12, TLS13};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::binary::*;
+use common::disk::Disk;
 use common::scram::{SASL, Scram, data};
 use ring::digest::{SHA256, digest};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
@@ -583,68 +584,6 @@ fn thousands_of_half_open_connections_keep_nobody_out() {
 }
 
 // ---- the disk ----
-
-/// A process that holds a small file system of its own: the folder in it is there as long as it lives.
-struct Disk {
-    holder: Child,
-    dir: Dir,
-    /// Where it is for the holder.
-    _at: Dir,
-}
-
-impl Disk {
-    /// None where the kernel does not let this user have one.
-    fn new(size: &str) -> Option<Disk> {
-        let at = Dir::new();
-        let path = at.0.to_str().unwrap().to_owned();
-        let mut command = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        let script = "mount -t tmpfs -o mode=700,size=$2 tmpfs \"$1\" && echo ready && exec cat";
-        let mut holder = command
-            .args(["--mount", "sh", "-c", script, "sh", &path, size])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut said = [0; 6];
-        if holder.stdout.as_mut().unwrap().read_exact(&mut said).is_err() {
-            holder.wait().unwrap();
-            return None;
-        }
-        let inside = PathBuf::from(format!("/proc/{}/root{path}", holder.id()));
-        let dir = Dir(inside);
-        dir.settings("plain = true");
-        Some(Disk { holder, dir, _at: at })
-    }
-
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.dir.0.join("filler")).unwrap();
-        for size in [1 << 16, 1] {
-            let block = vec![1; size];
-            loop {
-                match file.write_all(&block) {
-                    Ok(()) => {}
-                    Err(e) if e.kind() == ErrorKind::StorageFull => break,
-                    Err(e) => panic!("{e}"),
-                }
-            }
-        }
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.dir.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Its file system goes with it.
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
 
 fn roster_set(id: &str) -> String {
     format!("<iq type='set' id='{id}'><query xmlns='jabber:iq:roster'><item jid='{id}@example.org'/></query></iq>")

@@ -408,9 +408,7 @@ impl Life {
             .collect();
         let lost: Vec<_> = self.acknowledged.iter().filter(|l| !seen[&l.1].contains(l)).collect();
         self.check(lost.is_empty(), || format!("lost: {lost:?}"));
-        if std::env::var("ARCH").is_ok() {
-            self.archives(&seen);
-        }
+        self.archives(&seen);
         // And then the power fails once more: nothing comes again to somebody new.
         self.house.power_cut();
         for account in 0..3 {

@@ -141,7 +141,8 @@ impl Managed {
 
     /// All batches up to this one are on stable storage.
     fn committed(&mut self, seq: u64) {
-        while let Some((_, count)) = self.waits.pop_front_if(|(n, _)| *n <= seq) {
+        while let Some((_, count)) = self.waits.front().copied().filter(|(n, _)| *n <= seq) {
+            self.waits.pop_front();
             self.safe = count;
         }
         if self.waits.is_empty() {
@@ -460,7 +461,8 @@ impl State {
                 self.streams.ask.push(*sid);
             }
         }
-        while let Some((_, sid)) = self.streams.asked.pop_front_if(|(n, _)| *n <= seq) {
+        while let Some((_, sid)) = self.streams.asked.front().copied().filter(|(n, _)| *n <= seq) {
+            self.streams.asked.pop_front();
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
             managed.asked = managed.asked.filter(|last| *last > seq);
@@ -627,7 +629,7 @@ mod tests {
         st.work.clear();
         st.resume(Sid(2), &jid().bare(), &id, 0);
         let mut had: Vec<u64> = Vec::new();
-        while let Some(Work::Had(local, mark)) = st.work.pop_front_if(|work| matches!(work, Work::Had(..))) {
+        while let Some(Work::Had(local, mark)) = st.work.pop_front() {
             assert_eq!(&*local, "juliet");
             had.push(mark);
         }

@@ -1,18 +1,21 @@
 //! The owner's way into the running server: a socket in the data folder, for the same user alone.
 //!
-//! A request is one line, its fields apart by tabs. The answer is lines that begin with a space, then `ok`, or `error` and why.
+//! A request is one line, its fields apart by tabs. The answer is lines that begin with a space, then `ok`, or `error` and why. For
+//! a backup, the line ` data` comes first, then the backup in chunks: each begins with its length, 32 bits, big-endian; an empty one
+//! is the last.
 
+use super::backup;
 use super::data::Data;
 use super::serve::Shared;
-use super::{Failure, Result, driver};
+use super::{Failure, Result, driver, status};
 use crate::core::Command;
 use crate::wire::Jid;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::unix::{UnixListener, UnixStream};
 use smol::{Async, Timer};
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::os::fd::AsRawFd;
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use std::time::Duration;
 const REQUEST_BYTES: usize = 16 * 1024;
 /// How long a request may take to come, and an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A piece of a backup, in bytes.
+const CHUNK_BYTES: usize = 64 * 1024;
 /// The longest path that a socket's address holds on all systems, in bytes.
 const PATH_BYTES: usize = 100;
 
@@ -38,6 +43,10 @@ pub enum Request {
     Remove(String),
     /// Reads settings and certificates again.
     Reload,
+    /// How the server is.
+    Status,
+    /// A backup: to be asked for with [`receive`].
+    Backup,
 }
 
 impl Request {
@@ -48,6 +57,8 @@ impl Request {
             Request::List => "list\n".into(),
             Request::Remove(jid) => format!("remove\t{jid}\n"),
             Request::Reload => "reload\n".into(),
+            Request::Status => "status\n".into(),
+            Request::Backup => "backup\n".into(),
         }
     }
 
@@ -61,6 +72,8 @@ impl Request {
             "list" => Request::List,
             "remove" => Request::Remove(jid?),
             "reload" => Request::Reload,
+            "status" => Request::Status,
+            "backup" => Request::Backup,
             _ => return None,
         })
     }
@@ -77,7 +90,7 @@ impl Request {
             }
             Request::List => Command::UserList,
             Request::Remove(jid) => Command::UserRemove(address(jid, domain)?),
-            Request::Reload => return Ok(None),
+            Request::Reload | Request::Status | Request::Backup => return Ok(None),
         }))
     }
 }
@@ -182,6 +195,10 @@ async fn answer(mut socket: UnixStream, shared: Arc<Shared>) -> std::io::Result<
     }
     let request = std::str::from_utf8(&line).ok().and_then(|line| Request::parse(line.trim_end_matches('\n')));
     let answer = match request {
+        Some(Request::Backup) => {
+            let socket = net::UnixStream::from(socket.as_fd().try_clone_to_owned()?);
+            return smol::unblock(move || send(socket, &shared)).await;
+        }
         Some(request) => carry_out(request, &shared).await,
         None => Err("this server does not know that request: is it another version?".into()),
     };
@@ -201,10 +218,48 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
         let shared = shared.clone();
         return smol::unblock(move || shared.reload()).await.map_err(|e| e.0);
     }
+    if request == Request::Status {
+        let shared = shared.clone();
+        return smol::unblock(move || status::running(&shared)).await.map_err(|e| e.0);
+    }
     let (domain, iterations) = (shared.domain.clone(), shared.iterations());
     match smol::unblock(move || request.command(&domain, iterations)).await? {
         Some(command) => shared.hub.command(command).await,
         None => Ok(Vec::new()),
+    }
+}
+
+/// Sends a backup. Blocks.
+fn send(socket: net::UnixStream, shared: &Shared) -> std::io::Result<()> {
+    socket.set_nonblocking(false)?;
+    // Whoever does not take it any more must not keep what it is made of.
+    socket.set_write_timeout(Some(PATIENCE * 6))?;
+    let mut plain = &socket;
+    plain.write_all(b" data\n")?;
+    let mut out = BufWriter::with_capacity(CHUNK_BYTES, Chunks(&socket));
+    let done = backup::running(shared, &mut out);
+    out.flush()?;
+    plain.write_all(&0_u32.to_be_bytes())?;
+    match done {
+        Ok(()) => plain.write_all(b"ok\n"),
+        Err(e) => plain.write_all(format!("error {}\n", e.0.replace('\n', " ")).as_bytes()),
+    }
+}
+
+/// Writes each piece with its length before it.
+struct Chunks<W>(W);
+
+impl<W: Write> Write for Chunks<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let piece = &bytes[..bytes.len().min(CHUNK_BYTES)];
+        if !piece.is_empty() {
+            self.0.write_all(&(piece.len() as u32).to_be_bytes())?;
+            self.0.write_all(piece)?;
+        }
+        Ok(piece.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -218,32 +273,79 @@ pub fn runs(data: &Data) -> bool {
 /// # Errors
 /// What the server says, or that it does not answer.
 pub fn ask(data: &Data, request: &Request) -> Result<Option<Vec<String>>> {
-    let failed =
-        |e: std::io::Error| Failure(format!("the server does not answer at {}: {e}.", data.control().display()));
+    match call(data, request)? {
+        Some(mut socket) => Ok(Some(answer_of(&mut socket).map_err(|e| silent(data, &e))??)),
+        None => Ok(None),
+    }
+}
+
+/// Asks the running server for a backup, and writes it out. `None`: none runs.
+///
+/// # Errors
+/// What the server says, that it does not answer, or that it cannot be written.
+pub fn receive(data: &Data, request: &Request, out: &mut dyn Write) -> Result<Option<()>> {
+    let Some(mut socket) = call(data, request)? else { return Ok(None) };
+    let mut take = || {
+        let mut first = String::new();
+        socket.read_line(&mut first)?;
+        if first != " data\n" {
+            let rest = &mut Read::chain(first.as_bytes(), &mut socket);
+            return answer_of(rest).map(|answer| answer.and(Err(Failure::new("the server sends no backup"))));
+        }
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let mut len = [0; 4];
+            socket.read_exact(&mut len)?;
+            let len = u32::from_be_bytes(len) as usize;
+            let Some(piece) = chunk.get_mut(..len) else { return Err(ErrorKind::InvalidData.into()) };
+            if piece.is_empty() {
+                return answer_of(&mut socket).map(|answer| answer.map(drop));
+            }
+            socket.read_exact(piece)?;
+            if let Err(e) = out.write_all(piece) {
+                return Ok(Err(Failure(format!("the backup cannot be written: {e}."))));
+            }
+        }
+    };
+    take().map_err(|e| silent(data, &e))?.map(Some)
+}
+
+fn silent(data: &Data, e: &std::io::Error) -> Failure {
+    Failure(format!("the server does not answer at {}: {e}.", data.control().display()))
+}
+
+/// Sends a request to the running server, if one runs.
+fn call(data: &Data, request: &Request) -> Result<Option<BufReader<net::UnixStream>>> {
     if !data.control().exists() {
         return Ok(None);
     }
-    let (path, _dir) = short(data).map_err(failed)?;
-    let mut socket = match net::UnixStream::connect(path) {
+    let (path, _dir) = short(data).map_err(|e| silent(data, &e))?;
+    let socket = match net::UnixStream::connect(path) {
         Ok(socket) => socket,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
-        Err(e) => return Err(failed(e)),
+        Err(e) => return Err(silent(data, &e)),
     };
     // A password takes its time on a small board; a commit waits for its window.
-    socket.set_read_timeout(Some(PATIENCE * 6)).map_err(failed)?;
-    socket.write_all(request.line().as_bytes()).map_err(failed)?;
+    let asked =
+        socket.set_read_timeout(Some(PATIENCE * 6)).and_then(|()| (&socket).write_all(request.line().as_bytes()));
+    asked.map_err(|e| silent(data, &e))?;
+    Ok(Some(BufReader::new(socket)))
+}
+
+/// Reads the lines of an answer.
+fn answer_of(socket: &mut dyn BufRead) -> std::io::Result<Result<Vec<String>>> {
     let mut lines = Vec::new();
-    for line in BufReader::new(socket).lines() {
-        let line = line.map_err(failed)?;
+    for line in socket.lines() {
+        let line = line?;
         if let Some(text) = line.strip_prefix(' ') {
             lines.push(text.to_owned());
         } else if line == "ok" {
-            return Ok(Some(lines));
+            return Ok(Ok(lines));
         } else {
-            return Err(Failure(line.strip_prefix("error ").unwrap_or(&line).to_owned()));
+            return Ok(Err(Failure(line.strip_prefix("error ").unwrap_or(&line).to_owned())));
         }
     }
-    Err(failed(ErrorKind::UnexpectedEof.into()))
+    Err(ErrorKind::UnexpectedEof.into())
 }
 
 #[cfg(test)]
@@ -259,6 +361,8 @@ mod tests {
             Request::List,
             Request::Remove("juliet".into()),
             Request::Reload,
+            Request::Status,
+            Request::Backup,
         ] {
             assert!(Request::parse(request.line().trim_end_matches('\n')) == Some(request));
         }

@@ -133,6 +133,16 @@ impl Certificates {
         self.dir.join("ca.crt")
     }
 
+    /// The time to judge and make certificates by, in seconds since 1970. A box whose clock is not set must not take a good
+    /// certificate for one of the future, and make one that has ended for everybody else: our own was made before now.
+    pub fn now(&self) -> u64 {
+        if host::clock_is_set() {
+            return host::clock();
+        }
+        let made = first(&self.dir.join("server.crt")).map_or(0, |facts| facts.not_before + PAST_DAYS * DAY);
+        host::now().max(made)
+    }
+
     /// The authority.
     ///
     /// # Errors

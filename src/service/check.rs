@@ -132,7 +132,7 @@ fn ports(report: &mut Report, config: &Config) {
 
 fn certificate(report: &mut Report, place: &Place) {
     let certificates = Certificates::of(&place.data);
-    let now = host::now();
+    let now = certificates.now();
     let (pair, facts) = match certificates.current() {
         Ok(current) => current,
         Err(_) if !certificates.ca_path().exists() => {

@@ -55,7 +55,7 @@ pub fn cert_renew(options: &Options) -> Result<Vec<String>> {
     let Place { data, domain, .. } = options.place()?;
     data.make()?;
     let certificates = Certificates::of(&data);
-    certificates.renew(&Names::of_host(domain.as_str()), host::now())?;
+    certificates.renew(&Names::of_host(domain.as_str()), certificates.now())?;
     data.keep_domain(&domain)?;
     let mut lines = vec!["renewed the server's own certificate; its key is the same".to_owned()];
     if certificates.current()?.0.installed {
@@ -74,7 +74,7 @@ pub fn cert_install(options: &Options, chain: &Path, key: &Path) -> Result<Vec<S
     data.make()?;
     data.keep_domain(&domain)?;
     let certificates = Certificates::of(&data);
-    let remarks = certificates.install(chain, key, domain.as_str(), host::now())?;
+    let remarks = certificates.install(chain, key, domain.as_str(), certificates.now())?;
     let facts = certificates.current()?.1;
     let mut lines = vec![format!("installed the certificate of {}, until {}", facts.subject, facts.until)];
     lines.extend(remarks.iter().map(|remark| format!("note: {remark}")));

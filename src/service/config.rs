@@ -39,6 +39,8 @@ pub struct Config {
     pub connections_per_address: usize,
     /// Milliseconds between two commits.
     pub commit_window_ms: u64,
+    /// What the memory card endures, in GB; see [`Config::card_bytes`].
+    pub card_writes_gb: u64,
     /// The log's level.
     pub log: log::LevelFilter,
     /// STARTTLS for clients.
@@ -203,6 +205,17 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         table: "",
+        name: "card_writes_gb",
+        default: "3000",
+        meaning: "How many GB the memory card or disk can be written before it wears out: `inglenook status` tells how\n\
+                  long that lasts. Where the maker names TBW, take that times 1000. Makers of cheap cards name nothing:\n\
+                  3000 is for one of 32 GB whose cells endure 300 rounds, and only a third of that, since small\n\
+                  writes wear a card more than their size says.",
+        expects: "a number of GB from 1 to 10000000",
+        set: |c, v| put(&mut c.card_writes_gb, number(v, 1, 10_000_000)),
+    },
+    Setting {
+        table: "",
         name: "log",
         default: "\"info\"",
         meaning: "How much is told on stderr: error, warn, info, debug or trace. The variable RUST_LOG goes before it.",
@@ -334,6 +347,7 @@ impl Default for Config {
             connections: 0,
             connections_per_address: 0,
             commit_window_ms: 0,
+            card_writes_gb: 0,
             log: log::LevelFilter::Info,
             c2s: Vec::new(),
             c2s_tls: Vec::new(),
@@ -403,6 +417,11 @@ impl Config {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Config::default()),
             Err(e) => Err(Failure(format!("the settings {} cannot be read: {e}", path.display()))),
         }
+    }
+
+    /// Bytes that the memory card can be written in its life.
+    pub fn card_bytes(&self) -> u64 {
+        self.card_writes_gb.saturating_mul(1_000_000_000)
     }
 
     /// What the core must know.

@@ -5,6 +5,7 @@
 //! DIR/inglenook.toml the settings, if there are any
 //! DIR/lock           held by the process that uses the database; its number stands in it
 //! DIR/control        the running server's socket for its owner
+//! DIR/written        how much was written to storage, see `wear`
 //! DIR/db/            the database
 //! DIR/cert/          certificates and keys, see `cert`
 //! ```

@@ -15,9 +15,21 @@ pub fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// The time for certificates, in seconds since 1970: a box without a set clock gets one that is true enough.
+/// Whether the clock shows a time that can be true.
+pub fn clock_is_set() -> bool {
+    clock() >= EARLIEST
+}
+
+/// The time for certificates, in seconds since 1970. Without a set clock it is the latest that is known to be over: the program was
+/// made by then, and its file written.
 pub fn now() -> u64 {
-    clock().max(EARLIEST)
+    if clock_is_set() { clock() } else { EARLIEST.max(written()) }
+}
+
+/// When this program's file was last written, in seconds since 1970; 0 where nobody knows.
+fn written() -> u64 {
+    let modified = std::env::current_exe().and_then(std::fs::metadata).and_then(|meta| meta.modified());
+    modified.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |at| at.as_secs())
 }
 
 /// The host's name, as it calls itself; letters, digits, dots and hyphens only.
@@ -93,5 +105,6 @@ mod tests {
     #[test]
     fn the_clock_is_never_before_the_program() {
         assert!(now() >= EARLIEST && now() >= clock());
+        assert!(written() >= EARLIEST, "this test was just built");
     }
 }

@@ -1,7 +1,8 @@
 //! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
 
 use super::driver;
-use super::storage::Storage;
+use super::storage::{Keep, Listener, Storage};
+use super::{Failure, Result};
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::stream::Terms;
 use crate::wire::scram::Credentials;
@@ -11,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,9 @@ pub const OUTBOX_BYTES: usize = 2 * 1024 * 1024;
 const MAIL_BYTES: usize = 256;
 /// What may wait for the disk, in bytes. More stops reading from everybody until some of it is written.
 pub const UNWRITTEN_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long whoever asks storage waits for it.
+const STORAGE: Duration = Duration::from_secs(30);
 
 /// What the core has for a connection.
 #[derive(Debug)]
@@ -210,6 +214,28 @@ impl Hub {
     /// Ends storage, when all is committed.
     pub fn stop_storage(&self) {
         self.storage.stop();
+    }
+
+    /// How many sessions are connected, and how many accounts there are.
+    pub fn people(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        let core = state.core.state();
+        (core.sessions.len(), core.accounts.len())
+    }
+
+    /// Does something with the database between two commits; see [`Storage::with`].
+    pub fn with_storage(&self, work: impl FnOnce(&mut dyn Keep, &mut Vec<Listener>) + Send + 'static) {
+        self.storage.with(work);
+    }
+
+    /// The same, and waits for what it gives. Blocks.
+    ///
+    /// # Errors
+    /// When storage does not answer.
+    pub fn on_storage<T: Send + 'static>(&self, work: impl FnOnce(&mut dyn Keep) -> T + Send + 'static) -> Result<T> {
+        let (tell, told) = mpsc::channel();
+        self.with_storage(move |engine, _| drop(tell.send(work(engine))));
+        told.recv_timeout(STORAGE).map_err(|_| Failure::new("the server's storage does not answer; is it stopping?"))
     }
 
     /// Whether so much waits for the disk that nothing more should be read. If so, the waker is kept.

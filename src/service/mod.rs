@@ -3,23 +3,29 @@
 //! [`serve`] puts the parts together: [`listen`] accepts connections, [`conn`] carries one of them through [`tls`] and its
 //! stream, [`hub`] holds the core and carries out what it wants, [`storage`] is the one thread that owns the database.
 //! [`config`] reads the settings, [`data`] knows what lies where, [`cert`] makes and keeps certificates, [`admin`] is the
-//! owner's way in.
+//! owner's way in: to [`user`], [`status`], which asks [`wear`] what was written, and [`backup`]. What that makes, a
+//! [`container`], [`restore`] reads.
 
 pub mod admin;
+pub mod backup;
 pub mod cert;
 pub mod check;
 pub mod command;
 pub mod config;
 pub mod conn;
+pub mod container;
 pub mod data;
 pub mod driver;
 pub mod host;
 pub mod hub;
 pub mod listen;
+pub mod restore;
 pub mod serve;
+pub mod status;
 pub mod storage;
 pub mod tls;
 pub mod user;
+pub mod wear;
 
 use std::fmt;
 

@@ -22,6 +22,7 @@ use super::hub::{Hub, lock};
 use super::listen::{self, Gate, Port};
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
+use super::wear::Wear;
 use super::{Failure, Result, admin, host, random};
 use crate::core::{self, Core};
 use crate::ext;
@@ -45,8 +46,9 @@ const THREADS: usize = 4;
 const FAREWELL: Duration = Duration::from_millis(4_000);
 /// How often the certificate is looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
-/// The same, as long as the box's clock is not set.
-const CLOCK_CHECK: Duration = Duration::from_secs(60);
+/// How often the box's clock is looked at, and how far it must have jumped to look at the certificate at once.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
+const CLOCK_JUMP: Duration = Duration::from_secs(60);
 
 /// How long to wait for a folder that another process has.
 const HOLD: Duration = Duration::from_secs(6);
@@ -115,6 +117,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// The domain.
     pub domain: Jid,
+    /// What is written.
+    pub wear: Arc<Wear>,
     options: Options,
     data: Data,
     config: Mutex<Config>,
@@ -156,10 +160,11 @@ impl Server {
         data.make()?;
         keep_private(data);
         let held = hold(data)?;
+        let wear = Arc::new(Wear::open(data.dir()));
         data.keep_domain(domain)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
-        certificates.ensure(&names, host::now())?;
+        certificates.ensure(&names, certificates.now())?;
         let (pair, _) = certificates.current()?;
         let acceptor = Mutex::new(Arc::new(Acceptor::new(&pair.chain, &pair.key)?));
         let ports = listen::bind(config)?;
@@ -178,6 +183,7 @@ impl Server {
         let shared = Shared {
             hub,
             domain: domain.clone(),
+            wear,
             options,
             data: data.clone(),
             config: Mutex::new(config.clone()),
@@ -260,7 +266,7 @@ impl Server {
         let told = hub.clone();
         let window = Duration::from_millis(lock(&shared.config).commit_window_ms);
         let storage = requests
-            .start(engine, window, move |input| told.handle(input))
+            .start(engine, window, shared.wear.clone(), move |input| told.handle(input))
             .map_err(|e| Failure(format!("the system gives no thread: {e}")))?;
         let mut tasks = vec![executor.spawn(hub.clone().tick()), executor.spawn(shared.clone().watch_certificate())];
         tasks.push(executor.spawn(admin::listen(control, shared.clone())));
@@ -309,6 +315,7 @@ impl Server {
         let engine =
             storage.join().map_err(|_| Failure::new("the thread of the database ended by a fault of the program"))?;
         engine.close()?;
+        shared.wear.close();
         log::info!("stopped");
         Ok(())
     }
@@ -357,6 +364,16 @@ impl Shared {
         lock(&self.config).scram_iterations
     }
 
+    /// The data folder.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// Bytes that the card may be written in its life.
+    pub fn card_bytes(&self) -> u64 {
+        lock(&self.config).card_bytes()
+    }
+
     fn configure(&self, config: &Config) {
         let window = Duration::from_millis(config.commit_window_ms);
         self.hub.configure(config.core(&self.domain), config.plain, window);
@@ -389,11 +406,18 @@ impl Shared {
         Ok(lines)
     }
 
-    /// Renews our certificate in time, for ever. It also heals what was made while the box's clock was not set.
+    /// Renews our certificate in time, for ever. It also heals what was made before the box's clock was set: whenever the clock
+    /// jumps against the one that never does.
     async fn watch_certificate(self: Arc<Self>) {
+        let (mut looked, mut then, mut clock) = (Instant::now(), Instant::now(), host::clock());
         loop {
-            let clock_is_set = host::clock() >= host::EARLIEST;
-            Timer::after(if clock_is_set { CERTIFICATE_CHECK } else { CLOCK_CHECK }).await;
+            Timer::after(CLOCK_CHECK).await;
+            let expected = clock.saturating_add(then.elapsed().as_secs());
+            (then, clock) = (Instant::now(), host::clock());
+            if clock.abs_diff(expected) < CLOCK_JUMP.as_secs() && looked.elapsed() < CERTIFICATE_CHECK {
+                continue;
+            }
+            looked = then;
             let shared = self.clone();
             if let Err(e) = smol::unblock(move || shared.renew_in_time()).await {
                 log::error!("the certificate could not be renewed: {e}");
@@ -403,7 +427,7 @@ impl Shared {
 
     fn renew_in_time(&self) -> Result<()> {
         let (pair, facts) = self.certificates.current()?;
-        let now = host::now();
+        let now = self.certificates.now();
         if pair.installed {
             if facts.days_left(now) < 14 {
                 log::warn!(

@@ -1,8 +1,12 @@
 //! The one thread that owns the database. What comes within a window is committed together, and synced once.
 
+use super::wear::{Usage, Wear};
 use crate::core::{Input, Job};
+use crate::store::card::Card;
 use crate::store::{Batch, Engine, Op, Page, Query};
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,9 +14,38 @@ use std::time::{Duration, Instant};
 /// How long to wait before a failed commit is tried again.
 const RETRY: Duration = Duration::from_secs(3);
 
+/// What the box's owner wants to know of an engine.
+pub trait Keep: Engine {
+    /// What it has been handed, and has handed on, since it was opened.
+    fn usage(&self) -> Usage;
+
+    /// The files of the message log, and how long each is as far as it is on stable storage. They only grow, or are removed whole.
+    fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
+        Vec::new()
+    }
+}
+
+impl Keep for Card {
+    fn usage(&self) -> Usage {
+        let written = self.written();
+        Usage { payload: written.accepted, bytes: written.bytes, syncs: written.syncs }
+    }
+
+    fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
+        self.snapshot_log()
+    }
+}
+
+/// Who hears of every change as soon as it is committed.
+pub type Listener = Box<dyn FnMut(&[Batch]) -> bool + Send>;
+
+/// Something done on the thread, between two commits. It may leave a listener, who stays until it says `false`.
+type Work = Box<dyn FnOnce(&mut dyn Keep, &mut Vec<Listener>) + Send>;
+
 enum Request {
     Commit(u64, Batch),
     Ask(Job, Query),
+    With(Work),
     Window(Duration),
     Stop,
 }
@@ -40,6 +73,11 @@ impl Storage {
         self.send(Request::Ask(job, query));
     }
 
+    /// Does something with the database, between two commits.
+    pub fn with(&self, work: impl FnOnce(&mut dyn Keep, &mut Vec<Listener>) + Send + 'static) {
+        self.send(Request::With(Box::new(work)));
+    }
+
     /// Another time between commits.
     pub fn set_window(&self, window: Duration) {
         self.send(Request::Window(window));
@@ -61,19 +99,22 @@ impl Storage {
 pub struct Requests(Receiver<Request>);
 
 impl Requests {
-    /// Starts the thread. `window`: the shortest time between two commits. `tell` hears [`Input::Committed`],
-    /// [`Input::Answer`] and [`Input::Stalled`]. The engine comes back when the thread ends.
+    /// Starts the thread. `window`: the shortest time between two commits. `wear` counts what is written. `tell` hears
+    /// [`Input::Committed`], [`Input::Answer`] and [`Input::Stalled`]. The engine comes back when the thread ends.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start<E: Engine + 'static>(
+    pub fn start<E: Keep + 'static>(
         self,
         engine: E,
         window: Duration,
+        wear: Arc<Wear>,
         tell: impl Fn(Input) + Send + 'static,
     ) -> io::Result<JoinHandle<E>> {
         let last = Instant::now().checked_sub(window).unwrap_or_else(Instant::now);
-        let keeper = Keeper { engine, window, tell, batches: Vec::new(), newest: 0, last, retry: None, stalled: false };
+        let (batches, listeners) = (Vec::new(), Vec::new());
+        let keeper =
+            Keeper { engine, window, wear, tell, listeners, batches, newest: 0, last, retry: None, stalled: false };
         std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self.0))
     }
 }
@@ -81,7 +122,9 @@ impl Requests {
 struct Keeper<E, T> {
     engine: E,
     window: Duration,
+    wear: Arc<Wear>,
     tell: T,
+    listeners: Vec<Listener>,
     /// What is to be committed, in order.
     batches: Vec<Batch>,
     /// The number of the newest of them.
@@ -93,7 +136,7 @@ struct Keeper<E, T> {
     stalled: bool,
 }
 
-impl<E: Engine, T: Fn(Input)> Keeper<E, T> {
+impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
     fn run(mut self, requests: &Receiver<Request>) -> E {
         loop {
             let request = match self.due() {
@@ -106,6 +149,7 @@ impl<E: Engine, T: Fn(Input)> Keeper<E, T> {
                     self.newest = number;
                 }
                 Ok(Request::Ask(job, query)) => self.answer(job, &query),
+                Ok(Request::With(work)) => work(&mut self.engine, &mut self.listeners),
                 Ok(Request::Window(window)) => self.window = window,
                 Err(RecvTimeoutError::Timeout) => self.commit(),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
@@ -135,11 +179,13 @@ impl<E: Engine, T: Fn(Input)> Keeper<E, T> {
         }
         match self.engine.commit(&self.batches) {
             Ok(()) => {
+                self.listeners.retain_mut(|heard| heard(&self.batches));
                 self.batches.clear();
                 self.batches.shrink_to(64);
                 self.last = Instant::now();
                 self.retry = None;
                 (self.tell)(Input::Committed(self.newest));
+                self.wear.committed(self.engine.usage());
                 if std::mem::take(&mut self.stalled) {
                     (self.tell)(Input::Stalled(false));
                     log::warn!("the database can be written again");
@@ -230,12 +276,19 @@ mod tests {
         }
     }
 
+    impl Keep for Watched {
+        fn usage(&self) -> Usage {
+            Usage::default()
+        }
+    }
+
     fn started(window: u64) -> (Watched, Storage, Receiver<Input>, JoinHandle<Watched>) {
         let engine = Watched::default();
         let (storage, requests) = Storage::channel();
         let (tell, told) = mpsc::channel();
         let tell = move |input| tell.send(input).unwrap();
-        let thread = requests.start(engine.clone(), Duration::from_millis(window), tell).unwrap();
+        let wear = Arc::new(Wear::default());
+        let thread = requests.start(engine.clone(), Duration::from_millis(window), wear, tell).unwrap();
         (engine, storage, told, thread)
     }
 
@@ -292,6 +345,32 @@ mod tests {
         storage.stop();
         thread.join().unwrap();
         assert_eq!(engine.commits.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_listener_hears_of_every_change_once_it_is_committed() {
+        let (engine, storage, told, thread) = started(0);
+        let (hear, heard) = mpsc::channel();
+        let mut left = 2;
+        storage.with(move |_, listeners| {
+            listeners.push(Box::new(move |batches| {
+                hear.send(batches.to_vec()).unwrap();
+                left -= 1;
+                left > 0
+            }));
+        });
+        engine.full.store(true, Ordering::SeqCst);
+        storage.commit(1, put("a"));
+        assert!(matches!(told.recv().unwrap(), Input::Stalled(true)));
+        assert!(heard.try_recv().is_err(), "nothing is there yet");
+        engine.full.store(false, Ordering::SeqCst);
+        for n in 2..5 {
+            while !matches!(told.recv().unwrap(), Input::Committed(_)) {}
+            storage.commit(n, put("b"));
+        }
+        storage.stop();
+        thread.join().unwrap();
+        assert_eq!(heard.iter().collect::<Vec<_>>(), [[put("a")], [put("b")]]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 pub mod binary;
+#[cfg(target_os = "linux")]
+pub mod disk;
 pub mod scram;
 
 /// A small generator of numbers, the same every time.

@@ -1,0 +1,392 @@
+//! The command `restore`: a data folder as a backup has it, instead of the one that is there.
+//!
+//! All of the backup is checked before anything is made. Then the new folder is built beside the old one, with the marker
+//! [`BUILDING`] in it, and its database is opened and read as `check` does it. When all of it is on stable storage, the two
+//! folders change their names in one step of the file system. Whatever ends this, and whenever: at the old folder's name is the
+//! old one, whole, or the new one, whole. What an interrupted restore has left beside is cleared up by the next: a folder with the
+//! marker was never finished, one without it is the old data.
+
+use super::config::{self, Config};
+use super::container::{self, Head, Look, Sink, Totals};
+use super::data::{self, Data};
+use super::serve::{self, Options};
+use super::{Failure, Result, random, wear};
+use crate::core;
+use crate::store::card::Card;
+use crate::store::sled_engine::{self, Sled};
+use crate::store::{BATCH_OPS, Batch, Bytes, Engine, Op, Tree};
+use rustix::fs::{CWD, RenameFlags};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The file in a folder that was not yet put into its place.
+const BUILDING: &str = "restoring";
+/// How the name of a folder goes on that is built beside `DIR`.
+const NEW: &str = ".new-";
+/// How the name of what was there before goes on.
+const BEFORE: &str = ".before-restore-";
+
+/// Restores a backup. Returns lines for the person.
+///
+/// # Errors
+/// When it cannot be used here, or cannot be put into its place; then nothing was changed.
+pub fn run(options: &Options, file: &Path) -> Result<Vec<String>> {
+    observed(options, file, &mut |_| {})
+}
+
+/// The same; tells of each step before it is taken, so that a test can look what a kill there would leave.
+///
+/// # Errors
+/// As [`run`].
+#[doc(hidden)]
+pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Result<Vec<String>> {
+    let data = whole(&Data::locate(options.data.as_deref()))?;
+    let dir = data.dir();
+    at("check");
+    let (head, totals) = read(file, &mut Look)?;
+    let domain = fits(options, &data, &head, file)?;
+    let there = is_ours(dir)?;
+    // Nobody begins to use the old folder meanwhile.
+    let lock = if there { Some(serve::hold(&data)?) } else { None };
+    clear(dir)?;
+    let tag: String = random()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let fresh = Data::locate(Some(&beside(dir, &format!("{NEW}{tag}"))));
+    at("build");
+    let built = build(options, &fresh, &data, file, &domain, at);
+    let swapped = built.and_then(|note| {
+        at("swap");
+        put_into_place(fresh.dir(), dir, there).map(|()| note)
+    });
+    let note = match swapped {
+        Ok(note) => note,
+        Err(e) => {
+            // Without the marker it is the old data.
+            if fresh.dir().join(BUILDING).exists() {
+                let _ = discard(fresh.dir());
+            }
+            return Err(e);
+        }
+    };
+    at("finish");
+    let finished = finish(fresh.dir(), dir, there);
+    drop(lock);
+    at("end");
+    let dir = dir.display();
+    let made = wear::date(head.made / 1000);
+    let mut lines = vec![
+        format!("restored     {dir} from {}, made on {made} by inglenook {}", file.display(), head.program),
+        format!("domain       {}, {} rows and {} files", head.domain, totals.changes, totals.files),
+    ];
+    if let Some(before) = finished? {
+        let before = before.display();
+        lines.push(format!("before       what was there is in {before}: remove it when all is well"));
+    }
+    lines.extend(note.map(|note| format!("note         it was so when the backup was made: {note}")));
+    lines.push(format!("next         inglenook serve --data {dir}"));
+    Ok(lines)
+}
+
+/// The folder that is meant, by a path whose last part can be renamed.
+fn whole(data: &Data) -> Result<Data> {
+    let dir = data.dir();
+    let found = match dir.file_name() {
+        Some(_) if !dir.is_symlink() => std::path::absolute(dir),
+        _ => dir.canonicalize(),
+    };
+    let found = found.map_err(|e| Failure(format!("the folder {} cannot be used: {e}.", dir.display())))?;
+    Ok(Data::locate(Some(&found)))
+}
+
+fn beside(dir: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(dir);
+    name.push(end);
+    name.into()
+}
+
+fn read(file: &Path, sink: &mut dyn Sink) -> Result<(Head, Totals)> {
+    let name = file.display().to_string();
+    let input = File::open(file).map_err(|e| Failure(format!("{name} cannot be read: {e}.")))?;
+    container::read(&name, BufReader::with_capacity(128 * 1024, input), sink)
+}
+
+/// Whether the backup may take this folder's place: its domain is the one that was told, is set, or is there.
+fn fits(options: &Options, data: &Data, head: &Head, file: &Path) -> Result<String> {
+    let config = Config::load(options.config.as_deref(), data.dir())?;
+    let told = match &options.domain {
+        Some(name) => Some((
+            config::domain(name).ok_or_else(|| Failure(format!("\"{name}\" is not a domain name.")))?.to_string(),
+            "--domain says",
+        )),
+        None => None,
+    };
+    let set = || config.domain.as_ref().map(|domain| (domain.to_string(), "the setting \"domain\" says"));
+    let kept = match data.domain() {
+        // Whatever is wrong with what is there, it may give way.
+        Err(_) => None,
+        Ok(kept) => kept.map(|domain| (domain.to_string(), "the data that is there belongs to")),
+    };
+    match told.or_else(set).or(kept) {
+        Some((wanted, whose)) if wanted != head.domain => Err(Failure(format!(
+            "the backup {} is of {}, but {whose} {wanted}. Nothing was changed. Choose another folder with --data for {}.",
+            file.display(),
+            head.domain,
+            head.domain
+        ))),
+        _ => match config::domain(&head.domain) {
+            Some(domain) if domain.as_str() == head.domain => Ok(head.domain.clone()),
+            _ => Err(Failure(format!("the backup {} names no domain that can be served.", file.display()))),
+        },
+    }
+}
+
+/// Whether the folder is there; an error if it is somebody else's.
+fn is_ours(dir: &Path) -> Result<bool> {
+    let failed = |e| Failure(format!("{} cannot be read: {e}. Run as its owner.", dir.display()));
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        entries => entries.map_err(failed)?,
+    };
+    let names: Vec<OsString> =
+        entries.map(|e| e.map(|e| e.file_name())).collect::<std::io::Result<_>>().map_err(failed)?;
+    let ours = |name: &str| names.iter().any(|n| n == name);
+    let harmless = |name: &OsString| ["lock", "inglenook.toml", "lost+found", wear::FILE].iter().any(|n| name == n);
+    if ours("domain") || ours("db") || ours("cert") || names.iter().all(harmless) {
+        return Ok(true);
+    }
+    Err(Failure(format!(
+        "{} holds something else than the data of inglenook. Nothing was changed. Choose another folder with --data.",
+        dir.display()
+    )))
+}
+
+/// Clears up what an interrupted restore has left beside the folder.
+fn clear(dir: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|name| name.to_str())) else {
+        return Ok(());
+    };
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_left =
+            entry.file_name().to_str().is_some_and(|n| n.strip_prefix(name).is_some_and(|n| n.starts_with(NEW)));
+        if !is_left {
+            continue;
+        }
+        let path = entry.path();
+        if path.join(BUILDING).exists() {
+            discard(&path).map_err(|e| cannot("removed", &path, &e))?;
+        } else {
+            keep_before(&path, dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was never finished; the marker last, since without it a folder is somebody's data.
+fn discard(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path)?;
+        } else if !path.ends_with(BUILDING) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    std::fs::remove_dir_all(dir)
+}
+
+fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
+    let advice = match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => " Make room on that disk.",
+        ErrorKind::PermissionDenied => " Run as somebody who may write in the folder around it, such as root.",
+        ErrorKind::ResourceBusy => " It is a disk of its own: choose a folder on it with --data.",
+        _ => "",
+    };
+    Failure(format!("{} cannot be {what}: {e}.{advice} The data that was there is untouched.", path.display()))
+}
+
+/// Writes the files.
+struct Files<'a> {
+    dir: &'a Path,
+    file: Option<(PathBuf, File)>,
+}
+
+impl Sink for Files<'_> {
+    fn file(&mut self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        let open = || {
+            data::make_dir(path.parent().unwrap_or(self.dir))?;
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)
+        };
+        let file = open().map_err(|e| cannot("written", &path, &e))?;
+        self.file = Some((path, file));
+        Ok(())
+    }
+    fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.file {
+            Some((path, file)) => file.write_all(bytes).map_err(|e| cannot("written", path, &e)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes the changes.
+struct Rows<'a> {
+    engine: &'a mut Card,
+}
+
+impl Sink for Rows<'_> {
+    fn changes(&mut self, ops: Vec<Op>) -> Result<()> {
+        let mut batches = vec![Batch::default()];
+        for op in ops {
+            // What deletes widely is done before the rest of its batch.
+            let first = matches!(op, Op::DeleteAll(..));
+            match batches.last_mut() {
+                Some(batch) if batch.ops.len() < BATCH_OPS && !first => batch.ops.push(op),
+                _ => batches.push(Batch { ops: vec![op], ..Batch::default() }),
+            }
+        }
+        Ok(self.engine.commit(&batches)?)
+    }
+}
+
+/// Makes the folder `fresh` as the backup has it. Gives what the person should know of it.
+fn build(
+    options: &Options,
+    fresh: &Data,
+    old: &Data,
+    file: &Path,
+    domain: &str,
+    at: &mut dyn FnMut(&str),
+) -> Result<Option<String>> {
+    let dir = fresh.dir();
+    let make = || {
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(dir)?;
+        File::create_new(dir.join(BUILDING))?.sync_all()?;
+        File::open(dir)?.sync_all()
+    };
+    make().map_err(|e| cannot("made", dir, &e))?;
+    at("files");
+    read(file, &mut Files { dir, file: None })?;
+    if fresh.domain()?.is_none() {
+        fresh.keep_domain(&config::domain(domain).ok_or_else(|| Failure::new("the backup names no domain."))?)?;
+    }
+    at("rows");
+    let database = fresh.database();
+    let explain = |e| Failure::from(sled_engine::explain(&database, e));
+    let mut engine = Card::open(&database, options.probe.and_then(|make| make()))?;
+    // The newest part of the log tells of rows, too, which may be gone since: the backup knows.
+    let none = Tree::ALL.map(|tree| Op::DeleteAll(tree, Bytes::default()));
+    engine.commit(&[Batch { ops: none.into(), ..Batch::default() }])?;
+    read(file, &mut Rows { engine: &mut engine })?;
+    let stored = core::stored_domain(&mut engine).map_err(explain)?;
+    if stored.as_deref().is_some_and(|stored| stored != domain) {
+        return Err(Failure(format!(
+            "the backup {} is of two domains; take another. Nothing was changed.",
+            file.display()
+        )));
+    }
+    at("verify");
+    let wrong = engine.verify().err();
+    engine.close()?;
+    if wrong.is_some() {
+        // The log is what it was when it was copied: what is missing there was missing before. The rows must be whole.
+        let rows = Sled::open(&database, None)?;
+        rows.verify().map_err(explain)?;
+        rows.close()?;
+    }
+    // The settings stay if the backup has none. What was written was written to this box's card.
+    for name in ["inglenook.toml", wear::FILE] {
+        let (from, to) = (old.dir().join(name), dir.join(name));
+        if !to.exists() && from.exists() {
+            std::fs::copy(&from, &to).map_err(|e| cannot("copied", &from, &e))?;
+        }
+    }
+    at("sync");
+    let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
+    settle(dir, owner.filter(|_| rustix::process::geteuid().is_root())).map_err(|e| cannot("synced", dir, &e))?;
+    Ok(wrong.map(|e| e.to_string()))
+}
+
+/// Gives everything in a folder to its owner, and makes it durable.
+fn settle(dir: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            settle(&path, owner)?;
+        } else {
+            own(&path, owner)?;
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    own(dir, owner)?;
+    File::open(dir)?.sync_all()
+}
+
+fn own(path: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    match owner {
+        Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
+        None => Ok(()),
+    }
+}
+
+fn sync_parent(dir: &Path) -> std::io::Result<()> {
+    File::open(dir.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Puts the new folder where the old one is, if there is one, and the old one where the new one was.
+fn put_into_place(fresh: &Path, dir: &Path, there: bool) -> Result<()> {
+    let flags = if there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    // The new folder's name is durable before it counts.
+    let swap = sync_parent(fresh).and_then(|()| match rustix::fs::renameat_with(CWD, fresh, CWD, dir, flags) {
+        // Not every file system can exchange; then there is a moment without the folder, and nothing lost.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            let aside = beside(fresh, "-old");
+            if there {
+                std::fs::rename(dir, &aside)?;
+            }
+            std::fs::rename(fresh, dir)?;
+            if there { std::fs::rename(&aside, fresh) } else { Ok(()) }
+        }
+        swapped => Ok(swapped?),
+    });
+    swap.and_then(|()| sync_parent(dir)).map_err(|e| cannot("replaced", dir, &e))
+}
+
+/// The new folder is in its place; `aside` is where the old one is now. Gives its last name.
+fn finish(aside: &Path, dir: &Path, there: bool) -> Result<Option<PathBuf>> {
+    let finish = || -> Result<Option<PathBuf>> {
+        std::fs::remove_file(dir.join(BUILDING)).map_err(|e| cannot("finished", dir, &e))?;
+        let before = if there { keep_before(aside, dir)? } else { None };
+        sync_parent(dir).map_err(|e| cannot("synced", dir, &e))?;
+        Ok(before)
+    };
+    finish().map_err(|e| {
+        Failure(format!("the backup is in its place, the old data beside it in {}; but {e}", aside.display()))
+    })
+}
+
+/// Gives the old data a name that tells what it is; without data in it, it goes.
+fn keep_before(aside: &Path, dir: &Path) -> Result<Option<PathBuf>> {
+    if !["domain", "db", "cert"].iter().any(|name| aside.join(name).exists()) {
+        std::fs::remove_dir_all(aside).map_err(|e| cannot("removed", aside, &e))?;
+        return Ok(None);
+    }
+    let now = crate::wire::stamp::format(super::host::clock().saturating_mul(1000));
+    let now: String = now.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    for n in 0..100 {
+        let again = if n == 0 { String::new() } else { format!("-{n}") };
+        let before = beside(dir, &format!("{BEFORE}{now}{again}"));
+        match rustix::fs::renameat_with(CWD, aside, CWD, &before, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Some(before)),
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(_) if !before.exists() => {
+                std::fs::rename(aside, &before).map_err(|e| cannot("renamed", aside, &e))?;
+                return Ok(Some(before));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(Some(aside.to_owned()))
+}

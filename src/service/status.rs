@@ -1,0 +1,192 @@
+//! How the server is, in a few lines.
+
+use super::admin::{self, Request};
+use super::data::Data;
+use super::serve::{self, Options, Place, Shared};
+use super::storage::Keep;
+use super::wear::{Book, size};
+use super::{Failure, Result, host};
+use crate::store::card::Card;
+use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
+use std::path::Path;
+
+/// Rows of a page.
+const PAGE_ROWS: usize = 500;
+/// Bytes of a page: what is committed meanwhile waits for one.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// Asks the running server, or looks at what it has left.
+///
+/// # Errors
+/// When the data cannot be read.
+pub fn run(options: &Options) -> Result<Vec<String>> {
+    let place = options.place()?;
+    if let Some(lines) = admin::ask(&place.data, &Request::Status)? {
+        return Ok(lines);
+    }
+    match stopped(options, &place) {
+        // A server may have begun since we asked.
+        Err(e) if admin::runs(&place.data) => admin::ask(&place.data, &Request::Status)?.ok_or(e),
+        done => done,
+    }
+}
+
+/// One line.
+fn line(name: &str, text: impl std::fmt::Display) -> String {
+    format!("{name:<13}{text}")
+}
+
+/// Of a server that does not run.
+fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
+    let Place { data, config, domain } = place;
+    let mut lines = vec![line("domain", domain), line("server", "it does not run")];
+    if !data.database().exists() {
+        lines.push(line("data", format!("none yet in {}; the first `inglenook serve` makes it", data.dir().display())));
+        return Ok(lines);
+    }
+    let _lock = serve::hold(data)?;
+    let mut engine = Card::open(&data.database(), options.probe.and_then(|make| make()))?;
+    let mut ask = |query: Query| Ok(engine.query(&query)?);
+    let (accounts, _) = count(Tree::Account, |_| true, &mut ask)?;
+    lines.push(line("accounts", accounts));
+    let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
+    lines.push(waiting(messages, bytes));
+    lines.push(archive(&mut engine));
+    engine.close()?;
+    lines.push(on_disk(data));
+    let clock = host::clock();
+    let book = Book::read(data.dir());
+    lines.push(line(
+        "written",
+        format!("{}, today {}, in 7 days {}", since(&book), size(book.today(clock)), size(book.week(clock))),
+    ));
+    lines.push(line("card", book.life(config.card_bytes(), clock)));
+    Ok(lines)
+}
+
+/// Of the running server. Waits for its storage.
+///
+/// # Errors
+/// When that does not answer.
+pub fn running(shared: &Shared) -> Result<Vec<String>> {
+    let (sessions, accounts) = shared.hub.people();
+    let mut lines = vec![
+        line("domain", &shared.domain),
+        line("server", format!("runs for {}, version {}", span(shared.hub.mono() / 1000), env!("CARGO_PKG_VERSION"))),
+        line("sessions", format!("{sessions} connected")),
+        line("accounts", accounts),
+    ];
+    let mut ask = |query: Query| shared.hub.on_storage(move |engine| engine.query(&query))?.map_err(Failure::from);
+    let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
+    lines.push(waiting(messages, bytes));
+    lines.push(shared.hub.on_storage(|engine| archive(engine))?);
+    lines.push(on_disk(shared.data()));
+    let clock = host::clock();
+    let (book, run) = shared.wear.look();
+    lines.push(line(
+        "written",
+        format!(
+            "today {}, in 7 days {}, since the start {} in {} syncs",
+            size(book.today(clock)),
+            size(book.week(clock)),
+            size(run.bytes),
+            run.syncs
+        ),
+    ));
+    if run.payload > 0 {
+        let times = run.bytes as f64 / run.payload as f64;
+        lines.push(line("", format!("{times:.1} bytes for each of the {} to be kept", size(run.payload))));
+    }
+    lines.push(line("card", book.life(shared.card_bytes(), clock)));
+    Ok(lines)
+}
+
+fn waiting(messages: u64, bytes: u64) -> String {
+    line("messages", format!("{messages} wait for people who are offline, {}", size(bytes)))
+}
+
+fn archive(engine: &mut dyn Keep) -> String {
+    let files = engine.log_files();
+    line("archive", size(files.iter().map(|(_, len)| len).sum()))
+}
+
+fn since(book: &Book) -> String {
+    match book.since {
+        0 => format!("{} in all", size(book.ever.bytes)),
+        since => format!("{} since {}", size(book.ever.bytes), super::wear::date(since)),
+    }
+}
+
+fn on_disk(data: &Data) -> String {
+    let free = rustix::fs::statvfs(data.dir()).map(|s| s.f_bavail.saturating_mul(s.f_frsize));
+    let free = free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+    line("data", format!("{} in {}{free}", size(used(data.dir())), data.dir().display()))
+}
+
+/// Bytes of all files in a folder, as far as they can be seen.
+fn used(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => used(&entry.path()),
+        Ok(meta) if meta.is_file() => meta.len(),
+        _ => 0,
+    });
+    sizes.sum()
+}
+
+/// How many rows of a tree count, and their bytes; page by page.
+fn count(tree: Tree, counts: impl Fn(&[u8]) -> bool, ask: &mut dyn FnMut(Query) -> Result<Rows>) -> Result<(u64, u64)> {
+    let (mut rows, mut bytes, mut after) = (0, 0, None);
+    loop {
+        let page = ask(Query::Scan { tree, prefix: Bytes::default(), after, rows: PAGE_ROWS, bytes: PAGE_BYTES })?;
+        for (_, value) in page.iter().filter(|(key, _)| counts(key)) {
+            rows += 1;
+            bytes += value.len() as u64;
+        }
+        match page.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok((rows, bytes)),
+        }
+    }
+}
+
+/// A time in seconds, for people.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} seconds"),
+        (0, 0, _) => format!("{minutes} minutes"),
+        (0, ..) => format!("{hours} hours {minutes} minutes"),
+        _ => format!("{days} days {hours} hours"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Batch;
+    use crate::store::memory::Memory;
+
+    #[test]
+    fn times_for_people() {
+        assert_eq!(
+            [7, 125, 7_300, 200_000].map(span),
+            ["7 seconds", "2 minutes", "2 hours 1 minutes", "2 days 7 hours"]
+        );
+    }
+
+    #[test]
+    fn all_pages_are_counted() {
+        let mut engine = Memory::default();
+        for n in 0..1_234 {
+            let mut batch = Batch::default();
+            batch.put(Tree::Offline, key::numbered("juliet", n), vec![0; 10]);
+            engine.commit(&[batch]).expect("memory takes everything");
+        }
+        let mut batch = Batch::default();
+        batch.put(Tree::Offline, key::named("juliet", "something else"), vec![0; 10]);
+        engine.commit(&[batch]).expect("memory takes everything");
+        let mut ask = |query: Query| engine.query(&query).map_err(Failure::from);
+        assert_eq!(count(Tree::Offline, |key| key::number(key).is_some(), &mut ask), Ok((1_234, 12_340)));
+    }
+}
