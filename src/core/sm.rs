@@ -629,7 +629,8 @@ mod tests {
         st.work.clear();
         st.resume(Sid(2), &jid().bare(), &id, 0);
         let mut had: Vec<u64> = Vec::new();
-        while let Some(Work::Had(local, mark)) = st.work.pop_front() {
+        while matches!(st.work.front(), Some(Work::Had(..))) {
+            let Some(Work::Had(local, mark)) = st.work.pop_front() else { unreachable!() };
             assert_eq!(&*local, "juliet");
             had.push(mark);
         }
