@@ -97,10 +97,13 @@ impl Drop for Server {
 /// what the other stage sends to know when all is done.
 fn needs_a_hand(line: &str) -> bool {
     line.contains("urn:xmpp:sm:3")
+        // The program has no log yet.
+        || line.contains("urn:xmpp:mam:2")
         || line.starts_with("The server ")
         || line.starts_with("The power ")
         || line.starts_with("The storage ")
         || line.starts_with("The setting ")
+        || line.starts_with("The clock ")
         || line.ends_with(" pass.")
         || line.ends_with(" opens a connection.")
 }
@@ -175,6 +178,8 @@ impl Play {
                     "show_os" => s.show_os = value == "true",
                     "resume_s" => s.resume_s = value.parse().unwrap(),
                     "resume_at" => s.resume_at = Some(value.clone()),
+                    "archive_days" => s.archive_days = value.parse().unwrap(),
+                    "archive_bytes" => s.archive_bytes = value.parse().unwrap(),
                     "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
                     "contacts" => {
                         s.contacts = value
@@ -219,7 +224,20 @@ impl Play {
             return Ok(());
         }
         if let Some(time) = text.strip_suffix(" pass.") {
-            return self.pass(time);
+            let ms = span(time)?;
+            return self.done(|house| house.pass(ms));
+        }
+        if let Some(time) = text.strip_prefix("The clock is set to ").and_then(|t| t.strip_suffix('.')) {
+            let wall = inglenook::wire::stamp::parse(time).ok_or("what time?")?;
+            return self.done(|house| house.now.wall = wall);
+        }
+        if let Some(time) = text.strip_prefix("The clock jumps by ").and_then(|t| t.strip_suffix('.')) {
+            let (back, time) = time.strip_prefix('-').map_or((false, time), |time| (true, time));
+            let ms = span(time)?;
+            return self.done(|house| {
+                let wall = house.now.wall;
+                house.now.wall = if back { wall.saturating_sub(ms) } else { wall + ms };
+            });
         }
         let (name, rest) = text.split_once(' ').ok_or("what?")?;
         match rest {
@@ -361,19 +379,6 @@ impl Play {
         }
     }
 
-    fn pass(&mut self, time: &str) -> Outcome {
-        let (n, unit) = time.split_once(' ').ok_or("how long?")?;
-        let ms = match unit.trim_end_matches('s') {
-            "second" => 1000,
-            "minute" => 60_000,
-            "hour" => 3_600_000,
-            "day" => 86_400_000,
-            _ => return Err(format!("no unit {unit}")),
-        };
-        let n: u64 = n.parse().map_err(|e| format!("{n}: {e}"))?;
-        self.done(|house| house.pass(n * ms))
-    }
-
     /// `{Romeo}` and what was bound, in the text of the play.
     fn fill(&self, xml: &str) -> Outcome<String> {
         let mut out = String::new();
@@ -402,6 +407,20 @@ impl Play {
     fn next(&mut self, sid: Sid) -> Outcome<Option<Element>> {
         self.stage.receive(sid).map(|xml| parse_piece(&xml)).transpose()
     }
+}
+
+/// `90 seconds`, in milliseconds.
+fn span(time: &str) -> Outcome<u64> {
+    let (n, unit) = time.split_once(' ').ok_or("how long?")?;
+    let ms = match unit.trim_end_matches('s') {
+        "second" => 1000,
+        "minute" => 60_000,
+        "hour" => 3_600_000,
+        "day" => 86_400_000,
+        _ => return Err(format!("no unit {unit}")),
+    };
+    let n: u64 = n.parse().map_err(|e| format!("{n}: {e}"))?;
+    Ok(n * ms)
 }
 
 /// A received piece; a stream header is shown as an empty element.

@@ -1,6 +1,7 @@
 //! What the owner of the box can do to accounts.
 
 use super::account::Account;
+use super::archived::Archived;
 use super::effect::{Command, Job, Sid};
 use super::hook::Event;
 use super::state::{State, Work};
@@ -110,13 +111,17 @@ pub(super) fn removed(st: &mut State, Leaving { jid, streams, mut answer }: Leav
             st.send(Stanza::new(Kind::Presence, ty).from(jid.clone()).to(contact.clone()));
         }
     }
+    // The log is not touched: whoever has the name later sees nothing of what is in it by now.
+    let archived = Archived { begins: st.next_mark(), ..Archived::default() };
     if let Ok(batch) = st.write() {
+        batch.put(Tree::Archive, key::account(local), archived.record());
         for tree in [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline] {
             batch.delete_all(tree, key::prefix(local));
         }
         batch.delete(Tree::Vcard, key::account(local));
         batch.delete(Tree::Account, key::account(local));
     }
+    st.archives.insert(local.into(), archived);
     for sid in streams {
         let answer = answer.take_if(|(asked, _)| *asked == sid).map(|(_, answer)| answer);
         let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");

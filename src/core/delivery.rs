@@ -16,7 +16,7 @@ use super::sm::Ended;
 use super::state::{State, Timer, Work};
 use super::{Core, damaged};
 use crate::store::{Batch, Engine, Entry, Query, StoreError};
-use crate::wire::{Condition, Kind, Scope, Stanza, Type};
+use crate::wire::{Condition, Jid, Kind, Scope, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a note that messages arrived may wait for a change that it can go along with, in milliseconds.
@@ -96,7 +96,7 @@ impl Deliveries {
 
 impl State {
     /// A number for a message that is worth one: what is answered, broadcast or said in a room is not.
-    pub(super) fn mark_for(&mut self, message: &Stanza) -> u64 {
+    pub fn mark_for(&mut self, message: &Stanza) -> u64 {
         match message.ty {
             Type::Error | Type::Headline | Type::Groupchat => 0,
             _ => self.next_mark(),
@@ -295,6 +295,10 @@ impl State {
                         let message = Stanza::parse(xml, Scope::client()).ok().flatten();
                         if let Some(mut message) = message.filter(|_| !received.is_empty()) {
                             message.mark = id;
+                            if let Some(to) = message.to.as_ref().map(Jid::bare) {
+                                // Under the id that it had when it was on its way.
+                                message.push(self.stanza_id(&to, id));
+                            }
                             lost.insert(id, (message, received));
                         }
                     }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod admin;
+pub mod archived;
 mod delivery;
 pub mod effect;
 pub mod hook;
@@ -28,6 +29,7 @@ use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
 use account::Account;
+use archived::Archived;
 use roster::Item;
 use session::Session;
 use state::Timer;
@@ -115,6 +117,14 @@ impl Core {
             st.accounts.insert(local.into(), Account::from_record(jid, value)?);
             Ok(())
         })?;
+        scan(engine, Tree::Archive, &[], |key, value| {
+            let local = std::str::from_utf8(key).map_err(|_| damaged("an archive's name"))?;
+            let archived = Archived::from_record(value)?;
+            // What is archived from now on lies behind that, also if the clock went back.
+            st.seen_mark(archived.begins);
+            st.archives.insert(local.into(), archived);
+            Ok(())
+        })?;
         scan(engine, Tree::Roster, &[], |key, value| {
             let (local, contact) = key::split(key).ok_or_else(|| damaged("a roster item's key"))?;
             let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
@@ -153,7 +163,9 @@ impl Core {
                 if let Some(sid) = self.state.carried(stream) {
                     heard = Some(sid);
                     self.state.count_in(sid);
+                    self.state.heard = Some(sid);
                     self.sent(sid, stanza);
+                    self.state.heard = None;
                 }
             }
             Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),

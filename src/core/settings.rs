@@ -11,6 +11,10 @@ pub struct Settings {
     pub iterations: u32,
     /// Offline messages kept for an account, in bytes.
     pub offline_bytes: usize,
+    /// How long a message stays in the archives, in days; 0: as long as there is room.
+    pub archive_days: u32,
+    /// What all archives may take together, in bytes.
+    pub archive_bytes: u64,
     /// How long a session waits for its client when the connection is lost, in seconds; 0: not at all (XEP-0198 §5).
     pub resume_s: u32,
     /// Where clients should go to resume a session, as `host:port`, if that is elsewhere than usual.
@@ -32,6 +36,8 @@ impl Settings {
             domain,
             iterations: 10_000,
             offline_bytes: 4 * 1024 * 1024,
+            archive_days: 365,
+            archive_bytes: 256 * 1024 * 1024,
             resume_s: 600,
             resume_at: None,
             show_os: false,

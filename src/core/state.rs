@@ -1,6 +1,7 @@
 //! What everybody shares: accounts, sessions, the changes to be stored, and the ways to say something.
 
 use super::account::Account;
+use super::archived::Archived;
 use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
@@ -13,6 +14,7 @@ use super::sm::Streams;
 use super::throttle::Throttle;
 use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
 use crate::wire::scram::Credentials;
+use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,8 +24,8 @@ const SEAL_OPS: usize = BATCH_OPS / 2;
 /// Which side's archive a message is put into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// That of its sender, who sent it from this session.
-    Sent(Sid),
+    /// That of its sender.
+    Sent,
     /// That of its receiver; it was delivered or kept already.
     Received,
 }
@@ -92,6 +94,8 @@ pub struct State {
     pub started: Option<u64>,
     /// The local accounts by localpart.
     pub accounts: BTreeMap<Box<str>, Account>,
+    /// What is archived, by localpart; also of accounts that were removed. Without an entry: the default.
+    pub archives: BTreeMap<Box<str>, Archived>,
     /// The bound sessions.
     pub sessions: BTreeMap<Sid, Session>,
     /// What the extensions say of themselves, in order.
@@ -110,6 +114,8 @@ pub struct State {
     pub(super) requests: BTreeMap<(Sid, String), Job>,
     /// The extension whose hook runs.
     pub(super) running: usize,
+    /// The session whose stanza is being handled.
+    pub(super) heard: Option<Sid>,
     random: Random,
     next: u64,
     batch: Batch,
@@ -127,6 +133,7 @@ impl State {
             now: Now::default(),
             started: None,
             accounts: BTreeMap::new(),
+            archives: BTreeMap::new(),
             sessions: BTreeMap::new(),
             abouts: Vec::new(),
             throttle: Throttle::default(),
@@ -140,6 +147,7 @@ impl State {
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
             running: 0,
+            heard: None,
             random: Random::new(seed),
             next: 0,
             batch: Batch::default(),
@@ -366,23 +374,30 @@ impl State {
         self.numbers.text(local, mark)
     }
 
+    /// The element that tells the id of a message in an account's archive (XEP-0359).
+    pub fn stanza_id(&self, account: &Jid, mark: u64) -> String {
+        let uid = self.uid(account.local().unwrap_or_default(), mark);
+        format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{}' id='{uid}'/>", escaped(account.as_str()))
+    }
+
     /// The number that such an id stands for; `None` if it was not given out for this account.
     pub fn uid_mark(&self, local: &str, uid: &str) -> Option<u64> {
         self.numbers.read(local, uid)
     }
 
     /// Puts a message, which has its [`Stanza::mark`], into the archive of `local`; `with` is the other side. `message` is what is to be
-    /// read there: without the ids and notes that this server added. Both archives share an entry if both see the same message.
-    pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<(), StanzaError> {
+    /// read there: without the ids and notes that this server added. Both archives share an entry if both see the same message. The
+    /// number in this archive is that of the message, unless one with a greater number was archived meanwhile.
+    pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<u64, StanzaError> {
         // Before it counts as logged.
         self.write()?;
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         let xml = message.to_xml();
-        let (mut sent, mut received) = (None, Vec::new());
-        match way {
-            Way::Sent(sid) => sent = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.last_in()),
-            Way::Received => received = self.on_its_way(message.mark),
-        }
+        // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
+        let sender = self.heard.and_then(|sid| self.sessions.get(&sid));
+        let sender = sender.filter(|s| message.from.as_ref() == Some(&s.jid));
+        let sent = sender.and_then(|s| s.managed.as_ref()).map(|m| m.last_in());
+        let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
         let entries = self.write()?.ops.iter_mut().rev().filter_map(|op| match op {
             Op::Append(entry) => Some(entry),
             _ => None,
@@ -396,7 +411,7 @@ impl State {
                 let value = Logged::Message { sent, received, xml: &xml }.record();
                 entry.value = value;
                 entry.copies.push(copy);
-                return Ok(());
+                return Ok(message.mark);
             }
         }
         // The other side's entry has the number: this one gets the next.
@@ -404,7 +419,14 @@ impl State {
         self.logged(id);
         let value = Logged::Message { sent, received, xml: &xml }.record();
         self.write()?.append(Entry { id, copies: vec![copy], value });
-        Ok(())
+        Ok(id)
+    }
+
+    /// Whether a message was just put into this archive.
+    pub fn is_archived(&self, local: &str, mark: u64) -> bool {
+        let last =
+            self.batch.ops.iter().rev().find_map(|op| if let Op::Append(entry) = op { Some(entry) } else { None });
+        last.is_some_and(|entry| entry.id == mark && entry.copies.iter().any(|copy| &*copy.owner == local))
     }
 
     /// Stores the account's own row again.

@@ -23,6 +23,10 @@ pub struct Config {
     pub scram_iterations: u32,
     /// Offline messages kept for an account, in bytes.
     pub offline_bytes: usize,
+    /// How long a message stays in the archives, in days.
+    pub archive_days: u32,
+    /// What all archives may take together, in bytes.
+    pub archive_bytes: u64,
     /// Whether the operating system is named in XEP-0092 answers.
     pub show_os: bool,
     /// How long a session waits for its client when the connection is lost, in seconds.
@@ -130,6 +134,22 @@ const SETTINGS: &[Setting] = &[
         meaning: "How much is kept for an account that is offline, in bytes. 0: nothing.",
         expects: "a number of bytes from 0 to 1073741824",
         set: |c, v| put(&mut c.offline_bytes, number(v, 0, 1 << 30).map(|n| n as usize)),
+    },
+    Setting {
+        table: "",
+        name: "archive_days",
+        default: "365",
+        meaning: "How long messages stay in the archives, in days. 0: as long as there is room.",
+        expects: "a number of days from 0 to 36500",
+        set: |c, v| put(&mut c.archive_days, number(v, 0, 36_500).map(|n| n as u32)),
+    },
+    Setting {
+        table: "",
+        name: "archive_bytes",
+        default: "268435456",
+        meaning: "How much all archives together may take, in bytes. What is older goes first, whoever's it is.",
+        expects: "a number of bytes from 1048576 to 1099511627776",
+        set: |c, v| put(&mut c.archive_bytes, number(v, 1 << 20, 1 << 40)),
     },
     Setting {
         table: "",
@@ -306,6 +326,8 @@ impl Default for Config {
             registration: false,
             scram_iterations: 0,
             offline_bytes: 0,
+            archive_days: 0,
+            archive_bytes: 0,
             show_os: false,
             resume_s: 0,
             resume_at: None,
@@ -388,6 +410,8 @@ impl Config {
         let mut settings = core::Settings::new(domain.clone());
         settings.iterations = self.scram_iterations;
         settings.offline_bytes = self.offline_bytes;
+        settings.archive_days = self.archive_days;
+        settings.archive_bytes = self.archive_bytes;
         settings.show_os = self.show_os;
         settings.resume_s = self.resume_s;
         settings.resume_at = self.resume_at.clone();
@@ -521,6 +545,8 @@ mod tests {
             assert!(error(&format!("resume_at = \"{wrong}\"\n")).contains("resume_at must be"), "{wrong}");
         }
         assert!(error("offline_bytes = -1\n").contains("offline_bytes must be a number"));
+        assert!(error("archive_days = 36501\n").ends_with("a number of days from 0 to 36500"));
+        assert!(error("archive_bytes = 0\n").ends_with("a number of bytes from 1048576 to 1099511627776"));
         assert!(error("log = \"loud\"\n").contains("\"error\", \"warn\""));
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
@@ -536,7 +562,8 @@ mod tests {
     #[test]
     fn everything_can_be_set() {
         let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
-                    scram_iterations = 4096\noffline_bytes = 0x10\nshow_os = true\nresume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
+                    scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
+                    resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
@@ -544,6 +571,7 @@ mod tests {
         assert_eq!((config.offline_bytes, config.connections, config.connections_per_address), (16, 5, 2));
         assert_eq!(config.log, log::LevelFilter::Debug);
         assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
+        assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));
