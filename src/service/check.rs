@@ -5,7 +5,7 @@ use super::config::Config;
 use super::data::{self, Data};
 use super::serve::{Options, Place};
 use super::{admin, host, listen};
-use crate::store::sled_engine::Sled;
+use crate::store::card::Card;
 
 /// What was found: lines for the person.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -175,7 +175,7 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
     }
     let read = || -> super::Result<()> {
         let _lock = super::serve::hold(&place.data)?;
-        let engine = Sled::open(&place.data.database(), options.probe.and_then(|make| make()))?;
+        let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
         engine.verify()?;
         Ok(engine.close()?)
     };

@@ -29,6 +29,10 @@ pub struct Config {
     pub archive_bytes: u64,
     /// Whether the operating system is named in XEP-0092 answers.
     pub show_os: bool,
+    /// How long a session waits for its client when the connection is lost, in seconds.
+    pub resume_s: u32,
+    /// Where clients should go to resume a session, as `host:port`.
+    pub resume_at: Option<String>,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one address.
@@ -157,6 +161,23 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         table: "",
+        name: "resume_s",
+        default: "600",
+        meaning: "How long a session waits for its app when the connection is lost, in seconds. 0: not at all.",
+        expects: "a number of seconds from 0 to 86400",
+        set: |c, v| put(&mut c.resume_s, number(v, 0, 86_400).map(|n| n as u32)),
+    },
+    Setting {
+        table: "",
+        name: "resume_at",
+        default: "\"\"",
+        meaning: "Where apps should connect to go on with a session, as \"HOST:PORT\", when that is elsewhere than they\n\
+                  connect otherwise. Empty: they know.",
+        expects: "\"\" or \"HOST:PORT\"; an IPv6 address stands in [...]",
+        set: |c, v| put(&mut c.resume_at, location(v.as_str()?)),
+    },
+    Setting {
+        table: "",
         name: "connections",
         default: "4000",
         meaning: "Connections at the same time, in all.",
@@ -257,6 +278,20 @@ fn put<T>(slot: &mut T, value: Option<T>) -> Option<()> {
     Some(())
 }
 
+/// RFC 6120 §4.9.3.19: a host or an address, and a port.
+fn location(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let fine = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => domain(host).is_some(),
+    };
+    (fine && port.parse::<u16>().is_ok()).then(|| Some(text.to_owned()))
+}
+
 fn list<T>(value: &DeValue<'_>, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     value.as_array()?.iter().map(|item| one(item.get_ref().as_str()?)).collect()
 }
@@ -294,6 +329,8 @@ impl Default for Config {
             archive_days: 0,
             archive_bytes: 0,
             show_os: false,
+            resume_s: 0,
+            resume_at: None,
             connections: 0,
             connections_per_address: 0,
             commit_window_ms: 0,
@@ -376,6 +413,8 @@ impl Config {
         settings.archive_days = self.archive_days;
         settings.archive_bytes = self.archive_bytes;
         settings.show_os = self.show_os;
+        settings.resume_s = self.resume_s;
+        settings.resume_at = self.resume_at.clone();
         settings.registration = self.registration;
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
@@ -502,6 +541,9 @@ mod tests {
             error("domain = \"juliet@example.org\"\n").starts_with("inglenook.toml:1: domain must be a domain name")
         );
         assert!(error("scram_iterations = 1\n").ends_with("a number from 4096 to 1000000"));
+        for wrong in ["house", "house:", "house:99999", "::1:5222", "[::1]", "[house]:1", ":5222"] {
+            assert!(error(&format!("resume_at = \"{wrong}\"\n")).contains("resume_at must be"), "{wrong}");
+        }
         assert!(error("offline_bytes = -1\n").contains("offline_bytes must be a number"));
         assert!(error("archive_days = 36501\n").ends_with("a number of days from 0 to 36500"));
         assert!(error("archive_bytes = 0\n").ends_with("a number of bytes from 1048576 to 1099511627776"));
@@ -520,7 +562,8 @@ mod tests {
     #[test]
     fn everything_can_be_set() {
         let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
-                    scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\nconnections = 5\n\
+                    scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\n\
+                    show_os = true\nresume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
@@ -528,6 +571,7 @@ mod tests {
         assert_eq!((config.offline_bytes, config.connections, config.connections_per_address), (16, 5, 2));
         assert_eq!(config.log, log::LevelFilter::Debug);
         assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
+        assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
         assert!(config.plain && config.registration && config.show_os);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));

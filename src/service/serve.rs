@@ -25,8 +25,8 @@ use super::tls::Acceptor;
 use super::{Failure, Result, admin, host, random};
 use crate::core::{self, Core};
 use crate::ext;
-use crate::store::Engine;
-use crate::store::sled_engine::{self, Sled};
+use crate::store::card::Card;
+use crate::store::{Engine, sled_engine};
 use crate::stream::Terms;
 use crate::wire::Jid;
 use async_signal::{Signal, Signals};
@@ -60,7 +60,7 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// The domain; see [`Data::settle`].
     pub domain: Option<String>,
-    /// Makes the command that checks a damaged database in a process of its own; see [`Sled::open`].
+    /// Makes the command that checks a damaged database in a process of its own; see [`Card::open`].
     pub probe: Option<fn() -> Option<Command>>,
 }
 
@@ -91,10 +91,10 @@ impl Options {
     ///
     /// # Errors
     /// When the database cannot be opened, or belongs to another domain.
-    pub fn open(&self, place: &Place) -> Result<(Core, Sled)> {
+    pub fn open(&self, place: &Place) -> Result<(Core, Card)> {
         let dir = place.data.database();
         let explain = |e| sled_engine::explain(&dir, e);
-        let mut engine = Sled::open(&dir, self.probe.and_then(|make| make()))?;
+        let mut engine = Card::open(&dir, self.probe.and_then(|make| make()))?;
         if let Some(stored) = core::stored_domain(&mut engine).map_err(explain)?
             && stored != place.domain.as_str()
         {
@@ -129,7 +129,7 @@ pub struct Server {
     shared: Arc<Shared>,
     ports: Vec<Port>,
     control: UnixListener,
-    engine: Sled,
+    engine: Card,
     requests: Requests,
     executor: Arc<Executor<'static>>,
     orders: (channel::Sender<Order>, channel::Receiver<Order>),

@@ -5,6 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+/// Bytes that stay free on the disk whatever is stored, so that sled never meets its end: some of its segments of 512 KiB.
+pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Bytes that stay free when a commit only deletes: a full disk must not keep anybody from making room.
+pub const RESERVE_DELETING_BYTES: u64 = 1024 * 1024;
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -34,6 +40,20 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Refuses if fewer bytes than `need` are free.
+pub(super) fn room(dir: &Path, need: u64) -> Result<(), StoreError> {
+    let free = free_bytes(dir).map_err(|e| refused("look at", dir, &e))?;
+    if free >= need {
+        return Ok(());
+    }
+    Err(StoreError::Full(format!(
+        "only {} KiB are free on the disk of {}, and {} KiB must be. Nothing was changed; make room on that disk",
+        free >> 10,
+        dir.display(),
+        need.div_ceil(1024)
+    )))
 }
 
 /// Bytes of all files in a folder; a folder that is not there holds none.

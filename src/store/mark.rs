@@ -14,15 +14,18 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"inglmark";
-const VERSION: u8 = 1;
-/// magic, version, whether there is a seal, commit number, seal, checksum of all that.
-const MARK_BYTES: usize = 8 + 1 + 1 + 8 + 32 + 8;
+const VERSION: u8 = 2;
+/// magic, version, whether there is a seal, commit number, frame number, seal, checksum of all that.
+const MARK_BYTES: usize = 8 + 1 + 1 + 8 + 8 + 32 + 8;
+const SUM_AT: usize = MARK_BYTES - 8;
 
 /// What the file says.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Mark {
     /// The number of the last commit known to be on stable storage.
     pub(super) commit: u64,
+    /// The number of the last frame of the message log known to be on stable storage.
+    pub(super) log: u64,
     /// The digest of the database's files, if it was closed in order.
     pub(super) seal: Option<[u8; 32]>,
 }
@@ -40,13 +43,14 @@ impl Mark {
         out[8] = VERSION;
         out[9] = self.seal.is_some().into();
         out[10..18].copy_from_slice(&self.commit.to_le_bytes());
-        out[18..50].copy_from_slice(&self.seal.unwrap_or_default());
-        let sum = checksum(&out[..50]);
-        out[50..].copy_from_slice(&sum);
+        out[18..26].copy_from_slice(&self.log.to_le_bytes());
+        out[26..SUM_AT].copy_from_slice(&self.seal.unwrap_or_default());
+        let sum = checksum(&out[..SUM_AT]);
+        out[SUM_AT..].copy_from_slice(&sum);
         out
     }
 
-    /// What the file at `path` says. A torn or missing one says nothing, which only makes the next start more careful.
+    /// What the file at `path` says. A torn, missing or older one says nothing, which only makes the next start more careful.
     pub(super) fn read(path: &Path) -> Result<Mark, StoreError> {
         let mut bytes = Vec::new();
         match File::open(path).and_then(|file| file.take(4096).read_to_end(&mut bytes)) {
@@ -54,17 +58,22 @@ impl Mark {
             Err(e) => return Err(disk::refused("read", path, &e)),
             Ok(_) => {}
         }
-        if bytes.len() > 8 && bytes.starts_with(MAGIC) && bytes[8] > VERSION {
+        // Newer ones end with such a checksum, too. A flipped bit makes none.
+        let whole = bytes.split_last_chunk::<8>().is_some_and(|(rest, sum)| checksum(rest) == *sum);
+        if whole && bytes.len() > 16 && bytes.starts_with(MAGIC) && bytes[8] > VERSION {
             return Err(newer(u32::from(bytes[8]), u32::from(VERSION)));
         }
-        if bytes.len() != MARK_BYTES || bytes[..8] != *MAGIC || checksum(&bytes[..50]) != bytes[50..] {
+        if !whole || bytes.len() != MARK_BYTES || bytes[..8] != *MAGIC || bytes[8] != VERSION {
             return Ok(Mark::default());
         }
-        let mut commit = [0; 8];
-        commit.copy_from_slice(&bytes[10..18]);
+        let number = |at: usize| {
+            let mut number = [0; 8];
+            number.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(number)
+        };
         let mut seal = [0; 32];
-        seal.copy_from_slice(&bytes[18..50]);
-        Ok(Mark { commit: u64::from_le_bytes(commit), seal: (bytes[9] == 1).then_some(seal) })
+        seal.copy_from_slice(&bytes[26..SUM_AT]);
+        Ok(Mark { commit: number(10), log: number(18), seal: (bytes[9] == 1).then_some(seal) })
     }
 }
 
@@ -164,11 +173,11 @@ mod tests {
         let path = dir.join("mark");
         assert_eq!(Mark::read(&path).unwrap(), Mark::default());
         let file = MarkFile::lock(&path).unwrap();
-        let mark = Mark { commit: 7, seal: Some([9; 32]) };
+        let mark = Mark { commit: 7, log: 8, seal: Some([9; 32]) };
         file.write(mark, true).unwrap();
         assert_eq!(Mark::read(&path).unwrap(), mark);
         let good = std::fs::read(&path).unwrap();
-        for at in 9..good.len() {
+        for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x40;
             std::fs::write(&path, &bad).unwrap();
@@ -178,7 +187,9 @@ mod tests {
         file.write(mark, true).unwrap();
         assert_eq!(Mark::read(&path).unwrap(), mark);
         let mut new = good.clone();
-        new[8] = 2;
+        new[8] = VERSION + 1;
+        let sum = checksum(&new[..SUM_AT]);
+        new[SUM_AT..].copy_from_slice(&sum);
         std::fs::write(&path, &new).unwrap();
         assert!(matches!(Mark::read(&path), Err(StoreError::Newer(_))));
     }

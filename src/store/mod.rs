@@ -1,13 +1,15 @@
 //! DISK: trees of keys and values for what is small and keyed, and the log for messages. Both are changed by batches that are on
 //! stable storage or not there at all.
 //!
-//! [`Engine`] is the whole contract: [`sled_engine`] keeps it on a card, [`memory`] in a test that can cut the power. Around
-//! sled: `trees` opens it and counts what it holds, `large` keeps what is too large for it, `mark` tells a close in order from a
+//! [`Engine`] is the whole contract: [`card`] keeps it on a card, [`memory`] in a test that can cut the power. On the card,
+//! [`sled_engine`] has the trees and [`log`](mod@log) the messages. Around sled: `trees` opens it and counts what it holds, `large` keeps what is too large for it, `mark` tells a close in order from a
 //! crash, `probe` tries whether it can be opened at all, and `disk` has the words for the file system.
 
+pub mod card;
 mod disk;
 pub mod key;
 mod large;
+pub mod log;
 mod mark;
 pub mod memory;
 mod probe;
@@ -80,6 +82,13 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whether it is for the trees.
+    pub(crate) fn is_tree(&self) -> bool {
+        matches!(self, Op::Put(..) | Op::Delete(..) | Op::DeleteAll(..))
+    }
+}
+
 /// One entry of the log: a message, and in whose archives it is; or a note that is in nobody's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
@@ -142,6 +151,36 @@ impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+    /// Whether the trees have to do with it.
+    pub(crate) fn changes_trees(&self) -> bool {
+        self.ops.iter().any(Op::is_tree)
+    }
+    /// Whether something is appended to the log.
+    pub(crate) fn appends(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::Append(_)))
+    }
+}
+
+/// What was handed to storage since the start, and what that made it write.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Bytes that were to be kept: keys and values that changed, and of entries the number, the names and the value.
+    pub accepted: u64,
+    /// Bytes that were written to files for it.
+    pub bytes: u64,
+    /// How often a file or a folder was synced.
+    pub syncs: u64,
+}
+
+impl std::ops::Add for Written {
+    type Output = Written;
+    fn add(self, other: Written) -> Written {
+        Written {
+            accepted: self.accepted + other.accepted,
+            bytes: self.bytes + other.bytes,
+            syncs: self.syncs + other.syncs,
+        }
     }
 }
 

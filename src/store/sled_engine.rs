@@ -11,7 +11,7 @@
 use super::large::{Large, Reference};
 use super::mark::{Mark, MarkFile, newer, seal};
 use super::trees::{COUNT, Count, ENGINE, INLINE, REFERENCE, Trees, at, failed, large_key};
-use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, VALUE_BYTES, disk, probe};
+use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, VALUE_BYTES, Written, disk, probe};
 use sled::transaction::{ConflictableTransactionError as Stop, TransactionError, Transactional, TransactionalTree};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -32,11 +32,7 @@ pub const INLINE_BYTES: usize = 4096;
 /// About the most changes in one transaction; a batch is never split.
 pub const TRANSACTION_OPS: usize = BATCH_OPS;
 
-/// Bytes that stay free on the disk whatever is stored, so that sled never meets its end: some of its segments of 512 KiB.
-pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Bytes that stay free when a commit only deletes: a full disk must not keep anybody from making room.
-const RESERVE_DELETING_BYTES: u64 = 1024 * 1024;
+pub use super::disk::{RESERVE_BYTES, RESERVE_DELETING_BYTES};
 
 /// What one change may make sled write besides its own bytes: now and then the page it is in, in bytes.
 const CHANGE_BYTES: u64 = 8 * 1024;
@@ -51,6 +47,10 @@ pub enum Sabotage {
     NoSync,
     /// Makes the changes tree by tree.
     NoTransaction,
+    /// Leaves the sync of the message log to the system.
+    NoLogSync,
+    /// Does not make the changes that only the message log knows after a crash.
+    NoReplay,
 }
 
 /// The database in a folder.
@@ -63,12 +63,13 @@ pub struct Sled {
     large: Large,
     mark: MarkFile,
     count: Count,
+    /// The number of the last frame of the message log that is known to be on stable storage, for the mark.
+    logged: u64,
     /// Large values that nothing refers to once the current commit is durable.
     dropped: Vec<u64>,
     /// The files in sled's `blobs` that are known to be durable.
     blobs: BTreeSet<OsString>,
-    bytes: u64,
-    syncs: u64,
+    written: Written,
     /// Why no commit is possible any more.
     failed: Option<String>,
     sabotage: Sabotage,
@@ -80,6 +81,13 @@ struct Change<'a> {
     key: Cow<'a, [u8]>,
     /// With its tag.
     value: Option<Vec<u8>>,
+}
+
+/// What one transaction makes.
+struct Group<'a> {
+    changes: Vec<Change<'a>>,
+    /// The last frame of the message log whose changes are among these or came before.
+    applied: u64,
 }
 
 impl Sled {
@@ -102,7 +110,7 @@ impl Sled {
         let lock = MarkFile::lock(&mark_path)?;
         let mark = Mark::read(&mark_path)?;
         let sled_dir = dir.join("sled");
-        room(dir, RESERVE_DELETING_BYTES)?;
+        disk::room(dir, RESERVE_DELETING_BYTES)?;
         if sled_dir.join("db").exists() {
             let intact = match mark.seal {
                 Some(was) => seal(dir).map_err(|e| disk::refused("read", dir, &e))? == was,
@@ -139,10 +147,10 @@ impl Sled {
             large,
             mark: lock,
             count,
+            logged: mark.log.max(count.applied),
             dropped: Vec::new(),
             blobs: BTreeSet::new(),
-            bytes: 0,
-            syncs: 0,
+            written: Written::default(),
             failed: None,
             sabotage,
         };
@@ -152,7 +160,7 @@ impl Sled {
 
     /// Ends in order, so that the next start needs no probe. Dropping the engine instead is what a crash is.
     pub fn close(self) -> Result<(), StoreError> {
-        let Sled { dir, trees, mark, count, failed, .. } = self;
+        let Sled { dir, trees, mark, count, logged, failed, .. } = self;
         if let Some(why) = failed {
             return Err(StoreError::Io(why));
         }
@@ -161,7 +169,7 @@ impl Sled {
             return Err(StoreError::Io("the database does not let go of its files; the next start checks them".into()));
         }
         let seal = seal(&dir).map_err(|e| disk::refused("read", &dir, &e))?;
-        mark.write(Mark { commit: count.commit, seal: Some(seal) }, true)
+        mark.write(Mark { commit: count.commit, log: logged, seal: Some(seal) }, true)
             .map_err(|e| disk::refused("write", &dir.join("mark"), &e))?;
         Ok(())
     }
@@ -178,9 +186,29 @@ impl Sled {
         Ok(())
     }
 
-    /// Bytes of keys and values handed to storage since the start, and how often it was told to make them durable.
-    pub fn written(&self) -> (u64, u64) {
-        (self.bytes, self.syncs)
+    /// What was handed over and written since the start.
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
+    /// The number of the last frame of the message log whose changes are in the trees.
+    pub(super) fn applied(&self) -> u64 {
+        self.count.applied
+    }
+
+    /// The number of the last frame that the message log must have.
+    pub(super) fn logged(&self) -> u64 {
+        self.logged
+    }
+
+    /// Notes the last frame that the message log has on stable storage. It is written with the next mark.
+    pub(super) fn note_logged(&mut self, number: u64) {
+        self.logged = number;
+    }
+
+    /// Why no commit is possible any more.
+    pub(super) fn failed(&self) -> Option<StoreError> {
+        self.failed.clone().map(StoreError::Io)
     }
 
     /// Makes sled's files and their names durable, where they are new.
@@ -194,7 +222,7 @@ impl Sled {
         self.sync_blobs()?;
         disk::sync_dir(&sled_dir)?;
         disk::sync_dir(&self.dir)?;
-        self.syncs += 1;
+        self.written.syncs += 1;
         Ok(())
     }
 
@@ -206,7 +234,7 @@ impl Sled {
         for entry in &new {
             match File::open(entry.path()).and_then(|file| file.sync_all()) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => self.syncs += 1,
+                _ => self.written.syncs += 1,
             }
         }
         if !new.is_empty() {
@@ -219,9 +247,9 @@ impl Sled {
     }
 
     /// Refuses what cannot be stored, before anything is changed.
-    fn check(&self, batches: &[Batch]) -> Result<(), StoreError> {
+    pub(super) fn check(&self, batches: &[Batch]) -> Result<(), StoreError> {
         let (mut bytes, mut puts) = (0_u64, false);
-        for op in batches.iter().flat_map(|batch| &batch.ops) {
+        for op in batches.iter().flat_map(|batch| &batch.ops).filter(|op| op.is_tree()) {
             bytes += CHANGE_BYTES;
             if let Op::Put(_, key, value) = op {
                 if value.len() > VALUE_BYTES {
@@ -234,23 +262,27 @@ impl Sled {
                 bytes += (key.len() + value.len()) as u64 * times;
             }
         }
-        room(&self.dir, if puts { RESERVE_BYTES + bytes } else { RESERVE_DELETING_BYTES })
+        disk::room(&self.dir, if puts { RESERVE_BYTES + bytes } else { RESERVE_DELETING_BYTES })
     }
 
-    fn apply(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+    /// Makes the changes; see [`Sled::commit_logged`].
+    fn apply(&mut self, batches: &[Batch], numbers: &[u64]) -> Result<(), StoreError> {
         let mut files = self.write_large(batches)?;
-        let mut group = Vec::new();
-        for batch in batches {
+        let mut group = Group { changes: Vec::new(), applied: self.count.applied };
+        for (n, batch) in batches.iter().enumerate() {
             let mut first = Vec::new();
             if batch.ops.iter().any(|op| matches!(op, Op::DeleteAll(..))) {
                 self.transact(&mut group)?;
                 first = self.delete_all(batch)?;
             }
-            if group.len() + first.len() + batch.ops.len() > TRANSACTION_OPS {
+            if group.changes.len() + first.len() + batch.ops.len() > TRANSACTION_OPS {
                 self.transact(&mut group)?;
             }
-            group.append(&mut first);
-            group.extend(batch.ops.iter().filter_map(|op| match op {
+            if let Some(number) = numbers.get(n) {
+                group.applied = group.applied.max(*number);
+            }
+            group.changes.append(&mut first);
+            group.changes.extend(batch.ops.iter().filter_map(|op| match op {
                 Op::Put(tree, key, value) => {
                     let tagged = if is_large(key, value) {
                         // One was written for each of them.
@@ -282,13 +314,13 @@ impl Sled {
                         return Err(e);
                     }
                 }
-                self.bytes += value.len() as u64;
-                self.syncs += 1;
+                self.written.bytes += value.len() as u64;
+                self.written.syncs += 1;
             }
         }
         if !files.is_empty() {
             self.large.sync()?;
-            self.syncs += 1;
+            self.written.syncs += 1;
         }
         Ok(files)
     }
@@ -312,20 +344,25 @@ impl Sled {
                 return Ok(step);
             }
             step.truncate(TRANSACTION_OPS);
-            self.transact(&mut step)?;
+            self.transact(&mut Group { changes: step, applied: self.count.applied })?;
         }
     }
 
     /// Makes the changes in one transaction and forgets them.
-    fn transact(&mut self, changes: &mut Vec<Change>) -> Result<(), StoreError> {
-        let changes = std::mem::take(changes);
+    fn transact(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        let (changes, applied) = (std::mem::take(&mut group.changes), group.applied);
         if self.sabotage == Sabotage::NoTransaction {
-            return (0..ENGINE).try_for_each(|tree| self.transaction(changes.iter().filter(|c| c.tree == tree)));
+            return (0..ENGINE)
+                .try_for_each(|tree| self.transaction(changes.iter().filter(|c| c.tree == tree), applied));
         }
-        self.transaction(changes.iter())
+        self.transaction(changes.iter(), applied)
     }
 
-    fn transaction<'a>(&mut self, changes: impl Iterator<Item = &'a Change<'a>> + Clone) -> Result<(), StoreError> {
+    fn transaction<'a>(
+        &mut self,
+        changes: impl Iterator<Item = &'a Change<'a>> + Clone,
+        applied: u64,
+    ) -> Result<(), StoreError> {
         let done = self.trees.all.as_slice().transaction(|trees: &Vec<TransactionalTree>| {
             let (mut count, mut dropped, mut bytes) = (self.count, Vec::new(), 0_u64);
             for Change { tree, key, value } in changes.clone() {
@@ -354,8 +391,10 @@ impl Sled {
                     }
                 }
             }
-            if bytes > 0 {
+            // Also if nothing changes: later the same change could undo what came in between.
+            if bytes > 0 || applied > count.applied {
                 count.commit += 1;
+                count.applied = applied.max(count.applied);
                 trees[ENGINE].insert(COUNT, &*count.to_bytes())?;
             }
             Ok((count, dropped, bytes))
@@ -366,20 +405,20 @@ impl Sled {
         })?;
         self.count = count;
         self.dropped.extend(dropped);
-        self.bytes += bytes;
+        self.written.accepted += bytes;
         Ok(())
     }
 
     /// Waits until all transactions are on stable storage.
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.trees.flush()?;
+        self.written.bytes += self.trees.flush()?;
         if self.sabotage != Sabotage::NoSync {
             let synced = self.file.sync_data().and_then(|()| self.sync_blobs());
             synced.map_err(|e| failed(&sled::Error::Io(e)))?;
-            self.syncs += 1;
+            self.written.syncs += 1;
         }
-        match self.mark.write(Mark { commit: self.count.commit, seal: None }, false) {
-            Ok(bytes) => self.bytes += bytes,
+        match self.mark.write(Mark { commit: self.count.commit, log: self.logged, seal: None }, false) {
+            Ok(bytes) => self.written.bytes += bytes,
             // The changes are durable; the mark only helps to see damage later.
             Err(e) => log::warn!("cannot write {}: {e}", self.dir.join("mark").display()),
         }
@@ -399,17 +438,20 @@ impl Sled {
     }
 }
 
-impl Engine for Sled {
-    fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+impl Sled {
+    /// [`Engine::commit`] for the changes of the trees. `numbers` are those of the frames in the message log
+    /// of the first of the batches; the others have none.
+    pub(super) fn commit_logged(&mut self, batches: &[Batch], numbers: &[u64]) -> Result<(), StoreError> {
         if let Some(why) = &self.failed {
             return Err(StoreError::Io(why.clone()));
         }
-        if batches.iter().all(Batch::is_empty) {
+        if !batches.iter().any(Batch::changes_trees) {
             return Ok(());
         }
         self.check(batches)?;
         let before = self.count.commit;
-        let result = self.apply(batches).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
+        let result =
+            self.apply(batches, numbers).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
         let Err(e) = result else { return Ok(()) };
         self.dropped.clear();
         // A large value that could not be written has hurt nothing. After anything else nobody knows what is on the disk.
@@ -426,6 +468,13 @@ impl Engine for Sled {
         std::mem::forget(self.trees.db.clone());
         std::mem::forget(self.trees.all.clone());
         Err(StoreError::Io(why))
+    }
+}
+
+/// Of the trees alone: what is for the log is passed over.
+impl Engine for Sled {
+    fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        self.commit_logged(batches, &[])
     }
 
     fn query(&mut self, query: &Query) -> Result<Rows, StoreError> {
@@ -467,20 +516,6 @@ fn large_number(value: &[u8]) -> Result<Option<u64>, StoreError> {
         Some((&REFERENCE, reference)) => Ok(Some(Reference::from_bytes(reference)?.number)),
         _ => Ok(None),
     }
-}
-
-/// Refuses if fewer bytes than `need` are free.
-fn room(dir: &Path, need: u64) -> Result<(), StoreError> {
-    let free = disk::free_bytes(dir).map_err(|e| disk::refused("look at", dir, &e))?;
-    if free >= need {
-        return Ok(());
-    }
-    Err(StoreError::Full(format!(
-        "only {} KiB are free on the disk of {}, and {} KiB must be. Nothing was changed; make room on that disk",
-        free >> 10,
-        dir.display(),
-        need.div_ceil(1024)
-    )))
 }
 
 /// Puts the owner's next steps to damage that was found in the database in `dir`.

@@ -14,7 +14,7 @@ const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 ///
 /// It stands in a tree of the engine's own, `engine`, under the key `schema`, so that no row of [`Tree::Meta`] is special.
 /// What a record holds is versioned in the record.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// How long sled may need to let go of its files.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -56,6 +56,8 @@ pub(super) struct Count {
     rows: u64,
     /// The sum of their hashes.
     sum: u64,
+    /// The last frame of the message log whose changes have been made.
+    pub(super) applied: u64,
 }
 
 impl Count {
@@ -70,12 +72,15 @@ impl Count {
     }
 
     pub(super) fn to_bytes(self) -> Bytes {
-        Writer::new(1).u64(self.commit).u64(self.rows).u64(self.sum).done()
+        Writer::new(2).u64(self.commit).u64(self.rows).u64(self.sum).u64(self.applied).done()
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Count, Broken> {
         let mut record = Reader::new(bytes)?;
-        Ok(Count { commit: record.u64()?, rows: record.u64()?, sum: record.u64()? })
+        let (commit, rows, sum) = (record.u64()?, record.u64()?, record.u64()?);
+        // The first layout knew no log.
+        let applied = if record.version >= 2 { record.u64()? } else { 0 };
+        Ok(Count { commit, rows, sum, applied })
     }
 }
 
@@ -118,7 +123,8 @@ impl Trees {
     ///
     /// When a disk fails late, sled's own flush waits for ever: the thread that writes the end of a transaction notes the error,
     /// and wakes nobody. So sled waits in a thread of its own, and the note is looked at now and then.
-    pub(super) fn flush(&self) -> Result<(), StoreError> {
+    /// Returns the bytes that were written meanwhile.
+    pub(super) fn flush(&self) -> Result<u64, StoreError> {
         let (done, wait) = mpsc::sync_channel(1);
         let db = self.db.clone();
         // If the disk has failed, the thread stays, and keeps sled from syncing again when it is dropped.
@@ -130,7 +136,7 @@ impl Trees {
                 Ok(flushed) => {
                     // So that its handle is gone when the last one is dropped.
                     let _ = thread.join();
-                    return flushed.map(drop).map_err(|e| failed(&e));
+                    return flushed.map(|bytes| bytes as u64).map_err(|e| failed(&e));
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => self.config.global_error().map_err(|e| failed(&e))?,
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -168,7 +174,8 @@ impl Trees {
         if found == Some(SCHEMA) {
             return Ok(());
         }
-        // An older layout is brought up to date here, one step for each version. There is none yet.
+        // An older layout is brought up to date here, one step for each version. From 1 to 2 only what is counted has changed,
+        // and is read in both forms.
         let row = Writer::new(1).u32(SCHEMA).done();
         self.all[ENGINE].insert(SCHEMA_KEY, &*row).map_err(|e| failed(&e))?;
         Ok(())
@@ -200,7 +207,7 @@ impl Trees {
             let lost = marked - count.commit;
             return Err(StoreError::Damaged(format!("the newest {lost} of {marked} changes are missing")));
         }
-        let mut found = Count { commit: count.commit, ..Count::default() };
+        let mut found = Count { commit: count.commit, applied: count.applied, ..Count::default() };
         for (tree, rows) in self.all[..ENGINE].iter().enumerate() {
             for row in rows.iter() {
                 let (key, value) = row.map_err(|e| failed(&e))?;
