@@ -216,10 +216,9 @@ impl State {
         self.work.push_back(Work::Had(local.into(), mark));
     }
 
-    /// The session's account is removed: what it has not acknowledged goes with it.
+    /// The session's account is removed: the messages that it has not acknowledged go with it.
     pub(super) fn abandon(&mut self, sid: Sid) {
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.take()) else { return };
-        self.streams.by_number.remove(&managed.number);
+        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
         for stanza in managed.unacknowledged() {
             self.deliveries.remove(stanza.mark);
         }
@@ -307,7 +306,8 @@ impl State {
                         lost.remove(id);
                     }),
                     Logged::Handed { local, stream, messages } => self.counted(stream, |ended| {
-                        ended.sent.extend(messages.iter().map(|(count, mark)| (*count, local.into(), *mark)));
+                        ended.local = local.into();
+                        ended.sent.extend(messages);
                     }),
                 }
             }
@@ -318,13 +318,17 @@ impl State {
     /// A message that is kept was written to these streams before the server started.
     pub fn was_written(&mut self, local: &str, mark: u64, holders: &[Counted]) {
         for Counted { stream, count } in holders {
-            self.counted(*stream, |ended| ended.sent.push((*count, local.into(), mark)));
+            self.counted(*stream, |ended| {
+                ended.local = local.into();
+                ended.sent.push((*count, mark));
+            });
         }
     }
 
     fn counted(&mut self, stream: u64, change: impl FnOnce(&mut Ended)) {
         if !self.streams.ended.contains_key(&stream) {
-            self.streams.remember(stream, Ended { handled: None, sent: Vec::new(), until: RECOVERED_MS });
+            let ended = Ended { handled: None, local: Box::default(), sent: Vec::new(), until: RECOVERED_MS };
+            self.streams.remember(stream, ended);
         }
         if let Some(ended) = self.streams.ended.get_mut(&stream) {
             change(ended);
@@ -415,6 +419,32 @@ impl Core {
         }
         if logged {
             self.state.settle(stanza.mark);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::session::Session;
+    use super::super::settings::Settings;
+    use super::super::state::Way;
+    use super::*;
+    use crate::wire::Jid;
+
+    #[test]
+    fn what_could_not_be_logged_is_not_logged() {
+        let jid = |text: &str| Jid::parse(text).unwrap();
+        let mut st = State::new(Settings::new(jid("house.test")), [1; 32], [2; 32]);
+        st.sessions.insert(Sid(1), Session::new(jid("juliet@house.test/balcony"), Sid(1)));
+        st.enable(Sid(1), true, None);
+        let mut message = Stanza::new(Kind::Message, Type::Chat).from(jid("romeo@house.test/orchard"));
+        message.mark = st.mark_for(&message);
+        st.write_message("juliet", &message, &[Sid(1)], false);
+        for (stalled, logged) in [(true, false), (false, true)] {
+            st.on_stalled(stalled);
+            assert_eq!(st.archive("juliet", &jid("romeo@house.test"), &message, Way::Received).is_ok(), logged);
+            assert_eq!(st.deliveries.on_their_way[&message.mark].logged, logged);
         }
     }
 }

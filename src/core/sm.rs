@@ -12,16 +12,19 @@ use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
 use std::collections::{BTreeMap, VecDeque};
 
-/// What may wait for a client's acknowledgement, in bytes; more ends the session.
-pub const QUEUE_BYTES: usize = 2 * 1024 * 1024;
+/// What may wait for a client's acknowledgement, in bytes; more ends the session. All of it goes into the outbox of the connection
+/// that resumes it, which must have room for more.
+pub const QUEUE_BYTES: usize = 1536 * 1024;
 /// The same, in stanzas.
 pub const QUEUE_STANZAS: usize = 10_000;
 /// What a stanza in the queue costs besides its text, in bytes.
-const QUEUED_BYTES: usize = 192;
+pub const QUEUED_BYTES: usize = 256;
 /// Time in which a client must answer `<r/>`, in milliseconds. One that does not has lost its connection.
 pub const ANSWER_MS: u64 = 60_000;
 /// Streams that cannot be resumed any more and are remembered, each with what its client may have seen.
 pub const ENDED_STREAMS: usize = 1024;
+/// The messages of all of them that may have been seen; each costs 16 bytes.
+pub const ENDED_MESSAGES: usize = 32 * 1024;
 /// The longest time for which an ended stream is remembered, in milliseconds.
 const ENDED_MS: u64 = 7 * 86_400_000;
 /// Hexadecimal digits of the code in an id.
@@ -40,10 +43,10 @@ pub struct Managed {
     safe: u32,
     /// What the others wait for: the number of a batch, and how many stanzas are handled with it.
     waits: VecDeque<(u64, u32)>,
-    /// An `<r/>` waits for its answer.
-    asked: bool,
-    /// Stanzas written to the client (modulo 2^32).
-    sent: u32,
+    /// The last batch that the answer to an `<r/>` waits for.
+    asked: Option<u64>,
+    /// Stanzas written to the client; it counts them modulo 2^32.
+    sent: u64,
     /// Those that it has not acknowledged, in order.
     queue: VecDeque<Stanza>,
     bytes: usize,
@@ -53,6 +56,8 @@ pub struct Managed {
     requested: Option<u64>,
     /// The timer for that runs.
     timed: bool,
+    /// The timer for the client's time to come back runs.
+    awaited: bool,
 }
 
 impl Managed {
@@ -63,13 +68,14 @@ impl Managed {
             handled: 0,
             safe: 0,
             waits: VecDeque::new(),
-            asked: false,
+            asked: None,
             sent: 0,
             queue: VecDeque::new(),
             bytes: 0,
             held_back: None,
             requested: None,
             timed: false,
+            awaited: false,
         }
     }
 
@@ -80,7 +86,7 @@ impl Managed {
 
     /// How the stream counts the stanza that was written last.
     pub fn last_out(&self) -> Counted {
-        Counted { stream: self.number, count: self.sent }
+        Counted { stream: self.number, count: self.sent as u32 }
     }
 
     /// Whether the session waits for its client when its connection is lost.
@@ -95,7 +101,7 @@ impl Managed {
 
     /// Counts a stanza for the client. Says whether no more waits than may, and whether it is to be written now.
     pub(super) fn push(&mut self, stanza: &Stanza) -> (bool, bool) {
-        self.sent = self.sent.wrapping_add(1);
+        self.sent += 1;
         self.bytes += stanza.bytes() + QUEUED_BYTES;
         self.queue.push_back(stanza.clone());
         if let Some((stanzas, _)) = &mut self.held_back {
@@ -104,13 +110,26 @@ impl Managed {
         (self.bytes <= QUEUE_BYTES && self.queue.len() <= QUEUE_STANZAS, self.held_back.is_none())
     }
 
+    /// The last ones of the queue that are not written yet.
+    fn unwritten(&self) -> usize {
+        self.held_back.map_or(0, |(stanzas, _)| stanzas)
+    }
+
+    /// Whether an acknowledgement can be expected.
+    fn expects(&self) -> bool {
+        self.queue.len() > self.unwritten()
+    }
+
     /// What the client has handled, by its count; `None` if it cannot be: more than was sent.
     fn acknowledge(&mut self, h: u32) -> Option<Vec<Stanza>> {
         let open = self.queue.len() as u32;
-        let left = self.sent.wrapping_sub(h);
+        let left = (self.sent as u32).wrapping_sub(h);
+        if left < self.unwritten() as u32 {
+            return None;
+        }
         if left > open {
             // Below what was acknowledged before: old news. Above what was sent: a mistake.
-            return (left < u32::MAX / 2).then(Vec::new);
+            return (left < u32::MAX / 2 && u64::from(left) <= self.sent).then(Vec::new);
         }
         let done: Vec<Stanza> = self.queue.drain(..(open - left) as usize).collect();
         self.bytes -= done.iter().map(|s| s.bytes() + QUEUED_BYTES).sum::<usize>();
@@ -136,8 +155,10 @@ impl Managed {
 pub(super) struct Ended {
     /// How many of its stanzas are known to be stored or handled; `None`: that is not known.
     pub(super) handled: Option<u32>,
-    /// The messages that it did not acknowledge: how it counts them, whose they are, and what they are called.
-    pub(super) sent: Vec<(u32, Box<str>, u64)>,
+    /// Whose it was.
+    pub(super) local: Box<str>,
+    /// The messages that it did not acknowledge: how it counts them, and what they are called.
+    pub(super) sent: Vec<(u32, u64)>,
     /// When it is forgotten.
     pub(super) until: u64,
 }
@@ -161,12 +182,12 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn remember(&mut self, number: u64, ended: Ended) {
-        if self.ended.len() >= ENDED_STREAMS
-            && let Some(oldest) = self.ended.iter().min_by_key(|(_, e)| e.until).map(|(n, _)| *n)
-        {
-            self.ended.remove(&oldest);
-        }
         self.ended.insert(number, ended);
+        let mut messages: usize = self.ended.values().map(|e| e.sent.len()).sum();
+        while self.ended.len() > ENDED_STREAMS || messages > ENDED_MESSAGES {
+            let Some(oldest) = self.ended.iter().min_by_key(|(_, e)| e.until).map(|(n, _)| *n) else { return };
+            messages -= self.ended.remove(&oldest).map_or(0, |e| e.sent.len());
+        }
     }
 }
 
@@ -234,7 +255,7 @@ impl State {
         }
     }
 
-    /// `<r/>` of the client (XEP-0198 §4). Those that come while one waits are answered with it.
+    /// `<r/>` of the client (XEP-0198 §4). Those that wait for the same batch are answered together.
     pub(super) fn acknowledge(&mut self, stream: Sid) {
         let Some(sid) = self.carried(stream) else { return };
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
@@ -243,11 +264,12 @@ impl State {
                 let h = managed.handled;
                 self.effects.push(Effect::Manage(stream, Manage::Ack(h)));
             }
-            Some(_) if managed.asked => {}
             Some((seq, _)) => {
-                managed.asked = true;
-                // Behind what others wait for, sometimes: then they are all answered with the later one.
-                self.streams.asked.push_back((*seq, sid));
+                let seq = *seq;
+                if managed.asked.replace(seq).is_none() {
+                    // Behind what others wait for, sometimes: then they are all answered with the later one.
+                    self.streams.asked.push_back((seq, sid));
+                }
             }
         }
     }
@@ -266,10 +288,11 @@ impl State {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let local: Box<str> = session.local().into();
         let Some(managed) = session.managed.as_mut() else { return };
-        let sent = managed.sent;
+        let sent = (managed.sent as u32).wrapping_sub(managed.unwritten() as u32);
         match managed.acknowledge(h) {
             Some(done) => {
-                if !managed.queue.is_empty() {
+                // Not after an answer without news: a client that is slow would be asked as fast as the line can.
+                if !managed.queue.is_empty() && !done.is_empty() {
                     self.streams.ask.push(sid);
                 }
                 for mark in done.iter().map(|s| s.mark).filter(|mark| *mark > 0) {
@@ -292,7 +315,7 @@ impl State {
         for sid in std::mem::take(&mut self.streams.ask) {
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
             let (Some(stream), Some(managed)) = (session.stream, session.managed.as_mut()) else { continue };
-            if managed.requested.is_some() || managed.queue.is_empty() {
+            if managed.requested.is_some() || !managed.expects() {
                 continue;
             }
             managed.requested = Some(now);
@@ -309,7 +332,11 @@ impl State {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let (stream, Some(managed)) = (session.stream, session.managed.as_mut()) else { return };
         managed.timed = false;
-        let (Some(requested), Some(stream)) = (managed.requested, stream) else { return };
+        let Some(requested) = managed.requested else {
+            // The answer had no news, or not all. It is asked again now.
+            return self.streams.ask.push(sid);
+        };
+        let Some(stream) = stream else { return };
         if now >= requested + ANSWER_MS {
             let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a request for an ack");
             self.effects.push(Effect::Close(stream, Some(silent)));
@@ -333,7 +360,9 @@ impl State {
                 session.stream = None;
                 let until = self.now.mono.saturating_add(resume_ms);
                 session.waits_until = Some(until);
-                self.set_timer(until, Timer::Hibernated(sid));
+                if !std::mem::replace(&mut managed.awaited, true) {
+                    self.set_timer(until, Timer::Hibernated(sid));
+                }
                 self.parted(sid);
                 self.work.push_back(Work::Event(Event::Parted(sid)));
             }
@@ -343,8 +372,17 @@ impl State {
 
     /// The time to come back is over, if it still waits.
     pub(super) fn hibernated(&mut self, sid: Sid) {
-        if self.sessions.get(&sid).and_then(|s| s.waits_until).is_some_and(|until| until <= self.now.mono) {
-            super::presence::gone(self, sid, false);
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let (until, Some(managed)) = (session.waits_until, session.managed.as_mut()) else { return };
+        managed.awaited = false;
+        match until {
+            Some(until) if until <= self.now.mono => super::presence::gone(self, sid, false),
+            // It came back, and was lost again.
+            Some(until) => {
+                managed.awaited = true;
+                self.set_timer(until, Timer::Hibernated(sid));
+            }
+            None => {}
         }
     }
 
@@ -366,21 +404,32 @@ impl State {
             self.effects.push(Effect::Close(old, Some(conflict)));
             self.lost(old, false);
         }
-        self.streams.resuming.retain(|_, resumed| *resumed != sid);
+        let resuming = &mut self.streams.resuming;
+        if let Some(first) = resuming.iter().find(|(_, resumed)| **resumed == sid).map(|(stream, _)| *stream) {
+            // Another connection waits for it: the later one is the one that works.
+            resuming.remove(&first);
+            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
+            self.effects.push(Effect::Manage(first, failed));
+        }
         self.streams.resuming.insert(stream, sid);
         let id = previd.to_owned();
-        self.promise(Ack::Resumed { stream, id, h });
+        self.promise(Ack::Resumed { stream, sid, id, h });
     }
 
     /// All that the session handled is on stable storage: the new connection carries it from here on.
-    pub(super) fn resumed(&mut self, stream: Sid, id: String, h: u32) {
-        let Some(sid) = self.streams.resuming.remove(&stream) else { return };
+    pub(super) fn resumed(&mut self, stream: Sid, sid: Sid, id: String, h: u32) {
+        if self.streams.resuming.get(&stream) != Some(&sid) {
+            return;
+        }
+        self.streams.resuming.remove(&stream);
+        let number = id.get(..16).and_then(|number| u64::from_str_radix(number, 16).ok());
         let Some((session, managed)) =
             self.sessions.get_mut(&sid).and_then(|s| Some((s.managed.as_ref()?.handled, s)).map(|(h, s)| (s, h)))
         else {
             // Its time was over just now.
-            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
-            return self.effects.push(Effect::Manage(stream, failed));
+            let handled = number.and_then(|number| self.returned(number, h));
+            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
+            return self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
         };
         let (jid, handled) = (session.jid.clone(), managed);
         session.stream = Some(stream);
@@ -400,20 +449,24 @@ impl State {
 
     /// What waited for this batch can be acknowledged.
     pub(super) fn committed_for_acks(&mut self, seq: u64) {
-        for session in self.sessions.values_mut() {
+        for (sid, session) in &mut self.sessions {
             let Some(managed) = session.managed.as_mut() else { continue };
             managed.committed(seq);
             if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= seq)
                 && let Some(stream) = session.stream
             {
-                let written = managed.queue.iter().skip(managed.queue.len() - stanzas);
+                let written = managed.queue.iter().skip(managed.queue.len().saturating_sub(stanzas));
                 self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
+                self.streams.ask.push(*sid);
             }
         }
         while let Some((_, sid)) = self.streams.asked.pop_front_if(|(n, _)| *n <= seq) {
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
-            managed.asked = false;
+            managed.asked = managed.asked.filter(|last| *last > seq);
+            if let Some(last) = managed.asked {
+                self.streams.asked.push_back((last, sid));
+            }
             if let Some(stream) = session.stream {
                 self.effects.push(Effect::Manage(stream, Manage::Ack(managed.safe)));
             }
@@ -435,23 +488,184 @@ impl State {
         if managed.resume_ms.is_none() {
             return;
         }
-        let first = managed.sent.wrapping_sub(managed.queue.len() as u32);
+        let first = (managed.sent as u32).wrapping_sub(managed.queue.len() as u32);
         let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
-        let sent = sent.map(|(n, s)| (first.wrapping_add(n), Box::from(local), s.mark)).collect();
+        let sent = sent.map(|(n, s)| (first.wrapping_add(n), s.mark)).collect();
         let until = self.now.mono.saturating_add(ENDED_MS);
-        self.streams.remember(managed.number, Ended { handled: Some(managed.handled), sent, until });
+        self.streams
+            .remember(managed.number, Ended { handled: Some(managed.handled), local: local.into(), sent, until });
     }
 
     /// The client of a stream that has ended asks for it: what it has seen needs no more delivery. Returns how many of its
     /// stanzas were handled, if that is known.
     fn returned(&mut self, number: u64, h: u32) -> Option<u32> {
-        let ended = self.streams.ended.remove(&number)?;
-        for (count, local, mark) in &ended.sent {
+        // It stays: the answer may not reach the client, which asks again then.
+        let ended = self.streams.ended.get_mut(&number).filter(|ended| ended.until > self.now.mono)?;
+        let handled = ended.handled;
+        let mut seen = Vec::new();
+        ended.sent.retain(|(count, mark)| {
             // Modulo 2^32: at most as many as a queue holds are between them.
-            if h.wrapping_sub(*count) < u32::MAX / 2 {
-                self.has(local, *mark);
+            let is_seen = h.wrapping_sub(*count) < u32::MAX / 2;
+            if is_seen {
+                seen.push(*mark);
             }
+            !is_seen
+        });
+        let local = ended.local.clone();
+        seen.into_iter().for_each(|mark| self.has(&local, mark));
+        handled
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::session::Session;
+    use super::super::settings::Settings;
+    use super::*;
+
+    const SID: Sid = Sid(1);
+
+    fn jid() -> Jid {
+        Jid::parse("juliet@house.test/balcony").unwrap()
+    }
+
+    /// One managed session that can be resumed, and its id.
+    fn state() -> (State, String) {
+        let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
+        st.sessions.insert(SID, Session::new(jid(), SID));
+        st.enable(SID, true, None);
+        let Some(Effect::Manage(SID, Manage::Enabled { id: Some(id), .. })) = st.effects.pop() else { panic!() };
+        (st, id)
+    }
+
+    #[test]
+    fn a_session_that_comes_and_goes_has_one_timer() {
+        let (mut st, id) = state();
+        for n in 2..100 {
+            st.now.mono += 1000;
+            let stream = st.sessions[&SID].stream.unwrap();
+            st.lost(stream, false);
+            assert_eq!(st.timers.len(), 1);
+            st.resume(Sid(n), &jid().bare(), &id, 0);
+            assert_eq!(st.sessions[&SID].stream, Some(Sid(n)));
         }
-        ended.handled
+        let stream = st.sessions[&SID].stream.unwrap();
+        st.lost(stream, false);
+        let until = st.sessions[&SID].waits_until.unwrap();
+        for at in [601_000, until - 1, until] {
+            assert!(st.sessions.contains_key(&SID));
+            st.now.mono = at;
+            let ((at, _), _) = st.timers.pop_first().unwrap();
+            assert!(at <= until);
+            st.hibernated(SID);
+        }
+        assert!(st.sessions.is_empty() && st.streams.carries.is_empty() && st.streams.by_number.is_empty());
+    }
+
+    fn stanza(mark: u64) -> Stanza {
+        let mut message = Stanza::new(crate::wire::Kind::Message, crate::wire::Type::Chat);
+        message.mark = mark;
+        message
+    }
+
+    /// The marks of what was acknowledged.
+    fn acknowledge(managed: &mut Managed, h: u32) -> Option<Vec<u64>> {
+        managed.acknowledge(h).map(|done| done.iter().map(|s| s.mark).collect())
+    }
+
+    #[test]
+    fn acks_count_modulo_2_to_the_32() {
+        // The count behind 2^32-1 is 0.
+        for before in [0, u64::from(u32::MAX) - 2, u64::from(u32::MAX), 7 * (1 << 32) - 2] {
+            let mut managed = Managed::new(1, None);
+            managed.sent = before;
+            let count = |n: u64| (before + n) as u32;
+            assert_eq!(acknowledge(&mut managed, count(0)), Some(vec![]));
+            assert_eq!(acknowledge(&mut managed, count(1)), None, "{before}");
+            for n in 1..=5 {
+                assert!(managed.push(&stanza(n)).0);
+                assert_eq!(managed.last_out().count, count(n));
+            }
+            assert_eq!(acknowledge(&mut managed, count(6)), None);
+            assert_eq!(acknowledge(&mut managed, count(0)), Some(vec![]));
+            assert_eq!(acknowledge(&mut managed, count(2)), Some(vec![1, 2]));
+            assert_eq!(acknowledge(&mut managed, count(2)), Some(vec![]), "again");
+            assert_eq!(acknowledge(&mut managed, count(1)), Some(vec![]), "old");
+            assert_eq!(acknowledge(&mut managed, count(6)), None);
+            assert_eq!(acknowledge(&mut managed, count(1 << 31)), None);
+            assert_eq!(acknowledge(&mut managed, count(5)), Some(vec![3, 4, 5]));
+            assert_eq!((managed.queue.len(), managed.bytes), (0, 0));
+        }
+        // Nobody has seen what was never sent.
+        let mut managed = Managed::new(1, None);
+        assert_eq!(acknowledge(&mut managed, u32::MAX), None);
+    }
+
+    #[test]
+    fn stanzas_of_a_client_count_modulo_2_to_the_32() {
+        let (mut st, _) = state();
+        st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap().handled = u32::MAX - 1;
+        for expected in [u32::MAX, 0, 1] {
+            st.count_in(SID);
+            st.handled(SID);
+            st.acknowledge(SID);
+            let Some(Effect::Manage(SID, Manage::Ack(h))) = st.effects.pop() else { panic!() };
+            assert_eq!(h, expected);
+        }
+    }
+
+    #[test]
+    fn a_client_that_returns_has_seen_what_it_counted_modulo_2_to_the_32() {
+        let (mut st, id) = state();
+        let managed = st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap();
+        managed.sent = u64::from(u32::MAX) - 1;
+        for n in 1..=4 {
+            managed.push(&stanza(n));
+        }
+        st.lost(SID, true);
+        st.work.clear();
+        st.resume(Sid(2), &jid().bare(), &id, 0);
+        let mut had: Vec<u64> = Vec::new();
+        while let Some(Work::Had(local, mark)) = st.work.pop_front_if(|work| matches!(work, Work::Had(..))) {
+            assert_eq!(&*local, "juliet");
+            had.push(mark);
+        }
+        assert_eq!(had, [1, 2]);
+        let Some(Work::Promise(Ack::Manage(Sid(2), answer))) = st.work.pop_front() else { panic!("no answer") };
+        assert!(matches!(answer, Manage::Failed { handled: Some(0), .. }), "{answer:?}");
+    }
+
+    #[test]
+    fn a_queue_has_limits() {
+        let (mut managed, mut n) = (Managed::new(1, None), 0);
+        while managed.push(&stanza(1)).0 {
+            n += 1;
+        }
+        assert!(n <= QUEUE_STANZAS && managed.bytes <= QUEUE_BYTES + 2 * QUEUED_BYTES + stanza(1).bytes(), "{n}");
+        assert!(acknowledge(&mut managed, n as u32).is_some());
+        assert!(managed.push(&stanza(1)).0, "there is room again");
+        let mut big = Managed::new(1, None);
+        let body = stanza(1).with(format!("<body>{}</body>", "x".repeat(QUEUE_BYTES / 4)));
+        assert_eq!((0..8).take_while(|_| big.push(&body).0).count(), 3);
+    }
+
+    #[test]
+    fn what_is_known_of_ended_streams_is_bounded() {
+        let mut streams = Streams::default();
+        let ended = |until: u64, messages: usize| {
+            let sent = (0..messages).map(|n| (n as u32, n as u64)).collect();
+            Ended { handled: Some(1), local: "juliet".into(), sent, until }
+        };
+        for n in 0..2 * ENDED_STREAMS as u64 {
+            streams.remember(n.rotate_right(7), ended(n, 0));
+            assert!(streams.ended.len() <= ENDED_STREAMS && streams.ended.contains_key(&n.rotate_right(7)));
+        }
+        for n in 0..100 {
+            streams.remember(n, ended(10_000 + n, QUEUE_STANZAS));
+            assert!(streams.ended.values().map(|e| e.sent.len()).sum::<usize>() <= ENDED_MESSAGES);
+            assert!(streams.ended.contains_key(&n), "the last one is there");
+        }
+        assert!(streams.ended.values().all(|e| e.until >= 10_000 + 97), "the oldest go first");
     }
 }

@@ -64,9 +64,10 @@ pub(super) enum Ack {
     Close(Sid, Option<StreamError>),
     Told(Job, Result<Vec<String>, String>),
     Manage(Sid, Manage),
-    /// The connection, the id of the stream, and what its client has handled.
+    /// The connection, the session, the id of its stream, and what its client has handled.
     Resumed {
         stream: Sid,
+        sid: Sid,
         id: String,
         h: u32,
     },
@@ -299,7 +300,7 @@ impl State {
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
             Ack::Manage(stream, element) => self.effects.push(Effect::Manage(stream, element)),
-            Ack::Resumed { stream, id, h } => self.resumed(stream, id, h),
+            Ack::Resumed { stream, sid, id, h } => self.resumed(stream, sid, id, h),
         }
     }
 
@@ -388,6 +389,8 @@ impl State {
     /// read there: without the ids and notes that this server added. Both archives share an entry if both see the same message. The
     /// number in this archive is that of the message, unless one with a greater number was archived meanwhile.
     pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<u64, StanzaError> {
+        // Before it counts as logged.
+        self.write()?;
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         let xml = message.to_xml();
         // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.

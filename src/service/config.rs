@@ -562,16 +562,16 @@ mod tests {
     #[test]
     fn everything_can_be_set() {
         let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
-                    scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\n\
-                    show_os = true\nresume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
+                    scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
+                    resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
         assert_eq!(config.domain.unwrap().as_str(), "example.org");
         assert_eq!((config.offline_bytes, config.connections, config.connections_per_address), (16, 5, 2));
         assert_eq!(config.log, log::LevelFilter::Debug);
-        assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
+        assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));

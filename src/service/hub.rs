@@ -399,6 +399,27 @@ mod tests {
         assert!(outbox.poll(Waker::noop(), false).is_pending());
     }
 
+    /// A session that waited can be resumed, however small its stanzas are.
+    #[test]
+    fn an_outbox_takes_all_that_a_session_may_have_waiting() {
+        use crate::core::sm::{QUEUE_BYTES, QUEUE_STANZAS, QUEUED_BYTES};
+        for bytes in [0, 100, 10_000] {
+            let outbox = Outbox::new(OUTBOX_BYTES);
+            let (mut left, mut stanzas) = (QUEUE_BYTES, 0);
+            while let Mail::Send(stanza) = mail(bytes)
+                && let Some(rest) = left.checked_sub(stanza.bytes() + QUEUED_BYTES)
+                && stanzas < QUEUE_STANZAS
+            {
+                outbox.push(Mail::Send(stanza));
+                (left, stanzas) = (rest, stanzas + 1);
+            }
+            // And what comes right behind it.
+            outbox.push(mail(256 * 1024));
+            let Poll::Ready(all) = outbox.poll(Waker::noop(), false) else { panic!("there was mail") };
+            assert_eq!(all.len(), stanzas + 1, "{bytes}");
+        }
+    }
+
     #[test]
     fn features_follow_the_settings() {
         let settings = Settings::new(Jid::parse("house.test").unwrap());

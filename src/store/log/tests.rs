@@ -220,9 +220,9 @@ fn the_edge_outlives_all_segments_but_the_newest() {
 fn a_snapshot_is_a_log() {
     let dir = scratch("log-snapshot");
     let mut log = open(&dir.join("a"), 0);
-    (1..=90).for_each(|id| log.append(&[message(id)]).unwrap());
+    (1..=90).for_each(|id| drop(log.append(&[message(id)]).unwrap()));
     let files = log.snapshot();
-    (91..=190).for_each(|id| log.append(&[message(id)]).unwrap());
+    (91..=190).for_each(|id| drop(log.append(&[message(id)]).unwrap()));
     fs::create_dir(dir.join("b")).unwrap();
     for (path, len) in files {
         let bytes = fs::read(&path).unwrap();
@@ -403,7 +403,7 @@ fn damage_costs_what_it_hit_and_is_told() {
 fn a_newer_layout_is_refused_and_nothing_is_changed() {
     let dir = scratch("log-newer");
     let mut log = open(&dir, 0);
-    (1..=60).for_each(|id| log.append(&[message(id)]).unwrap());
+    (1..=60).for_each(|id| drop(log.append(&[message(id)]).unwrap()));
     let (path, _) = log.snapshot().pop().unwrap();
     drop(log);
     let mut bytes = fs::read(&path).unwrap();
