@@ -97,8 +97,6 @@ impl Drop for Server {
 /// what the other stage sends to know when all is done.
 fn needs_a_hand(line: &str) -> bool {
     line.contains("urn:xmpp:sm:3")
-        // The program has no log yet.
-        || line.contains("urn:xmpp:mam:2")
         || line.starts_with("The server ")
         || line.starts_with("The power ")
         || line.starts_with("The storage ")

@@ -115,6 +115,11 @@ impl House {
         }
     }
 
+    /// What is stored.
+    pub fn disk(&mut self) -> &mut Memory {
+        &mut self.disk
+    }
+
     /// The state of the core.
     pub fn state(&self) -> &inglenook::core::State {
         self.core.state()

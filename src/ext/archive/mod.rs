@@ -269,11 +269,12 @@ impl Extension for Archive {
         if self.look == Some(job) {
             self.look = None;
             let oldest = rows.and_then(|rows| Some(u64::from_be_bytes((*rows.first()?.0).try_into().ok()?)));
-            // Once after the start it is not known what is there.
-            if oldest.is_some_and(|oldest| oldest < Archive::age(st) || self.added != Some(0)) {
-                self.trim(st);
-            }
-            return;
+            // Once after the start it is not known how much is there.
+            return match oldest {
+                Some(oldest) if oldest < Archive::age(st) || self.added != Some(0) => self.trim(st),
+                Some(_) => {}
+                None => self.added = Some(0),
+            };
         }
         if let Some(seen) = self.seen.remove(&job) {
             return self.waits(st, seen, rows.unwrap_or_default());
