@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) away: bool,
     /// New messages to send.
     pub(crate) messages: usize,
-    /// The most messages that are unacknowledged at once.
+    /// The most messages that are on their way at once.
     window: usize,
     /// Says what it has after so many stanzas, also when nobody asks.
     ack_every: usize,
@@ -66,7 +66,7 @@ impl Plan {
         let away = leaves && random.below(4) == 0;
         let (messages, window) = (1 + random.below(12), 1 + random.below(8));
         let ack_every = 1 + random.below(10);
-        let drop_after = (random.below(3) == 0).then(|| (1 + random.below(20), random.below(8) as u64));
+        let drop_after = (random.below(2) == 0).then(|| (1 + random.below(9), random.below(6) as u64));
         let leave_after = (leaves && random.below(2) == 0).then(|| 1 + random.below(12));
         Plan { away, messages, window, ack_every, drop_after, leave_after }
     }
@@ -275,7 +275,8 @@ impl Device {
         let mut text = String::new();
         loop {
             let session = self.session.as_mut().expect("it has a session");
-            if session.unacked.len() >= self.plan.window || (self.again.is_empty() && self.plan.messages == 0) {
+            let on_their_way = session.unacked.iter().filter(|out| out.number.is_some()).count();
+            if on_their_way >= self.plan.window || (self.again.is_empty() && self.plan.messages == 0) {
                 break;
             }
             let (number, again) = match self.again.pop_front() {

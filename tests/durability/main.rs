@@ -36,12 +36,27 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kills() {
-    test("kills", false);
+    test("kills", End::Kill);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_by_power_cuts() {
-    test("power cuts", true);
+    test("power cuts", End::Cut);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_power_cuts_that_leave_something() {
+    test("power cuts that leave something", End::Ragged);
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Kill,
+    /// All that was not synced is gone.
+    Cut,
+    /// Some of what was not synced is there all the same, in any order.
+    Ragged,
 }
 
 /// The same numbers for the same question in every run. The first steps from similar seeds are similar.
@@ -53,19 +68,19 @@ fn dice(seed: u64, round: u64, question: u64) -> Random {
     random
 }
 
-fn test(name: &str, cuts: bool) {
+fn test(name: &str, end: End) {
     let (seed, rounds) = (setting("INGLENOOK_SEED", 1), setting("INGLENOOK_ROUNDS", 20));
     let begin = Instant::now();
     let peer = Peer::new();
     let what = format!("{}, {rounds} {name}, seed {seed}", peer.name());
-    let figures = play(&peer, &what, seed, rounds, cuts);
+    let figures = play(&peer, &what, seed, rounds, end);
     eprintln!("{what}, in {:.1} s: {figures}", begin.elapsed().as_secs_f32());
     assert!(figures.acked > rounds, "too few messages were acknowledged to show anything");
     assert!(!peer.is_ours() || figures.clean(), "{what}: {figures}");
 }
 
 /// The whole play: rounds that end badly, a round in which everything can arrive, and a look at what is there.
-fn play(peer: &Peer, what: &str, seed: u64, rounds: u64, cuts: bool) -> Figures {
+fn play(peer: &Peer, what: &str, seed: u64, rounds: u64, end: End) -> Figures {
     let board = Arc::new(Board::default());
     let devices: Vec<_> = (0..DEVICES.len())
         .map(|at| {
@@ -79,10 +94,10 @@ fn play(peer: &Peer, what: &str, seed: u64, rounds: u64, cuts: bool) -> Figures 
         })
         .collect();
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let shim = cuts.then(|| Shim::new(peer, &cut::shim()));
+        let shim = (end != End::Kill).then(|| Shim::new(peer, &cut::shim()));
         for round in 1..=rounds {
             match &shim {
-                Some(shim) => cut_power(peer, shim, &board, seed, round),
+                Some(shim) => cut_power(peer, shim, &board, seed, round, end),
                 None => {
                     let server = peer.start(None);
                     until_the_moment(server, &board, seed, round).kill();
@@ -126,14 +141,14 @@ fn until_the_moment(mut server: Running, board: &Board, seed: u64, round: u64) -
     server
 }
 
-/// A round that ends with a power cut. In every second one, some of what was not synced is there all the same.
-fn cut_power(peer: &Peer, shim: &Shim, board: &Board, seed: u64, round: u64) {
+/// A round that ends with a power cut.
+fn cut_power(peer: &Peer, shim: &Shim, board: &Board, seed: u64, round: u64, end: End) {
     shim.reset();
     let mut disk = Disk::scan(&peer.data());
     let server = peer.start(Some(shim));
     until_the_moment(server, board, seed, round).kill();
     disk.replay(&fs::read(&shim.notes).unwrap_or_default());
-    if round.is_multiple_of(2) {
+    if end == End::Ragged {
         let mut random = dice(seed, round, 104_729);
         let share = random.below(4);
         disk.survive(&Disk::scan(&peer.data()), &mut || random.below(4) <= share);
