@@ -93,9 +93,11 @@ impl Drop for Server {
     }
 }
 
-/// Whether a line is about the server itself, and not about what clients can do.
+/// Whether a line is about the server itself, and not about what clients can do; or about stream management, which would count
+/// what the other stage sends to know when all is done.
 fn needs_a_hand(line: &str) -> bool {
-    line.starts_with("The server ")
+    line.contains("urn:xmpp:sm:3")
+        || line.starts_with("The server ")
         || line.starts_with("The power ")
         || line.starts_with("The storage ")
         || line.starts_with("The setting ")
@@ -171,6 +173,8 @@ impl Play {
                 match name.as_str() {
                     "registration" => s.registration = value == "true",
                     "show_os" => s.show_os = value == "true",
+                    "resume_s" => s.resume_s = value.parse().unwrap(),
+                    "resume_at" => s.resume_at = Some(value.clone()),
                     "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
                     "contacts" => {
                         s.contacts = value
@@ -307,9 +311,20 @@ impl Play {
                 let sid = self.stage.open();
                 self.actors.insert(name.to_owned(), sid);
             }
+            "authenticates." => {
+                let local = name.to_lowercase();
+                let sid = self.stage.authenticate(&format!("{local}@{DOMAIN}")).ok_or("not here")?;
+                self.actors.insert(name.to_owned(), sid);
+            }
             "connects." => {
                 let local = name.to_lowercase();
                 self.connect(name, &format!("{local}@{DOMAIN}/{local}"));
+            }
+            _ if rest.starts_with("authenticates as ") => {
+                let jid = rest.strip_prefix("authenticates as ").and_then(|r| r.strip_suffix('.')).ok_or("what?")?;
+                let (jid, called) = jid.split_once(", called ").unwrap_or((jid, name));
+                let sid = self.stage.authenticate(jid).ok_or("not here")?;
+                self.actors.insert(called.to_owned(), sid);
             }
             _ => {
                 let jid = rest.strip_prefix("connects as ").and_then(|r| r.strip_suffix('.')).ok_or("what?")?;

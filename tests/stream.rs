@@ -11,7 +11,7 @@ use inglenook::stream::plain::Plain;
 use inglenook::stream::sasl::{ATTEMPTS, Failure};
 use inglenook::stream::*;
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Condition, Jid, Kind, Stanza, StanzaError, StreamCondition, Type};
+use inglenook::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamCondition, Type};
 use ring::digest;
 use std::sync::{Arc, LazyLock};
 
@@ -107,6 +107,25 @@ impl Play {
                 self.events.push("register".into());
                 let answer = Stanza::result_of(&stanza, "<query xmlns='jabber:iq:register'/>");
                 self.c2s.send(&answer, &mut self.out);
+            }
+            Event::Enable { resume, max_s } => {
+                self.events.push(format!("enable {resume} {max_s:?}"));
+                let enabled = Manage::Enabled { id: Some("'id'".into()), max_s: 5, location: None };
+                self.c2s.manage(&enabled, &mut self.out);
+            }
+            Event::Resume { id, h } => {
+                self.events.push(format!("resume {id} {h}"));
+                let answer = match id.as_str() {
+                    "known" => Manage::Resumed { jid: jid("ann@example.org/old"), id, h: 7 },
+                    _ => Manage::Failed { condition: Condition::ItemNotFound, handled: Some(3) },
+                };
+                self.bound |= matches!(answer, Manage::Resumed { .. });
+                self.c2s.manage(&answer, &mut self.out);
+            }
+            Event::Acknowledged(h) => self.events.push(format!("acknowledged {h}")),
+            Event::Acknowledge => {
+                self.events.push("acknowledge".into());
+                self.c2s.manage(&Manage::Ack(9), &mut self.out);
             }
             Event::Closed { clean } => self.events.push(format!("closed {clean}")),
         }

@@ -68,6 +68,10 @@ pub enum Event {
     },
     /// An account was removed, with all that is stored for it.
     Removed(Box<str>),
+    /// The client of a session acknowledged stanzas (XEP-0198).
+    Acknowledged(Sid),
+    /// A session that had lost its connection has another (XEP-0198 §5).
+    Resumed(Sid),
 }
 
 /// An extension. Every hook but [`Extension::about`] may be left out. State that an extension keeps in memory is its own, in
@@ -105,6 +109,15 @@ pub trait Extension: Send {
     fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
         Ok(Flow::Pass)
     }
+
+    /// A message on its way that may have nobody left who will have it soon: it is kept under its [`Stanza::mark`] until
+    /// [`Extension::had`] tells that it arrived. If all pass, nobody keeps it. An error is for its sender.
+    fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// A message that was kept has arrived.
+    fn had(&mut self, st: &mut State, local: &str, mark: u64) {}
 
     /// An IQ request (get or set) with one of the namespaces in [`About::iq`], to the server or to an account. `Done` means
     /// that it is or will be answered ([`State::reply`], [`State::confirm`]). `Pass`: `service-unavailable`.

@@ -164,7 +164,7 @@ impl Extension for Carbons {
             Event::Removed(local) => {
                 self.accounts.remove(local);
             }
-            Event::Bound(_) | Event::Receives(_) => {}
+            _ => {}
         }
     }
 }

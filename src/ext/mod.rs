@@ -18,6 +18,7 @@ mod register;
 mod roster;
 mod session;
 mod stanza_id;
+mod stream_management;
 pub mod table;
 mod time;
 mod vcard;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(blocking::Blocking::default()),
         Box::new(roster::Roster),
         Box::new(session::Session),
+        Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),

@@ -324,7 +324,7 @@ impl Extension for Offline {
                 self.boxes.remove(local);
                 self.jobs.retain(|_, whose| whose != local);
             }
-            Event::Bound(_) => {}
+            _ => {}
         }
     }
 

@@ -5,7 +5,7 @@ use super::storage::Storage;
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::stream::Terms;
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Stanza, StanzaError, StreamError};
+use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use smol::{Executor, Timer, channel};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -32,6 +32,8 @@ pub enum Mail {
     Bound(std::result::Result<Jid, StanzaError>),
     /// A stanza for the peer.
     Send(Stanza),
+    /// An element of stream management for the peer.
+    Manage(Manage),
     /// The core ended the stream, and has forgotten it.
     Close(Option<StreamError>),
     /// More was waiting than may; what waited is gone.
@@ -65,9 +67,11 @@ impl Outbox {
         if inner.full {
             return;
         }
-        if let Mail::Send(stanza) = &mail {
-            inner.bytes = inner.bytes.saturating_add(stanza.bytes() + MAIL_BYTES);
-        }
+        inner.bytes += match &mail {
+            Mail::Send(stanza) => stanza.bytes() + MAIL_BYTES,
+            Mail::Manage(_) => MAIL_BYTES,
+            _ => 0,
+        };
         if inner.bytes > self.limit {
             inner.full = true;
             inner.mail = vec![Mail::Overflow];
@@ -241,6 +245,7 @@ impl Hub {
         for effect in state.effects.drain(..) {
             let (sid, mail) = match effect {
                 Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
+                Effect::Manage(sid, element) => (sid, Mail::Manage(element)),
                 Effect::Credentials(sid, credentials) => (sid, Mail::Credentials(credentials)),
                 Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
                 Effect::Close(sid, error) => (sid, Mail::Close(error)),

@@ -12,7 +12,7 @@ use inglenook::stream::c2s::C2s;
 use inglenook::stream::{Event, Terms, Tls};
 use inglenook::wire::framer::{Frame, Framer, Limits};
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Jid, StreamError};
+use inglenook::wire::{Jid, Manage, StreamError};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -159,8 +159,8 @@ impl House {
         sid
     }
 
-    /// A bound session of an account, made if it is not there. All that the login wrote is swallowed.
-    pub fn login(&mut self, jid: &str) -> Sid {
+    /// A stream that is authenticated and not bound. All that the login wrote is swallowed.
+    pub fn authenticate(&mut self, jid: &str) -> Sid {
         self.account(jid);
         let jid = Jid::parse(jid).unwrap();
         let sid = self.open();
@@ -174,6 +174,14 @@ impl House {
         let got: Vec<String> = self.receive_all(sid);
         assert!(got.last().is_some_and(|x| x.starts_with("<success")), "no success, but {got:?}");
         self.send(sid, &header);
+        self.receive_all(sid);
+        sid
+    }
+
+    /// A bound session of an account, made if it is not there. All that the login wrote is swallowed.
+    pub fn login(&mut self, jid: &str) -> Sid {
+        let sid = self.authenticate(jid);
+        let jid = Jid::parse(jid).unwrap();
         let resource = jid.resource().map(|r| format!("<resource>{r}</resource>")).unwrap_or_default();
         self.send(
             sid,
@@ -385,6 +393,14 @@ impl House {
                 let jid = c.account.clone().unwrap();
                 self.input(Input::Bind(sid, jid, resource));
             }
+            Event::Resume { id, h } => {
+                c.waits = true;
+                let jid = c.account.clone().unwrap();
+                self.input(Input::Resume(sid, jid, id, h));
+            }
+            Event::Enable { resume, max_s } => self.input(Input::Enable(sid, resume, max_s)),
+            Event::Acknowledged(h) => self.input(Input::Acknowledged(sid, h)),
+            Event::Acknowledge => self.input(Input::Acknowledge(sid)),
             Event::Stanza(stanza) => self.input(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => self.input(Input::Register(sid, peer, stanza)),
             Event::Closed { clean } => self.hang_up(sid, clean),
@@ -442,6 +458,17 @@ impl House {
                 c.write(&out, &mut self.written);
                 self.pump(sid);
             }
+            Effect::Manage(sid, element) => {
+                let Some(c) = self.connections.get_mut(&sid).filter(|c| !c.closed) else { return };
+                if let Manage::Resumed { jid, .. } = &element {
+                    c.bound = Some(jid.clone());
+                }
+                c.stream.manage(&element, &mut out);
+                c.write(&out, &mut self.written);
+                if std::mem::take(&mut c.waits) {
+                    self.pump(sid);
+                }
+            }
             Effect::Close(sid, error) => self.close(sid, error.as_ref()),
             Effect::Commit(n, batch) => self.to_store.push_back(StoreWork::Commit(n, batch)),
             Effect::Ask(job, query) => self.to_store.push_back(StoreWork::Ask(job, query)),
@@ -487,6 +514,10 @@ pub trait Stage {
     fn open(&mut self) -> Sid;
     /// A bound session. All that the login wrote is swallowed.
     fn login(&mut self, jid: &str) -> Sid;
+    /// A stream that is authenticated and not bound, if that can be had here.
+    fn authenticate(&mut self, _jid: &str) -> Option<Sid> {
+        None
+    }
     /// Its full JID.
     fn jid(&self, sid: Sid) -> Option<Jid>;
     /// A client sends something; all consequences are there when this returns.
@@ -516,6 +547,9 @@ impl Stage for House {
     }
     fn login(&mut self, jid: &str) -> Sid {
         House::login(self, jid)
+    }
+    fn authenticate(&mut self, jid: &str) -> Option<Sid> {
+        Some(House::authenticate(self, jid))
     }
     fn jid(&self, sid: Sid) -> Option<Jid> {
         House::jid(self, sid)

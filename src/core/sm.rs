@@ -1,0 +1,435 @@
+//! Stream management (XEP-0198): what a session owes its client, and what it waits for.
+//!
+//! Both counts are of the session, not of the connection that carries it. A stanza of the client counts as handled when the core has
+//! seen it, and is acknowledged when all that it changed is on stable storage: whoever reads `<a/>` may forget it. A stanza for the
+//! client stays in the queue until it is acknowledged; what becomes of it otherwise is told in `core/delivery.rs`.
+
+use super::effect::{Effect, Sid};
+use super::hook::Event;
+use super::logged::Counted;
+use super::state::{Ack, State, Timer, Work};
+use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
+use ring::hmac;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What may wait for a client's acknowledgement, in bytes; more ends the session.
+pub const QUEUE_BYTES: usize = 2 * 1024 * 1024;
+/// The same, in stanzas.
+pub const QUEUE_STANZAS: usize = 10_000;
+/// What a stanza in the queue costs besides its text, in bytes.
+const QUEUED_BYTES: usize = 192;
+/// Time in which a client must answer `<r/>`, in milliseconds. One that does not has lost its connection.
+pub const ANSWER_MS: u64 = 60_000;
+/// Streams that cannot be resumed any more and are remembered, each with what its client may have seen.
+pub const ENDED_STREAMS: usize = 1024;
+/// The longest time for which an ended stream is remembered, in milliseconds.
+const ENDED_MS: u64 = 7 * 86_400_000;
+/// Hexadecimal digits of the code in an id.
+const CODE_DIGITS: usize = 32;
+
+/// The stream management of one session.
+#[derive(Debug)]
+pub struct Managed {
+    /// The stream's number, never used twice.
+    pub number: u64,
+    /// How long the session waits for its client when the connection is lost, in milliseconds; `None`: it does not.
+    resume_ms: Option<u64>,
+    /// Stanzas of the client that were handled (modulo 2^32).
+    handled: u32,
+    /// Those of them that may be acknowledged.
+    safe: u32,
+    /// What the others wait for: the number of a batch, and how many stanzas are handled with it.
+    waits: VecDeque<(u64, u32)>,
+    /// An `<r/>` waits for its answer.
+    asked: bool,
+    /// Stanzas written to the client (modulo 2^32).
+    sent: u32,
+    /// Those that it has not acknowledged, in order.
+    queue: VecDeque<Stanza>,
+    bytes: usize,
+    /// When our `<r/>` went out that is not answered.
+    requested: Option<u64>,
+    /// The timer for that runs.
+    timed: bool,
+}
+
+impl Managed {
+    fn new(number: u64, resume_ms: Option<u64>) -> Managed {
+        Managed {
+            number,
+            resume_ms,
+            handled: 0,
+            safe: 0,
+            waits: VecDeque::new(),
+            asked: false,
+            sent: 0,
+            queue: VecDeque::new(),
+            bytes: 0,
+            requested: None,
+            timed: false,
+        }
+    }
+
+    /// How the stream counts the stanza of its client that is being handled.
+    pub fn last_in(&self) -> Counted {
+        Counted { stream: self.number, count: self.handled }
+    }
+
+    /// How the stream counts the stanza that was written last.
+    pub fn last_out(&self) -> Counted {
+        Counted { stream: self.number, count: self.sent }
+    }
+
+    /// Whether the session waits for its client when its connection is lost.
+    pub fn can_be_resumed(&self) -> bool {
+        self.resume_ms.is_some()
+    }
+
+    /// Stanzas that the client has not acknowledged.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = &Stanza> {
+        self.queue.iter()
+    }
+
+    /// Counts a stanza for the client. `false`: more waits than may.
+    pub(super) fn push(&mut self, stanza: &Stanza) -> bool {
+        self.sent = self.sent.wrapping_add(1);
+        self.bytes += stanza.bytes() + QUEUED_BYTES;
+        self.queue.push_back(stanza.clone());
+        self.bytes <= QUEUE_BYTES && self.queue.len() <= QUEUE_STANZAS
+    }
+
+    /// What the client has handled, by its count; `None` if it cannot be: more than was sent.
+    fn acknowledge(&mut self, h: u32) -> Option<Vec<Stanza>> {
+        let open = self.queue.len() as u32;
+        let left = self.sent.wrapping_sub(h);
+        if left > open {
+            // Below what was acknowledged before: old news. Above what was sent: a mistake.
+            return (left < u32::MAX / 2).then(Vec::new);
+        }
+        let done: Vec<Stanza> = self.queue.drain(..(open - left) as usize).collect();
+        self.bytes -= done.iter().map(|s| s.bytes() + QUEUED_BYTES).sum::<usize>();
+        if self.queue.is_empty() {
+            self.queue.shrink_to(16);
+        }
+        Some(done)
+    }
+
+    /// All batches up to this one are on stable storage.
+    fn committed(&mut self, seq: u64) {
+        while let Some((_, count)) = self.waits.pop_front_if(|(n, _)| *n <= seq) {
+            self.safe = count;
+        }
+        if self.waits.is_empty() {
+            self.safe = self.handled;
+        }
+    }
+}
+
+/// A stream that cannot be resumed, and what its client may ask about it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// How many of its stanzas are known to be stored or handled; `None`: that is not known.
+    pub(super) handled: Option<u32>,
+    /// The messages that it did not acknowledge: how it counts them, whose they are, and what they are called.
+    pub(super) sent: Vec<(u32, Box<str>, u64)>,
+    /// When it is forgotten.
+    pub(super) until: u64,
+}
+
+/// All that is known of streams, beside their sessions.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    /// The sessions by the number of their stream.
+    pub(super) by_number: BTreeMap<u64, Sid>,
+    /// Which session a connection carries, where that is another than the one it began with.
+    pub(super) carries: BTreeMap<Sid, Sid>,
+    /// Connections that resume a session once it is known what of it is stored: the session.
+    resuming: BTreeMap<Sid, Sid>,
+    /// Streams that have ended.
+    pub(super) ended: BTreeMap<u64, Ended>,
+    /// Sessions that wait to acknowledge, and for which batch.
+    asked: VecDeque<(u64, Sid)>,
+    /// Sessions that are to be asked for an acknowledgement at the end of this turn.
+    pub(super) ask: Vec<Sid>,
+}
+
+impl Streams {
+    pub(super) fn remember(&mut self, number: u64, ended: Ended) {
+        if self.ended.len() >= ENDED_STREAMS
+            && let Some(oldest) = self.ended.iter().min_by_key(|(_, e)| e.until).map(|(n, _)| *n)
+        {
+            self.ended.remove(&oldest);
+        }
+        self.ended.insert(number, ended);
+    }
+}
+
+fn code(st: &State, account: &str, number: u64) -> String {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &st.secret));
+    context.update(b"stream\0");
+    context.update(account.as_bytes());
+    context.update(&number.to_be_bytes());
+    context.sign().as_ref().iter().take(CODE_DIGITS / 2).map(|b| format!("{b:02x}")).collect()
+}
+
+/// The id of a stream for its client: nobody can make one up, and it is worth nothing to another account.
+fn id(st: &State, account: &str, number: u64) -> String {
+    format!("{number:016x}{}", code(st, account, number))
+}
+
+fn number(st: &State, account: &str, id: &str) -> Option<u64> {
+    let number = u64::from_str_radix(id.get(..16)?, 16).ok()?;
+    (self::id(st, account, number) == id).then_some(number)
+}
+
+impl State {
+    /// The session that a connection carries, if it still does.
+    pub(super) fn carried(&self, stream: Sid) -> Option<Sid> {
+        let sid = *self.streams.carries.get(&stream).unwrap_or(&stream);
+        self.sessions.get(&sid).filter(|s| s.stream == Some(stream)).map(|_| sid)
+    }
+
+    /// XEP-0198 §3: `<enable/>`. `max`: what the client prefers, in seconds.
+    pub(super) fn enable(&mut self, stream: Sid, resume: bool, max: Option<u32>) {
+        let Some(sid) = self.carried(stream) else { return };
+        let bytes = self.random();
+        let mut number = [0; 8];
+        number.copy_from_slice(&bytes[..8]);
+        let number = u64::from_be_bytes(number);
+        let max_s = max.map_or(self.settings.resume_s, |max| max.min(self.settings.resume_s));
+        let resume = resume && max_s > 0;
+        let Some(session) = self.sessions.get_mut(&sid).filter(|s| s.managed.is_none()) else { return };
+        session.managed = Some(Box::new(Managed::new(number, resume.then_some(u64::from(max_s) * 1000))));
+        let account = session.jid.bare();
+        self.streams.by_number.insert(number, sid);
+        let id = resume.then(|| id(self, account.as_str(), number));
+        let location = self.settings.resume_at.clone().filter(|_| resume);
+        self.effects.push(Effect::Manage(stream, Manage::Enabled { id, max_s, location }));
+    }
+
+    /// Counts a stanza of the client, before it is handled.
+    pub(super) fn count_in(&mut self, sid: Sid) {
+        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+            managed.handled = managed.handled.wrapping_add(1);
+        }
+    }
+
+    /// Remembers what the stanza's acknowledgement waits for, when all is done that follows from it.
+    pub(super) fn handled(&mut self, sid: Sid) {
+        let (seq, committed) = (self.sealed(), self.committed());
+        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
+        let handled = managed.handled;
+        if seq <= committed && managed.waits.is_empty() {
+            managed.safe = handled;
+        } else if let Some(last) = managed.waits.back_mut().filter(|(n, _)| *n >= seq) {
+            last.1 = handled;
+        } else {
+            managed.waits.push_back((seq, handled));
+        }
+    }
+
+    /// `<r/>` of the client (XEP-0198 §4). Those that come while one waits are answered with it.
+    pub(super) fn acknowledge(&mut self, stream: Sid) {
+        let Some(sid) = self.carried(stream) else { return };
+        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
+        match managed.waits.back() {
+            None => {
+                let h = managed.handled;
+                self.effects.push(Effect::Manage(stream, Manage::Ack(h)));
+            }
+            Some(_) if managed.asked => {}
+            Some((seq, _)) => {
+                managed.asked = true;
+                // Behind what others wait for, sometimes: then they are all answered with the later one.
+                self.streams.asked.push_back((*seq, sid));
+            }
+        }
+    }
+
+    /// `<a/>` of the client.
+    pub(super) fn acknowledged(&mut self, stream: Sid, h: u32) {
+        let Some(sid) = self.carried(stream) else { return };
+        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+            managed.requested = None;
+            self.count_out(sid, h);
+        }
+    }
+
+    /// What a client says it has handled.
+    fn count_out(&mut self, sid: Sid, h: u32) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let local: Box<str> = session.local().into();
+        let Some(managed) = session.managed.as_mut() else { return };
+        let sent = managed.sent;
+        match managed.acknowledge(h) {
+            Some(done) => {
+                if !managed.queue.is_empty() {
+                    self.streams.ask.push(sid);
+                }
+                for mark in done.iter().map(|s| s.mark).filter(|mark| *mark > 0) {
+                    self.has(&local, mark);
+                }
+                if !done.is_empty() {
+                    self.work.push_back(Work::Event(Event::Acknowledged(sid)));
+                }
+            }
+            None => {
+                // XEP-0198 §6
+                let text = format!("You acknowledged {h} stanzas, but only {sent} were sent so far.");
+                let app = format!("<handled-count-too-high xmlns='urn:xmpp:sm:3' h='{h}' send-count='{sent}'/>");
+                let error = StreamError::new(StreamCondition::UndefinedCondition).text(text).app(app);
+                self.close(sid, Some(error));
+            }
+        }
+    }
+
+    /// At the end of a turn: asks those for an acknowledgement who were sent something, one question at a time.
+    pub(super) fn ask_for_acks(&mut self) {
+        let now = self.now.mono;
+        for sid in std::mem::take(&mut self.streams.ask) {
+            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            let (Some(stream), Some(managed)) = (session.stream, session.managed.as_mut()) else { continue };
+            if managed.requested.is_some() || managed.queue.is_empty() {
+                continue;
+            }
+            managed.requested = Some(now);
+            self.effects.push(Effect::Manage(stream, Manage::Request));
+            if !std::mem::replace(&mut managed.timed, true) {
+                self.set_timer(now + ANSWER_MS, Timer::Unanswered(sid));
+            }
+        }
+    }
+
+    /// The time for an answer to `<r/>` is over, if it is still the same question.
+    pub(super) fn unanswered(&mut self, sid: Sid) {
+        let now = self.now.mono;
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let (stream, Some(managed)) = (session.stream, session.managed.as_mut()) else { return };
+        managed.timed = false;
+        let (Some(requested), Some(stream)) = (managed.requested, stream) else { return };
+        if now >= requested + ANSWER_MS {
+            let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a request for an ack");
+            self.effects.push(Effect::Close(stream, Some(silent)));
+            self.lost(stream, false);
+        } else {
+            managed.timed = true;
+            self.set_timer(requested + ANSWER_MS, Timer::Unanswered(sid));
+        }
+    }
+
+    /// A connection is gone: its session too, or it waits for its client. `clean`: the client closed the stream (XEP-0198 §7).
+    pub(super) fn lost(&mut self, stream: Sid, clean: bool) {
+        self.streams.resuming.remove(&stream);
+        let carried = self.carried(stream);
+        self.streams.carries.remove(&stream);
+        let Some(sid) = carried else { return };
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        match session.managed.as_mut().and_then(|m| m.resume_ms.map(|ms| (m, ms))) {
+            Some((managed, resume_ms)) if !clean => {
+                managed.requested = None;
+                session.stream = None;
+                let until = self.now.mono.saturating_add(resume_ms);
+                session.waits_until = Some(until);
+                self.set_timer(until, Timer::Hibernated(sid));
+                self.parted(sid);
+            }
+            _ => super::presence::gone(self, sid, clean),
+        }
+    }
+
+    /// The time to come back is over, if it still waits.
+    pub(super) fn hibernated(&mut self, sid: Sid) {
+        if self.sessions.get(&sid).and_then(|s| s.waits_until).is_some_and(|until| until <= self.now.mono) {
+            super::presence::gone(self, sid, false);
+        }
+    }
+
+    /// XEP-0198 §5: `<resume/>` of an authenticated stream.
+    pub(super) fn resume(&mut self, stream: Sid, account: &Jid, previd: &str, h: u32) {
+        let number = number(self, account.as_str(), previd);
+        let found = number.and_then(|number| self.streams.by_number.get(&number)).copied();
+        let found = found
+            .filter(|sid| self.sessions.get(sid).and_then(|s| s.managed.as_ref()).is_some_and(|m| m.can_be_resumed()));
+        let Some(sid) = found else {
+            let handled = number.and_then(|number| self.returned(number, h));
+            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
+            return self.promise(Ack::Manage(stream, failed));
+        };
+        // Nothing more is heard or said on the old connection. The session waits, until the answer is true.
+        if let Some(old) = self.sessions.get(&sid).and_then(|s| s.stream) {
+            let conflict = StreamError::new(StreamCondition::Conflict).text("resumed on a new connection");
+            self.effects.push(Effect::Close(old, Some(conflict)));
+            self.lost(old, false);
+        }
+        self.streams.resuming.retain(|_, resumed| *resumed != sid);
+        self.streams.resuming.insert(stream, sid);
+        let id = previd.to_owned();
+        self.promise(Ack::Resumed { stream, id, h });
+    }
+
+    /// All that the session handled is on stable storage: the new connection carries it from here on.
+    pub(super) fn resumed(&mut self, stream: Sid, id: String, h: u32) {
+        let Some(sid) = self.streams.resuming.remove(&stream) else { return };
+        let Some((session, managed)) =
+            self.sessions.get_mut(&sid).and_then(|s| Some((s.managed.as_ref()?.handled, s)).map(|(h, s)| (s, h)))
+        else {
+            // Its time was over just now.
+            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
+            return self.effects.push(Effect::Manage(stream, failed));
+        };
+        let (jid, handled) = (session.jid.clone(), managed);
+        session.stream = Some(stream);
+        session.waits_until = None;
+        self.streams.carries.insert(stream, sid);
+        self.effects.push(Effect::Manage(stream, Manage::Resumed { jid, id, h: handled }));
+        self.count_out(sid, h);
+        // It may have been closed for its count.
+        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
+        self.effects.extend(managed.queue.iter().map(|stanza| Effect::Send(stream, stanza.clone())));
+        self.streams.ask.push(sid);
+        self.work.push_back(Work::Event(Event::Resumed(sid)));
+    }
+
+    /// What waited for this batch can be acknowledged.
+    pub(super) fn committed_for_acks(&mut self, seq: u64) {
+        for session in self.sessions.values_mut() {
+            if let Some(managed) = session.managed.as_mut() {
+                managed.committed(seq);
+            }
+        }
+        while let Some((_, sid)) = self.streams.asked.pop_front_if(|(n, _)| *n <= seq) {
+            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            let Some(managed) = session.managed.as_mut() else { continue };
+            managed.asked = false;
+            if let Some(stream) = session.stream {
+                self.effects.push(Effect::Manage(stream, Manage::Ack(managed.safe)));
+            }
+        }
+    }
+
+    /// The session is in no table any more: what its client may ask about it later.
+    pub(super) fn ended(&mut self, local: &str, managed: &Managed) {
+        self.streams.by_number.remove(&managed.number);
+        if managed.resume_ms.is_none() {
+            return;
+        }
+        let first = managed.sent.wrapping_sub(managed.queue.len() as u32);
+        let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
+        let sent = sent.map(|(n, s)| (first.wrapping_add(n), Box::from(local), s.mark)).collect();
+        let until = self.now.mono.saturating_add(ENDED_MS);
+        self.streams.remember(managed.number, Ended { handled: Some(managed.handled), sent, until });
+    }
+
+    /// The client of a stream that has ended asks for it: what it has seen needs no more delivery. Returns how many of its
+    /// stanzas were handled, if that is known.
+    fn returned(&mut self, number: u64, h: u32) -> Option<u32> {
+        let ended = self.streams.ended.remove(&number)?;
+        for (count, local, mark) in &ended.sent {
+            // Modulo 2^32: at most as many as a queue holds are between them.
+            if h.wrapping_sub(*count) < u32::MAX / 2 {
+                self.has(local, *mark);
+            }
+        }
+        ended.handled
+    }
+}
