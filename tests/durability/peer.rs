@@ -69,7 +69,8 @@ impl Peer {
     fn inglenook(names: &BTreeSet<&str>) -> Peer {
         let dir = Dir::with(&format!("domain = '{DOMAIN}'"));
         let text = format!(
-            "domain = '{DOMAIN}'\n[listen]\nc2s = []\nc2s_tls = ['127.0.0.1:0']\ns2s = []\ns2s_tls = []\nhttps = []\n"
+            "domain = '{DOMAIN}'\nplain = true\n[listen]\nc2s = []\nc2s_tls = ['127.0.0.1:0']\n\
+             s2s = []\ns2s_tls = []\nhttps = []\n"
         );
         fs::write(dir.data().join("inglenook.toml"), text).unwrap();
         for name in names {
