@@ -205,6 +205,8 @@ pub(crate) struct Figures {
     pub(crate) archive_missing: u64,
     pub(crate) archive_twice: u64,
     pub(crate) archive_disorder: u64,
+    /// Archives that could not be read.
+    pub(crate) unreadable: u64,
     /// Other things no server should do.
     pub(crate) odd: u64,
     /// The first of all these, for who has to find out why.
@@ -249,8 +251,8 @@ impl Figures {
             let archive = match archive {
                 Ok(archive) => archive,
                 Err(why) => {
-                    f.odd += 1;
-                    examples.push(format!("the archive of {owner}: {why}"));
+                    f.unreadable += 1;
+                    examples.push(format!("unreadable: the archive of {owner}: {why}"));
                     continue;
                 }
             };
@@ -288,8 +290,9 @@ impl Figures {
 
     /// Whether the promise was kept: nothing lost, nothing twice, all in order.
     pub(crate) fn clean(&self) -> bool {
-        let Figures { missing, twice, disorder, archive_missing, archive_twice, archive_disorder, odd, .. } = self;
-        missing + twice + disorder + archive_missing + archive_twice + archive_disorder + odd == 0
+        let Figures { missing, twice, disorder, archive_missing, archive_twice, archive_disorder, .. } = self;
+        missing + twice + disorder + archive_missing + archive_twice + archive_disorder + self.unreadable + self.odd
+            == 0
     }
 }
 
@@ -298,7 +301,7 @@ impl std::fmt::Display for Figures {
         writeln!(
             out,
             "{} acknowledged: {} missing, {} twice ({} recognisable), {} out of order; \
-             archive: {} missing, {} twice, {} out of order; {} other oddities",
+             archive: {} missing, {} twice, {} out of order, {} unreadable; {} other oddities",
             self.acked,
             self.missing,
             self.twice,
@@ -307,6 +310,7 @@ impl std::fmt::Display for Figures {
             self.archive_missing,
             self.archive_twice,
             self.archive_disorder,
+            self.unreadable,
             self.odd,
         )?;
         out.write_str(&self.examples)

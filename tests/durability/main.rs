@@ -12,6 +12,7 @@ mod common;
 #[path = "../storage/cut.rs"]
 mod cut;
 mod device;
+mod library;
 mod peer;
 mod stream;
 
@@ -74,9 +75,10 @@ fn test(name: &str, end: End) {
     let peer = Peer::new();
     let what = format!("{}, {rounds} {name}, seed {seed}", peer.name());
     let figures = play(&peer, &what, seed, rounds, end);
-    eprintln!("{what}, in {:.1} s: {figures}", begin.elapsed().as_secs_f32());
+    let figures_of = format!("{what}, in {:.1} s: {figures}", begin.elapsed().as_secs_f32());
+    assert!(!peer.is_ours() || figures.clean(), "{figures_of}");
     assert!(figures.acked > rounds, "too few messages were acknowledged to show anything");
-    assert!(!peer.is_ours() || figures.clean(), "{what}: {figures}");
+    eprintln!("{figures_of}");
 }
 
 /// The whole play: rounds that end badly, a round in which everything can arrive, and a look at what is there.

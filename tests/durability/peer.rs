@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Names the other server: `prosody`.
@@ -66,6 +67,11 @@ impl Peer {
         self.dir.0.join(name)
     }
 
+    /// The file of the certificate that clients must trust.
+    pub(crate) fn authority(&self) -> PathBuf {
+        if self.is_ours() { self.dir.ca() } else { self.beside("leaf.crt") }
+    }
+
     fn inglenook(names: &BTreeSet<&str>) -> Peer {
         let dir = Dir::with(&format!("domain = '{DOMAIN}'"));
         let text = format!(
@@ -89,7 +95,7 @@ impl Peer {
         let certificate = rcgen::generate_simple_self_signed([DOMAIN.to_owned()]).unwrap();
         fs::write(dir.0.join("leaf.crt"), certificate.cert.pem()).unwrap();
         fs::write(dir.0.join("leaf.key"), certificate.signing_key.serialize_pem()).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         // The storage is Debian's default. Its limit of 10 KB a second for each client is left out.
         let config = format!(
             "run_as_root = true\ndata_path = '{root}/data'\npidfile = '{root}/pid'\nlog = {{ warn = '{root}/log' }}\n\
@@ -138,6 +144,14 @@ impl Peer {
         }
         Running { server: Alive::Prosody(child), address }
     }
+}
+
+/// A port that stays free while the server is away: not one of those that the system gives to connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 1_000) as u16 * 10;
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn trust(roots: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
