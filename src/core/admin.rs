@@ -82,6 +82,7 @@ pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(),
     let answer = request.and_then(|iq| Some((asked(iq)?, Stanza::result_of(iq, ""))));
     // First: a session that ends stores when its account was last seen, and is seen to leave before its subscriptions end.
     for sid in &sessions {
+        st.abandon(*sid);
         super::presence::gone(st, *sid, false);
     }
     st.work.push_back(Work::Remove(Leaving { jid, streams, answer }));

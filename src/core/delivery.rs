@@ -10,13 +10,13 @@
 //! That it arrived is noted in the log with the next change, or a little later.
 
 use super::effect::Sid;
-use super::hook::Flow;
+use super::hook::{Flow, Handled};
 use super::logged::{Counted, Logged};
 use super::sm::Ended;
 use super::state::{State, Timer, Work};
 use super::{Core, damaged};
 use crate::store::{Engine, Entry, Query, StoreError};
-use crate::wire::{Condition, Kind, Scope, Stanza, StanzaError, Type};
+use crate::wire::{Condition, Kind, Scope, Stanza, Type};
 use std::collections::BTreeMap;
 
 /// How long a note that messages arrived may wait for a change that it can go along with, in milliseconds.
@@ -99,8 +99,7 @@ impl State {
             return;
         }
         if had {
-            // A message that is kept is confirmed in another way by a client without stream management.
-            if !kept && self.deliveries.on_their_way.contains_key(&message.mark) {
+            if kept || self.deliveries.on_their_way.contains_key(&message.mark) {
                 self.has(local, message.mark);
             }
             return;
@@ -115,6 +114,22 @@ impl State {
         way.holders.extend(holders);
     }
 
+    /// Hands a message that is kept to a session with stream management: when it is acknowledged, [`super::Extension::had`] is told.
+    pub fn hand_over(&mut self, local: &str, message: &Stanza, sid: Sid) {
+        self.write_message(local, message, &[sid], true);
+    }
+
+    /// Hands a message that is kept to these sessions; the `delivered` hooks see it. With `track`, [`super::Extension::had`] is told
+    /// when the first of them has it.
+    pub fn deliver_kept(&mut self, local: &str, message: Stanza, targets: Vec<Sid>, track: bool) {
+        if track {
+            self.write_message(local, &message, &targets, true);
+        } else {
+            targets.iter().for_each(|sid| self.send_to(*sid, message.clone()));
+        }
+        self.work.push_back(Work::Delivered(local.into(), message, targets));
+    }
+
     /// How the streams count a message that was just written to them, for the log; empty if it needs no more than that.
     pub(super) fn on_its_way(&mut self, mark: u64) -> Vec<Counted> {
         let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return Vec::new() };
@@ -127,13 +142,27 @@ impl State {
         self.deliveries.on_their_way.get(&mark).is_some_and(|way| self.connected(way))
     }
 
+    /// Whether a message is in the queue of a session, connected or not.
+    pub fn is_held(&self, mark: u64) -> bool {
+        self.deliveries.on_their_way.contains_key(&mark)
+    }
+
     fn connected(&self, way: &OnItsWay) -> bool {
         way.holders.iter().any(|(sid, _)| self.sessions.get(sid).is_some_and(|s| s.stream.is_some()))
     }
 
-    /// Somebody has a message.
-    pub(super) fn has(&mut self, local: &str, mark: u64) {
+    /// Somebody has a message: it needs no more delivery.
+    pub fn has(&mut self, local: &str, mark: u64) {
         self.work.push_back(Work::Had(local.into(), mark));
+    }
+
+    /// The session's account is removed: what it has not acknowledged goes with it.
+    pub(super) fn abandon(&mut self, sid: Sid) {
+        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.take()) else { return };
+        self.streams.by_number.remove(&managed.number);
+        for stanza in managed.unacknowledged() {
+            self.deliveries.on_their_way.remove(&stanza.mark);
+        }
     }
 
     /// A session lost its connection: what only such sessions hold must be kept.
@@ -271,20 +300,24 @@ impl Core {
             return;
         }
         let local = way.local.clone();
-        let kept = self.keep_it(&local, &mut message);
-        if let (Ok(true), Some(way)) = (kept, self.state.deliveries.on_their_way.get_mut(&message.mark)) {
-            way.kept = true;
+        let outcome = self.keep_it(&local, &mut message);
+        let ways = &mut self.state.deliveries.on_their_way;
+        match (outcome, ways.get_mut(&message.mark)) {
+            (Ok(Flow::Kept), Some(way)) => way.kept = true,
+            // Nobody needs to know what becomes of it.
+            (Ok(Flow::Done), Some(way)) if !way.logged => drop(ways.remove(&message.mark)),
+            _ => {}
         }
     }
 
-    /// Whether somebody keeps it. An error is for its sender.
-    fn keep_it(&mut self, local: &str, message: &mut Stanza) -> Result<bool, StanzaError> {
+    fn keep_it(&mut self, local: &str, message: &mut Stanza) -> Handled {
         for n in 0..self.extensions.len() {
-            if self.hook(n, |x, st| x.hold(st, local, message))? == Flow::Done {
-                return Ok(true);
+            let flow = self.hook(n, |x, st| x.hold(st, local, message))?;
+            if flow != Flow::Pass {
+                return Ok(flow);
             }
         }
-        Ok(false)
+        Ok(Flow::Pass)
     }
 
     /// A stanza that a session never acknowledged, which has ended (XEP-0198 §4).
@@ -306,12 +339,12 @@ impl Core {
         let Some(OnItsWay { local, logged, kept, .. }) = self.state.deliveries.on_their_way.remove(&stanza.mark) else {
             return;
         };
-        if !kept
-            && let outcome = self.keep_it(&local, &mut stanza)
-            && outcome != Ok(true)
-        {
-            let error = outcome.err().unwrap_or(Condition::ServiceUnavailable.into());
-            self.state.refuse(&stanza, &error);
+        if !kept {
+            match self.keep_it(&local, &mut stanza) {
+                Ok(Flow::Pass) => self.state.refuse(&stanza, &Condition::ServiceUnavailable.into()),
+                Ok(_) => {}
+                Err(error) => self.state.refuse(&stanza, &error),
+            }
         }
         if logged {
             self.state.settle(stanza.mark);

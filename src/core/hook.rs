@@ -33,6 +33,8 @@ pub enum Flow {
     Pass,
     /// It is dealt with: nobody else sees it, nothing more happens.
     Done,
+    /// Of [`Extension::arrive`] and [`Extension::hold`]: it is stored, and will be delivered or told of later.
+    Kept,
 }
 
 /// What a hook answers. An error is sent to the stanza's sender, where the RFC allows one, and ends its way.
@@ -68,8 +70,8 @@ pub enum Event {
     },
     /// An account was removed, with all that is stored for it.
     Removed(Box<str>),
-    /// The client of a session acknowledged stanzas (XEP-0198).
-    Acknowledged(Sid),
+    /// A session has lost its connection and waits for its client (XEP-0198 §7).
+    Parted(Sid),
     /// A session that had lost its connection has another (XEP-0198 §5).
     Resumed(Sid),
 }
@@ -102,7 +104,10 @@ pub trait Extension: Send {
         Ok(Flow::Pass)
     }
 
-    /// A message was handed to these sessions of the account.
+    /// A message was accepted for the account: it was written to its sessions, or is stored.
+    fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {}
+
+    /// A message was handed to these sessions of the account, now or once it was its turn.
     fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[Sid]) {}
 
     /// A message that nobody was there to take. If all pass, the sender gets `service-unavailable`.
@@ -110,8 +115,9 @@ pub trait Extension: Send {
         Ok(Flow::Pass)
     }
 
-    /// A message on its way that may have nobody left who will have it soon: it is kept under its [`Stanza::mark`] until
-    /// [`Extension::had`] tells that it arrived. If all pass, nobody keeps it. An error is for its sender.
+    /// A message on its way that may have nobody left who will have it soon. [`Flow::Kept`]: it is kept under its
+    /// [`Stanza::mark`] until [`Extension::had`] tells that it arrived. `Done`: nobody misses it. If all pass, or with an error, its
+    /// sender is told, should it not arrive.
     fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
         Ok(Flow::Pass)
     }

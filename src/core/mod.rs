@@ -257,7 +257,7 @@ impl Core {
         for n in 0..self.extensions.len() {
             match self.hook(n, |x, st| x.register(st, sid, peer, iq)) {
                 Ok(Flow::Pass) => {}
-                Ok(Flow::Done) => return,
+                Ok(Flow::Done | Flow::Kept) => return,
                 Err(error) => return self.refuse_to(sid, iq, &error),
             }
         }

@@ -167,8 +167,13 @@ impl Core {
     /// To an account of ours, whether or not there is one.
     fn arrives(&mut self, local: &str, to: &Jid, stanza: &mut Stanza) -> Handled {
         for n in 0..self.extensions.len() {
-            if self.hook(n, |x, st| x.arrive(st, local, stanza))? == Flow::Done {
-                return Ok(Flow::Done);
+            match self.hook(n, |x, st| x.arrive(st, local, stanza))? {
+                Flow::Pass => {}
+                Flow::Done => return Ok(Flow::Done),
+                Flow::Kept => {
+                    self.accepted(local, stanza);
+                    return Ok(Flow::Done);
+                }
             }
         }
         let receivers = |st: &State| -> Vec<Sid> {
@@ -230,6 +235,7 @@ impl Core {
     fn deliver(&mut self, local: &str, stanza: &Stanza, targets: &[Sid]) -> Handled {
         self.state.write_message(local, stanza, targets, false);
         if stanza.kind == Kind::Message {
+            self.accepted(local, stanza);
             self.delivered(local, stanza, targets);
         }
         Ok(Flow::Done)
@@ -238,6 +244,12 @@ impl Core {
     fn delivered(&mut self, local: &str, message: &Stanza, targets: &[Sid]) {
         for n in 0..self.extensions.len() {
             self.hook(n, |x, st| x.delivered(st, local, message, targets));
+        }
+    }
+
+    fn accepted(&mut self, local: &str, message: &Stanza) {
+        for n in 0..self.extensions.len() {
+            self.hook(n, |x, st| x.accepted(st, local, message));
         }
         if message.mark > 0 {
             self.hold(message.clone());
@@ -268,7 +280,7 @@ impl Core {
             None => Flow::Pass,
         };
         match answered {
-            Flow::Done => Ok(Flow::Done),
+            Flow::Done | Flow::Kept => Ok(Flow::Done),
             Flow::Pass => Err(Condition::ServiceUnavailable.into()),
         }
     }

@@ -269,9 +269,6 @@ impl State {
                 for mark in done.iter().map(|s| s.mark).filter(|mark| *mark > 0) {
                     self.has(&local, mark);
                 }
-                if !done.is_empty() {
-                    self.work.push_back(Work::Event(Event::Acknowledged(sid)));
-                }
             }
             None => {
                 // XEP-0198 §6
@@ -332,6 +329,7 @@ impl State {
                 session.waits_until = Some(until);
                 self.set_timer(until, Timer::Hibernated(sid));
                 self.parted(sid);
+                self.work.push_back(Work::Event(Event::Parted(sid)));
             }
             _ => super::presence::gone(self, sid, clean),
         }

@@ -31,7 +31,7 @@ impl Extension for Delay {
     }
 }
 
-/// The note that this server held something back since now.
-pub(super) fn note(st: &State) -> String {
-    format!("<delay xmlns='urn:xmpp:delay' from='{}' stamp='{}'/>", st.domain(), stamp::format(st.now.wall))
+/// The note that this server held back a message since it came, which its [`Stanza::mark`] tells.
+pub(super) fn note(st: &State, mark: u64) -> String {
+    format!("<delay xmlns='urn:xmpp:delay' from='{}' stamp='{}'/>", st.domain(), stamp::format(mark / 1000))
 }
