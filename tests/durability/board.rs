@@ -91,9 +91,15 @@ pub(crate) enum Waited {
 pub(crate) struct Board {
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether the devices show all they say and hear.
+    pub(crate) shows: bool,
 }
 
 impl Board {
+    pub(crate) fn new(shows: bool) -> Board {
+        Board { shows, ..Board::default() }
+    }
+
     /// Reads and writes what is known.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();

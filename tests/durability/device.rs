@@ -175,7 +175,8 @@ impl Device {
 
     /// One connection, from login to its end.
     fn connection(&mut self, up: Up) -> Result<End> {
-        let (mut stream, features) = Stream::log_in(up.address, &self.trust, self.spec().name)?;
+        let shown = self.board.shows.then(|| format!("{} {}", up.round, self.spec().resource));
+        let (mut stream, features) = Stream::log_in(up.address, &self.trust, self.spec().name, shown)?;
         assert!(features.get_child("sm", SM).is_some(), "stream management is not offered");
         let resumed = self.resume(&mut stream)?;
         if !resumed {

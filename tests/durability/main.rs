@@ -3,6 +3,7 @@
 //! was acknowledged is missing, nothing has come twice, everything is in order, and so is the archive.
 //!
 //! `INGLENOOK_ROUNDS` (20 unless set) is the number of kills, and of cuts; `INGLENOOK_SEED` chooses other moments.
+//! `INGLENOOK_DURABILITY_SHOW=1` shows all that the devices say and hear.
 //! `INGLENOOK_DURABILITY_PEER=prosody` does the same with Prosody, if it is installed, and shows the figures.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
@@ -83,7 +84,8 @@ fn test(name: &str, end: End) {
 
 /// The whole play: rounds that end badly, a round in which everything can arrive, and a look at what is there.
 fn play(peer: &Peer, what: &str, seed: u64, rounds: u64, end: End) -> Figures {
-    let board = Arc::new(Board::default());
+    let shows = std::env::var_os("INGLENOOK_DURABILITY_SHOW").is_some();
+    let board = Arc::new(Board::new(shows));
     let devices: Vec<_> = (0..DEVICES.len())
         .map(|at| {
             let (board, device) = (board.clone(), Device::new(at, seed, board.clone(), peer.trust.clone()));

@@ -20,18 +20,25 @@ pub(crate) struct Stream {
     parser: RawParser,
     tree: TreeBuilder,
     buffer: Vec<u8>,
+    /// Who it is, if everything is to be shown.
+    shown: Option<String>,
 }
 
 impl Stream {
     /// Connects and logs in; gives the features of the stream that can be bound or resumed.
-    pub(crate) fn log_in(address: SocketAddr, trust: &Arc<ClientConfig>, name: &str) -> Result<(Stream, Element)> {
+    pub(crate) fn log_in(
+        address: SocketAddr,
+        trust: &Arc<ClientConfig>,
+        name: &str,
+        shown: Option<String>,
+    ) -> Result<(Stream, Element)> {
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(LONG))?;
         socket.set_nodelay(true)?;
         let connection = ClientConnection::new(trust.clone(), DOMAIN.try_into().unwrap()).map_err(Error::other)?;
         let tls = StreamOwned::new(connection, socket);
         let (parser, tree) = (RawParser::new(), TreeBuilder::new());
-        let mut stream = Stream { tls, parser, tree, buffer: Vec::new() };
+        let mut stream = Stream { tls, parser, tree, buffer: Vec::new(), shown };
         stream.open()?;
         stream.say(&plain(name, PASSWORD))?;
         let answer = stream.next()?;
@@ -49,6 +56,9 @@ impl Stream {
     }
 
     pub(crate) fn say(&mut self, text: &str) -> Result<()> {
+        if let Some(who) = &self.shown {
+            eprintln!("{who} > {text}");
+        }
         self.tls.write_all(text.as_bytes())?;
         self.tls.flush()
     }
@@ -57,6 +67,9 @@ impl Stream {
     pub(crate) fn next(&mut self) -> Result<Element> {
         loop {
             if let Some(element) = self.parsed()? {
+                if let Some(who) = &self.shown {
+                    eprintln!("{who} < {}", String::from(&element));
+                }
                 if element.is("error", STREAMS) {
                     return Err(Error::other(String::from(&element)));
                 }
