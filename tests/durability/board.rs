@@ -43,6 +43,8 @@ pub(crate) struct Seen {
 pub(crate) struct Account {
     /// In which round message n + 1 was sent first.
     pub(crate) sent: Vec<u64>,
+    /// Those that had to be sent again in a new session.
+    pub(crate) again: BTreeSet<u64>,
     /// So many of them are acknowledged; always a prefix, as stream management counts.
     pub(crate) acked: u64,
     /// Which of them any device of the receiver has seen.
@@ -205,6 +207,8 @@ pub(crate) struct Figures {
     pub(crate) twice: u64,
     /// Those of them that had the same stanza-id as the first copy.
     pub(crate) recognisable: u64,
+    /// Others that the sender had to send again: the server delivered them, and did not have them any more afterwards.
+    pub(crate) sent_again: u64,
     /// First copies that came after a later message of the same sender.
     pub(crate) disorder: u64,
     /// Messages that an archive of the two does not hold; second copies; copies after a later message.
@@ -238,10 +242,11 @@ impl Figures {
             for (copy, first) in again(&device.seen) {
                 f.twice += 1;
                 let known = copy.id.is_some() && copy.id == first.id;
-                f.recognisable += u64::from(known);
-                let by_id = if known { "with" } else { "without" };
                 let (sender, number) = (DEVICES[first.sender].resource, first.number);
-                let sent = state.devices[first.sender].sent[number as usize - 1];
+                let (from, by_id) = (&state.devices[first.sender], if known { "with" } else { "without" });
+                f.recognisable += u64::from(known);
+                f.sent_again += u64::from(!known && from.again.contains(&number));
+                let sent = from.sent[number as usize - 1];
                 examples.push(format!(
                     "twice: {sender} {number}, sent in round {sent}, at {} in rounds {} and {}, {by_id} the same stanza-id",
                     DEVICES[at].resource, first.round, copy.round
@@ -306,12 +311,13 @@ impl std::fmt::Display for Figures {
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
         writeln!(
             out,
-            "{} acknowledged: {} missing, {} twice ({} recognisable), {} out of order; \
+            "{} acknowledged: {} missing, {} twice ({} with the same stanza-id, {} sent again), {} out of order; \
              archive: {} missing, {} twice, {} out of order, {} unreadable; {} other oddities",
             self.acked,
             self.missing,
             self.twice,
             self.recognisable,
+            self.sent_again,
             self.disorder,
             self.archive_missing,
             self.archive_twice,

@@ -281,7 +281,10 @@ impl Device {
                 break;
             }
             let (number, again) = match self.again.pop_front() {
-                Some(number) => (number, true),
+                Some(number) => {
+                    self.board.with(|state| state.devices[self.at].again.insert(number));
+                    (number, true)
+                }
                 None => {
                     self.plan.messages -= 1;
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
