@@ -385,7 +385,7 @@ impl Device {
     /// Goes offline so that nothing can come twice: from the acknowledged `unavailable` on, nothing comes any more, and all
     /// that came is told.
     fn leave(&mut self, mut stream: Stream) -> Result<End> {
-        // A stanza that says nobody is there may not be the first one to be resumed with: the plan ends here in any case.
+        // If the connection is lost now, it comes back in this round and has nothing more to do.
         (self.plan.messages, self.plan.leave_after, self.plan.drop_after) = (0, None, None);
         self.send(&mut stream, "<presence type='unavailable'/>".into())?;
         stream.say(&format!("<r xmlns='{SM}'/>"))?;
