@@ -15,9 +15,9 @@ use super::logged::{Counted, Logged};
 use super::sm::Ended;
 use super::state::{State, Timer, Work};
 use super::{Core, damaged};
-use crate::store::{Engine, Entry, Query, StoreError};
+use crate::store::{Batch, Engine, Entry, Query, StoreError};
 use crate::wire::{Condition, Kind, Scope, Stanza, Type};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a note that messages arrived may wait for a change that it can go along with, in milliseconds.
 const NOTE_MS: u64 = 5_000;
@@ -42,12 +42,16 @@ struct OnItsWay {
     logged: bool,
     /// It is kept elsewhere, too.
     kept: bool,
+    /// The entry of the log from which on this is told.
+    since: u64,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     on_their_way: BTreeMap<u64, OnItsWay>,
+    /// Where the log tells of them: the entry, and what the message is called.
+    told: BTreeSet<(u64, u64)>,
     /// In the log, and arrived or kept elsewhere since; to be noted.
     settled: Vec<u64>,
     /// The timer for that runs.
@@ -61,8 +65,23 @@ pub(super) struct Deliveries {
 impl Deliveries {
     /// [`crate::store::Batch::low`]
     pub(super) fn low(&self) -> u64 {
-        let first = self.on_their_way.first_key_value().map_or(u64::MAX, |(mark, _)| *mark);
-        first.min(self.recent.0)
+        self.told.first().map_or(u64::MAX, |(since, _)| *since).min(self.recent.0)
+    }
+
+    fn remove(&mut self, mark: u64) -> Option<OnItsWay> {
+        let way = self.on_their_way.remove(&mark)?;
+        self.told.remove(&(way.since, mark));
+        Some(way)
+    }
+
+    /// The log tells of a message from this entry on.
+    fn told_since(&mut self, mark: u64, since: u64) {
+        if let Some(way) = self.on_their_way.get_mut(&mark)
+            && way.since == 0
+        {
+            way.since = since;
+            self.told.insert((since, mark));
+        }
     }
 
     /// Another entry.
@@ -109,23 +128,57 @@ impl State {
             holders: Vec::new(),
             logged: false,
             kept,
+            since: 0,
         });
         way.kept |= kept;
         way.holders.extend(holders);
     }
 
-    /// Hands a message that is kept to a session with stream management: when it is acknowledged, [`super::Extension::had`] is told.
-    pub fn hand_over(&mut self, local: &str, message: &Stanza, sid: Sid) {
-        self.write_message(local, message, &[sid], true);
+    /// Hands messages that are kept to a session with stream management: when one is acknowledged, [`super::Extension::had`] is told.
+    /// How the stream counts them is stored before they are written, so that a client that comes back after a power cut does not
+    /// get them again.
+    pub fn hand_over(&mut self, local: &str, messages: &[Stanza], sid: Sid) {
+        // One that lost its connection may have some already.
+        let has = |way: &OnItsWay| way.holders.iter().any(|(holder, _)| *holder == sid);
+        let new = |message: &&Stanza| !self.deliveries.on_their_way.get(&message.mark).is_some_and(has);
+        let messages: Vec<&Stanza> = messages.iter().filter(new).collect();
+        let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        // While storage takes nothing, they are better handed over without a note.
+        let noted = !messages.is_empty() && self.write().is_ok();
+        if noted {
+            self.hold_back(sid);
+        }
+        let mut counts = Vec::new();
+        for message in messages {
+            self.write_message(local, message, &[sid], true);
+            let count = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.last_out().count);
+            counts.extend(count.map(|count| (count, message.mark)));
+        }
+        if noted {
+            let id = self.next_mark();
+            self.logged(id);
+            for (_, mark) in &counts {
+                self.deliveries.told_since(*mark, id);
+            }
+            let value = Logged::Handed { local, stream, messages: counts }.record();
+            if let Ok(batch) = self.write() {
+                batch.append(Entry { id, copies: Vec::new(), value });
+            }
+        }
     }
 
     /// Hands a message that is kept to these sessions; the `delivered` hooks see it. With `track`, [`super::Extension::had`] is told
     /// when the first of them has it.
     pub fn deliver_kept(&mut self, local: &str, message: Stanza, targets: Vec<Sid>, track: bool) {
-        if track {
-            self.write_message(local, &message, &targets, true);
-        } else {
-            targets.iter().for_each(|sid| self.send_to(*sid, message.clone()));
+        for sid in &targets {
+            if track && self.sessions.get(sid).is_some_and(|s| s.managed.is_some()) {
+                self.hand_over(local, std::slice::from_ref(&message), *sid);
+            } else {
+                self.send_to(*sid, message.clone());
+                if track {
+                    self.has(local, message.mark);
+                }
+            }
         }
         self.work.push_back(Work::Delivered(local.into(), message, targets));
     }
@@ -134,7 +187,14 @@ impl State {
     pub(super) fn on_its_way(&mut self, mark: u64) -> Vec<Counted> {
         let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return Vec::new() };
         way.logged = true;
-        way.holders.iter().map(|(_, counted)| *counted).collect()
+        self.deliveries.told_since(mark, mark);
+        self.holders(mark)
+    }
+
+    /// How the streams count a message in whose queues it is.
+    pub fn holders(&self, mark: u64) -> Vec<Counted> {
+        let way = self.deliveries.on_their_way.get(&mark);
+        way.map(|way| way.holders.iter().map(|(_, counted)| *counted).collect()).unwrap_or_default()
     }
 
     /// Whether a message is in the queue of a connected session, which will have it.
@@ -161,7 +221,7 @@ impl State {
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.take()) else { return };
         self.streams.by_number.remove(&managed.number);
         for stanza in managed.unacknowledged() {
-            self.deliveries.on_their_way.remove(&stanza.mark);
+            self.deliveries.remove(stanza.mark);
         }
     }
 
@@ -213,15 +273,14 @@ impl State {
 
     /// Reads the end of the log again: what was on its way when the server stopped, in order, and what streams had counted. The
     /// messages must be kept by whoever calls this, and [`State::recovered`] tells of it.
-    pub fn recover(&mut self, engine: &mut dyn Engine) -> Result<Vec<Stanza>, StoreError> {
+    pub fn recover(&mut self, engine: &mut dyn Engine) -> Result<Vec<(Stanza, Vec<Counted>)>, StoreError> {
         let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("a number"));
         let Some((low, last)) = engine.query(&Query::Edge)?.into_iter().next() else { return Ok(Vec::new()) };
         let (low, last) = (number(&low)?, number(&last)?);
         self.numbers.seen(last);
         self.numbers.logged = last;
         self.deliveries.recent = (low.min(last), last);
-        let mut lost: BTreeMap<u64, Stanza> = BTreeMap::new();
-        let mut written: BTreeMap<u64, Vec<Counted>> = BTreeMap::new();
+        let mut lost: BTreeMap<u64, (Stanza, Vec<Counted>)> = BTreeMap::new();
         let mut after = low.saturating_sub(1);
         loop {
             let rows = engine.query(&Query::Since { after, rows: PAGE_ROWS, bytes: PAGE_BYTES })?;
@@ -237,23 +296,26 @@ impl State {
                         let message = Stanza::parse(xml, Scope::client()).ok().flatten();
                         if let Some(mut message) = message.filter(|_| !received.is_empty()) {
                             message.mark = id;
-                            lost.insert(id, message);
-                            written.insert(id, received);
+                            lost.insert(id, (message, received));
                         }
                     }
                     Logged::Settled(ids) => ids.iter().for_each(|id| {
                         lost.remove(id);
                     }),
+                    Logged::Handed { local, stream, messages } => self.counted(stream, |ended| {
+                        ended.sent.extend(messages.iter().map(|(count, mark)| (*count, local.into(), *mark)));
+                    }),
                 }
             }
         }
-        for (mark, message) in &lost {
-            let local: Box<str> = message.to.as_ref().and_then(|to| to.local()).unwrap_or_default().into();
-            for Counted { stream, count } in written.remove(mark).unwrap_or_default() {
-                self.counted(stream, |ended| ended.sent.push((count, local.clone(), *mark)));
-            }
-        }
         Ok(lost.into_values().collect())
+    }
+
+    /// A message that is kept was written to these streams before the server started.
+    pub fn was_written(&mut self, local: &str, mark: u64, holders: &[Counted]) {
+        for Counted { stream, count } in holders {
+            self.counted(*stream, |ended| ended.sent.push((*count, local.into(), mark)));
+        }
     }
 
     fn counted(&mut self, stream: u64, change: impl FnOnce(&mut Ended)) {
@@ -265,11 +327,12 @@ impl State {
         }
     }
 
-    /// A note that these messages, which were on their way, are kept elsewhere: to be made together with that.
-    pub fn recovered(&mut self, marks: Vec<u64>) -> Entry {
+    /// Notes that these messages, which were on their way, are kept elsewhere: in the batch that does that.
+    pub fn recovered(&mut self, marks: Vec<u64>, batch: &mut Batch) {
         let id = self.next_mark();
         self.numbers.logged = id;
-        Entry { id, copies: Vec::new(), value: Logged::Settled(marks).record() }
+        batch.append(Entry { id, copies: Vec::new(), value: Logged::Settled(marks).record() });
+        batch.low = self.deliveries.low();
     }
 
     /// A number that is in use; greater ones are given from now on.
@@ -281,7 +344,7 @@ impl State {
 impl Core {
     /// Somebody has a message.
     pub(super) fn had(&mut self, local: &str, mark: u64) {
-        let way = self.state.deliveries.on_their_way.remove(&mark);
+        let way = self.state.deliveries.remove(mark);
         if way.as_ref().is_none_or(|way| way.kept) {
             for n in 0..self.extensions.len() {
                 self.hook(n, |x, st| x.had(st, local, mark));
@@ -301,11 +364,11 @@ impl Core {
         }
         let local = way.local.clone();
         let outcome = self.keep_it(&local, &mut message);
-        let ways = &mut self.state.deliveries.on_their_way;
-        match (outcome, ways.get_mut(&message.mark)) {
+        let deliveries = &mut self.state.deliveries;
+        match (outcome, deliveries.on_their_way.get_mut(&message.mark)) {
             (Ok(Flow::Kept), Some(way)) => way.kept = true,
             // Nobody needs to know what becomes of it.
-            (Ok(Flow::Done), Some(way)) if !way.logged => drop(ways.remove(&message.mark)),
+            (Ok(Flow::Done), Some(way)) if !way.logged => drop(deliveries.remove(message.mark)),
             _ => {}
         }
     }
@@ -336,7 +399,7 @@ impl Core {
             // If the others are not connected either, it is kept already.
             return self.hold(stanza);
         }
-        let Some(OnItsWay { local, logged, kept, .. }) = self.state.deliveries.on_their_way.remove(&stanza.mark) else {
+        let Some(OnItsWay { local, logged, kept, .. }) = self.state.deliveries.remove(stanza.mark) else {
             return;
         };
         if !kept {

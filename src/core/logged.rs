@@ -29,10 +29,20 @@ pub enum Logged<'a> {
     },
     /// Messages that somebody has, or that are kept elsewhere.
     Settled(Vec<u64>),
+    /// Messages of this account that were kept, and were handed to a stream: how it counts them, and what they are called.
+    Handed {
+        /// Whose.
+        local: &'a str,
+        /// The stream.
+        stream: u64,
+        /// Its counts, and the numbers.
+        messages: Vec<(u32, u64)>,
+    },
 }
 
 const MESSAGE: u8 = 1;
 const SETTLED: u8 = 2;
+const HANDED: u8 = 3;
 
 impl<'a> Logged<'a> {
     /// As it is written.
@@ -50,6 +60,10 @@ impl<'a> Logged<'a> {
                 let w = Writer::new(1).u8(SETTLED).u32(ids.len() as u32);
                 ids.iter().fold(w, |w, id| w.u64(*id)).done()
             }
+            Logged::Handed { local, stream, messages } => {
+                let w = Writer::new(1).u8(HANDED).str(local).u64(*stream).u32(messages.len() as u32);
+                messages.iter().fold(w, |w, (count, mark)| w.u32(*count).u64(*mark)).done()
+            }
         }
     }
 
@@ -64,6 +78,11 @@ impl<'a> Logged<'a> {
                 Ok(Logged::Message { sent, received, xml: r.str()? })
             }
             (1, SETTLED) => Ok(Logged::Settled((0..r.u32()?).map(|_| r.u64()).collect::<Result<_, _>>()?)),
+            (1, HANDED) => {
+                let (local, stream) = (r.str()?, r.u64()?);
+                let messages = (0..r.u32()?).map(|_| Ok((r.u32()?, r.u64()?))).collect::<Result<_, Broken>>()?;
+                Ok(Logged::Handed { local, stream, messages })
+            }
             _ => Err(Broken),
         }
     }
@@ -83,6 +102,7 @@ mod tests {
             Logged::Message { sent: Some(c(u64::MAX, 7)), received: vec![c(1, u32::MAX), c(2, 0)], xml },
             Logged::Settled(vec![]),
             Logged::Settled(vec![1, u64::MAX]),
+            Logged::Handed { local: "juliet", stream: 9, messages: vec![(u32::MAX, 1), (0, u64::MAX)] },
         ] {
             let record = entry.record();
             assert_eq!(Logged::read(&record), Ok(entry));

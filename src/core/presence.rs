@@ -173,6 +173,8 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     let left = st.sessions.remove(&sid);
     if let Some(managed) = left.as_ref().and_then(|session| session.managed.as_ref()) {
         st.ended(&local, managed);
+        // Its client may forget the stream: better noted at once.
+        st.note_settled();
         st.work.extend(managed.unacknowledged().cloned().map(|stanza| Work::Left(sid, stanza)));
     }
     if let Some(stream) = left.and_then(|session| session.stream) {

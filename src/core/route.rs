@@ -302,6 +302,7 @@ impl Core {
                 Work::Tell(job, answer) => self.state.tell(job, answer, true),
                 Work::Had(local, mark) => self.had(&local, mark),
                 Work::Hold(message) => self.hold(message),
+                Work::Promise(ack) => self.state.promise(ack),
                 Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
                 Work::Overflow(sid) => {
                     let error = StreamError::new(StreamCondition::ResourceConstraint);

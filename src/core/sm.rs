@@ -47,6 +47,8 @@ pub struct Managed {
     /// Those that it has not acknowledged, in order.
     queue: VecDeque<Stanza>,
     bytes: usize,
+    /// The last ones of them are not written yet: how many, and which batch they wait for.
+    held_back: Option<(usize, u64)>,
     /// When our `<r/>` went out that is not answered.
     requested: Option<u64>,
     /// The timer for that runs.
@@ -65,6 +67,7 @@ impl Managed {
             sent: 0,
             queue: VecDeque::new(),
             bytes: 0,
+            held_back: None,
             requested: None,
             timed: false,
         }
@@ -90,12 +93,15 @@ impl Managed {
         self.queue.iter()
     }
 
-    /// Counts a stanza for the client. `false`: more waits than may.
-    pub(super) fn push(&mut self, stanza: &Stanza) -> bool {
+    /// Counts a stanza for the client. Says whether no more waits than may, and whether it is to be written now.
+    pub(super) fn push(&mut self, stanza: &Stanza) -> (bool, bool) {
         self.sent = self.sent.wrapping_add(1);
         self.bytes += stanza.bytes() + QUEUED_BYTES;
         self.queue.push_back(stanza.clone());
-        self.bytes <= QUEUE_BYTES && self.queue.len() <= QUEUE_STANZAS
+        if let Some((stanzas, _)) = &mut self.held_back {
+            *stanzas += 1;
+        }
+        (self.bytes <= QUEUE_BYTES && self.queue.len() <= QUEUE_STANZAS, self.held_back.is_none())
     }
 
     /// What the client has handled, by its count; `None` if it cannot be: more than was sent.
@@ -351,7 +357,8 @@ impl State {
         let Some(sid) = found else {
             let handled = number.and_then(|number| self.returned(number, h));
             let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
-            return self.promise(Ack::Manage(stream, failed));
+            // What it has seen is forgotten first: it will not ask again.
+            return self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
         };
         // Nothing more is heard or said on the old connection. The session waits, until the answer is true.
         if let Some(old) = self.sessions.get(&sid).and_then(|s| s.stream) {
@@ -378,6 +385,9 @@ impl State {
         let (jid, handled) = (session.jid.clone(), managed);
         session.stream = Some(stream);
         session.waits_until = None;
+        if let Some(managed) = &mut session.managed {
+            managed.held_back = None;
+        }
         self.streams.carries.insert(stream, sid);
         self.effects.push(Effect::Manage(stream, Manage::Resumed { jid, id, h: handled }));
         self.count_out(sid, h);
@@ -391,8 +401,13 @@ impl State {
     /// What waited for this batch can be acknowledged.
     pub(super) fn committed_for_acks(&mut self, seq: u64) {
         for session in self.sessions.values_mut() {
-            if let Some(managed) = session.managed.as_mut() {
-                managed.committed(seq);
+            let Some(managed) = session.managed.as_mut() else { continue };
+            managed.committed(seq);
+            if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= seq)
+                && let Some(stream) = session.stream
+            {
+                let written = managed.queue.iter().skip(managed.queue.len() - stanzas);
+                self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
             }
         }
         while let Some((_, sid)) = self.streams.asked.pop_front_if(|(n, _)| *n <= seq) {
@@ -402,6 +417,15 @@ impl State {
             if let Some(stream) = session.stream {
                 self.effects.push(Effect::Manage(stream, Manage::Ack(managed.safe)));
             }
+        }
+    }
+
+    /// Writes nothing more to a session with stream management until what is now being changed is on stable storage.
+    pub(super) fn hold_back(&mut self, sid: Sid) {
+        let seq = self.sealed() + 1;
+        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+            let stanzas = managed.held_back.map_or(0, |(stanzas, _)| stanzas);
+            managed.held_back = Some((stanzas, seq));
         }
     }
 

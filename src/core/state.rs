@@ -47,6 +47,8 @@ pub(super) enum Work {
     Hold(Stanza),
     /// A stanza that a session left behind.
     Left(Sid, Stanza),
+    /// An answer to what was done before.
+    Promise(Ack),
     /// A session whose client does not acknowledge what it gets.
     Overflow(Sid),
 }
@@ -200,14 +202,14 @@ impl State {
             // Not authenticated, or just ended.
             return self.effects.push(Effect::Send(sid, stanza));
         };
-        let fits = match session.managed.as_mut() {
+        let (fits, now) = match session.managed.as_mut() {
             Some(managed) => {
                 self.streams.ask.push(sid);
                 managed.push(&stanza)
             }
-            None => true,
+            None => (true, true),
         };
-        if let Some(stream) = session.stream {
+        if let (Some(stream), true) = (session.stream, now) {
             self.effects.push(Effect::Send(stream, stanza));
         }
         if !fits {

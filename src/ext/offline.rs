@@ -15,8 +15,9 @@
 //! an error to the sender: chat states and what must not be stored go past, and so does everything while storage is full or failing.
 
 use super::{chat_states, delay, hints};
+use crate::core::logged::Counted;
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Sid, State, scan};
-use crate::store::record::{Reader, Writer};
+use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{BATCH_OPS, Batch, Engine, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
 use crate::wire::{Kind, Ns, Scope, Stanza, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +66,8 @@ struct Mailbox {
     retry: Option<Job>,
     /// Somebody is getting them.
     flush: Option<Flush>,
+    /// Somebody was, and lost the connection: the rest is still to come, before anything new.
+    unfinished: bool,
 }
 
 /// Messages on their way to a session.
@@ -102,15 +105,33 @@ fn worth(message: &Stanza) -> Worth {
     if keep { Worth::Keep } else { Worth::Drop }
 }
 
-/// A row: whether it came while the account was online, and the message with its note of delay.
-fn record(live: bool, message: &Stanza) -> Box<[u8]> {
-    Writer::new(1).u8(u8::from(live)).str(&message.to_xml()).done()
+/// A row: whether it came while the account was online, how the streams that it was written to count it, and the message with
+/// its note of delay.
+fn record(live: bool, holders: &[Counted], message: &Stanza) -> Box<[u8]> {
+    let w = Writer::new(2).u8(u8::from(live)).u32(holders.len() as u32);
+    let w = holders.iter().fold(w, |w, c| w.u64(c.stream).u32(c.count));
+    w.str(&message.to_xml()).done()
+}
+
+/// The front of a row; the message is what follows.
+fn head<'a>(record: &'a [u8]) -> Result<(bool, Vec<Counted>, Reader<'a>), Broken> {
+    let mut r = Reader::new(record)?;
+    let live = r.u8()? == 1;
+    let holders = match r.version {
+        // Before stream management.
+        1 => Vec::new(),
+        2 => {
+            let n = r.u32()?;
+            (0..n).map(|_| Ok(Counted { stream: r.u64()?, count: r.u32()? })).collect::<Result<_, Broken>>()?
+        }
+        _ => return Err(Broken),
+    };
+    Ok((live, holders, r))
 }
 
 fn from_record(record: &[u8]) -> Option<(bool, Stanza)> {
-    let mut r = Reader::new(record).ok().filter(|r| r.version == 1)?;
-    let live = r.u8().ok()? == 1;
-    let message = Stanza::parse(r.str().ok()?, Scope::client()).ok()??;
+    let (live, _, mut rest) = head(record).ok()?;
+    let message = Stanza::parse(rest.str().ok()?, Scope::client()).ok()??;
     Some((live, message))
 }
 
@@ -141,7 +162,7 @@ impl Offline {
         if count >= MESSAGES || message.bytes() > room {
             return Ok(Flow::Pass);
         }
-        let row = record(live, &message.clone().with(delay::note(st, message.mark)));
+        let row = record(live, &st.holders(message.mark), &message.clone().with(delay::note(st, message.mark)));
         if row.len() > room.min(VALUE_BYTES) {
             return Ok(Flow::Pass);
         }
@@ -162,7 +183,10 @@ impl Offline {
             Some(flush) if takes(st, flush.sid) => (flush.sid, flush.after),
             _ => match receivers(st, local).into_iter().find(|sid| takes(st, *sid)) {
                 Some(sid) => (sid, None),
-                None => return,
+                None => {
+                    mailbox.unfinished = true;
+                    return;
+                }
             },
         };
         if mailbox.count == mailbox.done.len() {
@@ -173,6 +197,7 @@ impl Offline {
         let waits =
             st.ask(Query::Scan { tree: Tree::Offline, prefix, after: after_key, rows: PAGE_ROWS, bytes: PAGE_BYTES });
         self.jobs.insert(waits, Wanted::Flush(local.into()));
+        mailbox.unfinished = false;
         mailbox.flush =
             Some(Flush { sid, after, sent: BTreeMap::new(), waits: Some(waits), timeout: None, skip: BTreeSet::new() });
     }
@@ -183,7 +208,7 @@ impl Offline {
         let Some(flush) = mailbox.flush.as_mut().filter(|f| takes(st, f.sid)) else { return self.go_on(st, local) };
         flush.waits = None;
         let (sid, acknowledges) = (flush.sid, managed(st, flush.sid));
-        let (none, mut bytes) = (rows.is_empty(), 0_usize);
+        let (none, mut bytes, mut page) = (rows.is_empty(), 0_usize, Vec::new());
         if none && flush.after.is_none() {
             // Storage has fewer than were counted: it knows better.
             mailbox.count = mailbox.done.len();
@@ -222,13 +247,16 @@ impl Offline {
                 elsewhere = targets.len() > 1 && !acknowledges;
                 st.deliver_kept(local, message, targets, acknowledges);
             } else if acknowledges {
-                st.hand_over(local, &message, sid);
+                page.push(message);
             } else {
                 st.send_to(sid, message);
             }
             flush.sent.insert(number, (is_live, elsewhere));
         }
         flush.skip.clear();
+        if !page.is_empty() {
+            st.hand_over(local, &page, sid);
+        }
         if none {
             mailbox.flush = None;
             return self.forget_empty(local);
@@ -332,7 +360,14 @@ impl Extension for Offline {
             if st.accounts.contains_key(local) {
                 st.seen_mark(number);
                 stored.insert((Box::<str>::from(local), number));
-                self.boxes.entry(local.into()).or_default().add(value.len());
+                let mailbox = self.boxes.entry(local.into()).or_default();
+                mailbox.add(value.len());
+                // One that cannot be read is dropped when it is its turn.
+                let holders = head(value).map(|(_, holders, _)| holders).unwrap_or_default();
+                if !holders.is_empty() {
+                    mailbox.held.insert(number, value.len());
+                    st.was_written(local, number, &holders);
+                }
             }
             Ok(())
         })?;
@@ -340,15 +375,20 @@ impl Extension for Offline {
         let lost = st.recover(engine)?;
         for lost in lost.chunks(PAGE_ROWS) {
             let mut batch = Batch::default();
-            for message in lost.iter().filter(|message| worth(message) == Worth::Keep) {
-                let Some(local) = message.to.as_ref().and_then(|to| st.local(to)) else { continue };
-                let row = record(false, &message.clone().with(delay::note(st, message.mark)));
-                if st.accounts.contains_key(local) && !stored.contains(&(local.into(), message.mark)) {
-                    self.boxes.entry(local.into()).or_default().add(row.len());
-                    batch.put(Tree::Offline, key::numbered(local, message.mark), row);
+            for (message, holders) in lost.iter().filter(|(message, _)| worth(message) == Worth::Keep) {
+                let Some(local) = message.to.as_ref().and_then(|to| st.local(to)).map(Box::<str>::from) else {
+                    continue;
+                };
+                if st.accounts.contains_key(&local) && !stored.contains(&(local.clone(), message.mark)) {
+                    let row = record(false, holders, &message.clone().with(delay::note(st, message.mark)));
+                    let mailbox = self.boxes.entry(local.clone()).or_default();
+                    mailbox.add(row.len());
+                    mailbox.held.insert(message.mark, row.len());
+                    batch.put(Tree::Offline, key::numbered(&local, message.mark), row);
+                    st.was_written(&local, message.mark, holders);
                 }
             }
-            batch.append(st.recovered(lost.iter().map(|message| message.mark).collect()));
+            st.recovered(lost.iter().map(|(message, _)| message.mark).collect(), &mut batch);
             engine.commit(&[batch])?;
         }
         Ok(())
@@ -358,7 +398,7 @@ impl Extension for Offline {
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         let chat = stanza.ty == Type::Chat;
         let waits = stanza.kind == Kind::Message
-            && self.boxes.get(local).is_some_and(|m| m.flush.is_some())
+            && self.boxes.get(local).is_some_and(|m| m.flush.is_some() || m.unfinished)
             && (chat || matches!(stanza.ty, Type::None | Type::Normal | Type::Unknown))
             // To a session that is there, or to one that is not and nobody else (RFC 6121 §8.5.3).
             && stanza.to.as_ref().is_some_and(|to| to.is_bare() || (chat && st.session_at(to).is_none()))
@@ -517,7 +557,7 @@ mod tests {
         let kept = message(
             "<message from='romeo@house.test/orchard' to='juliet@house.test' id='1'><body>Hark</body></message>",
         );
-        let (live, back) = from_record(&record(true, &kept)).unwrap();
+        let (live, back) = from_record(&record(true, &[Counted { stream: 1, count: 2 }], &kept)).unwrap();
         assert!(live);
         assert_eq!(back.to_xml(), kept.to_xml());
         assert!(from_record(b"").is_none());

@@ -66,6 +66,8 @@ pub struct House {
     pub told: Vec<Result<Vec<String>, String>>,
     /// Every stanza that was written, in bytes: what a test that counts work looks at.
     pub written: usize,
+    /// What was committed, in batches.
+    pub commits: usize,
 }
 
 /// An id that no test uses.
@@ -109,6 +111,7 @@ impl House {
             full: false,
             told: Vec::new(),
             written: 0,
+            commits: 0,
         }
     }
 
@@ -293,6 +296,13 @@ impl House {
         self.settle();
     }
 
+    /// Whether a text is in the log, on the disk.
+    pub fn is_logged(&mut self, text: &str) -> bool {
+        let query = Query::Since { after: 0, rows: usize::MAX, bytes: usize::MAX };
+        let rows = self.disk.query(&query).unwrap();
+        rows.iter().any(|(_, value)| value.windows(text.len()).any(|part| part == text.as_bytes()))
+    }
+
     /// What is waiting to be stored.
     pub fn uncommitted(&self) -> usize {
         self.to_store.iter().filter(|w| matches!(w, StoreWork::Commit(..))).count()
@@ -304,6 +314,7 @@ impl House {
         match work {
             StoreWork::Commit(n, batch) => {
                 self.disk.commit(&[batch]).unwrap();
+                self.commits += 1;
                 self.input(Input::Committed(n));
             }
             StoreWork::Ask(job, query) => {
