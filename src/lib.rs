@@ -41,7 +41,8 @@
 //!    ([`Flow::Done`](core::Flow::Done)) or refuse it: `?` in a hook is the error that Juliet gets.
 //! 4. `Core::route` looks at `to`. At an address of ours the `arrive` hooks see it, then `rule`, the table, says what becomes of
 //!    it: to one session, to all that take messages, to an extension that answers (`iq`), to the `offline` hooks. Presence has its
-//!    own rules in [`core::presence`]. What is delivered, the `delivered` hooks see.
+//!    own rules in [`core::presence`]. What is accepted, the `accepted` hooks see (the archive), and
+//!    what is delivered, the `delivered` hooks.
 //! 5. Hooks never call each other: what they send ([`State::send`](core::State::send)) waits in a queue until the stanza before
 //!    it is done, and all of it is done before the next input. That is what keeps stanzas in order.
 //! 6. Out come [`Effect::Send`](core::Effect::Send)s. The hub puts each into the outbox of its session; the stanza is shared, not

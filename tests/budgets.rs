@@ -63,7 +63,7 @@ fn the_heap() {
     let scope = Scope::client();
     let mut out = String::with_capacity(4096);
     let mut effects = Vec::with_capacity(16);
-    let mut forward = || {
+    let mut forward = |wire: &str| {
         let mut input = wire.as_bytes();
         let Ok(Some(Frame::Element(xml))) = framer.next(&mut input) else { panic!("a whole element") };
         let stanza = Stanza::parse(xml, scope).unwrap().unwrap();
@@ -79,13 +79,17 @@ fn the_heap() {
         }
         assert_eq!(sent, 1);
     };
-    forward();
-    let before = dhat::HeapStats::get().total_blocks;
-    for _ in 0..100 {
-        forward();
+    // One that is not archived, and one that is, on both sides.
+    let forgotten = wire.replace("</message>", "<no-store xmlns='urn:xmpp:hints'/></message>");
+    for (wire, budget) in [(&forgotten, 14), (&wire, 32)] {
+        forward(wire);
+        let before = dhat::HeapStats::get().total_blocks;
+        for _ in 0..100 {
+            forward(wire);
+        }
+        let allocations = (dhat::HeapStats::get().total_blocks - before) / 100;
+        assert!(allocations <= budget, "{allocations} allocations for a message");
     }
-    let allocations = (dhat::HeapStats::get().total_blocks - before) / 100;
-    assert!(allocations <= 14, "{allocations} allocations for a message");
 
     // A stanza that waits in many outboxes shares its bytes.
     let stanza = parse(&wire);

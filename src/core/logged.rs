@@ -50,7 +50,9 @@ impl<'a> Logged<'a> {
         match self {
             Logged::Message { sent, received, xml } => {
                 let counted = |w: Writer, c: &Counted| w.u64(c.stream).u32(c.count);
-                let w = Writer::new(1).u8(MESSAGE);
+                // Two bytes, 12 for each count, and 4 for the length: no more is needed, so that nothing is copied.
+                let counts = received.len() + usize::from(sent.is_some());
+                let w = Writer::with_room(1, 1 + 2 + 12 * counts + 4 + xml.len()).u8(MESSAGE);
                 let w = sent.iter().fold(w.u8(sent.is_some().into()), counted);
                 // An account has fewer sessions than a byte counts.
                 let w = received.iter().fold(w.u8(received.len() as u8), counted);

@@ -377,7 +377,7 @@ impl State {
     /// The element that tells the id of a message in an account's archive (XEP-0359).
     pub fn stanza_id(&self, account: &Jid, mark: u64) -> String {
         let uid = self.uid(account.local().unwrap_or_default(), mark);
-        format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{}' id='{uid}'/>", escaped(account.as_str()))
+        ["<stanza-id xmlns='urn:xmpp:sid:0' by='", &escaped(account.as_str()), "' id='", &uid, "'/>"].concat()
     }
 
     /// The number that such an id stands for; `None` if it was not given out for this account.
@@ -406,10 +406,11 @@ impl State {
             if let Ok(Logged::Message { sent: sender, received: before, xml: same }) = Logged::read(&entry.value)
                 && same == xml
             {
-                let sent = sent.or(sender);
-                received.extend(before);
-                let value = Logged::Message { sent, received, xml: &xml }.record();
-                entry.value = value;
+                let new = sent.is_some_and(|sent| sender != Some(sent)) || !received.is_empty();
+                if new {
+                    received.extend(before);
+                    entry.value = Logged::Message { sent: sent.or(sender), received, xml: &xml }.record();
+                }
                 entry.copies.push(copy);
                 return Ok(message.mark);
             }
@@ -418,7 +419,10 @@ impl State {
         let id = if self.numbers.logged < message.mark { message.mark } else { self.numbers.next(self.now.wall) };
         self.logged(id);
         let value = Logged::Message { sent, received, xml: &xml }.record();
-        self.write()?.append(Entry { id, copies: vec![copy], value });
+        // The other side is likely to follow.
+        let mut copies = Vec::with_capacity(2);
+        copies.push(copy);
+        self.write()?.append(Entry { id, copies, value });
         Ok(id)
     }
 

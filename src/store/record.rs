@@ -11,6 +11,12 @@ impl Writer {
     pub fn new(version: u8) -> Writer {
         Writer(vec![version])
     }
+    /// The same, with room for so many bytes of fields.
+    pub fn with_room(version: u8, bytes: usize) -> Writer {
+        let mut record = Vec::with_capacity(bytes.saturating_add(1));
+        record.push(version);
+        Writer(record)
+    }
     /// Appends a byte.
     pub fn u8(mut self, value: u8) -> Writer {
         self.0.push(value);

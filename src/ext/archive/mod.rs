@@ -231,10 +231,11 @@ impl Extension for Archive {
     /// What has an id is archived, as it came.
     fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {
         let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return };
-        let mut message = message.clone();
-        if !message.cut(is_id_of(&account)) {
+        if !message.children().any(is_id_of(&account)) {
             return;
         }
+        let mut message = message.clone();
+        message.cut(is_id_of(&account));
         let from = message.from.clone().unwrap_or_else(|| account.clone());
         let number = st.archive(local, &from, &message, Way::Received);
         debug_assert!(number.is_ok_and(|number| number == message.mark), "it has another id than was told");
