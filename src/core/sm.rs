@@ -394,7 +394,8 @@ impl State {
         let found = found
             .filter(|sid| self.sessions.get(sid).and_then(|s| s.managed.as_ref()).is_some_and(|m| m.can_be_resumed()));
         let Some(sid) = found else {
-            let handled = number.and_then(|number| self.returned(number, h));
+            // Nothing of a stream of ours is stored: then that is how much. It is never more than was handled.
+            let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
             let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
             // What it has seen is forgotten first: it will not ask again.
             return self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
@@ -428,7 +429,7 @@ impl State {
             self.sessions.get_mut(&sid).and_then(|s| Some((s.managed.as_ref()?.handled, s)).map(|(h, s)| (s, h)))
         else {
             // Its time was over just now.
-            let handled = number.and_then(|number| self.returned(number, h));
+            let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
             let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
             return self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
         };

@@ -620,7 +620,7 @@ fn damage_of_the_log(name: &str, closed: bool) {
         names.pop();
     }
     // The oldest segment may also be gone because of its age.
-    names.remove(0);
+    names.drain(..2);
     let step = names.len().div_ceil(8);
     let (mut harmless, mut told_of, mut wrong) = (0, 0, Vec::new());
     for (n, path) in names.iter().rev().step_by(step).enumerate() {
