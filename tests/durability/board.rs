@@ -240,15 +240,18 @@ impl Figures {
         }
         for (at, device) in state.devices.iter().enumerate() {
             for (copy, first) in again(&device.seen) {
-                f.twice += 1;
                 let known = copy.id.is_some() && copy.id == first.id;
                 let (sender, number) = (DEVICES[first.sender].resource, first.number);
                 let (from, by_id) = (&state.devices[first.sender], if known { "with" } else { "without" });
+                // The server had it in memory alone when it ended, and nobody was told that it was stored: its sender sent it again.
+                let sent_again = !known && from.again.contains(&number);
+                f.sent_again += u64::from(sent_again);
+                f.twice += u64::from(!sent_again);
                 f.recognisable += u64::from(known);
-                f.sent_again += u64::from(!known && from.again.contains(&number));
+                let what = if sent_again { "sent again" } else { "twice" };
                 let sent = from.sent[number as usize - 1];
                 examples.push(format!(
-                    "twice: {sender} {number}, sent in round {sent}, at {} in rounds {} and {}, {by_id} the same stanza-id",
+                    "{what}: {sender} {number}, sent in round {sent}, at {} in rounds {} and {}, {by_id} the same stanza-id",
                     DEVICES[at].resource, first.round, copy.round
                 ));
             }
@@ -311,7 +314,7 @@ impl std::fmt::Display for Figures {
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
         writeln!(
             out,
-            "{} acknowledged: {} missing, {} twice ({} with the same stanza-id, {} sent again), {} out of order; \
+            "{} acknowledged: {} missing, {} twice ({} with the same stanza-id), {} sent again, {} out of order; \
              archive: {} missing, {} twice, {} out of order, {} unreadable; {} other oddities",
             self.acked,
             self.missing,
