@@ -182,9 +182,13 @@ impl Life {
             let h = self.devices[d].handled;
             self.say(format!("{d} resumes, has handled {h}"));
             self.house.send(sid, &format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='{h}'/>"));
-            // The answer may have to wait for storage.
-            self.house.release();
-            let answer = self.house.receive(sid).unwrap();
+            // The answer may have to wait for storage, and no longer than that.
+            let answer = loop {
+                match self.house.receive(sid) {
+                    Some(answer) => break answer,
+                    None => assert!(self.house.store_one(), "no answer, and nothing that it waits for"),
+                }
+            };
             self.say(format!("{d} is told {answer}"));
             let resumed = answer.starts_with("<resumed");
             let h = attribute(&answer, "h").map(|h| h.parse::<u32>().unwrap());

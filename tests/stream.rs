@@ -127,6 +127,10 @@ impl Play {
                 self.events.push("acknowledge".into());
                 self.c2s.manage(&Manage::Ack(9), &mut self.out);
             }
+            Event::Closing => {
+                self.events.push("closing".into());
+                self.c2s.close(None, &mut self.out);
+            }
             Event::Closed { clean } => self.events.push(format!("closed {clean}")),
         }
     }

@@ -95,6 +95,7 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         c2s.manage(&answer, &mut seen.written);
                     }
                     Event::Enable { .. } | Event::Acknowledged(_) | Event::Acknowledge => assert!(bound),
+                    Event::Closing => c2s.close(None, &mut seen.written),
                     Event::Closed { .. } => {}
                 }
             }

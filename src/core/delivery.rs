@@ -46,6 +46,15 @@ struct OnItsWay {
     since: u64,
 }
 
+/// What the end of the log tells at a start.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Messages that were on their way, in order, and how the streams count them that they were written to.
+    pub lost: Vec<(Stanza, Vec<Counted>)>,
+    /// Messages that were kept, and handed to a stream: whose, and what they are called.
+    pub handed: Vec<(Box<str>, u64)>,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
@@ -270,16 +279,17 @@ impl State {
         }
     }
 
-    /// Reads the end of the log again: what was on its way when the server stopped, in order, and what streams had counted. The
-    /// messages must be kept by whoever calls this, and [`State::recovered`] tells of it.
-    pub fn recover(&mut self, engine: &mut dyn Engine) -> Result<Vec<(Stanza, Vec<Counted>)>, StoreError> {
+    /// Reads the end of the log again: what was on its way when the server stopped, and what streams had counted. The messages must
+    /// be kept by whoever calls this, and [`State::recovered`] tells of it.
+    pub fn recover(&mut self, engine: &mut dyn Engine) -> Result<Recovered, StoreError> {
         let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("a number"));
-        let Some((low, last)) = engine.query(&Query::Edge)?.into_iter().next() else { return Ok(Vec::new()) };
+        let Some((low, last)) = engine.query(&Query::Edge)?.into_iter().next() else { return Ok(Recovered::default()) };
         let (low, last) = (number(&low)?, number(&last)?);
         self.numbers.seen(last);
         self.numbers.logged = last;
         self.deliveries.recent = (low.min(last), last);
         let mut lost: BTreeMap<u64, (Stanza, Vec<Counted>)> = BTreeMap::new();
+        let mut handed = Vec::new();
         let mut after = low.saturating_sub(1);
         loop {
             let rows = engine.query(&Query::Since { after, rows: PAGE_ROWS, bytes: PAGE_BYTES })?;
@@ -287,7 +297,11 @@ impl State {
             after = number(newest)?;
             for (id, value) in &rows {
                 let id = number(id)?;
-                match Logged::read(value)? {
+                let Ok(entry) = Logged::read(value) else {
+                    log::error!("entry {id} of the log is not readable, and is left out");
+                    continue;
+                };
+                match entry {
                     Logged::Message { sent, received, xml } => {
                         if let Some(Counted { stream, count }) = sent {
                             self.counted(stream, |ended| ended.handled = Some(count));
@@ -305,14 +319,17 @@ impl State {
                     Logged::Settled(ids) => ids.iter().for_each(|id| {
                         lost.remove(id);
                     }),
-                    Logged::Handed { local, stream, messages } => self.counted(stream, |ended| {
-                        ended.local = local.into();
-                        ended.sent.extend(messages);
-                    }),
+                    Logged::Handed { local, stream, messages } => {
+                        handed.extend(messages.iter().map(|(_, mark)| (local.into(), *mark)));
+                        self.counted(stream, |ended| {
+                            ended.local = local.into();
+                            ended.sent.extend(messages);
+                        });
+                    }
                 }
             }
         }
-        Ok(lost.into_values().collect())
+        Ok(Recovered { lost: lost.into_values().collect(), handed })
     }
 
     /// A message that is kept was written to these streams before the server started.

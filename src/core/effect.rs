@@ -38,6 +38,9 @@ pub enum Input {
     Register(Sid, IpAddr, Stanza),
     /// The stream is gone. `clean`: the peer ended it itself, with everything read.
     Closed(Sid, bool),
+    /// The client of a session with stream management closed its stream; [`Effect::Close`] follows when what it acknowledged is
+    /// on stable storage.
+    Closing(Sid),
     /// A bound stream wants stream management (XEP-0198 §3), whether it wants to be resumed, and for how many seconds at most. The
     /// answer is [`Manage::Enabled`].
     Enable(Sid, bool, Option<u32>),

@@ -19,6 +19,7 @@ pub mod state;
 pub mod subscription;
 mod throttle;
 
+pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Place};
 pub use settings::Settings;
@@ -170,6 +171,7 @@ impl Core {
             }
             Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),
             Input::Closed(stream, clean) => self.state.lost(stream, clean),
+            Input::Closing(stream) => self.state.closing(stream),
             Input::Enable(stream, resume, max) => self.state.enable(stream, resume, max),
             Input::Resume(stream, account, id, h) => self.state.resume(stream, &account, &id, h),
             Input::Acknowledged(stream, h) => self.state.acknowledged(stream, h),

@@ -139,6 +139,12 @@ impl Managed {
         Some(done)
     }
 
+    /// Storage takes nothing: what is not stored is told as not handled, and comes again. Twice is better than never.
+    fn forget_unsafe(&mut self) {
+        self.waits.clear();
+        self.handled = self.safe;
+    }
+
     /// All batches up to this one are on stable storage.
     fn committed(&mut self, seq: u64) {
         while let Some((_, count)) = self.waits.front().filter(|(n, _)| *n <= seq) {
@@ -279,13 +285,14 @@ impl State {
     pub(super) fn acknowledged(&mut self, stream: Sid, h: u32) {
         let Some(sid) = self.carried(stream) else { return };
         if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
-            managed.requested = None;
-            self.count_out(sid, h);
+            // Only an answer: who tells each stanza unasked would be asked as often.
+            let answer = managed.requested.take().is_some();
+            self.count_out(sid, h, answer);
         }
     }
 
     /// What a client says it has handled.
-    fn count_out(&mut self, sid: Sid, h: u32) {
+    fn count_out(&mut self, sid: Sid, h: u32, ask: bool) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let local: Box<str> = session.local().into();
         let Some(managed) = session.managed.as_mut() else { return };
@@ -293,7 +300,7 @@ impl State {
         match managed.acknowledge(h) {
             Some(done) => {
                 // Not after an answer without news: a client that is slow would be asked as fast as the line can.
-                if !managed.queue.is_empty() && !done.is_empty() {
+                if ask && !managed.queue.is_empty() && !done.is_empty() {
                     self.streams.ask.push(sid);
                 }
                 for mark in done.iter().map(|s| s.mark).filter(|mark| *mark > 0) {
@@ -371,6 +378,12 @@ impl State {
         }
     }
 
+    /// The client closed its stream (XEP-0198 §7). It forgets the stream when it reads our end of it.
+    pub(super) fn closing(&mut self, stream: Sid) {
+        self.lost(stream, true);
+        self.work.push_back(Work::Promise(Ack::Close(stream, None)));
+    }
+
     /// The time to come back is over, if it still waits.
     pub(super) fn hibernated(&mut self, sid: Sid) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
@@ -425,6 +438,11 @@ impl State {
         }
         self.streams.resuming.remove(&stream);
         let number = id.get(..16).and_then(|number| u64::from_str_radix(number, 16).ok());
+        if self.is_stalled()
+            && let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut())
+        {
+            managed.forget_unsafe();
+        }
         let Some((session, managed)) =
             self.sessions.get_mut(&sid).and_then(|s| Some((s.managed.as_ref()?.handled, s)).map(|(h, s)| (s, h)))
         else {
@@ -441,12 +459,24 @@ impl State {
         }
         self.streams.carries.insert(stream, sid);
         self.effects.push(Effect::Manage(stream, Manage::Resumed { jid, id, h: handled }));
-        self.count_out(sid, h);
+        self.count_out(sid, h, true);
         // It may have been closed for its count.
         let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
         self.effects.extend(managed.queue.iter().map(|stanza| Effect::Send(stream, stanza.clone())));
         self.streams.ask.push(sid);
         self.work.push_back(Work::Event(Event::Resumed(sid)));
+    }
+
+    /// Storage takes nothing more for now: nobody waits for it who only wants to read, or to come back.
+    pub(super) fn stalled_for_sessions(&mut self) {
+        for (sid, session) in &mut self.sessions {
+            let Some(managed) = session.managed.as_mut() else { continue };
+            if let (Some((stanzas, _)), Some(stream)) = (managed.held_back.take(), session.stream) {
+                let written = managed.queue.iter().skip(managed.queue.len().saturating_sub(stanzas));
+                self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
+                self.streams.ask.push(*sid);
+            }
+        }
     }
 
     /// What waited for this batch can be acknowledged.

@@ -73,6 +73,13 @@ pub(super) enum Ack {
     },
 }
 
+impl Ack {
+    /// Whether it is told also while storage takes nothing: nobody is promised that a change is stored.
+    fn can_be_told(&self) -> bool {
+        matches!(self, Ack::Manage(..) | Ack::Resumed { .. } | Ack::Close(_, None))
+    }
+}
+
 /// Something that waits for its time.
 #[derive(Debug)]
 pub(super) enum Timer {
@@ -290,7 +297,8 @@ impl State {
 
     pub(super) fn promise(&mut self, ack: Ack) {
         let waits_for = if self.batch.is_empty() { self.seq - 1 } else { self.seq };
-        if waits_for <= self.committed { self.keep(ack) } else { self.acks.push_back((waits_for, ack)) }
+        let now = waits_for <= self.committed || (self.stalled && ack.can_be_told());
+        if now { self.keep(ack) } else { self.acks.push_back((waits_for, ack)) }
     }
 
     fn keep(&mut self, ack: Ack) {
@@ -498,6 +506,17 @@ impl State {
 
     pub(super) fn on_stalled(&mut self, stalled: bool) {
         self.stalled = stalled;
+        if stalled {
+            self.stalled_for_sessions();
+            let (now, later) = std::mem::take(&mut self.acks).into_iter().partition(|(_, ack)| ack.can_be_told());
+            self.acks = later;
+            VecDeque::from(now).into_iter().for_each(|(_, ack)| self.keep(ack));
+        }
+    }
+
+    /// Whether storage takes nothing.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
     }
 
     // --- numbers ---

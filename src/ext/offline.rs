@@ -16,7 +16,7 @@
 
 use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Sid, State, scan};
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Recovered, Sid, State, scan};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{BATCH_OPS, Batch, Engine, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
 use crate::wire::{Kind, Ns, Scope, Stanza, StreamCondition, StreamError, Type};
@@ -83,6 +83,8 @@ struct Flush {
     timeout: Option<Job>,
     /// They have arrived since the page was asked for.
     skip: BTreeSet<u64>,
+    /// New ones were stored since then, which it may not show.
+    more: bool,
 }
 
 /// What becomes of a message that nobody is there to take.
@@ -169,6 +171,9 @@ impl Offline {
         st.write()?;
         let mailbox = self.boxes.entry(local.into()).or_default();
         mailbox.add(row.len());
+        if let Some(flush) = &mut mailbox.flush {
+            flush.more = true;
+        }
         if held {
             mailbox.held.insert(message.mark, row.len());
         }
@@ -198,8 +203,15 @@ impl Offline {
             st.ask(Query::Scan { tree: Tree::Offline, prefix, after: after_key, rows: PAGE_ROWS, bytes: PAGE_BYTES });
         self.jobs.insert(waits, Wanted::Flush(local.into()));
         mailbox.unfinished = false;
-        mailbox.flush =
-            Some(Flush { sid, after, sent: BTreeMap::new(), waits: Some(waits), timeout: None, skip: BTreeSet::new() });
+        mailbox.flush = Some(Flush {
+            sid,
+            after,
+            sent: BTreeMap::new(),
+            waits: Some(waits),
+            timeout: None,
+            skip: BTreeSet::new(),
+            more: false,
+        });
     }
 
     /// Sends a page.
@@ -257,7 +269,7 @@ impl Offline {
         if !page.is_empty() {
             st.hand_over(local, &page, sid);
         }
-        if none {
+        if none && !flush.more {
             mailbox.flush = None;
             return self.forget_empty(local);
         }
@@ -352,14 +364,14 @@ impl Extension for Offline {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        let mut stored = BTreeSet::new();
+        let mut stored = BTreeMap::new();
         scan(engine, Tree::Offline, &[], |key, value| {
             let (Some((local, _)), Some(number)) = (key::split(key), key::number(key)) else {
                 return Err(StoreError::Damaged("an offline message's key in the database is not readable".into()));
             };
             if st.accounts.contains_key(local) {
                 st.seen_mark(number);
-                stored.insert((Box::<str>::from(local), number));
+                stored.insert((Box::<str>::from(local), number), value.len());
                 let mailbox = self.boxes.entry(local.into()).or_default();
                 mailbox.add(value.len());
                 // One that cannot be read is dropped when it is its turn.
@@ -372,14 +384,19 @@ impl Extension for Offline {
             Ok(())
         })?;
         // What was on its way when the power failed is kept from here on, and the log is told.
-        let lost = st.recover(engine)?;
+        let Recovered { lost, handed } = st.recover(engine)?;
+        for (local, mark) in handed {
+            if let (Some(bytes), Some(mailbox)) = (stored.get(&(local.clone(), mark)), self.boxes.get_mut(&local)) {
+                mailbox.held.insert(mark, *bytes);
+            }
+        }
         for lost in lost.chunks(PAGE_ROWS) {
             let mut batch = Batch::default();
             for (message, holders) in lost.iter().filter(|(message, _)| worth(message) == Worth::Keep) {
                 let Some(local) = message.to.as_ref().and_then(|to| st.local(to)).map(Box::<str>::from) else {
                     continue;
                 };
-                if st.accounts.contains_key(&local) && !stored.contains(&(local.clone(), message.mark)) {
+                if st.accounts.contains_key(&local) && !stored.contains_key(&(local.clone(), message.mark)) {
                     let row = record(false, holders, &message.clone().with(delay::note(st, message.mark)));
                     let mailbox = self.boxes.entry(local.clone()).or_default();
                     mailbox.add(row.len());

@@ -44,6 +44,8 @@ struct Line {
     opened: bool,
     /// The client has enabled stream management.
     managed: bool,
+    /// [`Event::Closing`] was told: nothing more is read.
+    closing: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl C2s {
                 asked: false,
                 opened: false,
                 managed: false,
+                closing: false,
             },
         }
     }
@@ -111,8 +114,12 @@ impl C2s {
             self.line.heard = now;
             self.line.asked = false;
         }
+        if self.line.closing {
+            *input = &[];
+        }
         loop {
             match &mut self.line.phase {
+                Phase::Session(_) if self.line.closing => return None,
                 Phase::Over { untold } => {
                     *input = &[];
                     return std::mem::take(untold).then_some(Event::Closed { clean: false });
@@ -195,10 +202,12 @@ impl C2s {
 
     /// When [`C2s::expired`] is to be called, if nothing comes before.
     pub fn deadline(&self) -> Mono {
-        let Line { phase, heard, asked, .. } = &self.line;
+        let Line { phase, heard, asked, closing, .. } = &self.line;
         match phase {
             Phase::Login(login) => login.since.saturating_add(UNAUTHENTICATED_MS),
-            Phase::Bind(_) | Phase::Session(_) => heard.saturating_add(if *asked { IDLE_ANSWER_MS } else { IDLE_MS }),
+            Phase::Bind(_) | Phase::Session(_) => {
+                heard.saturating_add(if *asked || *closing { IDLE_ANSWER_MS } else { IDLE_MS })
+            }
             Phase::Over { .. } => Mono::MAX,
         }
     }
@@ -208,7 +217,7 @@ impl C2s {
         if now < self.deadline() {
             return None;
         }
-        if matches!(self.line.phase, Phase::Session(_)) && !self.line.asked {
+        if matches!(self.line.phase, Phase::Session(_)) && !self.line.asked && !self.line.closing {
             self.line.ping(now, out);
             return None;
         }
@@ -260,6 +269,10 @@ impl Line {
                 self.lang = header.lang.as_deref().map(Stanza::lang_attribute);
                 self.write_features(out);
                 Ok(None)
+            }
+            Frame::Close if self.managed && matches!(self.phase, Phase::Session(_)) => {
+                self.closing = true;
+                Ok(Some(Event::Closing))
             }
             Frame::Close => Ok(Some(self.end(None, out))),
         }

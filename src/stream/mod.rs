@@ -72,6 +72,9 @@ pub enum Event {
     Acknowledge,
     /// An IQ of in-band registration before authentication (XEP-0077); answer with `send`.
     Register(Stanza),
+    /// The client of a session with stream management closed its stream. What it acknowledged before is to be stored, then call
+    /// `close`: a client that has read our end forgets the stream.
+    Closing,
     /// The stream is over, by their end tag, an error of theirs or of ours: write what is to be written and hang up.
     /// `clean`: they closed it themselves.
     Closed {

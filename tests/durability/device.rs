@@ -395,8 +395,12 @@ impl Device {
         }
         self.tell(&mut stream)?;
         let mut rest = Vec::new();
-        stream.close(|element| rest.push(element));
+        let ended = stream.close(|element| rest.push(element));
         rest.iter().filter(|e| e.is("message", CLIENT)).for_each(|message| self.message(message));
+        if !ended {
+            // The server may not have heard it: the stream is not forgotten.
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
         self.give_up();
         Ok(End::Left)
     }

@@ -148,7 +148,8 @@ fn server() {
     eprintln!("{}, {rounds} losses, clients of tokio-xmpp, seed {seed}: {figures}", peer.name());
     let ended = child.wait().unwrap();
     assert!(ended.success(), "the clients: {ended}");
-    assert!(!peer.is_ours() || figures.ends_with(" 0 missing, 0 twice"), "{figures}");
+    // What the server had in memory alone is sent again by the library, and it does not tell which that was.
+    assert!(!peer.is_ours() || figures.contains(" 0 missing"), "{figures}");
 }
 
 // ---- the clients' side ----

@@ -105,12 +105,13 @@ impl Stream {
         Ok(element)
     }
 
-    /// Ends the stream in order: what still comes, until the server ends it too, is given to `take`.
-    pub(crate) fn close(mut self, mut take: impl FnMut(Element)) {
+    /// Ends the stream in order: what still comes, until the server ends it too, is given to `take`. Says whether it did.
+    pub(crate) fn close(mut self, mut take: impl FnMut(Element)) -> bool {
         let _ = self.say("</stream:stream>");
         while let Ok(element) = self.next() {
             take(element);
         }
+        self.tree.depth() == 0
     }
 
     /// As if the network had gone.

@@ -417,6 +417,7 @@ impl House {
             Event::Enable { resume, max_s } => self.input(Input::Enable(sid, resume, max_s)),
             Event::Acknowledged(h) => self.input(Input::Acknowledged(sid, h)),
             Event::Acknowledge => self.input(Input::Acknowledge(sid)),
+            Event::Closing => self.input(Input::Closing(sid)),
             Event::Stanza(stanza) => self.input(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => self.input(Input::Register(sid, peer, stanza)),
             Event::Closed { clean } => self.hang_up(sid, clean),
