@@ -21,7 +21,8 @@
 //! - [`stream`]: ONE CONNECTION, as a state machine: [`plain`](stream::plain) up to STARTTLS, then [`c2s`](stream::c2s) with
 //!   SASL, resource binding and stanzas.
 //! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
-//!   [`sled_engine`](store::sled_engine) keeps it on a card, [`memory`](store::memory) in a test that cuts the power.
+//!   [`card`](store::card) keeps it on a card, rows in [sled](store::sled_engine) and messages in [the log](store::log), and
+//!   [`memory`](store::memory) in a test that cuts the power.
 //! - [`core`](mod@core): STATE. Who is here, what may they do, where does it go: accounts, sessions, rosters, presence, and the
 //!   table of RFC 6121 §8.5 as a table.
 //! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the README's table and `doap.xml`.

@@ -1,8 +1,8 @@
 //! The engine on a card: small rows in sled, messages in the log, and batches that are whole over both.
 //!
 //! A commit goes to the log first: one write, one sync. Only then sled gets its part, in its own transaction and with its own
-//! sync. A batch that has both kinds of changes stands in its frame of the log with the changes of the trees, and sled's rows
-//! carry the frame's number in the same transaction. So when the power goes between the two syncs, the next start finds frames
+//! sync. A batch that has both kinds of changes stands in its frame of the log with the changes of the trees, as do batches
+//! that come before such a one in a commit; sled's rows carry the frame's number in the same transaction. So when the power goes between the two syncs, the next start finds frames
 //! that sled does not know, and makes their changes. What is only for one side never touches the other.
 
 use super::log::{Log, SEGMENT_BYTES};
@@ -39,7 +39,7 @@ impl Card {
         let mut log = Log::open(&log_dir, sled.logged(), segment_bytes, sabotage != Sabotage::NoLogSync)?;
         if sabotage != Sabotage::NoReplay {
             for (number, batch) in log.behind(sled.applied())? {
-                sled.commit_logged(&[batch], number - 1)?;
+                sled.commit_logged(&[batch], &[number])?;
             }
         }
         sled.note_logged(log.number());
@@ -81,9 +81,9 @@ impl Engine for Card {
             self.sled.check(batches)?;
         }
         let before = self.log.number();
-        self.log.append(batches)?;
+        let numbers = self.log.append(batches)?;
         self.sled.note_logged(self.log.number());
-        if trees && let Err(e) = self.sled.commit_logged(batches, before) {
+        if trees && let Err(e) = self.sled.commit_logged(batches, &numbers) {
             if matches!(e, StoreError::Full(_)) {
                 self.log.undo()?;
                 self.sled.note_logged(before);
@@ -106,5 +106,98 @@ impl Engine for Card {
             Query::Since { after, rows, bytes } => self.log.since(*after, *rows, *bytes),
             Query::Edge => Ok(self.log.edge()),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{Entry, Tree, disk, scratch};
+    use std::fs;
+
+    fn append(id: u64) -> Batch {
+        let mut batch = Batch::default();
+        batch.append(Entry { id, copies: Vec::new(), value: (*b"value").into() });
+        batch
+    }
+
+    fn mixed(id: u64, value: &[u8]) -> Batch {
+        let mut batch = append(id);
+        batch.put(Tree::Meta, *b"key", value);
+        batch
+    }
+
+    fn value(card: &mut Card) -> Option<Vec<u8>> {
+        let rows = card.query(&Query::Get(Tree::Meta, (*b"key").into())).unwrap();
+        rows.into_iter().next().map(|(_, value)| value.into())
+    }
+
+    fn sled_files(dir: &Path) -> Vec<Vec<u8>> {
+        ["sled/db", "mark"].map(|name| fs::read(dir.join(name)).unwrap()).into()
+    }
+
+    #[test]
+    fn each_side_is_left_alone_by_what_is_for_the_other() {
+        let dir = scratch("card-sides");
+        let mut card = Card::open(&dir, None).unwrap();
+        card.commit(&[mixed(1, b"1")]).unwrap();
+        let (before, syncs) = (sled_files(&dir), card.written().syncs);
+        card.commit(&[append(2), Batch::default(), append(3)]).unwrap();
+        assert_eq!((sled_files(&dir), card.written().syncs), (before, syncs + 1));
+        let log = card.snapshot_log();
+        let mut batch = Batch::default();
+        batch.put(Tree::Meta, *b"key", *b"2");
+        card.commit(&[batch]).unwrap();
+        assert_eq!((card.snapshot_log(), card.written().syncs), (log, syncs + 2));
+        card.verify().unwrap();
+        card.close().unwrap();
+        let mut card = Card::open(&dir, None).unwrap();
+        assert_eq!(value(&mut card).unwrap(), b"2");
+        card.verify().unwrap();
+    }
+
+    /// The power goes when the log is synced and sled is not.
+    #[test]
+    fn what_only_the_log_has_is_made_up_for() {
+        let dir = scratch("card-behind");
+        let mut card = Card::open(&dir, None).unwrap();
+        card.commit(&[mixed(1, b"1"), append(2)]).unwrap();
+        card.log.append(&[mixed(3, b"3"), append(4), mixed(5, b"5"), append(6)]).unwrap();
+        drop(card);
+        let mut card = Card::open(&dir, None).unwrap();
+        assert_eq!(value(&mut card).unwrap(), b"5");
+        assert_eq!(card.sled.applied(), 5);
+        card.verify().unwrap();
+        // Not twice: what came later stays.
+        let mut batch = Batch::default();
+        batch.delete(Tree::Meta, *b"key");
+        card.commit(&[batch.clone()]).unwrap();
+        // It changes nothing, and must not when it is seen again.
+        batch.append(Entry { id: 7, copies: Vec::new(), value: (*b"").into() });
+        card.commit(&[batch]).unwrap();
+        let mut batch = Batch::default();
+        batch.put(Tree::Meta, *b"key", *b"8");
+        card.commit(&[batch]).unwrap();
+        drop(card);
+        let mut card = Card::open(&dir, None).unwrap();
+        assert_eq!(value(&mut card).unwrap(), b"8");
+        card.verify().unwrap();
+    }
+
+    #[test]
+    fn a_log_that_is_gone_is_told_and_numbers_go_on() {
+        let dir = scratch("card-gone");
+        let mut card = Card::open(&dir, None).unwrap();
+        card.commit(&[mixed(1, b"1"), mixed(2, b"2"), append(3)]).unwrap();
+        card.close().unwrap();
+        fs::remove_dir_all(dir.join("log")).unwrap();
+        let mut card = Card::open(&dir, None).unwrap();
+        assert_eq!((card.log.number(), value(&mut card).unwrap()), (3, b"2".to_vec()));
+        card.commit(&[mixed(9, b"9")]).unwrap();
+        drop(card);
+        let mut card = Card::open(&dir, None).unwrap();
+        assert_eq!((card.log.number(), value(&mut card).unwrap()), (4, b"9".to_vec()));
+        assert_eq!(disk::entries(&dir.join("log")).unwrap().len(), 1);
     }
 }

@@ -265,11 +265,11 @@ impl Sled {
         disk::room(&self.dir, if puts { RESERVE_BYTES + bytes } else { RESERVE_DELETING_BYTES })
     }
 
-    /// Makes the changes. `logged` is the number of the last frame in the message log before those of the batches.
-    fn apply(&mut self, batches: &[Batch], mut logged: u64) -> Result<(), StoreError> {
+    /// Makes the changes; see [`Sled::commit_logged`].
+    fn apply(&mut self, batches: &[Batch], numbers: &[u64]) -> Result<(), StoreError> {
         let mut files = self.write_large(batches)?;
         let mut group = Group { changes: Vec::new(), applied: self.count.applied };
-        for batch in batches {
+        for (n, batch) in batches.iter().enumerate() {
             let mut first = Vec::new();
             if batch.ops.iter().any(|op| matches!(op, Op::DeleteAll(..))) {
                 self.transact(&mut group)?;
@@ -278,11 +278,8 @@ impl Sled {
             if group.changes.len() + first.len() + batch.ops.len() > TRANSACTION_OPS {
                 self.transact(&mut group)?;
             }
-            if batch.appends() {
-                logged += 1;
-                if batch.changes_trees() {
-                    group.applied = logged;
-                }
+            if let Some(number) = numbers.get(n) {
+                group.applied = group.applied.max(*number);
             }
             group.changes.append(&mut first);
             group.changes.extend(batch.ops.iter().filter_map(|op| match op {
@@ -442,9 +439,9 @@ impl Sled {
 }
 
 impl Sled {
-    /// [`Engine::commit`] for the changes of the trees. `logged` is the number of the last frame in the message log before those
-    /// of the batches: each batch that appends has one.
-    pub(super) fn commit_logged(&mut self, batches: &[Batch], logged: u64) -> Result<(), StoreError> {
+    /// [`Engine::commit`] for the changes of the trees. `numbers` are those of the frames in the message log
+    /// of the first of the batches; the others have none.
+    pub(super) fn commit_logged(&mut self, batches: &[Batch], numbers: &[u64]) -> Result<(), StoreError> {
         if let Some(why) = &self.failed {
             return Err(StoreError::Io(why.clone()));
         }
@@ -454,7 +451,7 @@ impl Sled {
         self.check(batches)?;
         let before = self.count.commit;
         let result =
-            self.apply(batches, logged).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
+            self.apply(batches, numbers).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
         let Err(e) = result else { return Ok(()) };
         self.dropped.clear();
         // A large value that could not be written has hurt nothing. After anything else nobody knows what is on the disk.
@@ -477,7 +474,7 @@ impl Sled {
 /// Of the trees alone: what is for the log is passed over.
 impl Engine for Sled {
     fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
-        self.commit_logged(batches, 0)
+        self.commit_logged(batches, &[])
     }
 
     fn query(&mut self, query: &Query) -> Result<Rows, StoreError> {

@@ -8,8 +8,9 @@ mod cut;
 mod workload;
 
 use cut::Disk;
-use inglenook::store::sled_engine::{Sabotage, Sled, probe};
-use inglenook::store::{Batch, Bytes, Engine, Query, StoreError, Tree, VALUE_BYTES};
+use inglenook::store::card::Card;
+use inglenook::store::sled_engine::{Sabotage, probe};
+use inglenook::store::{Batch, Bytes, Copy, Engine, Entry, Query, StoreError, Tree, VALUE_BYTES};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,6 +51,8 @@ fn child() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let args = std::env::var(ARGS).unwrap_or_default();
     let args: Vec<&str> = args.split('|').collect();
+    log::set_logger(&Ear).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
     match role.as_str() {
         "probe" => {
             if let Err(e) = probe(Path::new(&std::env::args_os().next_back().unwrap())) {
@@ -74,8 +77,24 @@ fn say(line: &str) {
     let _ = writeln!(out, "\n= {line}").and_then(|()| out.flush());
 }
 
-fn open(dir: &Path, probing: bool, sabotage: Sabotage) -> Result<Sled, StoreError> {
-    Sled::open_with(dir, probing.then(|| role("probe", &[])), sabotage)
+/// Segments are small, so that there are many.
+const SEGMENT_BYTES: u64 = 32 * 1024;
+
+fn open(dir: &Path, probing: bool, sabotage: Sabotage) -> Result<Card, StoreError> {
+    Card::open_with(dir, probing.then(|| role("probe", &[])), sabotage, SEGMENT_BYTES)
+}
+
+/// Passes what the store has to tell its owner on to the parent.
+struct Ear;
+
+impl log::Log for Ear {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record) {
+        say(&format!("warned {}", record.args()));
+    }
+    fn flush(&self) {}
 }
 
 /// Verifies the state, says where it is, and goes on from there: `dir|seed|until|sabotage|probing`.
@@ -84,6 +103,8 @@ fn write(args: &[&str]) {
     let sabotage = match args[3] {
         "no sync" => Sabotage::NoSync,
         "no transaction" => Sabotage::NoTransaction,
+        "no log sync" => Sabotage::NoLogSync,
+        "no replay" => Sabotage::NoReplay,
         _ => Sabotage::Sound,
     };
     let mut sled = match open(Path::new(args[0]), args[4] == "probing", sabotage) {
@@ -112,8 +133,7 @@ fn write(args: &[&str]) {
         n = last;
         commits += 1;
     }
-    let (bytes, syncs) = sled.written();
-    say(&format!("took {} us for {commits} commits of {bytes} bytes and {syncs} syncs", begin.elapsed().as_micros()));
+    say(&format!("took {} us for {commits} commits, {:?}", begin.elapsed().as_micros(), sled.written()));
     match sled.verify().and_then(|()| sled.close()) {
         Ok(()) => say("closed"),
         Err(e) => say(&format!("error {e:?}")),
@@ -175,7 +195,7 @@ fn fill(dir: &Path) {
         }
     };
     assert!(words.contains("make room"), "{words}");
-    let rows = |sled: &mut Sled| {
+    let rows = |sled: &mut Card| {
         let (prefix, after) = (Bytes::default(), None);
         sled.query(&Query::Scan { tree: Tree::Offline, prefix, after, rows: usize::MAX, bytes: usize::MAX })
             .unwrap()
@@ -185,6 +205,21 @@ fn fill(dir: &Path) {
     let mut batch = Batch::default();
     batch.put(Tree::Vcard, key(0), vec![1; VALUE_BYTES]);
     assert!(matches!(sled.commit(&[batch]), Err(StoreError::Full(_))));
+    // A message finds no room, but that one was delivered does, so that what was kept for it can go.
+    let copies = vec![Copy { owner: "juliet".into(), with: "romeo@example.org".into() }];
+    let append = |id: u64, copies: &[Copy]| {
+        let mut batch = Batch::default();
+        batch.append(Entry { id, copies: copies.into(), value: vec![1; 50_000].into() });
+        batch
+    };
+    let mut last = 0;
+    while sled.commit(&[append(last + 1, &copies)]).is_ok() {
+        last += 1;
+    }
+    assert!(last < 20, "{last} messages of 50 KB");
+    assert!(matches!(sled.commit(&[append(last + 1, &copies)]), Err(StoreError::Full(_))));
+    sled.commit(&[append(last + 1, &[])]).unwrap();
+    assert_eq!(sled.query(&Query::Edge).unwrap()[0].1, (last + 1).to_be_bytes().into());
     let mut batch = Batch::default();
     (0..stored / 2).for_each(|n| batch.delete(Tree::Offline, key(n)));
     sled.commit(&[batch]).unwrap();
@@ -350,6 +385,21 @@ fn without_the_transaction_kills_leave_half_batches() {
     let broken = kills(&dir, SABOTAGE_ROUNDS, "no transaction").err();
     eprintln!("without the transaction: {broken:?}");
     assert!(broken.is_some(), "the test does not see that batches are not whole");
+}
+
+#[test]
+fn without_the_replay_kills_leave_half_batches() {
+    let dir = folder("no-replay");
+    let broken = kills(&dir, SABOTAGE_ROUNDS, "no replay").err();
+    eprintln!("without the replay: {broken:?}");
+    assert!(broken.is_some(), "the test does not see that batches are whole in the log alone");
+}
+
+#[test]
+fn without_the_sync_of_the_log_power_cuts_take_back_what_was_acknowledged() {
+    let broken = cuts("no-log-sync", 20, "no log sync", false).err();
+    eprintln!("without the sync of the log: {broken:?}");
+    assert!(broken.is_some(), "the test does not see that the sync of the log is missing");
 }
 
 /// The most rounds it may take to see that the engine is broken on purpose.
@@ -560,6 +610,69 @@ fn damage_after_a_close_is_told() {
     damage("damage-closed", true);
 }
 
+/// Damages the files of the message log in every way. All that is not hit must be there, and a loss must be told.
+fn damage_of_the_log(name: &str, closed: bool) {
+    let (whole, known) = victim(name, closed);
+    let copied = whole.with_file_name("damaged");
+    let mut names: Vec<_> = files(&whole.join("log")).into_keys().collect();
+    if !closed {
+        // What was written last before a kill may not be known to anybody.
+        names.pop();
+    }
+    // The oldest segment may also be gone because of its age.
+    names.drain(..2);
+    let step = names.len().div_ceil(8);
+    let (mut harmless, mut told_of, mut wrong) = (0, 0, Vec::new());
+    for (n, path) in names.iter().rev().step_by(step).enumerate() {
+        let at = path.strip_prefix(&whole).unwrap().to_owned();
+        for round in 0..12 {
+            let mut bytes = fs::read(path).unwrap();
+            let place = (mix(n as u64, round) % bytes.len() as u64) as usize;
+            let _ = fs::remove_dir_all(&copied);
+            copy(&whole, &copied);
+            match round {
+                0 => fs::remove_file(copied.join(&at)).unwrap(),
+                1 | 2 => bytes.truncate(place),
+                3 => bytes.clear(),
+                4 => bytes.iter_mut().skip(place).take(4096).for_each(|b| *b = 0),
+                5 => bytes.iter_mut().enumerate().for_each(|(i, b)| *b = mix(place as u64, i as u64) as u8),
+                6 => bytes.extend((0..5000).map(|i| mix(7, i) as u8)),
+                _ => bytes[place] ^= 1 << (round % 8),
+            }
+            if round > 0 {
+                fs::write(copied.join(&at), bytes).unwrap();
+            }
+            let told = run(role("check", &[copied.to_str().unwrap()]), Kill::Never);
+            let what = format!("{} {round} at {place}: {told:?}", at.display());
+            let whole = told.at.is_some_and(|at| at >= known.acked && at <= known.tried);
+            let lacks = told.words.get("broken").is_some_and(|why| why.starts_with(workload::LACKS));
+            if whole {
+                harmless += 1;
+            } else if told.words.contains_key("warned")
+                && (lacks || told.at.is_some())
+                && at.extension().unwrap() == "seg"
+            {
+                told_of += 1;
+            } else {
+                wrong.push(what);
+            }
+        }
+    }
+    eprintln!("{name}: {harmless} harmless, {told_of} told, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(harmless > 0 && told_of > 0);
+}
+
+#[test]
+fn damage_of_the_log_after_a_kill_is_told() {
+    damage_of_the_log("log-damage-killed", false);
+}
+
+#[test]
+fn damage_of_the_log_after_a_close_is_told() {
+    damage_of_the_log("log-damage-closed", true);
+}
+
 /// The newest part of the log is where sled takes damage for a torn write.
 #[test]
 fn a_lost_tail_is_told() {
@@ -672,7 +785,7 @@ fn idle_writes_nothing() {
 #[test]
 fn a_second_process_is_refused_and_the_first_goes_on() {
     let dir = folder("two").join("live");
-    let mut first = Sled::open(&dir, None).unwrap();
+    let mut first = open(&dir, false, Sabotage::Sound).unwrap();
     let told = run(role("check", &[dir.to_str().unwrap()]), Kill::Never);
     assert!(told.words["error"].starts_with("Locked"), "{told:?}");
     first.commit(&[workload::batch(1)]).unwrap();

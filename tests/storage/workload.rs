@@ -1,6 +1,7 @@
-//! What the writer writes. Batch `n` is the same in every run, so the whole state after `n` batches is known.
+//! What the writer writes. Batch `n` is the same in every run, so the whole state after `n` batches is known. Some batches are
+//! for the trees alone, some for the message log alone, most for both.
 
-use inglenook::store::{Batch, Bytes, Engine, Query, StoreError, Tree, key};
+use inglenook::store::{Batch, Bytes, Copy, Engine, Entry, Page, Query, Rows, StoreError, Tree, key};
 
 /// The trees each batch touches.
 pub(crate) const TREES: [Tree; 4] = [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline];
@@ -35,9 +36,33 @@ fn row_value(n: u64, tree: usize) -> Vec<u8> {
     value
 }
 
+/// Whether the batch changes trees. Both lives are multiples of 5, so that what has rows also has the deletions of others.
+fn has_rows(n: u64) -> bool {
+    n % 5 != 1
+}
+
+/// Whether the batch appends.
+fn has_entry(n: u64) -> bool {
+    !n.is_multiple_of(3) || !has_rows(n)
+}
+
+fn entry(n: u64) -> Entry {
+    let (a, b) = (n % 8, (n / 8) % 7);
+    let copy =
+        |owner, with| Copy { owner: format!("user{owner}").into(), with: format!("user{with}@house.test").into() };
+    let copies = if n.is_multiple_of(11) { Vec::new() } else { vec![copy(a, b), copy(b, a)] };
+    Entry { id: n, copies, value: row_value(n, 9).into() }
+}
+
 /// The batch of this number.
 pub(crate) fn batch(n: u64) -> Batch {
-    let mut batch = Batch::default();
+    let mut batch = Batch { low: n.saturating_sub(7), ..Batch::default() };
+    if has_entry(n) {
+        batch.append(entry(n));
+    }
+    if !has_rows(n) {
+        return batch;
+    }
     for (i, tree) in TREES.into_iter().enumerate() {
         batch.put(tree, row_key(n), row_value(n, i));
         let life = if n.is_multiple_of(2) { EVEN_LIFE } else { ODD_LIFE };
@@ -48,9 +73,62 @@ pub(crate) fn batch(n: u64) -> Batch {
     batch
 }
 
+/// How the complaint begins that entries are missing, and nothing else is wrong.
+pub(crate) const LACKS: &str = "the log lacks";
+
+/// Reads the whole log, page by page, with `query` for what follows a number.
+fn pages(engine: &mut dyn Engine, query: impl Fn(u64) -> Query) -> Result<Rows, StoreError> {
+    let mut found = Rows::new();
+    loop {
+        let after = found.last().map_or(0, |(id, _)| u64::from_be_bytes((**id).try_into().unwrap()));
+        let page = engine.query(&query(after))?;
+        if page.is_empty() {
+            return Ok(found);
+        }
+        found.extend(page);
+    }
+}
+
+/// Holds the log against what `last` batches have appended.
+fn verify_log(engine: &mut dyn Engine, found: &Rows, last: u64) -> Result<Result<(), String>, StoreError> {
+    let expected: Vec<u64> = (1..=last).filter(|n| has_entry(*n)).collect();
+    let mut rest = expected.iter();
+    for (id, value) in found {
+        if !rest.any(|n| n.to_be_bytes() == **id) {
+            return Ok(Err(format!("the log has {id:?} twice, too late or without a reason")));
+        }
+        if *value != entry(u64::from_be_bytes((**id).try_into().unwrap())).value {
+            return Ok(Err(format!("the entry {id:?} differs")));
+        }
+    }
+    for user in [0, 3] {
+        let owner: Box<str> = format!("user{user}").into();
+        let page = |after| {
+            let (rows, bytes, to, with) = (50, 64 * 1024, u64::MAX, None);
+            Query::Archive(Page { owner: owner.clone(), with, from: after + 1, to, backwards: false, rows, bytes })
+        };
+        let archive = pages(engine, page)?;
+        let is_in =
+            |id: &[u8]| entry(u64::from_be_bytes(id.try_into().unwrap())).copies.iter().any(|copy| copy.owner == owner);
+        if !archive.iter().eq(found.iter().filter(|(id, _)| is_in(id))) {
+            return Ok(Err(format!("the archive of {owner} is not what the log has")));
+        }
+    }
+    if found.len() != expected.len() {
+        return Ok(Err(format!("{LACKS} {} of {} entries", expected.len() - found.len(), expected.len())));
+    }
+    let edge = engine.query(&Query::Edge)?;
+    let newest = expected.last().copied().unwrap_or(0);
+    if edge != [(newest.saturating_sub(7).to_be_bytes().into(), newest.to_be_bytes().into())] {
+        return Ok(Err(format!("the log ends with {edge:?}")));
+    }
+    Ok(Ok(()))
+}
+
 /// Reads everything; which batch was the last, or what is wrong with the state.
 pub(crate) fn verify(engine: &mut dyn Engine) -> Result<Result<u64, String>, StoreError> {
-    let mut last = 0;
+    let log = pages(engine, |after| Query::Since { after, rows: 100, bytes: 100_000 })?;
+    let mut last = log.last().map_or(0, |(id, _)| u64::from_be_bytes((**id).try_into().unwrap()));
     for (i, tree) in TREES.into_iter().enumerate() {
         let (mut after, mut found) = (None, Vec::new());
         loop {
@@ -61,11 +139,14 @@ pub(crate) fn verify(engine: &mut dyn Engine) -> Result<Result<u64, String>, Sto
             found.extend(page);
         }
         if i == 0 {
-            last = found.iter().filter_map(|(k, _)| key::number(k)).max().unwrap_or(0);
+            last = found.iter().filter_map(|(k, _)| key::number(k)).max().unwrap_or(0).max(last);
         }
         let lives = |n: &u64| n + if n.is_multiple_of(2) { EVEN_LIFE } else { ODD_LIFE } > last;
-        let mut expected: Vec<_> =
-            (last.saturating_sub(ODD_LIFE).max(1)..=last).filter(lives).map(|n| (row_key(n), n)).collect();
+        let mut expected: Vec<_> = (last.saturating_sub(ODD_LIFE).max(1)..=last)
+            .filter(lives)
+            .filter(|n| has_rows(*n))
+            .map(|n| (row_key(n), n))
+            .collect();
         expected.sort();
         if !found.iter().map(|(k, _)| k).eq(expected.iter().map(|(k, _)| k)) {
             let (found, expected) = (found.len(), expected.len());
@@ -75,5 +156,5 @@ pub(crate) fn verify(engine: &mut dyn Engine) -> Result<Result<u64, String>, Sto
             return Ok(Err(format!("the row of batch {n} in {tree:?} differs")));
         }
     }
-    Ok(Ok(last))
+    Ok(verify_log(engine, &log, last)?.map(|()| last))
 }

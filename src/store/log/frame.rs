@@ -1,4 +1,5 @@
-//! What stands in a segment: a header, then frames, one for each batch that appended.
+//! What stands in a segment: a header, then frames, one for each batch that appended, and for those that came before it in the
+//! same commit, so that batches are there in order after a crash.
 //!
 //! - Header ([`HEADER_BYTES`]): magic, version, the segment's sequence number, then what was before it: the greatest entry, the
 //!   last frame and its `low`; a checksum. Newer versions keep the header's form, so that they are known to be newer.
@@ -52,8 +53,9 @@ impl Edge {
     /// Goes on to a frame.
     pub(super) fn pass(&mut self, frame: &Frame<'_>) {
         self.number = frame.number;
-        self.low = frame.low;
-        self.last = frame.entries().last().map_or(self.last, |entry| entry.id);
+        if let Some(entry) = frame.entries().last() {
+            (self.low, self.last) = (frame.low, entry.id);
+        }
     }
 }
 
@@ -131,7 +133,7 @@ fn low(near: u64, id: u64) -> u64 {
     id.wrapping_sub(far.cast_unsigned())
 }
 
-/// Appends the frame of a batch that has entries. `out` begins at `base` of the segment, which is synced up to `synced`.
+/// Appends the frame of a batch. `out` begins at `base` of the segment, which is synced up to `synced`.
 /// Returns the bytes of it that the batch asked to keep: numbers, names and values of entries.
 pub(super) fn write(out: &mut Vec<u8>, sequence: u64, base: u32, number: u64, synced: u32, batch: &Batch) -> u64 {
     let start = out.len();
@@ -213,7 +215,7 @@ pub(super) fn read(bytes: &[u8], sequence: u64, place: u32) -> Option<Frame<'_>>
     }
     let mut rest = Cut(body);
     let (near, count) = (rest.number()?, rest.number()?);
-    let first = Cut(rest.0).number()?;
+    let first = if count > 0 { Cut(rest.0).number()? } else { 0 };
     Some(Frame {
         number: u64_at(head, 6),
         synced: u32_at(head, 14),

@@ -341,16 +341,16 @@ impl Log {
         self.written
     }
 
-    /// Appends what the batches have for the log: one write and one sync for all of them.
-    pub(super) fn append(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+    /// Appends what the batches have for the log: one write and one sync for all of them. Returns for each of the first of them
+    /// the number of its frame. The others, behind the last one that appends, have none.
+    pub(super) fn append(&mut self, batches: &[Batch]) -> Result<Vec<u64>, StoreError> {
         self.before = None;
         if let Some(why) = &self.failed {
             return Err(StoreError::Io(why.clone()));
         }
-        if !batches.iter().any(Batch::appends) {
-            return Ok(());
-        }
+        let Some(last) = batches.iter().rposition(Batch::appends) else { return Ok(Vec::new()) };
         let deleting = self.check(batches)?;
+        let batches = &batches[..=last];
         if self.active.as_ref().is_some_and(|active| u64::from(active.len) > self.segment_bytes) {
             self.seal()?;
         }
@@ -360,10 +360,13 @@ impl Log {
         if base == 0 {
             buffer.extend_from_slice(&frame::header(sequence, self.edge));
         }
-        let (mut number, mut accepted) = (self.edge.number, 0);
-        for batch in batches.iter().filter(|batch| batch.appends()) {
-            number += 1;
-            accepted += frame::write(&mut buffer, sequence, base, number, base, batch);
+        let (mut number, mut accepted, mut numbers) = (self.edge.number, 0, Vec::with_capacity(batches.len()));
+        for batch in batches {
+            if batch.appends() || batch.changes_trees() {
+                number += 1;
+                accepted += frame::write(&mut buffer, sequence, base, number, base, batch);
+            }
+            numbers.push(number);
         }
         let done = self.write(&buffer, base, sequence, deleting);
         if done.is_ok() {
@@ -374,7 +377,7 @@ impl Log {
         buffer.clear();
         buffer.shrink_to(KEPT_BYTES);
         self.buffer = buffer;
-        done
+        done.map(|()| numbers)
     }
 
     /// Refuses what cannot be stored. Returns whether nothing grows but by notes that are in nobody's archive.
@@ -603,6 +606,9 @@ impl Log {
         let mut rest = &ids[..];
         for n in 0..self.segments() {
             let (first, last) = self.span(n);
+            if first > last {
+                continue;
+            }
             rest = &rest[rest.partition_point(|id| *id < first)..];
             let (here, later) = rest.split_at(rest.partition_point(|id| *id <= last));
             rest = later;
@@ -903,3 +909,7 @@ impl Frames<'_> {
         Ok(if let Some(Step::Bad(range)) = bad { range.end } else { self.end })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
