@@ -138,3 +138,206 @@ fn nobody_shows_presence_to_a_name_that_is_free_whenever_the_power_fails() {
         assert!(there || shown(&house) == 0, "{} after {n} of {batches}", shown(&house));
     }
 }
+
+// --- stream management (XEP-0198) ---
+
+const SM: &str = "xmlns='urn:xmpp:sm:3'";
+
+/// Enables stream management; the stream's id.
+fn enable(house: &mut House, sid: Sid) -> String {
+    house.send(sid, &format!("<enable {SM} resume='true'/>"));
+    let enabled = house.receive_all(sid).pop().unwrap();
+    enabled.split_once(" id='").unwrap().1.split_once('\'').unwrap().0.to_owned()
+}
+
+fn resume(house: &mut House, jid: &str, id: &str, h: u32) -> Sid {
+    let sid = house.authenticate(jid);
+    house.send(sid, &format!("<resume {SM} previd='{id}' h='{h}'/>"));
+    sid
+}
+
+#[test]
+fn what_is_not_written_yet_cannot_be_acknowledged() {
+    for h in [2, 3, 4] {
+        let mut house = House::new();
+        house.account("juliet@house.test");
+        let romeo = house.login("romeo@house.test/orchard");
+        for _ in 0..2 {
+            house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
+        }
+        let juliet = house.login("juliet@house.test/balcony");
+        enable(&mut house, juliet);
+        house.hold = true;
+        house.send(juliet, "<presence/>");
+        assert!(house.store_one(), "the page");
+        house.receive_all(juliet);
+        assert_eq!(house.uncommitted(), 1, "the note of what is handed over");
+        house.send(juliet, &format!("<a {SM} h='{h}'/>"));
+        let got = house.receive_all(juliet).concat();
+        assert!(got.contains(&format!("<handled-count-too-high {SM} h='{h}' send-count='1'/>")), "{got}");
+        house.release();
+        assert!(house.is_closed(juliet) && house.receive_all(juliet).is_empty());
+        // Nothing was lost by that.
+        let juliet = house.login("juliet@house.test/balcony");
+        house.send(juliet, "<presence/>");
+        assert_eq!(house.receive_all(juliet).concat().matches("<body>Hark</body>").count(), 2);
+    }
+}
+
+/// What is written late is asked for then.
+#[test]
+fn what_was_held_back_is_asked_for() {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    let romeo = house.login("romeo@house.test/orchard");
+    house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
+    let juliet = house.login("juliet@house.test/balcony");
+    enable(&mut house, juliet);
+    house.hold = true;
+    house.send(juliet, "<presence/>");
+    assert!(house.store_one(), "the page");
+    house.receive_all(juliet);
+    house.send(juliet, &format!("<a {SM} h='1'/>"));
+    assert_eq!(house.receive_all(juliet), [""; 0], "there is nothing to ask for");
+    house.release();
+    let got = house.receive_all(juliet);
+    assert!(got.len() == 2 && got[0].contains("Hark") && got[1] == format!("<r {SM}/>"), "{got:?}");
+}
+
+/// A client that answers without news is asked again, but not as fast as it answers.
+#[test]
+fn a_slow_client_is_asked_now_and_then() {
+    let mut house = House::new();
+    let romeo = house.login("romeo@house.test/orchard");
+    let juliet = house.login("juliet@house.test/balcony");
+    enable(&mut house, juliet);
+    house.send(romeo, "<presence to='juliet@house.test/balcony'/>");
+    let mut asked = 0;
+    for _ in 0..100 {
+        for got in house.receive_all(juliet) {
+            if got == format!("<r {SM}/>") {
+                asked += 1;
+                for _ in 0..10 {
+                    house.send(juliet, &format!("<a {SM} h='0'/>"));
+                }
+            }
+        }
+        house.pass(6_000);
+    }
+    assert!((5..=11).contains(&asked), "{asked}");
+    assert!(!house.is_closed(juliet));
+}
+
+#[test]
+fn floods_of_stream_management() {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    let romeo = house.login("romeo@house.test/orchard");
+    let id = enable(&mut house, romeo);
+    house.send(romeo, &format!("<r {SM}/>").repeat(10_000));
+    assert_eq!(house.receive_all(romeo).len(), 10_000);
+    // While storage waits they are answered together.
+    house.hold = true;
+    for _ in 0..100 {
+        house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
+        house.send(romeo, &format!("<r {SM}/>").repeat(100));
+    }
+    assert_eq!(house.receive_all(romeo), [""; 0]);
+    house.release();
+    let acks = house.receive_all(romeo);
+    assert!(acks.len() <= 100 && acks.last() == Some(&format!("<a {SM} h='100'/>")), "{acks:?}");
+    // Acks without news.
+    house.send(romeo, &format!("<a {SM} h='0'/>").repeat(10_000));
+    assert_eq!(house.receive_all(romeo), [""; 0]);
+    // Ids that are not there, or somebody else's: the session is not touched.
+    let tybalt = house.authenticate("tybalt@house.test");
+    for n in 0..1_000 {
+        house.send(tybalt, &format!("<resume {SM} previd='{n:048x}' h='0'/><resume {SM} previd='{id}' h='{n}'/>"));
+    }
+    let failed = house.receive_all(tybalt);
+    assert!(failed.len() == 2_000 && failed.iter().all(|xml| *xml == failed[0]), "{:?}", failed[0]);
+    assert!(!house.is_closed(romeo));
+    // Before there is a resource, and before authentication, where bytes are counted.
+    house.send(tybalt, &format!("<enable {SM} resume='true'/>").repeat(1_000));
+    assert_eq!(house.receive_all(tybalt).len(), 1_000);
+    let nobody = house.open();
+    let xmlns = "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'";
+    house.send(nobody, &format!("<stream:stream to='{DOMAIN}' version='1.0' {xmlns}>"));
+    house.send(nobody, &format!("<enable {SM} resume='true'/>").repeat(1_000));
+    assert!(house.is_closed(nobody));
+    assert!(house.receive_all(nobody).iter().any(|xml| xml.contains("<policy-violation ")));
+}
+
+#[test]
+fn a_session_that_waits_has_a_limit_and_ends_there() {
+    let mut house = House::new();
+    let romeo = house.login("romeo@house.test/orchard");
+    let juliet = house.login("juliet@house.test/balcony");
+    let id = enable(&mut house, juliet);
+    house.cut(juliet);
+    let body = "x".repeat(100_000);
+    for n in 0..16 {
+        assert_eq!(house.state().sessions_of("juliet").len(), usize::from(n < 16), "{n}");
+        let to = "juliet@house.test/balcony";
+        house.send(romeo, &format!("<message type='chat' id='{n}' to='{to}'><body>{body}</body></message>"));
+    }
+    assert!(house.state().sessions_of("juliet").is_empty(), "too much was waiting");
+    assert_eq!(house.receive_all(romeo), [""; 0], "and nothing of it is lost");
+    let late = resume(&mut house, "juliet@house.test", &id, 0);
+    assert!(house.receive_all(late).concat().starts_with("<failed "));
+    let juliet = house.login("juliet@house.test/balcony");
+    house.send(juliet, &format!("<enable {SM}/><presence/>"));
+    let (mut got, mut count) = (Vec::new(), 0_u32);
+    for _ in 0..40 {
+        for xml in house.receive_all(juliet) {
+            count += u32::from(!xml.contains(SM));
+            let id = xml.split_once(" id='").filter(|_| xml.starts_with("<message"));
+            got.extend(id.map(|(_, id)| id.split('\'').next().unwrap().parse::<u32>().unwrap()));
+        }
+        house.send(juliet, &format!("<a {SM} h='{count}'/>"));
+    }
+    assert_eq!(got, (0..16).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_session_that_has_waited_longest_makes_room() {
+    let mut house = House::new();
+    let mut ids = Vec::new();
+    for n in 0..40 {
+        let sid = house.login(&format!("juliet@house.test/{n:02}"));
+        ids.push(enable(&mut house, sid));
+        house.cut(sid);
+        house.pass(1000);
+        assert!(house.state().sessions_of("juliet").len() <= 32);
+    }
+    for (n, id) in ids.iter().enumerate() {
+        let sid = resume(&mut house, "juliet@house.test", id, 0);
+        let got = house.receive_all(sid).concat();
+        assert_eq!(got.starts_with("<resumed "), n >= 8, "{n}: {got}");
+    }
+    // With all of them connected there is no room.
+    let sid = house.authenticate("juliet@house.test");
+    house.send(sid, "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    assert_eq!(errors(&mut house, sid), ["resource-constraint"]);
+}
+
+/// Whoever comes and goes leaves nothing behind.
+#[test]
+fn a_session_that_comes_and_goes_stays_one() {
+    let mut house = House::new();
+    let romeo = house.login("romeo@house.test/orchard");
+    let juliet = house.login("juliet@house.test/balcony");
+    let id = enable(&mut house, juliet);
+    house.send(romeo, "<presence to='juliet@house.test/balcony' id='1'/>");
+    for n in 0..200 {
+        let sid = resume(&mut house, "juliet@house.test", &id, 0);
+        let got = house.receive_all(sid);
+        assert!(got.len() == 3 && got[0] == format!("<resumed {SM} h='{n}' previd='{id}'/>"), "{got:?}");
+        assert!(got[1].starts_with("<presence ") && got[2] == format!("<r {SM}/>"));
+        house.send(sid, "<presence to='nobody@house.test'/>");
+        if n % 2 == 0 {
+            house.cut(sid);
+        }
+    }
+    assert_eq!(house.state().sessions.len(), 2);
+}

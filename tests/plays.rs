@@ -93,12 +93,15 @@ impl Drop for Server {
     }
 }
 
-/// Whether a line is about the server itself, and not about what clients can do.
+/// Whether a line is about the server itself, and not about what clients can do; or about stream management, which would count
+/// what the other stage sends to know when all is done.
 fn needs_a_hand(line: &str) -> bool {
-    line.starts_with("The server ")
+    line.contains("urn:xmpp:sm:3")
+        || line.starts_with("The server ")
         || line.starts_with("The power ")
         || line.starts_with("The storage ")
         || line.starts_with("The setting ")
+        || line.starts_with("The clock ")
         || line.ends_with(" pass.")
         || line.ends_with(" opens a connection.")
 }
@@ -171,6 +174,10 @@ impl Play {
                 match name.as_str() {
                     "registration" => s.registration = value == "true",
                     "show_os" => s.show_os = value == "true",
+                    "resume_s" => s.resume_s = value.parse().unwrap(),
+                    "resume_at" => s.resume_at = Some(value.clone()),
+                    "archive_days" => s.archive_days = value.parse().unwrap(),
+                    "archive_bytes" => s.archive_bytes = value.parse().unwrap(),
                     "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
                     "contacts" => {
                         s.contacts = value
@@ -215,7 +222,20 @@ impl Play {
             return Ok(());
         }
         if let Some(time) = text.strip_suffix(" pass.") {
-            return self.pass(time);
+            let ms = span(time)?;
+            return self.done(|house| house.pass(ms));
+        }
+        if let Some(time) = text.strip_prefix("The clock is set to ").and_then(|t| t.strip_suffix('.')) {
+            let wall = inglenook::wire::stamp::parse(time).ok_or("what time?")?;
+            return self.done(|house| house.now.wall = wall);
+        }
+        if let Some(time) = text.strip_prefix("The clock jumps by ").and_then(|t| t.strip_suffix('.')) {
+            let (back, time) = time.strip_prefix('-').map_or((false, time), |time| (true, time));
+            let ms = span(time)?;
+            return self.done(|house| {
+                let wall = house.now.wall;
+                house.now.wall = if back { wall.saturating_sub(ms) } else { wall + ms };
+            });
         }
         let (name, rest) = text.split_once(' ').ok_or("what?")?;
         match rest {
@@ -307,9 +327,20 @@ impl Play {
                 let sid = self.stage.open();
                 self.actors.insert(name.to_owned(), sid);
             }
+            "authenticates." => {
+                let local = name.to_lowercase();
+                let sid = self.stage.authenticate(&format!("{local}@{DOMAIN}")).ok_or("not here")?;
+                self.actors.insert(name.to_owned(), sid);
+            }
             "connects." => {
                 let local = name.to_lowercase();
                 self.connect(name, &format!("{local}@{DOMAIN}/{local}"));
+            }
+            _ if rest.starts_with("authenticates as ") => {
+                let jid = rest.strip_prefix("authenticates as ").and_then(|r| r.strip_suffix('.')).ok_or("what?")?;
+                let (jid, called) = jid.split_once(", called ").unwrap_or((jid, name));
+                let sid = self.stage.authenticate(jid).ok_or("not here")?;
+                self.actors.insert(called.to_owned(), sid);
             }
             _ => {
                 let jid = rest.strip_prefix("connects as ").and_then(|r| r.strip_suffix('.')).ok_or("what?")?;
@@ -346,19 +377,6 @@ impl Play {
         }
     }
 
-    fn pass(&mut self, time: &str) -> Outcome {
-        let (n, unit) = time.split_once(' ').ok_or("how long?")?;
-        let ms = match unit.trim_end_matches('s') {
-            "second" => 1000,
-            "minute" => 60_000,
-            "hour" => 3_600_000,
-            "day" => 86_400_000,
-            _ => return Err(format!("no unit {unit}")),
-        };
-        let n: u64 = n.parse().map_err(|e| format!("{n}: {e}"))?;
-        self.done(|house| house.pass(n * ms))
-    }
-
     /// `{Romeo}` and what was bound, in the text of the play.
     fn fill(&self, xml: &str) -> Outcome<String> {
         let mut out = String::new();
@@ -387,6 +405,20 @@ impl Play {
     fn next(&mut self, sid: Sid) -> Outcome<Option<Element>> {
         self.stage.receive(sid).map(|xml| parse_piece(&xml)).transpose()
     }
+}
+
+/// `90 seconds`, in milliseconds.
+fn span(time: &str) -> Outcome<u64> {
+    let (n, unit) = time.split_once(' ').ok_or("how long?")?;
+    let ms = match unit.trim_end_matches('s') {
+        "second" => 1000,
+        "minute" => 60_000,
+        "hour" => 3_600_000,
+        "day" => 86_400_000,
+        _ => return Err(format!("no unit {unit}")),
+    };
+    let n: u64 = n.parse().map_err(|e| format!("{n}: {e}"))?;
+    Ok(n * ms)
 }
 
 /// A received piece; a stream header is shown as an empty element.

@@ -11,7 +11,7 @@ use inglenook::stream::plain::Plain;
 use inglenook::stream::sasl::{ATTEMPTS, Failure};
 use inglenook::stream::*;
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Condition, Jid, Kind, Stanza, StanzaError, StreamCondition, Type};
+use inglenook::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamCondition, Type};
 use ring::digest;
 use std::sync::{Arc, LazyLock};
 
@@ -107,6 +107,25 @@ impl Play {
                 self.events.push("register".into());
                 let answer = Stanza::result_of(&stanza, "<query xmlns='jabber:iq:register'/>");
                 self.c2s.send(&answer, &mut self.out);
+            }
+            Event::Enable { resume, max_s } => {
+                self.events.push(format!("enable {resume} {max_s:?}"));
+                let enabled = Manage::Enabled { id: Some("'id'".into()), max_s: 5, location: None };
+                self.c2s.manage(&enabled, &mut self.out);
+            }
+            Event::Resume { id, h } => {
+                self.events.push(format!("resume {id} {h}"));
+                let answer = match id.as_str() {
+                    "known" => Manage::Resumed { jid: jid("ann@example.org/old"), id, h: 7 },
+                    _ => Manage::Failed { condition: Condition::ItemNotFound, handled: Some(3) },
+                };
+                self.bound |= matches!(answer, Manage::Resumed { .. });
+                self.c2s.manage(&answer, &mut self.out);
+            }
+            Event::Acknowledged(h) => self.events.push(format!("acknowledged {h}")),
+            Event::Acknowledge => {
+                self.events.push("acknowledge".into());
+                self.c2s.manage(&Manage::Ack(9), &mut self.out);
             }
             Event::Closed { clean } => self.events.push(format!("closed {clean}")),
         }
@@ -856,13 +875,8 @@ fn binding() {
     assert!(play.say(&bind("<resource>&#x200f;</resource>")).contains("<bad-request "), "{}", play.out);
     assert!(!play.bound);
     assert!(play.say(BIND).contains("<jid>ann@example.org/x</jid>"));
-    // One resource on a stream.
-    let out = play.say(BIND);
-    assert!(out.starts_with("<iq type='error' id='b1'><error type='cancel'><not-allowed "), "{out}");
-    assert!(play.told().is_empty());
-    // Somebody else may understand it.
-    play.say(&BIND.replace("<iq ", "<iq to='bob@example.org/y' "));
-    assert_eq!(play.told().len(), 1);
+    // A second one is a stanza like any other.
+    assert_eq!((play.say(BIND).as_str(), play.told().len(), play.stanzas.len()), ("", 1, 1));
     // A client may say who it is already.
     let mut play = authenticated();
     play.say(&BIND.replace("<iq ", "<iq from='ann@example.org' to='example.org' "));
@@ -1038,22 +1052,11 @@ fn silent_peers_are_asked() {
     assert!(play.c2s.expired(1000 + IDLE_MS, &mut play.out).is_none());
     assert_eq!(play.out, ping(1));
     assert_eq!(play.c2s.deadline(), 1000 + IDLE_MS + IDLE_ANSWER_MS);
-    // The answer stays here; what only looks like it does not.
+    // The answer is a stanza: with stream management it counts.
     play.now = 2000 + IDLE_MS;
     play.say("<iq type='result' id='idle-1' to='example.org'/>");
-    assert!(play.told().is_empty());
+    assert_eq!(play.told(), ["stanza <iq xmlns='jabber:client' to='example.org' type='result' id='idle-1'/>"]);
     assert_eq!(play.c2s.deadline(), 2000 + 2 * IDLE_MS);
-    play.say("<iq type='error' id='idle-1'/>");
-    assert!(play.told().is_empty());
-    for other in [
-        "<iq type='result' id='idle-2'/>",
-        "<iq type='result' id='idle-1' to='bob@example.org/y'/>",
-        "<iq type='get' id='idle-1'/>",
-        "<message type='error' id='idle-1'/>",
-    ] {
-        play.say(other);
-        assert_eq!(play.told().len(), 1, "{other}");
-    }
     // No answer.
     play.out.clear();
     assert!(play.c2s.expired(play.c2s.deadline(), &mut play.out).is_none());
@@ -1070,6 +1073,279 @@ fn silent_peers_are_asked() {
     let event = play.c2s.expired(IDLE_MS, &mut play.out).unwrap();
     play.on(event);
     play.assert_ended("connection-timeout");
+}
+
+// --- stream management (XEP-0198) ---
+
+const SM: &str = "xmlns='urn:xmpp:sm:3'";
+const ENABLED: &str = "<enabled xmlns='urn:xmpp:sm:3' id='&apos;id&apos;' resume='true' max='5'/>";
+
+fn failed(condition: &str) -> String {
+    format!("<failed {SM}><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
+}
+
+fn managed() -> Play {
+    let mut play = in_session();
+    assert_eq!(play.say(&format!("<enable {SM}/>")), ENABLED);
+    play
+}
+
+/// §3, §5, §10: what is said too early or too late is refused, and the stream goes on as if it had not been said.
+#[test]
+fn managing_in_the_wrong_order() {
+    let all = [
+        format!("<enable {SM} resume='true'/>"),
+        format!("<resume {SM} previd='known' h='0'/>"),
+        format!("<r {SM}/>"),
+        format!("<a {SM} h='0'/>"),
+    ];
+    let before = || {
+        let mut play = Play::new(terms(), tls());
+        play.say(HEADER);
+        play
+    };
+    let refused = failed("unexpected-request");
+    for (state, said) in [
+        (before as fn() -> Play, vec![&all[0], &all[1], &all[2], &all[3]]),
+        (authenticated, vec![&all[0], &all[2], &all[3]]),
+        (in_session, vec![&all[1], &all[2], &all[3]]),
+        (managed, vec![&all[1]]),
+    ] {
+        for said in said {
+            let mut play = state();
+            assert_eq!(play.say(said), refused, "{said}");
+            assert!(play.told().is_empty(), "{said}");
+            assert_eq!(play.say(said), refused, "{said}");
+        }
+    }
+    let mut play = before();
+    all.iter().for_each(|said| drop(play.say(said)));
+    log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
+    play.say(HEADER);
+    play.say(&all[0]);
+    assert!(play.say(BIND).contains("<jid>ann@example.org/x</jid>"));
+    play.say(&all[2]);
+    assert_eq!(play.say(&all[0]), ENABLED);
+    // Not even before the header that follows authentication.
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
+    play.say(&all[1]);
+    assert!(play.out.contains("<stream:error>") && play.told() == ["closed false"], "{}", play.out);
+}
+
+/// §2: it is offered when it can be had.
+#[test]
+fn managing_is_offered_behind_the_login() {
+    let mut play = Play::new(Terms { features: vec![format!("<sm {SM}/>")], ..terms() }, tls());
+    assert!(!play.say(HEADER).contains("urn:xmpp:sm:3"));
+    log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
+    let features = play.say(HEADER);
+    assert_eq!(features.matches(&format!("<sm {SM}/>")).count(), 1, "{features}");
+}
+
+/// §3: the attributes of `<enable/>`.
+#[test]
+fn what_a_client_wants_enabled() {
+    for (attributes, told) in [
+        ("", "enable false None"),
+        ("resume='true'", "enable true None"),
+        ("resume='1'", "enable true None"),
+        ("resume=' true '", "enable true None"),
+        ("resume='false'", "enable false None"),
+        ("resume='0'", "enable false None"),
+        ("resume='TRUE'", "enable false None"),
+        ("resume=''", "enable false None"),
+        ("x:resume='true' xmlns:x='u'", "enable false None"),
+        ("resume='true' max='30'", "enable true Some(30)"),
+        ("max='4294967295'", "enable false Some(4294967295)"),
+        ("max='4294967296'", "enable false None"),
+        ("max='99999999999999999999999999'", "enable false None"),
+        ("max='0'", "enable false Some(0)"),
+        ("max='-1'", "enable false None"),
+        ("max='1.5'", "enable false None"),
+        ("max=''", "enable false None"),
+        ("max='ten'", "enable false None"),
+    ] {
+        let mut play = in_session();
+        assert_eq!(play.say(&format!("<enable {SM} {attributes}/>")), ENABLED, "{attributes}");
+        assert_eq!(play.told(), [told], "{attributes}");
+    }
+    // What is inside does not matter.
+    let mut play = in_session();
+    assert_eq!(play.say(&format!("<enable {SM}> <x xmlns='u'>y</x></enable>")), ENABLED);
+}
+
+/// §3: at most one attempt.
+#[test]
+fn managing_twice_ends_the_stream() {
+    for state in [managed as fn() -> Play, resumed] {
+        let mut play = state();
+        play.say(&format!("<enable {SM}/>"));
+        let refused = failed("unexpected-request");
+        assert!(play.out.starts_with(&format!("{refused}<stream:error>")), "{}", play.out);
+        play.assert_ended("policy-violation");
+    }
+}
+
+/// §4: `<r/>` and `<a/>`.
+#[test]
+fn requests_and_acks() {
+    let mut play = managed();
+    assert_eq!(play.say(&format!("<r {SM}/>")), format!("<a {SM} h='9'/>"));
+    assert_eq!(play.told(), ["acknowledge"]);
+    for (h, told) in [("0", "acknowledged 0"), ("4294967295", "acknowledged 4294967295"), (" 7 ", "acknowledged 7")] {
+        assert_eq!(play.say(&format!("<a {SM} h='{h}'/>")), "");
+        assert_eq!(play.told(), [told]);
+    }
+    for bad in ["", "h=''", "h='x'", "h='-1'", "h='4294967296'", "h='1.0'", "h='1 2'", "h='99999999999999999999'"] {
+        assert_eq!(play.say(&format!("<a {SM} {bad}/>")), failed("bad-request"), "{bad}");
+        assert!(play.told().is_empty(), "{bad}");
+    }
+    assert_eq!(play.say("<message/>"), "");
+    assert_eq!(play.told().len(), 1);
+    // What only a server says is nothing that a client can say.
+    for said in ["<enabled", "<resumed h='0' previd='known'", "<failed", "<sm", "<x"] {
+        let mut play = managed();
+        play.say(&format!("{said} {SM}/>"));
+        play.assert_ended("unsupported-stanza-type");
+    }
+}
+
+fn resumed() -> Play {
+    let mut play = authenticated();
+    assert_eq!(
+        play.say(&format!("<resume {SM} previd='known' h='4294967295'/>")),
+        format!("<resumed {SM} h='7' previd='known'/>")
+    );
+    assert_eq!(play.told(), ["resume known 4294967295"]);
+    play
+}
+
+/// §5: `<resume/>`, well and badly.
+#[test]
+fn resuming() {
+    let long = format!("previd='{}' h='0'", "x".repeat(257));
+    for (attributes, condition) in [
+        ("h='0'", "bad-request"),
+        ("previd='known'", "bad-request"),
+        ("previd='known' h=''", "bad-request"),
+        ("previd='known' h='x'", "bad-request"),
+        ("previd='known' h='-1'", "bad-request"),
+        ("previd='known' h='4294967296'", "bad-request"),
+        (&long, "item-not-found"),
+    ] {
+        let mut play = authenticated();
+        assert_eq!(play.say(&format!("<resume {SM} {attributes}/>")), failed(condition), "{attributes}");
+        assert!(play.told().is_empty());
+        assert!(play.say(BIND).contains("<jid>ann@example.org/x</jid>"));
+    }
+    // It may bind then, or ask for another one.
+    let unknown = format!("<resume {SM} previd='&lt;&apos;&amp;' h='3'/>");
+    let mut play = authenticated();
+    for _ in 0..2 {
+        assert_eq!(play.say(&unknown), failed("item-not-found").replace("'><", "' h='3'><"));
+        assert_eq!(play.told(), ["resume <'& 3"]);
+    }
+    assert!(play.say(BIND).contains("<jid>ann@example.org/x</jid>"));
+    play.say("<message/>");
+    assert_eq!(play.stanzas.len(), 1);
+    // Or after a bind that failed.
+    let mut play = authenticated();
+    play.say(&BIND.replace(">x<", ">taken<"));
+    assert!(play.say(&format!("<resume {SM} previd='known' h='0'/>")).starts_with("<resumed "));
+}
+
+/// §5: a stream that was resumed is the session's: its name, its limits, and no second resource.
+#[test]
+fn a_resumed_stream_is_a_session() {
+    let mut play = resumed();
+    play.say("<message from='ann@example.org/old'/><presence/>");
+    assert_eq!(play.told().len(), 2);
+    assert_eq!(play.say(BIND), "", "the core answers");
+    assert_eq!(play.say(&format!("<r {SM}/>")), format!("<a {SM} h='9'/>"));
+    let body = |bytes: usize| format!("<message><body>{}</body></message>", "x".repeat(bytes));
+    play.say(&body(STANZA_BYTES - 100));
+    assert_eq!(play.told().len(), 1);
+    play.say(&body(STANZA_BYTES));
+    play.assert_ended("policy-violation");
+    let mut play = resumed();
+    play.say("<message from='ann@example.org/x'/>");
+    play.assert_ended("invalid-from");
+}
+
+/// What follows `<resume/>` is read when the answer is there, however it came in.
+#[test]
+fn what_follows_a_resumption_waits_for_its_answer() {
+    let said = format!("<resume {SM} previd='known' h='1'/><message/><r {SM}/>");
+    for size in 1..=said.len() {
+        let (mut play, mut out) = (authenticated(), String::new());
+        let mut events = 0;
+        for chunk in said.as_bytes()[..said.len() - 7].chunks(size) {
+            let mut input = chunk;
+            while let Some(event) = play.c2s.next(5, &mut input, &mut out) {
+                assert!(matches!(event, Event::Resume { h: 1, .. }), "{event:?}");
+                events += 1;
+            }
+            if !input.is_empty() {
+                assert!(events == 1 && b"<message/>".starts_with(&input[..1]), "{size}");
+                break;
+            }
+        }
+        assert_eq!((events, out.as_str()), (1, ""), "{size}");
+        let answer = Manage::Resumed { jid: jid("ann@example.org/old"), id: "known".into(), h: 2 };
+        play.c2s.manage(&answer, &mut out);
+        // What waits for the session comes right behind.
+        play.c2s.send(&Stanza::new(Kind::Message, Type::Chat), &mut out);
+        assert_eq!(out, format!("<resumed {SM} h='2' previd='known'/><message type='chat'/>"));
+        let mut input = &b"<message/>"[..];
+        assert!(matches!(play.c2s.next(5, &mut input, &mut out), Some(Event::Stanza(_))), "{size}");
+    }
+}
+
+/// §1: `<r/>` in place of a ping asks whether a silent client is there.
+#[test]
+fn silent_clients_are_asked_for_an_ack() {
+    for state in [managed as fn() -> Play, resumed] {
+        let mut play = state();
+        play.out.clear();
+        assert!(play.c2s.expired(IDLE_MS, &mut play.out).is_none());
+        assert_eq!(play.out, format!("<r {SM}/>"));
+        assert_eq!(play.c2s.deadline(), IDLE_MS + IDLE_ANSWER_MS);
+        play.now = IDLE_MS + 1;
+        play.say(&format!("<a {SM} h='0'/>"));
+        assert_eq!(play.told(), ["acknowledged 0"]);
+        assert_eq!(play.c2s.deadline(), 2 * IDLE_MS + 1);
+        assert!(play.c2s.expired(play.c2s.deadline(), &mut play.out).is_none());
+        play.events.clear();
+        let event = play.c2s.expired(play.c2s.deadline(), &mut play.out).unwrap();
+        play.on(event);
+        play.assert_ended("connection-timeout");
+    }
+    // One that asked for nothing yet is not asked for acks.
+    let mut play = in_session();
+    play.out.clear();
+    assert!(play.c2s.expired(IDLE_MS, &mut play.out).is_none());
+    assert!(play.out.starts_with("<iq "), "{}", play.out);
+}
+
+/// Nothing of it is written behind the end.
+#[test]
+fn nothing_is_managed_behind_the_end() {
+    let mut play = managed();
+    play.say("</stream:stream>");
+    play.out.clear();
+    for element in [Manage::Ack(1), Manage::Request] {
+        play.c2s.manage(&element, &mut play.out);
+    }
+    assert_eq!(play.out, "");
+    let mut play = authenticated();
+    let mut input = b"<resume xmlns='urn:xmpp:sm:3' previd='known' h='1'/>".as_slice();
+    assert!(play.c2s.next(0, &mut input, &mut play.out).is_some());
+    play.c2s.close(None, &mut play.out);
+    play.out.clear();
+    play.c2s.manage(&Manage::Resumed { jid: jid("ann@example.org/old"), id: "known".into(), h: 2 }, &mut play.out);
+    assert_eq!((play.out.as_str(), play.c2s.deadline()), ("", Mono::MAX));
 }
 
 /// All that a client says from its header to its end, as it fits to the server's random seed.

@@ -4,7 +4,7 @@ use inglenook::stream::c2s::C2s;
 use inglenook::stream::plain::Plain;
 use inglenook::stream::{Event, Terms, Tls};
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Condition, Jid};
+use inglenook::wire::{Condition, Jid, Manage};
 use std::sync::{Arc, LazyLock};
 
 /// Those of everybody; few iterations, to be fast.
@@ -86,6 +86,15 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         let own = |from: Jid| Some(from.bare()) == account;
                         assert!(stanza.from.is_none_or(own), "somebody else's name");
                     }
+                    Event::Resume { id, h } => {
+                        let jid = account.as_ref().expect("authentication comes first").with_resource("old").unwrap();
+                        assert!(!bound);
+                        let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: Some(h) };
+                        bound = id == "known";
+                        let answer = if bound { Manage::Resumed { jid, id, h } } else { failed };
+                        c2s.manage(&answer, &mut seen.written);
+                    }
+                    Event::Enable { .. } | Event::Acknowledged(_) | Event::Acknowledge => assert!(bound),
                     Event::Closed { .. } => {}
                 }
             }

@@ -1,6 +1,7 @@
 //! What the owner of the box can do to accounts.
 
 use super::account::Account;
+use super::archived::Archived;
 use super::effect::{Command, Job, Sid};
 use super::hook::Event;
 use super::state::{State, Work};
@@ -65,8 +66,8 @@ pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials) -> R
 pub(super) struct Leaving {
     jid: Jid,
     /// Its streams, which end when it is stored.
-    sessions: Vec<Sid>,
-    /// The session that asked for it, and its answer.
+    streams: Vec<Sid>,
+    /// The stream that asked for it, and its answer.
     answer: Option<(Sid, Stanza)>,
 }
 
@@ -76,18 +77,22 @@ pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(),
     let Some(account) = st.account(jid) else { return Err(format!("there is no {jid}")) };
     let (jid, sessions) = (account.jid.clone(), account.sessions.values().copied().collect::<Vec<_>>());
     st.write().map_err(words)?;
-    let answer = request.and_then(|iq| Some((st.session_at(iq.from.as_ref()?)?, Stanza::result_of(iq, ""))));
+    let stream = |sid: &Sid| st.sessions.get(sid).and_then(|s| s.stream);
+    let streams = sessions.iter().filter_map(stream).collect();
+    let asked = |iq: &Stanza| stream(&st.session_at(iq.from.as_ref()?)?);
+    let answer = request.and_then(|iq| Some((asked(iq)?, Stanza::result_of(iq, ""))));
     // First: a session that ends stores when its account was last seen, and is seen to leave before its subscriptions end.
     for sid in &sessions {
+        st.abandon(*sid);
         super::presence::gone(st, *sid, false);
     }
-    st.work.push_back(Work::Remove(Leaving { jid, sessions, answer }));
+    st.work.push_back(Work::Remove(Leaving { jid, streams, answer }));
     Ok(())
 }
 
 /// The rest of it, when everybody has seen the sessions leave. The account's row goes last: should the power fail before, then
 /// nobody is left subscribed to a name that somebody else may take.
-pub(super) fn removed(st: &mut State, Leaving { jid, sessions, mut answer }: Leaving) {
+pub(super) fn removed(st: &mut State, Leaving { jid, streams, mut answer }: Leaving) {
     let local = jid.local().unwrap_or_default();
     // Whatever its own roster says, and whomever they block.
     let others = st.accounts.values().filter(|a| a.roster.state(&jid) != Default::default());
@@ -106,14 +111,18 @@ pub(super) fn removed(st: &mut State, Leaving { jid, sessions, mut answer }: Lea
             st.send(Stanza::new(Kind::Presence, ty).from(jid.clone()).to(contact.clone()));
         }
     }
+    // The log is not touched: whoever has the name later sees nothing of what is in it by now.
+    let archived = Archived { begins: st.next_mark(), ..Archived::default() };
     if let Ok(batch) = st.write() {
+        batch.put(Tree::Archive, key::account(local), archived.record());
         for tree in [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline] {
             batch.delete_all(tree, key::prefix(local));
         }
         batch.delete(Tree::Vcard, key::account(local));
         batch.delete(Tree::Account, key::account(local));
     }
-    for sid in sessions {
+    st.archives.insert(local.into(), archived);
+    for sid in streams {
         let answer = answer.take_if(|(asked, _)| *asked == sid).map(|(_, answer)| answer);
         let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");
         st.close_stored(sid, answer, gone);

@@ -2,7 +2,7 @@
 
 use crate::store::{Batch, Query, Rows};
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Stanza, StanzaError, StreamError};
+use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use std::net::IpAddr;
 
 /// A session: one authenticated stream, named by the world, never used twice in one run.
@@ -38,6 +38,16 @@ pub enum Input {
     Register(Sid, IpAddr, Stanza),
     /// The stream is gone. `clean`: the peer ended it itself, with everything read.
     Closed(Sid, bool),
+    /// A bound stream wants stream management (XEP-0198 §3), whether it wants to be resumed, and for how many seconds at most. The
+    /// answer is [`Manage::Enabled`].
+    Enable(Sid, bool, Option<u32>),
+    /// An authenticated stream of this account wants to carry on the session with this id, of whose stanzas it has handled so many
+    /// (XEP-0198 §5). The answer is [`Manage::Resumed`] or [`Manage::Failed`], once it is sure.
+    Resume(Sid, Jid, String, u32),
+    /// The client has handled so many stanzas.
+    Acknowledged(Sid, u32),
+    /// The client wants to know how many of its stanzas were handled; the answer is [`Manage::Ack`], once it is a promise.
+    Acknowledge(Sid),
     /// What a query found, or nothing when it could not be read.
     Answer(Job, Option<Rows>),
     /// Keys made from a password.
@@ -74,6 +84,8 @@ pub enum Effect {
     Bound(Sid, Result<Jid, StanzaError>),
     /// Writes a stanza to a stream.
     Send(Sid, Stanza),
+    /// Writes an element of stream management to a stream.
+    Manage(Sid, Manage),
     /// Ends a stream; `None`: with its end tag alone. The core has forgotten it already; no [`Input::Closed`] is due.
     Close(Sid, Option<StreamError>),
     /// Makes these changes durable, in order of their numbers; the answer is [`Input::Committed`].

@@ -33,6 +33,8 @@ pub enum Flow {
     Pass,
     /// It is dealt with: nobody else sees it, nothing more happens.
     Done,
+    /// Of [`Extension::arrive`] and [`Extension::hold`]: it is stored, and will be delivered or told of later.
+    Kept,
 }
 
 /// What a hook answers. An error is sent to the stanza's sender, where the RFC allows one, and ends its way.
@@ -68,6 +70,10 @@ pub enum Event {
     },
     /// An account was removed, with all that is stored for it.
     Removed(Box<str>),
+    /// A session has lost its connection and waits for its client (XEP-0198 §7).
+    Parted(Sid),
+    /// A session that had lost its connection has another (XEP-0198 §5).
+    Resumed(Sid),
 }
 
 /// An extension. Every hook but [`Extension::about`] may be left out. State that an extension keeps in memory is its own, in
@@ -98,13 +104,26 @@ pub trait Extension: Send {
         Ok(Flow::Pass)
     }
 
-    /// A message was handed to these sessions of the account.
+    /// A message was accepted for the account: it was written to its sessions, or is stored.
+    fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {}
+
+    /// A message was handed to these sessions of the account, now or once it was its turn.
     fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[Sid]) {}
 
     /// A message that nobody was there to take. If all pass, the sender gets `service-unavailable`.
     fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
         Ok(Flow::Pass)
     }
+
+    /// A message on its way that may have nobody left who will have it soon. [`Flow::Kept`]: it is kept under its
+    /// [`Stanza::mark`] until [`Extension::had`] tells that it arrived. `Done`: nobody misses it. If all pass, or with an error, its
+    /// sender is told, should it not arrive.
+    fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// A message that was kept has arrived.
+    fn had(&mut self, st: &mut State, local: &str, mark: u64) {}
 
     /// An IQ request (get or set) with one of the namespaces in [`About::iq`], to the server or to an account. `Done` means
     /// that it is or will be answered ([`State::reply`], [`State::confirm`]). `Pass`: `service-unavailable`.

@@ -2,14 +2,19 @@
 
 pub mod account;
 pub mod admin;
+pub mod archived;
+mod delivery;
 pub mod effect;
 pub mod hook;
+pub mod logged;
+mod number;
 pub mod presence;
 mod random;
 pub mod roster;
 mod route;
 pub mod session;
 pub mod settings;
+pub mod sm;
 pub mod state;
 pub mod subscription;
 mod throttle;
@@ -17,13 +22,14 @@ mod throttle;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Place};
 pub use settings::Settings;
-pub use state::State;
+pub use state::{State, Way};
 pub use throttle::network;
 
 use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
 use account::Account;
+use archived::Archived;
 use roster::Item;
 use session::Session;
 use state::Timer;
@@ -111,6 +117,14 @@ impl Core {
             st.accounts.insert(local.into(), Account::from_record(jid, value)?);
             Ok(())
         })?;
+        scan(engine, Tree::Archive, &[], |key, value| {
+            let local = std::str::from_utf8(key).map_err(|_| damaged("an archive's name"))?;
+            let archived = Archived::from_record(value)?;
+            // What is archived from now on lies behind that, also if the clock went back.
+            st.seen_mark(archived.begins);
+            st.archives.insert(local.into(), archived);
+            Ok(())
+        })?;
         scan(engine, Tree::Roster, &[], |key, value| {
             let (local, contact) = key::split(key).ok_or_else(|| damaged("a roster item's key"))?;
             let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
@@ -137,6 +151,7 @@ impl Core {
         self.state.now = now;
         self.state.started.get_or_insert(now.mono);
         std::mem::swap(&mut self.state.effects, effects);
+        let mut heard = None;
         match input {
             Input::Login(sid, jid, peer) => self.login(sid, jid, peer),
             Input::LoginEnded(_, jid, peer, success) => self.state.throttle.ended(now.mono, &jid, peer, success),
@@ -144,9 +159,21 @@ impl Core {
                 let answer = self.bind(sid, &jid, resource);
                 self.state.effects.push(Effect::Bound(sid, answer));
             }
-            Input::Stanza(sid, stanza) => self.sent(sid, stanza),
+            Input::Stanza(stream, stanza) => {
+                if let Some(sid) = self.state.carried(stream) {
+                    heard = Some(sid);
+                    self.state.count_in(sid);
+                    self.state.heard = Some(sid);
+                    self.sent(sid, stanza);
+                    self.state.heard = None;
+                }
+            }
             Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),
-            Input::Closed(sid, clean) => presence::gone(&mut self.state, sid, clean),
+            Input::Closed(stream, clean) => self.state.lost(stream, clean),
+            Input::Enable(stream, resume, max) => self.state.enable(stream, resume, max),
+            Input::Resume(stream, account, id, h) => self.state.resume(stream, &account, &id, h),
+            Input::Acknowledged(stream, h) => self.state.acknowledged(stream, h),
+            Input::Acknowledge(stream) => self.state.acknowledge(stream),
             Input::Answer(job, rows) => {
                 if let Some(n) = self.state.jobs.remove(&job) {
                     self.hook(n, |x, st| x.answer(st, job, rows));
@@ -164,6 +191,10 @@ impl Core {
         }
         self.due();
         self.drain();
+        if let Some(sid) = heard {
+            self.state.handled(sid);
+        }
+        self.state.ask_for_acks();
         if let Some(((at, _), _)) = self.state.timers.first_key_value() {
             let at = *at;
             self.state.effects.push(Effect::WakeAt(at));
@@ -176,6 +207,9 @@ impl Core {
         while let Some(timer) = self.state.timers.first_entry().filter(|t| t.key().0 <= self.state.now.mono) {
             match timer.remove() {
                 Timer::Credentials(sid, credentials) => self.state.effects.push(Effect::Credentials(sid, credentials)),
+                Timer::Unanswered(sid) => self.state.unanswered(sid),
+                Timer::Hibernated(sid) => self.state.hibernated(sid),
+                Timer::Note => self.state.note(),
                 Timer::Extension(n, job) => {
                     self.state.jobs.remove(&job);
                     self.hook(n, |x, st| x.timer(st, job));
@@ -215,10 +249,18 @@ impl Core {
             return Err(Condition::NotAllowed.into());
         };
         if account.sessions.len() >= session::SESSIONS {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("too many sessions of this account"));
+            let waits = |sid: &&Sid| st.sessions.get(sid).and_then(|s| s.waits_until);
+            let Some(longest) = account.sessions.values().filter(|sid| waits(sid).is_some()).min_by_key(waits).copied()
+            else {
+                return Err(StanzaError::new(Condition::ResourceConstraint).text("too many sessions of this account"));
+            };
+            presence::gone(st, longest, false);
         }
+        let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
+            return Err(Condition::NotAllowed.into());
+        };
         account.sessions.insert(full.resource().unwrap_or_default().into(), sid);
-        st.sessions.insert(sid, Session::new(full.clone()));
+        st.sessions.insert(sid, Session::new(full.clone(), sid));
         st.work.push_back(state::Work::Event(Event::Bound(sid)));
         Ok(full)
     }
@@ -227,7 +269,7 @@ impl Core {
         for n in 0..self.extensions.len() {
             match self.hook(n, |x, st| x.register(st, sid, peer, iq)) {
                 Ok(Flow::Pass) => {}
-                Ok(Flow::Done) => return,
+                Ok(Flow::Done | Flow::Kept) => return,
                 Err(error) => return self.refuse_to(sid, iq, &error),
             }
         }

@@ -170,7 +170,16 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     let me = session.jid.clone();
     let local: Box<str> = session.local().into();
     unavailable(st, sid, Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()));
-    st.sessions.remove(&sid);
+    let left = st.sessions.remove(&sid);
+    if let Some(managed) = left.as_ref().and_then(|session| session.managed.as_ref()) {
+        st.ended(&local, managed);
+        // Its client may forget the stream: better noted at once.
+        st.note_settled();
+        st.work.extend(managed.unacknowledged().cloned().map(|stanza| Work::Left(sid, stanza)));
+    }
+    if let Some(stream) = left.and_then(|session| session.stream) {
+        st.streams.carries.remove(&stream);
+    }
     let jobs = &mut st.jobs;
     st.requests.retain(|(asked, _), job| {
         if *asked == sid {

@@ -5,7 +5,7 @@ use super::hook::{Event, Extension, Flow, Handled, Place};
 use super::presence;
 use super::state::{State, Work};
 use super::{Core, Sid};
-use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
 
 /// Whom a stanza to one of our accounts is addressed to (RFC 6121 §8.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +85,9 @@ impl Core {
         // RFC 6120 §8.1.2.1: whatever it says, it is from this session.
         stanza.from = Some(session.jid.clone());
         stanza.bad_from = false;
+        if stanza.kind == Kind::Message {
+            stanza.mark = self.state.mark_for(&stanza);
+        }
         if let Err(error) = self.sent_by(sid, &mut stanza) {
             self.state.refuse(&stanza, &error);
         }
@@ -134,6 +137,9 @@ impl Core {
     /// A stanza with `from` and `to` on its way (RFC 6120 §10).
     pub(super) fn route(&mut self, mut stanza: Stanza) {
         let Some(to) = stanza.to.clone() else { return };
+        if stanza.kind == Kind::Message && stanza.mark == 0 {
+            stanza.mark = self.state.mark_for(&stanza);
+        }
         let ours = to.domain() == self.state.domain().domain();
         let done = match to.local() {
             Some(local) if ours => self.arrives(local, &to, &mut stanza),
@@ -161,8 +167,13 @@ impl Core {
     /// To an account of ours, whether or not there is one.
     fn arrives(&mut self, local: &str, to: &Jid, stanza: &mut Stanza) -> Handled {
         for n in 0..self.extensions.len() {
-            if self.hook(n, |x, st| x.arrive(st, local, stanza))? == Flow::Done {
-                return Ok(Flow::Done);
+            match self.hook(n, |x, st| x.arrive(st, local, stanza))? {
+                Flow::Pass => {}
+                Flow::Done => return Ok(Flow::Done),
+                Flow::Kept => {
+                    self.accepted(local, stanza);
+                    return Ok(Flow::Done);
+                }
             }
         }
         let receivers = |st: &State| -> Vec<Sid> {
@@ -222,10 +233,9 @@ impl Core {
     }
 
     fn deliver(&mut self, local: &str, stanza: &Stanza, targets: &[Sid]) -> Handled {
-        for sid in targets {
-            self.state.send_to(*sid, stanza.clone());
-        }
+        self.state.write_message(local, stanza, targets, false);
         if stanza.kind == Kind::Message {
+            self.accepted(local, stanza);
             self.delivered(local, stanza, targets);
         }
         Ok(Flow::Done)
@@ -234,6 +244,15 @@ impl Core {
     fn delivered(&mut self, local: &str, message: &Stanza, targets: &[Sid]) {
         for n in 0..self.extensions.len() {
             self.hook(n, |x, st| x.delivered(st, local, message, targets));
+        }
+    }
+
+    fn accepted(&mut self, local: &str, message: &Stanza) {
+        for n in 0..self.extensions.len() {
+            self.hook(n, |x, st| x.accepted(st, local, message));
+        }
+        if message.mark > 0 {
+            self.hold(message.clone());
         }
     }
 
@@ -261,7 +280,7 @@ impl Core {
             None => Flow::Pass,
         };
         match answered {
-            Flow::Done => Ok(Flow::Done),
+            Flow::Done | Flow::Kept => Ok(Flow::Done),
             Flow::Pass => Err(Condition::ServiceUnavailable.into()),
         }
     }
@@ -281,6 +300,14 @@ impl Core {
                 Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
                 Work::Remove(leaving) => admin::removed(&mut self.state, leaving),
                 Work::Tell(job, answer) => self.state.tell(job, answer, true),
+                Work::Had(local, mark) => self.had(&local, mark),
+                Work::Hold(message) => self.hold(message),
+                Work::Promise(ack) => self.state.promise(ack),
+                Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
+                Work::Overflow(sid) => {
+                    let error = StreamError::new(StreamCondition::ResourceConstraint);
+                    self.state.close(sid, Some(error.text("too much was not acknowledged")));
+                }
             }
             self.state.step();
         }

@@ -1,5 +1,7 @@
 //! A session: one connected resource.
 
+use super::effect::Sid;
+use super::sm::Managed;
 use crate::wire::{Jid, Stanza};
 use std::collections::BTreeSet;
 
@@ -25,12 +27,27 @@ pub struct Session {
     pub interested: bool,
     /// Whom it sent directed presence, and not yet took it back.
     pub directed: BTreeSet<Jid>,
+    /// The connection that carries it; `None` while it waits for its client to resume it.
+    pub stream: Option<Sid>,
+    /// Until when it waits, of [`super::Now::mono`].
+    pub waits_until: Option<u64>,
+    /// Its stream management, if its client enabled it (XEP-0198).
+    pub managed: Option<Box<Managed>>,
 }
 
 impl Session {
-    /// Of this full JID, not available yet.
-    pub fn new(jid: Jid) -> Session {
-        Session { jid, presence: None, priority: 0, interested: false, directed: BTreeSet::new() }
+    /// Of this full JID, on this connection, not available yet.
+    pub fn new(jid: Jid, stream: Sid) -> Session {
+        Session {
+            jid,
+            presence: None,
+            priority: 0,
+            interested: false,
+            directed: BTreeSet::new(),
+            stream: Some(stream),
+            waits_until: None,
+            managed: None,
+        }
     }
 
     /// Its account's localpart.

@@ -11,6 +11,14 @@ pub struct Settings {
     pub iterations: u32,
     /// Offline messages kept for an account, in bytes.
     pub offline_bytes: usize,
+    /// How long a message stays in the archives, in days; 0: as long as there is room.
+    pub archive_days: u32,
+    /// What all archives may take together, in bytes.
+    pub archive_bytes: u64,
+    /// How long a session waits for its client when the connection is lost, in seconds; 0: not at all (XEP-0198 §5).
+    pub resume_s: u32,
+    /// Where clients should go to resume a session, as `host:port`, if that is elsewhere than usual.
+    pub resume_at: Option<String>,
     /// Whether the operating system is named in XEP-0092 answers.
     pub show_os: bool,
     /// Whether strangers may make accounts (XEP-0077).
@@ -28,6 +36,10 @@ impl Settings {
             domain,
             iterations: 10_000,
             offline_bytes: 4 * 1024 * 1024,
+            archive_days: 365,
+            archive_bytes: 256 * 1024 * 1024,
+            resume_s: 600,
+            resume_at: None,
             show_os: false,
             registration: false,
             contacts: Vec::new(),

@@ -1,19 +1,34 @@
 //! What everybody shares: accounts, sessions, the changes to be stored, and the ways to say something.
 
 use super::account::Account;
+use super::archived::Archived;
+use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
+use super::logged::Logged;
+use super::number::Numbers;
 use super::random::Random;
 use super::session::Session;
 use super::settings::Settings;
+use super::sm::Streams;
 use super::throttle::Throttle;
-use crate::store::{BATCH_OPS, Batch, Query, Tree, key};
+use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
 use crate::wire::scram::Credentials;
-use crate::wire::{Condition, Jid, Kind, Stanza, StanzaError, StreamError, Type};
+use crate::wire::xml::escaped;
+use crate::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A batch is sealed at the end of a step once it has so many changes; a single step must stay below what remains.
 const SEAL_OPS: usize = BATCH_OPS / 2;
+
+/// Which side's archive a message is put into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// That of its sender.
+    Sent,
+    /// That of its receiver; it was delivered or kept already.
+    Received,
+}
 
 /// What is still to be done in this turn. A queue instead of calls: hooks are never entered twice.
 #[derive(Debug)]
@@ -28,16 +43,34 @@ pub(super) enum Work {
     Remove(super::admin::Leaving),
     /// The answer to a command, behind all that the command is.
     Tell(Job, Result<Vec<String>, String>),
+    /// A message that somebody of the account has.
+    Had(Box<str>, u64),
+    /// A message that may have to be kept.
+    Hold(Stanza),
+    /// A stanza that a session left behind.
+    Left(Sid, Stanza),
+    /// An answer to what was done before.
+    Promise(Ack),
+    /// A session whose client does not acknowledge what it gets.
+    Overflow(Sid),
 }
 
 /// Something promised that waits until its changes are on stable storage.
 #[derive(Debug)]
-enum Ack {
+pub(super) enum Ack {
     Reply(Stanza),
     /// To a stream that is in no table: not yet authenticated, or gone already.
     To(Sid, Stanza),
     Close(Sid, Option<StreamError>),
     Told(Job, Result<Vec<String>, String>),
+    Manage(Sid, Manage),
+    /// The connection, the session, the id of its stream, and what its client has handled.
+    Resumed {
+        stream: Sid,
+        sid: Sid,
+        id: String,
+        h: u32,
+    },
 }
 
 /// Something that waits for its time.
@@ -45,6 +78,9 @@ enum Ack {
 pub(super) enum Timer {
     Credentials(Sid, Credentials),
     Extension(usize, Job),
+    Unanswered(Sid),
+    Hibernated(Sid),
+    Note,
 }
 
 /// The state of the server, and what it has to say in this turn.
@@ -58,12 +94,17 @@ pub struct State {
     pub started: Option<u64>,
     /// The local accounts by localpart.
     pub accounts: BTreeMap<Box<str>, Account>,
+    /// What is archived, by localpart; also of accounts that were removed. Without an entry: the default.
+    pub archives: BTreeMap<Box<str>, Archived>,
     /// The bound sessions.
     pub sessions: BTreeMap<Sid, Session>,
     /// What the extensions say of themselves, in order.
     pub abouts: Vec<&'static About>,
     pub(super) throttle: Throttle,
     pub(super) secret: [u8; 32],
+    pub(super) numbers: Numbers,
+    pub(super) streams: Streams,
+    pub(super) deliveries: Deliveries,
     pub(super) effects: Vec<Effect>,
     pub(super) work: VecDeque<Work>,
     pub(super) timers: BTreeMap<(u64, u64), Timer>,
@@ -73,6 +114,8 @@ pub struct State {
     pub(super) requests: BTreeMap<(Sid, String), Job>,
     /// The extension whose hook runs.
     pub(super) running: usize,
+    /// The session whose stanza is being handled.
+    pub(super) heard: Option<Sid>,
     random: Random,
     next: u64,
     batch: Batch,
@@ -90,16 +133,21 @@ impl State {
             now: Now::default(),
             started: None,
             accounts: BTreeMap::new(),
+            archives: BTreeMap::new(),
             sessions: BTreeMap::new(),
             abouts: Vec::new(),
             throttle: Throttle::default(),
             secret,
+            numbers: Numbers::new(&secret),
+            streams: Streams::default(),
+            deliveries: Deliveries::default(),
             effects: Vec::new(),
             work: VecDeque::new(),
             timers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
             running: 0,
+            heard: None,
             random: Random::new(seed),
             next: 0,
             batch: Batch::default(),
@@ -159,14 +207,28 @@ impl State {
 
     /// Writes a stanza to one session, past all hooks.
     pub fn send_to(&mut self, sid: Sid, stanza: Stanza) {
-        self.effects.push(Effect::Send(sid, stanza));
+        let Some(session) = self.sessions.get_mut(&sid) else {
+            // Not authenticated, or just ended.
+            return self.effects.push(Effect::Send(sid, stanza));
+        };
+        let (fits, now) = match session.managed.as_mut() {
+            Some(managed) => {
+                self.streams.ask.push(sid);
+                managed.push(&stanza)
+            }
+            None => (true, true),
+        };
+        if let (Some(stream), true) = (session.stream, now) {
+            self.effects.push(Effect::Send(stream, stanza));
+        }
+        if !fits {
+            self.work.push_back(Work::Overflow(sid));
+        }
     }
 
     /// Hands a message to these sessions of one account; the `delivered` hooks see it.
     pub fn deliver(&mut self, local: &str, message: Stanza, targets: Vec<Sid>) {
-        for sid in &targets {
-            self.send_to(*sid, message.clone());
-        }
+        self.write_message(local, &message, &targets, false);
         self.work.push_back(Work::Delivered(local.into(), message, targets));
     }
 
@@ -216,7 +278,17 @@ impl State {
         if changed { self.promise(ack) } else { self.keep(ack) }
     }
 
-    fn promise(&mut self, ack: Ack) {
+    /// The number of the last batch that was handed over.
+    pub(super) fn sealed(&self) -> u64 {
+        self.seq - 1
+    }
+
+    /// The number of the last batch on stable storage.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    pub(super) fn promise(&mut self, ack: Ack) {
         let waits_for = if self.batch.is_empty() { self.seq - 1 } else { self.seq };
         if waits_for <= self.committed { self.keep(ack) } else { self.acks.push_back((waits_for, ack)) }
     }
@@ -227,6 +299,8 @@ impl State {
             Ack::To(sid, stanza) => self.send_to(sid, stanza),
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
+            Ack::Manage(stream, element) => self.effects.push(Effect::Manage(stream, element)),
+            Ack::Resumed { stream, sid, id, h } => self.resumed(stream, sid, id, h),
         }
     }
 
@@ -256,9 +330,12 @@ impl State {
 
     /// Ends a session; it is gone from all tables when this returns, its contacts are told.
     pub fn close(&mut self, sid: Sid, error: Option<StreamError>) {
-        if self.sessions.contains_key(&sid) {
+        if let Some(session) = self.sessions.get(&sid) {
+            let stream = session.stream;
             super::presence::gone(self, sid, false);
-            self.effects.push(Effect::Close(sid, error));
+            if let Some(stream) = stream {
+                self.effects.push(Effect::Close(stream, error));
+            }
         }
     }
 
@@ -279,6 +356,77 @@ impl State {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
         }
         Ok(&mut self.batch)
+    }
+
+    /// A number for a message that enters the server ([`Stanza::mark`]): greater than all before, and its time in microseconds
+    /// since 1970 unless the clock went back.
+    pub fn next_mark(&mut self) -> u64 {
+        self.numbers.next(self.now.wall)
+    }
+
+    /// The last number that was given.
+    pub fn last_mark(&self) -> u64 {
+        self.numbers.last()
+    }
+
+    /// The id of a message in an account's archive, and in `stanza-id` (XEP-0359).
+    pub fn uid(&self, local: &str, mark: u64) -> String {
+        self.numbers.text(local, mark)
+    }
+
+    /// The element that tells the id of a message in an account's archive (XEP-0359).
+    pub fn stanza_id(&self, account: &Jid, mark: u64) -> String {
+        let uid = self.uid(account.local().unwrap_or_default(), mark);
+        format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{}' id='{uid}'/>", escaped(account.as_str()))
+    }
+
+    /// The number that such an id stands for; `None` if it was not given out for this account.
+    pub fn uid_mark(&self, local: &str, uid: &str) -> Option<u64> {
+        self.numbers.read(local, uid)
+    }
+
+    /// Puts a message, which has its [`Stanza::mark`], into the archive of `local`; `with` is the other side. `message` is what is to be
+    /// read there: without the ids and notes that this server added. Both archives share an entry if both see the same message. The
+    /// number in this archive is that of the message, unless one with a greater number was archived meanwhile.
+    pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<u64, StanzaError> {
+        // Before it counts as logged.
+        self.write()?;
+        let copy = Copy { owner: local.into(), with: with.bare_str().into() };
+        let xml = message.to_xml();
+        // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
+        let sender = self.heard.and_then(|sid| self.sessions.get(&sid));
+        let sender = sender.filter(|s| message.from.as_ref() == Some(&s.jid));
+        let sent = sender.and_then(|s| s.managed.as_ref()).map(|m| m.last_in());
+        let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
+        let entries = self.write()?.ops.iter_mut().rev().filter_map(|op| match op {
+            Op::Append(entry) => Some(entry),
+            _ => None,
+        });
+        for entry in entries.take(1).filter(|entry| entry.id == message.mark) {
+            if let Ok(Logged::Message { sent: sender, received: before, xml: same }) = Logged::read(&entry.value)
+                && same == xml
+            {
+                let sent = sent.or(sender);
+                received.extend(before);
+                let value = Logged::Message { sent, received, xml: &xml }.record();
+                entry.value = value;
+                entry.copies.push(copy);
+                return Ok(message.mark);
+            }
+        }
+        // The other side's entry has the number: this one gets the next.
+        let id = if self.numbers.logged < message.mark { message.mark } else { self.numbers.next(self.now.wall) };
+        self.logged(id);
+        let value = Logged::Message { sent, received, xml: &xml }.record();
+        self.write()?.append(Entry { id, copies: vec![copy], value });
+        Ok(id)
+    }
+
+    /// Whether a message was just put into this archive.
+    pub fn is_archived(&self, local: &str, mark: u64) -> bool {
+        let last =
+            self.batch.ops.iter().rev().find_map(|op| if let Op::Append(entry) = op { Some(entry) } else { None });
+        last.is_some_and(|entry| entry.id == mark && entry.copies.iter().any(|copy| &*copy.owner == local))
     }
 
     /// Stores the account's own row again.
@@ -319,6 +467,8 @@ impl State {
     /// Gives the batch its number and hands it over.
     pub(super) fn seal(&mut self) {
         if !self.batch.is_empty() {
+            self.note_settled();
+            self.batch.low = self.deliveries.low();
             let batch = std::mem::take(&mut self.batch);
             self.effects.push(Effect::Commit(self.seq, batch));
             self.seq += 1;
@@ -334,6 +484,7 @@ impl State {
 
     pub(super) fn on_committed(&mut self, seq: u64) {
         self.committed = self.committed.max(seq);
+        self.committed_for_acks(self.committed);
         while self.acks.front().is_some_and(|(n, _)| *n <= self.committed) {
             if let Some((_, ack)) = self.acks.pop_front() {
                 self.keep(ack);

@@ -91,6 +91,14 @@ impl Carbons {
             return;
         }
         let sender = message.from.as_ref().and_then(|from| st.session_at(from));
+        let mut message = message.clone();
+        if way == Way::Sent
+            && st.is_archived(local, message.mark)
+            && let Some(account) = st.accounts.get(local)
+        {
+            // XEP-0313 §3.5: for those who can read it there. What goes to the other side has it not.
+            message.push(st.stanza_id(&account.jid, message.mark));
+        }
         // A private message into a room is of use only to clients that are in the room, too.
         let room = (way == Way::Sent && message.child(Ns::MUC_USER, "x").is_some())
             .then(|| message.to.clone().filter(|to| !to.is_bare()))
@@ -105,7 +113,7 @@ impl Carbons {
                 continue;
             }
             let mut copy = Stanza::new(Kind::Message, message.ty).from(session.jid.bare()).to(session.jid.clone());
-            copy.wrap(&before, message, &after);
+            copy.wrap(&before, &message, &after);
             st.send_to(*sid, copy);
         }
     }
@@ -164,7 +172,7 @@ impl Extension for Carbons {
             Event::Removed(local) => {
                 self.accounts.remove(local);
             }
-            Event::Bound(_) | Event::Receives(_) => {}
+            _ => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::core::Extension;
 
+mod archive;
 mod blocking;
 mod caps;
 mod carbons;
@@ -9,6 +10,7 @@ mod chat_states;
 mod contacts;
 mod delay;
 mod disco;
+mod form;
 mod hints;
 mod last;
 mod offline;
@@ -16,21 +18,24 @@ mod ping;
 mod private;
 mod register;
 mod roster;
+mod rsm;
 mod session;
 mod stanza_id;
+mod stream_management;
 pub mod table;
 mod time;
 mod vcard;
 mod version;
 
 /// All extensions, in order. `blocking` sees everything before anybody else does; `offline` last, when it is sure that a message
-/// goes on.
+/// goes on. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
 #[rustfmt::skip]
 pub fn all() -> Vec<Box<dyn Extension>> {
     vec![
         Box::new(blocking::Blocking::default()),
         Box::new(roster::Roster),
         Box::new(session::Session),
+        Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),
@@ -45,6 +50,10 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(stanza_id::StanzaId),
         Box::new(hints::Hints),
         Box::new(chat_states::ChatStates),
+        Box::new(rsm::ResultSets),
+        Box::new(archive::Order),
+        Box::new(archive::Preferences),
+        Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons::default()),
         Box::new(offline::Offline::default()),
     ]

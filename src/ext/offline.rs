@@ -1,20 +1,24 @@
 //! XEP-0160: messages that nobody was there to take wait in storage.
 //!
 //! What is promised. A message that was accepted while nobody was there is handed to the first session that takes messages, in the
-//! order of arrival, page by page, and deleted only after that session's client answered a ping sent behind the page: an answer
-//! means that everything before it was read. A message is never handed out again after that answer was seen. A session that ends
-//! before (also with an end tag, which the client may have sent before it saw the page) confirmed nothing: its page goes to the next
-//! session, each message with the same stanza-id (XEP-0359), so that a client that did see it knows it again. The window in which
-//! that can happen is from the page's sending to the deletion's commit; with the power on, it ends with the client's answer.
+//! order of arrival, page by page, and deleted only when that session's client has confirmed it: by its acknowledgement (XEP-0198),
+//! or, without stream management, by the answer to a ping sent behind the page. A message is never handed out again after that was
+//! seen. A session that ends before confirmed nothing: its page goes to the next session, each message with the same stanza-id
+//! (XEP-0359), so that a client that did see it knows it again; one that comes back with the id of its stream says what it has seen,
+//! and does not get it again (`core/sm.rs`).
+//!
+//! What is on its way to a session that lost its connection is kept here, too, until that session comes back and has it, or ends.
+//! Somebody else who comes meanwhile does not wait for that.
 //!
 //! While old messages are handed out, new ones wait behind them, marked as `live`: when their turn comes they go to every session
 //! that takes messages, as any new message does, and the others with carbons get copies. Two exceptions, both better than
 //! an error to the sender: chat states and what must not be stored go past, and so does everything while storage is full or failing.
 
-use super::{chat_states, delay, hints, stanza_id};
+use super::{chat_states, delay, hints};
+use crate::core::logged::Counted;
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Sid, State, scan};
-use crate::store::record::{Reader, Writer};
-use crate::store::{BATCH_OPS, Engine, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
+use crate::store::record::{Broken, Reader, Writer};
+use crate::store::{BATCH_OPS, Batch, Engine, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
 use crate::wire::{Kind, Ns, Scope, Stanza, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +28,7 @@ const MESSAGES: usize = 10_000;
 const PAGE_ROWS: usize = BATCH_OPS / 2;
 /// Bytes of one page, about. With one message of the largest size on top it stays far below the limit of an outbox.
 const PAGE_BYTES: usize = 64 * 1024;
-/// Time to confirm a page, in milliseconds; and one more for each byte, for lines of 1 KB a second.
+/// Time to confirm a page by a ping, in milliseconds; and one more for each byte, for lines of 1 KB a second.
 const CONFIRM_MS: u64 = 60_000;
 /// Time after which storage that failed is asked again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
@@ -34,18 +38,26 @@ const RETRY_MS: u64 = 5_000;
 pub(super) struct Offline {
     boxes: BTreeMap<Box<str>, Mailbox>,
     /// Whose a job is.
-    jobs: BTreeMap<Job, Box<str>>,
+    jobs: BTreeMap<Job, Wanted>,
 }
 
-/// What is known of one account's messages; they themselves are in [`Tree::Offline`].
+/// What a job is for.
+enum Wanted {
+    /// A page, its confirmation, or time to go on with this account's messages.
+    Flush(Box<str>),
+    /// A message that arrived, and is to be deleted if it is there.
+    Row(Box<str>, u64),
+}
+
+/// What is known of one account's messages; they themselves are in [`Tree::Offline`], under their [`Stanza::mark`].
 #[derive(Default)]
 struct Mailbox {
-    /// The number of the next one.
-    next: u64,
     /// How many are stored.
     count: usize,
     /// Their bytes.
     bytes: usize,
+    /// The sizes of those that were handed to a session, or that one had when they were stored.
+    held: BTreeMap<u64, usize>,
     /// Stored still, but not to be handed out again: (number, bytes).
     done: BTreeMap<u64, usize>,
     /// They came while the account was online, were handed out, copies too, and not confirmed: one session gets them again.
@@ -54,6 +66,8 @@ struct Mailbox {
     retry: Option<Job>,
     /// Somebody is getting them.
     flush: Option<Flush>,
+    /// Somebody was, and lost the connection: the rest is still to come, before anything new.
+    unfinished: bool,
 }
 
 /// Messages on their way to a session.
@@ -61,21 +75,14 @@ struct Flush {
     sid: Sid,
     /// The last number that was read.
     after: Option<u64>,
-    /// The page that is not confirmed.
-    sent: Vec<Sent>,
-    /// The page, the answer to the ping, or the time to try again.
-    waits: Job,
+    /// What of the page is not confirmed: whether it is live, and whether other sessions got it, too.
+    sent: BTreeMap<u64, (bool, bool)>,
+    /// The page, the answer to the ping, or the time to try again; none if the session acknowledges.
+    waits: Option<Job>,
     /// When the client has been silent for too long.
     timeout: Option<Job>,
-}
-
-struct Sent {
-    number: u64,
-    bytes: usize,
-    /// It came while the account was online.
-    live: bool,
-    /// Other sessions got it, too.
-    elsewhere: bool,
+    /// They have arrived since the page was asked for.
+    skip: BTreeSet<u64>,
 }
 
 /// What becomes of a message that nobody is there to take.
@@ -98,52 +105,74 @@ fn worth(message: &Stanza) -> Worth {
     if keep { Worth::Keep } else { Worth::Drop }
 }
 
-/// A row: whether it came while the account was online, and the message with its note of delay.
-fn record(live: bool, message: &Stanza) -> Box<[u8]> {
-    Writer::new(1).u8(u8::from(live)).str(&message.to_xml()).done()
+/// A row: whether it came while the account was online, how the streams that it was written to count it, and the message with
+/// its note of delay.
+fn record(live: bool, holders: &[Counted], message: &Stanza) -> Box<[u8]> {
+    let w = Writer::new(2).u8(u8::from(live)).u32(holders.len() as u32);
+    let w = holders.iter().fold(w, |w, c| w.u64(c.stream).u32(c.count));
+    w.str(&message.to_xml()).done()
+}
+
+/// The front of a row; the message is what follows.
+fn head<'a>(record: &'a [u8]) -> Result<(bool, Vec<Counted>, Reader<'a>), Broken> {
+    let mut r = Reader::new(record)?;
+    let live = r.u8()? == 1;
+    let holders = match r.version {
+        // Before stream management.
+        1 => Vec::new(),
+        2 => {
+            let n = r.u32()?;
+            (0..n).map(|_| Ok(Counted { stream: r.u64()?, count: r.u32()? })).collect::<Result<_, Broken>>()?
+        }
+        _ => return Err(Broken),
+    };
+    Ok((live, holders, r))
 }
 
 fn from_record(record: &[u8]) -> Option<(bool, Stanza)> {
-    let mut r = Reader::new(record).ok().filter(|r| r.version == 1)?;
-    let live = r.u8().ok()? == 1;
-    let message = Stanza::parse(r.str().ok()?, Scope::client()).ok()??;
+    let (live, _, mut rest) = head(record).ok()?;
+    let message = Stanza::parse(rest.str().ok()?, Scope::client()).ok()??;
     Some((live, message))
 }
 
+/// Whether a session can be handed something now.
 fn takes(st: &State, sid: Sid) -> bool {
-    st.sessions.get(&sid).is_some_and(|s| s.receives())
+    st.sessions.get(&sid).is_some_and(|s| s.receives() && s.stream.is_some())
 }
 
+/// The sessions that take messages, also those that have lost their connection.
 fn receivers(st: &State, local: &str) -> Vec<Sid> {
     let mut sids = st.sessions_of(local);
-    sids.retain(|sid| takes(st, *sid));
+    sids.retain(|sid| st.sessions.get(sid).is_some_and(|s| s.receives()));
     sids
+}
+
+fn managed(st: &State, sid: Sid) -> bool {
+    st.sessions.get(&sid).is_some_and(|s| s.managed.is_some())
 }
 
 impl Offline {
     /// Stores a message; `Pass` where it has no room.
-    fn store(&mut self, st: &mut State, local: &str, message: &mut Stanza, live: bool) -> Handled {
-        let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
+    fn store(&mut self, st: &mut State, local: &str, message: &Stanza, live: bool, held: bool) -> Handled {
+        if !st.accounts.contains_key(local) {
+            return Ok(Flow::Pass);
+        }
         let (count, bytes) = self.boxes.get(local).map_or((0, 0), |m| (m.count, m.bytes));
         let room = st.settings.offline_bytes.saturating_sub(bytes);
         if count >= MESSAGES || message.bytes() > room {
             return Ok(Flow::Pass);
         }
-        st.write()?;
-        let mut marked = message.clone();
-        stanza_id::give(st, &account, &mut marked);
-        let row = record(live, &marked.clone().with(delay::note(st)));
+        let row = record(live, &st.holders(message.mark), &message.clone().with(delay::note(st, message.mark)));
         if row.len() > room.min(VALUE_BYTES) {
             return Ok(Flow::Pass);
         }
-        // Copies that go out now have the id, too.
-        *message = marked;
+        st.write()?;
         let mailbox = self.boxes.entry(local.into()).or_default();
-        mailbox.count += 1;
-        mailbox.bytes += row.len();
-        let number = mailbox.next;
-        mailbox.next += 1;
-        st.write()?.put(Tree::Offline, key::numbered(local, number), row);
+        mailbox.add(row.len());
+        if held {
+            mailbox.held.insert(message.mark, row.len());
+        }
+        st.write()?.put(Tree::Offline, key::numbered(local, message.mark), row);
         Ok(Flow::Done)
     }
 
@@ -152,9 +181,12 @@ impl Offline {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let (sid, after) = match mailbox.flush.take() {
             Some(flush) if takes(st, flush.sid) => (flush.sid, flush.after),
-            _ => match receivers(st, local).first() {
-                Some(sid) => (*sid, None),
-                None => return,
+            _ => match receivers(st, local).into_iter().find(|sid| takes(st, *sid)) {
+                Some(sid) => (sid, None),
+                None => {
+                    mailbox.unfinished = true;
+                    return;
+                }
             },
         };
         if mailbox.count == mailbox.done.len() {
@@ -164,58 +196,83 @@ impl Offline {
         let prefix = key::prefix(local);
         let waits =
             st.ask(Query::Scan { tree: Tree::Offline, prefix, after: after_key, rows: PAGE_ROWS, bytes: PAGE_BYTES });
-        self.jobs.insert(waits, local.into());
-        mailbox.flush = Some(Flush { sid, after, sent: Vec::new(), waits, timeout: None });
+        self.jobs.insert(waits, Wanted::Flush(local.into()));
+        mailbox.unfinished = false;
+        mailbox.flush =
+            Some(Flush { sid, after, sent: BTreeMap::new(), waits: Some(waits), timeout: None, skip: BTreeSet::new() });
     }
 
     /// Sends a page.
     fn page(&mut self, st: &mut State, local: &str, rows: Rows) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let Some(flush) = mailbox.flush.as_mut().filter(|f| takes(st, f.sid)) else { return self.go_on(st, local) };
-        if rows.is_empty() {
+        flush.waits = None;
+        let (sid, acknowledges) = (flush.sid, managed(st, flush.sid));
+        let (none, mut bytes, mut page) = (rows.is_empty(), 0_usize, Vec::new());
+        if none && flush.after.is_none() {
             // Storage has fewer than were counted: it knows better.
             mailbox.count = mailbox.done.len();
             mailbox.bytes = mailbox.done.values().sum();
         }
-        let mut bytes = 0_usize;
         for (key, value) in rows {
             let Some(number) = key::number(&key) else { continue };
-            if mailbox.done.contains_key(&number) {
+            // A connected session that will have it is no reason to hand it out twice.
+            if mailbox.done.contains_key(&number) || flush.skip.contains(&number) || st.is_arriving(number) {
                 flush.after = Some(number);
                 continue;
             }
             let row = from_record(&value);
             // New ones go to others, too: not before the old ones have arrived.
             let is_live = row.as_ref().is_some_and(|(live, _)| *live) && !mailbox.again.contains(&number);
-            if is_live && flush.sent.iter().any(|s| !s.live) {
+            if is_live && flush.sent.values().any(|(live, _)| !live) {
                 break;
             }
             flush.after = Some(number);
-            let mut sent = Sent { number, bytes: value.len(), live: is_live, elsewhere: false };
             bytes += value.len();
+            mailbox.held.insert(number, value.len());
+            let mut elsewhere = false;
             // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), goes with the page unseen.
-            if let Some((_, message)) = row
-                && let Some(account) = st.accounts.get(local)
-                && !message.from.as_ref().is_some_and(|from| account.blocks(from))
-            {
-                if is_live {
-                    let targets = receivers(st, local);
-                    sent.elsewhere = targets.len() > 1;
-                    st.deliver(local, message, targets);
-                } else {
-                    st.send_to(flush.sid, message);
-                }
+            let readable = row.filter(|(_, message)| {
+                let from = message.from.as_ref();
+                let blocks = |from| st.accounts.get(local).is_none_or(|account| account.blocks(from));
+                !from.is_some_and(blocks)
+            });
+            let Some((_, mut message)) = readable else {
+                st.has(local, number);
+                continue;
+            };
+            message.mark = number;
+            if is_live {
+                let targets = receivers(st, local);
+                elsewhere = targets.len() > 1 && !acknowledges;
+                st.deliver_kept(local, message, targets, acknowledges);
+            } else if acknowledges {
+                page.push(message);
+            } else {
+                st.send_to(sid, message);
             }
-            flush.sent.push(sent);
+            flush.sent.insert(number, (is_live, elsewhere));
+        }
+        flush.skip.clear();
+        if !page.is_empty() {
+            st.hand_over(local, &page, sid);
+        }
+        if none {
+            mailbox.flush = None;
+            return self.forget_empty(local);
         }
         if flush.sent.is_empty() {
+            // Nothing was there for this one: it is on its way, or gone.
             return self.go_on(st, local);
         }
-        flush.waits = st.request(flush.sid, "<ping xmlns='urn:xmpp:ping'/>");
+        if acknowledges {
+            return;
+        }
+        let waits = st.request(sid, "<ping xmlns='urn:xmpp:ping'/>");
         let timeout = st.after(CONFIRM_MS + bytes as u64);
-        flush.timeout = Some(timeout);
-        self.jobs.insert(flush.waits, local.into());
-        self.jobs.insert(timeout, local.into());
+        (flush.waits, flush.timeout) = (Some(waits), Some(timeout));
+        self.jobs.insert(waits, Wanted::Flush(local.into()));
+        self.jobs.insert(timeout, Wanted::Flush(local.into()));
     }
 
     /// Deletes what is done.
@@ -225,9 +282,12 @@ impl Offline {
             if mailbox.retry.is_none() && !mailbox.done.is_empty() {
                 let retry = st.after(RETRY_MS);
                 mailbox.retry = Some(retry);
-                self.jobs.insert(retry, local.into());
+                self.jobs.insert(retry, Wanted::Flush(local.into()));
             }
             return;
+        }
+        if let Some(flush) = &mut mailbox.flush {
+            flush.skip.extend(mailbox.done.keys());
         }
         for (number, bytes) in std::mem::take(&mut mailbox.done) {
             if let Ok(batch) = st.write() {
@@ -247,16 +307,34 @@ impl Offline {
         }
     }
 
-    /// The session that was getting them is gone.
+    /// The session that was getting them gets no more for now.
     fn ended(&mut self, st: &mut State, sid: Sid, local: &str) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
-        let Some(flush) = mailbox.flush.take_if(|f| f.sid == sid) else { return };
-        self.jobs.remove(&flush.waits);
-        // New ones that others got: that one session missed them, as it would have without the ones before.
-        mailbox.done.extend(flush.sent.iter().filter(|s| s.elsewhere).map(|s| (s.number, s.bytes)));
-        mailbox.again.extend(flush.sent.iter().filter(|s| s.live && !s.elsewhere).map(|s| s.number));
-        self.delete(st, local);
-        self.go_on(st, local);
+        if let Some(flush) = mailbox.flush.take_if(|f| f.sid == sid) {
+            if let Some(waits) = flush.waits {
+                self.jobs.remove(&waits);
+            }
+            for (number, (live, elsewhere)) in flush.sent {
+                // New ones that others got: that one session missed them, as it would have without the ones before.
+                if elsewhere {
+                    st.has(local, number);
+                } else if live && !st.is_held(number) {
+                    mailbox.again.insert(number);
+                }
+            }
+        }
+        match &mut mailbox.flush {
+            None => self.go_on(st, local),
+            // What that one leaves may be before the place.
+            Some(flush) => flush.after = None,
+        }
+    }
+}
+
+impl Mailbox {
+    fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes;
     }
 }
 
@@ -274,92 +352,173 @@ impl Extension for Offline {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
+        let mut stored = BTreeSet::new();
         scan(engine, Tree::Offline, &[], |key, value| {
             let (Some((local, _)), Some(number)) = (key::split(key), key::number(key)) else {
                 return Err(StoreError::Damaged("an offline message's key in the database is not readable".into()));
             };
             if st.accounts.contains_key(local) {
+                st.seen_mark(number);
+                stored.insert((Box::<str>::from(local), number));
                 let mailbox = self.boxes.entry(local.into()).or_default();
-                mailbox.next = mailbox.next.max(number.saturating_add(1));
-                mailbox.count += 1;
-                mailbox.bytes += value.len();
+                mailbox.add(value.len());
+                // One that cannot be read is dropped when it is its turn.
+                let holders = head(value).map(|(_, holders, _)| holders).unwrap_or_default();
+                if !holders.is_empty() {
+                    mailbox.held.insert(number, value.len());
+                    st.was_written(local, number, &holders);
+                }
             }
             Ok(())
-        })
+        })?;
+        // What was on its way when the power failed is kept from here on, and the log is told.
+        let lost = st.recover(engine)?;
+        for lost in lost.chunks(PAGE_ROWS) {
+            let mut batch = Batch::default();
+            for (message, holders) in lost.iter().filter(|(message, _)| worth(message) == Worth::Keep) {
+                let Some(local) = message.to.as_ref().and_then(|to| st.local(to)).map(Box::<str>::from) else {
+                    continue;
+                };
+                if st.accounts.contains_key(&local) && !stored.contains(&(local.clone(), message.mark)) {
+                    let row = record(false, holders, &message.clone().with(delay::note(st, message.mark)));
+                    let mailbox = self.boxes.entry(local.clone()).or_default();
+                    mailbox.add(row.len());
+                    mailbox.held.insert(message.mark, row.len());
+                    batch.put(Tree::Offline, key::numbered(&local, message.mark), row);
+                    st.was_written(&local, message.mark, holders);
+                }
+            }
+            st.recovered(lost.iter().map(|(message, _)| message.mark).collect(), &mut batch);
+            engine.commit(&[batch])?;
+        }
+        Ok(())
     }
 
     /// New messages wait behind the old ones.
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         let chat = stanza.ty == Type::Chat;
         let waits = stanza.kind == Kind::Message
-            && self.boxes.get(local).is_some_and(|m| m.flush.is_some())
+            && self.boxes.get(local).is_some_and(|m| m.flush.is_some() || m.unfinished)
             && (chat || matches!(stanza.ty, Type::None | Type::Normal | Type::Unknown))
             // To a session that is there, or to one that is not and nobody else (RFC 6121 §8.5.3).
             && stanza.to.as_ref().is_some_and(|to| to.is_bare() || (chat && st.session_at(to).is_none()))
             && worth(stanza) == Worth::Keep;
-        if !waits {
-            return Ok(Flow::Pass);
+        match waits.then(|| self.store(st, local, stanza, true, false)) {
+            Some(Ok(Flow::Done)) => Ok(Flow::Kept),
+            _ => Ok(Flow::Pass),
         }
-        Ok(self.store(st, local, stanza, true).unwrap_or(Flow::Pass))
     }
 
     fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
         match worth(message) {
-            Worth::Keep => self.store(st, local, message, false),
+            Worth::Keep => self.store(st, local, message, false, false),
             Worth::Drop => Ok(Flow::Done),
             Worth::Refuse => Ok(Flow::Pass),
         }
     }
 
+    fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
+        match worth(message) {
+            Worth::Keep if self.store(st, local, message, false, true)? == Flow::Done => Ok(Flow::Kept),
+            Worth::Drop => Ok(Flow::Done),
+            Worth::Keep | Worth::Refuse => Ok(Flow::Pass),
+        }
+    }
+
+    fn had(&mut self, st: &mut State, local: &str, mark: u64) {
+        let Some(mailbox) = self.boxes.get_mut(local) else { return };
+        match mailbox.held.remove(&mark) {
+            Some(bytes) => {
+                mailbox.done.insert(mark, bytes);
+            }
+            None if mailbox.done.contains_key(&mark) => {}
+            None => {
+                if let Some(flush) = &mut mailbox.flush {
+                    flush.skip.insert(mark);
+                }
+                let job = st.ask(Query::Get(Tree::Offline, key::numbered(local, mark)));
+                self.jobs.insert(job, Wanted::Row(local.into(), mark));
+                return;
+            }
+        }
+        let confirmed = mailbox
+            .flush
+            .as_mut()
+            .is_some_and(|flush| flush.sent.remove(&mark).is_some() && flush.sent.is_empty() && flush.waits.is_none());
+        self.delete(st, local);
+        if confirmed {
+            self.go_on(st, local);
+        }
+    }
+
     fn event(&mut self, st: &mut State, event: &Event) {
         match event {
-            Event::Receives(sid) => {
+            Event::Receives(sid) | Event::Resumed(sid) => {
                 let Some(local) = st.sessions.get(sid).map(|s| Box::<str>::from(s.local())) else { return };
                 if self.boxes.get(&local).is_some_and(|m| m.flush.is_none()) {
                     self.go_on(st, &local);
                 }
             }
+            Event::Parted(sid) => {
+                let Some(local) = st.sessions.get(sid).map(|s| Box::<str>::from(s.local())) else { return };
+                self.ended(st, *sid, &local);
+            }
             Event::Closed { sid, local, .. } => self.ended(st, *sid, local),
             Event::Removed(local) => {
                 self.boxes.remove(local);
-                self.jobs.retain(|_, whose| whose != local);
+                self.jobs.retain(|_, wanted| match wanted {
+                    Wanted::Flush(whose) | Wanted::Row(whose, _) => whose != local,
+                });
             }
             Event::Bound(_) => {}
         }
     }
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
-        let Some(local) = self.jobs.remove(&job) else { return };
-        let Some(flush) = self.boxes.get_mut(&local).and_then(|m| m.flush.as_mut()) else { return };
-        match rows {
-            _ if flush.waits != job => {}
-            Some(rows) => self.page(st, &local, rows),
-            None => {
-                flush.waits = st.after(RETRY_MS);
-                self.jobs.insert(flush.waits, local);
+        match (self.jobs.remove(&job), rows) {
+            (Some(Wanted::Row(local, mark)), Some(rows)) => {
+                if let (Some((_, row)), Some(mailbox)) = (rows.first(), self.boxes.get_mut(&local)) {
+                    mailbox.done.insert(mark, row.len());
+                    self.delete(st, &local);
+                }
+            }
+            // It will be handed out once more.
+            (Some(Wanted::Row(..)), None) | (None, _) => {}
+            (Some(Wanted::Flush(local)), rows) => {
+                let Some(flush) = self.boxes.get_mut(&local).and_then(|m| m.flush.as_mut()) else { return };
+                match rows {
+                    _ if flush.waits != Some(job) => {}
+                    Some(rows) => self.page(st, &local, rows),
+                    None => {
+                        let retry = st.after(RETRY_MS);
+                        flush.waits = Some(retry);
+                        self.jobs.insert(retry, Wanted::Flush(local));
+                    }
+                }
             }
         }
     }
 
     /// The page was read.
     fn replied(&mut self, st: &mut State, _sid: Sid, job: Job, _reply: &Stanza) {
-        let Some(local) = self.jobs.remove(&job) else { return };
+        let Some(Wanted::Flush(local)) = self.jobs.remove(&job) else { return };
         let Some(mailbox) = self.boxes.get_mut(&local) else { return };
-        let Some(flush) = mailbox.flush.as_mut().filter(|f| f.waits == job) else { return };
-        mailbox.done.extend(flush.sent.drain(..).map(|s| (s.number, s.bytes)));
-        self.delete(st, &local);
-        self.go_on(st, &local);
+        let Some(flush) = mailbox.flush.as_mut().filter(|f| f.waits == Some(job)) else { return };
+        flush.waits = None;
+        for number in flush.sent.keys() {
+            st.has(&local, *number);
+        }
     }
 
     fn timer(&mut self, st: &mut State, job: Job) {
-        let Some(local) = self.jobs.remove(&job) else { return };
+        let Some(Wanted::Flush(local)) = self.jobs.remove(&job) else { return };
         let Some(mailbox) = self.boxes.get_mut(&local) else { return };
         if mailbox.retry == Some(job) {
             mailbox.retry = None;
             return self.delete(st, &local);
         }
         match &mailbox.flush {
-            Some(flush) if flush.waits == job => self.go_on(st, &local),
+            Some(flush) if flush.waits == Some(job) => self.go_on(st, &local),
             // Most likely its line is dead, and messages that are sent there are lost.
             Some(flush) if flush.timeout == Some(job) => {
                 let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a ping");
@@ -398,7 +557,7 @@ mod tests {
         let kept = message(
             "<message from='romeo@house.test/orchard' to='juliet@house.test' id='1'><body>Hark</body></message>",
         );
-        let (live, back) = from_record(&record(true, &kept)).unwrap();
+        let (live, back) = from_record(&record(true, &[Counted { stream: 1, count: 2 }], &kept)).unwrap();
         assert!(live);
         assert_eq!(back.to_xml(), kept.to_xml());
         assert!(from_record(b"").is_none());

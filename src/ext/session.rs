@@ -1,7 +1,8 @@
-//! RFC 3921 §3: session establishment. RFC 6121 has dropped it; old clients still do not go on without it.
+//! RFC 3921 §3: session establishment. RFC 6121 has dropped it; old clients still do not go on without it. And the answer to whoever
+//! asks for what a session has already: a resource.
 
 use crate::core::{About, Extension, Flow, Handled, Place, State};
-use crate::wire::{Condition, Ns, Stanza, Type};
+use crate::wire::{Condition, Ns, Stanza, StanzaError, Type};
 
 pub(super) struct Session;
 
@@ -14,7 +15,7 @@ impl Extension for Session {
             missing: "all but §3, which does nothing; RFC 6121 replaces the rest",
             server: &[],
             account: &[],
-            iq: &[Ns::SESSION],
+            iq: &[Ns::SESSION, Ns::BIND],
         }
     }
 
@@ -26,6 +27,10 @@ impl Extension for Session {
     fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
         match (at, iq.ty) {
             (Place::Account(_), _) => Ok(Flow::Pass),
+            // RFC 6120 §7: once on a stream.
+            _ if iq.child(Ns::BIND, "bind").is_some() => {
+                Err(StanzaError::new(Condition::NotAllowed).text("a stream has one resource"))
+            }
             (_, Type::Set) => st.reply(iq, ""),
             _ => Err(Condition::BadRequest.into()),
         }

@@ -1,7 +1,6 @@
 //! XEP-0359: Unique and Stable Stanza IDs. An id in an account's name is only believed when this server made it.
 
-use crate::core::{About, Extension, Flow, Handled, State};
-use crate::wire::xml::escaped;
+use crate::core::{About, Extension, Flow, Handled, Sid, State};
 use crate::wire::{Jid, Kind, Ns, Stanza};
 
 pub(super) struct StanzaId;
@@ -12,29 +11,37 @@ impl Extension for StanzaId {
             spec: "XEP-0359",
             name: "Unique and Stable Stanza IDs",
             version: "0.7.0",
-            missing: "ids for messages that are not stored",
+            missing: "ids for messages that are not archived",
             server: &[],
             account: &["urn:xmpp:sid:0"],
             iq: &[],
         }
     }
 
+    /// What a client says in the name of its own account: copies of the message would tell it to the others.
+    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+        if stanza.kind == Kind::Message
+            && let Some(session) = st.sessions.get(&sid)
+        {
+            cut(stanza, &session.jid.bare());
+        }
+        Ok(Flow::Pass)
+    }
+
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Message
             && let Some(account) = st.accounts.get(local)
+            && cut(stanza, &account.jid)
         {
-            // §3, rule 2: whether or not one is added.
-            stanza.cut(|c| {
-                let ours = |by: &str| Jid::parse(by).is_ok_and(|by| by == account.jid);
-                c.is(Ns::SID, "stanza-id") && c.attr("by").is_some_and(|by| ours(&by))
-            });
+            // Not what its sender's archive has.
+            stanza.mark = 0;
         }
         Ok(Flow::Pass)
     }
 }
 
-/// Gives a message an id in the name of the account that it came to.
-pub(super) fn give(st: &mut State, account: &Jid, message: &mut Stanza) {
-    let id = st.token();
-    message.push(format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{}' id='{id}'/>", escaped(account.as_str())));
+/// §3, rule 2: whether or not one is added.
+fn cut(message: &mut Stanza, account: &Jid) -> bool {
+    let ours = |by: &str| Jid::parse(by).is_ok_and(|by| by == *account);
+    message.cut(|c| c.is(Ns::SID, "stanza-id") && c.attr("by").is_some_and(|by| ours(&by)))
 }

@@ -23,8 +23,16 @@ pub struct Config {
     pub scram_iterations: u32,
     /// Offline messages kept for an account, in bytes.
     pub offline_bytes: usize,
+    /// How long a message stays in the archives, in days.
+    pub archive_days: u32,
+    /// What all archives may take together, in bytes.
+    pub archive_bytes: u64,
     /// Whether the operating system is named in XEP-0092 answers.
     pub show_os: bool,
+    /// How long a session waits for its client when the connection is lost, in seconds.
+    pub resume_s: u32,
+    /// Where clients should go to resume a session, as `host:port`.
+    pub resume_at: Option<String>,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one address.
@@ -131,11 +139,44 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         table: "",
+        name: "archive_days",
+        default: "365",
+        meaning: "How long messages stay in the archives, in days. 0: as long as there is room.",
+        expects: "a number of days from 0 to 36500",
+        set: |c, v| put(&mut c.archive_days, number(v, 0, 36_500).map(|n| n as u32)),
+    },
+    Setting {
+        table: "",
+        name: "archive_bytes",
+        default: "268435456",
+        meaning: "How much all archives together may take, in bytes. What is older goes first, whoever's it is.",
+        expects: "a number of bytes from 1048576 to 1099511627776",
+        set: |c, v| put(&mut c.archive_bytes, number(v, 1 << 20, 1 << 40)),
+    },
+    Setting {
+        table: "",
         name: "show_os",
         default: "false",
         meaning: "Whether the operating system is named to those who ask for the server's version.",
         expects: "true or false",
         set: |c, v| put(&mut c.show_os, v.as_bool()),
+    },
+    Setting {
+        table: "",
+        name: "resume_s",
+        default: "600",
+        meaning: "How long a session waits for its app when the connection is lost, in seconds. 0: not at all.",
+        expects: "a number of seconds from 0 to 86400",
+        set: |c, v| put(&mut c.resume_s, number(v, 0, 86_400).map(|n| n as u32)),
+    },
+    Setting {
+        table: "",
+        name: "resume_at",
+        default: "\"\"",
+        meaning: "Where apps should connect to go on with a session, as \"HOST:PORT\", when that is elsewhere than they\n\
+                  connect otherwise. Empty: they know.",
+        expects: "\"\" or \"HOST:PORT\"; an IPv6 address stands in [...]",
+        set: |c, v| put(&mut c.resume_at, location(v.as_str()?)),
     },
     Setting {
         table: "",
@@ -250,6 +291,20 @@ fn put<T>(slot: &mut T, value: Option<T>) -> Option<()> {
     Some(())
 }
 
+/// RFC 6120 §4.9.3.19: a host or an address, and a port.
+fn location(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let fine = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => domain(host).is_some(),
+    };
+    (fine && port.parse::<u16>().is_ok()).then(|| Some(text.to_owned()))
+}
+
 fn list<T>(value: &DeValue<'_>, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     value.as_array()?.iter().map(|item| one(item.get_ref().as_str()?)).collect()
 }
@@ -284,7 +339,11 @@ impl Default for Config {
             registration: false,
             scram_iterations: 0,
             offline_bytes: 0,
+            archive_days: 0,
+            archive_bytes: 0,
             show_os: false,
+            resume_s: 0,
+            resume_at: None,
             connections: 0,
             connections_per_address: 0,
             commit_window_ms: 0,
@@ -370,7 +429,11 @@ impl Config {
         let mut settings = core::Settings::new(domain.clone());
         settings.iterations = self.scram_iterations;
         settings.offline_bytes = self.offline_bytes;
+        settings.archive_days = self.archive_days;
+        settings.archive_bytes = self.archive_bytes;
         settings.show_os = self.show_os;
+        settings.resume_s = self.resume_s;
+        settings.resume_at = self.resume_at.clone();
         settings.registration = self.registration;
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
@@ -497,7 +560,12 @@ mod tests {
             error("domain = \"juliet@example.org\"\n").starts_with("inglenook.toml:1: domain must be a domain name")
         );
         assert!(error("scram_iterations = 1\n").ends_with("a number from 4096 to 1000000"));
+        for wrong in ["house", "house:", "house:99999", "::1:5222", "[::1]", "[house]:1", ":5222"] {
+            assert!(error(&format!("resume_at = \"{wrong}\"\n")).contains("resume_at must be"), "{wrong}");
+        }
         assert!(error("offline_bytes = -1\n").contains("offline_bytes must be a number"));
+        assert!(error("archive_days = 36501\n").ends_with("a number of days from 0 to 36500"));
+        assert!(error("archive_bytes = 0\n").ends_with("a number of bytes from 1048576 to 1099511627776"));
         assert!(error("log = \"loud\"\n").contains("\"error\", \"warn\""));
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
@@ -513,13 +581,16 @@ mod tests {
     #[test]
     fn everything_can_be_set() {
         let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
-                    scram_iterations = 4096\noffline_bytes = 0x10\nshow_os = true\nconnections = 5\n\
+                    scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
+                    resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
         assert_eq!(config.domain.unwrap().as_str(), "example.org");
         assert_eq!((config.offline_bytes, config.connections, config.connections_per_address), (16, 5, 2));
         assert_eq!(config.log, log::LevelFilter::Debug);
+        assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
+        assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));

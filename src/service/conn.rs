@@ -217,6 +217,7 @@ enum End {
 enum Waits {
     Credentials,
     Bound,
+    Resumed,
     Registered,
 }
 
@@ -392,6 +393,16 @@ impl Conn<'_> {
                 }
                 None => self.end = Some(End::Broken),
             },
+            Event::Resume { id, h } => match self.login.clone() {
+                Some(jid) => {
+                    self.waits = Some(Waits::Resumed);
+                    self.tell(Input::Resume(sid, jid, id, h));
+                }
+                None => self.end = Some(End::Broken),
+            },
+            Event::Enable { resume, max_s } => self.tell(Input::Enable(sid, resume, max_s)),
+            Event::Acknowledged(h) => self.tell(Input::Acknowledged(sid, h)),
+            Event::Acknowledge => self.tell(Input::Acknowledge(sid)),
             Event::Stanza(stanza) => self.tell(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => {
                 self.waits = Some(Waits::Registered);
@@ -424,6 +435,10 @@ impl Conn<'_> {
             Mail::Bound(answer) => {
                 self.c2s.bound(answer, &mut self.out);
                 Waits::Bound
+            }
+            Mail::Manage(element) => {
+                self.c2s.manage(&element, &mut self.out);
+                Waits::Resumed
             }
             Mail::Send(stanza) => {
                 self.c2s.send(&stanza, &mut self.out);

@@ -6,7 +6,7 @@ use super::{Failure, Result};
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::stream::Terms;
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Stanza, StanzaError, StreamError};
+use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use smol::{Executor, Timer, channel};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -36,6 +36,8 @@ pub enum Mail {
     Bound(std::result::Result<Jid, StanzaError>),
     /// A stanza for the peer.
     Send(Stanza),
+    /// An element of stream management for the peer.
+    Manage(Manage),
     /// The core ended the stream, and has forgotten it.
     Close(Option<StreamError>),
     /// More was waiting than may; what waited is gone.
@@ -69,9 +71,11 @@ impl Outbox {
         if inner.full {
             return;
         }
-        if let Mail::Send(stanza) = &mail {
-            inner.bytes = inner.bytes.saturating_add(stanza.bytes() + MAIL_BYTES);
-        }
+        inner.bytes += match &mail {
+            Mail::Send(stanza) => stanza.bytes() + MAIL_BYTES,
+            Mail::Manage(_) => MAIL_BYTES,
+            _ => 0,
+        };
         if inner.bytes > self.limit {
             inner.full = true;
             inner.mail = vec![Mail::Overflow];
@@ -267,6 +271,7 @@ impl Hub {
         for effect in state.effects.drain(..) {
             let (sid, mail) = match effect {
                 Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
+                Effect::Manage(sid, element) => (sid, Mail::Manage(element)),
                 Effect::Credentials(sid, credentials) => (sid, Mail::Credentials(credentials)),
                 Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
                 Effect::Close(sid, error) => (sid, Mail::Close(error)),
@@ -418,6 +423,27 @@ mod tests {
         assert!(matches!(&all[..], [Mail::Overflow]));
         outbox.push(mail(1));
         assert!(outbox.poll(Waker::noop(), false).is_pending());
+    }
+
+    /// A session that waited can be resumed, however small its stanzas are.
+    #[test]
+    fn an_outbox_takes_all_that_a_session_may_have_waiting() {
+        use crate::core::sm::{QUEUE_BYTES, QUEUE_STANZAS, QUEUED_BYTES};
+        for bytes in [0, 100, 10_000] {
+            let outbox = Outbox::new(OUTBOX_BYTES);
+            let (mut left, mut stanzas) = (QUEUE_BYTES, 0);
+            while let Mail::Send(stanza) = mail(bytes)
+                && let Some(rest) = left.checked_sub(stanza.bytes() + QUEUED_BYTES)
+                && stanzas < QUEUE_STANZAS
+            {
+                outbox.push(Mail::Send(stanza));
+                (left, stanzas) = (rest, stanzas + 1);
+            }
+            // And what comes right behind it.
+            outbox.push(mail(256 * 1024));
+            let Poll::Ready(all) = outbox.poll(Waker::noop(), false) else { panic!("there was mail") };
+            assert_eq!(all.len(), stanzas + 1, "{bytes}");
+        }
     }
 
     #[test]

@@ -7,13 +7,17 @@ use super::{Event, IDLE_ANSWER_MS, IDLE_MS, LOGIN_BYTES, Mono, STANZA_BYTES, Ter
 use super::{small_limits, stanza_limits};
 use crate::wire::scram::Credentials;
 use crate::wire::{
-    Condition, Frame, Framer, Jid, Kind, Ns, Raw, Scope, Slice, Stanza, StanzaError, StreamCondition, StreamError, Type,
+    Condition, Frame, Framer, Jid, Kind, Manage, Node, Ns, Raw, Scope, Slice, Stanza, StanzaError, StreamCondition,
+    StreamError, Type,
 };
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// How the ids of our questions to silent peers begin.
 const PING_ID: &str = "idle-";
+
+/// The longest id of a stream to be resumed, in bytes (XEP-0198 §5 lets ours have 4,000).
+const RESUME_ID_BYTES: usize = 256;
 
 /// The stream of a connection inside TLS.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ struct Line {
     asked: bool,
     /// Our header of this stream is out.
     opened: bool,
+    /// The client has enabled stream management.
+    managed: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +78,8 @@ struct Bind {
     random: Random,
     /// The request that [`Event::Bind`] told of.
     request: Option<Stanza>,
+    /// [`Event::Resume`] waits for its answer.
+    resuming: bool,
 }
 
 impl C2s {
@@ -90,12 +98,13 @@ impl C2s {
                 pings: 0,
                 asked: false,
                 opened: false,
+                managed: false,
             },
         }
     }
 
     /// Takes bytes from the front of `input`, appends what is to be written to `out`, up to the next event or the end of `input`.
-    /// After [`Event::Credentials`], [`Event::Bind`] and [`Event::Register`] call the answer first, then go on. Call it until it
+    /// After [`Event::Credentials`], [`Event::Bind`], [`Event::Resume`] and [`Event::Register`] call the answer first, then go on. Call it until it
     /// gives `None`, also when `input` is empty: an event can follow another.
     pub fn next(&mut self, now: Mono, input: &mut &[u8], out: &mut String) -> Option<Event> {
         if !input.is_empty() {
@@ -109,7 +118,7 @@ impl C2s {
                     return std::mem::take(untold).then_some(Event::Closed { clean: false });
                 }
                 Phase::Login(login) if login.sasl.waits() => return None,
-                Phase::Bind(bind) if bind.request.is_some() => return None,
+                Phase::Bind(bind) if bind.request.is_some() || bind.resuming => return None,
                 _ => {}
             }
             let mut rest = *input;
@@ -161,6 +170,20 @@ impl C2s {
             }
             Err(error) => write_error(&request, &error, out),
         }
+    }
+
+    /// Writes an element of stream management: the answer to [`Event::Resume`], to [`Event::Enable`], or something of its own.
+    pub fn manage(&mut self, element: &Manage, out: &mut String) {
+        match (&mut self.line.phase, element) {
+            (Phase::Over { .. }, _) => return,
+            (Phase::Bind(_), Manage::Resumed { jid, .. }) => {
+                self.line.phase = Phase::Session(jid.clone());
+                self.line.managed = true;
+            }
+            (Phase::Bind(bind), _) => bind.resuming = false,
+            _ => {}
+        }
+        element.write(out);
     }
 
     /// Writes a stanza to the peer.
@@ -248,12 +271,13 @@ impl Line {
         match (root.ns(), root.name(), &mut self.phase) {
             // The content namespace, also where the header's default is that of streams.
             (Ns::CLIENT, "message" | "presence" | "iq", _) => match Stanza::from_raw(raw, Scope::client())? {
-                Some(stanza) => self.stanza(stanza, out),
+                Some(stanza) => self.stanza(stanza),
                 None => Err(StreamCondition::UnsupportedStanzaType.into()),
             },
             (Ns::SASL, "auth" | "response" | "abort", Phase::Login(login)) => {
                 Ok(login.sasl.element(root, &self.terms, &login.tls, out))
             }
+            (Ns::SM, "enable" | "resume" | "r" | "a", _) => Ok(self.manage(root, out)),
             (Ns::STREAM, "error", _) => {
                 self.end(None, out);
                 Ok(Some(Event::Closed { clean: false }))
@@ -262,7 +286,39 @@ impl Line {
         }
     }
 
-    fn stanza(&mut self, mut stanza: Stanza, out: &mut String) -> Result<Option<Event>, StreamError> {
+    /// An element of stream management (XEP-0198). What comes at the wrong time or cannot be read is refused, and the stream goes
+    /// on (§6); only a second `<enable/>` ends it (§3).
+    fn manage(&mut self, element: Node<'_>, out: &mut String) -> Option<Event> {
+        let count = || element.attr("h").and_then(|h| h.trim().parse::<u32>().ok());
+        let said = match (element.name(), &mut self.phase) {
+            ("enable", Phase::Session(_)) if self.managed => {
+                refuse_managed(Condition::UnexpectedRequest, out);
+                let twice =
+                    StreamError::new(StreamCondition::PolicyViolation).text("stream management is enabled already");
+                return Some(self.end(Some(&twice), out));
+            }
+            ("enable", Phase::Session(_)) => {
+                self.managed = true;
+                let resume = element.attr("resume").is_some_and(|yes| matches!(yes.trim(), "1" | "true"));
+                let max_s = element.attr("max").and_then(|max| max.trim().parse().ok());
+                Ok(Event::Enable { resume, max_s })
+            }
+            ("resume", Phase::Bind(bind)) => match (element.attr("previd"), count()) {
+                (Some(id), Some(h)) if id.len() <= RESUME_ID_BYTES => {
+                    bind.resuming = true;
+                    Ok(Event::Resume { id: id.into_owned(), h })
+                }
+                (Some(_), Some(_)) => Err(Condition::ItemNotFound),
+                _ => Err(Condition::BadRequest),
+            },
+            ("r", Phase::Session(_)) if self.managed => Ok(Event::Acknowledge),
+            ("a", Phase::Session(_)) if self.managed => count().map(Event::Acknowledged).ok_or(Condition::BadRequest),
+            _ => Err(Condition::UnexpectedRequest),
+        };
+        said.map_err(|condition| refuse_managed(condition, out)).ok()
+    }
+
+    fn stanza(&mut self, mut stanza: Stanza) -> Result<Option<Event>, StreamError> {
         let domain = &self.terms.domain;
         let to_us = stanza.to.as_ref().is_none_or(|to| to == domain) && !stanza.bad_to;
         let request = stanza.kind == Kind::Iq && matches!(stanza.ty, Type::Get | Type::Set);
@@ -288,35 +344,12 @@ impl Line {
             }
             Phase::Session(jid) => {
                 check_from(&stanza, jid)?;
-                if stanza.kind == Kind::Iq && self.is_for_stream(&stanza, out) {
-                    return Ok(None);
-                }
                 if let Some(lang) = &self.lang {
                     stanza.default_lang(lang);
                 }
                 Ok(Some(Event::Stanza(stanza)))
             }
             Phase::Over { .. } => Ok(None),
-        }
-    }
-
-    /// Takes the IQs of a session that are the stream's own: a second bind, and answers to our questions whether it is there.
-    fn is_for_stream(&self, iq: &Stanza, out: &mut String) -> bool {
-        let Phase::Session(jid) = &self.phase else { return false };
-        let to_us = match &iq.to {
-            None => !iq.bad_to,
-            Some(to) => *to == self.terms.domain || (to.is_bare() && to.as_str() == jid.bare_str()),
-        };
-        match iq.ty {
-            Type::Set if to_us && iq.child(Ns::BIND, "bind").is_some() => {
-                write_error(iq, &StanzaError::new(Condition::NotAllowed).text("a stream has one resource"), out);
-                true
-            }
-            Type::Result | Type::Error if to_us && self.pings > 0 => {
-                let number = iq.id().and_then(|id| id.strip_prefix(PING_ID)?.parse::<u32>().ok());
-                number.is_some_and(|number| (1..=self.pings).contains(&number))
-            }
-            _ => false,
         }
     }
 
@@ -347,9 +380,12 @@ impl Line {
 
     /// Asks a silent peer whether it is there (XEP-0199 §4.1).
     fn ping(&mut self, now: Mono, out: &mut String) {
-        self.pings = self.pings.saturating_add(1);
         self.asked = true;
         self.heard = now;
+        if self.managed {
+            return Manage::Request.write(out);
+        }
+        self.pings = self.pings.saturating_add(1);
         let ping = Stanza::new(Kind::Iq, Type::Get).from(self.terms.domain.clone());
         let ping = ping.with_id(&format!("{PING_ID}{}", self.pings));
         ping.with("<ping xmlns='urn:xmpp:ping'/>").write(None, out);
@@ -358,7 +394,9 @@ impl Line {
     fn authenticated(&mut self, account: Jid) {
         self.opened = false;
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over { untold: false }) {
-            Phase::Login(login) => Phase::Bind(Box::new(Bind { account, random: login.random, request: None })),
+            Phase::Login(login) => {
+                Phase::Bind(Box::new(Bind { account, random: login.random, request: None, resuming: false }))
+            }
             other => other,
         };
     }
@@ -401,6 +439,11 @@ fn check_from(stanza: &Stanza, jid: &Jid) -> Result<(), StreamError> {
         Some(from) => from == jid || (from.is_bare() && from.as_str() == jid.bare_str()),
     };
     if own { Ok(()) } else { Err(StreamCondition::InvalidFrom.into()) }
+}
+
+/// Refuses an element of stream management (XEP-0198 §6).
+fn refuse_managed(condition: Condition, out: &mut String) {
+    Manage::Failed { condition, handled: None }.write(out);
 }
 
 /// Answers a stanza with an error, where that is allowed.

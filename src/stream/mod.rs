@@ -52,6 +52,24 @@ pub enum Event {
     Bind(Option<String>),
     /// A stanza of a bound session.
     Stanza(Stanza),
+    /// Stream management from here on (XEP-0198 §3); answer with `manage`.
+    Enable {
+        /// Whether the client wants to resume the stream later.
+        resume: bool,
+        /// Within how many seconds, at most.
+        max_s: Option<u32>,
+    },
+    /// Carry on the session of this id (XEP-0198 §5); answer with `manage`.
+    Resume {
+        /// The former stream.
+        id: String,
+        /// Stanzas of it that the client has handled.
+        h: u32,
+    },
+    /// The client has handled so many stanzas (XEP-0198 §4).
+    Acknowledged(u32),
+    /// How many of its stanzas were handled? Answer with `manage`.
+    Acknowledge,
     /// An IQ of in-band registration before authentication (XEP-0077); answer with `send`.
     Register(Stanza),
     /// The stream is over, by their end tag, an error of theirs or of ours: write what is to be written and hang up.

@@ -168,12 +168,20 @@ pub struct StreamError {
     pub condition: StreamCondition,
     /// Words for a person, in English.
     pub text: Option<Cow<'static, str>>,
+    /// An application-specific condition, one element as XML.
+    pub app: Option<Box<str>>,
 }
 
 impl StreamError {
     /// The bare condition.
     pub fn new(condition: StreamCondition) -> StreamError {
-        StreamError { condition, text: None }
+        StreamError { condition, text: None, app: None }
+    }
+
+    /// The same with an application-specific condition, one element as XML.
+    pub fn app(mut self, xml: impl Into<Box<str>>) -> StreamError {
+        self.app = Some(xml.into());
+        self
     }
 
     /// The same with words for a person.
@@ -191,6 +199,9 @@ impl StreamError {
             out.push_str("<text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>");
             super::xml::escape(text, out);
             out.push_str("</text>");
+        }
+        if let Some(app) = &self.app {
+            out.push_str(app);
         }
         out.push_str("</stream:error>");
     }

@@ -5,6 +5,7 @@ pub mod framer;
 pub mod jid;
 pub mod ns;
 pub mod scram;
+pub mod sm;
 pub mod stamp;
 pub mod stanza;
 pub mod xml;
@@ -13,5 +14,6 @@ pub use error::{Condition, ErrorType, StanzaError, StreamCondition, StreamError}
 pub use framer::{Frame, Framer};
 pub use jid::{Jid, JidError};
 pub use ns::Ns;
+pub use sm::Manage;
 pub use stanza::{Kind, Stanza, Type};
 pub use xml::{Node, Raw, Scope, Slice};

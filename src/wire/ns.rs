@@ -66,6 +66,9 @@ namespaces! {
     SSDP = "urn:xmpp:ssdp:0";
     STREAM_LIMITS = "urn:xmpp:stream-limits:0";
     SM = "urn:xmpp:sm:3";
+    MAM = "urn:xmpp:mam:2";
+    RSM = "http://jabber.org/protocol/rsm";
+    ORDER_BY = "urn:xmpp:order-by:1";
 }
 
 impl Ns {

@@ -113,6 +113,8 @@ pub struct Stanza {
     pub bad_to: bool,
     /// Whether `from` was there and is not a JID.
     pub bad_from: bool,
+    /// What this server calls it, of a message that may be stored; 0: nothing. It is not written.
+    pub mark: u64,
     /// The value of `id` with its quotes, as it came in.
     id: Option<Slice>,
     /// The other attributes of the head, one each, as they came in: `xml:lang`, an unknown `type`, attributes with prefixes;
@@ -187,7 +189,18 @@ impl Stanza {
 
     /// A new one with an empty body.
     pub fn new(kind: Kind, ty: Type) -> Stanza {
-        Stanza { kind, ty, to: None, from: None, bad_to: false, bad_from: false, id: None, extra: vec![], body: vec![] }
+        Stanza {
+            kind,
+            ty,
+            to: None,
+            from: None,
+            bad_to: false,
+            bad_from: false,
+            mark: 0,
+            id: None,
+            extra: vec![],
+            body: vec![],
+        }
     }
 
     /// The same with `to`.

@@ -12,7 +12,7 @@ use inglenook::stream::c2s::C2s;
 use inglenook::stream::{Event, Terms, Tls};
 use inglenook::wire::framer::{Frame, Framer, Limits};
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Jid, StreamError};
+use inglenook::wire::{Jid, Manage, StreamError};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub struct House {
     pub told: Vec<Result<Vec<String>, String>>,
     /// Every stanza that was written, in bytes: what a test that counts work looks at.
     pub written: usize,
+    /// What was committed, in batches.
+    pub commits: usize,
 }
 
 /// An id that no test uses.
@@ -109,7 +111,13 @@ impl House {
             full: false,
             told: Vec::new(),
             written: 0,
+            commits: 0,
         }
+    }
+
+    /// What is stored.
+    pub fn disk(&mut self) -> &mut Memory {
+        &mut self.disk
     }
 
     /// The state of the core.
@@ -159,8 +167,8 @@ impl House {
         sid
     }
 
-    /// A bound session of an account, made if it is not there. All that the login wrote is swallowed.
-    pub fn login(&mut self, jid: &str) -> Sid {
+    /// A stream that is authenticated and not bound. All that the login wrote is swallowed.
+    pub fn authenticate(&mut self, jid: &str) -> Sid {
         self.account(jid);
         let jid = Jid::parse(jid).unwrap();
         let sid = self.open();
@@ -174,6 +182,14 @@ impl House {
         let got: Vec<String> = self.receive_all(sid);
         assert!(got.last().is_some_and(|x| x.starts_with("<success")), "no success, but {got:?}");
         self.send(sid, &header);
+        self.receive_all(sid);
+        sid
+    }
+
+    /// A bound session of an account, made if it is not there. All that the login wrote is swallowed.
+    pub fn login(&mut self, jid: &str) -> Sid {
+        let sid = self.authenticate(jid);
+        let jid = Jid::parse(jid).unwrap();
         let resource = jid.resource().map(|r| format!("<resource>{r}</resource>")).unwrap_or_default();
         self.send(
             sid,
@@ -285,6 +301,13 @@ impl House {
         self.settle();
     }
 
+    /// Whether a text is in the log, on the disk.
+    pub fn is_logged(&mut self, text: &str) -> bool {
+        let query = Query::Since { after: 0, rows: usize::MAX, bytes: usize::MAX };
+        let rows = self.disk.query(&query).unwrap();
+        rows.iter().any(|(_, value)| value.windows(text.len()).any(|part| part == text.as_bytes()))
+    }
+
     /// What is waiting to be stored.
     pub fn uncommitted(&self) -> usize {
         self.to_store.iter().filter(|w| matches!(w, StoreWork::Commit(..))).count()
@@ -296,6 +319,7 @@ impl House {
         match work {
             StoreWork::Commit(n, batch) => {
                 self.disk.commit(&[batch]).unwrap();
+                self.commits += 1;
                 self.input(Input::Committed(n));
             }
             StoreWork::Ask(job, query) => {
@@ -385,6 +409,14 @@ impl House {
                 let jid = c.account.clone().unwrap();
                 self.input(Input::Bind(sid, jid, resource));
             }
+            Event::Resume { id, h } => {
+                c.waits = true;
+                let jid = c.account.clone().unwrap();
+                self.input(Input::Resume(sid, jid, id, h));
+            }
+            Event::Enable { resume, max_s } => self.input(Input::Enable(sid, resume, max_s)),
+            Event::Acknowledged(h) => self.input(Input::Acknowledged(sid, h)),
+            Event::Acknowledge => self.input(Input::Acknowledge(sid)),
             Event::Stanza(stanza) => self.input(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => self.input(Input::Register(sid, peer, stanza)),
             Event::Closed { clean } => self.hang_up(sid, clean),
@@ -442,6 +474,17 @@ impl House {
                 c.write(&out, &mut self.written);
                 self.pump(sid);
             }
+            Effect::Manage(sid, element) => {
+                let Some(c) = self.connections.get_mut(&sid).filter(|c| !c.closed) else { return };
+                if let Manage::Resumed { jid, .. } = &element {
+                    c.bound = Some(jid.clone());
+                }
+                c.stream.manage(&element, &mut out);
+                c.write(&out, &mut self.written);
+                if std::mem::take(&mut c.waits) {
+                    self.pump(sid);
+                }
+            }
             Effect::Close(sid, error) => self.close(sid, error.as_ref()),
             Effect::Commit(n, batch) => self.to_store.push_back(StoreWork::Commit(n, batch)),
             Effect::Ask(job, query) => self.to_store.push_back(StoreWork::Ask(job, query)),
@@ -487,6 +530,10 @@ pub trait Stage {
     fn open(&mut self) -> Sid;
     /// A bound session. All that the login wrote is swallowed.
     fn login(&mut self, jid: &str) -> Sid;
+    /// A stream that is authenticated and not bound, if that can be had here.
+    fn authenticate(&mut self, _jid: &str) -> Option<Sid> {
+        None
+    }
     /// Its full JID.
     fn jid(&self, sid: Sid) -> Option<Jid>;
     /// A client sends something; all consequences are there when this returns.
@@ -516,6 +563,9 @@ impl Stage for House {
     }
     fn login(&mut self, jid: &str) -> Sid {
         House::login(self, jid)
+    }
+    fn authenticate(&mut self, jid: &str) -> Option<Sid> {
+        Some(House::authenticate(self, jid))
     }
     fn jid(&self, sid: Sid) -> Option<Jid> {
         House::jid(self, sid)

@@ -54,8 +54,11 @@ impl Disk {
             let (meta, name) = (entry.metadata().unwrap(), entry.file_name().into_string().unwrap());
             if meta.is_dir() {
                 self.scan_into(root, &at.join(&name));
-            } else {
+            } else if meta.is_file() {
                 self.contents.insert(meta.ino(), fs::read(entry.path()).unwrap());
+            } else {
+                // A socket is nothing that lasts.
+                continue;
             }
             names.push(Name { name, inode: meta.ino(), folder: meta.is_dir() });
         }

@@ -252,6 +252,19 @@ int unlink(const char *path) {
     return result;
 }
 
+/* glibc's own does not come through unlink. */
+int remove(const char *path) {
+    static int (*real)(const char *);
+    start();
+    if (!real) real = dlsym(RTLD_NEXT, "remove");
+    if (!ours(path)) return real(path);
+    pthread_mutex_lock(&lock);
+    bury(path);
+    int result = real(path);
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
 static void note_folder(const char *path) {
     const char *name = path + root_len;
     while (*name == '/') name++;
@@ -306,9 +319,29 @@ static void note_file(int fd, const struct stat *st) {
     end();
 }
 
+/* Notes a file that was not opened through here, by stdio or as a duplicate: all of it counts as written since. */
+static int sync_unseen(int fd) {
+    char link[64], path[4096];
+    struct stat st;
+    if (!root) return real_fsync(fd);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    if (len < 0) return real_fsync(fd);
+    path[len] = 0;
+    if (!ours(path) || fstat(fd, &st)) return real_fsync(fd);
+    pthread_mutex_lock(&lock);
+    if (S_ISDIR(st.st_mode)) note_folder(path);
+    else {
+        dirty(st.st_ino, 0, st.st_size);
+        note_file(fd, &st);
+    }
+    pthread_mutex_unlock(&lock);
+    return 0;
+}
+
 static int sync_any(int fd) {
     start();
-    if (!tracked(fd)) return real_fsync(fd);
+    if (!tracked(fd)) return sync_unseen(fd);
     pthread_mutex_lock(&lock);
     struct stat st;
     if (fstat(fd, &st)) die("fstat");

@@ -1,0 +1,450 @@
+//! Messages on their way: from when they were written to a session with stream management until somebody has them.
+//!
+//! A message is delivered when one session of the account acknowledged it, or got it without stream management: nobody knows more
+//! of such a client. Until then each of its holders has it in its queue, and
+//! - while one of them is connected, the log says that it is on its way: after a power cut it is kept like one that came while
+//!   nobody was there ([`State::recover`]);
+//! - when none is connected any more, or if it is not in the log, it is kept at once ([`super::Extension::hold`]);
+//! - when all of them have ended, what is kept goes to whoever comes.
+//!
+//! That it arrived is noted in the log with the next change, or a little later.
+
+use super::effect::Sid;
+use super::hook::{Flow, Handled};
+use super::logged::{Counted, Logged};
+use super::sm::Ended;
+use super::state::{State, Timer, Work};
+use super::{Core, damaged};
+use crate::store::{Batch, Engine, Entry, Query, StoreError};
+use crate::wire::{Condition, Jid, Kind, Scope, Stanza, Type};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a note that messages arrived may wait for a change that it can go along with, in milliseconds.
+const NOTE_MS: u64 = 5_000;
+/// Notes in one entry.
+const NOTES: usize = 4096;
+/// Entries of the log that are read again at a start, about, besides those that are on their way: they tell what clients sent.
+const RECENT_ENTRIES: u64 = 1024;
+/// Time for which the streams before a restart are remembered, in milliseconds.
+const RECOVERED_MS: u64 = 86_400_000;
+/// Entries read at once.
+const PAGE_ROWS: usize = 1024;
+/// Bytes read at once.
+const PAGE_BYTES: usize = 512 * 1024;
+
+/// A message that nobody has for sure.
+#[derive(Debug)]
+struct OnItsWay {
+    local: Box<str>,
+    /// The sessions that have it in their queues, and how their streams count it.
+    holders: Vec<(Sid, Counted)>,
+    /// It is in the log.
+    logged: bool,
+    /// It is kept elsewhere, too.
+    kept: bool,
+    /// The entry of the log from which on this is told.
+    since: u64,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    on_their_way: BTreeMap<u64, OnItsWay>,
+    /// Where the log tells of them: the entry, and what the message is called.
+    told: BTreeSet<(u64, u64)>,
+    /// In the log, and arrived or kept elsewhere since; to be noted.
+    settled: Vec<u64>,
+    /// The timer for that runs.
+    timed: bool,
+    /// From where on the log is read at a start if nothing is on its way, and from where on soon.
+    recent: (u64, u64),
+    /// Entries since that was moved.
+    entries: u64,
+}
+
+impl Deliveries {
+    /// [`crate::store::Batch::low`]
+    pub(super) fn low(&self) -> u64 {
+        self.told.first().map_or(u64::MAX, |(since, _)| *since).min(self.recent.0)
+    }
+
+    fn remove(&mut self, mark: u64) -> Option<OnItsWay> {
+        let way = self.on_their_way.remove(&mark)?;
+        self.told.remove(&(way.since, mark));
+        Some(way)
+    }
+
+    /// The log tells of a message from this entry on.
+    fn told_since(&mut self, mark: u64, since: u64) {
+        if let Some(way) = self.on_their_way.get_mut(&mark)
+            && way.since == 0
+        {
+            way.since = since;
+            self.told.insert((since, mark));
+        }
+    }
+
+    /// Another entry.
+    fn count(&mut self, id: u64) {
+        self.entries += 1;
+        if self.entries >= RECENT_ENTRIES {
+            self.entries = 0;
+            self.recent = (self.recent.1, id);
+        }
+    }
+}
+
+impl State {
+    /// A number for a message that is worth one: what is answered, broadcast or said in a room is not.
+    pub fn mark_for(&mut self, message: &Stanza) -> u64 {
+        match message.ty {
+            Type::Error | Type::Headline | Type::Groupchat => 0,
+            _ => self.next_mark(),
+        }
+    }
+
+    /// Writes a message to these sessions of an account.
+    pub(super) fn write_message(&mut self, local: &str, message: &Stanza, targets: &[Sid], kept: bool) {
+        let mut holders = Vec::new();
+        let mut had = false;
+        for sid in targets {
+            self.send_to(*sid, message.clone());
+            match self.sessions.get(sid).and_then(|s| s.managed.as_ref()) {
+                Some(managed) => holders.push((*sid, managed.last_out())),
+                None => had = true,
+            }
+        }
+        if message.mark == 0 || message.kind != Kind::Message || targets.is_empty() {
+            return;
+        }
+        if had {
+            if kept || self.deliveries.on_their_way.contains_key(&message.mark) {
+                self.has(local, message.mark);
+            }
+            return;
+        }
+        let way = self.deliveries.on_their_way.entry(message.mark).or_insert_with(|| OnItsWay {
+            local: local.into(),
+            holders: Vec::new(),
+            logged: false,
+            kept,
+            since: 0,
+        });
+        way.kept |= kept;
+        way.holders.extend(holders);
+    }
+
+    /// Hands messages that are kept to a session with stream management: when one is acknowledged, [`super::Extension::had`] is told.
+    /// How the stream counts them is stored before they are written, so that a client that comes back after a power cut does not
+    /// get them again.
+    pub fn hand_over(&mut self, local: &str, messages: &[Stanza], sid: Sid) {
+        // One that lost its connection may have some already.
+        let has = |way: &OnItsWay| way.holders.iter().any(|(holder, _)| *holder == sid);
+        let new = |message: &&Stanza| !self.deliveries.on_their_way.get(&message.mark).is_some_and(has);
+        let messages: Vec<&Stanza> = messages.iter().filter(new).collect();
+        let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        // While storage takes nothing, they are better handed over without a note.
+        let noted = !messages.is_empty() && self.write().is_ok();
+        if noted {
+            self.hold_back(sid);
+        }
+        let mut counts = Vec::new();
+        for message in messages {
+            self.write_message(local, message, &[sid], true);
+            let count = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.last_out().count);
+            counts.extend(count.map(|count| (count, message.mark)));
+        }
+        if noted {
+            let id = self.next_mark();
+            self.logged(id);
+            for (_, mark) in &counts {
+                self.deliveries.told_since(*mark, id);
+            }
+            let value = Logged::Handed { local, stream, messages: counts }.record();
+            if let Ok(batch) = self.write() {
+                batch.append(Entry { id, copies: Vec::new(), value });
+            }
+        }
+    }
+
+    /// Hands a message that is kept to these sessions; the `delivered` hooks see it. With `track`, [`super::Extension::had`] is told
+    /// when the first of them has it.
+    pub fn deliver_kept(&mut self, local: &str, message: Stanza, targets: Vec<Sid>, track: bool) {
+        for sid in &targets {
+            if track && self.sessions.get(sid).is_some_and(|s| s.managed.is_some()) {
+                self.hand_over(local, std::slice::from_ref(&message), *sid);
+            } else {
+                self.send_to(*sid, message.clone());
+                if track {
+                    self.has(local, message.mark);
+                }
+            }
+        }
+        self.work.push_back(Work::Delivered(local.into(), message, targets));
+    }
+
+    /// How the streams count a message that was just written to them, for the log; empty if it needs no more than that.
+    pub(super) fn on_its_way(&mut self, mark: u64) -> Vec<Counted> {
+        let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return Vec::new() };
+        way.logged = true;
+        self.deliveries.told_since(mark, mark);
+        self.holders(mark)
+    }
+
+    /// How the streams count a message in whose queues it is.
+    pub fn holders(&self, mark: u64) -> Vec<Counted> {
+        let way = self.deliveries.on_their_way.get(&mark);
+        way.map(|way| way.holders.iter().map(|(_, counted)| *counted).collect()).unwrap_or_default()
+    }
+
+    /// Whether a message is in the queue of a connected session, which will have it.
+    pub fn is_arriving(&self, mark: u64) -> bool {
+        self.deliveries.on_their_way.get(&mark).is_some_and(|way| self.connected(way))
+    }
+
+    /// Whether a message is in the queue of a session, connected or not.
+    pub fn is_held(&self, mark: u64) -> bool {
+        self.deliveries.on_their_way.contains_key(&mark)
+    }
+
+    fn connected(&self, way: &OnItsWay) -> bool {
+        way.holders.iter().any(|(sid, _)| self.sessions.get(sid).is_some_and(|s| s.stream.is_some()))
+    }
+
+    /// Somebody has a message: it needs no more delivery.
+    pub fn has(&mut self, local: &str, mark: u64) {
+        self.work.push_back(Work::Had(local.into(), mark));
+    }
+
+    /// The session's account is removed: the messages that it has not acknowledged go with it.
+    pub(super) fn abandon(&mut self, sid: Sid) {
+        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
+        for stanza in managed.unacknowledged() {
+            self.deliveries.remove(stanza.mark);
+        }
+    }
+
+    /// A session lost its connection: what only such sessions hold must be kept.
+    pub(super) fn parted(&mut self, sid: Sid) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(managed) = session.managed.as_ref() else { return };
+        let messages: Vec<Stanza> = managed.unacknowledged().filter(|s| s.mark > 0).cloned().collect();
+        self.work.extend(messages.into_iter().map(Work::Hold));
+    }
+
+    /// Notes what arrived, when something is stored anyway.
+    pub(super) fn note_settled(&mut self) {
+        if self.deliveries.settled.is_empty() || self.write().is_err() {
+            return;
+        }
+        let id = self.next_mark();
+        self.numbers.logged = id;
+        let take = self.deliveries.settled.len().min(NOTES);
+        let ids: Vec<u64> = self.deliveries.settled.drain(..take).collect();
+        let value = Logged::Settled(ids).record();
+        if let Ok(batch) = self.write() {
+            batch.append(Entry { id, copies: Vec::new(), value });
+        }
+    }
+
+    /// A message was put into the log.
+    pub(super) fn logged(&mut self, id: u64) {
+        self.numbers.logged = id;
+        self.deliveries.count(id);
+    }
+
+    fn settle(&mut self, mark: u64) {
+        self.deliveries.settled.push(mark);
+        if !std::mem::replace(&mut self.deliveries.timed, true) {
+            self.set_timer(self.now.mono + NOTE_MS, Timer::Note);
+        }
+    }
+
+    /// It is time to note what arrived.
+    pub(super) fn note(&mut self) {
+        self.deliveries.timed = false;
+        self.note_settled();
+        if !self.deliveries.settled.is_empty() {
+            self.deliveries.timed = true;
+            self.set_timer(self.now.mono + NOTE_MS, Timer::Note);
+        }
+    }
+
+    /// Reads the end of the log again: what was on its way when the server stopped, in order, and what streams had counted. The
+    /// messages must be kept by whoever calls this, and [`State::recovered`] tells of it.
+    pub fn recover(&mut self, engine: &mut dyn Engine) -> Result<Vec<(Stanza, Vec<Counted>)>, StoreError> {
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("a number"));
+        let Some((low, last)) = engine.query(&Query::Edge)?.into_iter().next() else { return Ok(Vec::new()) };
+        let (low, last) = (number(&low)?, number(&last)?);
+        self.numbers.seen(last);
+        self.numbers.logged = last;
+        self.deliveries.recent = (low.min(last), last);
+        let mut lost: BTreeMap<u64, (Stanza, Vec<Counted>)> = BTreeMap::new();
+        let mut after = low.saturating_sub(1);
+        loop {
+            let rows = engine.query(&Query::Since { after, rows: PAGE_ROWS, bytes: PAGE_BYTES })?;
+            let Some((newest, _)) = rows.last() else { break };
+            after = number(newest)?;
+            for (id, value) in &rows {
+                let id = number(id)?;
+                match Logged::read(value)? {
+                    Logged::Message { sent, received, xml } => {
+                        if let Some(Counted { stream, count }) = sent {
+                            self.counted(stream, |ended| ended.handled = Some(count));
+                        }
+                        let message = Stanza::parse(xml, Scope::client()).ok().flatten();
+                        if let Some(mut message) = message.filter(|_| !received.is_empty()) {
+                            message.mark = id;
+                            if let Some(to) = message.to.as_ref().map(Jid::bare) {
+                                // Under the id that it had when it was on its way.
+                                message.push(self.stanza_id(&to, id));
+                            }
+                            lost.insert(id, (message, received));
+                        }
+                    }
+                    Logged::Settled(ids) => ids.iter().for_each(|id| {
+                        lost.remove(id);
+                    }),
+                    Logged::Handed { local, stream, messages } => self.counted(stream, |ended| {
+                        ended.local = local.into();
+                        ended.sent.extend(messages);
+                    }),
+                }
+            }
+        }
+        Ok(lost.into_values().collect())
+    }
+
+    /// A message that is kept was written to these streams before the server started.
+    pub fn was_written(&mut self, local: &str, mark: u64, holders: &[Counted]) {
+        for Counted { stream, count } in holders {
+            self.counted(*stream, |ended| {
+                ended.local = local.into();
+                ended.sent.push((*count, mark));
+            });
+        }
+    }
+
+    fn counted(&mut self, stream: u64, change: impl FnOnce(&mut Ended)) {
+        if !self.streams.ended.contains_key(&stream) {
+            let ended = Ended { handled: None, local: Box::default(), sent: Vec::new(), until: RECOVERED_MS };
+            self.streams.remember(stream, ended);
+        }
+        if let Some(ended) = self.streams.ended.get_mut(&stream) {
+            change(ended);
+        }
+    }
+
+    /// Notes that these messages, which were on their way, are kept elsewhere: in the batch that does that.
+    pub fn recovered(&mut self, marks: Vec<u64>, batch: &mut Batch) {
+        let id = self.next_mark();
+        self.numbers.logged = id;
+        batch.append(Entry { id, copies: Vec::new(), value: Logged::Settled(marks).record() });
+        batch.low = self.deliveries.low();
+    }
+
+    /// A number that is in use; greater ones are given from now on.
+    pub fn seen_mark(&mut self, mark: u64) {
+        self.numbers.seen(mark);
+    }
+}
+
+impl Core {
+    /// Somebody has a message.
+    pub(super) fn had(&mut self, local: &str, mark: u64) {
+        let way = self.state.deliveries.remove(mark);
+        if way.as_ref().is_none_or(|way| way.kept) {
+            for n in 0..self.extensions.len() {
+                self.hook(n, |x, st| x.had(st, local, mark));
+            }
+        }
+        if way.is_some_and(|way| way.logged) {
+            self.state.settle(mark);
+        }
+    }
+
+    /// A message may have nobody left who will have it soon: then it is kept.
+    pub(super) fn hold(&mut self, mut message: Stanza) {
+        let st = &mut self.state;
+        let Some(way) = st.deliveries.on_their_way.get(&message.mark) else { return };
+        if way.kept || (way.logged && st.connected(way)) {
+            return;
+        }
+        let local = way.local.clone();
+        let outcome = self.keep_it(&local, &mut message);
+        let deliveries = &mut self.state.deliveries;
+        match (outcome, deliveries.on_their_way.get_mut(&message.mark)) {
+            (Ok(Flow::Kept), Some(way)) => way.kept = true,
+            // Nobody needs to know what becomes of it.
+            (Ok(Flow::Done), Some(way)) if !way.logged => drop(deliveries.remove(message.mark)),
+            _ => {}
+        }
+    }
+
+    fn keep_it(&mut self, local: &str, message: &mut Stanza) -> Handled {
+        for n in 0..self.extensions.len() {
+            let flow = self.hook(n, |x, st| x.hold(st, local, message))?;
+            if flow != Flow::Pass {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Pass)
+    }
+
+    /// A stanza that a session never acknowledged, which has ended (XEP-0198 §4).
+    pub(super) fn unacknowledged(&mut self, sid: Sid, mut stanza: Stanza) {
+        if stanza.kind == Kind::Iq && matches!(stanza.ty, Type::Get | Type::Set) {
+            // RFC 6121 §8.5.3.2.3: as if it had come now. Our own questions have nobody to tell.
+            if stanza.from.as_ref().is_some_and(|from| self.state.local(from).is_some() || from != self.state.domain())
+            {
+                self.state.refuse(&stanza, &Condition::ServiceUnavailable.into());
+            }
+            return;
+        }
+        let Some(way) = self.state.deliveries.on_their_way.get_mut(&stanza.mark) else { return };
+        way.holders.retain(|(holder, _)| *holder != sid);
+        if !way.holders.is_empty() {
+            // If the others are not connected either, it is kept already.
+            return self.hold(stanza);
+        }
+        let Some(OnItsWay { local, logged, kept, .. }) = self.state.deliveries.remove(stanza.mark) else {
+            return;
+        };
+        if !kept {
+            match self.keep_it(&local, &mut stanza) {
+                Ok(Flow::Pass) => self.state.refuse(&stanza, &Condition::ServiceUnavailable.into()),
+                Ok(_) => {}
+                Err(error) => self.state.refuse(&stanza, &error),
+            }
+        }
+        if logged {
+            self.state.settle(stanza.mark);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::session::Session;
+    use super::super::settings::Settings;
+    use super::super::state::Way;
+    use super::*;
+    use crate::wire::Jid;
+
+    #[test]
+    fn what_could_not_be_logged_is_not_logged() {
+        let jid = |text: &str| Jid::parse(text).unwrap();
+        let mut st = State::new(Settings::new(jid("house.test")), [1; 32], [2; 32]);
+        st.sessions.insert(Sid(1), Session::new(jid("juliet@house.test/balcony"), Sid(1)));
+        st.enable(Sid(1), true, None);
+        let mut message = Stanza::new(Kind::Message, Type::Chat).from(jid("romeo@house.test/orchard"));
+        message.mark = st.mark_for(&message);
+        st.write_message("juliet", &message, &[Sid(1)], false);
+        for (stalled, logged) in [(true, false), (false, true)] {
+            st.on_stalled(stalled);
+            assert_eq!(st.archive("juliet", &jid("romeo@house.test"), &message, Way::Received).is_ok(), logged);
+            assert_eq!(st.deliveries.on_their_way[&message.mark].logged, logged);
+        }
+    }
+}

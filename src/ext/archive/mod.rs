@@ -1,0 +1,369 @@
+//! XEP-0313: Message Archive Management. Every account has an archive of what it sends and receives.
+//!
+//! What is archived: messages of one person to another (chat, normal) that say something to be seen again: those with a body, and
+//! whatever else is in them (receipts, markers, corrections, reactions, what is encrypted) as a client that was away must know of it,
+//! too. Not those that are nothing but a chat state, and not what the sender wants to be forgotten: the hints `no-store` and
+//! `no-permanent-store` (XEP-0334), and `private` (XEP-0280), which keeps a message from the user's other clients. The hint `store`
+//! is a wish to the contrary for a message that would be left out for what it says. Then there are the account's own preferences
+//! (`prefs`).
+//!
+//! A message is one entry of the log for both sides. Its number is its id, and the time when it came. The id is told in `stanza-id`
+//! to those who may read the archive: in what they receive, and in the copies of what they send (XEP-0280), never to the other side.
+//!
+//! A message that waits for a client to come (XEP-0160), and that one has read here before, need not wait any more: when the client
+//! acknowledged the page (XEP-0198), or answered a ping behind it.
+//!
+//! Whoever has stream management is told by `<a/>` that a message is safe; while storage takes nothing, it is refused. From others it
+//! is handed on without being archived.
+
+mod order;
+mod prefs;
+mod query;
+
+pub(super) use order::Order;
+pub(super) use prefs::Preferences;
+
+use super::{chat_states, hints};
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, Way};
+use crate::store::{Engine, Op, Query, Rows, StoreError, Tree, key};
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
+use query::Task;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Requests of one session that wait for the one before.
+const TASKS: usize = 16;
+/// What is read to know which messages wait, in bytes, about.
+const SEEN_BYTES: usize = 64 * 1024;
+/// Entries that cannot be read and were told of in the log.
+const UNREADABLE: usize = 1000;
+/// Time after the start when it is looked whether the log is too large or too old, in milliseconds.
+const FIRST_TRIM_MS: u64 = 60_000;
+/// Milliseconds of a day: it is looked once a day.
+const DAY_MS: u64 = 86_400_000;
+/// And whenever so much of the size that is allowed was added: this part of it.
+const TRIM_PART: u64 = 16;
+/// A clock that shows less has not been set, in milliseconds since 1970: 2025-01-01.
+const PLAUSIBLE_MS: u64 = 1_735_689_600_000;
+
+#[derive(Default)]
+pub(super) struct Archive {
+    /// What sessions want to read, one after the other.
+    tasks: BTreeMap<Sid, VecDeque<Task>>,
+    /// Whose a job is.
+    jobs: BTreeMap<Job, Sid>,
+    /// What was read by clients that do not acknowledge it.
+    seen: BTreeMap<Job, Seen>,
+    /// Entries that are no messages.
+    unreadable: BTreeSet<u64>,
+    /// The next look at the log.
+    timer: Option<Job>,
+    /// The look at its oldest entry.
+    look: Option<Job>,
+    /// Bytes since the log was trimmed, about; at first nobody knows.
+    added: Option<u64>,
+}
+
+/// Messages that were sent to a session as part of a page.
+struct Seen {
+    sid: Sid,
+    numbers: BTreeSet<u64>,
+    /// The client answered a ping behind it.
+    asked: bool,
+}
+
+/// Whether a message is to be seen again (§6.1.1), see above.
+fn worth(message: &Stanza) -> bool {
+    let forget = || {
+        ["no-store", "no-permanent-store"].iter().any(|hint| hints::has(message, hint))
+            || message.child(Ns::CARBONS, "private").is_some()
+    };
+    message.kind == Kind::Message
+        && matches!(message.ty, Type::None | Type::Normal | Type::Chat | Type::Unknown)
+        && (hints::has(message, "store") || !chat_states::standalone(message))
+        && !forget()
+}
+
+/// Whether an account wants to have messages to or from somebody archived.
+fn wants(st: &State, local: &str, other: &Jid) -> bool {
+    let Some(account) = st.accounts.get(local) else { return false };
+    st.archives.get(local).is_none_or(|archived| archived.wants(&account.roster, other))
+}
+
+/// The ids of an account's archive, where this server put them.
+fn is_id_of(account: &Jid) -> impl Fn(crate::wire::Node<'_>) -> bool {
+    move |c| c.is(Ns::SID, "stanza-id") && c.attr("by").as_deref() == Some(account.as_str())
+}
+
+impl Archive {
+    /// A request waits for its turn.
+    fn queue(&mut self, st: &mut State, iq: &Stanza, task: Task) -> Handled {
+        let Some(sid) = iq.from.as_ref().and_then(|from| st.session_at(from)) else { return Ok(Flow::Pass) };
+        let tasks = self.tasks.entry(sid).or_default();
+        if tasks.len() >= TASKS {
+            let text = "one query after the other";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
+        tasks.push_back(task);
+        if tasks.len() == 1 {
+            self.run(st, sid);
+        }
+        Ok(Flow::Done)
+    }
+
+    /// Asks what is to be known next, or answers.
+    fn run(&mut self, st: &mut State, sid: Sid) {
+        let Some(tasks) = self.tasks.get_mut(&sid) else { return };
+        while let Some(task) = tasks.front_mut() {
+            if let Some(query) = task.next() {
+                self.jobs.insert(st.ask(query), sid);
+                return;
+            }
+            if let Some(task) = tasks.pop_front() {
+                let came = task.finish(st);
+                if let Some(session) = st.sessions.get(&sid)
+                    && let Some(first) = came.iter().min()
+                    // What waits is being handed to one that takes messages, anyway.
+                    && !session.receives()
+                {
+                    let prefix = key::prefix(session.local());
+                    let after = Some(key::numbered(session.local(), first.saturating_sub(1)));
+                    let (rows, bytes) = (came.len(), SEEN_BYTES);
+                    let job = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows, bytes });
+                    self.seen.insert(job, Seen { sid, numbers: came.into_iter().collect(), asked: false });
+                }
+            }
+        }
+        self.tasks.remove(&sid);
+    }
+
+    /// Which of the messages that a client was sent wait, and must be sure to have arrived.
+    fn waits(&mut self, st: &mut State, mut seen: Seen, rows: Rows) {
+        let waiting: BTreeSet<u64> = rows.iter().filter_map(|(key, _)| key::number(key)).collect();
+        seen.numbers.retain(|number| waiting.contains(number));
+        if !seen.numbers.is_empty() && st.sessions.contains_key(&seen.sid) {
+            let job = st.request(seen.sid, "<ping xmlns='urn:xmpp:ping'/>");
+            self.seen.insert(job, Seen { asked: true, ..seen });
+        }
+    }
+
+    /// Something was added to the log.
+    fn count(&mut self, st: &mut State, message: &Stanza) {
+        let Some(added) = &mut self.added else { return };
+        *added += message.bytes() as u64;
+        if *added >= st.settings.archive_bytes / TRIM_PART {
+            self.trim(st);
+        }
+    }
+
+    /// The first number that is not too old. Only a clock that can be right makes anything old: not one that was never set, and not
+    /// one that shows a time before the newest message.
+    fn age(st: &State) -> u64 {
+        let days = u64::from(st.settings.archive_days);
+        let wall = st.now.wall;
+        let right = wall >= PLAUSIBLE_MS && wall >= st.last_mark() / 1000;
+        if days == 0 || !right { 0 } else { wall.saturating_sub(days * DAY_MS).saturating_mul(1000) }
+    }
+
+    /// Drops what is too old or too much.
+    fn trim(&mut self, st: &mut State) {
+        let (before, bytes) = (Archive::age(st), st.settings.archive_bytes);
+        if let Ok(batch) = st.write() {
+            batch.ops.push(Op::Trim { before, bytes });
+            self.added = Some(0);
+        }
+    }
+}
+
+impl Extension for Archive {
+    fn about(&self) -> &'static About {
+        &About {
+            spec: "XEP-0313",
+            name: "Message Archive Management",
+            version: "1.1.3",
+            missing: "messages of rooms are not in the archives of accounts",
+            server: &[],
+            account: &["urn:xmpp:mam:2", "urn:xmpp:mam:2#extended", "urn:xmpp:mam:2#groupchat-field"],
+            iq: &[Ns::MAM],
+        }
+    }
+
+    fn load(&mut self, st: &mut State, _engine: &mut dyn Engine) -> Result<(), StoreError> {
+        self.timer = Some(st.after(FIRST_TRIM_MS));
+        Ok(())
+    }
+
+    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+        let Some(session) = st.sessions.get(&sid).filter(|_| worth(stanza)) else { return Ok(Flow::Pass) };
+        let (me, managed) = (session.jid.bare(), session.managed.is_some());
+        let local = me.local().unwrap_or_default();
+        let to = stanza.to.clone().unwrap_or_else(|| me.clone());
+        if !wants(st, local, &to) {
+            return Ok(Flow::Pass);
+        }
+        let stored = if to.bare_str() == me.as_str() {
+            // It is archived once, when it arrives.
+            st.write().map(|_| ())
+        } else {
+            st.archive(local, &to, stanza, Way::Sent).map(|_| self.count(st, stanza))
+        };
+        match stored {
+            Err(error) if managed => Err(error),
+            _ => Ok(Flow::Pass),
+        }
+    }
+
+    fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
+        if stanza.kind != Kind::Message {
+            return Ok(Flow::Pass);
+        }
+        if stanza.mark == 0 {
+            // Something was cut: this is another message than the one that was sent.
+            stanza.mark = st.mark_for(stanza);
+        }
+        let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
+        let from = stanza.from.as_ref().unwrap_or(&account);
+        if worth(stanza) && wants(st, local, from) && st.write().is_ok() {
+            stanza.push(st.stanza_id(&account, stanza.mark));
+        }
+        Ok(Flow::Pass)
+    }
+
+    /// What has an id is archived, as it came.
+    fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {
+        let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return };
+        let mut message = message.clone();
+        if !message.cut(is_id_of(&account)) {
+            return;
+        }
+        let from = message.from.clone().unwrap_or_else(|| account.clone());
+        let number = st.archive(local, &from, &message, Way::Received);
+        debug_assert!(number.is_ok_and(|number| number == message.mark), "it has another id than was told");
+        self.count(st, &message);
+    }
+
+    fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
+        let local = match at {
+            Place::Own(local) => local,
+            // §8.1; and nobody is told whether there is one.
+            Place::Account(_) => return Err(Condition::Forbidden.into()),
+            Place::Server => return Ok(Flow::Pass),
+        };
+        let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
+        let Some(request) = iq.children().next() else { return Ok(Flow::Pass) };
+        match (request.name(), iq.ty) {
+            ("prefs", _) => prefs::answer(st, local, iq, request),
+            ("query", Type::Get) => st.reply(iq, query::FORM),
+            ("query", _) => {
+                let task = Task::page(st, &account, iq, request)?;
+                self.queue(st, iq, task)
+            }
+            ("metadata", Type::Get) => {
+                let task = Task::ends(st, &account, iq);
+                self.queue(st, iq, task)
+            }
+            _ => Err(StanzaError::new(Condition::BadRequest).text("no such request")),
+        }
+    }
+
+    fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
+        if self.look == Some(job) {
+            self.look = None;
+            let oldest = rows.and_then(|rows| Some(u64::from_be_bytes((*rows.first()?.0).try_into().ok()?)));
+            // Once after the start it is not known how much is there.
+            return match oldest {
+                Some(oldest) if oldest < Archive::age(st) || self.added != Some(0) => self.trim(st),
+                Some(_) => {}
+                None => self.added = Some(0),
+            };
+        }
+        if let Some(seen) = self.seen.remove(&job) {
+            return self.waits(st, seen, rows.unwrap_or_default());
+        }
+        let Some(sid) = self.jobs.remove(&job) else { return };
+        let Some(tasks) = self.tasks.get_mut(&sid) else { return };
+        let Some(task) = tasks.front_mut() else { return };
+        let known = &mut self.unreadable;
+        let unreadable = |id| {
+            if known.len() < UNREADABLE && known.insert(id) {
+                log::error!("entry {id} of the message log is not a readable message; archives are shown without it");
+            }
+        };
+        let taken = match rows {
+            Some(rows) => task.take(rows, unreadable),
+            None => Err(Condition::InternalServerError.into()),
+        };
+        if let Err(error) = taken
+            && let Some(task) = tasks.pop_front()
+        {
+            st.refuse(&task.iq, &error);
+        }
+        self.run(st, sid);
+    }
+
+    /// The page was read.
+    fn replied(&mut self, st: &mut State, _sid: Sid, job: Job, _reply: &Stanza) {
+        let Some(seen) = self.seen.remove(&job).filter(|seen| seen.asked) else { return };
+        let Some(local) = st.sessions.get(&seen.sid).map(|s| Box::<str>::from(s.local())) else { return };
+        for number in seen.numbers {
+            st.has(&local, number);
+        }
+    }
+
+    fn timer(&mut self, st: &mut State, job: Job) {
+        if self.timer == Some(job) {
+            self.timer = Some(st.after(DAY_MS));
+            self.look = Some(st.ask(Query::Since { after: 0, rows: 1, bytes: 1 }));
+        }
+    }
+
+    fn event(&mut self, _st: &mut State, event: &Event) {
+        if let Event::Closed { sid, .. } = event {
+            self.tasks.remove(sid);
+            self.seen.retain(|_, seen| seen.sid != *sid);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::Scope;
+
+    #[test]
+    fn what_is_to_be_seen_again() {
+        let of = |ty: &str, inner: &str| {
+            let xml = format!("<message type='{ty}'>{inner}</message>");
+            worth(&Stanza::parse(&xml, Scope::client()).unwrap().unwrap())
+        };
+        const BODY: &str = "<body>Hark</body>";
+        const STATE: &str = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        let hint = |name: &str, rest: &str| format!("{rest}<{name} xmlns='urn:xmpp:hints'/>");
+        for ty in ["chat", "normal", "", "unheard-of"] {
+            assert!(of(ty, BODY), "{ty}");
+            assert!(of(ty, &format!("{STATE}{BODY}")));
+            for payload in [
+                "<received xmlns='urn:xmpp:receipts' id='1'/>",
+                "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>",
+                "<reactions xmlns='urn:xmpp:reactions:0' id='1'/>",
+                "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>",
+                "<encrypted xmlns='urn:xmpp:omemo:2'/>",
+                "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>",
+            ] {
+                assert!(of(ty, payload), "{payload}");
+                assert!(!of(ty, &hint("no-store", payload)), "{payload}");
+            }
+            for nothing in [STATE, "", "<thread>t</thread>"] {
+                assert!(!of(ty, nothing), "{nothing}");
+                assert!(of(ty, &hint("store", nothing)));
+            }
+            assert!(!of(ty, &hint("no-permanent-store", BODY)));
+            assert!(!of(ty, &hint("no-store", &hint("store", BODY))), "forgetting is the safer one");
+            assert!(of(ty, &hint("no-copy", BODY)));
+            assert!(!of(ty, &format!("{BODY}<private xmlns='urn:xmpp:carbons:2'/>")));
+        }
+        for ty in ["groupchat", "headline", "error"] {
+            assert!(!of(ty, BODY) && !of(ty, &hint("store", BODY)), "{ty}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! XEP-0004 and XEP-0068: forms that clients fill in.
+
+use crate::wire::{Condition, Node, Ns, StanzaError};
+use std::collections::BTreeMap;
+
+fn bad(text: &'static str) -> StanzaError {
+    StanzaError::new(Condition::BadRequest).text(text)
+}
+
+/// The values of each field of the form in an element, which must be of this type; without the type itself. `None`: there is no
+/// form. What has no value, or an empty one, is there without values (XEP-0004 §3.6).
+///
+/// # Errors
+/// `bad-request` for a form of another type or with a field twice, and for two forms.
+pub(super) fn submitted(within: Node<'_>, form_type: &str) -> Result<Option<Submitted>, StanzaError> {
+    let mut forms = within.children().filter(|c| c.is(Ns::DATA_FORM, "x"));
+    let Some(form) = forms.next() else { return Ok(None) };
+    if forms.next().is_some() {
+        return Err(bad("there is more than one form"));
+    }
+    if form.attr("type").as_deref() != Some("submit") {
+        return Err(bad("the type of a form that is filled in is 'submit'"));
+    }
+    let mut fields = Submitted::new();
+    for field in form.children().filter(|c| c.is(Ns::DATA_FORM, "field")) {
+        let Some(var) = field.attr("var") else {
+            // §3.2: only text for people has no name.
+            if field.attr("type").as_deref() == Some("fixed") {
+                continue;
+            }
+            return Err(bad("a field of the form has no name"));
+        };
+        let values = field.children().filter(|c| c.is(Ns::DATA_FORM, "value")).map(|v| v.text().into_owned());
+        let values = values.filter(|value| !value.is_empty()).collect();
+        if fields.insert(var.into_owned(), values).is_some() {
+            return Err(bad("a field stands twice in the form"));
+        }
+    }
+    let named = fields.remove("FORM_TYPE").is_some_and(|values| values == [form_type]);
+    if named { Ok(Some(fields)) } else { Err(bad("the form is not of the type that belongs here")) }
+}
+
+/// The fields of a form and the values of each.
+pub(super) type Submitted = BTreeMap<String, Vec<String>>;
+
+/// The value of a field that has at most one; takes it out.
+///
+/// # Errors
+/// `bad-request` for more than one.
+pub(super) fn single(fields: &mut Submitted, var: &str) -> Result<Option<String>, StanzaError> {
+    let mut values = fields.remove(var).unwrap_or_default().into_iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(bad("a field has more than one value")),
+    }
+}
+
+/// The same of a field that says yes or no (XEP-0004 §3.3).
+///
+/// # Errors
+/// `bad-request` for anything else.
+pub(super) fn boolean(fields: &mut Submitted, var: &str) -> Result<Option<bool>, StanzaError> {
+    match single(fields, var)?.as_deref() {
+        None => Ok(None),
+        Some("1" | "true") => Ok(Some(true)),
+        Some("0" | "false") => Ok(Some(false)),
+        Some(_) => Err(bad("a field is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::Scope;
+    use crate::wire::xml::Raw;
+
+    fn read(forms: &str) -> Result<Option<Submitted>, StanzaError> {
+        let raw = Raw::parse(&format!("<query xmlns='urn:x'>{forms}</query>"), Scope::client()).unwrap();
+        submitted(raw.root(), "urn:x")
+    }
+
+    fn form(fields: &str) -> String {
+        let ty = "<field var='FORM_TYPE'><value>urn:x</value></field>";
+        format!("<x xmlns='jabber:x:data' type='submit'>{ty}{fields}</x>")
+    }
+
+    #[test]
+    fn what_is_filled_in() {
+        assert_eq!(read("").unwrap(), None);
+        assert_eq!(read(&form("")).unwrap(), Some(Submitted::new()));
+        let mut fields = read(&form(
+            "<field type='fixed'><value>Hark</value></field><field var='a'><value>1 &lt; 2</value></field>\
+             <field var='b' type='text-multi'><value>x</value><value/><value>y</value></field><field var='c'/>\
+             <field var='d'><value/></field><field var='e'><value>1</value></field><field var='f'><value>false</value></field>",
+        ))
+        .unwrap()
+        .unwrap();
+        assert_eq!(single(&mut fields, "a").unwrap().as_deref(), Some("1 < 2"));
+        assert!(!fields.contains_key("a"));
+        assert_eq!(fields["b"], ["x", "y"]);
+        assert!(single(&mut fields.clone(), "b").is_err());
+        for none in ["c", "d", "unheard-of"] {
+            assert_eq!(single(&mut fields, none).unwrap(), None);
+        }
+        assert_eq!(boolean(&mut fields, "e").unwrap(), Some(true));
+        assert_eq!(boolean(&mut fields, "f").unwrap(), Some(false));
+        assert_eq!(boolean(&mut fields, "f").unwrap(), None);
+        assert!(boolean(&mut read(&form("<field var='e'><value>yes</value></field>")).unwrap().unwrap(), "e").is_err());
+    }
+
+    #[test]
+    fn what_is_no_form() {
+        for wrong in [
+            form("").replace("submit", "form"),
+            form("").replace("type='submit'", ""),
+            form("").replace("urn:x", "urn:y"),
+            form("<field var='FORM_TYPE'><value>urn:x</value></field>"),
+            form("<field var='a'/><field var='a'/>"),
+            form("<field><value>1</value></field>"),
+            format!("{0}{0}", form("")),
+            "<x xmlns='jabber:x:data' type='submit'/>".into(),
+        ] {
+            assert_eq!(read(&wrong).unwrap_err().condition, Condition::BadRequest, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The elements of stream management (XEP-0198) that a server writes.
+
+use super::error::Condition;
+use super::jid::Jid;
+use super::xml::escape;
+use std::fmt::Write;
+
+/// An element of stream management (XEP-0198).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Manage {
+    /// `<enabled/>`
+    Enabled {
+        /// The id to resume the stream by, if it can be.
+        id: Option<String>,
+        /// How long that can be done after the connection was lost, in seconds.
+        max_s: u32,
+        /// Where.
+        location: Option<String>,
+    },
+    /// `<resumed/>`: the stream carries on this session. Its stanzas follow.
+    Resumed {
+        /// Its full JID.
+        jid: Jid,
+        /// Its id.
+        id: String,
+        /// Stanzas of the client that were handled.
+        h: u32,
+    },
+    /// `<failed/>`
+    Failed {
+        /// Why.
+        condition: Condition,
+        /// Stanzas of the client that were handled, if that is known.
+        handled: Option<u32>,
+    },
+    /// `<a/>`
+    Ack(u32),
+    /// `<r/>`
+    Request,
+}
+
+impl Manage {
+    /// Writes it.
+    pub fn write(&self, out: &mut String) {
+        let attribute = |name: &str, value: &str, out: &mut String| {
+            let _ = write!(out, " {name}='");
+            escape(value, out);
+            out.push('\'');
+        };
+        // Writing to a string cannot fail.
+        let _ = match self {
+            Manage::Enabled { id, max_s, location } => {
+                out.push_str("<enabled xmlns='urn:xmpp:sm:3'");
+                if let Some(id) = id {
+                    attribute("id", id, out);
+                    let _ = write!(out, " resume='true' max='{max_s}'");
+                }
+                if let Some(location) = location {
+                    attribute("location", location, out);
+                }
+                out.write_str("/>")
+            }
+            Manage::Resumed { id, h, .. } => {
+                let _ = write!(out, "<resumed xmlns='urn:xmpp:sm:3' h='{h}'");
+                attribute("previd", id, out);
+                out.write_str("/>")
+            }
+            Manage::Failed { condition, handled } => {
+                out.push_str("<failed xmlns='urn:xmpp:sm:3'");
+                if let Some(h) = handled {
+                    let _ = write!(out, " h='{h}'");
+                }
+                write!(out, "><{} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>", condition.as_str())
+            }
+            Manage::Ack(h) => write!(out, "<a xmlns='urn:xmpp:sm:3' h='{h}'/>"),
+            Manage::Request => out.write_str("<r xmlns='urn:xmpp:sm:3'/>"),
+        };
+    }
+}
