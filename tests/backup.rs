@@ -231,16 +231,18 @@ fn a_backup_while_messages_flow_has_all_that_was_acknowledged() {
         }
         // Pages of them come as they are confirmed by answers to pings.
         say(&mut romeo, &message("juliet", "the end"));
-        let mut came = String::new();
+        let (mut came, mut answered) = (String::new(), 0);
         while !came.contains("the end") {
-            let more = until(&mut juliet, ">");
-            for id in more.match_indices("<iq ").filter_map(|(at, _)| {
-                let head = more[at..].split('>').next()?;
-                head.contains("type='get'").then(|| head.split("id='").nth(1)?.split('\'').next().map(str::to_owned))?
-            }) {
+            came.push_str(&until(&mut juliet, ">"));
+            // Heads that have come whole.
+            let heads = came.split("<iq ").skip(1).filter_map(|rest| Some(rest.split_once('>')?.0));
+            let heads = heads.filter(|head| head.contains("type='get'"));
+            let ids: Vec<&str> =
+                heads.map(|head| head.split("id='").nth(1).unwrap().split('\'').next().unwrap()).collect();
+            for id in &ids[answered..] {
                 say(&mut juliet, &format!("<iq type='result' to='example.org' id='{id}'/>"));
             }
-            came.push_str(&more);
+            answered = ids.len();
         }
         let numbers: Vec<usize> =
             came.split("<body>number ").skip(1).map(|t| t.split('.').next().unwrap().parse().unwrap()).collect();

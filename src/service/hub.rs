@@ -216,11 +216,12 @@ impl Hub {
         self.storage.stop();
     }
 
-    /// How many sessions are connected, and how many accounts there are.
-    pub fn people(&self) -> (usize, usize) {
+    /// How many sessions are connected, how many wait for their client to come back, and how many accounts there are.
+    pub fn people(&self) -> (usize, usize, usize) {
         let state = lock(&self.state);
         let core = state.core.state();
-        (core.sessions.len(), core.accounts.len())
+        let connected = core.sessions.values().filter(|session| session.stream.is_some()).count();
+        (connected, core.sessions.len() - connected, core.accounts.len())
     }
 
     /// Does something with the database between two commits; see [`Storage::with`].

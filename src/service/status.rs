@@ -69,11 +69,11 @@ fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
 /// # Errors
 /// When that does not answer.
 pub fn running(shared: &Shared) -> Result<Vec<String>> {
-    let (sessions, accounts) = shared.hub.people();
+    let (connected, waiting_sessions, accounts) = shared.hub.people();
     let mut lines = vec![
         line("domain", &shared.domain),
         line("server", format!("runs for {}, version {}", span(shared.hub.mono() / 1000), env!("CARGO_PKG_VERSION"))),
-        line("sessions", format!("{sessions} connected")),
+        line("sessions", format!("{connected} connected, {waiting_sessions} may come back")),
         line("accounts", accounts),
     ];
     let mut ask = |query: Query| shared.hub.on_storage(move |engine| engine.query(&query))?.map_err(Failure::from);
