@@ -22,7 +22,7 @@ pub const OUTBOX_BYTES: usize = 2 * 1024 * 1024;
 /// What a stanza in an outbox costs besides its text, in bytes.
 const MAIL_BYTES: usize = 256;
 /// What may wait for the disk, in bytes. More stops reading from everybody until some of it is written.
-pub const UNWRITTEN_BYTES: usize = 8 * 1024 * 1024;
+pub const UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long whoever asks storage waits for it.
 const STORAGE: Duration = Duration::from_secs(30);

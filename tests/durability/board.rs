@@ -35,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) number: u64,
     /// The `stanza-id` of the receiver's archive.
     pub(crate) id: Option<String>,
+    /// Kept since another device of the account did not get it.
+    pub(crate) left: bool,
     pub(crate) round: u64,
 }
 
@@ -345,7 +347,7 @@ fn again(all: &[Seen]) -> Vec<(&Seen, &Seen)> {
     again
 }
 
-/// First copies that come after a later message of the same sender.
+/// First copies that come after a later message of the same sender, and not because another device left them.
 fn late(all: &[Seen]) -> Vec<&Seen> {
     let mut had = BTreeSet::new();
     let mut last = [0; DEVICES.len()];
@@ -354,7 +356,7 @@ fn late(all: &[Seen]) -> Vec<&Seen> {
         if !had.insert((seen.sender, seen.number)) {
             continue;
         }
-        if seen.number < last[seen.sender] {
+        if seen.number < last[seen.sender] && !seen.left {
             late.push(seen);
         }
         last[seen.sender] = last[seen.sender].max(seen.number);
