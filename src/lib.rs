@@ -7,8 +7,8 @@
 //! 2. **The server is a value.** [`Core::handle`](core::Core::handle) takes the time and an [`Input`](core::Input), and says in
 //!    [`Effect`](core::Effect)s what it wants done. The same value runs in the program, in a test, and in a seeded simulation.
 //! 3. **One file is one extension, and the list of extensions is the pipeline**: [`ext::all`], to be read top to bottom.
-//! 4. **An answer to a change is a promise.** It is sent when the change is on stable storage. Messages and presence to people
-//!    who are online never wait for the disk.
+//! 4. **An answer to a change is a promise**, and so is the `<a/>` of stream management. It is sent when all that it answers for is on
+//!    stable storage. Messages and presence to people who are online never wait for the disk.
 //!
 //! # The house
 //!
@@ -54,9 +54,18 @@
 //! A hook asks for [`State::write`](core::State::write) before it changes memory: while storage is full or failing it is refused,
 //! and the client is told. The changes of one turn are one [`Batch`](store::Batch), so both sides of a subscription change
 //! together. [`State::confirm`](core::State::confirm) holds the answer back until [`Input::Committed`](core::Input::Committed)
-//! says that the batch survives a power cut; `service::storage` commits all that came within a short window, and syncs once. A
-//! message to somebody who is away is in the next batch, and is deleted when his client has answered a ping behind it
-//! (`ext/offline.rs`).
+//! says that the batch survives a power cut; `service::storage` commits all that came within a short window, and syncs once.
+//!
+//! # What becomes of a message
+//!
+//! A message that enters the server gets a number, its time in microseconds ([`Stanza::mark`](wire::Stanza::mark)). If one of the two
+//! sides archives it, it is one [entry](core::logged::Logged) in the [log](store::Entry), which also says what the streams of its
+//! sender and of its receiver call it. Stream management ([`core::sm`]) keeps it in the queue of each session that it was written to,
+//! until that client acknowledges it; the session waits for its client when the connection is lost. `core/delivery.rs` knows who has a
+//! message: as soon as somebody does, it needs no more delivery, and a note in the log says so. What nobody can be sure to have soon is
+//! kept by `ext/offline.rs`, and handed out page by page. After a power cut the end of the log is read again: what was on its way is
+//! kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
+//! sides send again exactly what the other does not have.
 //!
 //! # A new extension
 //!

@@ -508,9 +508,10 @@ impl State {
         self.stalled = stalled;
         if stalled {
             self.stalled_for_sessions();
-            let (now, later) = std::mem::take(&mut self.acks).into_iter().partition(|(_, ack)| ack.can_be_told());
-            self.acks = later;
-            VecDeque::from(now).into_iter().for_each(|(_, ack)| self.keep(ack));
+            let acks = std::mem::take(&mut self.acks).into_iter();
+            let (now, later): (Vec<_>, _) = acks.partition(|(_, ack)| ack.can_be_told());
+            self.acks = later.into();
+            now.into_iter().for_each(|(_, ack)| self.keep(ack));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The file that a backup is: one file, read and written from its beginning to its end.
 //!
-//! It begins with [`MAGIC`]. Then come frames: a kind, a length, so many bytes, and the SHA-256 digest of the whole file up to there.
+//! It begins with `MAGIC`. Then come frames: a kind, a length, so many bytes, and the SHA-256 digest of the whole file up to there.
 //! So no byte is believed before it was checked, nothing can be changed, left out, moved or put in, and the memory that is needed is
 //! one frame, whatever the file claims. The first frame is the [`Head`], the last one says that it is the last. Between them are
 //! files, each with its name and then its contents, and changes: applied to an empty database one after the other, they make

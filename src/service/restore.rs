@@ -1,7 +1,7 @@
 //! The command `restore`: a data folder as a backup has it, instead of the one that is there.
 //!
 //! All of the backup is checked before anything is made. Then the new folder is built beside the old one, with the marker
-//! [`BUILDING`] in it, and its database is opened and read as `check` does it. When all of it is on stable storage, the two
+//! `BUILDING` in it, and its database is opened and read as `check` does it. When all of it is on stable storage, the two
 //! folders change their names in one step of the file system. Whatever ends this, and whenever: at the old folder's name is the
 //! old one, whole, or the new one, whole. What an interrupted restore has left beside is cleared up by the next: a folder with the
 //! marker was never finished, one without it is the old data.
