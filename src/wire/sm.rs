@@ -77,3 +77,39 @@ impl Manage {
         };
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements() {
+        let jid = Jid::parse("a@b/c").unwrap();
+        for (element, xml) in [
+            (Manage::Enabled { id: None, max_s: 5, location: None }, "<enabled xmlns='urn:xmpp:sm:3'/>"),
+            (
+                Manage::Enabled { id: Some("x'<".into()), max_s: 5, location: Some("[::1]:5222".into()) },
+                "<enabled xmlns='urn:xmpp:sm:3' id='x&apos;&lt;' resume='true' max='5' location='[::1]:5222'/>",
+            ),
+            (
+                Manage::Resumed { jid, id: "x".into(), h: u32::MAX },
+                "<resumed xmlns='urn:xmpp:sm:3' h='4294967295' previd='x'/>",
+            ),
+            (
+                Manage::Failed { condition: Condition::ItemNotFound, handled: Some(0) },
+                "<failed xmlns='urn:xmpp:sm:3' h='0'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>",
+            ),
+            (
+                Manage::Failed { condition: Condition::UnexpectedRequest, handled: None },
+                "<failed xmlns='urn:xmpp:sm:3'><unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>",
+            ),
+            (Manage::Ack(7), "<a xmlns='urn:xmpp:sm:3' h='7'/>"),
+            (Manage::Request, "<r xmlns='urn:xmpp:sm:3'/>"),
+        ] {
+            let mut out = String::new();
+            element.write(&mut out);
+            assert_eq!(out, xml);
+        }
+    }
+}
