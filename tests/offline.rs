@@ -5,6 +5,8 @@ mod house;
 
 use house::House;
 use inglenook::core::Sid;
+use inglenook::store::record::Writer;
+use inglenook::store::{Batch, Engine, Tree, key};
 use inglenook::wire::Scope;
 use inglenook::wire::{Kind, Ns, Stanza};
 
@@ -90,4 +92,42 @@ fn a_removed_account_leaves_no_messages_to_its_successor() {
     let juliet = house.login("juliet@house.test/balcony");
     house.send(juliet, "<presence/>");
     assert_eq!(page(&mut house, juliet), (vec![], None));
+}
+
+/// The first version numbered an account's messages from 0, and wrote rows without the streams that they went to.
+#[test]
+fn messages_of_the_first_version_are_handed_out() {
+    for managed in [false, true] {
+        let mut house = House::new();
+        house.account("juliet@house.test");
+        let mut batch = Batch::default();
+        for n in 0..3 {
+            let xml = format!(
+                "<message xmlns='jabber:client' from='romeo@house.test/orchard' type='chat'><body>{n}</body></message>"
+            );
+            batch.put(Tree::Offline, key::numbered("juliet", n), Writer::new(1).u8(0).str(&xml).done());
+        }
+        house.disk().commit(&[batch]).unwrap();
+        house.restart();
+        let juliet = house.login("juliet@house.test/balcony");
+        if managed {
+            house.send(juliet, "<enable xmlns='urn:xmpp:sm:3'/>");
+        }
+        house.send(juliet, "<presence/>");
+        let all = house.receive_all(juliet);
+        let bodies: Vec<&String> = all.iter().filter(|xml| xml.contains("<body>")).collect();
+        assert_eq!(bodies.len(), 3, "{all:?}");
+        assert!(bodies.iter().enumerate().all(|(n, xml)| xml.contains(&format!("<body>{n}</body>"))), "{all:?}");
+        if managed {
+            house.send(juliet, "<a xmlns='urn:xmpp:sm:3' h='4'/>");
+        } else {
+            let ping = all.iter().find(|xml| xml.contains("urn:xmpp:ping")).unwrap();
+            let ping = Stanza::parse(ping, Scope::client()).unwrap().unwrap();
+            confirm(&mut house, juliet, &ping.id().unwrap());
+        }
+        house.power_cut();
+        let juliet = house.login("juliet@house.test/balcony");
+        house.send(juliet, "<presence/>");
+        assert!(!house.receive_all(juliet).iter().any(|xml| xml.contains("<body>")), "they were confirmed");
+    }
 }

@@ -254,6 +254,12 @@ impl Offline {
                 continue;
             };
             message.mark = number;
+            if number == 0 {
+                // From before messages had such numbers; it cannot be acknowledged.
+                st.send_to(sid, message);
+                st.has(local, number);
+                continue;
+            }
             if is_live {
                 let targets = receivers(st, local);
                 elsewhere = targets.len() > 1 && !acknowledges;
