@@ -345,7 +345,7 @@ impl State {
     fn counted(&mut self, stream: u64, change: impl FnOnce(&mut Ended)) {
         if !self.streams.ended.contains_key(&stream) {
             let ended = Ended { handled: None, local: Box::default(), sent: Vec::new(), until: RECOVERED_MS };
-            self.streams.remember(stream, ended);
+            self.streams.remember(self.now.mono, stream, ended);
         }
         if let Some(ended) = self.streams.ended.get_mut(&stream) {
             change(ended);

@@ -188,7 +188,8 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn remember(&mut self, number: u64, ended: Ended) {
+    pub(super) fn remember(&mut self, now: u64, number: u64, ended: Ended) {
+        self.ended.retain(|_, ended| ended.until > now);
         self.ended.insert(number, ended);
         let mut messages: usize = self.ended.values().map(|e| e.sent.len()).sum();
         while self.ended.len() > ENDED_STREAMS || messages > ENDED_MESSAGES {
@@ -525,8 +526,11 @@ impl State {
         let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
         let sent = sent.map(|(n, s)| (first.wrapping_add(n), s.mark)).collect();
         let until = self.now.mono.saturating_add(ENDED_MS);
-        self.streams
-            .remember(managed.number, Ended { handled: Some(managed.handled), local: local.into(), sent, until });
+        self.streams.remember(
+            self.now.mono,
+            managed.number,
+            Ended { handled: Some(managed.handled), local: local.into(), sent, until },
+        );
     }
 
     /// The client of a stream that has ended asks for it: what it has seen needs no more delivery. Returns how many of its
@@ -694,14 +698,16 @@ mod tests {
             Ended { handled: Some(1), local: "juliet".into(), sent, until }
         };
         for n in 0..2 * ENDED_STREAMS as u64 {
-            streams.remember(n.rotate_right(7), ended(n, 0));
+            streams.remember(0, n.rotate_right(7), ended(n + 1, 0));
             assert!(streams.ended.len() <= ENDED_STREAMS && streams.ended.contains_key(&n.rotate_right(7)));
         }
         for n in 0..100 {
-            streams.remember(n, ended(10_000 + n, QUEUE_STANZAS));
+            streams.remember(0, n, ended(10_000 + n, QUEUE_STANZAS));
             assert!(streams.ended.values().map(|e| e.sent.len()).sum::<usize>() <= ENDED_MESSAGES);
             assert!(streams.ended.contains_key(&n), "the last one is there");
         }
         assert!(streams.ended.values().all(|e| e.until >= 10_000 + 97), "the oldest go first");
+        streams.remember(20_000, 1, ended(20_001, 0));
+        assert_eq!(streams.ended.len(), 1, "whose time is over is forgotten");
     }
 }

@@ -66,6 +66,8 @@ struct Tried {
 pub(super) struct Throttle {
     addresses: BTreeMap<IpAddr, Failures>,
     accounts: BTreeMap<Jid, Tried>,
+    /// When it was last looked what can be forgotten.
+    looked: u64,
 }
 
 /// Who counts as one: one customer of the network has a whole /64.
@@ -104,8 +106,18 @@ impl Throttle {
         self.addresses.get_mut(&address).map_or(now, |f| f.when(now, ADDRESS_MS))
     }
 
+    /// Strangers that have been quiet for long, now and then.
+    fn forget(&mut self, now: u64) {
+        if now.saturating_sub(self.looked) > FORGET_MS {
+            self.looked = now;
+            self.addresses.retain(|_, failures| now.saturating_sub(failures.last) <= FORGET_MS);
+            self.accounts.retain(|_, tried| !tried.known.is_empty() || now.saturating_sub(tried.seen) <= FORGET_MS);
+        }
+    }
+
     /// How an attempt ended.
     pub(super) fn ended(&mut self, now: u64, jid: &Jid, address: IpAddr, success: bool) {
+        self.forget(now);
         let address = network(address);
         let tried = entry(&mut self.accounts, jid.clone(), |t| t.seen);
         tried.seen = now;
@@ -189,6 +201,19 @@ mod tests {
             t.ended(u64::from(n), &jid(&format!("u{n}@house")), IpAddr::V4(n.into()), false);
         }
         assert!(t.addresses.len() == REMEMBERED && t.accounts.len() == REMEMBERED);
+    }
+
+    #[test]
+    fn strangers_are_forgotten_and_owners_are_not() {
+        let (mut t, owner) = (Throttle::default(), jid("juliet@house"));
+        t.ended(0, &owner, ip("198.51.100.7"), true);
+        for n in 0..100 {
+            t.ended(n, &jid(&format!("u{n}@house")), IpAddr::V4((n as u32).into()), false);
+        }
+        assert_eq!((t.addresses.len(), t.accounts.len()), (100, 101));
+        t.ended(3 * FORGET_MS, &owner, ip("198.51.100.7"), false);
+        assert_eq!((t.addresses.len(), t.accounts.len()), (1, 1));
+        assert_eq!(t.accounts[&owner].known.len(), 1);
     }
 
     #[test]

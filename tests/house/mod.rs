@@ -245,6 +245,17 @@ impl House {
         self.settle();
     }
 
+    /// Forgets connections that are over: what a test keeps of them is no part of the server.
+    pub fn sweep(&mut self) {
+        self.connections.retain(|_, c| !c.closed);
+        for c in self.connections.values_mut() {
+            c.inbox.shrink_to_fit();
+            c.unread.shrink_to_fit();
+        }
+        self.told = Vec::new();
+        self.to_store.shrink_to_fit();
+    }
+
     /// Time passes.
     pub fn pass(&mut self, ms: u64) {
         let end = self.now.mono + ms;

@@ -272,7 +272,7 @@ impl Extension for Archive {
             let oldest = rows.and_then(|rows| Some(u64::from_be_bytes((*rows.first()?.0).try_into().ok()?)));
             // Once after the start it is not known how much is there.
             return match oldest {
-                Some(oldest) if oldest < Archive::age(st) || self.added != Some(0) => self.trim(st),
+                Some(oldest) if oldest < Archive::age(st) || self.added.is_none() => self.trim(st),
                 Some(_) => {}
                 None => self.added = Some(0),
             };
