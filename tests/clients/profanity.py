@@ -210,8 +210,8 @@ async def resumed(terminal, house, juliet, direct):
     await log_in(terminal, house, direct)
 
 
-# Its `/mam on` is not tried: version 0.13.1 looks for urn:xmpp:mam:2 among the features of the server alone, not among those of the
-# account, where XEP-0313 §9 has it, and so says "Server doesn't support MAM".
+# Its `/mam on` is not tried: version 0.13.1 looks for urn:xmpp:mam:2 among the features of the server alone, not among those
+# of the account, where XEP-0313 §7 has it, and says "Server doesn't support MAM".
 CHECKS = [unknown_authority, accepted_by_hand, trusted_authority, chat, resumed, offline_over_a_kill]
 
 
