@@ -194,7 +194,9 @@ async def resumed(terminal, house, juliet, direct):
         await terminal.sees("Enter password:")
         terminal.type(PASSWORD)
         await terminal.sees("<enabled")
-        await terminal.sees("[online]")
+        # Its presence comes back: now it is available, and not only says so. Before, its carbons would bring what the server
+        # also keeps for whoever is available next.
+        await terminal.sees(f'to="romeo@{DOMAIN}" from="romeo@{DOMAIN}/')
         relay.cut()
         for line in lines[:-1]:
             await juliet.say(f"romeo@{DOMAIN}", line)
