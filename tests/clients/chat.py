@@ -1,61 +1,13 @@
-"""slixmpp against the real server: once with STARTTLS, once with direct TLS, always trusting the house's authority alone."""
+"""slixmpp against the real server: all that it offers but sessions that come back and archives."""
 
 import asyncio
 import time
 from datetime import datetime
 
 from slixmpp import JID
-from slixmpp.exceptions import IqError
 
-from house import DOMAIN, PATIENCE, House, Report, equal
-from peer import Client
-
-
-class Scene:
-    """What a check plays with: clients of accounts that are its own."""
-
-    def __init__(self, house, direct):
-        self.house, self.direct = house, direct
-        self.clients = []
-
-    def client(self, jid, **options):
-        client = Client(self.house, jid, direct=self.direct, **options)
-        self.clients.append(client)
-        return client
-
-    async def enter(self, jid, **options):
-        return await self.client(jid).online(**options)
-
-    async def two(self):
-        return await self.enter(self.house.user("romeo")), await self.enter(self.house.user("juliet"))
-
-    async def friends(self):
-        """Two who see each other's presence."""
-        romeo, juliet = await self.two()
-        for asks, agrees in ((romeo, juliet), (juliet, romeo)):
-            asks.send_presence_subscription(agrees.boundjid.bare)
-            await agrees.hear("presence", type="subscribe", sender=asks.boundjid.bare)
-            agrees.send_presence_subscription(asks.boundjid.bare, ptype="subscribed")
-            await asks.hear("presence", type="subscribed", sender=agrees.boundjid.bare)
-            await asks.hear("presence", type="available", sender=agrees.boundjid)
-        return romeo, juliet
-
-    async def close(self):
-        for client in self.clients:
-            await client.disconnect()
-
-
-async def refused(request, condition):
-    """This request is answered with this error."""
-    try:
-        await request
-    except IqError as e:
-        equal(e.condition, condition)
-    else:
-        raise Exception(f"no error, {condition} wanted")
-
-
-# ---- the checks ----
+from house import DOMAIN, PATIENCE, equal
+from scene import play, refused
 
 
 async def login(scene):
@@ -254,13 +206,6 @@ async def password_change(scene):
     await scene.client(romeo.boundjid.bare, password="calliope").online()
 
 
-async def restart(scene):
-    scene.house.kill()
-    for client in scene.clients:
-        client.abort()
-    scene.house.start()
-
-
 async def offline_over_kills(scene):
     romeo, juliet = scene.house.user("romeo"), scene.house.user("juliet")
     sender = await scene.enter(romeo)
@@ -269,7 +214,7 @@ async def offline_over_kills(scene):
         await sender.say(juliet, f"{n}")
     # A change is answered when it is stored, and all before it is stored, too.
     await sender.update_roster(f"friar@{DOMAIN}")
-    await restart(scene)
+    await scene.restart()
 
     receiver = await scene.enter(juliet)
     for n in range(20):
@@ -280,7 +225,7 @@ async def offline_over_kills(scene):
     # She answers the server's question whether they arrived, and a change of hers is stored behind that.
     await receiver.next("ping")
     await receiver.update_roster(f"nurse@{DOMAIN}")
-    await restart(scene)
+    await scene.restart()
 
     receiver = await scene.enter(juliet)
     await receiver.say(juliet, "to myself")
@@ -295,7 +240,7 @@ async def all_stored_over_a_kill(scene):
     await romeo.plugin["xep_0054"].publish_vcard(card)
     await romeo.plugin["xep_0191"].block(f"tybalt@{DOMAIN}")
     await romeo.plugin["xep_0077"].change_password("calliope", jid=DOMAIN)
-    await restart(scene)
+    await scene.restart()
 
     again = await scene.client(romeo.boundjid.bare, password="calliope").online()
     equal(again.client_roster[juliet.boundjid.bare]["subscription"], "both")
@@ -319,17 +264,4 @@ CHECKS += [subscribe_both_ways, presence, chat, carbons, vcard, blocking, ping, 
 CHECKS += [server_time, private_xml, password_change, offline_over_kills, all_stored_over_a_kill, goodbye]
 
 
-async def main():
-    report = Report()
-    for direct in (False, True):
-        with House() as house:
-            for check in CHECKS:
-                name = f"{check.__name__} ({'direct TLS' if direct else 'STARTTLS'})"
-                with report.check(name):
-                    scene = Scene(house, direct)
-                    await asyncio.wait_for(check(scene), 3 * PATIENCE)
-                    await scene.close()
-    report.end()
-
-
-asyncio.run(main())
+play(CHECKS)
