@@ -227,7 +227,7 @@ impl Office {
         self.letters += 1;
         let n = self.letters;
         let to =
-            if n % 4 == 0 { format!("{}@{DOMAIN}/device{to:02}", name(to)) } else { format!("{}@{DOMAIN}", name(to)) };
+            if n.is_multiple_of(4) { format!("{}@{DOMAIN}/device{to:02}", name(to)) } else { format!("{}@{DOMAIN}", name(to)) };
         self.send(
             d,
             &format!("<message to='{to}' type='chat' id='letter{n:06}'><body>This is letter {n:06}.</body></message>"),
@@ -237,7 +237,7 @@ impl Office {
     fn guess(&mut self, n: usize) {
         let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + (self.time / MINUTE) as u32 * 64 + n as u32));
         let sid = self.house.open_from(address);
-        let user = if n % 2 == 0 { name(n % PEOPLE) } else { format!("guess{n}-{}", self.time / MINUTE) };
+        let user = if n.is_multiple_of(2) { name(n % PEOPLE) } else { format!("guess{n}-{}", self.time / MINUTE) };
         let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0wrong"));
         self.house.send(
             sid,
