@@ -226,8 +226,11 @@ impl Office {
         let to = self.dice.roll(PEOPLE);
         self.letters += 1;
         let n = self.letters;
-        let to =
-            if n.is_multiple_of(4) { format!("{}@{DOMAIN}/device{to:02}", name(to)) } else { format!("{}@{DOMAIN}", name(to)) };
+        let to = if n.is_multiple_of(4) {
+            format!("{}@{DOMAIN}/device{to:02}", name(to))
+        } else {
+            format!("{}@{DOMAIN}", name(to))
+        };
         self.send(
             d,
             &format!("<message to='{to}' type='chat' id='letter{n:06}'><body>This is letter {n:06}.</body></message>"),

@@ -455,15 +455,14 @@ impl State {
         let (jid, handled) = (session.jid.clone(), managed);
         session.stream = Some(stream);
         session.waits_until = None;
-        if let Some(managed) = &mut session.managed {
-            managed.held_back = None;
-        }
         self.streams.carries.insert(stream, sid);
         self.effects.push(Effect::Manage(stream, Manage::Resumed { jid, id, h: handled }));
         self.count_out(sid, h, true);
         // It may have been closed for its count.
         let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
-        self.effects.extend(managed.queue.iter().map(|stanza| Effect::Send(stream, stanza.clone())));
+        // What came meanwhile may have to wait on.
+        let written = managed.queue.iter().take(managed.queue.len() - managed.unwritten());
+        self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
         self.streams.ask.push(sid);
         self.work.push_back(Work::Event(Event::Resumed(sid)));
     }

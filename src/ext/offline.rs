@@ -85,6 +85,10 @@ struct Flush {
     skip: BTreeSet<u64>,
     /// New ones were stored since then, which it may not show.
     more: bool,
+    /// The page was asked for from the first message on.
+    first: bool,
+    /// Somebody left messages that may be before the place.
+    restart: bool,
 }
 
 /// What becomes of a message that nobody is there to take.
@@ -185,7 +189,7 @@ impl Offline {
     fn go_on(&mut self, st: &mut State, local: &str) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let (sid, after) = match mailbox.flush.take() {
-            Some(flush) if takes(st, flush.sid) => (flush.sid, flush.after),
+            Some(flush) if takes(st, flush.sid) => (flush.sid, flush.after.filter(|_| !flush.restart)),
             _ => match receivers(st, local).into_iter().find(|sid| takes(st, *sid)) {
                 Some(sid) => (sid, None),
                 None => {
@@ -211,6 +215,8 @@ impl Offline {
             timeout: None,
             skip: BTreeSet::new(),
             more: false,
+            first: after.is_none(),
+            restart: false,
         });
     }
 
@@ -221,7 +227,7 @@ impl Offline {
         flush.waits = None;
         let (sid, acknowledges) = (flush.sid, managed(st, flush.sid));
         let (none, mut bytes, mut page) = (rows.is_empty(), 0_usize, Vec::new());
-        if none && flush.after.is_none() {
+        if none && flush.first && !flush.more {
             // Storage has fewer than were counted: it knows better.
             mailbox.count = mailbox.done.len();
             mailbox.bytes = mailbox.done.values().sum();
@@ -275,7 +281,7 @@ impl Offline {
         if !page.is_empty() {
             st.hand_over(local, &page, sid);
         }
-        if none && !flush.more {
+        if none && !flush.more && !flush.restart {
             mailbox.flush = None;
             return self.forget_empty(local);
         }
@@ -343,8 +349,7 @@ impl Offline {
         }
         match &mut mailbox.flush {
             None => self.go_on(st, local),
-            // What that one leaves may be before the place.
-            Some(flush) => flush.after = None,
+            Some(flush) => flush.restart = true,
         }
     }
 }
