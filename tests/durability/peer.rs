@@ -119,7 +119,7 @@ impl Peer {
     pub(crate) fn start(&self, shim: Option<&Shim>) -> Running {
         let with_shim = |command: &mut Command| {
             if let Some(shim) = shim {
-                command.env("LD_PRELOAD", &shim.library).env("CUT_ROOT", self.data());
+                command.env("LD_PRELOAD", &shim.path).env("CUT_ROOT", self.data());
                 command.env("CUT_GRAVES", &shim.graves).env("CUT_LOG", &shim.notes);
             }
         };
@@ -199,14 +199,14 @@ impl Drop for Running {
 
 /// Where a disk that loses things keeps its notes.
 pub(crate) struct Shim {
-    pub(crate) library: PathBuf,
+    pub(crate) path: PathBuf,
     graves: PathBuf,
     pub(crate) notes: PathBuf,
 }
 
 impl Shim {
     pub(crate) fn new(peer: &Peer, library: &Path) -> Shim {
-        Shim { library: library.into(), graves: peer.beside("graves"), notes: peer.beside("notes") }
+        Shim { path: library.into(), graves: peer.beside("graves"), notes: peer.beside("notes") }
     }
 
     /// Forgets everything, for a new start.

@@ -5,9 +5,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
-/// Builds the library to preload. `cc` is there: the TLS provider needs it too.
+/// The library to preload. Built once: a program that starts while the file is written would run without it.
 pub(crate) fn shim() -> PathBuf {
+    static SHIM: LazyLock<PathBuf> = LazyLock::new(build_shim);
+    SHIM.clone()
+}
+
+/// `cc` is there: the TLS provider needs it too.
+fn build_shim() -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shim-{}.so", std::process::id()));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/shim.c");
     let built = Command::new("cc")
