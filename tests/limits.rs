@@ -156,21 +156,27 @@ fn resume(house: &mut House, jid: &str, id: &str, h: u32) -> Sid {
     sid
 }
 
+/// A house where so many messages wait for juliet, who has come, and whose page is held back until storage has the note of it.
+fn held_back(messages: usize) -> (House, Sid) {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    let romeo = house.login("romeo@house.test/orchard");
+    for _ in 0..messages {
+        house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
+    }
+    let juliet = house.login("juliet@house.test/balcony");
+    enable(&mut house, juliet);
+    house.hold = true;
+    house.send(juliet, "<presence/>");
+    assert!(house.store_one(), "the page");
+    house.receive_all(juliet);
+    (house, juliet)
+}
+
 #[test]
 fn what_is_not_written_yet_cannot_be_acknowledged() {
     for h in [2, 3, 4] {
-        let mut house = House::new();
-        house.account("juliet@house.test");
-        let romeo = house.login("romeo@house.test/orchard");
-        for _ in 0..2 {
-            house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
-        }
-        let juliet = house.login("juliet@house.test/balcony");
-        enable(&mut house, juliet);
-        house.hold = true;
-        house.send(juliet, "<presence/>");
-        assert!(house.store_one(), "the page");
-        house.receive_all(juliet);
+        let (mut house, juliet) = held_back(2);
         assert_eq!(house.uncommitted(), 1, "the note of what is handed over");
         house.send(juliet, &format!("<a {SM} h='{h}'/>"));
         let got = house.receive_all(juliet).concat();
@@ -187,16 +193,7 @@ fn what_is_not_written_yet_cannot_be_acknowledged() {
 /// What is written late is asked for then.
 #[test]
 fn what_was_held_back_is_asked_for() {
-    let mut house = House::new();
-    house.account("juliet@house.test");
-    let romeo = house.login("romeo@house.test/orchard");
-    house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
-    let juliet = house.login("juliet@house.test/balcony");
-    enable(&mut house, juliet);
-    house.hold = true;
-    house.send(juliet, "<presence/>");
-    assert!(house.store_one(), "the page");
-    house.receive_all(juliet);
+    let (mut house, juliet) = held_back(1);
     house.send(juliet, &format!("<a {SM} h='1'/>"));
     assert_eq!(house.receive_all(juliet), [""; 0], "there is nothing to ask for");
     house.release();
