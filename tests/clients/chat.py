@@ -110,15 +110,24 @@ async def carbons(scene):
     await balcony.hears_only("to the other")
 
 
-async def vcard(scene):
-    romeo, juliet = await scene.two()
+async def publish_card(romeo):
     card = romeo.plugin["xep_0054"].make_vcard()
     card["FN"] = "Romeo Montague"
     await romeo.plugin["xep_0054"].publish_vcard(card)
-    # Of others, and one's own as the server has it.
+
+
+async def sees_card(who, romeo):
+    """As the server has it."""
+    got = await who.plugin["xep_0054"].get_vcard(romeo.boundjid.bare, local=False)
+    equal(got["vcard_temp"]["FN"], "Romeo Montague")
+
+
+async def vcard(scene):
+    romeo, juliet = await scene.two()
+    await publish_card(romeo)
+    # Of others, and one's own.
     for who in (juliet, romeo):
-        got = await who.plugin["xep_0054"].get_vcard(romeo.boundjid.bare, local=False)
-        equal(got["vcard_temp"]["FN"], "Romeo Montague")
+        await sees_card(who, romeo)
 
 
 async def blocking(scene):
@@ -235,9 +244,7 @@ async def offline_over_kills(scene):
 async def all_stored_over_a_kill(scene):
     """What is kept for an account, not only its messages."""
     romeo, juliet = await scene.friends()
-    card = romeo.plugin["xep_0054"].make_vcard()
-    card["FN"] = "Romeo Montague"
-    await romeo.plugin["xep_0054"].publish_vcard(card)
+    await publish_card(romeo)
     await romeo.plugin["xep_0191"].block(f"tybalt@{DOMAIN}")
     await romeo.plugin["xep_0077"].change_password("calliope", jid=DOMAIN)
     await scene.restart()
@@ -245,8 +252,7 @@ async def all_stored_over_a_kill(scene):
     again = await scene.client(romeo.boundjid.bare, password="calliope").online()
     equal(again.client_roster[juliet.boundjid.bare]["subscription"], "both")
     equal(await again.plugin["xep_0191"].get_blocked_jids(), {JID(f"tybalt@{DOMAIN}")})
-    got = await again.plugin["xep_0054"].get_vcard(romeo.boundjid.bare, local=False)
-    equal(got["vcard_temp"]["FN"], "Romeo Montague")
+    await sees_card(again, romeo)
 
 
 async def goodbye(scene):
