@@ -164,14 +164,12 @@ impl State {
             counts.extend(count.map(|count| (count, message.mark)));
         }
         if noted {
-            let id = self.next_mark();
-            self.logged(id);
-            for (_, mark) in &counts {
-                self.deliveries.told_since(*mark, id);
-            }
-            let value = Logged::Handed { local, stream, messages: counts }.record();
+            let marks: Vec<u64> = counts.iter().map(|(_, mark)| *mark).collect();
+            let entry = self.note_of(&Logged::Handed { local, stream, messages: counts });
+            self.deliveries.count(entry.id);
+            marks.into_iter().for_each(|mark| self.deliveries.told_since(mark, entry.id));
             if let Ok(batch) = self.write() {
-                batch.append(Entry { id, copies: Vec::new(), value });
+                batch.append(entry);
             }
         }
     }
@@ -246,14 +244,19 @@ impl State {
         if self.deliveries.settled.is_empty() || self.write().is_err() {
             return;
         }
-        let id = self.next_mark();
-        self.numbers.logged = id;
         let take = self.deliveries.settled.len().min(NOTES);
         let ids: Vec<u64> = self.deliveries.settled.drain(..take).collect();
-        let value = Logged::Settled(ids).record();
+        let entry = self.note_of(&Logged::Settled(ids));
         if let Ok(batch) = self.write() {
-            batch.append(Entry { id, copies: Vec::new(), value });
+            batch.append(entry);
         }
+    }
+
+    /// An entry of the log that is in nobody's archive.
+    fn note_of(&mut self, what: &Logged<'_>) -> Entry {
+        let id = self.next_mark();
+        self.numbers.logged = id;
+        Entry { id, copies: Vec::new(), value: what.record() }
     }
 
     /// A message was put into the log.
@@ -354,9 +357,7 @@ impl State {
 
     /// Notes that these messages, which were on their way, are kept elsewhere: in the batch that does that.
     pub fn recovered(&mut self, marks: Vec<u64>, batch: &mut Batch) {
-        let id = self.next_mark();
-        self.numbers.logged = id;
-        batch.append(Entry { id, copies: Vec::new(), value: Logged::Settled(marks).record() });
+        batch.append(self.note_of(&Logged::Settled(marks)));
         batch.low = self.deliveries.low();
     }
 
