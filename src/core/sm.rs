@@ -7,6 +7,7 @@
 use super::effect::{Effect, Sid};
 use super::hook::Event;
 use super::logged::Counted;
+use super::session::Session;
 use super::state::{Ack, State, Timer, Work};
 use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
@@ -407,13 +408,7 @@ impl State {
         let found = number.and_then(|number| self.streams.by_number.get(&number)).copied();
         let found = found
             .filter(|sid| self.sessions.get(sid).and_then(|s| s.managed.as_ref()).is_some_and(|m| m.can_be_resumed()));
-        let Some(sid) = found else {
-            // Nothing of a stream of ours is stored: then that is how much. It is never more than was handled.
-            let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
-            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
-            // What it has seen is forgotten first: it will not ask again.
-            return self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
-        };
+        let (Some(sid), Some(number)) = (found, number) else { return self.not_resumed(stream, number, h) };
         // Nothing more is heard or said on the old connection. The session waits, until the answer is true.
         if let Some(old) = self.sessions.get(&sid).and_then(|s| s.stream) {
             let conflict = StreamError::new(StreamCondition::Conflict).text("resumed on a new connection");
@@ -428,34 +423,38 @@ impl State {
             self.effects.push(Effect::Manage(first, failed));
         }
         self.streams.resuming.insert(stream, sid);
-        let id = previd.to_owned();
-        self.promise(Ack::Resumed { stream, sid, id, h });
+        self.promise(Ack::Resumed { stream, sid, number, h });
+    }
+
+    /// The stream with this number, if it is one of the client's, cannot be resumed.
+    fn not_resumed(&mut self, stream: Sid, number: Option<u64>, h: u32) {
+        // Nothing of a stream of ours is stored: then that is how much. It is never more than was handled.
+        let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
+        let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
+        // What it has seen is forgotten first: it will not ask again.
+        self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
     }
 
     /// All that the session handled is on stable storage: the new connection carries it from here on.
-    pub(super) fn resumed(&mut self, stream: Sid, sid: Sid, id: String, h: u32) {
+    pub(super) fn resumed(&mut self, stream: Sid, sid: Sid, number: u64, h: u32) {
         if self.streams.resuming.get(&stream) != Some(&sid) {
             return;
         }
         self.streams.resuming.remove(&stream);
-        let number = id.get(..16).and_then(|number| u64::from_str_radix(number, 16).ok());
-        if self.is_stalled()
-            && let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut())
-        {
+        let stalled = self.is_stalled();
+        let session = self.sessions.get_mut(&sid);
+        let Some(Session { jid, stream: carrier, waits_until, managed: Some(managed), .. }) = session else {
+            // Its time was over just now.
+            return self.not_resumed(stream, Some(number), h);
+        };
+        if stalled {
             managed.forget_unsafe();
         }
-        let Some((session, managed)) =
-            self.sessions.get_mut(&sid).and_then(|s| Some((s.managed.as_ref()?.handled, s)).map(|(h, s)| (s, h)))
-        else {
-            // Its time was over just now.
-            let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
-            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
-            return self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
-        };
-        let (jid, handled) = (session.jid.clone(), managed);
-        session.stream = Some(stream);
-        session.waits_until = None;
+        *carrier = Some(stream);
+        *waits_until = None;
+        let (jid, handled) = (jid.clone(), managed.handled);
         self.streams.carries.insert(stream, sid);
+        let id = id(self, jid.bare_str(), number);
         self.effects.push(Effect::Manage(stream, Manage::Resumed { jid, id, h: handled }));
         self.count_out(sid, h, true);
         // It may have been closed for its count.
@@ -467,11 +466,14 @@ impl State {
         self.work.push_back(Work::Event(Event::Resumed(sid)));
     }
 
-    /// Storage takes nothing more for now: nobody waits for it who only wants to read, or to come back.
-    pub(super) fn stalled_for_sessions(&mut self) {
+    /// Writes what waited for these batches. Of all of them: storage takes nothing more for now, and nobody waits for it who only
+    /// wants to read.
+    pub(super) fn release(&mut self, up_to: u64) {
         for (sid, session) in &mut self.sessions {
             let Some(managed) = session.managed.as_mut() else { continue };
-            if let (Some((stanzas, _)), Some(stream)) = (managed.held_back.take(), session.stream) {
+            if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= up_to)
+                && let Some(stream) = session.stream
+            {
                 let written = managed.queue.iter().skip(managed.queue.len().saturating_sub(stanzas));
                 self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
                 self.streams.ask.push(*sid);
@@ -481,17 +483,10 @@ impl State {
 
     /// What waited for this batch can be acknowledged.
     pub(super) fn committed_for_acks(&mut self, seq: u64) {
-        for (sid, session) in &mut self.sessions {
-            let Some(managed) = session.managed.as_mut() else { continue };
+        for managed in self.sessions.values_mut().filter_map(|session| session.managed.as_mut()) {
             managed.committed(seq);
-            if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= seq)
-                && let Some(stream) = session.stream
-            {
-                let written = managed.queue.iter().skip(managed.queue.len().saturating_sub(stanzas));
-                self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
-                self.streams.ask.push(*sid);
-            }
         }
+        self.release(seq);
         while let Some((_, sid)) = self.streams.asked.front().filter(|(n, _)| *n <= seq).copied() {
             self.streams.asked.pop_front();
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
@@ -556,7 +551,6 @@ impl State {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::session::Session;
     use super::super::settings::Settings;
     use super::*;
 

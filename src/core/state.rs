@@ -64,11 +64,11 @@ pub(super) enum Ack {
     Close(Sid, Option<StreamError>),
     Told(Job, Result<Vec<String>, String>),
     Manage(Sid, Manage),
-    /// The connection, the session, the id of its stream, and what its client has handled.
+    /// The connection, the session, the number of its stream, and what its client has handled.
     Resumed {
         stream: Sid,
         sid: Sid,
-        id: String,
+        number: u64,
         h: u32,
     },
 }
@@ -308,7 +308,7 @@ impl State {
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
             Ack::Manage(stream, element) => self.effects.push(Effect::Manage(stream, element)),
-            Ack::Resumed { stream, sid, id, h } => self.resumed(stream, sid, id, h),
+            Ack::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),
         }
     }
 
@@ -507,7 +507,7 @@ impl State {
     pub(super) fn on_stalled(&mut self, stalled: bool) {
         self.stalled = stalled;
         if stalled {
-            self.stalled_for_sessions();
+            self.release(u64::MAX);
             let acks = std::mem::take(&mut self.acks).into_iter();
             let (now, later): (Vec<_>, _) = acks.partition(|(_, ack)| ack.can_be_told());
             self.acks = later.into();
