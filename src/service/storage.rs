@@ -4,10 +4,10 @@ use super::wear::{Usage, Wear};
 use crate::core::{Input, Job};
 use crate::store::card::Card;
 use crate::store::{Batch, Engine, Op, Page, Query};
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -50,17 +50,82 @@ enum Request {
     Stop,
 }
 
-/// The way to the thread. Nothing here waits.
-#[derive(Debug)]
-pub struct Storage {
-    requests: Sender<Request>,
+/// What is on its way to the thread. A channel would wake the thread for each change, only to see that it is not time yet.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
 }
 
+#[derive(Default)]
+struct Waiting {
+    requests: VecDeque<Request>,
+    thread: Thread,
+}
+
+/// What the thread does, and so what it must be woken for.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Thread {
+    /// It works, and will look again.
+    #[default]
+    Busy,
+    /// It sleeps until the next commit is due: more to commit can wait for that.
+    Until,
+    /// It sleeps until something comes.
+    Idle,
+    /// It has ended; there is nobody to do anything.
+    Ended,
+}
+
+impl Queue {
+    fn push(&self, request: Request) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let wake = match waiting.thread {
+            Thread::Busy => false,
+            Thread::Until => !matches!(request, Request::Commit(..)),
+            Thread::Idle => true,
+            Thread::Ended => return,
+        };
+        waiting.requests.push_back(request);
+        if wake {
+            waiting.thread = Thread::Busy;
+            drop(waiting);
+            self.more.notify_one();
+        }
+    }
+
+    /// Takes all that waits, and sleeps if nothing does. Empty: it is `due`.
+    fn take(&self, due: Option<Instant>) -> VecDeque<Request> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if !waiting.requests.is_empty() {
+                return std::mem::take(&mut waiting.requests);
+            }
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            waiting = match left {
+                Some(Duration::ZERO) => return VecDeque::new(),
+                Some(left) => {
+                    waiting.thread = Thread::Until;
+                    self.more.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    waiting.thread = Thread::Idle;
+                    self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+            waiting.thread = Thread::Busy;
+        }
+    }
+}
+
+/// The way to the thread. Nothing here waits. The thread ends when it is dropped.
+pub struct Storage(Arc<Queue>);
+
 impl Storage {
-    /// A channel to the thread, which [`Requests::start`] starts: the core that hears its answers must be there first.
+    /// A way to the thread, which [`Requests::start`] starts: the core that hears its answers must be there first.
     pub fn channel() -> (Storage, Requests) {
-        let (requests, receiver) = mpsc::channel();
-        (Storage { requests }, Requests(receiver))
+        let queue = Arc::<Queue>::default();
+        (Storage(queue.clone()), Requests(queue))
     }
 
     /// Makes a batch durable; [`Input::Committed`] tells when.
@@ -89,14 +154,27 @@ impl Storage {
     }
 
     fn send(&self, request: Request) {
-        // The thread ends only after `stop`; whatever comes later has nobody to answer to.
-        let _ = self.requests.send(request);
+        self.0.push(request);
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
 /// The other end of [`Storage`].
-#[derive(Debug)]
-pub struct Requests(Receiver<Request>);
+pub struct Requests(Arc<Queue>);
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.thread = Thread::Ended;
+        // Whoever waits for an answer learns that there is none.
+        waiting.requests.clear();
+    }
+}
 
 impl Requests {
     /// Starts the thread. `window`: the shortest time between two commits. `wear` counts what is written. `tell` hears
@@ -115,7 +193,7 @@ impl Requests {
         let (batches, listeners) = (Vec::new(), Vec::new());
         let keeper =
             Keeper { engine, window, wear, tell, listeners, batches, newest: 0, last, retry: None, stalled: false };
-        std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self.0))
+        std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self))
     }
 }
 
@@ -137,29 +215,30 @@ struct Keeper<E, T> {
 }
 
 impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
-    fn run(mut self, requests: &Receiver<Request>) -> E {
+    fn run(mut self, requests: &Requests) -> E {
         loop {
-            let request = match self.due() {
-                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => requests.recv_timeout(due.saturating_duration_since(Instant::now())),
-            };
-            match request {
-                Ok(Request::Commit(number, batch)) => {
-                    self.batches.push(batch);
-                    self.newest = number;
-                }
-                Ok(Request::Ask(job, query)) => self.answer(job, &query),
-                Ok(Request::With(work)) => work(&mut self.engine, &mut self.listeners),
-                Ok(Request::Window(window)) => self.window = window,
-                Err(RecvTimeoutError::Timeout) => self.commit(),
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.commit();
-                    if !self.batches.is_empty() {
-                        log::error!(
-                            "the newest changes could not be written before the end; nobody was told they were"
-                        );
+            let taken = requests.0.take(self.due());
+            if taken.is_empty() {
+                self.commit();
+            }
+            for request in taken {
+                match request {
+                    Request::Commit(number, batch) => {
+                        self.batches.push(batch);
+                        self.newest = number;
                     }
-                    return self.engine;
+                    Request::Ask(job, query) => self.answer(job, &query),
+                    Request::With(work) => work(&mut self.engine, &mut self.listeners),
+                    Request::Window(window) => self.window = window,
+                    Request::Stop => {
+                        self.commit();
+                        if !self.batches.is_empty() {
+                            log::error!(
+                                "the newest changes could not be written before the end; nobody was told they were"
+                            );
+                        }
+                        return self.engine;
+                    }
                 }
             }
         }
@@ -253,7 +332,7 @@ mod tests {
     use crate::store::memory::Memory;
     use crate::store::{Rows, StoreError, Tree};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex};
+    use std::sync::mpsc::{self, Receiver};
 
     /// Counts commits, and has a full disk when told to.
     #[derive(Clone, Default)]
@@ -296,6 +375,34 @@ mod tests {
         let mut batch = Batch::default();
         batch.put(Tree::Vcard, key.as_bytes(), *b"value");
         batch
+    }
+
+    /// More to commit does not wake the thread that waits for its time; all else does.
+    #[test]
+    fn the_thread_sleeps_until_it_is_time() {
+        let queue = Arc::new(Queue::default());
+        let asleep = || loop {
+            let thread = queue.waiting.lock().unwrap().thread;
+            if thread != Thread::Busy {
+                return thread;
+            }
+            std::thread::yield_now();
+        };
+        let taker = std::thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let first = queue.take(None).len();
+                let hour = Instant::now() + Duration::from_secs(3600);
+                (first, queue.take(Some(hour)).len(), queue.take(Some(Instant::now())).len())
+            }
+        });
+        assert!(asleep() == Thread::Idle);
+        queue.push(Request::Commit(1, put("a")));
+        assert!(asleep() == Thread::Until);
+        queue.push(Request::Commit(2, put("b")));
+        assert!(asleep() == Thread::Until);
+        queue.push(Request::Ask(Job(1), Query::Edge));
+        assert_eq!(taker.join().unwrap(), (1, 2, 0));
     }
 
     #[test]
