@@ -455,14 +455,14 @@ impl Log {
     /// Notes what was written.
     fn take_in(&mut self, bytes: &[u8], base: u32) {
         let Some(active) = &mut self.active else { return };
-        let skip = if base == 0 { HEADER_BYTES } else { 0 };
-        for step in frame::scan(&bytes[skip..], active.sequence, base + skip as u32) {
-            let Step::Frame(at, frame) = step else { continue };
-            active.index.add(at, &frame);
+        let mut at = if base == 0 { HEADER_BYTES } else { 0 };
+        while let Some(frame) = frame::written(&bytes[at..]) {
+            active.index.add(base + at as u32, &frame);
             if active.first == u64::MAX {
                 active.first = frame.entries().next().map_or(u64::MAX, |entry| entry.id);
             }
             self.edge.pass(&frame);
+            at += frame.len as usize;
         }
         active.len = base + bytes.len() as u32;
     }
