@@ -11,7 +11,7 @@ use super::session::Session;
 use super::state::{Ack, State, Timer, Work};
 use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What may wait for a client's acknowledgement, in bytes; more ends the session. All of it goes into the outbox of the connection
 /// that resumes it, which must have room for more.
@@ -182,6 +182,8 @@ pub(super) struct Streams {
     resuming: BTreeMap<Sid, Sid>,
     /// Streams that have ended.
     pub(super) ended: BTreeMap<u64, Ended>,
+    /// Sessions that wait for a batch: to count something as safe, or to be written something.
+    waiting: BTreeSet<Sid>,
     /// Sessions that wait to acknowledge, and for which batch.
     asked: VecDeque<(u64, Sid)>,
     /// Sessions that are to be asked for an acknowledgement at the end of this turn.
@@ -261,6 +263,7 @@ impl State {
             last.1 = handled;
         } else {
             managed.waits.push_back((seq, handled));
+            self.streams.waiting.insert(sid);
         }
     }
 
@@ -469,7 +472,8 @@ impl State {
     /// Writes what waited for these batches. Of all of them: storage takes nothing more for now, and nobody waits for it who only
     /// wants to read.
     pub(super) fn release(&mut self, up_to: u64) {
-        for (sid, session) in &mut self.sessions {
+        for sid in &self.streams.waiting {
+            let Some(session) = self.sessions.get_mut(sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
             if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= up_to)
                 && let Some(stream) = session.stream
@@ -483,10 +487,14 @@ impl State {
 
     /// What waited for this batch can be acknowledged.
     pub(super) fn committed_for_acks(&mut self, seq: u64) {
-        for managed in self.sessions.values_mut().filter_map(|session| session.managed.as_mut()) {
-            managed.committed(seq);
-        }
         self.release(seq);
+        self.streams.waiting.retain(|sid| {
+            let managed = self.sessions.get_mut(sid).and_then(|session| session.managed.as_mut());
+            managed.is_some_and(|managed| {
+                managed.committed(seq);
+                !managed.waits.is_empty() || managed.held_back.is_some()
+            })
+        });
         while let Some((_, sid)) = self.streams.asked.front().filter(|(n, _)| *n <= seq).copied() {
             self.streams.asked.pop_front();
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
@@ -507,6 +515,7 @@ impl State {
         if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
             let stanzas = managed.held_back.map_or(0, |(stanzas, _)| stanzas);
             managed.held_back = Some((stanzas, seq));
+            self.streams.waiting.insert(sid);
         }
     }
 
