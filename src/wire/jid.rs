@@ -33,6 +33,8 @@ pub struct Jid {
     domain: u16,
     /// Where the bare JID ends: the place of the `/`, or the whole length.
     bare: u16,
+    /// Where it ends itself: a bare JID shares the text of a full one.
+    end: u16,
 }
 
 /// Why a text is not a JID; the stanza error is `jid-malformed`.
@@ -77,8 +79,9 @@ impl Jid {
             true => whole.into(),
             false => [local, at, &domain, slash, resource].concat().into(),
         };
-        // Both fit: each part has at most 1,023 bytes.
-        Ok(Jid { text, domain: start as u16, bare: bare as u16 })
+        // They fit: each part has at most 1,023 bytes.
+        let end = bare + slash.len() + resource.len();
+        Ok(Jid { text, domain: start as u16, bare: bare as u16, end: end as u16 })
     }
 
     /// The prepared localpart.
@@ -93,7 +96,7 @@ impl Jid {
 
     /// The prepared resourcepart.
     pub fn resource(&self) -> Option<&str> {
-        self.text.get(self.bare as usize + 1..)
+        self.as_str().get(self.bare as usize + 1..)
     }
 
     /// The bare JID as text, without copying.
@@ -101,17 +104,14 @@ impl Jid {
         &self.text[..self.bare as usize]
     }
 
-    /// The bare JID; shares the text when it is one already.
+    /// The bare JID; shares the text.
     pub fn bare(&self) -> Jid {
-        if self.is_bare() {
-            return self.clone();
-        }
-        Jid { text: self.bare_str().into(), domain: self.domain, bare: self.bare }
+        Jid { end: self.bare, ..self.clone() }
     }
 
     /// Whether there is no resourcepart.
     pub fn is_bare(&self) -> bool {
-        self.bare as usize == self.text.len()
+        self.bare == self.end
     }
 
     /// The same bare JID with this resource.
@@ -121,13 +121,13 @@ impl Jid {
 
     /// The whole address.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.text[..self.end as usize]
     }
 }
 
 impl PartialEq for Jid {
     fn eq(&self, other: &Jid) -> bool {
-        self.text == other.text
+        self.as_str() == other.as_str()
     }
 }
 impl Eq for Jid {}
@@ -138,28 +138,28 @@ impl PartialOrd for Jid {
 }
 impl Ord for Jid {
     fn cmp(&self, other: &Jid) -> std::cmp::Ordering {
-        self.text.cmp(&other.text)
+        self.as_str().cmp(other.as_str())
     }
 }
 // It compares and hashes as its text.
 impl std::borrow::Borrow<str> for Jid {
     fn borrow(&self) -> &str {
-        &self.text
+        self.as_str()
     }
 }
 impl std::hash::Hash for Jid {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.text.hash(state)
+        self.as_str().hash(state)
     }
 }
 impl fmt::Display for Jid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 impl fmt::Debug for Jid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.text)
+        f.write_str(self.as_str())
     }
 }
 impl fmt::Display for JidError {
