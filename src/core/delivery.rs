@@ -314,7 +314,7 @@ impl State {
                             message.mark = id;
                             if let Some(to) = message.to.as_ref().map(Jid::bare) {
                                 // Under the id that it had when it was on its way.
-                                message.push(self.stanza_id(&to, id));
+                                self.note_id(&to, &mut message);
                             }
                             lost.insert(id, (message, received));
                         }
@@ -381,13 +381,18 @@ impl Core {
         }
     }
 
-    /// A message may have nobody left who will have it soon: then it is kept.
+    /// Whether a message has nobody left who will have it soon, and is not kept.
+    pub(super) fn must_hold(&self, mark: u64) -> bool {
+        let way = self.state.deliveries.on_their_way.get(&mark);
+        way.is_some_and(|way| !way.kept && !(way.logged && self.state.connected(way)))
+    }
+
+    /// Then it is kept.
     pub(super) fn hold(&mut self, mut message: Stanza) {
-        let st = &mut self.state;
-        let Some(way) = st.deliveries.on_their_way.get(&message.mark) else { return };
-        if way.kept || (way.logged && st.connected(way)) {
+        if !self.must_hold(message.mark) {
             return;
         }
+        let Some(way) = self.state.deliveries.on_their_way.get(&message.mark) else { return };
         let local = way.local.clone();
         let outcome = self.keep_it(&local, &mut message);
         let deliveries = &mut self.state.deliveries;

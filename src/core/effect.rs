@@ -97,7 +97,8 @@ pub enum Effect {
     Ask(Job, Query),
     /// Makes keys from a password with this many iterations; the answer is [`Input::Hashed`].
     Hash(Job, String, u32),
-    /// [`Input::Tick`], not before this time (of [`Now::mono`]); a later one replaces an earlier one.
+    /// [`Input::Tick`] at this time (of [`Now::mono`]) or a little later; one before it does no harm. What was asked for last
+    /// counts. It is not said again until the tick.
     WakeAt(u64),
     /// The answer to a command: lines for a person, or what was wrong.
     Told(Job, Result<Vec<String>, String>),

@@ -189,7 +189,7 @@ impl Core {
             Input::Committed(seq) => self.state.on_committed(seq),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),
             Input::Command(job, command) => admin::command(&mut self.state, job, command),
-            Input::Tick => {}
+            Input::Tick => self.state.wakes = None,
         }
         self.due();
         self.drain();
@@ -197,9 +197,11 @@ impl Core {
             self.state.handled(sid);
         }
         self.state.ask_for_acks();
-        if let Some(((at, _), _)) = self.state.timers.first_key_value() {
-            let at = *at;
-            self.state.effects.push(Effect::WakeAt(at));
+        if let Some(((at, _), _)) = self.state.timers.first_key_value()
+            && self.state.wakes != Some(*at)
+        {
+            self.state.wakes = Some(*at);
+            self.state.effects.push(Effect::WakeAt(*at));
         }
         std::mem::swap(&mut self.state.effects, effects);
     }

@@ -88,37 +88,39 @@ impl Core {
         if stanza.kind == Kind::Message {
             stanza.mark = self.state.mark_for(&stanza);
         }
-        if let Err(error) = self.sent_by(sid, &mut stanza) {
-            self.state.refuse(&stanza, &error);
+        match self.leaves(sid, &mut stanza) {
+            Ok(Flow::Pass) if stanza.kind != Kind::Presence => {
+                if stanza.to.is_none() {
+                    // RFC 6120 §10.3: without `to` it is for the own account.
+                    stanza.to = stanza.from.as_ref().map(Jid::bare);
+                }
+                self.route(stanza);
+            }
+            Ok(_) => {}
+            Err(error) => self.state.refuse(&stanza, &error),
         }
     }
 
-    fn sent_by(&mut self, sid: Sid, stanza: &mut Stanza) -> Result<(), StanzaError> {
+    /// What its own side makes of it. `Pass`: it goes on.
+    fn leaves(&mut self, sid: Sid, stanza: &mut Stanza) -> Handled {
         if stanza.bad_to {
             return Err(StanzaError::new(Condition::JidMalformed).text("the address in 'to' is not a JID"));
         }
         if stanza.kind == Kind::Iq {
             well_formed_iq(stanza)?;
             if self.is_reply(sid, stanza) {
-                return Ok(());
+                return Ok(Flow::Done);
             }
         }
         for n in 0..self.extensions.len() {
             if self.hook(n, |x, st| x.leave(st, sid, stanza))? == Flow::Done {
-                return Ok(());
+                return Ok(Flow::Done);
             }
         }
-        match stanza.kind {
-            Kind::Presence => presence::sent(&mut self.state, sid, stanza.clone()),
-            Kind::Message | Kind::Iq => {
-                if stanza.to.is_none() {
-                    // RFC 6120 §10.3: without `to` it is for the own account.
-                    stanza.to = stanza.from.as_ref().map(Jid::bare);
-                }
-                self.route(stanza.clone());
-                Ok(())
-            }
+        if stanza.kind == Kind::Presence {
+            presence::sent(&mut self.state, sid, stanza.clone())?;
         }
+        Ok(Flow::Pass)
     }
 
     /// The answer to something that an extension asked of a client.
@@ -251,7 +253,7 @@ impl Core {
         for n in 0..self.extensions.len() {
             self.hook(n, |x, st| x.accepted(st, local, message));
         }
-        if message.mark > 0 {
+        if self.must_hold(message.mark) {
             self.hold(message.clone());
         }
     }

@@ -5,7 +5,7 @@ use super::archived::Archived;
 use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
-use super::logged::Logged;
+use super::logged::{Counted, Logged};
 use super::number::Numbers;
 use super::random::Random;
 use super::session::Session;
@@ -14,12 +14,14 @@ use super::sm::Streams;
 use super::throttle::Throttle;
 use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
 use crate::wire::scram::Credentials;
-use crate::wire::xml::escaped;
-use crate::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamError, Type};
+use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A batch is sealed at the end of a step once it has so many changes; a single step must stay below what remains.
 const SEAL_OPS: usize = BATCH_OPS / 2;
+
+/// Memory for writing an entry that stays, in bytes.
+const TEXT_BYTES: usize = 4096;
 
 /// Which side's archive a message is put into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +92,18 @@ pub(super) enum Timer {
     Note,
 }
 
+/// A message whose entry in the log is not written yet: the other side may see it, too.
+#[derive(Debug)]
+struct Draft {
+    /// The entry's place in the batch.
+    at: usize,
+    /// How its sender's stream counts it.
+    sent: Option<Counted>,
+    /// How its receivers' streams count it, if that must be stored.
+    received: Vec<Counted>,
+    message: Stanza,
+}
+
 /// The state of the server, and what it has to say in this turn.
 #[derive(Debug)]
 pub struct State {
@@ -115,6 +129,8 @@ pub struct State {
     pub(super) effects: Vec<Effect>,
     pub(super) work: VecDeque<Work>,
     pub(super) timers: BTreeMap<(u64, u64), Timer>,
+    /// When the world was last asked to wake us, until it does.
+    pub(super) wakes: Option<u64>,
     /// Which extension a job belongs to.
     pub(super) jobs: BTreeMap<Job, usize>,
     /// Which job a request to a client belongs to.
@@ -126,6 +142,10 @@ pub struct State {
     random: Random,
     next: u64,
     batch: Batch,
+    /// The entry of the batch that is to be written yet.
+    draft: Option<Draft>,
+    /// Where it is written.
+    text: String,
     /// The number of the batch that is being filled.
     seq: u64,
     committed: u64,
@@ -151,6 +171,7 @@ impl State {
             effects: Vec::new(),
             work: VecDeque::new(),
             timers: BTreeMap::new(),
+            wakes: None,
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
             running: 0,
@@ -158,6 +179,8 @@ impl State {
             random: Random::new(seed),
             next: 0,
             batch: Batch::default(),
+            draft: None,
+            text: String::new(),
             seq: 1,
             committed: 0,
             stalled: false,
@@ -382,10 +405,10 @@ impl State {
         self.numbers.text(local, mark)
     }
 
-    /// The element that tells the id of a message in an account's archive (XEP-0359).
-    pub fn stanza_id(&self, account: &Jid, mark: u64) -> String {
-        let uid = self.uid(account.local().unwrap_or_default(), mark);
-        ["<stanza-id xmlns='urn:xmpp:sid:0' by='", &escaped(account.as_str()), "' id='", &uid, "'/>"].concat()
+    /// Notes in a message what it is called in an account's archive (XEP-0359).
+    pub fn note_id(&self, account: &Jid, message: &mut Stanza) {
+        let uid = self.uid(account.local().unwrap_or_default(), message.mark);
+        message.note(Ns::SID, "stanza-id", &[("by", account.as_str()), ("id", &uid)]);
     }
 
     /// The number that such an id stands for; `None` if it was not given out for this account.
@@ -393,45 +416,47 @@ impl State {
         self.numbers.read(local, uid)
     }
 
-    /// Puts a message, which has its [`Stanza::mark`], into the archive of `local`; `with` is the other side. `message` is what is to be
-    /// read there: without the ids and notes that this server added. Both archives share an entry if both see the same message. The
+    /// Puts a message, which has its [`Stanza::mark`], into the archive of `local`; `with` is the other side. What is to be read
+    /// there is without its notes ([`Stanza::note`]). Both archives share an entry if both see the same message. The
     /// number in this archive is that of the message, unless one with a greater number was archived meanwhile.
     pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<u64, StanzaError> {
         // Before it counts as logged.
         self.write()?;
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
-        let xml = message.to_xml();
         // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
         let sender = self.heard.and_then(|sid| self.sessions.get(&sid));
         let sender = sender.filter(|s| message.from.as_ref() == Some(&s.jid));
         let sent = sender.and_then(|s| s.managed.as_ref()).map(|m| m.last_in());
         let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
-        let entries = self.write()?.ops.iter_mut().rev().filter_map(|op| match op {
-            Op::Append(entry) => Some(entry),
-            _ => None,
-        });
-        for entry in entries.take(1).filter(|entry| entry.id == message.mark) {
-            if let Ok(Logged::Message { sent: sender, received: before, xml: same }) = Logged::read(&entry.value)
-                && same == xml
-            {
-                let new = sent.is_some_and(|sent| sender != Some(sent)) || !received.is_empty();
-                if new {
-                    received.extend(before);
-                    entry.value = Logged::Message { sent: sent.or(sender), received, xml: &xml }.record();
-                }
-                entry.copies.push(copy);
-                return Ok(message.mark);
-            }
+        if let Some(draft) = self.draft.as_mut().filter(|draft| draft.message.same(message))
+            && let Some(Op::Append(entry)) = self.batch.ops.get_mut(draft.at)
+            && entry.id == message.mark
+        {
+            draft.sent = sent.or(draft.sent);
+            draft.received.append(&mut received);
+            entry.copies.push(copy);
+            return Ok(message.mark);
         }
+        self.finish_entry();
         // The other side's entry has the number: this one gets the next.
         let id = if self.numbers.logged < message.mark { message.mark } else { self.numbers.next(self.now.wall) };
         self.logged(id);
-        let value = Logged::Message { sent, received, xml: &xml }.record();
+        self.draft = Some(Draft { at: self.batch.ops.len(), sent, received, message: message.clone() });
         // The other side is likely to follow.
         let mut copies = Vec::with_capacity(2);
         copies.push(copy);
-        self.write()?.append(Entry { id, copies, value });
+        self.write()?.append(Entry { id, copies, value: Box::default() });
         Ok(id)
+    }
+
+    /// Writes the entry of the message that was archived last: all that is to be told with it is known.
+    fn finish_entry(&mut self) {
+        let Some(Draft { at, sent, received, message }) = self.draft.take() else { return };
+        let Some(Op::Append(entry)) = self.batch.ops.get_mut(at) else { return };
+        self.text.clear();
+        message.write_bare(&mut self.text);
+        entry.value = Logged::Message { sent, received, xml: &self.text }.record();
+        self.text.shrink_to(TEXT_BYTES);
     }
 
     /// Whether a message was just put into this archive.
@@ -479,6 +504,7 @@ impl State {
     /// Gives the batch its number and hands it over.
     pub(super) fn seal(&mut self) {
         if !self.batch.is_empty() {
+            self.finish_entry();
             self.note_settled();
             self.batch.low = self.deliveries.low();
             let batch = std::mem::take(&mut self.batch);

@@ -97,7 +97,7 @@ impl Carbons {
             && let Some(account) = st.accounts.get(local)
         {
             // XEP-0313 §3.5: for those who can read it there. What goes to the other side has it not.
-            message.push(st.stanza_id(&account.jid, message.mark));
+            st.note_id(&account.jid, &mut message);
         }
         // A private message into a room is of use only to clients that are in the room, too.
         let room = (way == Way::Sent && message.child(Ns::MUC_USER, "x").is_some())
@@ -156,8 +156,8 @@ impl Extension for Carbons {
             // What stays within the account reaches all sessions on the other side.
             && stanza.to.as_ref().is_some_and(|to| to.bare_str() != session.jid.bare_str())
         {
-            let local: Box<str> = session.local().into();
-            self.copy(st, &local, stanza, Way::Sent, &[]);
+            let me = session.jid.clone();
+            self.copy(st, me.local().unwrap_or_default(), stanza, Way::Sent, &[]);
         }
         Ok(Flow::Pass)
     }

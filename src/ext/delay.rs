@@ -35,9 +35,12 @@ impl Extension for Delay {
 
 /// §5: the recipient's server discards those in its own name.
 fn cut(st: &State, stanza: &mut Stanza) -> bool {
+    if stanza.kind != Kind::Message || !stanza.may_have(Ns::DELAY) {
+        return false;
+    }
     let ours = |from: &str| Jid::parse(from).is_ok_and(|from| from == *st.domain());
     let forged = |c: Node<'_>| c.is(Ns::DELAY, "delay") && c.attr("from").is_some_and(|from| ours(&from));
-    stanza.kind == Kind::Message && stanza.cut(forged)
+    stanza.cut(forged)
 }
 
 /// The note that this server held back a message since it came, which its [`Stanza::mark`] tells.

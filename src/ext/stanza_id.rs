@@ -43,5 +43,5 @@ impl Extension for StanzaId {
 /// §3, rule 2: whether or not one is added.
 fn cut(message: &mut Stanza, account: &Jid) -> bool {
     let ours = |by: &str| Jid::parse(by).is_ok_and(|by| by == *account);
-    message.cut(|c| c.is(Ns::SID, "stanza-id") && c.attr("by").is_some_and(|by| ours(&by)))
+    message.may_have(Ns::SID) && message.cut(|c| c.is(Ns::SID, "stanza-id") && c.attr("by").is_some_and(|by| ours(&by)))
 }

@@ -333,8 +333,12 @@ impl Hub {
     }
 
     fn wake_at(&self, mono: u64) {
-        let mut alarm = lock(&self.alarm);
-        alarm.at = Some(self.instant(mono));
+        let (mut alarm, at) = (lock(&self.alarm), self.instant(mono));
+        // An earlier time is kept: a tick too many costs less than to move the timer whenever the first one is over.
+        if alarm.at.is_some_and(|set| set <= at) {
+            return;
+        }
+        alarm.at = Some(at);
         if let Some(waker) = alarm.waker.take() {
             waker.wake();
         }

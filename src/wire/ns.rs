@@ -82,6 +82,11 @@ impl Ns {
         same_length.iter().find(|at| URIS[**at as usize] == uri).map_or(Ns::OTHER, |at| Ns(*at))
     }
 
+    /// A bit for it: two of them are different if their bits are.
+    pub(super) fn bit(self) -> u64 {
+        1 << (self.0 % 64)
+    }
+
     /// Its name; empty for [`Ns::OTHER`].
     pub fn uri(self) -> &'static str {
         URIS[self.0 as usize]

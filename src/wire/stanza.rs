@@ -11,7 +11,7 @@ use super::jid::Jid;
 use super::ns::Ns;
 use super::xml::{Attr, Attrs, Node, Raw, Scope, Slice, escape, unescape, write_declaration};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The three kinds (RFC 6120 §8.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,7 +98,7 @@ impl Type {
     }
 }
 
-/// A stanza.
+/// A stanza. A clone shares its text, and what is known of it, until one of the two is changed.
 #[derive(Clone, Debug)]
 pub struct Stanza {
     /// Message, presence or IQ.
@@ -115,6 +115,12 @@ pub struct Stanza {
     pub bad_from: bool,
     /// What this server calls it, of a message that may be stored; 0: nothing. It is not written.
     pub mark: u64,
+    rest: Arc<Rest>,
+}
+
+/// What of a stanza is bytes.
+#[derive(Clone, Debug, Default)]
+struct Rest {
     /// The value of `id` with its quotes, as it came in.
     id: Option<Slice>,
     /// The other attributes of the head, one each, as they came in: `xml:lang`, an unknown `type`, attributes with prefixes;
@@ -122,14 +128,26 @@ pub struct Stanza {
     extra: Vec<Slice>,
     /// The children, as they came in, and what the server added.
     body: Vec<Part>,
+    /// The namespaces of the children, a bit for each ([`Ns::bit`]). A child that was cut may have left its bit.
+    namespaces: u64,
 }
 
 /// A piece of a body.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Part {
     slice: Slice,
-    /// Whether its elements are children of the stanza; not so for pieces of a child that was wrapped.
-    children: bool,
+    role: Role,
+}
+
+/// What a piece of a body is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// Children of the stanza.
+    Children,
+    /// A child that this server added for the receiver alone ([`Stanza::note`]).
+    Note,
+    /// A piece of a child that was wrapped.
+    Wrapped,
 }
 
 impl Stanza {
@@ -158,49 +176,47 @@ impl Stanza {
             return Ok(None);
         }
         let mut stanza = Stanza::new(kind, Type::None);
+        let mut rest = Rest::default();
         for attr in root.raw_attrs() {
             let (start, end, value_len) = attr.place();
             match attr.name {
                 "to" => (stanza.to, stanza.bad_to) = address(&attr.value()),
                 "from" => (stanza.from, stanza.bad_from) = address(&attr.value()),
-                "id" => stanza.id = Some(Slice::of(&raw, end - value_len, end)),
+                "id" => rest.id = Some(Slice::of(&raw, end - value_len, end)),
                 "xmlns" if attr.value() == scope.default_ns() => {}
                 "xmlns" => return Ok(None),
                 "type" => {
                     stanza.ty = Type::of(kind, &attr.value());
                     if stanza.ty == Type::Unknown {
-                        stanza.extra.push(Slice::of(&raw, start, end));
+                        rest.extra.push(Slice::of(&raw, start, end));
                     }
                 }
-                _ => stanza.extra.push(Slice::of(&raw, start, end)),
+                _ => rest.extra.push(Slice::of(&raw, start, end)),
             }
         }
         for (prefix, uri) in raw.outer_prefixes() {
             let mut declaration = String::new();
             write_declaration(prefix, uri, &mut declaration);
-            stanza.extra.push(Slice::whole(Raw::rendered(declaration)));
+            rest.extra.push(Slice::whole(Raw::rendered(declaration)));
         }
         let (start, end) = root.inner_place();
         if start < end {
-            stanza.body = vec![Part { slice: Slice::of(&raw, start as usize, end as usize), children: true }];
+            rest.body = vec![Part { slice: Slice::of(&raw, start as usize, end as usize), role: Role::Children }];
+            rest.namespaces = root.children().fold(0, |all, child| all | child.ns().bit());
         }
+        stanza.rest = Arc::new(rest);
         Ok(Some(stanza))
     }
 
     /// A new one with an empty body.
     pub fn new(kind: Kind, ty: Type) -> Stanza {
-        Stanza {
-            kind,
-            ty,
-            to: None,
-            from: None,
-            bad_to: false,
-            bad_from: false,
-            mark: 0,
-            id: None,
-            extra: vec![],
-            body: vec![],
-        }
+        static EMPTY: LazyLock<Arc<Rest>> = LazyLock::new(Arc::default);
+        let rest = EMPTY.clone();
+        Stanza { kind, ty, to: None, from: None, bad_to: false, bad_from: false, mark: 0, rest }
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        Arc::make_mut(&mut self.rest)
     }
 
     /// The same with `to`.
@@ -221,7 +237,7 @@ impl Stanza {
         quoted.push('\'');
         escape(id, &mut quoted);
         quoted.push('\'');
-        self.id = Some(Slice::whole(Raw::rendered(quoted)));
+        self.rest_mut().id = Some(Slice::whole(Raw::rendered(quoted)));
         self
     }
 
@@ -256,18 +272,19 @@ impl Stanza {
 
     /// One of the same kind back to its sender, with the same `id`.
     fn answer(&self, ty: Type) -> Stanza {
-        Stanza { to: self.from.clone(), from: self.to.clone(), id: self.id.clone(), ..Stanza::new(self.kind, ty) }
+        let rest = Arc::new(Rest { id: self.rest.id.clone(), ..Rest::default() });
+        Stanza { to: self.from.clone(), from: self.to.clone(), rest, ..Stanza::new(self.kind, ty) }
     }
 
     /// The `id`, unescaped.
     pub fn id(&self) -> Option<Cow<'_, str>> {
-        let quoted = self.id.as_ref()?.as_str();
+        let quoted = self.rest.id.as_ref()?.as_str();
         Some(unescape(quoted.get(1..quoted.len().saturating_sub(1))?, true))
     }
 
     /// `xml:lang` of the head.
     pub fn lang(&self) -> Option<Cow<'_, str>> {
-        let mut attrs = self.extra.iter().flat_map(|slice| Attrs::of(slice.as_str()));
+        let mut attrs = self.rest.extra.iter().flat_map(|slice| Attrs::of(slice.as_str()));
         attrs.find(|attr| attr.name == "xml:lang").map(Attr::value)
     }
 
@@ -282,18 +299,23 @@ impl Stanza {
     /// Gives it a language, if it names none (RFC 6120 §8.1.5).
     pub fn default_lang(&mut self, attribute: &Slice) {
         if self.lang().is_none() {
-            self.extra.push(attribute.clone());
+            self.rest_mut().extra.push(attribute.clone());
         }
     }
 
     /// Its child elements.
     pub fn children(&self) -> impl Iterator<Item = Node<'_>> {
-        self.body.iter().filter(|part| part.children).flat_map(|part| part.slice.nodes())
+        self.rest.body.iter().filter(|part| part.role != Role::Wrapped).flat_map(|part| part.slice.nodes())
+    }
+
+    /// Whether a child of that namespace may be there. If not, none is: a look at one number.
+    pub fn may_have(&self, ns: Ns) -> bool {
+        self.rest.namespaces & ns.bit() != 0
     }
 
     /// The first child of that name.
     pub fn child(&self, ns: Ns, name: &str) -> Option<Node<'_>> {
-        self.children().find(|c| c.is(ns, name))
+        if self.may_have(ns) { self.children().find(|c| c.is(ns, name)) } else { None }
     }
 
     /// Adds a child, well-formed XML with its namespace, at the end: rendered once, then shared. Without a namespace of its
@@ -302,7 +324,7 @@ impl Stanza {
     pub fn push(&mut self, xml: impl Into<String>) {
         let xml = xml.into();
         match Raw::parse(&xml, Scope::client()) {
-            Ok(raw) => self.body.push(Part { slice: Slice::whole(raw), children: true }),
+            Ok(raw) => self.add(raw, Role::Children),
             Err(e) => {
                 debug_assert!(false, "{e}: {xml}");
                 log::error!("a child that is not well-formed was left out: {e}");
@@ -310,52 +332,85 @@ impl Stanza {
         }
     }
 
+    /// Adds an empty element that tells the receiver something of the message, and is no part of it ([`Stanza::same`],
+    /// [`Stanza::write_bare`]): attributes are name and value, unescaped.
+    pub fn note(&mut self, ns: Ns, name: &str, attributes: &[(&str, &str)]) {
+        self.add(Raw::empty(ns, name, attributes), Role::Note);
+    }
+
+    /// Whether such an element was added.
+    pub fn has_note(&self, ns: Ns, name: &str) -> bool {
+        let mut notes = self.rest.body.iter().filter(|part| part.role == Role::Note);
+        self.may_have(ns) && notes.any(|part| part.slice.nodes().any(|node| node.is(ns, name)))
+    }
+
+    fn add(&mut self, raw: Arc<Raw>, role: Role) {
+        let rest = self.rest_mut();
+        rest.namespaces |= raw.root().ns().bit();
+        rest.body.push(Part { slice: Slice::whole(raw), role });
+    }
+
     /// Removes the children that `which` picks; says whether there was one. The rest is shared, not copied.
     pub fn cut(&mut self, which: impl Fn(Node<'_>) -> bool) -> bool {
         if !self.children().any(&which) {
             return false;
         }
-        let mut body = Vec::with_capacity(self.body.len() + 1);
-        for Part { slice, children } in std::mem::take(&mut self.body) {
-            let mut rest = slice.clone();
-            if children {
+        let rest = self.rest_mut();
+        let mut body = Vec::with_capacity(rest.body.len() + 1);
+        for Part { slice, role } in std::mem::take(&mut rest.body) {
+            let mut left = slice.clone();
+            if role != Role::Wrapped {
                 for node in slice.nodes().filter(|node| which(*node)) {
                     let (start, end) = node.place();
-                    let (before, behind) = rest.split(start, end);
+                    let (before, behind) = left.split(start, end);
                     if !before.as_str().is_empty() {
-                        body.push(Part { slice: before, children });
+                        body.push(Part { slice: before, role });
                     }
-                    rest = behind;
+                    left = behind;
                 }
             }
-            if !rest.as_str().is_empty() {
-                body.push(Part { slice: rest, children });
+            if !left.as_str().is_empty() {
+                body.push(Part { slice: left, role });
             }
         }
-        self.body = body;
+        rest.body = body;
         true
     }
 
     /// Removes all children.
     pub fn clear(&mut self) {
-        self.body.clear();
+        let rest = self.rest_mut();
+        (rest.body, rest.namespaces) = (Vec::new(), 0);
     }
 
     /// Adds as one child `before`, then `other` whole in `jabber:client`, then `after`: carbons, archive results, forwards.
     /// `other`'s body is shared. The child is not seen by [`Stanza::children`]: nobody reads back what was wrapped.
     pub fn wrap(&mut self, before: &str, other: &Stanza, after: &str) {
-        let add =
-            |body: &mut Vec<Part>, xml| body.push(Part { slice: Slice::whole(Raw::rendered(xml)), children: false });
+        let body = &mut self.rest_mut().body;
+        let piece = |slice| Part { slice, role: Role::Wrapped };
         let mut xml = String::with_capacity(before.len() + 256);
         xml.push_str(before);
         other.write_head(Some("jabber:client"), &mut xml);
-        if !other.body.is_empty() {
-            add(&mut self.body, std::mem::take(&mut xml));
-            self.body.extend(other.body.iter().map(|part| Part { slice: part.slice.clone(), children: false }));
+        if !other.rest.body.is_empty() {
+            body.push(piece(Slice::whole(Raw::rendered(std::mem::take(&mut xml)))));
+            body.extend(other.rest.body.iter().map(|part| piece(part.slice.clone())));
         }
         other.write_end(&mut xml);
         xml.push_str(after);
-        add(&mut self.body, xml);
+        body.push(piece(Slice::whole(Raw::rendered(xml))));
+    }
+
+    /// Whether two say the same, but for notes: they are written the same.
+    pub fn same(&self, other: &Stanza) -> bool {
+        let head = |s: &Stanza| (s.kind, s.ty, s.mark);
+        fn said(stanza: &Stanza) -> impl Iterator<Item = &Part> {
+            stanza.rest.body.iter().filter(|part| part.role != Role::Note)
+        }
+        head(self) == head(other)
+            && self.to == other.to
+            && self.from == other.from
+            && (Arc::ptr_eq(&self.rest, &other.rest)
+                || self.rest.id == other.rest.id && self.rest.extra == other.rest.extra && said(self).eq(said(other)))
     }
 
     /// Appends it as XML; the only serializer. `default_ns`: what to declare as default namespace in its start tag, where it
@@ -364,7 +419,17 @@ impl Stanza {
     pub fn write(&self, default_ns: Option<&str>, out: &mut String) {
         out.reserve(self.bytes());
         self.write_head(default_ns, out);
-        for part in &self.body {
+        for part in &self.rest.body {
+            out.push_str(part.slice.as_str());
+        }
+        self.write_end(out);
+    }
+
+    /// Appends it as XML in `jabber:client`, without notes: what an archive keeps.
+    pub fn write_bare(&self, out: &mut String) {
+        out.reserve(self.bytes());
+        self.write_head(Some("jabber:client"), out);
+        for part in self.rest.body.iter().filter(|part| part.role != Role::Note) {
             out.push_str(part.slice.as_str());
         }
         self.write_end(out);
@@ -391,11 +456,11 @@ impl Stanza {
         if !self.ty.as_str().is_empty() {
             attribute(" type='", self.ty.as_str());
         }
-        if let Some(id) = &self.id {
+        if let Some(id) = &self.rest.id {
             out.push_str(" id=");
             out.push_str(id.as_str());
         }
-        for slice in &self.extra {
+        for slice in &self.rest.extra {
             // An unknown type that came in, and a known one that was set since.
             let stale = self.ty != Type::Unknown && Attrs::of(slice.as_str()).any(|attr| attr.name == "type");
             if !stale {
@@ -403,13 +468,13 @@ impl Stanza {
                 out.push_str(slice.as_str());
             }
         }
-        if !self.body.is_empty() {
+        if !self.rest.body.is_empty() {
             out.push('>');
         }
     }
 
     fn write_end(&self, out: &mut String) {
-        if self.body.is_empty() {
+        if self.rest.body.is_empty() {
             out.push_str("/>");
         } else {
             out.push_str("</");
@@ -430,7 +495,8 @@ impl Stanza {
         /// Tags, names of attributes, quotes and a default namespace.
         const AROUND_BYTES: usize = 96;
         let jid = |jid: &Option<Jid>| jid.as_ref().map_or(0, |jid| jid.as_str().len());
-        let slices = self.id.iter().chain(&self.extra).chain(self.body.iter().map(|part| &part.slice));
+        let Rest { id, extra, body, .. } = &*self.rest;
+        let slices = id.iter().chain(extra).chain(body.iter().map(|part| &part.slice));
         AROUND_BYTES + jid(&self.to) + jid(&self.from) + slices.map(|slice| slice.as_str().len()).sum::<usize>()
     }
 }
@@ -471,7 +537,7 @@ mod tests {
 
     #[test]
     fn size() {
-        assert!(size_of::<Stanza>() <= 160, "{}", size_of::<Stanza>());
+        assert!(size_of::<Stanza>() <= 72, "{}", size_of::<Stanza>());
     }
 
     #[test]
@@ -686,7 +752,7 @@ mod tests {
     fn cutting() {
         let mut m = stanza(MIXED);
         assert!(!m.cut(|c| c.name() == "x"));
-        assert_eq!(m.body.len(), 1);
+        assert_eq!(m.rest.body.len(), 1);
         assert!(m.cut(|c| c.is(Ns::CLIENT, "a")));
         assert_eq!(written(&m), "<message> 0 1<b xmlns='u'><a/></b><body>3</body>4</message>");
         assert_eq!(names(&m), ["b", "body"]);
@@ -741,6 +807,36 @@ mod tests {
         twice.wrap("<v xmlns='u'>", &empty, "</v>");
         assert!(written(&twice).contains("<v xmlns='u'><message xmlns='jabber:client'><w xmlns='u'>"));
         assert_eq!(twice.children().count(), 0);
+    }
+
+    #[test]
+    fn notes_are_no_part_of_what_is_said() {
+        let message = stanza("<message to='a' id='1'><body>hi</body></message>");
+        let mut noted = message.clone();
+        noted.note(Ns::SID, "stanza-id", &[("by", "a'<\"@b"), ("id", "x&")]);
+        assert_eq!(
+            written(&noted),
+            "<message to='a' id='1'><body>hi</body><stanza-id xmlns='urn:xmpp:sid:0' by='a&apos;&lt;&quot;@b' id='x&amp;'/></message>"
+        );
+        let read = noted.child(Ns::SID, "stanza-id").unwrap();
+        assert_eq!((read.attr("by").as_deref(), read.attr("id").as_deref()), (Some("a'<\"@b"), Some("x&")));
+        assert!(noted.has_note(Ns::SID, "stanza-id") && !noted.has_note(Ns::CLIENT, "body"));
+        assert!(!noted.clone().with("<stanza-id xmlns='urn:xmpp:sid:0'/>").has_note(Ns::SID, "x"));
+        let mut bare = String::new();
+        noted.write_bare(&mut bare);
+        assert_eq!(bare, message.to_xml());
+        assert!(message.same(&noted) && noted.same(&message));
+        for other in
+            ["<message to='b' id='1'><body>hi</body></message>", "<message to='a' id='2'><body>hi</body></message>"]
+        {
+            assert!(!stanza(other).same(&noted));
+        }
+        assert!(!noted.same(&noted.clone().with("<body/>")));
+        let mut alone = Stanza::new(Kind::Message, Type::None);
+        alone.note(Ns::DELAY, "delay", &[]);
+        let mut bare = String::new();
+        alone.write_bare(&mut bare);
+        assert_eq!((bare.as_str(), names(&alone)), ("<message xmlns='jabber:client'></message>", vec!["delay"]));
     }
 
     #[test]

@@ -65,13 +65,20 @@ pub struct Scope {
     pub declared: Vec<(Box<str>, Box<str>)>,
 }
 
-/// A run of bytes of a [`Raw`]. Cloning shares them.
+/// A run of bytes of a [`Raw`]. Cloning shares them. Two are equal if their bytes are.
 #[derive(Clone, Debug)]
 pub struct Slice {
     raw: Arc<Raw>,
     start: u32,
     end: u32,
 }
+
+impl PartialEq for Slice {
+    fn eq(&self, other: &Slice) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+impl Eq for Slice {}
 
 /// An element of a [`Raw`], to read.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +170,26 @@ impl Raw {
     /// Text that the server made: without an index, so without a root. To be written only.
     pub(super) fn rendered(xml: String) -> Arc<Raw> {
         Arc::new(Raw { xml: xml.into(), els: Box::new([]), default: Ns::OTHER, outer: Box::new([]) })
+    }
+
+    /// An empty element that the server made, with its index. Attributes are name and value, unescaped.
+    pub(super) fn empty(ns: Ns, name: &str, attributes: &[(&str, &str)]) -> Arc<Raw> {
+        let values: usize = attributes.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let mut xml = String::with_capacity(name.len() + ns.uri().len() + values + 12);
+        xml.push('<');
+        xml.push_str(name);
+        for (name, value) in [("xmlns", ns.uri())].iter().chain(attributes) {
+            xml.push(' ');
+            xml.push_str(name);
+            xml.push_str("='");
+            escape(value, &mut xml);
+            xml.push('\'');
+        }
+        xml.push_str("/>");
+        let end = xml.len() as u32;
+        // Names of the server's own are short.
+        let el = El { start: 0, inner: end, end, next: 1, ns, name_at: 1, name_len: name.len() as u8 };
+        Arc::new(Raw { xml: xml.into(), els: Box::new([el]), default: Ns::CLIENT, outer: Box::new([]) })
     }
 
     /// The outermost element.
@@ -814,28 +841,15 @@ fn duplicate() -> StreamError {
     StreamError::new(StreamCondition::NotWellFormed).text("an attribute is there twice")
 }
 
-/// The bytes of text that are nothing else: not `<`, `&`, `]`, control characters, or what U+FFFE and U+FFFF begin with.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut b = 0;
-    while b < 0x20 {
-        plain[b] = matches!(b as u8, b'\t' | b'\n' | b'\r');
-        b += 1;
-    }
-    plain[b'<' as usize] = false;
-    plain[b'&' as usize] = false;
-    plain[b']' as usize] = false;
-    plain[0xef] = false;
-    plain
-};
-
-/// How long the text is that `xml` begins with, if there is nothing in it to check; otherwise 0. It is most of what comes
-/// in, and the tokenizer takes five times as long for it.
+/// How long the text is that `xml` begins with, if there is nothing in it to check: no `&`, `]`, control characters, or what
+/// U+FFFE and U+FFFF begin with; otherwise 0. It is most of what comes in, and the tokenizer takes five times as long for it.
 fn plain_text(xml: &str) -> usize {
-    match xml.bytes().position(|b| !PLAIN[b as usize]) {
-        Some(len) if xml.as_bytes()[len] == b'<' => len,
-        _ => 0,
-    }
+    let Some(len) = memchr(b'<', xml.as_bytes()) else { return 0 };
+    // No early end: there mostly is none, and whole runs are looked at at once.
+    let plain = |all: bool, b: &u8| {
+        all & (*b >= 0x20 || matches!(b, b'\t' | b'\n' | b'\r')) & (*b != b'&') & (*b != b']') & (*b != 0xef)
+    };
+    if xml.as_bytes()[..len].iter().fold(true, plain) { len } else { 0 }
 }
 
 /// One of 64 bits for a name: two that have different ones are different.

@@ -89,11 +89,6 @@ fn wants(st: &State, local: &str, other: &Jid) -> bool {
     st.archives.get(local).is_none_or(|archived| archived.wants(&account.roster, other))
 }
 
-/// The ids of an account's archive, where this server put them.
-fn is_id_of(account: &Jid) -> impl Fn(crate::wire::Node<'_>) -> bool {
-    move |c| c.is(Ns::SID, "stanza-id") && c.attr("by").as_deref() == Some(account.as_str())
-}
-
 impl Archive {
     /// A request waits for its turn.
     fn queue(&mut self, st: &mut State, iq: &Stanza, task: Task) -> Handled {
@@ -223,23 +218,21 @@ impl Extension for Archive {
         let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
         let from = stanza.from.as_ref().unwrap_or(&account);
         if worth(stanza) && wants(st, local, from) && st.write().is_ok() {
-            stanza.push(st.stanza_id(&account, stanza.mark));
+            st.note_id(&account, stanza);
         }
         Ok(Flow::Pass)
     }
 
     /// What has an id is archived, as it came.
     fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {
-        let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return };
-        if !message.children().any(is_id_of(&account)) {
+        if !message.has_note(Ns::SID, "stanza-id") {
             return;
         }
-        let mut message = message.clone();
-        message.cut(is_id_of(&account));
-        let from = message.from.clone().unwrap_or_else(|| account.clone());
-        let number = st.archive(local, &from, &message, Way::Received);
+        let Some(account) = st.accounts.get(local) else { return };
+        let from = message.from.clone().unwrap_or_else(|| account.jid.clone());
+        let number = st.archive(local, &from, message, Way::Received);
         debug_assert!(number.is_ok_and(|number| number == message.mark), "it has another id than was told");
-        self.count(st, &message);
+        self.count(st, message);
     }
 
     fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
