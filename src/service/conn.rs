@@ -10,15 +10,15 @@ use crate::stream::c2s::C2s;
 use crate::stream::plain::Plain;
 use crate::stream::{self, Event, Mono, UNAUTHENTICATED_MS};
 use crate::wire::{Jid, StreamCondition, StreamError};
-use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Timer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// How long a peer may take none of what is written to it, in milliseconds.
 pub const WRITE_MS: Mono = 60_000;
@@ -31,10 +31,6 @@ const LINGER_MS: Mono = 1_000;
 const LINGER_BYTES: usize = 64 * 1024;
 /// Bytes in writing above which nothing more is read from the peer or taken from the outbox.
 const WRITE_BYTES: usize = 64 * 1024;
-/// Bytes of the write buffer that an idle connection keeps.
-const KEPT_BYTES: usize = 4 * 1024;
-/// Bytes read at once.
-const READ_BYTES: usize = 4 * 1024;
 /// What one connection may do before the others have their turn.
 const TURNS: usize = 16;
 
@@ -70,13 +66,13 @@ async fn inside(
     sid: Sid,
     outbox: &Outbox,
     ip: IpAddr,
-    tls: Box<(tls::Stream<Socket>, stream::Tls)>,
+    tls: Box<(tls::Stream, stream::Tls, Vec<u8>)>,
     since: Mono,
 ) {
     let Ok(random) = super::random().inspect_err(|e| log::error!("{e}")) else { return };
-    let mut conn = {
-        let (stream, binding) = *tls;
-        Conn {
+    let (mut conn, early) = {
+        let (stream, binding, early) = *tls;
+        let conn = Conn {
             hub,
             sid,
             outbox,
@@ -89,13 +85,15 @@ async fn inside(
             rest: Vec::new(),
             out: String::new(),
             sent: 0,
-            flushed: true,
             progress: since,
             timer: Timer::never(),
             timer_at: Mono::MAX,
             end: None,
-        }
+        };
+        (conn, early)
     };
+    conn.feed(&early);
+    drop(early);
     let end = poll_fn(|cx| conn.poll(cx)).await;
     log::debug!("{sid:?}: ended ({end:?})");
     if conn.known && end != End::Told {
@@ -196,7 +194,10 @@ async fn linger(hub: &Hub, socket: &mut Socket) {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    /// What was read and decrypted.
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The buffer of whoever has something to write; who has written all gives it back.
+    static WRITE: Cell<String> = const { Cell::new(String::new()) };
 }
 
 /// How a stream ended.
@@ -226,7 +227,7 @@ struct Conn<'a> {
     sid: Sid,
     outbox: &'a Outbox,
     ip: IpAddr,
-    stream: tls::Stream<Socket>,
+    stream: tls::Stream,
     c2s: C2s,
     /// Whether the core has heard of it.
     known: bool,
@@ -238,8 +239,6 @@ struct Conn<'a> {
     /// What is to be written, from `sent` on.
     out: String,
     sent: usize,
-    /// Whether TLS has handed everything to the socket.
-    flushed: bool,
     /// When the peer last took something, or nothing was to be taken.
     progress: Mono,
     timer: Timer,
@@ -250,6 +249,19 @@ struct Conn<'a> {
 impl Conn<'_> {
     /// Does what can be done now, until the stream ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.out.is_empty() {
+            self.out = WRITE.take();
+        }
+        let end = self.work(cx);
+        if self.out.is_empty() {
+            let mut out = std::mem::take(&mut self.out);
+            out.shrink_to(WRITE_BYTES);
+            WRITE.set(out);
+        }
+        end
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURNS {
             if let Err(e) = self.write(cx) {
                 log::debug!("{:?}: writing: {e}", self.sid);
@@ -280,31 +292,33 @@ impl Conn<'_> {
     /// Writes what the peer takes.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.sent < self.out.len() {
-            let Poll::Ready(n) = Pin::new(&mut self.stream).poll_write(cx, &self.out.as_bytes()[self.sent..])? else {
+            let Poll::Ready(n) = self.stream.poll_write(cx, &self.out.as_bytes()[self.sent..])? else {
                 return Ok(());
             };
-            if n == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
             self.sent += n;
-            self.flushed = false;
             self.progress = self.hub.mono();
         }
         self.out.clear();
-        self.out.shrink_to(KEPT_BYTES);
         self.sent = 0;
-        if !self.flushed && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
-            self.flushed = true;
+        let unsent = self.stream.unsent();
+        let _ = self.stream.poll_flush(cx)?;
+        if self.stream.unsent() < unsent {
+            self.progress = self.hub.mono();
         }
         Ok(())
     }
 
+    /// Whether the peer has taken all that was written.
+    fn is_idle(&self) -> bool {
+        self.sent == self.out.len() && self.stream.unsent() == 0
+    }
+
     /// Reads once. Ready: there was something, or the end.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, scratch) else { return Poll::Pending };
-            match read {
-                Ok(n @ 1..) => self.feed(&scratch[..n]),
+        READ.with_borrow_mut(|plain| {
+            plain.clear();
+            match ready!(self.stream.poll_read(cx, plain)) {
+                Ok(1..) => self.feed(plain),
                 Ok(_) => self.end = Some(End::Broken),
                 Err(e) => {
                     log::debug!("{:?}: reading: {e}", self.sid);
@@ -318,7 +332,7 @@ impl Conn<'_> {
     /// Looks after the clock. Ready: it was time for something.
     fn late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.hub.mono();
-        let idle = self.sent == self.out.len() && self.flushed;
+        let idle = self.is_idle();
         let stuck = if idle { Mono::MAX } else { self.progress + WRITE_MS };
         if stuck <= now {
             log::debug!("{:?}: the peer does not read", self.sid);
@@ -353,7 +367,7 @@ impl Conn<'_> {
 
     /// Gives the stream what was read.
     fn feed(&mut self, mut input: &[u8]) {
-        let idle = self.sent == self.out.len() && self.flushed;
+        let idle = self.is_idle();
         self.began(idle);
         while self.end.is_none() && self.waits.is_none() {
             match self.c2s.next(self.hub.mono(), &mut input, &mut self.out) {
@@ -425,7 +439,7 @@ impl Conn<'_> {
         if self.end.is_some() {
             return;
         }
-        let idle = self.sent == self.out.len() && self.flushed;
+        let idle = self.is_idle();
         self.began(idle);
         let answered = match mail {
             Mail::Credentials(credentials) => {
@@ -470,12 +484,13 @@ impl Conn<'_> {
     async fn hang_up(&mut self) {
         let hub = self.hub;
         let goodbye = async {
-            self.stream.write_all(&self.out.as_bytes()[self.sent..]).await?;
-            // Says close_notify, then shuts the socket's sending side.
-            self.stream.close().await
+            while self.sent < self.out.len() {
+                self.sent += poll_fn(|cx| self.stream.poll_write(cx, &self.out.as_bytes()[self.sent..])).await?;
+            }
+            poll_fn(|cx| self.stream.poll_close(cx)).await
         };
         if let Wait::Done(Ok(())) = wait(hub, None, hub.mono() + HANG_UP_MS, goodbye).await {
-            Box::pin(linger(hub, self.stream.get_mut().0)).await;
+            Box::pin(linger(hub, self.stream.socket())).await;
         }
     }
 }
