@@ -4,21 +4,21 @@
 //! buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
 
 use super::hub::{Hub, Mail, Outbox};
-use super::tls::{self, Acceptor};
+use super::tls::{Acceptor, Stream};
 use crate::core::{Input, Sid};
 use crate::stream::c2s::C2s;
 use crate::stream::plain::Plain;
-use crate::stream::{self, Event, Mono, UNAUTHENTICATED_MS};
+use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
 use crate::wire::{Jid, StreamCondition, StreamError};
-use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Timer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// How long a peer may take none of what is written to it, in milliseconds.
 pub const WRITE_MS: Mono = 60_000;
@@ -31,10 +31,6 @@ const LINGER_MS: Mono = 1_000;
 const LINGER_BYTES: usize = 64 * 1024;
 /// Bytes in writing above which nothing more is read from the peer or taken from the outbox.
 const WRITE_BYTES: usize = 64 * 1024;
-/// Bytes of the write buffer that an idle connection keeps.
-const KEPT_BYTES: usize = 4 * 1024;
-/// Bytes read at once.
-const READ_BYTES: usize = 4 * 1024;
 /// What one connection may do before the others have their turn.
 const TURNS: usize = 16;
 
@@ -42,77 +38,92 @@ type Socket = Async<TcpStream>;
 
 /// Carries a connection to its end. `direct`: TLS from the first byte.
 ///
-/// Each part of its life is a box of its own, gone with that part: thousands may be at the first.
-pub async fn serve(hub: Arc<Hub>, acceptor: Arc<Acceptor>, mut socket: Socket, ip: IpAddr, direct: bool) {
+/// Each part of its life is a box of its own, gone with that part: thousands may be at the same one. While it is idle there is only
+/// [`Conn`].
+pub fn serve(
+    hub: Arc<Hub>,
+    acceptor: Arc<Acceptor>,
+    socket: Socket,
+    ip: IpAddr,
+    direct: bool,
+) -> impl Future<Output = ()> + Send + 'static {
+    let begin = Box::pin(begin(hub, acceptor, socket, ip, direct));
+    async move {
+        if let Some(mut conn) = begin.await {
+            let end = poll_fn(|cx| conn.poll(cx)).await;
+            Box::pin(conn.finish(end)).await;
+        }
+    }
+}
+
+/// The connection up to the end of TLS's handshake.
+async fn begin(
+    hub: Arc<Hub>,
+    acceptor: Arc<Acceptor>,
+    mut socket: Socket,
+    ip: IpAddr,
+    direct: bool,
+) -> Option<Box<Conn>> {
     let since = hub.mono();
     tune(&socket);
     let (sid, outbox) = hub.connect();
-    let _gone = Gone(&hub, sid);
+    let entry = Entry { hub, sid, outbox };
     log::debug!("{sid:?}: connected from {ip}");
     if !direct {
-        match Box::pin(starttls(&hub, &outbox, &mut socket, since)).await {
+        match Box::pin(starttls(&entry, &mut socket, since)).await {
             Ok(true) => {}
-            Ok(false) => return Box::pin(linger(&hub, &mut socket)).await,
-            Err(e) => return log::debug!("{sid:?}: {e}"),
+            Ok(false) => {
+                Box::pin(linger(&entry.hub, &mut socket)).await;
+                return None;
+            }
+            Err(e) => {
+                log::debug!("{sid:?}: {e}");
+                return None;
+            }
         }
     }
-    let handshake = Box::pin(async move { acceptor.accept(socket, direct).await.map(Box::new) });
-    match wait(&hub, Some(&outbox), since + UNAUTHENTICATED_MS, handshake).await {
-        Wait::Done(Ok(tls)) => Box::pin(inside(&hub, sid, &outbox, ip, tls, since)).await,
-        Wait::Done(Err(e)) => log::debug!("{sid:?}: no TLS: {e}"),
-        Wait::Late | Wait::Mail => {}
+    let handshake = Box::pin(acceptor.accept(socket, direct));
+    match wait(&entry.hub, Some(&entry.outbox), since + UNAUTHENTICATED_MS, handshake).await {
+        Wait::Done(Ok((stream, tls, early))) => {
+            let random = super::random().inspect_err(|e| log::error!("{e}")).ok()?;
+            let c2s = C2s::new(entry.hub.terms(), tls, since, random);
+            let mut conn = Box::new(Conn {
+                entry,
+                ip,
+                stream,
+                c2s,
+                known: false,
+                login: None,
+                waits: None,
+                rest: Vec::new(),
+                out: String::new(),
+                sent: 0,
+                progress: since,
+                timer: Timer::never(),
+                timer_at: Mono::MAX,
+                end: None,
+            });
+            conn.feed(&early);
+            Some(conn)
+        }
+        Wait::Done(Err(e)) => {
+            log::debug!("{sid:?}: no TLS: {e}");
+            None
+        }
+        Wait::Late | Wait::Mail => None,
     }
 }
 
-/// The connection's life inside TLS.
-async fn inside(
-    hub: &Arc<Hub>,
+/// The connection in the hub. The hub forgets it when it ends, however it ends.
+struct Entry {
+    hub: Arc<Hub>,
     sid: Sid,
-    outbox: &Outbox,
-    ip: IpAddr,
-    tls: Box<(tls::Stream<Socket>, stream::Tls)>,
-    since: Mono,
-) {
-    let Ok(random) = super::random().inspect_err(|e| log::error!("{e}")) else { return };
-    let mut conn = {
-        let (stream, binding) = *tls;
-        Conn {
-            hub,
-            sid,
-            outbox,
-            ip,
-            stream,
-            c2s: C2s::new(hub.terms(), binding, since, random),
-            known: false,
-            login: None,
-            waits: None,
-            rest: Vec::new(),
-            out: String::new(),
-            sent: 0,
-            flushed: true,
-            progress: since,
-            timer: Timer::never(),
-            timer_at: Mono::MAX,
-            end: None,
-        }
-    };
-    let end = poll_fn(|cx| conn.poll(cx)).await;
-    log::debug!("{sid:?}: ended ({end:?})");
-    if conn.known && end != End::Told {
-        hub.handle(Input::Closed(sid, end == End::Clean));
-    }
-    hub.disconnect(sid);
-    if end != End::Broken {
-        conn.hang_up().await;
-    }
+    outbox: Arc<Outbox>,
 }
 
-/// Forgets the connection when it ends, however it ends.
-struct Gone<'a>(&'a Hub, Sid);
-
-impl Drop for Gone<'_> {
+impl Drop for Entry {
     fn drop(&mut self) {
-        self.0.disconnect(self.1);
+        self.hub.disconnect(self.sid);
     }
 }
 
@@ -147,7 +158,8 @@ async fn wait<T>(hub: &Hub, outbox: Option<&Outbox>, deadline: Mono, what: impl 
 }
 
 /// The stream before TLS. `true`: the next byte is TLS's; what else was read is forgotten (RFC 6120 §5.3.1).
-async fn starttls(hub: &Hub, outbox: &Outbox, socket: &mut Socket, since: Mono) -> io::Result<bool> {
+async fn starttls(entry: &Entry, socket: &mut Socket, since: Mono) -> io::Result<bool> {
+    let Entry { hub, outbox, .. } = entry;
     let mut plain = Plain::new(hub.terms(), since, super::random().map_err(|e| io::Error::other(e.0))?);
     let mut buffer = [0; 1024];
     let mut out = String::new();
@@ -196,7 +208,10 @@ async fn linger(hub: &Hub, socket: &mut Socket) {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    /// What was read and decrypted.
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The buffer of whoever has something to write; who has written all gives it back.
+    static WRITE: Cell<String> = const { Cell::new(String::new()) };
 }
 
 /// How a stream ended.
@@ -221,12 +236,11 @@ enum Waits {
     Registered,
 }
 
-struct Conn<'a> {
-    hub: &'a Arc<Hub>,
-    sid: Sid,
-    outbox: &'a Outbox,
+/// A connection inside TLS.
+struct Conn {
+    entry: Entry,
     ip: IpAddr,
-    stream: tls::Stream<Socket>,
+    stream: Stream,
     c2s: C2s,
     /// Whether the core has heard of it.
     known: bool,
@@ -238,8 +252,6 @@ struct Conn<'a> {
     /// What is to be written, from `sent` on.
     out: String,
     sent: usize,
-    /// Whether TLS has handed everything to the socket.
-    flushed: bool,
     /// When the peer last took something, or nothing was to be taken.
     progress: Mono,
     timer: Timer,
@@ -247,16 +259,29 @@ struct Conn<'a> {
     end: Option<End>,
 }
 
-impl Conn<'_> {
+impl Conn {
     /// Does what can be done now, until the stream ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.out.is_empty() {
+            self.out = WRITE.take();
+        }
+        let end = self.work(cx);
+        if self.out.is_empty() {
+            let mut out = std::mem::take(&mut self.out);
+            out.shrink_to(WRITE_BYTES);
+            WRITE.set(out);
+        }
+        end
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURNS {
             if let Err(e) = self.write(cx) {
-                log::debug!("{:?}: writing: {e}", self.sid);
+                log::debug!("{:?}: writing: {e}", self.entry.sid);
                 return Poll::Ready(End::Broken);
             }
             let room = self.out.len() - self.sent < WRITE_BYTES;
-            let busy = match self.outbox.poll(cx.waker(), !room) {
+            let busy = match self.entry.outbox.poll(cx.waker(), !room) {
                 Poll::Ready(mail) => {
                     mail.into_iter().for_each(|mail| self.take(mail));
                     true
@@ -264,7 +289,7 @@ impl Conn<'_> {
                 Poll::Pending => false,
             };
             let open = self.end.is_none() && room && self.waits.is_none();
-            let busy = busy || open && !self.hub.crowded(cx.waker()) && self.read(cx).is_ready();
+            let busy = busy || open && !self.entry.hub.crowded(cx.waker()) && self.read(cx).is_ready();
             let busy = busy || self.end.is_none() && self.late(cx).is_ready();
             if let Some(end) = self.end {
                 return Poll::Ready(end);
@@ -280,34 +305,36 @@ impl Conn<'_> {
     /// Writes what the peer takes.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.sent < self.out.len() {
-            let Poll::Ready(n) = Pin::new(&mut self.stream).poll_write(cx, &self.out.as_bytes()[self.sent..])? else {
+            let Poll::Ready(n) = self.stream.poll_write(cx, &self.out.as_bytes()[self.sent..])? else {
                 return Ok(());
             };
-            if n == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
             self.sent += n;
-            self.flushed = false;
-            self.progress = self.hub.mono();
+            self.progress = self.entry.hub.mono();
         }
         self.out.clear();
-        self.out.shrink_to(KEPT_BYTES);
         self.sent = 0;
-        if !self.flushed && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
-            self.flushed = true;
+        let unsent = self.stream.unsent();
+        let _ = self.stream.poll_flush(cx)?;
+        if self.stream.unsent() < unsent {
+            self.progress = self.entry.hub.mono();
         }
         Ok(())
     }
 
+    /// Whether the peer has taken all that was written.
+    fn is_idle(&self) -> bool {
+        self.sent == self.out.len() && self.stream.unsent() == 0
+    }
+
     /// Reads once. Ready: there was something, or the end.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, scratch) else { return Poll::Pending };
-            match read {
-                Ok(n @ 1..) => self.feed(&scratch[..n]),
+        READ.with_borrow_mut(|plain| {
+            plain.clear();
+            match ready!(self.stream.poll_read(cx, plain)) {
+                Ok(1..) => self.feed(plain),
                 Ok(_) => self.end = Some(End::Broken),
                 Err(e) => {
-                    log::debug!("{:?}: reading: {e}", self.sid);
+                    log::debug!("{:?}: reading: {e}", self.entry.sid);
                     self.end = Some(End::Broken);
                 }
             }
@@ -317,11 +344,11 @@ impl Conn<'_> {
 
     /// Looks after the clock. Ready: it was time for something.
     fn late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = self.hub.mono();
-        let idle = self.sent == self.out.len() && self.flushed;
+        let now = self.entry.hub.mono();
+        let idle = self.is_idle();
         let stuck = if idle { Mono::MAX } else { self.progress + WRITE_MS };
         if stuck <= now {
-            log::debug!("{:?}: the peer does not read", self.sid);
+            log::debug!("{:?}: the peer does not read", self.entry.sid);
             self.end = Some(End::Broken);
             return Poll::Ready(());
         }
@@ -334,7 +361,7 @@ impl Conn<'_> {
         // The timer is only ever set to something earlier: most deadlines move away before they come.
         let due = stuck.min(self.c2s.deadline());
         if due < self.timer_at {
-            self.timer.set_at(self.hub.instant(due));
+            self.timer.set_at(self.entry.hub.instant(due));
             self.timer_at = due;
         }
         if Pin::new(&mut self.timer).poll(cx).is_ready() {
@@ -347,16 +374,16 @@ impl Conn<'_> {
     /// Counts the peer's time to take what is written from now on, if nothing was in writing before.
     fn began(&mut self, idle: bool) {
         if idle {
-            self.progress = self.hub.mono();
+            self.progress = self.entry.hub.mono();
         }
     }
 
     /// Gives the stream what was read.
     fn feed(&mut self, mut input: &[u8]) {
-        let idle = self.sent == self.out.len() && self.flushed;
+        let idle = self.is_idle();
         self.began(idle);
         while self.end.is_none() && self.waits.is_none() {
-            match self.c2s.next(self.hub.mono(), &mut input, &mut self.out) {
+            match self.c2s.next(self.entry.hub.mono(), &mut input, &mut self.out) {
                 None => return,
                 event => self.react(event),
             }
@@ -367,7 +394,7 @@ impl Conn<'_> {
     /// Carries what the stream wants to the core.
     fn react(&mut self, event: Option<Event>) {
         let Some(event) = event else { return };
-        let sid = self.sid;
+        let sid = self.entry.sid;
         match event {
             Event::Credentials(jid) => {
                 self.login = Some(jid.clone());
@@ -417,7 +444,7 @@ impl Conn<'_> {
 
     fn tell(&mut self, input: Input) {
         self.known = true;
-        self.hub.handle(input);
+        self.entry.hub.handle(input);
     }
 
     /// Gives the stream what came from the core.
@@ -425,7 +452,7 @@ impl Conn<'_> {
         if self.end.is_some() {
             return;
         }
-        let idle = self.sent == self.out.len() && self.flushed;
+        let idle = self.is_idle();
         self.began(idle);
         let answered = match mail {
             Mail::Credentials(credentials) => {
@@ -447,7 +474,7 @@ impl Conn<'_> {
             }
             Mail::Close(error) => return self.close(error, End::Told),
             Mail::Overflow => {
-                log::info!("{:?}: closed, it does not read what waits for it", self.sid);
+                log::info!("{:?}: closed, it does not read what waits for it", self.entry.sid);
                 let error =
                     StreamError::new(StreamCondition::ResourceConstraint).text("too much was waiting to be read");
                 return self.close(Some(error), End::Unclean);
@@ -466,16 +493,42 @@ impl Conn<'_> {
         self.end = Some(end);
     }
 
-    /// Writes what is left, ends TLS and the connection.
-    async fn hang_up(&mut self) {
-        let hub = self.hub;
-        let goodbye = async {
-            self.stream.write_all(&self.out.as_bytes()[self.sent..]).await?;
-            // Says close_notify, then shuts the socket's sending side.
-            self.stream.close().await
-        };
-        if let Wait::Done(Ok(())) = wait(hub, None, hub.mono() + HANG_UP_MS, goodbye).await {
-            Box::pin(linger(hub, self.stream.get_mut().0)).await;
+    /// The connection after its stream.
+    async fn finish(mut self: Box<Self>, end: End) {
+        let Entry { hub, sid, .. } = &self.entry;
+        let (hub, sid) = (hub.clone(), *sid);
+        log::debug!("{sid:?}: ended ({end:?})");
+        if self.known && end != End::Told {
+            hub.handle(Input::Closed(sid, end == End::Clean));
         }
+        hub.disconnect(sid);
+        if end == End::Broken {
+            return;
+        }
+        // Writes what is left, says close_notify, then shuts the socket's sending side.
+        let goodbye = async {
+            while self.sent < self.out.len() {
+                self.sent += poll_fn(|cx| self.stream.poll_write(cx, &self.out.as_bytes()[self.sent..])).await?;
+            }
+            poll_fn(|cx| self.stream.poll_close(cx)).await
+        };
+        if let Wait::Done(Ok(())) = wait(&hub, None, hub.mono() + HANG_UP_MS, goodbye).await {
+            Box::pin(linger(&hub, self.stream.socket())).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What thousands of connections have while they are idle.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Conn>() <= 512, "{}", size_of::<Conn>());
+        fn size<F>(_: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr, bool) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(serve) <= 64, "{}", size(serve));
     }
 }

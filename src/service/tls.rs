@@ -1,17 +1,23 @@
-//! TLS for those who connect to us: the only file that names the TLS crate.
+//! TLS for those who connect to us: the only module that names the TLS crate.
 //!
 //! TLS 1.2 and 1.3, ECDHE and AEAD only: older versions and weaker suites are not in the crate. There is no switch.
 
+mod exporter;
+mod stream;
+
+pub use self::stream::Stream;
+
 use super::{Failure, Result};
-use crate::stream;
+use crate::stream::Tls;
 use async_rustls::rustls::crypto::ring::{Ticketer, default_provider};
 use async_rustls::rustls::pki_types::pem::PemObject;
 use async_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use async_rustls::rustls::server::NoServerSessionStorage;
 use async_rustls::rustls::{self, ServerConfig};
 use ring::digest::{SHA256, SHA384, SHA512, digest};
-use smol::io::{AsyncRead, AsyncWrite};
+use smol::Async;
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use x509_parser::oid_registry as oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -20,17 +26,11 @@ use x509_parser::signature_algorithm::SignatureAlgorithm;
 /// The protocol's name in ALPN (XEP-0368 §4).
 const ALPN: &[u8] = b"xmpp-client";
 
-/// The label of `tls-exporter` (RFC 9266 §4.2).
-const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
-
-/// A connection inside TLS.
-pub type Stream<IO> = async_rustls::server::TlsStream<IO>;
-
 /// What makes TLS out of connections, with one certificate. Another certificate is another acceptor: tickets of the older
 /// one are then refused, so that a resumed session cannot be bound to a certificate that is gone.
 pub struct Acceptor {
-    starttls: async_rustls::TlsAcceptor,
-    direct: async_rustls::TlsAcceptor,
+    starttls: Arc<ServerConfig>,
+    direct: Arc<ServerConfig>,
     end_point: Box<[u8]>,
 }
 
@@ -59,24 +59,22 @@ impl Acceptor {
         config.ticketer = Ticketer::new().map_err(words)?;
         // One ticket is what one app uses.
         config.send_tls13_tickets = 1;
+        config.key_log = Arc::new(exporter::Secrets);
         let starttls = Arc::new(config.clone());
         // A client without ALPN is welcome, one that wants another protocol is not (XEP-0368 §4).
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Acceptor { starttls: starttls.into(), direct: Arc::new(config).into(), end_point })
+        Ok(Acceptor { starttls, direct: Arc::new(config), end_point })
     }
 
-    /// The handshake. `direct`: from the first byte, not after STARTTLS. The caller limits the time.
+    /// The handshake. `direct`: from the first byte, not after STARTTLS. The caller limits the time. Gives also what the peer said
+    /// right behind its part of the handshake.
     ///
     /// # Errors
     /// When there is none to be had with the peer.
-    pub async fn accept<IO>(&self, io: IO, direct: bool) -> io::Result<(Stream<IO>, stream::Tls)>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin,
-    {
-        let acceptor = if direct { &self.direct } else { &self.starttls };
-        let tls = acceptor.accept(io).await?;
-        let exporter = tls.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).ok();
-        Ok((tls, stream::Tls { exporter, end_point: self.end_point.clone() }))
+    pub async fn accept(&self, socket: Async<TcpStream>, direct: bool) -> io::Result<(Stream, Tls, Vec<u8>)> {
+        let config = if direct { &self.direct } else { &self.starttls };
+        let (stream, early, exporter) = Stream::accept(socket, config.clone()).await?;
+        Ok((stream, Tls { exporter, end_point: self.end_point.clone() }, early))
     }
 }
 
@@ -117,17 +115,22 @@ mod tests {
     use super::super::host;
     use super::*;
     use async_rustls::rustls::version::{TLS12, TLS13};
-    use async_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
-    use smol::io::{AsyncReadExt, AsyncWriteExt};
-    use smol::net::unix::UnixStream;
+    use async_rustls::rustls::{
+        ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
+    };
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::net::TcpListener;
 
-    struct Setting {
-        acceptor: Acceptor,
+    pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
+    pub struct Setting {
+        pub acceptor: Acceptor,
         roots: RootCertStore,
         leaf: CertificateDer<'static>,
     }
 
-    fn setting() -> Setting {
+    pub fn setting() -> Setting {
         let temp = Temp::new();
         let certificates = Certificates::of(&Data::locate(Some(&temp.0)));
         let names = Names { domain: "example.org".into(), hosts: vec![], addresses: vec!["fd00::5".parse().unwrap()] };
@@ -139,60 +142,88 @@ mod tests {
         Setting { acceptor: Acceptor::new(&pair.chain, &pair.key).unwrap(), roots, leaf }
     }
 
-    type Ends =
-        (io::Result<(Stream<UnixStream>, stream::Tls)>, io::Result<async_rustls::client::TlsStream<UnixStream>>);
+    impl Setting {
+        /// What a client needs; it checks chain and name.
+        pub fn client(&self, version: &'static SupportedProtocolVersion, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+            let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_root_certificates(self.roots.clone())
+                .with_no_client_auth();
+            config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+            Arc::new(config)
+        }
+    }
 
-    fn handshake(setting: &Setting, version: &'static SupportedProtocolVersion, alpn: &[&[u8]], direct: bool) -> Ends {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(setting.roots.clone())
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
-        let connector = async_rustls::TlsConnector::from(Arc::new(config));
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let server = async { setting.acceptor.accept(ours, direct).await };
-        let client = async { connector.connect("example.org".try_into().unwrap(), theirs).await };
-        smol::block_on(smol::future::zip(server, client))
+    /// A connection: our end, and theirs.
+    pub fn sockets() -> (Async<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Async::new(listener.accept().unwrap().0).unwrap(), theirs)
+    }
+
+    type Ends = (io::Result<(Stream, Tls, Vec<u8>)>, io::Result<(ClientConnection, TcpStream)>);
+
+    fn handshake(setting: &Setting, client: Arc<ClientConfig>, direct: bool) -> Ends {
+        let mut client = ClientConnection::new(client, "example.org".try_into().unwrap()).unwrap();
+        let (ours, mut theirs) = sockets();
+        let thread = std::thread::spawn(move || {
+            // It does not wait with its first word until the handshake is done.
+            client.writer().write_all(b"hello").unwrap();
+            while client.is_handshaking() || client.wants_write() {
+                client.complete_io(&mut theirs)?;
+            }
+            Ok((client, theirs))
+        });
+        let server = smol::block_on(setting.acceptor.accept(ours, direct));
+        (server, thread.join().unwrap())
     }
 
     #[test]
     fn both_versions_shake_hands_and_bind_the_channel() {
         let setting = setting();
         for (version, which) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
-            let (server, client) = handshake(&setting, version, &[], false);
-            // The client has checked chain and name.
-            let ((mut server, tls), mut client) = (server.unwrap(), client.unwrap());
-            assert_eq!(server.get_ref().1.protocol_version(), Some(which));
-            let suite = server.get_ref().1.negotiated_cipher_suite().unwrap().suite();
-            let name = suite.as_str().unwrap();
-            assert!(name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_"), "{name}");
-            assert!(name.contains("GCM") || name.contains("CHACHA20_POLY1305"), "{name}");
-            let exporter = client.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).unwrap();
-            assert_eq!(tls.exporter, Some(exporter));
-            // Our own is signed with ecdsa-with-SHA256.
-            assert_eq!(*tls.end_point, *digest(&SHA256, &setting.leaf).as_ref());
-            smol::block_on(async {
-                client.write_all(b"hello").await.unwrap();
-                client.flush().await.unwrap();
-                let mut read = [0; 5];
-                server.read_exact(&mut read).await.unwrap();
-                assert_eq!(&read, b"hello");
-            });
+            let config = setting.client(version, &[]);
+            // The second one is resumed.
+            for resumed in [false, true] {
+                let (server, client) = handshake(&setting, config.clone(), false);
+                let ((mut server, tls, mut heard), (mut client, mut theirs)) = (server.unwrap(), client.unwrap());
+                assert_eq!(client.protocol_version(), Some(which));
+                let suite = client.negotiated_cipher_suite().unwrap().suite();
+                let name = suite.as_str().unwrap();
+                assert!(name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_"), "{name}");
+                assert!(name.contains("GCM") || name.contains("CHACHA20_POLY1305"), "{name}");
+                assert_eq!(client.handshake_kind() == Some(rustls::HandshakeKind::Resumed), resumed);
+                let exporter = client.export_keying_material([0; 32], exporter::LABEL, Some(b"")).unwrap();
+                assert_eq!(tls.exporter, Some(exporter));
+                // Our own is signed with ecdsa-with-SHA256.
+                assert_eq!(*tls.end_point, *digest(&SHA256, &setting.leaf).as_ref());
+                while heard.len() < 5 {
+                    assert!(smol::block_on(poll_fn(|cx| server.poll_read(cx, &mut heard))).unwrap() > 0);
+                }
+                assert_eq!(heard, b"hello");
+                smol::block_on(poll_fn(|cx| server.poll_write(cx, b"hello yourself"))).unwrap();
+                client.complete_io(&mut theirs).unwrap();
+                while client.process_new_packets().unwrap().plaintext_bytes_to_read() == 0 {
+                    client.read_tls(&mut theirs).unwrap();
+                }
+            }
         }
     }
 
     #[test]
     fn direct_tls_takes_xmpp_or_no_alpn() {
         let setting = setting();
-        let (server, client) = handshake(&setting, &TLS13, &[b"http/1.1", b"xmpp-client"], true);
-        assert_eq!(server.unwrap().0.get_ref().1.alpn_protocol(), Some(ALPN));
-        client.unwrap();
-        handshake(&setting, &TLS13, &[], true).0.unwrap();
-        let (server, client) = handshake(&setting, &TLS13, &[b"http/1.1"], true);
-        assert!(server.is_err() && client.is_err());
+        let client = |alpn| setting.client(&TLS13, alpn);
+        let (server, other) = handshake(&setting, client(&[b"http/1.1", b"xmpp-client"]), true);
+        assert!(server.is_ok());
+        assert_eq!(other.unwrap().0.alpn_protocol(), Some(ALPN));
+        handshake(&setting, client(&[]), true).0.unwrap();
+        let (server, other) = handshake(&setting, client(&[b"http/1.1"]), true);
+        // It is told why.
+        assert!(server.is_err() && other.unwrap_err().to_string().contains("NoApplicationProtocol"));
         // After STARTTLS there is nothing to choose.
-        handshake(&setting, &TLS13, &[b"http/1.1"], false).0.unwrap();
+        handshake(&setting, client(&[b"http/1.1"]), false).0.unwrap();
     }
 
     #[test]
@@ -214,11 +245,8 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_tls_end_the_handshake() {
-        let setting = setting();
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        smol::block_on(async {
-            theirs.write_all(b"<stream:stream to='example.org'>").await.unwrap();
-            assert!(setting.acceptor.accept(ours, false).await.is_err());
-        });
+        let (ours, mut theirs) = sockets();
+        theirs.write_all(b"<stream:stream to='example.org'>").unwrap();
+        assert!(smol::block_on(setting().acceptor.accept(ours, false)).is_err());
     }
 }
