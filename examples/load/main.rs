@@ -1,0 +1,145 @@
+//! A load generator: what does a server need for idle sessions, logins, messages, presence, rooms and history?
+//!
+//! It runs against any XMPP server on this machine that offers TLS from the first byte, and reads the server's processor time and
+//! memory from the system. `examples/load/README.md` says what is measured, and `examples/load/compare` measures several servers.
+//!
+//! ```sh
+//! cargo run --release --example load -- --address 127.0.0.1:5223 --domain house.local --pid 4711 chat --window 16
+//! ```
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod chat;
+mod idle;
+mod login;
+mod net;
+mod report;
+mod split;
+mod system;
+
+use argh::FromArgs;
+use net::Net;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use system::{Memory, Process};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Puts load on an XMPP server of this machine and tells what it needed. It accepts any certificate.
+#[derive(FromArgs)]
+struct Args {
+    /// where the server takes TLS connections (127.0.0.1:5223)
+    #[argh(option, default = "SocketAddr::from(([127, 0, 0, 1], 5223))")]
+    address: SocketAddr,
+    /// the server's domain (example.org)
+    #[argh(option, default = "String::from(\"example.org\")")]
+    domain: String,
+    /// the server's process, for its processor time and memory; those it started count too
+    #[argh(option)]
+    pid: Option<u32>,
+    /// number of the first account; their names are u0, u1, and so on
+    #[argh(option, default = "0")]
+    first: usize,
+    /// the server is `load relay`: no login, no stanzas that it reads
+    #[argh(switch)]
+    relay: bool,
+    #[argh(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Scenario {
+    Accounts(Accounts),
+    Idle(idle::Idle),
+    Login(idle::LoginRate),
+    Chat(chat::Chat),
+}
+
+/// Make accounts by in-band registration, where the server lets everybody; or tell their password.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "accounts")]
+struct Accounts {
+    /// how many (100)
+    #[argh(option, default = "100")]
+    count: usize,
+    /// only print the password that all of them must have
+    #[argh(switch)]
+    password: bool,
+}
+
+/// The server, and who we are to it.
+struct Target {
+    address: SocketAddr,
+    domain: String,
+    process: Option<Process>,
+    first: usize,
+    relay: bool,
+    /// What tells this run's messages from others.
+    run: u32,
+}
+
+impl Target {
+    fn user(&self, number: usize) -> String {
+        format!("u{number}")
+    }
+
+    fn jid(&self, number: usize) -> String {
+        format!("u{number}@{}", self.domain)
+    }
+
+    /// The server's seconds of processor time so far.
+    fn cpu(&self) -> f64 {
+        self.process.map_or(f64::NAN, Process::cpu)
+    }
+
+    fn memory(&self) -> Memory {
+        self.process.map(Process::memory).unwrap_or_default()
+    }
+}
+
+/// What accounts may tell the archive.
+fn keep(text: &str) -> std::result::Result<&'static str, String> {
+    ["always", "never"].into_iter().find(|word| *word == text).ok_or_else(|| "it is always or never".to_owned())
+}
+
+fn main() -> ExitCode {
+    match run(argh::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("load: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<()> {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: files.maximum, ..files };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, most)?;
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed()?;
+    let Args { address, domain, pid, first, relay, scenario } = args;
+    let run = since.as_millis() as u32;
+    let target = Target { address, domain, process: pid.map(Process), first, relay, run };
+    let mut net = Net::new()?;
+    let report = match scenario {
+        Scenario::Accounts(accounts) if accounts.password => {
+            println!("{}", login::PASSWORD);
+            return Ok(());
+        }
+        Scenario::Accounts(accounts) => {
+            let began = Instant::now();
+            let users: Vec<usize> = (first..first + accounts.count).collect();
+            login::register(&mut net, &target, &users)?;
+            let mut report = report::Report::new("accounts");
+            report.add("count", "", accounts.count as f64);
+            report.add("seconds", " s", began.elapsed().max(Duration::from_millis(1)).as_secs_f64());
+            report
+        }
+        Scenario::Idle(idle) => idle.run(&mut net, &target)?,
+        Scenario::Login(login) => login.run(&mut net, &target)?,
+        Scenario::Chat(chat) => chat.run(&mut net, &target)?,
+    };
+    report.print();
+    Ok(())
+}
