@@ -231,14 +231,14 @@ impl Net {
             at += len;
             self.managed(id, unit);
             take(self, id, unit)?;
-        }
-        let leaving = match &mut self.conns[id] {
-            Some(conn) => {
-                conn.rest.extend_from_slice(&inbox[at..]);
-                conn.leaving
+            if self.conns[id].is_none() {
+                self.inbox = inbox;
+                return Ok(());
             }
-            None => true,
-        };
+        }
+        let conn = self.conns[id].as_mut().expect("it is still there");
+        conn.rest.extend_from_slice(&inbox[at..]);
+        let leaving = conn.leaving;
         match open {
             Ok(true) => {}
             Ok(false) | Err(_) if leaving => {
@@ -252,13 +252,27 @@ impl Net {
         Ok(())
     }
 
-    /// Stream management.
+    /// What every client does by itself: it counts and acknowledges, and answers what the server asks; a ping behind a page of old
+    /// messages, say.
     fn managed(&mut self, id: usize, unit: &[u8]) {
-        let Some(received) = self.conns[id].as_mut().and_then(|conn| conn.received.as_mut()) else { return };
-        if split::counted(unit) {
+        let Some(conn) = &mut self.conns[id] else { return };
+        if let Some(received) = &mut conn.received
+            && split::counted(unit)
+        {
             *received = received.wrapping_add(1);
-        } else if unit.starts_with(b"<r ") {
-            let answer = format!("<a xmlns='urn:xmpp:sm:3' h='{received}'/>");
+        }
+        if unit.starts_with(b"<r ") {
+            let answer = format!("<a xmlns='urn:xmpp:sm:3' h='{}'/>", conn.received.unwrap_or(0));
+            self.send(id, answer.as_bytes());
+        } else if unit.starts_with(b"<iq") && split::attribute(unit, "type") == Some("get") {
+            let to = split::attribute(unit, "from").map(|from| format!(" to='{from}'")).unwrap_or_default();
+            let number = split::attribute(unit, "id").unwrap_or_default();
+            let answer = if split::has(unit, "urn:xmpp:ping") {
+                format!("<iq type='result' id='{number}'{to}/>")
+            } else {
+                let error = "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>";
+                format!("<iq type='error' id='{number}'{to}><error type='cancel'>{error}</error></iq>")
+            };
             self.send(id, answer.as_bytes());
         }
     }
