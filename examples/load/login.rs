@@ -33,8 +33,6 @@ pub struct Manner {
 pub struct Session {
     pub id: usize,
     pub user: usize,
-    /// The full JID.
-    pub jid: String,
 }
 
 enum Step {
@@ -49,7 +47,6 @@ enum Step {
 struct Login {
     step: Step,
     user: usize,
-    jid: String,
     began: Instant,
     manner: Manner,
 }
@@ -86,7 +83,6 @@ impl<'a> Logins<'a> {
     pub fn begin(&mut self, net: &mut Net, user: usize, manner: Manner) -> Result<usize> {
         let began = Instant::now();
         let id = net.connect(self.target.address, &self.target.domain)?;
-        let jid = self.target.jid(user);
         let step = if self.target.relay {
             let room = if manner.crowd { "room" } else { "pair" };
             net.send(id, format!("<hello user='{user}' to='{room}'/>").as_bytes());
@@ -95,7 +91,7 @@ impl<'a> Logins<'a> {
             net.send(id, self.header().as_bytes());
             Step::Features
         };
-        self.under_way.insert(id, Login { step, user, jid, began, manner });
+        self.under_way.insert(id, Login { step, user, began, manner });
         Ok(id)
     }
 
@@ -144,7 +140,9 @@ impl<'a> Logins<'a> {
                 login.step = Step::Bound;
             }
             Step::Bound if attribute(stanza, "id") == Some("bind") => {
-                login.jid = text(stanza, "jid").ok_or("a strange answer to bind")?.to_owned();
+                if attribute(stanza, "type") != Some("result") {
+                    return Err(format!("bind: {}", String::from_utf8_lossy(stanza)).into());
+                }
                 let mut all = String::new();
                 if login.manner.managed {
                     all += "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
@@ -167,7 +165,7 @@ impl<'a> Logins<'a> {
             }
             Step::Last if attribute(stanza, "id") == Some("last") || stanza.starts_with(b"<hello") => {
                 self.took = login.began.elapsed();
-                return Ok(Some(Session { id, user: login.user, jid: login.jid }));
+                return Ok(Some(Session { id, user: login.user }));
             }
             _ => {}
         }
@@ -246,6 +244,21 @@ pub fn log_out(net: &mut Net, sessions: &[Session]) -> Result<()> {
         }
         Ok(left == 0)
     })
+}
+
+/// Asks something by an `iq` to this address, or to nobody; the answer, which may be an error.
+pub fn ask(net: &mut Net, id: usize, kind: &str, to: &str, payload: &str) -> Result<Vec<u8>> {
+    let to = if to.is_empty() { String::new() } else { format!(" to='{to}'") };
+    net.send(id, format!("<iq type='{kind}' id='ask'{to}>{payload}</iq>").as_bytes());
+    let mut answer = Vec::new();
+    net.until(PATIENCE, "an answer", &mut |_, from, stanza| {
+        let is = from == id && stanza.starts_with(b"<iq") && attribute(stanza, "id") == Some("ask");
+        if is {
+            answer = stanza.to_vec();
+        }
+        Ok(is)
+    })?;
+    Ok(answer)
 }
 
 /// Makes accounts by in-band registration (XEP-0077); those that are there are left as they are.

@@ -9,11 +9,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod chat;
+mod crowd;
+mod history;
 mod idle;
 mod login;
 mod net;
+mod relay;
 mod report;
 mod split;
+mod start;
 mod system;
 
 use argh::FromArgs;
@@ -54,6 +58,12 @@ enum Scenario {
     Idle(idle::Idle),
     Login(idle::LoginRate),
     Chat(chat::Chat),
+    Presence(crowd::Presence),
+    Room(crowd::Room),
+    Offline(history::Offline),
+    Archive(history::Archive),
+    Start(start::Start),
+    Relay(relay::Relay),
 }
 
 /// Make accounts by in-band registration, where the server lets everybody; or tell their password.
@@ -139,6 +149,12 @@ fn run(args: Args) -> Result<()> {
         Scenario::Idle(idle) => idle.run(&mut net, &target)?,
         Scenario::Login(login) => login.run(&mut net, &target)?,
         Scenario::Chat(chat) => chat.run(&mut net, &target)?,
+        Scenario::Presence(presence) => presence.run(&mut net, &target)?,
+        Scenario::Room(room) => room.run(&mut net, &target)?,
+        Scenario::Offline(offline) => offline.run(&mut net, &target)?,
+        Scenario::Archive(archive) => archive.run(&mut net, &target)?,
+        Scenario::Start(start) => start.run(&target)?,
+        Scenario::Relay(relay) => return relay.run(&mut net, &target),
     };
     report.print();
     Ok(())
