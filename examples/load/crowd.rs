@@ -51,12 +51,19 @@ fn subscribe(net: &mut Net, target: &Target, speaker: &Session, hearers: &[Sessi
             item.contains(&jid) && ["to", "both"].iter().any(|s| attribute(item.as_bytes(), "subscription") == Some(s))
         };
         if !roster.split_inclusive("/>").filter_map(|part| part.rfind("<item").map(|at| &part[at..])).any(sees) {
-            net.send(hearer.id, format!("<presence type='subscribe' to='{jid}'/>").as_bytes());
-            left.push(hearer.id);
+            left.push((hearer.id, hearer.user));
         }
     }
     if left.is_empty() {
         return Ok(());
+    }
+    for (id, _) in &left {
+        net.send(*id, format!("<presence type='subscribe' to='{jid}'/>").as_bytes());
+        ask(net, *id, "get", &target.domain, "<ping xmlns='urn:xmpp:ping'/>")?;
+    }
+    // A request of an earlier run may have come when the speaker logged in: all are answered, seen or not.
+    for (_, user) in &left {
+        net.send(speaker.id, format!("<presence type='subscribed' to='{}'/>", target.jid(*user)).as_bytes());
     }
     net.until(PATIENCE, "the subscriptions", &mut |net, id, stanza| {
         if stanza.starts_with(b"<presence") {
@@ -65,7 +72,7 @@ fn subscribe(net: &mut Net, target: &Target, speaker: &Session, hearers: &[Sessi
                     let who = attribute(stanza, "from").unwrap_or_default();
                     net.send(id, format!("<presence type='subscribed' to='{who}'/>").as_bytes());
                 }
-                Some("subscribed") => left.retain(|hearer| *hearer != id),
+                Some("subscribed") => left.retain(|(hearer, _)| *hearer != id),
                 _ => {}
             }
         }
