@@ -115,6 +115,9 @@ pub struct Archive {
     /// clients that read at the same time, each all of it (4)
     #[argh(option, default = "4")]
     readers: usize,
+    /// seconds of reading, over and over; once at least (2)
+    #[argh(option, default = "2.0")]
+    seconds: f64,
     /// length of a body in bytes (200)
     #[argh(option, default = "200")]
     bytes: usize,
@@ -146,6 +149,7 @@ impl Archive {
         let mut results: u64 = 0;
         let mut pages: u64 = 0;
         let mut left = sessions.len();
+        let mut again = vec![false; sessions.len()];
         let began = (Instant::now(), target.cpu(), Process::this().cpu());
         for session in &sessions {
             net.send(session.id, self.query(None).as_bytes());
@@ -154,7 +158,9 @@ impl Archive {
             let Some(Some(reader)) = of.get(id).copied() else { return Ok(false) };
             if stanza.starts_with(b"<message") && has(stanza, "<result ") {
                 results += 1;
-                if let Some(mark) = Mark::read(stanza, target.run) {
+                if let Some(mark) = Mark::read(stanza, target.run)
+                    && !again[reader]
+                {
                     lines.arrive(reader as u32, mark.number);
                 }
             } else if stanza.starts_with(b"<iq") && attribute(stanza, "id") == Some("page") {
@@ -165,6 +171,10 @@ impl Archive {
                 match text(stanza, "last") {
                     Some(last) if !has(stanza, "complete='true'") && !has(stanza, "complete=\"true\"") => {
                         net.send(id, self.query(Some(last)).as_bytes());
+                    }
+                    _ if began.0.elapsed().as_secs_f64() < self.seconds => {
+                        again[reader] = true;
+                        net.send(id, self.query(None).as_bytes());
                     }
                     _ => left -= 1,
                 }
