@@ -1,11 +1,11 @@
 //! Pairs of people who write to each other.
 
-use crate::login::{Manner, PATIENCE, Session, log_in, log_out};
-use crate::net::Net;
-use crate::report::{Lines, Report, Times};
-use crate::split::{MARK_BYTES, Mark, attribute};
-use crate::system::Process;
-use crate::{Result, Target};
+use super::login::{Manner, PATIENCE, Session, log_in, log_out};
+use super::net::Net;
+use super::report::{Lines, Report, Times};
+use super::split::{MARK_BYTES, Mark, attribute};
+use super::system::Process;
+use super::{Result, Target};
 use argh::FromArgs;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub struct Chat {
     #[argh(switch)]
     acks: bool,
     /// what the accounts tell the archive to keep, always or never; without it they tell nothing
-    #[argh(option, from_str_fn(crate::keep))]
+    #[argh(option, from_str_fn(super::keep))]
     keep: Option<&'static str>,
 }
 

@@ -1,11 +1,11 @@
 //! One speaks and many hear: presence to contacts, messages to a room.
 
-use crate::login::{Manner, PATIENCE, Session, ask, log_in, log_out};
-use crate::net::Net;
-use crate::report::{Lines, Report, Times};
-use crate::split::{MARK_BYTES, Mark, attribute, has};
-use crate::system::Process;
-use crate::{Result, Target};
+use super::login::{Manner, PATIENCE, Session, ask, log_in, log_out};
+use super::net::Net;
+use super::report::{Lines, Report, Times};
+use super::split::{MARK_BYTES, Mark, attribute, has};
+use super::system::Process;
+use super::{Result, Target};
 use argh::FromArgs;
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,12 @@
 //! Messages that wait for somebody, and messages of long ago.
 
-use crate::idle::rest;
-use crate::login::{Logins, Manner, PATIENCE, Session, log_in, log_out};
-use crate::net::Net;
-use crate::report::{Lines, Report};
-use crate::split::{MARK_BYTES, Mark, attribute, has, text};
-use crate::system::{Process, folder};
-use crate::{Result, Target};
+use super::idle::rest;
+use super::login::{Logins, Manner, PATIENCE, Session, log_in, log_out};
+use super::net::Net;
+use super::report::{Lines, Report};
+use super::split::{MARK_BYTES, Mark, attribute, has, text};
+use super::system::{Process, folder};
+use super::{Result, Target};
 use argh::FromArgs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -1,10 +1,10 @@
 //! Sessions that do nothing, and sessions that come and go.
 
-use crate::login::{AT_ONCE, Logins, Manner, PATIENCE, log_in, log_out};
-use crate::net::Net;
-use crate::report::{Report, Times};
-use crate::system::Process;
-use crate::{Result, Target};
+use super::login::{AT_ONCE, Logins, Manner, PATIENCE, log_in, log_out};
+use super::net::Net;
+use super::report::{Report, Times};
+use super::system::Process;
+use super::{Result, Target};
 use argh::FromArgs;
 use std::time::{Duration, Instant};
 

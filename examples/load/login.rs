@@ -1,8 +1,8 @@
 //! Accounts, and how a client of one comes online: TLS, SASL, resource binding, roster, presence.
 
-use crate::net::Net;
-use crate::split::{attribute, between, has, text};
-use crate::{Result, Target};
+use super::net::Net;
+use super::split::{attribute, between, has, text};
+use super::{Result, Target};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, pbkdf2};

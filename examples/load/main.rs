@@ -22,16 +22,19 @@ mod system;
 
 use argh::FromArgs;
 use net::Net;
+use report::Report;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 use system::{Memory, Process};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+/// Whatever went wrong is told to the person who ran it.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Puts load on an XMPP server of this machine and tells what it needed. It accepts any certificate.
 #[derive(FromArgs)]
-struct Args {
+pub struct Args {
     /// where the server takes TLS connections (127.0.0.1:5223)
     #[argh(option, default = "SocketAddr::from(([127, 0, 0, 1], 5223))")]
     address: SocketAddr,
@@ -78,6 +81,22 @@ struct Accounts {
     password: bool,
 }
 
+impl Accounts {
+    fn run(&self, net: &mut Net, target: &Target) -> Result<Option<Report>> {
+        if self.password {
+            println!("{}", login::PASSWORD);
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let users: Vec<usize> = (target.first..target.first + self.count).collect();
+        login::register(net, target, &users)?;
+        let mut report = Report::new("accounts");
+        report.add("count", "", self.count as f64);
+        report.add("seconds", " s", began.elapsed().as_secs_f64());
+        Ok(Some(report))
+    }
+}
+
 /// The server, and who we are to it.
 struct Target {
     address: SocketAddr,
@@ -115,7 +134,10 @@ fn keep(text: &str) -> std::result::Result<&'static str, String> {
 
 fn main() -> ExitCode {
     match run(argh::from_env()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(report) => {
+            report.iter().for_each(Report::print);
+            ExitCode::SUCCESS
+        }
         Err(e) => {
             eprintln!("load: {e}");
             ExitCode::FAILURE
@@ -123,29 +145,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Result<()> {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let most = rustix::process::Rlimit { current: files.maximum, ..files };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, most)?;
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed()?;
+/// What one command line found out.
+pub fn run(args: Args) -> Result<Option<Report>> {
+    // Each session is an open file here, too.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
     let Args { address, domain, pid, first, relay, scenario } = args;
-    let run = since.as_millis() as u32;
+    let run = SystemTime::UNIX_EPOCH.elapsed()?.as_millis() as u32;
     let target = Target { address, domain, process: pid.map(Process), first, relay, run };
     let mut net = Net::new()?;
     let report = match scenario {
-        Scenario::Accounts(accounts) if accounts.password => {
-            println!("{}", login::PASSWORD);
-            return Ok(());
-        }
-        Scenario::Accounts(accounts) => {
-            let began = Instant::now();
-            let users: Vec<usize> = (first..first + accounts.count).collect();
-            login::register(&mut net, &target, &users)?;
-            let mut report = report::Report::new("accounts");
-            report.add("count", "", accounts.count as f64);
-            report.add("seconds", " s", began.elapsed().max(Duration::from_millis(1)).as_secs_f64());
-            report
-        }
+        Scenario::Accounts(accounts) => return accounts.run(&mut net, &target),
         Scenario::Idle(idle) => idle.run(&mut net, &target)?,
         Scenario::Login(login) => login.run(&mut net, &target)?,
         Scenario::Chat(chat) => chat.run(&mut net, &target)?,
@@ -154,8 +164,7 @@ fn run(args: Args) -> Result<()> {
         Scenario::Offline(offline) => offline.run(&mut net, &target)?,
         Scenario::Archive(archive) => archive.run(&mut net, &target)?,
         Scenario::Start(start) => start.run(&target)?,
-        Scenario::Relay(relay) => return relay.run(&mut net, &target),
+        Scenario::Relay(relay) => return relay.run(&mut net, &target).map(|()| None),
     };
-    report.print();
-    Ok(())
+    Ok(Some(report))
 }

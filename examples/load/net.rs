@@ -1,7 +1,7 @@
 //! Connections over TLS, all on one thread: epoll, one read and one write for all that is there.
 
-use crate::Result;
-use crate::split;
+use super::Result;
+use super::split;
 use async_rustls::rustls::client::Resumption;
 use async_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use async_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};

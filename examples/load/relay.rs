@@ -1,8 +1,8 @@
 //! The ceiling: a server that does nothing but TLS. It does not read what it passes on.
 
-use crate::net::Net;
-use crate::split::attribute;
-use crate::{Result, Target};
+use super::net::Net;
+use super::split::attribute;
+use super::{Result, Target};
 use argh::FromArgs;
 use async_rustls::rustls::ServerConfig;
 use async_rustls::rustls::crypto::ring;

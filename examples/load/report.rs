@@ -18,6 +18,12 @@ impl Report {
         }
     }
 
+    /// The number of this name.
+    #[allow(dead_code)]
+    pub fn fact(&self, name: &str) -> Option<f64> {
+        self.facts.iter().find(|fact| fact.0 == name).map(|fact| fact.2)
+    }
+
     pub fn print(&self) {
         let facts =
             |(name, unit, value): &(&str, &str, f64)| format!("{} {}{unit}", name.replace('_', " "), short(*value));

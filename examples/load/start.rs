@@ -1,11 +1,11 @@
 //! How long a server takes to start, and what it takes when nobody is there.
 
-use crate::idle::rest;
-use crate::login::{Manner, log_in, log_out};
-use crate::net::Net;
-use crate::report::Report;
-use crate::system::Process;
-use crate::{Result, Target};
+use super::idle::rest;
+use super::login::{Manner, log_in, log_out};
+use super::net::Net;
+use super::report::Report;
+use super::system::Process;
+use super::{Result, Target};
 use argh::FromArgs;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpStream;

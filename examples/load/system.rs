@@ -1,6 +1,6 @@
 //! What the system says of the server: a process and those it started.
 
-use crate::Result;
+use super::Result;
 use std::collections::HashSet;
 use std::fs;
 use std::os::linux::fs::MetadataExt;
