@@ -256,6 +256,21 @@ fn nobody_writes_lines_of_their_own_into_the_log() {
     assert!(lines.iter().all(|line| levels.iter().any(|level| line.starts_with(level))), "{}", lines.join("\n"));
 }
 
+#[test]
+fn the_manual_names_every_command() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cross/inglenook.1");
+    // It is not in the package of the source.
+    let Ok(manual) = std::fs::read_to_string(path) else { return };
+    let help = run(&Dir::new(), &["--help"], "").out;
+    let commands = help.split_once("Commands:\n").unwrap().1;
+    let names: Vec<&str> = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    assert!(names.contains(&"serve") && names.len() >= 8, "{names:?}");
+    for name in names {
+        assert!(manual.lines().any(|line| line.starts_with(&format!(".B inglenook {name}"))), "{name} is missing");
+    }
+}
+
 // ---- root ----
 
 /// Somebody who is not root.
@@ -357,6 +372,7 @@ fn root_gets_into_a_folder_that_its_owner_cannot_reach() {
     std::os::unix::fs::symlink("private/data", dir.data()).unwrap();
     ok(&dir, &["user", "add", "juliet@example.org"], "");
     assert_eq!(ok(&dir, &["user", "list"], ""), "juliet@example.org\n");
+    ok(&dir, &["check"], "");
     let kept = dir.0.join("kept");
     ok(&dir, &["backup", kept.to_str().unwrap()], "");
     belongs(&real);
