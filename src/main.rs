@@ -2,8 +2,10 @@
 
 use argh::FromArgs;
 use inglenook::service::admin::Request;
+use inglenook::service::data::Data;
+use inglenook::service::manager::Manager;
 use inglenook::service::serve::{Options, Server};
-use inglenook::service::{Failure, Result, backup, check, command, config, restore, status, user};
+use inglenook::service::{Failure, Result, backup, check, command, config, logging, owner, restore, status, user};
 use inglenook::store::sled_engine;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -280,37 +282,37 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Serve(Serve { data, config, domain }) => serve(Options { domain, ..options(data, config) }),
+        Verb::Serve(Serve { data, config, domain }) => serve(Options { domain, ..owner(data, config)? }),
         Verb::User(User { verb }) => match verb {
             UserVerb::Add(UserAdd { jid, data, config, password_stdin }) => {
-                with_password(&options(data, config), password_stdin, |password| Request::Add(jid, password))
+                with_password(&owner(data, config)?, password_stdin, |password| Request::Add(jid, password))
             }
             UserVerb::Passwd(UserPasswd { jid, data, config, password_stdin }) => {
-                with_password(&options(data, config), password_stdin, |password| Request::Password(jid, password))
+                with_password(&owner(data, config)?, password_stdin, |password| Request::Password(jid, password))
             }
-            UserVerb::List(UserList { data, config }) => say(&user::run(&options(data, config), &Request::List)?),
+            UserVerb::List(UserList { data, config }) => say(&user::run(&owner(data, config)?, &Request::List)?),
             UserVerb::Remove(UserRemove { jid, data, config }) => {
-                say(&user::run(&options(data, config), &Request::Remove(jid))?)
+                say(&user::run(&owner(data, config)?, &Request::Remove(jid))?)
             }
         },
         Verb::Cert(Cert { verb }) => match verb {
             CertVerb::Show(CertShow { pem: true, data, config }) => {
-                say(&[command::cert_pem(&options(data, config))?.trim_end().to_owned()])
+                say(&[command::cert_pem(&owner(data, config)?)?.trim_end().to_owned()])
             }
-            CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&options(data, config))?),
-            CertVerb::Renew(CertRenew { data, config }) => say(&command::cert_renew(&options(data, config))?),
+            CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
+            CertVerb::Renew(CertRenew { data, config }) => say(&command::cert_renew(&owner(data, config)?)?),
             CertVerb::Install(CertInstall { cert, key, data, config }) => {
-                say(&command::cert_install(&options(data, config), &cert, &key)?)
+                say(&command::cert_install(&owner(data, config)?, &cert, &key)?)
             }
         },
-        Verb::Status(Status { data, config }) => say(&status::run(&options(data, config))?),
+        Verb::Status(Status { data, config }) => say(&status::run(&owner(data, config)?)?),
         Verb::Backup(Backup { file, data, config }) => say(&backup::run(&options(data, config), &file)?),
         Verb::Restore(Restore { file, data, config, domain }) => {
             say(&restore::run(&Options { domain, ..options(data, config) }, &file)?)
         }
         Verb::Config(PrintConfig {}) => say(&[config::print().trim_end().to_owned()]),
         Verb::Check(Check { data, config }) => {
-            let report = check::run(&options(data, config));
+            let report = check::run(&owner(data, config)?);
             say(&report.fine.iter().map(|line| format!("ok     {line}")).collect::<Vec<_>>())?;
             say(&report.wrong.iter().map(|line| format!("WRONG  {line}")).collect::<Vec<_>>())?;
             match report.wrong.len() {
@@ -323,9 +325,9 @@ fn run(verb: Verb) -> Result<()> {
 }
 
 fn serve(options: Options) -> Result<()> {
-    log_to_stderr();
+    logging::to_stderr();
     raise_file_limit();
-    let server = Server::open(options)?;
+    let server = Server::open(Options { manager: Manager::of_environment(), ..options })?;
     server.heed_signals()?;
     say(&server.greeting()?)?;
     server.run()
@@ -342,7 +344,14 @@ fn with_password(options: &Options, from_stdin: bool, request: impl FnOnce(Strin
 }
 
 fn options(data: Option<PathBuf>, config: Option<PathBuf>) -> Options {
-    Options { data, config, domain: None, probe: Some(probe) }
+    Options { data, config, probe: Some(probe), ..Options::default() }
+}
+
+/// The same, after we have become the owner of the data folder. Not for what has to do with folders of other people, too.
+fn owner(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
+    let options = options(data, config);
+    owner::become_owner(&Data::locate(options.data.as_deref()))?;
+    Ok(options)
 }
 
 /// This very program, to look at a database in a process of its own.
@@ -356,24 +365,11 @@ fn probe() -> Option<Command> {
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
     if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         log::warn!("no more than {:?} files can be open: {e}", limit.current);
-    }
-}
-
-/// The log goes to stderr; whoever collects it knows the time. The level is the settings', unless there is RUST_LOG.
-fn log_to_stderr() {
-    let mut builder = env_logger::Builder::new();
-    let chosen = std::env::var_os("RUST_LOG").is_some();
-    if chosen {
-        builder.parse_default_env();
-    } else {
-        builder.filter_level(log::LevelFilter::Warn).filter_module("inglenook", log::LevelFilter::Trace);
-    }
-    builder.format(|out, record| writeln!(out, "{}: {}", record.level().as_str().to_ascii_lowercase(), record.args()));
-    builder.init();
-    if !chosen {
-        log::set_max_level(log::LevelFilter::Info);
     }
 }
 

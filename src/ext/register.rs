@@ -36,8 +36,8 @@ pub(super) struct Register {
 struct Waiting {
     jid: Jid,
     iq: Stanza,
-    /// The stream of a stranger who wants an account; else it is a change of password.
-    stranger: Option<Sid>,
+    /// The stream and the address of a stranger who wants an account; else it is a change of password.
+    stranger: Option<(Sid, IpAddr)>,
 }
 
 /// What an address did since.
@@ -110,7 +110,9 @@ impl Register {
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
         self.attempt(st.now.mono, peer)?;
-        if self.jobs.values().any(|w| w.stranger == Some(sid)) || st.accounts.len() >= ACCOUNTS {
+        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid))
+            || st.accounts.len() >= ACCOUNTS
+        {
             return Err(Condition::ResourceConstraint.into());
         }
         if st.account(&jid).is_some() || self.jobs.values().any(|w| w.jid == jid) {
@@ -119,7 +121,7 @@ impl Register {
         st.write()?;
         self.count(peer);
         let job = st.hash(&password);
-        self.jobs.insert(job, Waiting { jid, iq: without_password(iq), stranger: Some(sid) });
+        self.jobs.insert(job, Waiting { jid, iq: without_password(iq), stranger: Some((sid, peer)) });
         Ok(Flow::Done)
     }
 
@@ -153,6 +155,7 @@ fn remove(st: &mut State, own: &Jid, query: Node<'_>, iq: &Stanza) -> Handled {
         return Err(refusal(Condition::BadRequest, "remove stands alone"));
     }
     admin::remove(st, own, Some(iq)).map_err(failed)?;
+    log::info!("{own} has removed the account");
     Ok(Flow::Done)
 }
 
@@ -229,12 +232,16 @@ impl Extension for Register {
             .map_err(failed)
         });
         match (done, stranger) {
-            (Ok(()), Some(sid)) => st.confirm_to(sid, &iq),
+            (Ok(()), Some((sid, peer))) => {
+                log::info!("{jid} was registered from {peer}");
+                st.confirm_to(sid, &iq);
+            }
             (Ok(()), None) => {
+                log::info!("{jid} has changed the password");
                 // It always is dealt with.
                 let _ = st.confirm(&iq, "");
             }
-            (Err(error), Some(sid)) => {
+            (Err(error), Some((sid, _))) => {
                 if let Some(reply) = Stanza::error_of(&iq, &error) {
                     st.send_to(sid, reply);
                 }

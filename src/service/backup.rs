@@ -11,7 +11,7 @@ use super::data::Data;
 use super::serve::{self, Options, Place, Shared};
 use super::storage::Keep;
 use super::wear::size;
-use super::{Failure, Result};
+use super::{Failure, Result, owner};
 use crate::store::card::Card;
 use crate::store::sled_engine::SCHEMA;
 use crate::store::{Bytes, Op, Query, Rows, Tree};
@@ -102,7 +102,7 @@ fn write(options: &Options, place: &Place, fresh: &Path) -> Result<()> {
     let mut out = Told { out: BufWriter::with_capacity(128 * 1024, file), failed: None };
     let done = match admin::receive(&place.data, &Request::Backup, &mut out) {
         Ok(Some(())) => Ok(()),
-        Ok(None) => match stopped(options, place, &mut out) {
+        Ok(None) => match owner::as_owner(&place.data, || stopped(options, place, &mut out)) {
             // A server may have begun since we asked.
             Err(e) if out.out.buffer().is_empty() && admin::runs(&place.data) => {
                 admin::receive(&place.data, &Request::Backup, &mut out).and_then(|done| done.ok_or(e))

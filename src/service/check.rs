@@ -6,6 +6,7 @@ use super::data::{self, Data};
 use super::serve::{Options, Place};
 use super::{admin, host, listen};
 use crate::store::card::Card;
+use rustix::fs::{Access, AtFlags, CWD};
 
 /// What was found: lines for the person.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -105,7 +106,8 @@ fn folder(report: &mut Report, data: &Data) -> bool {
             fine = false;
         }
     }
-    if rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err() {
+    // As who we are now, not as who started us.
+    if rustix::fs::accessat(CWD, dir, Access::WRITE_OK, AtFlags::EACCESS).is_err() {
         report.wrong(format!(
             "data folder: {shown} cannot be written. Run as its owner, or chown it to the server's user."
         ));

@@ -239,6 +239,23 @@ impl Hub {
         told.recv_timeout(STORAGE).map_err(|_| Failure::new("the server's storage does not answer; is it stopping?"))
     }
 
+    /// Waits until the core can be had and storage has done what it does; `false` when storage has ended. Hangs if one of them does.
+    pub async fn answers(&self) -> bool {
+        drop(lock(&self.state));
+        let (tell, told) = channel::bounded(1);
+        self.with_storage(move |_, _| {
+            let _ = tell.try_send(());
+        });
+        told.recv().await.is_ok()
+    }
+
+    /// Keeps the core from everybody else meanwhile.
+    #[cfg(test)]
+    pub(super) fn hold(&self, meanwhile: impl FnOnce()) {
+        let _held = lock(&self.state);
+        meanwhile();
+    }
+
     /// Whether so much waits for the disk that nothing more should be read. If so, the waker is kept.
     pub fn crowded(&self, waker: &Waker) -> bool {
         if !self.crowded.load(Ordering::Relaxed) {

@@ -4,7 +4,8 @@
 //! stream, [`hub`] holds the core and carries out what it wants, [`storage`] is the one thread that owns the database.
 //! [`config`] reads the settings, [`data`] knows what lies where, [`cert`] makes and keeps certificates, [`admin`] is the
 //! owner's way in: to [`user`], [`status`], which asks [`wear`] what was written, and [`backup`]. What that makes, a
-//! [`container`], [`restore`] reads.
+//! [`container`], [`restore`] reads. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
+//! what root is in somebody else's data folder.
 
 pub mod admin;
 pub mod backup;
@@ -19,6 +20,9 @@ pub mod driver;
 pub mod host;
 pub mod hub;
 pub mod listen;
+pub mod logging;
+pub mod manager;
+pub mod owner;
 pub mod restore;
 pub mod serve;
 pub mod status;

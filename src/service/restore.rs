@@ -10,7 +10,7 @@ use super::config::{self, Config};
 use super::container::{self, Head, Look, Sink, Totals};
 use super::data::{self, Data};
 use super::serve::{self, Options};
-use super::{Failure, Result, random, wear};
+use super::{Failure, Result, owner, random, wear};
 use crate::core;
 use crate::store::card::Card;
 use crate::store::sled_engine::{self, Sled};
@@ -50,7 +50,7 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     let domain = fits(options, &data, &head, file)?;
     let there = is_ours(dir)?;
     // Nobody begins to use the old folder meanwhile.
-    let lock = if there { Some(serve::hold(&data)?) } else { None };
+    let lock = if there { Some(owner::as_owner(&data, || serve::hold(&data))?) } else { None };
     clear(dir)?;
     let tag: String = random()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let fresh = Data::locate(Some(&beside(dir, &format!("{NEW}{tag}"))));

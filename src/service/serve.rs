@@ -20,6 +20,7 @@ use super::config::Config;
 use super::data::{self, Data, Lock};
 use super::hub::{Hub, lock};
 use super::listen::{self, Gate, Port};
+use super::manager::Manager;
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
 use super::wear::Wear;
@@ -64,6 +65,8 @@ pub struct Options {
     pub domain: Option<String>,
     /// Makes the command that checks a damaged database in a process of its own; see [`Card::open`].
     pub probe: Option<fn() -> Option<Command>>,
+    /// Hears how the running server is.
+    pub manager: Manager,
 }
 
 /// A data folder with its settings and its domain: what every command begins with.
@@ -270,6 +273,8 @@ impl Server {
             .map_err(|e| Failure(format!("the system gives no thread: {e}")))?;
         let mut tasks = vec![executor.spawn(hub.clone().tick()), executor.spawn(shared.clone().watch_certificate())];
         tasks.push(executor.spawn(admin::listen(control, shared.clone())));
+        let alive = shared.clone();
+        tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
         for port in ports {
             let (one, name) = (shared.clone(), port.name);
             let accepting = listen::accept(port, hub.clone(), shared.gate.clone(), move || lock(&one.acceptor).clone());
@@ -292,6 +297,7 @@ impl Server {
                 let _ = thread.inspect_err(|e| log::warn!("a thread less: {e}"));
             }
             smol::block_on(executor.run(async {
+                shared.manager().ready(&format!("serves {}", shared.domain));
                 while let Ok(Order::Reload) = orders.1.recv().await {
                     let shared = shared.clone();
                     match smol::unblock(move || shared.reload()).await {
@@ -300,6 +306,7 @@ impl Server {
                     }
                 }
                 log::info!("stopping");
+                shared.manager().stopping();
                 tasks.clear();
                 hub.shut_down();
                 let late = async {
@@ -374,6 +381,10 @@ impl Shared {
         lock(&self.config).card_bytes()
     }
 
+    fn manager(&self) -> &Manager {
+        &self.options.manager
+    }
+
     fn configure(&self, config: &Config) {
         let window = Duration::from_millis(config.commit_window_ms);
         self.hub.configure(config.core(&self.domain), config.plain, window);
@@ -388,6 +399,14 @@ impl Shared {
     /// # Errors
     /// When they are wrong: then nothing is changed.
     pub fn reload(&self) -> Result<Vec<String>> {
+        self.manager().reloading();
+        let done = self.read_again();
+        let remark = if done.is_err() { "; the settings were not reloaded, the log says why" } else { "" };
+        self.manager().ready(&format!("serves {}{remark}", self.domain));
+        done
+    }
+
+    fn read_again(&self) -> Result<Vec<String>> {
         let Place { config, .. } = Options { data: Some(self.data.dir().into()), ..self.options.clone() }.place()?;
         let (pair, facts) = self.certificates.current()?;
         let acceptor = Acceptor::new(&pair.chain, &pair.key)?;

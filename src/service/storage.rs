@@ -36,6 +36,13 @@ impl Keep for Card {
     }
 }
 
+#[cfg(test)]
+impl Keep for crate::store::memory::Memory {
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
 /// Who hears of every change as soon as it is committed.
 pub type Listener = Box<dyn FnMut(&[Batch]) -> bool + Send>;
 
