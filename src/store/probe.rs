@@ -3,6 +3,7 @@
 //! sled's recovery rewrites the files it reads, and damage can make it panic (which ends a process built with `panic = "abort"`)
 //! or wait for ever. So after a close that was not in order, or when the files are not what the last close left, the engine
 //! copies them into a folder beside, and lets a child process open the copy. Only if that went well does it open the only copy.
+//! Where no process can be started, this one opens the copy.
 //! A copy is written once per power cut, which is less than what sled's own recovery writes; it is never synced, since nobody
 //! needs it after the next line. On file systems that share blocks it costs nothing.
 
@@ -33,6 +34,10 @@ const SAID_BYTES: u64 = 2000;
 pub fn probe(dir: &Path) -> Result<(), StoreError> {
     // Whoever asked is waiting; without it there is nobody to tell.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    read(dir)
+}
+
+fn read(dir: &Path) -> Result<(), StoreError> {
     let mark = Mark::read(&dir.join("mark"))?;
     let trees = Trees::open(&dir.join("sled"))?;
     // What a newer version counts is not known here; the engine refuses it itself.
@@ -70,7 +75,12 @@ pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
             match child(&mut command, limit) {
                 Ok(None) => Ok(()),
                 Ok(Some(said)) => Err(damaged(dir, &said)),
-                Err(e) => Err(StoreError::Io(format!("cannot start the check of the database: {e}"))),
+                // Where no process may be started, better so than not at all: damage may end or block this one, before it has
+                // touched the only copy.
+                Err(e) => {
+                    log::warn!("cannot start another process to check the database ({e}): this one does it");
+                    read(&copy).map_err(|e| damaged(dir, &e.to_string()))
+                }
             }
         });
     clear(dir);

@@ -567,6 +567,24 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_checked_where_no_process_can_be_started() {
+        let dir = scratch("alone");
+        let open = || Sled::open(&dir, Some(Command::new("/nowhere")));
+        let mut sled = open().unwrap();
+        let mut batch = Batch::default();
+        batch.put(Tree::Vcard, *b"k", vec![1; 5000]);
+        sled.commit(&[batch]).unwrap();
+        drop(sled);
+        assert_eq!(get(&mut open().unwrap(), Tree::Vcard, b"k").unwrap().len(), 5000);
+        let large = disk::entries(&dir.join("large")).unwrap().pop().unwrap().path();
+        std::fs::remove_file(large).unwrap();
+        assert!(matches!(open(), Err(StoreError::Damaged(_))));
+        // Nothing is left of the copies.
+        let left = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("probe-");
+        assert!(!disk::entries(&dir).unwrap().iter().any(left));
+    }
+
+    #[test]
     fn files_of_large_values_go_when_nothing_refers_to_them() {
         let dir = scratch("drop");
         let files = || disk::entries(&dir.join("large")).unwrap().len();
