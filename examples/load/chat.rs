@@ -224,7 +224,7 @@ impl<'a> Talk<'a> {
             let pair = &mut self.pairs[n];
             pair.acked = h.wrapping_sub(pair.base.unwrap_or(0));
             if self.options.acks && pair.acked == pair.sent {
-                if self.measuring {
+                if self.measuring || self.ending {
                     self.acks.add((self.began.elapsed().as_nanos() as u64).saturating_sub(pair.window));
                 }
                 self.next(net, n);
