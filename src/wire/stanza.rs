@@ -345,9 +345,19 @@ impl Stanza {
     }
 
     fn add(&mut self, raw: Arc<Raw>, role: Role) {
-        let rest = self.rest_mut();
-        rest.namespaces |= raw.root().ns().bit();
-        rest.body.push(Part { slice: Slice::whole(raw), role });
+        let namespaces = self.rest.namespaces | raw.root().ns().bit();
+        let part = Part { slice: Slice::whole(raw), role };
+        if let Some(rest) = Arc::get_mut(&mut self.rest) {
+            rest.body.push(part);
+            rest.namespaces = namespaces;
+        } else {
+            // Shared: a copy that has room for it.
+            let mut body = Vec::with_capacity(self.rest.body.len() + 1);
+            body.extend_from_slice(&self.rest.body);
+            body.push(part);
+            let Rest { id, extra, .. } = &*self.rest;
+            self.rest = Arc::new(Rest { id: id.clone(), extra: extra.clone(), body, namespaces });
+        }
     }
 
     /// Removes the children that `which` picks; says whether there was one. The rest is shared, not copied.
@@ -414,7 +424,7 @@ impl Stanza {
     }
 
     /// Appends it as XML; the only serializer. `default_ns`: what to declare as default namespace in its start tag, where it
-    /// does not stand in a stream that declares it. A stanza is self-contained: whatever scope it came from, what is written
+    /// does not stand in a stream that declares it: `jabber:client` or `jabber:server`. A stanza is self-contained: whatever scope it came from, what is written
     /// means the same in a stream with no other declarations than the default namespace.
     pub fn write(&self, default_ns: Option<&str>, out: &mut String) {
         out.reserve(self.bytes());
@@ -439,22 +449,27 @@ impl Stanza {
     fn write_head(&self, default_ns: Option<&str>, out: &mut String) {
         out.push('<');
         out.push_str(self.kind.as_str());
-        let mut attribute = |name: &str, value: &str| {
+        let mut attribute = |name: &str, value: &str, rest: Option<&str>| {
             out.push_str(name);
-            escape(value, out);
+            // The namespaces of streams, types, and bare JIDs have nothing that must be escaped; resources may.
+            out.push_str(value);
+            if let Some(resource) = rest {
+                out.push('/');
+                escape(resource, out);
+            }
             out.push('\'');
         };
         if let Some(ns) = default_ns {
-            attribute(" xmlns='", ns);
+            attribute(" xmlns='", ns, None);
         }
         if let Some(to) = &self.to {
-            attribute(" to='", to.as_str());
+            attribute(" to='", to.bare_str(), to.resource());
         }
         if let Some(from) = &self.from {
-            attribute(" from='", from.as_str());
+            attribute(" from='", from.bare_str(), from.resource());
         }
         if !self.ty.as_str().is_empty() {
-            attribute(" type='", self.ty.as_str());
+            attribute(" type='", self.ty.as_str(), None);
         }
         if let Some(id) = &self.rest.id {
             out.push_str(" id=");
@@ -561,6 +576,19 @@ mod tests {
             let p = stanza(empty);
             assert_eq!((p.kind, p.ty, p.id(), p.lang()), (Kind::Presence, Type::None, None, None));
             assert_eq!(written(&p), "<presence/>");
+        }
+    }
+
+    /// It is written as it is.
+    #[test]
+    fn nothing_in_a_bare_jid_must_be_escaped() {
+        for c in (0..0x1_0000).filter_map(char::from_u32) {
+            for text in [format!("{c}@b"), format!("{c}.b")] {
+                let Ok(jid) = Jid::parse(&text) else { continue };
+                let mut out = String::new();
+                escape(jid.bare_str(), &mut out);
+                assert_eq!(out, jid.bare_str());
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::error::{StreamCondition, StreamError};
 use super::ns::Ns;
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr3, memrchr};
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use xmlparser::{ElementEnd, StrSpan, Stream, Token, Tokenizer, XmlCharExt};
@@ -174,8 +174,9 @@ impl Raw {
 
     /// An empty element that the server made, with its index. Attributes are name and value, unescaped.
     pub(super) fn empty(ns: Ns, name: &str, attributes: &[(&str, &str)]) -> Arc<Raw> {
-        let values: usize = attributes.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        let mut xml = String::with_capacity(name.len() + ns.uri().len() + values + 12);
+        // Exact, if nothing must be escaped: then it is not copied once more.
+        let values: usize = attributes.iter().map(|(name, value)| name.len() + value.len() + " =''".len()).sum();
+        let mut xml = String::with_capacity("< xmlns=''/>".len() + name.len() + ns.uri().len() + values);
         xml.push('<');
         xml.push_str(name);
         for (name, value) in [("xmlns", ns.uri())].iter().chain(attributes) {
@@ -845,11 +846,21 @@ fn duplicate() -> StreamError {
 /// U+FFFE and U+FFFF begin with; otherwise 0. It is most of what comes in, and the tokenizer takes five times as long for it.
 fn plain_text(xml: &str) -> usize {
     let Some(len) = memchr(b'<', xml.as_bytes()) else { return 0 };
-    // No early end: there mostly is none, and whole runs are looked at at once.
-    let plain = |all: bool, b: &u8| {
-        all & (*b >= 0x20 || matches!(b, b'\t' | b'\n' | b'\r')) & (*b != b'&') & (*b != b']') & (*b != 0xef)
+    let text = &xml.as_bytes()[..len];
+    if memchr3(b'&', b']', 0xef, text).is_some() || has_control(text) { 0 } else { len }
+}
+
+/// Whether there is a control character that XML does not have.
+fn has_control(text: &[u8]) -> bool {
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (eights, rest) = text.as_chunks::<8>();
+    // Eight at a time: most have nothing below a space. It finds all of those that do.
+    let below = |eight: &&[u8; 8]| {
+        let eight = u64::from_ne_bytes(**eight);
+        eight.wrapping_sub(SPACES) & !eight & HIGH_BITS != 0
     };
-    if xml.as_bytes()[..len].iter().fold(true, plain) { len } else { 0 }
+    eights.iter().filter(below).flatten().chain(rest).any(|b| *b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r'))
 }
 
 /// One of 64 bits for a name: two that have different ones are different.
@@ -1477,5 +1488,19 @@ mod tests {
         let node = raw(&format!("{open}{close}"));
         assert_eq!(node.root().text(), "");
         assert_eq!(node.els.len(), 200_000);
+    }
+
+    #[test]
+    fn control_characters_are_found_wherever_they_are() {
+        for len in 0..40 {
+            assert!(!has_control(&vec![b'x'; len]) && !has_control(&vec![0xff; len]));
+            for at in 0..len {
+                for b in 0..=255 {
+                    let mut text = vec![if b % 2 == 0 { b'\n' } else { b'~' }; len];
+                    text[at] = b;
+                    assert_eq!(has_control(&text), b < 0x20 && !b"\t\n\r".contains(&b), "{b} {at} {len}");
+                }
+            }
+        }
     }
 }
