@@ -8,7 +8,7 @@ use common::binary::{Dir, Server, Tls, connect_from, log_in, ok, ping, tls, unti
 use std::io::Write;
 
 /// For an idle session, in bytes.
-const BUDGET_BYTES: usize = 8 * 1024;
+const BUDGET_BYTES: usize = 7 * 1024;
 const ACCOUNTS: usize = 10;
 const SESSIONS: usize = 300;
 /// Sessions after which all that is made once has been made.
