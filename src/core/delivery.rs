@@ -384,7 +384,7 @@ impl Core {
     /// Whether a message has nobody left who will have it soon, and is not kept.
     pub(super) fn must_hold(&self, mark: u64) -> bool {
         let way = self.state.deliveries.on_their_way.get(&mark);
-        way.is_some_and(|way| !way.kept && !(way.logged && self.state.connected(way)))
+        way.is_some_and(|way| !(way.kept || way.logged && self.state.connected(way)))
     }
 
     /// Then it is kept.
