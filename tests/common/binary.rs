@@ -240,9 +240,12 @@ pub fn until(stream: &mut impl Read, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];
     while !text.contains(end) {
-        match stream.read(&mut buffer).unwrap() {
-            0 => panic!("the end came before {end:?}: {text}"),
-            n => text.push_str(std::str::from_utf8(&buffer[..n]).unwrap()),
+        match stream.read(&mut buffer) {
+            Ok(0) => panic!("the end came before {end:?}: {text}"),
+            Ok(n) => text.push_str(std::str::from_utf8(&buffer[..n]).unwrap()),
+            // A socket with a time limit can be interrupted, by a machine that was stopped for a moment.
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => panic!("{e} before {end:?}: {text}"),
         }
     }
     text
