@@ -224,11 +224,7 @@ struct Keeper<E, T> {
 impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
     fn run(mut self, requests: &Requests) -> E {
         loop {
-            let taken = requests.0.take(self.due());
-            if taken.is_empty() {
-                self.commit();
-            }
-            for request in taken {
+            for request in requests.0.take(self.due()) {
                 match request {
                     Request::Commit(number, batch) => {
                         self.batches.push(batch);
@@ -247,6 +243,10 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                         return self.engine;
                     }
                 }
+            }
+            // Also while there is always something more to be taken.
+            if self.due().is_some_and(|due| due <= Instant::now()) {
+                self.commit();
             }
         }
     }
