@@ -3,7 +3,7 @@
 use super::hub::Hub;
 use rustix::time::{ClockId, clock_gettime};
 use smol::Timer;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -97,7 +97,7 @@ fn abstract_address(name: &[u8]) -> io::Result<SocketAddr> {
     use std::os::android::net::SocketAddrExt;
     #[cfg(target_os = "linux")]
     use std::os::linux::net::SocketAddrExt;
-    SocketAddr::from_abstract_name(OsStr::from_bytes(name).as_bytes())
+    SocketAddr::from_abstract_name(name)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

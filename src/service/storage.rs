@@ -1,5 +1,6 @@
 //! The one thread that owns the database. What comes within a window is committed together, and synced once.
 
+use super::hub::lock;
 use super::wear::{Usage, Wear};
 use crate::core::{Input, Job};
 use crate::store::card::Card;
@@ -86,7 +87,7 @@ enum Thread {
 
 impl Queue {
     fn push(&self, request: Request) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         let wake = match waiting.thread {
             Thread::Busy => false,
             Thread::Until => !matches!(request, Request::Commit(..)),
@@ -103,7 +104,7 @@ impl Queue {
 
     /// Takes all that waits, and sleeps if nothing does. Empty: it is `due`.
     fn take(&self, due: Option<Instant>) -> VecDeque<Request> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         loop {
             if !waiting.requests.is_empty() {
                 return std::mem::take(&mut waiting.requests);
@@ -176,7 +177,7 @@ pub struct Requests(Arc<Queue>);
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.0.waiting);
         waiting.thread = Thread::Ended;
         // Whoever waits for an answer learns that there is none.
         waiting.requests.clear();
