@@ -26,8 +26,9 @@
 //! - [`core`](mod@core): STATE. Who is here, what may they do, where does it go: accounts, sessions, rosters, presence, and the
 //!   table of RFC 6121 §8.5 as a table.
 //! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the README's table and `doap.xml`.
-//! - [`service`]: THE WORLD. [`conn`](service::conn) carries a connection, [`hub`](service::hub) holds the core under its lock,
-//!   [`storage`](service::storage) is the thread that owns the database.
+//! - [`service`]: THE WORLD. [`conn`](service::conn) carries a connection inside [`tls`](service::tls), with buffers of the thread
+//!   instead of its own; [`hub`](service::hub) holds the core under its lock, [`storage`](service::storage) is the thread that owns
+//!   the database; [`manager`](service::manager) tells systemd how they are.
 //!
 //! # How a stanza flows
 //!
