@@ -30,6 +30,18 @@ fn serve(dir: &Dir) -> Command {
     command(dir, &["serve", "--data", dir.data().to_str().unwrap(), "--domain", "example.org"])
 }
 
+/// A service manager, and a server that runs under it with these variables.
+fn managed(dir: &Dir, variables: &[(&str, &str)]) -> (UnixDatagram, Server) {
+    let path = dir.0.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(LONG)).unwrap();
+    let mut command = serve(dir);
+    command.env("NOTIFY_SOCKET", &path).envs(variables.iter().copied());
+    let server = Server::of(command);
+    assert!(heard(&manager).starts_with("READY=1"));
+    (manager, server)
+}
+
 /// Tells the manager of all that happens. `name` is what the server is told of the socket.
 fn notifies(dir: &Dir, manager: &UnixDatagram, name: &str) {
     manager.set_read_timeout(Some(LONG)).unwrap();
@@ -103,13 +115,7 @@ fn a_server_that_cannot_start_says_nothing_good() {
 #[test]
 fn another_process_s_watchdog_is_left_alone() {
     let dir = Dir::with("");
-    let path = dir.0.join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(LONG)).unwrap();
-    let mut command = serve(&dir);
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "20000").env("WATCHDOG_PID", "1");
-    let server = Server::of(command);
-    assert!(heard(&manager).starts_with("READY=1"));
+    let (manager, server) = managed(&dir, &[("WATCHDOG_USEC", "20000"), ("WATCHDOG_PID", "1")]);
     // Time enough for many.
     let mut stream = tls(connect(&server, "c2s_tls"), &dir.ca());
     greet(&mut stream);
@@ -410,13 +416,7 @@ fn root_follows_no_link_that_the_server_has_laid() {
 #[test]
 fn the_watchdog_writes_nothing() {
     let dir = Dir::with("");
-    let path = dir.0.join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(LONG)).unwrap();
-    let mut command = serve(&dir);
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
-    let server = Server::of(command);
-    assert!(heard(&manager).starts_with("READY=1"));
+    let (manager, server) = managed(&dir, &[("WATCHDOG_USEC", "100000")]);
     let written = || -> String {
         let io = std::fs::read_to_string(format!("/proc/{}/io", server.child.id())).unwrap();
         io.lines().find(|line| line.starts_with("write_bytes: ")).unwrap().to_owned()
