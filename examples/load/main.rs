@@ -8,6 +8,7 @@
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod anyone;
 mod chat;
 mod crowd;
 mod history;

@@ -1,15 +1,12 @@
 //! Connections over TLS, all on one thread: epoll, one read and one write for all that is there.
 
 use super::Result;
+use super::anyone::Anyone;
 use super::split;
 use async_rustls::rustls::client::Resumption;
-use async_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use async_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use async_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use async_rustls::rustls::{
-    self, ClientConfig, ClientConnection, Connection, DigitallySignedStruct, ServerConfig, ServerConnection,
-    SignatureScheme,
-};
+use async_rustls::rustls::crypto::ring;
+use async_rustls::rustls::pki_types::ServerName;
+use async_rustls::rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
@@ -347,45 +344,5 @@ impl Conn {
         }
         self.full = false;
         Ok(())
-    }
-}
-
-/// Trusts everybody: this program measures servers on its own machine, and keeps no secrets. Signatures are checked all the same,
-/// as a client would.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
