@@ -118,7 +118,9 @@ pub(super) fn removed(st: &mut State, Leaving { jid, streams, mut answer }: Leav
     let archived = Archived { begins: st.next_mark(), ..Archived::default() };
     if let Ok(batch) = st.write() {
         batch.put(Tree::Archive, key::account(local), archived.record());
-        for tree in [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline] {
+        for tree in
+            [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline, Tree::Node, Tree::Item, Tree::Push, Tree::Token]
+        {
             batch.delete_all(tree, key::prefix(local));
         }
         batch.delete(Tree::Vcard, key::account(local));

@@ -57,6 +57,8 @@ pub enum Place {
 pub enum Event {
     /// A session has its resource.
     Bound(Sid),
+    /// A session has broadcast a presence, its first or another (RFC 6121 §4.2, §4.4): [`super::session::Session::presence`].
+    Broadcast(Sid),
     /// A session became available with a priority that takes messages, or raised it to one that does (RFC 6121 §4.2, §8.5).
     Receives(Sid),
     /// A session is gone; it is in no table any more. `clean`: its client ended the stream itself.
@@ -126,13 +128,20 @@ pub trait Extension: Send {
     fn had(&mut self, st: &mut State, local: &str, mark: u64) {}
 
     /// An IQ request (get or set) with one of the namespaces in [`About::iq`], to the server or to an account. `Done` means
-    /// that it is or will be answered ([`State::reply`], [`State::confirm`]). `Pass`: `service-unavailable`.
+    /// that it is or will be answered ([`State::reply`], [`State::confirm`]). `Pass`: the next one with that namespace is asked; if
+    /// all pass, `service-unavailable`.
     fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
         Ok(Flow::Pass)
     }
 
     /// In-band registration by a stream that is not authenticated. Answered with [`State::send_to`].
     fn register(&mut self, st: &mut State, sid: Sid, peer: IpAddr, iq: &Stanza) -> Handled {
+        Ok(Flow::Pass)
+    }
+
+    /// A stanza to an address on a subdomain that this extension serves ([`State::serve`]), whatever its kind and whoever is its
+    /// sender. An error is sent back from the address that it was sent to; `Pass`: `service-unavailable`, where that is allowed.
+    fn serve(&mut self, st: &mut State, stanza: &mut Stanza) -> Handled {
         Ok(Flow::Pass)
     }
 

@@ -76,6 +76,7 @@ fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     if initial {
         pending_requests(st, sid, &local);
     }
+    st.work.push_back(Work::Event(Event::Broadcast(sid)));
     if receives && !received {
         st.work.push_back(Work::Event(Event::Receives(sid)));
     }

@@ -146,6 +146,7 @@ impl Core {
         let done = match to.local() {
             Some(local) if ours => self.arrives(local, &to, &mut stanza),
             None if ours => self.at_server(&to, &stanza),
+            _ if self.state.services.contains_key(to.domain()) => self.at_service(&to, &mut stanza),
             // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
             _ if stanza.kind == Kind::Presence && !is_subscription(stanza.ty) => Ok(Flow::Done),
             _ => Err(Condition::RemoteServerNotFound.into()),
@@ -163,6 +164,18 @@ impl Core {
             }
             (Kind::Iq, Type::Get | Type::Set) | (Kind::Message, _) => Err(Condition::ServiceUnavailable.into()),
             _ => Ok(Flow::Done),
+        }
+    }
+
+    /// To a service on a subdomain.
+    fn at_service(&mut self, to: &Jid, stanza: &mut Stanza) -> Handled {
+        let Some(n) = self.state.services.get(to.domain()).map(|service| service.extension) else {
+            return Ok(Flow::Pass);
+        };
+        match self.hook(n, |x, st| x.serve(st, stanza))? {
+            Flow::Done | Flow::Kept => Ok(Flow::Done),
+            Flow::Pass if stanza.kind == Kind::Presence => Ok(Flow::Done),
+            Flow::Pass => Err(Condition::ServiceUnavailable.into()),
         }
     }
 
@@ -274,17 +287,14 @@ impl Core {
     }
 
     /// A request to the server or to an account: the extension with its namespace answers (RFC 6120 §8.4).
-    fn request(&mut self, iq: &Stanza, ask: impl FnOnce(&mut dyn Extension, &mut State) -> Handled) -> Handled {
+    fn request(&mut self, iq: &Stanza, mut ask: impl FnMut(&mut dyn Extension, &mut State) -> Handled) -> Handled {
         let ns = iq.children().next().map_or(Ns::OTHER, |payload| payload.ns());
-        let who = self.extensions.iter().position(|x| x.about().iq.contains(&ns));
-        let answered = match who {
-            Some(n) => self.hook(n, ask)?,
-            None => Flow::Pass,
-        };
-        match answered {
-            Flow::Done | Flow::Kept => Ok(Flow::Done),
-            Flow::Pass => Err(Condition::ServiceUnavailable.into()),
+        for n in 0..self.extensions.len() {
+            if self.extensions[n].about().iq.contains(&ns) && self.hook(n, &mut ask)? != Flow::Pass {
+                return Ok(Flow::Done);
+            }
         }
+        Err(Condition::ServiceUnavailable.into())
     }
 
     /// Calls a hook of one extension.

@@ -32,6 +32,15 @@ pub enum Way {
     Received,
 }
 
+/// A service on a subdomain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// The extension that serves it.
+    pub(super) extension: usize,
+    /// What it is called in service discovery.
+    pub name: Box<str>,
+}
+
 /// What is still to be done in this turn. A queue instead of calls: hooks are never entered twice.
 #[derive(Debug)]
 pub(super) enum Work {
@@ -119,6 +128,8 @@ pub struct State {
     pub archives: BTreeMap<Box<str>, Archived>,
     /// The bound sessions.
     pub sessions: BTreeMap<Sid, Session>,
+    /// The services on subdomains, by their domains.
+    pub services: BTreeMap<Box<str>, Service>,
     /// What the extensions say of themselves, in order.
     pub abouts: Vec<&'static About>,
     pub(super) throttle: Throttle,
@@ -162,6 +173,7 @@ impl State {
             accounts: BTreeMap::new(),
             archives: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            services: BTreeMap::new(),
             abouts: Vec::new(),
             throttle: Throttle::default(),
             secret,
@@ -226,6 +238,13 @@ impl State {
     pub fn shows_presence(&self, stanza: &Stanza) -> bool {
         let account = stanza.to.as_ref().and_then(|to| self.account(to));
         account.zip(stanza.from.as_ref()).is_some_and(|(account, from)| account.shows_presence_to(from))
+    }
+
+    /// From now on, what is sent to this domain comes to the extension whose hook runs ([`super::Extension::serve`]). `name`: for
+    /// people.
+    pub fn serve(&mut self, domain: &str, name: &str) {
+        let service = Service { extension: self.running, name: name.into() };
+        self.services.insert(domain.into(), service);
     }
 
     // --- saying something ---

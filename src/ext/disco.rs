@@ -55,9 +55,9 @@ fn account(st: &State) -> Info {
     }
 }
 
-/// The items of the server's own address: (domain, name) of each service on a subdomain. A service adds its line here.
-fn services(_st: &State) -> Vec<(String, &'static str)> {
-    Vec::new()
+/// The items of the server's own address: (domain, name) of each service on a subdomain.
+fn services(st: &State) -> Vec<(String, &str)> {
+    st.services.iter().map(|(domain, service)| (domain.to_string(), &*service.name)).collect()
 }
 
 impl Info {

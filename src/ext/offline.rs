@@ -498,7 +498,7 @@ impl Extension for Offline {
                     Wanted::Flush(whose) | Wanted::Row(whose, _) => whose != local,
                 });
             }
-            Event::Bound(_) => {}
+            Event::Bound(_) | Event::Broadcast(_) => {}
         }
     }
 

@@ -38,11 +38,21 @@ pub enum Tree {
     Offline,
     /// localpart -> what is archived for it (XEP-0441), and from where on its archive begins.
     Archive,
+    /// localpart of a room, what -> its configuration, its subject, an affiliation.
+    Room,
+    /// localpart or service, node -> a publish-subscribe node's configuration, affiliations and subscriptions.
+    Node,
+    /// localpart or service, node, number -> an item of a node.
+    Item,
+    /// localpart, service and node -> where an account wants to have push notifications sent.
+    Push,
+    /// localpart, number -> a token that a client may log in with.
+    Token,
 }
 
 impl Tree {
     /// All of them.
-    pub const ALL: [Tree; 8] = [
+    pub const ALL: [Tree; 13] = [
         Tree::Meta,
         Tree::Account,
         Tree::Roster,
@@ -51,6 +61,11 @@ impl Tree {
         Tree::Vcard,
         Tree::Offline,
         Tree::Archive,
+        Tree::Room,
+        Tree::Node,
+        Tree::Item,
+        Tree::Push,
+        Tree::Token,
     ];
 }
 

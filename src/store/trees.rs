@@ -14,7 +14,7 @@ const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 ///
 /// It stands in a tree of the engine's own, `engine`, under the key `schema`, so that no row of [`Tree::Meta`] is special.
 /// What a record holds is versioned in the record.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// How long sled may need to let go of its files.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -112,7 +112,11 @@ impl Trees {
         let config = sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
         let opened = (|| {
             let db = config.open()?;
-            let names = ["meta", "account", "roster", "block", "private", "vcard", "offline", "archive", "engine"];
+            #[rustfmt::skip]
+            let names = [
+                "meta", "account", "roster", "block", "private", "vcard", "offline", "archive", "room", "node", "item", "push",
+                "token", "engine",
+            ];
             let all = names.iter().map(|name| db.open_tree(name)).collect::<sled::Result<_>>()?;
             Ok(Trees { config: config.clone(), db, all })
         })();
@@ -175,7 +179,7 @@ impl Trees {
             return Ok(());
         }
         // An older layout is brought up to date here, one step for each version. From 1 to 2 only what is counted has changed,
-        // and is read in both forms.
+        // and is read in both forms; from 2 to 3 trees were added.
         let row = Writer::new(1).u32(SCHEMA).done();
         self.all[ENGINE].insert(SCHEMA_KEY, &*row).map_err(|e| failed(&e))?;
         Ok(())
