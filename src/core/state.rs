@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::archived::Archived;
+use super::component::Components;
 use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
@@ -132,6 +133,7 @@ pub struct State {
     pub services: BTreeMap<Box<str>, Service>,
     /// What the extensions say of themselves, in order.
     pub abouts: Vec<&'static About>,
+    pub(super) components: Components,
     pub(super) throttle: Throttle,
     pub(super) secret: [u8; 32],
     pub(super) numbers: Numbers,
@@ -175,6 +177,7 @@ impl State {
             sessions: BTreeMap::new(),
             services: BTreeMap::new(),
             abouts: Vec::new(),
+            components: Components::default(),
             throttle: Throttle::default(),
             secret,
             numbers: Numbers::new(&secret),

@@ -55,9 +55,10 @@ fn account(st: &State) -> Info {
     }
 }
 
-/// The items of the server's own address: (domain, name) of each service on a subdomain.
+/// The items of the server's own address: (domain, name) of each service on a subdomain, and of each component that is here.
 fn services(st: &State) -> Vec<(String, &str)> {
-    st.services.iter().map(|(domain, service)| (domain.to_string(), &*service.name)).collect()
+    let services = st.services.iter().map(|(domain, service)| (domain.to_string(), &*service.name));
+    services.chain(st.components().map(|domain| (domain.to_owned(), domain))).collect()
 }
 
 impl Info {

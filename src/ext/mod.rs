@@ -7,6 +7,7 @@ mod blocking;
 mod caps;
 mod carbons;
 mod chat_states;
+mod component;
 mod contacts;
 mod delay;
 mod disco;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(session::Session),
         Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
+        Box::new(component::Component),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),
         Box::new(caps::Caps),

@@ -120,8 +120,7 @@ fn folder(report: &mut Report, data: &Data) -> bool {
 }
 
 fn ports(report: &mut Report, config: &Config) {
-    let lists = [("c2s", &config.c2s), ("c2s_tls", &config.c2s_tls)];
-    for (name, address) in lists.into_iter().flat_map(|(name, list)| list.iter().map(move |address| (name, *address))) {
+    for (name, address) in listen::wanted(config) {
         match listen::probe(name, address) {
             Ok(()) => report.fine(format!("port: {address} ({name}) is free")),
             Err(e) => report.wrong(format!("port: {e}")),

@@ -13,6 +13,7 @@ pub mod cert;
 pub mod check;
 pub mod command;
 pub mod config;
+mod component;
 pub mod conn;
 pub mod container;
 pub mod data;

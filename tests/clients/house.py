@@ -12,6 +12,9 @@ import traceback
 
 DOMAIN = "house.test"
 PASSWORD = "secret"
+# A component that may connect, and how it proves that it is.
+GATEWAY = f"gateway.{DOMAIN}"
+SECRET = "neither-Montague-nor-Capulet"
 # Seconds. Nothing here takes so long; what does has failed.
 PATIENCE = 30
 
@@ -24,6 +27,9 @@ c2s_tls = ['127.0.0.1:0']
 s2s = []
 s2s_tls = []
 https = []
+component = ['127.0.0.1:0']
+[components]
+'{GATEWAY}' = '{SECRET}'
 """
 
 
