@@ -298,6 +298,13 @@ impl State {
         Ok(super::hook::Flow::Done)
     }
 
+    /// The same, also once what this turn has set off and not done yet is on stable storage: the removal of an account.
+    pub fn confirm_all(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+        let result = Stanza::result_of(iq, payload);
+        self.work.push_back(Work::Promise(Ack::Reply(result)));
+        Ok(super::hook::Flow::Done)
+    }
+
     /// The same to a stream that is not authenticated ([`super::hook::Extension::register`]).
     pub fn confirm_to(&mut self, sid: Sid, iq: &Stanza) {
         self.promise(Ack::To(sid, Stanza::result_of(iq, "")));

@@ -340,7 +340,7 @@ mod tests {
             (with("jabber:component:accept", "jabber:client"), "invalid-namespace"),
             (with("jabber:component:accept", "jabber:component:connect"), "invalid-namespace"),
             (with("xmlns='jabber:component:accept'", "").replace(":stream", "").replace("stream:", ""), "invalid-namespace"),
-            ("<message/>".into(), "invalid-namespace"),
+            ("<message>".into(), "invalid-namespace"),
             ("GET / HTTP/1.1\r\n\r\n".into(), "not-well-formed"),
             (with("<?xml version='1.0'?>", "<!DOCTYPE x>"), "restricted-xml"),
             ("\0\0".into(), "not-well-formed"),

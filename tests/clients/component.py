@@ -13,9 +13,9 @@ class Gateway(slixmpp.ComponentXMPP):
 
     def __init__(self, house, secret=SECRET):
         super().__init__(GATEWAY, secret, "127.0.0.1", house.ports["component"])
-        # Subscriptions are answered by the checks.
-        self.roster.auto_authorize = None
-        self.roster.auto_subscribe = False
+        # Everybody may see everybody; the library remembers who may, and refuses the probes of others.
+        self.roster.auto_authorize = True
+        self.roster.auto_subscribe = True
         self.register_plugin("xep_0030")
         self.register_plugin("xep_0199")
         self.queues = {name: asyncio.Queue() for name in ("message", "presence", "start", "end")}
@@ -59,10 +59,9 @@ async def contacts(scene):
     juliet, bare = f"juliet@{GATEWAY}", romeo.boundjid.bare
     romeo.send_presence_subscription(juliet)
     await component.hear("subscribe", bare)
-    component.send_presence(pto=bare, pfrom=juliet, ptype="subscribed")
-    component.send_presence(pto=bare, pfrom=juliet, ptype="subscribe")
-    component.send_presence(pto=bare, pfrom=f"{juliet}/balcony", pshow="chat")
+    await romeo.hear("presence", type="subscribed", sender=juliet)
     await romeo.hear("presence", type="subscribe", sender=juliet)
+    component.send_presence(pto=bare, pfrom=f"{juliet}/balcony", pshow="chat")
     await romeo.hear("presence", type="chat", sender=f"{juliet}/balcony")
     romeo.send_presence_subscription(juliet, ptype="subscribed")
     await component.hear("subscribed", bare)
@@ -80,18 +79,18 @@ async def contacts(scene):
 
 async def questions(scene):
     component, romeo = await gateway(scene), await scene.enter(scene.house.user("romeo"))
-    component["xep_0030"].add_identity(category="gateway", itype="irc", name="The Globe")
-    items = await romeo["xep_0030"].get_items(jid=romeo.boundjid.domain)
+    component.plugin["xep_0030"].add_identity(category="gateway", itype="irc", name="The Globe")
+    items = await romeo.plugin["xep_0030"].get_items(jid=romeo.boundjid.domain)
     assert GATEWAY in [item[0] for item in items["disco_items"]["items"]], items
-    info = await romeo["xep_0030"].get_info(jid=GATEWAY)
+    info = await romeo.plugin["xep_0030"].get_info(jid=GATEWAY)
     assert ("gateway", "irc", None, "The Globe") in info["disco_info"]["identities"], info
-    await component["xep_0199"].ping(romeo.boundjid.domain, ifrom=GATEWAY)
-    await component["xep_0199"].ping(romeo.boundjid.full, ifrom=f"juliet@{GATEWAY}/balcony")
+    await component.plugin["xep_0199"].ping(romeo.boundjid.domain, ifrom=GATEWAY)
+    await component.plugin["xep_0199"].ping(romeo.boundjid.full, ifrom=f"juliet@{GATEWAY}/balcony")
     await component.disconnect()
     # It is gone once nobody answers for it any more.
     while True:
         try:
-            await romeo["xep_0199"].ping(GATEWAY)
+            await romeo.plugin["xep_0199"].ping(GATEWAY)
         except slixmpp.exceptions.IqError as e:
             equal(e.condition, "service-unavailable")
             break
@@ -107,7 +106,7 @@ async def wrong_secret(scene):
 
 async def not_there(scene):
     romeo = await scene.enter(scene.house.user("romeo"))
-    await refused(romeo["xep_0199"].ping(GATEWAY), "service-unavailable")
+    await refused(romeo.plugin["xep_0199"].ping(GATEWAY), "service-unavailable")
 
 
 play([chat, contacts, questions, wrong_secret, not_there])
