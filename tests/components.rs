@@ -74,7 +74,10 @@ fn stanzas_go_both_ways() {
     let (dir, server) = house();
     let mut gateway = attach(&server);
     let mut juliet = login(&server, &dir, "juliet", "secret");
-    say(&mut juliet, "<iq type='get' id='1' to='example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>");
+    say(
+        &mut juliet,
+        "<iq type='get' id='1' to='example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>",
+    );
     let items = until(&mut juliet, "</iq>");
     assert!(items.contains("<item jid='gateway.example.org' name='gateway.example.org'/>"), "{items}");
 
@@ -90,15 +93,18 @@ fn stanzas_go_both_ways() {
     assert!(heard.contains("from='romeo@gateway.example.org/orchard'") && heard.contains("She speaks"), "{heard}");
 
     // A request each way, and their answers.
-    say(&mut gateway, "<iq from='gateway.example.org' to='example.org' type='get' id='q1'><ping xmlns='urn:xmpp:ping'/></iq>");
-    assert_eq!(
-        until(&mut gateway, "/>"),
-        "<iq to='gateway.example.org' from='example.org' type='result' id='q1'/>"
+    say(
+        &mut gateway,
+        "<iq from='gateway.example.org' to='example.org' type='get' id='q1'><ping xmlns='urn:xmpp:ping'/></iq>",
     );
+    assert_eq!(until(&mut gateway, "/>"), "<iq to='gateway.example.org' from='example.org' type='result' id='q1'/>");
     reaches(&mut juliet, &mut gateway);
 
     // What cannot be delivered, or read, comes back.
-    say(&mut gateway, "<message from='romeo@gateway.example.org' to='nobody@example.org' id='m2'><body>?</body></message>");
+    say(
+        &mut gateway,
+        "<message from='romeo@gateway.example.org' to='nobody@example.org' id='m2'><body>?</body></message>",
+    );
     let refused = until(&mut gateway, "</message>");
     assert!(refused.contains("type='error'") && refused.contains("<service-unavailable"), "{refused}");
     say(&mut gateway, "<message from='romeo@gateway.example.org' to='@' id='m3'><body>?</body></message>");
@@ -175,7 +181,10 @@ fn what_is_sent_to_one_that_is_not_there_comes_back() {
     }
     say(&mut juliet, "<presence to='romeo@gateway.example.org'/>");
     assert!(!ping(&mut juliet).contains("type='error'"));
-    say(&mut juliet, "<iq type='get' id='2' to='example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>");
+    say(
+        &mut juliet,
+        "<iq type='get' id='2' to='example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>",
+    );
     assert!(!until(&mut juliet, "</iq>").contains("gateway"));
 }
 
@@ -210,7 +219,10 @@ fn one_at_a_time_and_as_the_settings_say() {
     reload(&[(NAME, SECRET)]);
     assert!(until(&mut bot, "</stream:stream>").contains("<stream:error><host-gone"));
     let mut bot = connect(&server);
-    say(&mut bot, "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='bot.example.org'>");
+    say(
+        &mut bot,
+        "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='bot.example.org'>",
+    );
     assert!(until(&mut bot, "</stream:stream>").contains("<host-unknown"));
     attach(&server);
 }
@@ -235,10 +247,16 @@ fn what_is_wrong_ends_the_stream() {
     ends(opened(), &format!("<handshake>{}", "x".repeat(10_000)), "policy-violation");
     ends(connect(&server), "<stream:stream to='gateway.example.org'>", "not-well-formed");
     for (bytes, condition) in [
-        ("<message from='juliet@example.org' to='juliet@example.org'><body>x</body></message>".to_owned(), "invalid-from"),
+        (
+            "<message from='juliet@example.org' to='juliet@example.org'><body>x</body></message>".to_owned(),
+            "invalid-from",
+        ),
         ("<message to='juliet@example.org'><body>x</body></message>".into(), "improper-addressing"),
         ("<message from='gateway.example.org' to='juliet@example.org'></x>".into(), "not-well-formed"),
-        (format!("<message from='gateway.example.org' to='juliet@example.org'>{}", "x".repeat(300_000)), "policy-violation"),
+        (
+            format!("<message from='gateway.example.org' to='juliet@example.org'>{}", "x".repeat(300_000)),
+            "policy-violation",
+        ),
     ] {
         ends(attach(&server), &bytes, condition);
         server.logs("the component gateway.example.org is gone");
@@ -260,6 +278,36 @@ fn a_component_that_does_not_read_is_closed() {
         }
         assert!(n < 199, "it takes everything");
     }
+}
+
+/// A component says from whom its stanzas are: that makes nobody an administrator.
+#[test]
+fn a_component_does_not_administrate() {
+    let dir = Dir::new();
+    settings(&dir, &[(NAME, SECRET)]);
+    let file = dir.data().join("inglenook.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("admins = [\"juliet@{NAME}\"]\n{text}")).unwrap();
+    let server = Server::start(&dir, &[]);
+    let mut gateway = attach(&server);
+    for node in ["http://jabber.org/protocol/admin#get-registered-users-list", "urn:inglenook:commands#sessions"] {
+        let command = format!("<command xmlns='http://jabber.org/protocol/commands' node='{node}'/>");
+        say(&mut gateway, &format!("<iq from='juliet@{NAME}/x' to='example.org' type='set' id='1'>{command}</iq>"));
+        let answer = until(&mut gateway, "</iq>");
+        assert!(answer.contains("type='error'"), "{answer}");
+    }
+    say(
+        &mut gateway,
+        "<message from='juliet@gateway.example.org' to='example.org/announce/online' id='2'><body>Hark</body></message>",
+    );
+    assert!(until(&mut gateway, "</message>").contains("<service-unavailable"));
+    // Nor is an account anybody's but its own.
+    say(
+        &mut gateway,
+        "<iq from='juliet@gateway.example.org' to='example.org' type='set' id='3'><query xmlns='jabber:iq:register'>\
+         <username>juliet</username><password>x</password></query></iq>",
+    );
+    assert!(until(&mut gateway, "</iq>").contains("<registration-required"));
 }
 
 #[test]

@@ -34,7 +34,15 @@ pub fn run(options: &Options) -> Report {
     let there = folder(&mut report, &data);
     let config = match Config::load(options.config.as_deref(), data.dir()) {
         Ok(config) => {
-            report.fine("settings: understood");
+            match options.config.as_deref().filter(|_| !config.components.is_empty()) {
+                Some(file) if data::open_to_others(file).is_some() => {
+                    let file = file.display();
+                    report.wrong(format!(
+                        "settings: others can read the components' secrets in {file}. Fix: chmod 600 {file}"
+                    ));
+                }
+                _ => report.fine("settings: understood"),
+            }
             config
         }
         Err(e) => {

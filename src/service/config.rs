@@ -471,7 +471,9 @@ impl Config {
         for name in self.components.keys() {
             let sub = name.domain().strip_suffix(domain.domain()).and_then(|sub| sub.strip_suffix('.'));
             let why = match sub {
-                Some(sub) if SERVICES.contains(&sub) => "is a service of this server itself; choose another name".into(),
+                Some(sub) if SERVICES.contains(&sub) => {
+                    "is a service of this server itself; choose another name".into()
+                }
                 Some(_) => continue,
                 None => format!("must end with .{domain}"),
             };

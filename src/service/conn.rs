@@ -149,7 +149,12 @@ pub(super) enum Wait<T> {
 }
 
 /// Waits for something, but not longer than until `deadline`, nor until there is mail in the outbox.
-pub(super) async fn wait<T>(hub: &Hub, outbox: Option<&Outbox>, deadline: Mono, what: impl Future<Output = T>) -> Wait<T> {
+pub(super) async fn wait<T>(
+    hub: &Hub,
+    outbox: Option<&Outbox>,
+    deadline: Mono,
+    what: impl Future<Output = T>,
+) -> Wait<T> {
     let mut what = pin!(what);
     let mut timer = Timer::at(hub.instant(deadline));
     poll_fn(|cx| {

@@ -307,10 +307,10 @@ mod tests {
     fn a_component_comes_and_speaks() {
         let mut play = play();
         let handshake = play.handshake();
-        assert!(play.out.starts_with(
-            "<?xml version='1.0'?><stream:stream from='gateway.example.org' id='"
-        ));
-        assert!(play.out.ends_with("' xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>"));
+        assert!(play.out.starts_with("<?xml version='1.0'?><stream:stream from='gateway.example.org' id='"));
+        assert!(
+            play.out.ends_with("' xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>")
+        );
         assert_eq!(play.say(&handshake), "<handshake/>");
         play.say(
             "<message from='juliet@gateway.example.org/x' to='romeo@example.org'><body>Hark</body></message>\
@@ -339,7 +339,10 @@ mod tests {
             (with(" to='gateway.example.org'", ""), "improper-addressing"),
             (with("jabber:component:accept", "jabber:client"), "invalid-namespace"),
             (with("jabber:component:accept", "jabber:component:connect"), "invalid-namespace"),
-            (with("xmlns='jabber:component:accept'", "").replace(":stream", "").replace("stream:", ""), "invalid-namespace"),
+            (
+                with("xmlns='jabber:component:accept'", "").replace(":stream", "").replace("stream:", ""),
+                "invalid-namespace",
+            ),
             ("<message>".into(), "invalid-namespace"),
             ("GET / HTTP/1.1\r\n\r\n".into(), "not-well-formed"),
             (with("<?xml version='1.0'?>", "<!DOCTYPE x>"), "restricted-xml"),

@@ -12,6 +12,7 @@ import traceback
 
 DOMAIN = "house.test"
 PASSWORD = "secret"
+ADMIN = f"nurse@{DOMAIN}"
 # A component that may connect, and how it proves that it is.
 GATEWAY = f"gateway.{DOMAIN}"
 SECRET = "neither-Montague-nor-Capulet"
@@ -20,6 +21,7 @@ PATIENCE = 30
 
 SETTINGS = f"""
 domain = '{DOMAIN}'
+admins = ['{ADMIN}']
 scram_iterations = 4096
 [listen]
 c2s = ['127.0.0.1:0']
@@ -91,7 +93,10 @@ class House:
     def user(self, name):
         """Makes an account nobody has used; returns its address."""
         self.users += 1
-        jid = f"{name}{self.users}@{DOMAIN}"
+        return self.account(f"{name}{self.users}@{DOMAIN}")
+
+    def account(self, jid):
+        """Makes the account of this address."""
         self.command("user", "add", jid, "--password-stdin", input=PASSWORD + "\n")
         return jid
 

@@ -30,7 +30,9 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         node: "http://jabber.org/protocol/admin#delete-user",
         name: "Delete users",
-        form: Some(|_, _, _| accounts("Deleting users", "Their accounts and all that is stored for them will be gone.")),
+        form: Some(|_, _, _| {
+            accounts("Deleting users", "Their accounts and all that is stored for them will be gone.")
+        }),
         run: |_, st, mut run| {
             let jids = local_jids(st, &mut run)?;
             if jids.iter().any(|jid| !jid.is_bare()) {
@@ -53,7 +55,10 @@ pub(super) const COMMANDS: &[Command] = &[
         node: "http://jabber.org/protocol/admin#end-user-session",
         name: "End sessions of users",
         form: Some(|_, _, _| {
-            accounts("Ending sessions", "All sessions of the accounts, or one of them: NAME@DOMAIN/RESOURCE. They can log in again.")
+            accounts(
+                "Ending sessions",
+                "All sessions of the accounts, or one of them: NAME@DOMAIN/RESOURCE. They can log in again.",
+            )
         }),
         run: |_, st, mut run| {
             let mut sids = Vec::new();
@@ -263,7 +268,8 @@ fn local_jid(st: &State, run: &mut Run<'_>) -> Result<Jid, StanzaError> {
 /// The addresses in the field for several, all of accounts that are there.
 fn local_jids(st: &State, run: &mut Run<'_>) -> Result<Vec<Jid>, StanzaError> {
     let values = run.fields.remove("accountjids").unwrap_or_default();
-    let values: Vec<&str> = values.iter().flat_map(|value| value.lines()).filter(|line| !line.trim().is_empty()).collect();
+    let values: Vec<&str> =
+        values.iter().flat_map(|value| value.lines()).filter(|line| !line.trim().is_empty()).collect();
     if values.is_empty() || values.len() > ACCOUNTS {
         return Err(bad_payload(format!("at least one account is needed, and at most {ACCOUNTS}")));
     }
@@ -288,16 +294,18 @@ enum Who {
 
 impl Who {
     fn users(self, st: &State) -> impl Iterator<Item = &Jid> {
-        st.accounts.values().filter(move |account| {
-            let mut sessions = account.sessions.values().filter_map(|sid| st.sessions.get(sid));
-            match self {
-                Who::Registered => true,
-                Who::Online => sessions.any(|s| s.stream.is_some()),
-                Who::Active => sessions.any(is_active),
-                Who::Idle => sessions.clone().any(|s| s.stream.is_some()) && !sessions.any(is_active),
-            }
-        })
-        .map(|account| &account.jid)
+        st.accounts
+            .values()
+            .filter(move |account| {
+                let mut sessions = account.sessions.values().filter_map(|sid| st.sessions.get(sid));
+                match self {
+                    Who::Registered => true,
+                    Who::Online => sessions.any(|s| s.stream.is_some()),
+                    Who::Active => sessions.any(is_active),
+                    Who::Idle => sessions.clone().any(|s| s.stream.is_some()) && !sessions.any(is_active),
+                }
+            })
+            .map(|account| &account.jid)
     }
 }
 

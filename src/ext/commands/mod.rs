@@ -40,12 +40,6 @@ struct Command {
     run: fn(&mut Commands, &mut State, Run<'_>) -> Result<Done, StanzaError>,
 }
 
-impl Command {
-    fn is_admins(&self) -> bool {
-        self.node.starts_with(ADMIN)
-    }
-}
-
 /// A command that is being carried out.
 struct Run<'a> {
     iq: &'a Stanza,
@@ -80,7 +74,9 @@ impl Tag {
     fn write(&self, status: &str, payload: &str) -> String {
         let Tag { node, session } = self;
         let (node, session) = (escaped(node), escaped(session));
-        format!("<command xmlns='{LIST}' node='{node}' sessionid='{session}' status='{status}' xml:lang='en'>{payload}</command>")
+        format!(
+            "<command xmlns='{LIST}' node='{node}' sessionid='{session}' status='{status}' xml:lang='en'>{payload}</command>"
+        )
     }
 }
 
@@ -198,7 +194,9 @@ impl Commands {
             self.sessions.retain(|_, session| Some(session.number) != first);
         }
         if self.sessions.len() >= SESSIONS {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("too many commands have begun; try again later"));
+            return Err(
+                StanzaError::new(Condition::ResourceConstraint).text("too many commands have begun; try again later")
+            );
         }
         let payload = format!("<actions execute='complete'><complete/></actions>{}", form(self, st, by).xml());
         let own = matches!(at, Place::Own(_));
@@ -214,10 +212,9 @@ impl Commands {
         let Some(session) = known.filter(|session| session.until > st.now.mono) else {
             // An id that was given to this one is not made up.
             return Err(match st.uid_mark(by.as_str(), &id) {
-                Some(_) => refusal(
-                    Condition::NotAllowed,
-                    "<session-expired xmlns='http://jabber.org/protocol/commands'/>",
-                ),
+                Some(_) => {
+                    refusal(Condition::NotAllowed, "<session-expired xmlns='http://jabber.org/protocol/commands'/>")
+                }
                 None => bad_session(),
             });
         };
@@ -301,7 +298,8 @@ fn text(fields: &mut Submitted, var: &str) -> Option<String> {
 
 /// Whether it looks like a language tag (RFC 5646 §2.1).
 fn is_lang(lang: &str) -> bool {
-    lang.len() <= 35 && lang.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+    lang.len() <= 35
+        && lang.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 impl Extension for Commands {

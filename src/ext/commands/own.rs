@@ -13,7 +13,8 @@ pub(super) const COMMANDS: &[Command] = &[
         form: Some(|_, _, _| {
             let label = "The new password";
             let form = Form::to_fill("", "Your password", "Choose a new password. Your sessions go on.");
-            let form = form.field(&Field { var: "password", ty: "text-private", label, required: true, ..Field::default() });
+            let form =
+                form.field(&Field { var: "password", ty: "text-private", label, required: true, ..Field::default() });
             let label = "Once more";
             form.field(&Field { var: "password-verify", ty: "text-private", label, required: true, ..Field::default() })
         }),
@@ -40,8 +41,13 @@ pub(super) const COMMANDS: &[Command] = &[
         node: "urn:inglenook:commands#end-sessions",
         name: "End sessions of yours",
         form: Some(|_, st, by| {
-            let options = sessions(st, by).map(|(resource, _)| resource).filter(|r| Some(*r) != by.resource()).collect();
-            let form = Form::to_fill("", "End sessions", "Which are to end? They can log in again: change the password to keep them out.");
+            let options =
+                sessions(st, by).map(|(resource, _)| resource).filter(|r| Some(*r) != by.resource()).collect();
+            let form = Form::to_fill(
+                "",
+                "End sessions",
+                "Which are to end? They can log in again: change the password to keep them out.",
+            );
             let (var, label) = ("sessions", "Sessions besides this one");
             form.field(&Field { var, ty: "list-multi", label, required: true, options, ..Field::default() })
         }),
@@ -74,4 +80,3 @@ fn describe(st: &State, resource: &str, sid: Sid) -> String {
     };
     format!("{resource} ({state})")
 }
-
