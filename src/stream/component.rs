@@ -346,7 +346,7 @@ mod tests {
             ("<message>".into(), "invalid-namespace"),
             ("GET / HTTP/1.1\r\n\r\n".into(), "not-well-formed"),
             (with("<?xml version='1.0'?>", "<!DOCTYPE x>"), "restricted-xml"),
-            ("\0\0".into(), "not-well-formed"),
+            ("\0\0".into(), "unsupported-encoding"),
         ] {
             play().assert_ends(&header, condition);
         }
