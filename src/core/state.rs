@@ -300,6 +300,16 @@ impl State {
         self.promise(Ack::To(sid, Stanza::result_of(iq, "")));
     }
 
+    /// Sends an answer that is made already, once what this turn changed is on stable storage.
+    pub fn confirm_with(&mut self, answer: Stanza) {
+        self.promise(Ack::Reply(answer));
+    }
+
+    /// Tells all extensions, later in this turn.
+    pub fn announce(&mut self, event: super::hook::Event) {
+        self.work.push_back(Work::Event(event));
+    }
+
     /// Answers a stanza with an error, where the RFC allows one.
     pub fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
         if let Some(reply) = Stanza::error_of(stanza, error) {

@@ -47,9 +47,10 @@ pub(super) fn server(st: &State) -> Info {
 
 /// What every account tells.
 fn account(st: &State) -> Info {
-    let name = "".into();
+    let identity = |category, ty| Identity { category, ty, lang: "", name: "".into() };
     Info {
-        identities: [Identity { category: "account", ty: "registered", lang: "", name }].into(),
+        // XEP-0163 §6.1
+        identities: [identity("account", "registered"), identity("pubsub", "pep")].into(),
         features: st.abouts.iter().flat_map(|about| about.account).copied().collect(),
         forms: BTreeMap::new(),
     }
@@ -62,7 +63,7 @@ fn services(st: &State) -> Vec<(String, &str)> {
 
 impl Info {
     /// The `<query/>` of disco#info.
-    fn write(&self, node: Option<&str>) -> String {
+    pub(super) fn write(&self, node: Option<&str>) -> String {
         let mut out = open(Ns::DISCO_INFO, node);
         let attr = |out: &mut String, name: &str, value: &str| {
             if !value.is_empty() {

@@ -16,6 +16,7 @@ mod last;
 mod offline;
 mod ping;
 mod private;
+mod pubsub;
 mod register;
 mod roster;
 mod rsm;
@@ -28,7 +29,7 @@ mod vcard;
 mod version;
 
 /// All extensions, in order. `blocking` sees everything before anybody else does; `offline` last, when it is sure that a message
-/// goes on. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
+/// goes on; `pubsub` sees what is asked of its nodes before `disco` answers for the rest. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
 #[rustfmt::skip]
 pub fn all() -> Vec<Box<dyn Extension>> {
     vec![
@@ -37,6 +38,9 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(session::Session),
         Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
+        Box::new(pubsub::PubSub::default()),
+        Box::new(pubsub::Pep),
+        Box::new(pubsub::Private),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),
         Box::new(caps::Caps),
