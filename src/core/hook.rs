@@ -175,6 +175,9 @@ pub trait Extension: Send {
     /// The client answered what [`State::request`] asked of it, with a result or an error.
     fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) {}
 
+    /// What [`State::inquire`] was answered: a result or an error.
+    fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {}
+
     /// The time that [`State::after`] waited for has come.
     fn timer(&mut self, st: &mut State, job: Job) {}
 }

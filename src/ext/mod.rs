@@ -3,13 +3,16 @@
 use crate::core::Extension;
 
 mod archive;
+mod avatar;
 mod blocking;
+mod bookmarks;
 mod caps;
 mod carbons;
 mod chat_states;
 mod contacts;
 mod delay;
 mod disco;
+mod displayed;
 mod form;
 mod hints;
 mod last;
@@ -48,7 +51,14 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(version::Version),
         Box::new(time::Time),
         Box::new(ping::Ping),
+        Box::new(avatar::UserAvatar),
+        Box::new(avatar::VcardAvatar),
+        Box::new(avatar::Avatars::default()),
         Box::new(vcard::Vcard::default()),
+        Box::new(bookmarks::Bookmarks::default()),
+        Box::new(bookmarks::Compact),
+        Box::new(bookmarks::Notifications),
+        Box::new(displayed::Displayed),
         Box::new(private::Private::default()),
         Box::new(delay::Delay),
         Box::new(stanza_id::StanzaId),

@@ -358,8 +358,7 @@ impl Config {
 
     /// Reads it from a record.
     pub fn read(r: &mut Reader<'_>) -> Result<Config, Broken> {
-        let (title, description, ty, language) =
-            (r.str()?.into(), r.str()?.into(), r.str()?.into(), r.str()?.into());
+        let (title, description, ty, language) = (r.str()?.into(), r.str()?.into(), r.str()?.into(), r.str()?.into());
         fn list(r: &mut Reader<'_>) -> Result<Box<[Box<str>]>, Broken> {
             (0..r.u32()?).map(|_| r.str().map(Into::into)).collect()
         }

@@ -186,4 +186,3 @@ impl PubSub {
         st.confirm(rq.iq, "")
     }
 }
-
