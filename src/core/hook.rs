@@ -76,6 +76,24 @@ pub enum Event {
     Parted(Sid),
     /// A session that had lost its connection has another (XEP-0198 §5).
     Resumed(Sid),
+    /// An item was published at a node of an account; its payload can be read.
+    Published {
+        /// Whose node.
+        local: Box<str>,
+        /// The node.
+        node: Box<str>,
+        /// The id of the item.
+        item: Box<str>,
+    },
+    /// An item of a node of an account is gone, or all of them are.
+    Retracted {
+        /// Whose node.
+        local: Box<str>,
+        /// The node.
+        node: Box<str>,
+        /// The id of the item; `None`: all.
+        item: Option<Box<str>>,
+    },
 }
 
 /// An extension. Every hook but [`Extension::about`] may be left out. State that an extension keeps in memory is its own, in
@@ -156,6 +174,9 @@ pub trait Extension: Send {
 
     /// The client answered what [`State::request`] asked of it, with a result or an error.
     fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) {}
+
+    /// What [`State::inquire`] was answered: a result or an error.
+    fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {}
 
     /// The time that [`State::after`] waited for has come.
     fn timer(&mut self, st: &mut State, job: Job) {}

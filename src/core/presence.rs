@@ -83,6 +83,14 @@ fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     Ok(())
 }
 
+/// Broadcasts what a session has broadcast before, with something else in it that the server says.
+pub fn again(st: &mut State, sid: Sid, presence: Stanza) {
+    let Some(session) = st.sessions.get_mut(&sid).filter(|session| session.presence.is_some()) else { return };
+    session.presence = Some(presence.clone());
+    let local: Box<str> = session.local().into();
+    broadcast(st, &local, &presence);
+}
+
 /// Sends a presence to all who are subscribed and to the account's own available sessions (RFC 6121 §4.2.2).
 fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
     let Some(account) = st.accounts.get(local) else { return };

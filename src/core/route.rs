@@ -314,6 +314,11 @@ impl Core {
                 Work::Remove(leaving) => admin::removed(&mut self.state, leaving),
                 Work::Tell(job, answer) => self.state.tell(job, answer, true),
                 Work::Had(local, mark) => self.had(&local, mark),
+                Work::Answered(job, reply) => {
+                    if let Some(n) = self.state.jobs.remove(&job) {
+                        self.hook(n, |x, st| x.answered(st, job, &reply));
+                    }
+                }
                 Work::Hold(message) => self.hold(message),
                 Work::Promise(ack) => self.state.promise(ack),
                 Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),

@@ -59,6 +59,8 @@ pub(super) enum Work {
     Had(Box<str>, u64),
     /// A message that may have to be kept.
     Hold(Stanza),
+    /// What the answer to a question of an extension is.
+    Answered(Job, Stanza),
     /// A stanza that a session left behind.
     Left(Sid, Stanza),
     /// An answer to what was done before.
@@ -148,6 +150,8 @@ pub struct State {
     pub(super) jobs: BTreeMap<Job, usize>,
     /// Which job a request to a client belongs to.
     pub(super) requests: BTreeMap<(Sid, String), Job>,
+    /// Which job a question of an extension belongs to, by the id of its request.
+    inquiries: BTreeMap<String, Job>,
     /// The extension whose hook runs.
     pub(super) running: usize,
     /// The session whose stanza is being handled.
@@ -189,6 +193,7 @@ impl State {
             wakes: None,
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
             running: 0,
             heard: None,
             random: Random::new(seed),
@@ -310,6 +315,22 @@ impl State {
         self.promise(Ack::To(sid, Stanza::result_of(iq, "")));
     }
 
+    /// Sends an answer that is made already, once what this turn changed is on stable storage.
+    pub fn confirm_with(&mut self, answer: Stanza) {
+        self.promise(Ack::Reply(answer));
+    }
+
+    /// The same behind all that is on its way in this turn.
+    pub fn confirm_last(&mut self, iq: &Stanza) -> super::hook::Handled {
+        self.work.push_back(Work::Promise(Ack::Reply(Stanza::result_of(iq, ""))));
+        Ok(super::hook::Flow::Done)
+    }
+
+    /// Tells all extensions, later in this turn.
+    pub fn announce(&mut self, event: super::hook::Event) {
+        self.work.push_back(Work::Event(event));
+    }
+
     /// Answers a stanza with an error, where the RFC allows one.
     pub fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
         if let Some(reply) = Stanza::error_of(stanza, error) {
@@ -319,6 +340,12 @@ impl State {
 
     /// An answer goes straight to the session that asked, and by the router to anybody else.
     fn back(&mut self, reply: Stanza) {
+        if reply.kind == Kind::Iq
+            && !self.inquiries.is_empty()
+            && let Some(job) = reply.id().and_then(|id| self.inquiries.remove(&*id))
+        {
+            return self.work.push_back(Work::Answered(job, reply));
+        }
         match reply.to.as_ref().and_then(|to| self.session_at(to)) {
             // The error of a message is news to the account's other sessions, too (XEP-0280 §6.1).
             Some(sid) if reply.kind == Kind::Message => {
@@ -375,6 +402,16 @@ impl State {
         } else {
             self.jobs.remove(&job);
         }
+        job
+    }
+
+    /// Makes a request in somebody's name at an account or a service of ours, which answers as it would answer them. The answer
+    /// comes to [`super::hook::Extension::answered`] and to nobody else.
+    pub fn inquire(&mut self, from: Jid, to: Jid, ty: Type, payload: impl Into<String>) -> Job {
+        let job = self.job();
+        let id = self.token();
+        self.send(Stanza::new(Kind::Iq, ty).from(from).to(to).with_id(&id).with(payload));
+        self.inquiries.insert(id, job);
         job
     }
 

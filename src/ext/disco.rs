@@ -47,9 +47,10 @@ pub(super) fn server(st: &State) -> Info {
 
 /// What every account tells.
 fn account(st: &State) -> Info {
-    let name = "".into();
+    let identity = |category, ty| Identity { category, ty, lang: "", name: "".into() };
     Info {
-        identities: [Identity { category: "account", ty: "registered", lang: "", name }].into(),
+        // XEP-0163 §6.1
+        identities: [identity("account", "registered"), identity("pubsub", "pep")].into(),
         features: st.abouts.iter().flat_map(|about| about.account).copied().collect(),
         forms: BTreeMap::new(),
     }

@@ -3,7 +3,9 @@
 use crate::core::Extension;
 
 mod archive;
+mod avatar;
 mod blocking;
+mod bookmarks;
 mod caps;
 mod carbons;
 mod chat_states;
@@ -12,12 +14,14 @@ mod component;
 mod contacts;
 mod delay;
 mod disco;
+mod displayed;
 mod form;
 mod hints;
 mod last;
 mod offline;
 mod ping;
 mod private;
+mod pubsub;
 mod register;
 mod roster;
 mod rsm;
@@ -30,7 +34,7 @@ mod vcard;
 mod version;
 
 /// All extensions, in order. `blocking` sees everything before anybody else does; `offline` last, when it is sure that a message
-/// goes on. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
+/// goes on; `pubsub` sees what is asked of its nodes before `disco` answers for the rest. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
 #[rustfmt::skip]
 pub fn all() -> Vec<Box<dyn Extension>> {
     vec![
@@ -42,6 +46,9 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(commands::Commands::default()),
         Box::new(commands::Administration),
         Box::new(component::Component),
+        Box::new(pubsub::PubSub::default()),
+        Box::new(pubsub::Pep),
+        Box::new(pubsub::Private),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),
         Box::new(caps::Caps),
@@ -49,7 +56,14 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(version::Version),
         Box::new(time::Time),
         Box::new(ping::Ping),
+        Box::new(avatar::UserAvatar),
+        Box::new(avatar::VcardAvatar),
+        Box::new(avatar::Avatars::default()),
         Box::new(vcard::Vcard::default()),
+        Box::new(bookmarks::Bookmarks::default()),
+        Box::new(bookmarks::Compact),
+        Box::new(bookmarks::Notifications),
+        Box::new(displayed::Displayed),
         Box::new(private::Private::default()),
         Box::new(delay::Delay),
         Box::new(stanza_id::StanzaId),

@@ -498,7 +498,7 @@ impl Extension for Offline {
                     Wanted::Flush(whose) | Wanted::Row(whose, _) => whose != local,
                 });
             }
-            Event::Bound(_) | Event::Broadcast(_) => {}
+            Event::Bound(_) | Event::Broadcast(_) | Event::Published { .. } | Event::Retracted { .. } => {}
         }
     }
 

@@ -116,13 +116,4 @@ mod tests {
             assert!(digits.is_some_and(|d| d.len() == 4 && d.bytes().all(|b| b.is_ascii_digit())), "{}", about.spec);
         }
     }
-
-    #[test]
-    fn a_namespace_of_requests_belongs_to_one_extension() {
-        let mut namespaces: Vec<_> = all().iter().flat_map(|about| about.iq).collect();
-        let count = namespaces.len();
-        namespaces.sort();
-        namespaces.dedup();
-        assert_eq!(namespaces.len(), count);
-    }
 }

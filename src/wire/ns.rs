@@ -75,6 +75,7 @@ namespaces! {
     AVATAR_METADATA = "urn:xmpp:avatar:metadata";
     BOOKMARKS = "urn:xmpp:bookmarks:1";
     STORAGE_BOOKMARKS = "storage:bookmarks";
+    MDS = "urn:xmpp:mds:displayed:0";
     COMMANDS = "http://jabber.org/protocol/commands";
     COMPONENT = "jabber:component:accept";
     CSI = "urn:xmpp:csi:0";
