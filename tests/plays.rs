@@ -94,9 +94,10 @@ impl Drop for Server {
 }
 
 /// Whether a line is about the server itself, and not about what clients can do; or about stream management, which would count
-/// what the other stage sends to know when all is done.
+/// what the other stage sends to know when all is done; or about inactive clients, which that would wake.
 fn needs_a_hand(line: &str) -> bool {
     line.contains("urn:xmpp:sm:3")
+        || line.contains("urn:xmpp:csi:0")
         || line.starts_with("The server ")
         || line.starts_with("The power ")
         || line.starts_with("The storage ")

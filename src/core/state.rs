@@ -7,6 +7,7 @@ use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
 use super::logged::{Counted, Logged};
 use super::number::Numbers;
+use super::quiet::Worth;
 use super::random::Random;
 use super::session::Session;
 use super::settings::Settings;
@@ -140,6 +141,8 @@ pub struct State {
     pub(super) effects: Vec<Effect>,
     pub(super) work: VecDeque<Work>,
     pub(super) timers: BTreeMap<(u64, u64), Timer>,
+    /// [`State::weigh_with`]
+    pub(super) weigh: fn(&Stanza) -> Worth,
     /// When the world was last asked to wake us, until it does.
     pub(super) wakes: Option<u64>,
     /// Which extension a job belongs to.
@@ -183,6 +186,7 @@ impl State {
             effects: Vec::new(),
             work: VecDeque::new(),
             timers: BTreeMap::new(),
+            weigh: |_| Worth::Urgent,
             wakes: None,
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -254,25 +258,9 @@ impl State {
         self.work.push_back(Work::Route(stanza));
     }
 
-    /// Writes a stanza to one session, past all hooks.
+    /// Writes a stanza to one session, past all hooks; or holds it there ([`super::quiet`]).
     pub fn send_to(&mut self, sid: Sid, stanza: Stanza) {
-        let Some(session) = self.sessions.get_mut(&sid) else {
-            // Not authenticated, or just ended.
-            return self.effects.push(Effect::Send(sid, stanza));
-        };
-        let (fits, now) = match session.managed.as_mut() {
-            Some(managed) => {
-                self.streams.ask.push(sid);
-                managed.push(&stanza)
-            }
-            None => (true, true),
-        };
-        if let (Some(stream), true) = (session.stream, now) {
-            self.effects.push(Effect::Send(stream, stanza));
-        }
-        if !fits {
-            self.work.push_back(Work::Overflow(sid));
-        }
+        self.hand(sid, stanza);
     }
 
     /// Hands a message to these sessions of one account; the `delivered` hooks see it.

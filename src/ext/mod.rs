@@ -8,6 +8,7 @@ mod caps;
 mod carbons;
 mod chat_states;
 mod contacts;
+mod csi;
 mod delay;
 mod disco;
 mod form;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(stanza_id::StanzaId),
         Box::new(hints::Hints),
         Box::new(chat_states::ChatStates),
+        Box::new(csi::ClientState),
         Box::new(rsm::ResultSets),
         Box::new(archive::Order),
         Box::new(archive::Preferences),
