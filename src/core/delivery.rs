@@ -171,13 +171,42 @@ impl State {
         // New messages wait behind these.
         self.flush(sid);
         if noted {
-            let marks: Vec<u64> = counts.iter().map(|(_, mark)| *mark).collect();
-            let entry = self.note_of(&Logged::Handed { local, stream, messages: counts });
-            self.deliveries.count(entry.id);
-            marks.into_iter().for_each(|mark| self.deliveries.told_since(mark, entry.id));
-            if let Ok(batch) = self.write() {
-                batch.append(entry);
+            self.note_handed(local, stream, counts);
+        }
+    }
+
+    fn note_handed(&mut self, local: &str, stream: u64, messages: Vec<(u32, u64)>) {
+        let marks: Vec<u64> = messages.iter().map(|(_, mark)| *mark).collect();
+        let entry = self.note_of(&Logged::Handed { local, stream, messages });
+        self.deliveries.count(entry.id);
+        marks.into_iter().for_each(|mark| self.deliveries.told_since(mark, entry.id));
+        if let Ok(batch) = self.write() {
+            batch.append(entry);
+        }
+    }
+
+    /// What was held for a session is about to be written, and some of it was dropped: how its stream counts the messages behind that
+    /// is stored before they are written, as in [`State::hand_over`].
+    pub(super) fn recount<'a>(&mut self, sid: Sid, held: impl Iterator<Item = &'a Stanza>) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(managed) = session.managed.as_ref() else { return };
+        let (local, stream) = (Box::<str>::from(session.local()), managed.number);
+        let mut counts = Vec::new();
+        for (n, stanza) in (1..).zip(held).filter(|(_, stanza)| stanza.mark > 0) {
+            let Some(way) = self.deliveries.on_their_way.get_mut(&stanza.mark) else { continue };
+            let known = way.holders.iter_mut().rfind(|(holder, _)| *holder == sid);
+            let now = managed.count_of(n);
+            if let Some((_, known)) = known.filter(|(_, known)| *known != now) {
+                *known = now;
+                counts.push((now.count, stanza.mark));
             }
+        }
+        if counts.is_empty() || self.write().is_err() {
+            return;
+        }
+        self.hold_back(sid);
+        for counts in counts.chunks(NOTES) {
+            self.note_handed(&local, stream, counts.to_vec());
         }
     }
 

@@ -3,6 +3,10 @@
 //! What is held here was never written, and the stream does not count it. So what is out of date may go: of the presence of one
 //! full JID only the newest is left. What is left keeps its order, and everything is written before the next
 //! thing that cannot wait: a client sees what it would have seen, with something left out.
+//!
+//! A message that may have to be delivered elsewhere ([`Stanza::mark`]) is in the log with the number that the stream will count it
+//! by. While the client is connected that stays true, so what stands before such a message stays. For one that comes back, the
+//! number is stored anew before the message is written.
 
 use super::effect::{Effect, Sid};
 use super::logged::Counted;
@@ -37,8 +41,8 @@ pub(super) enum Handed {
     Dropped,
     /// It was written; whether it arrives, nobody will know.
     Written,
-    /// How its stream counts it. While it is held, that is how it counts it at most: what is before it may still be dropped, and
-    /// whoever says to have seen so many has seen it.
+    /// How its stream counts it. While it is held for a client without a connection, that is how it counts it at most: what is
+    /// before it may still be dropped, and whoever says to have seen so many has seen it.
     Counted(Counted),
 }
 
@@ -49,6 +53,8 @@ pub struct Quiet {
     held: BTreeMap<u64, Stanza>,
     /// Where the newest of each name is.
     newest: BTreeMap<Box<str>, u64>,
+    /// What is before this place stays: the log knows how the stream counts it.
+    counted: u64,
     next: u64,
     bytes: usize,
 }
@@ -63,15 +69,22 @@ impl Quiet {
         self.held.len()
     }
 
-    fn push(&mut self, name: Option<Box<str>>, stanza: Stanza) {
+    /// `connected`: the stanza may be written before anything more is stored.
+    fn push(&mut self, name: Option<Box<str>>, stanza: Stanza, connected: bool) {
         self.next += 1;
+        if !connected {
+            self.counted = 0;
+        } else if stanza.mark > 0 {
+            self.counted = self.next;
+        }
         self.bytes += stanza.bytes() + HELD_BYTES;
         self.held.insert(self.next, stanza);
         let Some(name) = name else { return };
         let bytes = name.len();
-        match self.newest.insert(name, self.next).map(|old| self.held.remove(&old)) {
+        match self.newest.insert(name, self.next) {
             None => self.bytes += bytes,
-            Some(old) => self.bytes -= old.map_or(0, |old| old.bytes() + HELD_BYTES),
+            Some(old) if old < self.counted => {}
+            Some(old) => self.bytes -= self.held.remove(&old).map_or(0, |old| old.bytes() + HELD_BYTES),
         }
     }
 }
@@ -100,7 +113,9 @@ impl State {
     pub(super) fn flush(&mut self, sid: Sid) {
         let session = self.sessions.get_mut(&sid).filter(|s| s.stream.is_some());
         let Some(quiet) = session.and_then(|s| s.quiet.as_mut()).filter(|q| q.len() > 0) else { return };
-        for stanza in std::mem::take(&mut **quiet).held.into_values() {
+        let held = std::mem::take(&mut **quiet).held;
+        self.recount(sid, held.values());
+        for stanza in held.into_values() {
             self.write_to(sid, stanza);
         }
     }
@@ -125,7 +140,7 @@ impl State {
             return self.write_to(sid, stanza);
         };
         let quiet = session.quiet.get_or_insert_default();
-        quiet.push(name, stanza);
+        quiet.push(name, stanza, connected);
         let (stanzas, bytes) = (quiet.len(), quiet.bytes);
         let handed = match &session.managed {
             Some(managed) => Handed::Counted(managed.count_of(stanzas)),
