@@ -11,7 +11,7 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::Sid;
+use inglenook::core::{PushContent, Sid};
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
 use std::collections::BTreeMap;
@@ -174,6 +174,13 @@ impl Play {
             for (name, value) in &settings {
                 match name.as_str() {
                     "registration" => s.registration = value == "true",
+                    "push.content" => {
+                        s.push_content = match value.as_str() {
+                            "full" => PushContent::Full,
+                            "sender" => PushContent::Sender,
+                            _ => PushContent::None,
+                        }
+                    }
                     "show_os" => s.show_os = value == "true",
                     "resume_s" => s.resume_s = value.parse().unwrap(),
                     "resume_at" => s.resume_at = Some(value.clone()),

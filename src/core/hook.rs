@@ -157,6 +157,9 @@ pub trait Extension: Send {
     /// The client answered what [`State::request`] asked of it, with a result or an error.
     fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) {}
 
+    /// Whoever was asked answered what [`State::query`] asked, with a result or an error.
+    fn responded(&mut self, st: &mut State, job: Job, reply: &Stanza) {}
+
     /// The time that [`State::after`] waited for has come.
     fn timer(&mut self, st: &mut State, job: Job) {}
 }

@@ -163,7 +163,23 @@ impl Core {
                 self.request(stanza, |x, st| x.iq(st, &Place::Server, stanza))
             }
             (Kind::Iq, Type::Get | Type::Set) | (Kind::Message, _) => Err(Condition::ServiceUnavailable.into()),
+            (Kind::Iq, Type::Result | Type::Error) if to.is_bare() => {
+                self.responded(stanza);
+                Ok(Flow::Done)
+            }
             _ => Ok(Flow::Done),
+        }
+    }
+
+    /// The answer to something that an extension asked of anybody in the name of the server, if it is from whom was asked.
+    fn responded(&mut self, iq: &Stanza) {
+        let Some(id) = iq.id().map(|id| id.into_owned()) else { return };
+        if self.state.queries.get(&id).is_none_or(|(asked, _)| iq.from.as_ref() != Some(asked)) {
+            return;
+        }
+        let Some((_, job)) = self.state.queries.remove(&id) else { return };
+        if let Some(n) = self.state.jobs.remove(&job) {
+            self.hook(n, |x, st| x.responded(st, job, iq));
         }
     }
 

@@ -149,6 +149,8 @@ pub struct State {
     pub(super) jobs: BTreeMap<Job, usize>,
     /// Which job a request to a client belongs to.
     pub(super) requests: BTreeMap<(Sid, String), Job>,
+    /// Which job a request to anybody else belongs to, by its id, and whom it asks.
+    pub(super) queries: BTreeMap<String, (Jid, Job)>,
     /// The extension whose hook runs.
     pub(super) running: usize,
     /// The session whose stanza is being handled.
@@ -190,6 +192,7 @@ impl State {
             wakes: None,
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
+            queries: BTreeMap::new(),
             running: 0,
             heard: None,
             random: Random::new(seed),
@@ -354,6 +357,23 @@ impl State {
             self.jobs.remove(&job);
         }
         job
+    }
+
+    /// Asks anybody something, in the name of the server; the answer, or the error, comes to
+    /// [`super::hook::Extension::responded`]. There may be none: [`State::forget`].
+    pub fn query(&mut self, ty: Type, to: Jid, payload: impl Into<String>) -> Job {
+        let job = self.job();
+        let id = self.token();
+        self.queries.insert(id.clone(), (to.clone(), job));
+        let iq = Stanza::new(Kind::Iq, ty).from(self.domain().clone()).to(to);
+        self.send(iq.with_id(&id).with(payload));
+        job
+    }
+
+    /// Waits no longer for the answer to a [`State::query`].
+    pub fn forget(&mut self, job: Job) {
+        self.jobs.remove(&job);
+        self.queries.retain(|_, (_, asked)| *asked != job);
     }
 
     /// A push from a session's own account, an IQ set whose answer nobody waits for: rosters, block lists.

@@ -64,15 +64,24 @@ fn message(message: &Stanza) -> Worth {
 
 /// Whether among the children of a message is something that a person says, or a call, or an invitation. Also a subject, which is
 /// what a client that enters a room waits for.
-pub(super) fn is_said<'a>(children: impl Iterator<Item = Node<'a>>) -> bool {
-    let mut children = children;
+pub(super) fn is_said<'a>(mut children: impl Iterator<Item = Node<'a>>) -> bool {
     children.any(|c| match c.ns() {
         Ns::CLIENT => matches!(c.name(), "body" | "subject"),
+        Ns::CONFERENCE => c.name() == "x",
+        Ns::MUC_USER => c.child(Ns::MUC_USER, "invite").is_some(),
+        Ns::JINGLE_MESSAGE => true,
+        _ => is_encrypted(std::iter::once(c)),
+    })
+}
+
+/// Whether what is said is in none of the children that can be read here: OMEMO, OpenPGP (XEP-0373, XEP-0027), or whatever says so
+/// (XEP-0380).
+pub(super) fn is_encrypted<'a>(mut children: impl Iterator<Item = Node<'a>>) -> bool {
+    children.any(|c| match c.ns() {
         Ns::OMEMO_OLD | Ns::OMEMO => c.name() == "encrypted",
         Ns::OPENPGP => c.name() == "openpgp",
-        Ns::CONFERENCE | Ns::ENCRYPTED => c.name() == "x",
-        Ns::MUC_USER => c.child(Ns::MUC_USER, "invite").is_some(),
-        Ns::JINGLE_MESSAGE | Ns::EME => true,
+        Ns::ENCRYPTED => c.name() == "x",
+        Ns::EME => true,
         _ => false,
     })
 }

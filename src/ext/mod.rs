@@ -17,6 +17,7 @@ mod last;
 mod offline;
 mod ping;
 mod private;
+mod push;
 mod register;
 mod roster;
 mod rsm;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(archive::Preferences),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons::default()),
+        Box::new(push::Push::default()),
         Box::new(offline::Offline::default()),
     ]
 }
