@@ -147,6 +147,91 @@ fn what_is_held_has_limits() {
     }
 }
 
+/// How often a service was told something.
+fn pushed(house: &mut House, service: Sid) -> Vec<String> {
+    house.receive_all(service).into_iter().filter(|xml| xml.contains("urn:xmpp:push:0")).collect()
+}
+
+/// An account has so many registrations; the oldest makes room. They are bounded in bytes.
+#[test]
+fn registrations_have_limits() {
+    let mut house = House::new();
+    let service = house.login("service@house.test/app");
+    let phone = house.login("juliet@house.test/phone");
+    let enable = |node: &str| {
+        format!(
+            "<iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='service@house.test/app' node='{node}'/></iq>"
+        )
+    };
+    let mut commits = 0;
+    for n in 0..40 {
+        house.send(phone, &enable(&format!("n{n}")));
+        assert!(house.receive(phone).unwrap().contains("type='result'"));
+        house.pass(1000);
+        // Said again, it costs nothing.
+        commits = house.commits;
+        house.send(phone, &enable(&format!("n{n}")));
+        assert!(house.receive(phone).unwrap().contains("type='result'"));
+    }
+    assert_eq!(house.commits, commits);
+    house.send(phone, &enable(&"n".repeat(5000)));
+    assert!(house.receive(phone).unwrap().contains("policy-violation"));
+    house.cut(phone);
+    for restart in [false, true] {
+        let service = if restart {
+            house.restart();
+            house.login("service@house.test/app")
+        } else {
+            service
+        };
+        let romeo = house.login("romeo@house.test/orchard");
+        house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
+        let told = pushed(&mut house, service);
+        assert_eq!(told.len(), 16);
+        assert!(told.iter().any(|xml| xml.contains("'n39'")) && told.iter().all(|xml| !xml.contains("'n23'")));
+    }
+}
+
+/// However much comes, a service is told at most once in three seconds; and one that fails too often in a row not at all.
+#[test]
+fn notifications_have_limits() {
+    let mut house = House::new();
+    let service = house.login("service@house.test/app");
+    let phone = house.login("juliet@house.test/phone");
+    let enable = "<enable xmlns='urn:xmpp:push:0' jid='service@house.test/app' node='n'/>";
+    house.send(phone, &format!("<iq type='set' id='e'>{enable}</iq>"));
+    house.cut(phone);
+    let romeo = house.login("romeo@house.test/orchard");
+    let mut told = 0;
+    for _ in 0..300 {
+        house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
+        house.pass(100);
+        told += pushed(&mut house, service).len();
+    }
+    assert!((9..=11).contains(&told), "{told}");
+    for good in [14, 15, 100] {
+        house.pass(3000);
+        pushed(&mut house, service);
+        let mut errors = 0;
+        for _ in 0..=good {
+            house.send(romeo, "<message type='chat' to='juliet@house.test'><body>Hark</body></message>");
+            let Some(xml) = pushed(&mut house, service).pop() else { break };
+            let (_, id) = xml.split_once(" id='").unwrap();
+            let id = id.split('\'').next().unwrap();
+            let answer = if errors == good {
+                format!("<iq type='result' id='{id}' to='house.test'/>")
+            } else {
+                errors += 1;
+                let error = "<internal-server-error xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>";
+                format!("<iq type='error' id='{id}' to='house.test'><error type='wait'>{error}</error></iq>")
+            };
+            house.send(service, &answer);
+            house.pass(3000);
+        }
+        assert_eq!(errors, good.min(16), "in a row");
+    }
+}
+
 /// What a client knows.
 #[derive(Default, PartialEq, Debug)]
 struct Knows {
