@@ -68,6 +68,12 @@
 //! kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
 //! sides send again exactly what the other does not have.
 //!
+//! # What a client is spared
+//!
+//! A client that nobody looks at (XEP-0352), or that has lost its connection, need not know everything at once. `core/quiet.rs` holds
+//! what can wait, in order and before the stream counts it, the newest presence of each; the extension `csi` says what cannot. The
+//! extension `push` tells the service of a client's maker that there is something, while the client itself cannot be told.
+//!
 //! # A new extension
 //!
 //! One file in `src/ext` with a value that is an [`Extension`](core::Extension): its [`About`](core::About), and the hooks it

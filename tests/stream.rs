@@ -127,6 +127,7 @@ impl Play {
                 self.events.push("acknowledge".into());
                 self.c2s.manage(&Manage::Ack(9), &mut self.out);
             }
+            Event::Active(active) => self.events.push(format!("active {active}")),
             Event::Closing => {
                 self.events.push("closing".into());
                 self.c2s.close(None, &mut self.out);
@@ -1331,6 +1332,42 @@ fn silent_clients_are_asked_for_an_ack() {
     play.out.clear();
     assert!(play.c2s.expired(IDLE_MS, &mut play.out).is_none());
     assert!(play.out.starts_with("<iq "), "{}", play.out);
+}
+
+/// XEP-0352 §4.2: only a bound stream has a state; there is no answer.
+#[test]
+fn the_state_of_a_client() {
+    const CSI: &str = "xmlns='urn:xmpp:csi:0'";
+    let both = [format!("<inactive {CSI}/>"), format!("<active {CSI}/>")];
+    for state in [in_session as fn() -> Play, managed, resumed] {
+        let mut play = state();
+        assert_eq!(play.say(&both.concat()), "");
+        assert_eq!(play.told(), ["active false", "active true"]);
+    }
+    // It is bound later: until then every stream is active.
+    let mut play = authenticated();
+    assert_eq!(play.say(&both.concat()), "");
+    assert!(play.told().is_empty());
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    play.say(&both[0]);
+    play.assert_ended("unsupported-stanza-type");
+    let mut play = in_session();
+    play.say(&format!("<asleep {CSI}/>"));
+    play.assert_ended("unsupported-stanza-type");
+}
+
+/// An inactive client is not woken to be asked whether it is there, if what it misses will be noticed.
+#[test]
+fn inactive_clients_are_left_alone() {
+    let inactive = "<inactive xmlns='urn:xmpp:csi:0'/>";
+    for (state, idle) in [(in_session as fn() -> Play, IDLE_MS), (managed, INACTIVE_IDLE_MS)] {
+        let mut play = state();
+        play.say(inactive);
+        assert_eq!(play.c2s.deadline(), idle);
+        play.say("<active xmlns='urn:xmpp:csi:0'/>");
+        assert_eq!(play.c2s.deadline(), IDLE_MS);
+    }
 }
 
 /// Nothing of it is written behind the end.

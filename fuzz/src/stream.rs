@@ -94,7 +94,9 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         let answer = if bound { Manage::Resumed { jid, id, h } } else { failed };
                         c2s.manage(&answer, &mut seen.written);
                     }
-                    Event::Enable { .. } | Event::Acknowledged(_) | Event::Acknowledge => assert!(bound),
+                    Event::Enable { .. } | Event::Acknowledged(_) | Event::Acknowledge | Event::Active(_) => {
+                        assert!(bound);
+                    }
                     Event::Closing => c2s.close(None, &mut seen.written),
                     Event::Closed { .. } => {}
                 }

@@ -53,6 +53,8 @@ pub enum Input {
     Acknowledged(Sid, u32),
     /// The client wants to know how many of its stanzas were handled; the answer is [`Manage::Ack`], once it is a promise.
     Acknowledge(Sid),
+    /// Whether somebody looks at the client (XEP-0352).
+    Active(Sid, bool),
     /// What a query found, or nothing when it could not be read.
     Answer(Job, Option<Rows>),
     /// Keys made from a password.

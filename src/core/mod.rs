@@ -10,6 +10,7 @@ pub mod hook;
 pub mod logged;
 mod number;
 pub mod presence;
+pub mod quiet;
 mod random;
 pub mod roster;
 mod route;
@@ -23,7 +24,8 @@ mod throttle;
 pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Place};
-pub use settings::Settings;
+pub use quiet::Worth;
+pub use settings::{PushContent, Settings};
 pub use state::{State, Way};
 pub use throttle::network;
 
@@ -165,6 +167,8 @@ impl Core {
             Input::Stanza(stream, stanza) => match self.state.carried(stream) {
                 Some(sid) => {
                     heard = Some(sid);
+                    // Its radio is on anyway.
+                    self.state.flush(sid);
                     self.state.count_in(sid);
                     self.state.heard = Some(sid);
                     self.sent(sid, stanza);
@@ -180,6 +184,11 @@ impl Core {
             Input::Resume(stream, account, id, h) => self.state.resume(stream, &account, &id, h),
             Input::Acknowledged(stream, h) => self.state.acknowledged(stream, h),
             Input::Acknowledge(stream) => self.state.acknowledge(stream),
+            Input::Active(stream, active) => {
+                if let Some(sid) = self.state.carried(stream) {
+                    self.state.set_active(sid, active);
+                }
+            }
             Input::Answer(job, rows) => {
                 if let Some(n) = self.state.jobs.remove(&job) {
                     self.hook(n, |x, st| x.answer(st, job, rows));

@@ -180,11 +180,13 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     let local: Box<str> = session.local().into();
     unavailable(st, sid, Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()));
     let left = st.sessions.remove(&sid);
-    if let Some(managed) = left.as_ref().and_then(|session| session.managed.as_ref()) {
+    if let Some(session) = &left
+        && let Some(managed) = &session.managed
+    {
         st.ended(&local, managed);
         // Its client may forget the stream: better noted at once.
         st.note_settled();
-        st.work.extend(managed.unacknowledged().cloned().map(|stanza| Work::Left(sid, stanza)));
+        st.work.extend(session.undelivered().cloned().map(|stanza| Work::Left(sid, stanza)));
     }
     if let Some(stream) = left.and_then(|session| session.stream) {
         st.streams.carries.remove(&stream);

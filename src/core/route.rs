@@ -164,6 +164,10 @@ impl Core {
                 self.request(stanza, |x, st| x.iq(st, &Place::Server, stanza))
             }
             (Kind::Iq, Type::Get | Type::Set) | (Kind::Message, _) => Err(Condition::ServiceUnavailable.into()),
+            (Kind::Iq, Type::Result | Type::Error) if to.is_bare() => {
+                self.state.is_answer(stanza);
+                Ok(Flow::Done)
+            }
             _ => Ok(Flow::Done),
         }
     }

@@ -1,6 +1,7 @@
 //! A session: one connected resource.
 
 use super::effect::Sid;
+use super::quiet::Quiet;
 use super::sm::Managed;
 use crate::wire::{Jid, Stanza};
 use std::collections::BTreeSet;
@@ -33,6 +34,8 @@ pub struct Session {
     pub waits_until: Option<u64>,
     /// Its stream management, if its client enabled it (XEP-0198).
     pub managed: Option<Box<Managed>>,
+    /// What its client need not know yet, while that is inactive (XEP-0352) or has no connection.
+    pub quiet: Option<Box<Quiet>>,
 }
 
 impl Session {
@@ -47,7 +50,14 @@ impl Session {
             stream: Some(stream),
             waits_until: None,
             managed: None,
+            quiet: None,
         }
+    }
+
+    /// All that its client has not acknowledged, or was not even sent, in order.
+    pub fn undelivered(&self) -> impl Iterator<Item = &Stanza> {
+        let queued = self.managed.iter().flat_map(|managed| managed.unacknowledged());
+        queued.chain(self.quiet.iter().flat_map(|quiet| quiet.held()))
     }
 
     /// Its account's localpart.

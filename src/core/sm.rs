@@ -85,9 +85,14 @@ impl Managed {
         Counted { stream: self.number, count: self.handled }
     }
 
-    /// How the stream counts the stanza that was written last.
-    pub fn last_out(&self) -> Counted {
-        Counted { stream: self.number, count: self.sent as u32 }
+    /// How the stream counts the stanza that was written last, or one so many behind it.
+    pub(super) fn count_of(&self, behind: usize) -> Counted {
+        Counted { stream: self.number, count: (self.sent as u32).wrapping_add(behind as u32) }
+    }
+
+    /// What waits for an acknowledgement: stanzas, and bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.queue.len(), self.bytes)
     }
 
     /// Whether the session waits for its client when its connection is lost.
@@ -270,6 +275,7 @@ impl State {
     /// `<r/>` of the client (XEP-0198 §4). Those that wait for the same batch are answered together.
     pub(super) fn acknowledge(&mut self, stream: Sid) {
         let Some(sid) = self.carried(stream) else { return };
+        self.flush(sid);
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
         match managed.waits.back() {
             None => {
@@ -466,6 +472,8 @@ impl State {
         let written = managed.queue.iter().take(managed.queue.len() - managed.unwritten());
         self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
         self.streams.ask.push(sid);
+        // What was never written follows.
+        self.set_active(sid, true);
         self.work.push_back(Work::Event(Event::Resumed(sid)));
     }
 
@@ -624,7 +632,7 @@ mod tests {
             assert_eq!(acknowledge(&mut managed, count(1)), None, "{before}");
             for n in 1..=5 {
                 assert!(managed.push(&stanza(n)).0);
-                assert_eq!(managed.last_out().count, count(n));
+                assert_eq!(managed.count_of(0).count, count(n));
             }
             assert_eq!(acknowledge(&mut managed, count(6)), None);
             assert_eq!(acknowledge(&mut managed, count(0)), Some(vec![]));

@@ -8,6 +8,7 @@ use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
 use super::logged::{Counted, Logged};
 use super::number::Numbers;
+use super::quiet::Worth;
 use super::random::Random;
 use super::session::Session;
 use super::settings::Settings;
@@ -144,14 +145,16 @@ pub struct State {
     pub(super) effects: Vec<Effect>,
     pub(super) work: VecDeque<Work>,
     pub(super) timers: BTreeMap<(u64, u64), Timer>,
+    /// [`State::weigh_with`]
+    pub(super) weigh: fn(&Stanza) -> Worth,
     /// When the world was last asked to wake us, until it does.
     pub(super) wakes: Option<u64>,
     /// Which extension a job belongs to.
     pub(super) jobs: BTreeMap<Job, usize>,
     /// Which job a request to a client belongs to.
     pub(super) requests: BTreeMap<(Sid, String), Job>,
-    /// Which job a question of an extension belongs to, by the id of its request.
-    inquiries: BTreeMap<String, Job>,
+    /// Which job a question of an extension belongs to, by the id of its request, and whom it asks.
+    inquiries: BTreeMap<String, (Jid, Job)>,
     /// The extension whose hook runs.
     pub(super) running: usize,
     /// The session whose stanza is being handled.
@@ -190,6 +193,7 @@ impl State {
             effects: Vec::new(),
             work: VecDeque::new(),
             timers: BTreeMap::new(),
+            weigh: |_| Worth::Urgent,
             wakes: None,
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -262,25 +266,9 @@ impl State {
         self.work.push_back(Work::Route(stanza));
     }
 
-    /// Writes a stanza to one session, past all hooks.
+    /// Writes a stanza to one session, past all hooks; or holds it there ([`super::quiet`]).
     pub fn send_to(&mut self, sid: Sid, stanza: Stanza) {
-        let Some(session) = self.sessions.get_mut(&sid) else {
-            // Not authenticated, or just ended.
-            return self.effects.push(Effect::Send(sid, stanza));
-        };
-        let (fits, now) = match session.managed.as_mut() {
-            Some(managed) => {
-                self.streams.ask.push(sid);
-                managed.push(&stanza)
-            }
-            None => (true, true),
-        };
-        if let (Some(stream), true) = (session.stream, now) {
-            self.effects.push(Effect::Send(stream, stanza));
-        }
-        if !fits {
-            self.work.push_back(Work::Overflow(sid));
-        }
+        self.hand(sid, stanza);
     }
 
     /// Hands a message to these sessions of one account; the `delivered` hooks see it.
@@ -340,11 +328,8 @@ impl State {
 
     /// An answer goes straight to the session that asked, and by the router to anybody else.
     fn back(&mut self, reply: Stanza) {
-        if reply.kind == Kind::Iq
-            && !self.inquiries.is_empty()
-            && let Some(job) = reply.id().and_then(|id| self.inquiries.remove(&*id))
-        {
-            return self.work.push_back(Work::Answered(job, reply));
+        if self.is_answer(&reply) {
+            return;
         }
         match reply.to.as_ref().and_then(|to| self.session_at(to)) {
             // The error of a message is news to the account's other sessions, too (XEP-0280 §6.1).
@@ -405,14 +390,37 @@ impl State {
         job
     }
 
-    /// Makes a request in somebody's name at an account or a service of ours, which answers as it would answer them. The answer
-    /// comes to [`super::hook::Extension::answered`] and to nobody else.
+    /// Makes a request in somebody's name, and whoever is asked answers as it would answer them. The answer, or the error, comes to
+    /// [`super::hook::Extension::answered`] and to nobody else. An account or a service of ours always answers. Who is elsewhere may
+    /// not, and is asked in the name of the server: [`State::forget`].
     pub fn inquire(&mut self, from: Jid, to: Jid, ty: Type, payload: impl Into<String>) -> Job {
         let job = self.job();
         let id = self.token();
-        self.send(Stanza::new(Kind::Iq, ty).from(from).to(to).with_id(&id).with(payload));
-        self.inquiries.insert(id, job);
+        self.send(Stanza::new(Kind::Iq, ty).from(from).to(to.clone()).with_id(&id).with(payload));
+        self.inquiries.insert(id, (to, job));
         job
+    }
+
+    /// Waits no longer for the answer to a [`State::inquire`].
+    pub fn forget(&mut self, job: Job) {
+        self.jobs.remove(&job);
+        self.inquiries.retain(|_, (_, asked)| *asked != job);
+    }
+
+    /// Whether an IQ is the answer to such a question, from whom was asked. Then it is on its way to who asked.
+    pub(super) fn is_answer(&mut self, iq: &Stanza) -> bool {
+        if self.inquiries.is_empty() || iq.kind != Kind::Iq {
+            return false;
+        }
+        let Some(id) = iq.id().map(|id| id.into_owned()) else { return false };
+        match self.inquiries.get(&id) {
+            Some((asked, job)) if iq.from.as_ref() == Some(asked) => {
+                self.work.push_back(Work::Answered(*job, iq.clone()));
+                self.inquiries.remove(&id);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// A push from a session's own account, an IQ set whose answer nobody waits for: rosters, block lists.

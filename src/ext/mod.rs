@@ -12,6 +12,7 @@ mod chat_states;
 mod commands;
 mod component;
 mod contacts;
+mod csi;
 mod delay;
 mod disco;
 mod displayed;
@@ -22,6 +23,7 @@ mod offline;
 mod ping;
 mod private;
 mod pubsub;
+mod push;
 mod register;
 mod roster;
 mod rsm;
@@ -69,11 +71,13 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(stanza_id::StanzaId),
         Box::new(hints::Hints),
         Box::new(chat_states::ChatStates),
+        Box::new(csi::ClientState),
         Box::new(rsm::ResultSets),
         Box::new(archive::Order),
         Box::new(archive::Preferences),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons::default()),
+        Box::new(push::Push::default()),
         Box::new(offline::Offline::default()),
     ]
 }

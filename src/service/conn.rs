@@ -442,6 +442,7 @@ impl Conn {
             Event::Enable { resume, max_s } => self.tell(Input::Enable(sid, resume, max_s)),
             Event::Acknowledged(h) => self.tell(Input::Acknowledged(sid, h)),
             Event::Acknowledge => self.tell(Input::Acknowledge(sid)),
+            Event::Active(active) => self.tell(Input::Active(sid, active)),
             Event::Closing => self.tell(Input::Closing(sid)),
             Event::Stanza(stanza) => self.tell(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => {

@@ -3,7 +3,9 @@
 use super::header::{self, Declared};
 use super::random::Random;
 use super::sasl::{self, Failure, Sasl};
-use super::{Event, IDLE_ANSWER_MS, IDLE_MS, LOGIN_BYTES, Mono, STANZA_BYTES, Terms, Tls, UNAUTHENTICATED_MS};
+use super::{
+    Event, IDLE_ANSWER_MS, IDLE_MS, INACTIVE_IDLE_MS, LOGIN_BYTES, Mono, STANZA_BYTES, Terms, Tls, UNAUTHENTICATED_MS,
+};
 use super::{small_limits, stanza_limits};
 use crate::wire::scram::Credentials;
 use crate::wire::{
@@ -44,6 +46,8 @@ struct Line {
     opened: bool,
     /// The client has enabled stream management.
     managed: bool,
+    /// The client says that nobody looks at it (XEP-0352).
+    inactive: bool,
     /// [`Event::Closing`] was told: nothing more is read.
     closing: bool,
 }
@@ -101,6 +105,7 @@ impl C2s {
                 asked: false,
                 opened: false,
                 managed: false,
+                inactive: false,
                 closing: false,
             },
         }
@@ -202,11 +207,12 @@ impl C2s {
 
     /// When [`C2s::expired`] is to be called, if nothing comes before.
     pub fn deadline(&self) -> Mono {
-        let Line { phase, heard, asked, closing, .. } = &self.line;
+        let Line { phase, heard, asked, closing, managed, inactive, .. } = &self.line;
         match phase {
             Phase::Login(login) => login.since.saturating_add(UNAUTHENTICATED_MS),
             Phase::Bind(_) | Phase::Session(_) => {
-                heard.saturating_add(if *asked || *closing { IDLE_ANSWER_MS } else { IDLE_MS })
+                let idle = if *inactive && *managed { INACTIVE_IDLE_MS } else { IDLE_MS };
+                heard.saturating_add(if *asked || *closing { IDLE_ANSWER_MS } else { idle })
             }
             Phase::Over { .. } => Mono::MAX,
         }
@@ -291,6 +297,12 @@ impl Line {
                 Ok(login.sasl.element(root, &self.terms, &login.tls, out))
             }
             (Ns::SM, "enable" | "resume" | "r" | "a", _) => Ok(self.manage(root, out)),
+            (Ns::CSI, "active" | "inactive", Phase::Session(_)) => {
+                self.inactive = root.name() == "inactive";
+                Ok(Some(Event::Active(!self.inactive)))
+            }
+            // A stream begins active; there is nothing to say yet.
+            (Ns::CSI, "active" | "inactive", Phase::Bind(_)) => Ok(None),
             (Ns::STREAM, "error", _) => {
                 self.end(None, out);
                 Ok(Some(Event::Closed { clean: false }))

@@ -71,6 +71,8 @@ pub enum Event {
     Acknowledged(u32),
     /// How many of its stanzas were handled? Answer with `manage`.
     Acknowledge,
+    /// Whether somebody looks at the client (XEP-0352).
+    Active(bool),
     /// An IQ of in-band registration before authentication (XEP-0077); answer with `send`.
     Register(Stanza),
     /// The client of a session with stream management closed its stream. What it acknowledged before is to be stored, then call
@@ -102,6 +104,9 @@ pub const STANZA_ELEMENTS: usize = 8192;
 pub const ELEMENT_ATTRIBUTES: usize = 64;
 /// Silence after which a peer is asked whether it is there, in milliseconds.
 pub const IDLE_MS: Mono = 600_000;
+/// The same of an inactive client with stream management (XEP-0352), which is not woken for that: what is written to it is
+/// missed soon enough. A NAT keeps an idle connection longer than that (RFC 5382, REQ-5).
+pub const INACTIVE_IDLE_MS: Mono = 7_200_000;
 /// How long it may take to answer that, in milliseconds.
 pub const IDLE_ANSWER_MS: Mono = 60_000;
 

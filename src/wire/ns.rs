@@ -86,6 +86,12 @@ namespaces! {
     UPGRADE = "urn:xmpp:sasl:upgrade:0";
     SID = "urn:xmpp:sid:0";
     CHAT_MARKERS = "urn:xmpp:chat-markers:0";
+    JINGLE_MESSAGE = "urn:xmpp:jingle-message:0";
+    OMEMO_OLD = "eu.siacs.conversations.axolotl";
+    OMEMO = "urn:xmpp:omemo:2";
+    OPENPGP = "urn:xmpp:openpgp:0";
+    ENCRYPTED = "jabber:x:encrypted";
+    EME = "urn:xmpp:eme:0";
     SASL_CB = "urn:xmpp:sasl-cb:0";
     SSDP = "urn:xmpp:ssdp:0";
     STREAM_LIMITS = "urn:xmpp:stream-limits:0";

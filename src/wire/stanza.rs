@@ -308,6 +308,11 @@ impl Stanza {
         self.rest.body.iter().filter(|part| part.role != Role::Wrapped).flat_map(|part| part.slice.nodes())
     }
 
+    /// The child elements of what was wrapped ([`Stanza::wrap`]), whatever was around it.
+    pub fn wrapped(&self) -> impl Iterator<Item = Node<'_>> {
+        self.rest.body.iter().filter(|part| part.role == Role::Wrapped).flat_map(|part| part.slice.nodes())
+    }
+
     /// Whether a child of that namespace may be there. If not, none is: a look at one number.
     pub fn may_have(&self, ns: Ns) -> bool {
         self.rest.namespaces & ns.bit() != 0

@@ -428,6 +428,7 @@ impl House {
             Event::Enable { resume, max_s } => self.input(Input::Enable(sid, resume, max_s)),
             Event::Acknowledged(h) => self.input(Input::Acknowledged(sid, h)),
             Event::Acknowledge => self.input(Input::Acknowledge(sid)),
+            Event::Active(active) => self.input(Input::Active(sid, active)),
             Event::Closing => self.input(Input::Closing(sid)),
             Event::Stanza(stanza) => self.input(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => self.input(Input::Register(sid, peer, stanza)),
