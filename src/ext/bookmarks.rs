@@ -121,9 +121,10 @@ fn stored(storage: Node<'_>) -> Vec<Bookmark> {
     all.into_values().collect()
 }
 
-/// The same in text.
-fn stored_in(xml: &str) -> Vec<Bookmark> {
-    Raw::parse(xml, Scope::client()).map(|raw| stored(raw.root())).unwrap_or_default()
+/// The same in text. `None`: it is something else.
+fn stored_in(xml: &str) -> Option<Vec<Bookmark>> {
+    let raw = Raw::parse(xml, Scope::client()).ok()?;
+    raw.root().is(Ns::STORAGE_BOOKMARKS, "storage").then(|| stored(raw.root()))
 }
 
 /// The items of the native node. `None`: there is no such node.
@@ -233,8 +234,8 @@ impl Extension for Bookmarks {
                 }
             }
             Some(Step::OldItem(account)) => {
-                if let Some(xml) = old_item(rows) {
-                    self.items(st, &account, Step::Merge(account.clone(), stored_in(&xml), None));
+                if let Some(wanted) = old_item(rows).and_then(|xml| stored_in(&xml)) {
+                    self.items(st, &account, Step::Merge(account.clone(), wanted, None));
                 }
             }
             Some(Step::Shown(account)) => {
@@ -276,7 +277,7 @@ impl Extension for Bookmarks {
             }
             Some(Step::Show(account, item)) => {
                 let bookmarks = native(reply).unwrap_or_default();
-                let shown = item.as_deref().map(stored_in).unwrap_or_default();
+                let Some(shown) = item.as_deref().and_then(stored_in) else { return };
                 let by_jid = |all: &[Bookmark]| -> BTreeMap<Jid, Bookmark> {
                     all.iter().map(|b| (b.jid.clone(), Bookmark { extensions: String::new(), ..b.clone() })).collect()
                 };
