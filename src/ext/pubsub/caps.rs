@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn what_is_not_well_formed_has_no_hash() {
-        let form = "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>a</value></field></x>";
+        let form =
+            "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>a</value></field></x>";
         assert!(ver(form).is_some());
         for wrong in [
             format!("{FEATURES}{FEATURES}"),

@@ -34,7 +34,8 @@ impl PubSub {
         for (sid, names) in news {
             let Some(session) = st.sessions.get(&sid) else { continue };
             let Some(account) = st.accounts.get(session.local()) else { continue };
-            let contacts = account.roster.subscriptions().filter(|jid| !account.blocks(jid) && st.account(jid).is_some());
+            let contacts =
+                account.roster.subscriptions().filter(|jid| !account.blocks(jid) && st.account(jid).is_some());
             let homes: Vec<Jid> = [&account.jid].into_iter().chain(contacts).cloned().collect();
             self.greet(st, sid, &homes, &names);
         }
@@ -79,7 +80,8 @@ impl PubSub {
             let config = &leaf.head.config;
             // An account need not be a stranger's contact to send to itself.
             let own = sending.to.bare_str() == home.jid.as_str();
-            let shown = own || !home.is_account() || sending.sid.is_none() || !access::stranger(st, &home, &sending.to.bare());
+            let shown =
+                own || !home.is_account() || sending.sid.is_none() || !access::stranger(st, &home, &sending.to.bare());
             if !config.notifications || !shown || !access::receive(st, &home, &leaf.head, &sending.to) {
                 continue;
             }

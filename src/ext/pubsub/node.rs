@@ -430,8 +430,7 @@ impl Forest {
         home: &Home,
         name: &str,
         head: Option<Head>,
-        item: Item,
-        payload: &str,
+        (item, payload): (Item, &str),
         oldest: &[u64],
     ) -> Result<(), StanzaError> {
         let most = if home.is_account() { ACCOUNT_BYTES } else { SERVICE_BYTES };
@@ -466,7 +465,8 @@ impl Forest {
     /// Removes all items of a node.
     pub fn purge(&mut self, st: &mut State, home: &Home, name: &str) -> Result<(), StanzaError> {
         st.write()?.delete_all(Tree::Item, items_prefix(&home.key, name));
-        let numbers: Vec<u64> = self.get(&home.key, name).map(|leaf| leaf.items.keys().copied().collect()).unwrap_or_default();
+        let numbers: Vec<u64> =
+            self.get(&home.key, name).map(|leaf| leaf.items.keys().copied().collect()).unwrap_or_default();
         for number in numbers {
             self.cut(&home.key, name, number);
         }

@@ -273,4 +273,3 @@ fn changed(st: &mut State, rq: &Request<'_>, element: &str, name: &str, wrong: &
     }
     Ok(crate::core::Flow::Done)
 }
-

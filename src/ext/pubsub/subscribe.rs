@@ -107,7 +107,8 @@ impl PubSub {
             "<pubsub xmlns='http://jabber.org/protocol/pubsub'><subscriptions{}>",
             attribute("node", only.as_deref())
         );
-        for (name, leaf) in self.forest.of(&rq.home.key).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name)) {
+        for (name, leaf) in self.forest.of(&rq.home.key).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
+        {
             let own = leaf.head.subscriptions.iter().filter(|(jid, _)| jid.bare_str() == rq.who.as_str());
             for (jid, state) in own {
                 out += &notify::subscription_xml(Some(name), jid, state.as_str());
@@ -126,7 +127,8 @@ impl PubSub {
             "<pubsub xmlns='http://jabber.org/protocol/pubsub'><affiliations{}>",
             attribute("node", only.as_deref())
         );
-        for (name, leaf) in self.forest.of(&rq.home.key).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name)) {
+        for (name, leaf) in self.forest.of(&rq.home.key).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
+        {
             let affiliation = access::affiliation(&rq.home, &leaf.head, &rq.who);
             if affiliation != Affiliation::None {
                 out += &format!("<affiliation node='{}' affiliation='{}'/>", escaped(name), affiliation.as_str());
@@ -158,7 +160,12 @@ impl PubSub {
     ///
     /// # Errors
     /// `forbidden` for somebody who is no owner; `item-not-found` if there is nothing to approve.
-    pub(super) fn authorized(&mut self, st: &mut State, home: &Home, message: &Stanza) -> Option<Result<(), StanzaError>> {
+    pub(super) fn authorized(
+        &mut self,
+        st: &mut State,
+        home: &Home,
+        message: &Stanza,
+    ) -> Option<Result<(), StanzaError>> {
         let x = message.child(Ns::DATA_FORM, "x")?;
         let field = |var: &str| {
             let mut fields = x.children().filter(|c| c.is(Ns::DATA_FORM, "field"));
