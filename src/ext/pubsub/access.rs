@@ -3,7 +3,7 @@
 //! A stranger, who may not see the presence of an account, learns nothing of its nodes: whatever they ask about one that is not
 //! open to them, about one that does not exist, and about an account that does not exist, the answer is the same.
 
-use super::config::{Access, Publishers};
+use super::config::{Access, Publish};
 use super::errors;
 use super::node::{Affiliation, Forest, Head, Home, Leaf, Subscription};
 use crate::core::State;
@@ -104,10 +104,10 @@ pub(super) fn publish(st: &State, home: &Home, head: &Head, who: &Jid) -> Result
         Affiliation::Owner | Affiliation::Publisher | Affiliation::PublishOnly => true,
         Affiliation::Outcast => false,
         Affiliation::None | Affiliation::Member => match head.config.publishers {
-            Publishers::Publishers => false,
+            Publish::Publishers => false,
             // Who lost access to the node is still in the list of subscriptions.
-            Publishers::Subscribers => is_subscribed(head, who) && read(st, home, head, who).is_ok(),
-            Publishers::Open => enters(st, home, head, who).is_ok(),
+            Publish::Subscribers => is_subscribed(head, who) && read(st, home, head, who).is_ok(),
+            Publish::Open => enters(st, home, head, who).is_ok(),
         },
     };
     if allowed { Ok(()) } else { Err(Condition::Forbidden.into()) }

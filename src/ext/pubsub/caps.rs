@@ -34,10 +34,12 @@ struct Key {
     node: Box<str>,
 }
 
-#[derive(Debug, Default)]
+/// One whose presence says something of its client.
+#[derive(Debug)]
 struct Session {
-    key: Option<Key>,
-    interests: Interests,
+    key: Key,
+    /// `None`: nothing that is known.
+    interests: Option<Interests>,
 }
 
 #[derive(Debug)]
@@ -66,24 +68,29 @@ pub(super) type News = Vec<(Sid, BTreeSet<Box<str>>)>;
 impl Caps {
     /// Whether a session wants to be told of a node.
     pub fn interested(&self, sid: Sid, name: &str) -> bool {
-        self.sessions.get(&sid).is_some_and(|session| session.interests.contains(name))
+        let interests = self.sessions.get(&sid).and_then(|session| session.interests.as_ref());
+        interests.is_some_and(|interests| interests.contains(name))
     }
 
     /// What a session is interested in.
     pub fn interests(&self, sid: Sid) -> Interests {
-        self.sessions.get(&sid).map(|session| session.interests.clone()).unwrap_or_default()
+        self.sessions.get(&sid).and_then(|session| session.interests.clone()).unwrap_or_default()
     }
 
     /// A session has broadcast a presence.
     pub fn broadcast(&mut self, st: &mut State, sid: Sid) -> News {
         let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
-        let key = presence.child(Ns::CAPS, "c").and_then(key);
-        let session = self.sessions.entry(sid).or_default();
-        if key.is_some() && session.key == key {
+        let Some(key) = presence.child(Ns::CAPS, "c").and_then(key) else {
+            self.gone(st, sid);
             return News::new();
+        };
+        match self.sessions.get_mut(&sid) {
+            Some(session) if session.key == key => return News::new(),
+            Some(session) => session.key = key.clone(),
+            None => {
+                self.sessions.insert(sid, Session { key: key.clone(), interests: None });
+            }
         }
-        session.key = key.clone();
-        let Some(key) = key else { return self.settle(sid, Interests::default()) };
         if let Some((used, interests)) = self.known.get_mut(&key) {
             self.uses += 1;
             *used = self.uses;
@@ -122,7 +129,7 @@ impl Caps {
         let verified = query.and_then(|query| verification(query, &key.hash)).is_some_and(|ver| *ver == *key.ver);
         if !verified {
             let mut news = News::new();
-            if self.sessions.get(&sid).is_some_and(|session| session.key.as_ref() == Some(&key)) {
+            if self.sessions.get(&sid).is_some_and(|session| session.key == key) {
                 news = self.settle(sid, interests);
             }
             self.next(st, key, sid);
@@ -136,7 +143,7 @@ impl Caps {
             self.known.remove(&oldest);
         }
         self.known.insert(key.clone(), (self.uses, interests.clone()));
-        let same = |(_, session): &(&Sid, &Session)| session.key.as_ref() == Some(&key);
+        let same = |(_, session): &(&Sid, &Session)| session.key == key;
         let sids: Vec<Sid> = self.sessions.iter().filter(same).map(|(sid, _)| *sid).collect();
         sids.into_iter().flat_map(|sid| self.settle(sid, interests.clone())).collect()
     }
@@ -152,7 +159,7 @@ impl Caps {
     fn next(&mut self, st: &mut State, key: Key, after: Sid) {
         let Some(question) = self.questions.get_mut(&key).filter(|question| question.asked == after) else { return };
         while let Some(sid) = question.waiting.pop_front() {
-            if self.sessions.get(&sid).is_some_and(|session| session.key.as_ref() == Some(&key)) {
+            if self.sessions.get(&sid).is_some_and(|session| session.key == key) {
                 question.asked = sid;
                 return self.ask(st, sid, key);
             }
@@ -162,7 +169,7 @@ impl Caps {
 
     /// A session is not available any more.
     pub fn gone(&mut self, st: &mut State, sid: Sid) {
-        if let Some(Session { key: Some(key), .. }) = self.sessions.remove(&sid) {
+        if let Some(Session { key, .. }) = self.sessions.remove(&sid) {
             // An answer is not due from one that has ended; the timer finds nothing to do.
             self.jobs.retain(|_, (_, asked)| *asked != sid);
             self.next(st, key, sid);
@@ -172,8 +179,8 @@ impl Caps {
     /// What a session is interested in from now on; says what of it is new.
     fn settle(&mut self, sid: Sid, interests: Interests) -> News {
         let Some(session) = self.sessions.get_mut(&sid) else { return News::new() };
-        let new: BTreeSet<_> = interests.difference(&session.interests).cloned().collect();
-        session.interests = interests;
+        let before = session.interests.replace(interests.clone()).unwrap_or_default();
+        let new: BTreeSet<_> = interests.difference(&before).cloned().collect();
         if new.is_empty() { News::new() } else { vec![(sid, new)] }
     }
 }

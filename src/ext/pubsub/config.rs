@@ -46,7 +46,7 @@ words! {
         Whitelist = "whitelist",
     }
     /// Who may publish.
-    Publishers { Publishers = "publishers", Subscribers = "subscribers", Open = "open" }
+    Publish { Publishers = "publishers", Subscribers = "subscribers", Open = "open" }
     /// When the last item is sent (§6.1.7).
     Last { Never = "never", OnSub = "on_sub", OnSubAndPresence = "on_sub_and_presence" }
     /// What happens when there is one item more than there may be (§7.1.2.5).
@@ -68,7 +68,7 @@ pub(super) struct Config {
     pub contact: Box<[Box<str>]>,
     pub groups: Box<[Box<str>]>,
     pub access: Access,
-    pub publishers: Publishers,
+    pub publishers: Publish,
     pub last: Last,
     pub full: Full,
     pub reply: Reply,
@@ -178,7 +178,7 @@ impl Config {
             contact: Box::new([]),
             groups: Box::new([]),
             access: if account { Access::Presence } else { Access::Open },
-            publishers: Publishers::Publishers,
+            publishers: Publish::Publishers,
             last: if account { Last::OnSubAndPresence } else { Last::Never },
             full: Full::RetractOldest,
             reply: Reply::None,
@@ -211,7 +211,7 @@ impl Config {
             }
             "pubsub#access_model" => word(&mut self.access, values, Access::of).map_err(|_| access_model())?,
             "pubsub#roster_groups_allowed" => self.groups = list(values)?,
-            "pubsub#publish_model" => word(&mut self.publishers, values, Publishers::of)?,
+            "pubsub#publish_model" => word(&mut self.publishers, values, Publish::of)?,
             "pubsub#subscribe" => boolean(&mut self.subscribe, values)?,
             "pubsub#persist_items" => boolean(&mut self.persist, values)?,
             "pubsub#max_items" => number(&mut self.max_items, values, MAX_ITEMS)?,
@@ -364,7 +364,7 @@ impl Config {
         }
         let (contact, groups) = (list(r)?, list(r)?);
         let access = Access::from_byte(r.u8()?)?;
-        let publishers = Publishers::from_byte(r.u8()?)?;
+        let publishers = Publish::from_byte(r.u8()?)?;
         let last = Last::from_byte(r.u8()?)?;
         let full = Full::from_byte(r.u8()?)?;
         let reply = Reply::from_byte(r.u8()?)?;
@@ -401,7 +401,7 @@ impl Config {
 fn options(var: &str) -> &'static [&'static str] {
     match var {
         "pubsub#access_model" => Access::WORDS,
-        "pubsub#publish_model" => Publishers::WORDS,
+        "pubsub#publish_model" => Publish::WORDS,
         "pubsub#publish_node_full" => Full::WORDS,
         "pubsub#notification_type" => Style::WORDS,
         "pubsub#send_last_published_item" => Last::WORDS,

@@ -89,6 +89,7 @@ fn attribute(name: &str, value: Option<&str>) -> String {
 
 /// Publishes in the name of an account: the payload is one element with its namespace, `options` are fields of
 /// `pubsub#publish-options` with their values. It happens later in this turn, or not at all if the node is otherwise configured.
+#[allow(dead_code)] // For conversions, such as of avatars and bookmarks.
 pub(super) fn publish(st: &mut State, account: &Jid, node: &str, id: &str, payload: &str, options: &[(&str, &str)]) {
     let mut form = String::from(
         "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\
@@ -107,6 +108,7 @@ pub(super) fn publish(st: &mut State, account: &Jid, node: &str, id: &str, paylo
 }
 
 /// Retracts in the name of an account; those who are interested are told.
+#[allow(dead_code)] // As above.
 pub(super) fn retract(st: &mut State, account: &Jid, node: &str, id: &str) {
     let retract = format!(
         "<pubsub xmlns='http://jabber.org/protocol/pubsub'><retract node='{}' notify='1'><item id='{}'/></retract></pubsub>",
@@ -117,6 +119,7 @@ pub(super) fn retract(st: &mut State, account: &Jid, node: &str, id: &str) {
 }
 
 /// A request that an account makes to itself; nobody waits for its answer.
+#[allow(dead_code)] // As above.
 fn request(st: &mut State, account: &Jid, payload: String) {
     let id = st.token();
     let iq = Stanza::new(Kind::Iq, Type::Set).from(account.bare()).to(account.bare());
@@ -124,12 +127,14 @@ fn request(st: &mut State, account: &Jid, payload: String) {
 }
 
 /// What to ask storage for, to read the items of an account's node: at most so many, the first that were published.
+#[allow(dead_code)] // As above.
 pub(super) fn items(local: &str, node: &str, rows: usize) -> Query {
     let prefix = node::items_prefix(local, node).into();
     Query::Scan { tree: Tree::Item, prefix, after: None, rows, bytes: usize::MAX }
 }
 
 /// The id and the payload of an item that storage has.
+#[allow(dead_code)] // As above.
 pub(super) fn item(record: &[u8]) -> Option<(Box<str>, String)> {
     let (item, payload) = Item::from_record(record).ok()?;
     Some((item.id, payload.to_owned()))
@@ -140,6 +145,10 @@ impl PubSub {
     fn requested(&mut self, st: &mut State, home: Home, iq: &Stanza) -> Handled {
         let who = iq.from.as_ref().map(Jid::bare).ok_or(Condition::BadRequest)?;
         let rq = &Request { home, who, iq };
+        if rq.own() && st.account(&rq.who).is_none() {
+            // It was removed meanwhile.
+            return Err(errors::no_node());
+        }
         let Some(pubsub) = iq.children().next().filter(|c| c.name() == "pubsub") else {
             return Err(bad("no such request"));
         };
@@ -309,5 +318,96 @@ impl Extension for Private {
             account: &[],
             iq: &[],
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::core::{Command, Core, Effect, Input, Now, Settings};
+    use crate::store::memory::Memory;
+    use crate::wire::scram::Credentials;
+
+    /// Publishes at `urn:b` what is published at `urn:a`, and takes it back with it.
+    #[derive(Default)]
+    struct Echo {
+        told: Vec<String>,
+        job: Option<Job>,
+    }
+
+    impl Extension for Echo {
+        fn about(&self) -> &'static About {
+            Private.about()
+        }
+        fn event(&mut self, st: &mut State, event: &Event) {
+            let jid = Jid::parse("romeo@house.test").unwrap();
+            match event {
+                Event::Published { node, .. } if &**node == "urn:a" => {
+                    self.job = Some(st.ask(items("romeo", node, 10)))
+                }
+                Event::Retracted { node, item: Some(item), .. } if &**node == "urn:a" => {
+                    retract(st, &jid, "urn:b", item)
+                }
+                other => self.told.push(format!("{other:?}")),
+            }
+        }
+        fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
+            assert_eq!(self.job, Some(job));
+            let jid = Jid::parse("romeo@house.test").unwrap();
+            for (_, record) in rows.unwrap() {
+                let (id, payload) = item(&record).unwrap();
+                publish(st, &jid, "urn:b", &id, &payload, &[("pubsub#access_model", "open")]);
+            }
+        }
+    }
+
+    /// Does what the core wants, storage included, and says what was written to the client.
+    fn run(core: &mut Core, disk: &mut Memory, input: Input) -> String {
+        let mut inputs = std::collections::VecDeque::from([input]);
+        let mut said = String::new();
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            core.handle(Now::default(), input, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Send(_, stanza) => said += &stanza.to_xml(),
+                    Effect::Commit(n, batch) => {
+                        disk.commit(&[batch]).unwrap();
+                        inputs.push_back(Input::Committed(n));
+                    }
+                    Effect::Ask(job, query) => inputs.push_back(Input::Answer(job, disk.query(&query).ok())),
+                    _ => {}
+                }
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn another_extension_is_told_reads_publishes_and_retracts() {
+        let jid = Jid::parse("romeo@house.test").unwrap();
+        let mut disk = Memory::default();
+        let extensions: Vec<Box<dyn Extension>> = vec![Box::new(PubSub::default()), Box::new(Echo::default())];
+        let settings = Settings::new(Jid::parse("house.test").unwrap());
+        let mut core = Core::open(settings, [7; 32], extensions, &mut disk).unwrap();
+        let credentials = Credentials::fake(&[1; 32], "romeo", 1);
+        run(&mut core, &mut disk, Input::Command(Job(u64::MAX), Command::UserAdd(jid.clone(), credentials)));
+        run(&mut core, &mut disk, Input::Bind(Sid(1), jid, Some("orchard".into())));
+        let mut ask = |inner: &str, ty: &str| {
+            let xml = format!(
+                "<iq type='{ty}' id='1'><pubsub xmlns='http://jabber.org/protocol/pubsub'>{inner}</pubsub></iq>"
+            );
+            let iq = Stanza::parse(&xml, crate::wire::Scope::client()).unwrap().unwrap();
+            run(&mut core, &mut disk, Input::Stanza(Sid(1), iq))
+        };
+        let published =
+            ask("<publish node='urn:a'><item id='i'><x xmlns='urn:x'>A &amp; B</x></item></publish>", "set");
+        assert!(published.contains("type='result'"), "{published}");
+        let read = ask("<items node='urn:b'/>", "get");
+        assert!(read.contains("<item id='i'><x xmlns='urn:x'>A &amp; B</x></item>"), "{read}");
+        ask("<retract node='urn:a'><item id='i'/></retract>", "set");
+        let read = ask("<items node='urn:b'/>", "get");
+        assert!(read.contains("<items node='urn:b'></items>"), "{read}");
     }
 }

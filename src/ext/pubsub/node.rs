@@ -430,8 +430,7 @@ impl Forest {
         home: &Home,
         name: &str,
         head: Option<Head>,
-        item: Item,
-        payload: &str,
+        (item, payload): (Item, &str),
         oldest: &[u64],
     ) -> Result<(), StanzaError> {
         let most = if home.is_account() { ACCOUNT_BYTES } else { SERVICE_BYTES };

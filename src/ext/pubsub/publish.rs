@@ -96,7 +96,7 @@ impl PubSub {
                 dropped.extend(oldest.iter().map(|(_, id)| id.clone()));
                 let oldest: Vec<u64> = oldest.into_iter().map(|(number, _)| number).collect();
                 let new = missing.then(|| head.clone());
-                self.forest.publish(st, &rq.home, &name, new, item.clone(), payload, &oldest)?;
+                self.forest.publish(st, &rq.home, &name, new, (item.clone(), payload), &oldest)?;
             } else if missing {
                 self.forest.save(st, &rq.home, &name, head.clone())?;
             }
