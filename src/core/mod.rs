@@ -22,7 +22,7 @@ mod throttle;
 pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Place};
-pub use settings::Settings;
+pub use settings::{Creators, Settings};
 pub use state::{State, Way};
 pub use throttle::network;
 

@@ -2,6 +2,18 @@
 
 use crate::wire::Jid;
 
+/// Who may create rooms (XEP-0045 §10.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Creators {
+    /// Whoever has an account here.
+    #[default]
+    Local,
+    /// The administrators.
+    Admins,
+    /// Anybody, also from other servers.
+    Anybody,
+}
+
 /// The settings of the core; the file's are read by `service::config`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,6 +39,8 @@ pub struct Settings {
     pub contacts: Vec<(String, String)>,
     /// Bare JIDs of the administrators.
     pub admins: Vec<Jid>,
+    /// Who may create rooms.
+    pub create_rooms: Creators,
 }
 
 impl Settings {
@@ -44,6 +58,7 @@ impl Settings {
             registration: false,
             contacts: Vec::new(),
             admins: Vec::new(),
+            create_rooms: Creators::default(),
         }
     }
 }

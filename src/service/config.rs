@@ -53,6 +53,8 @@ pub struct Config {
     pub s2s_tls: Vec<SocketAddr>,
     /// The web.
     pub https: Vec<SocketAddr>,
+    /// Who may create rooms.
+    pub create_rooms: core::Creators,
     /// (kind, URI) of XEP-0157.
     pub contacts: Vec<(String, String)>,
 }
@@ -262,6 +264,22 @@ const SETTINGS: &[Setting] = &[
         expects: ADDRESSES,
         set: |c, v| put(&mut c.https, addresses(v)),
     },
+    Setting {
+        table: "rooms",
+        name: "create",
+        default: "\"local\"",
+        meaning: "Who may create rooms for group chats: \"local\" (whoever has an account here), \"admins\" or \"anybody\".",
+        expects: "\"local\", \"admins\" or \"anybody\"",
+        set: |c, v| {
+            let creators = match v.as_str()? {
+                "local" => core::Creators::Local,
+                "admins" => core::Creators::Admins,
+                "anybody" => core::Creators::Anybody,
+                _ => return None,
+            };
+            put(&mut c.create_rooms, Some(creators))
+        },
+    },
     contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
         contacts(c, "abuse", v)
     }),
@@ -354,6 +372,7 @@ impl Default for Config {
             s2s: Vec::new(),
             s2s_tls: Vec::new(),
             https: Vec::new(),
+            create_rooms: core::Creators::default(),
             contacts: Vec::new(),
         };
         for setting in SETTINGS {
@@ -437,6 +456,7 @@ impl Config {
         settings.registration = self.registration;
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
+        settings.create_rooms = self.create_rooms;
         settings
     }
 }
@@ -568,6 +588,7 @@ mod tests {
         assert!(error("archive_bytes = 0\n").ends_with("a number of bytes from 1048576 to 1099511627776"));
         assert!(error("log = \"loud\"\n").contains("\"error\", \"warn\""));
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
+        assert!(error("[rooms]\ncreate = \"nobody\"\n").contains("rooms.create must be \"local\""));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
         assert!(error("listen = 3\n").starts_with("inglenook.toml:1: listen must be a table"));
     }
@@ -584,6 +605,7 @@ mod tests {
                     scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
                     resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
+                    [rooms]\ncreate = \"admins\"\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
         assert_eq!(config.domain.unwrap().as_str(), "example.org");
@@ -592,6 +614,7 @@ mod tests {
         assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
         assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
+        assert_eq!(config.create_rooms, core::Creators::Admins);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));
     }
