@@ -21,6 +21,16 @@ pub(super) fn submitted(within: Node<'_>, form_type: &str) -> Result<Option<Subm
     if form.attr("type").as_deref() != Some("submit") {
         return Err(bad("the type of a form that is filled in is 'submit'"));
     }
+    let mut fields = fields(form)?;
+    let named = fields.remove("FORM_TYPE").is_some_and(|values| values == [form_type]);
+    if named { Ok(Some(fields)) } else { Err(bad("the form is not of the type that belongs here")) }
+}
+
+/// The values of each field of a form, its type among them.
+///
+/// # Errors
+/// `bad-request` for one with a field twice, or without a name.
+pub(super) fn fields(form: Node<'_>) -> Result<Submitted, StanzaError> {
     let mut fields = Submitted::new();
     for field in form.children().filter(|c| c.is(Ns::DATA_FORM, "field")) {
         let Some(var) = field.attr("var") else {
@@ -36,8 +46,7 @@ pub(super) fn submitted(within: Node<'_>, form_type: &str) -> Result<Option<Subm
             return Err(bad("a field stands twice in the form"));
         }
     }
-    let named = fields.remove("FORM_TYPE").is_some_and(|values| values == [form_type]);
-    if named { Ok(Some(fields)) } else { Err(bad("the form is not of the type that belongs here")) }
+    Ok(fields)
 }
 
 /// The fields of a form and the values of each.

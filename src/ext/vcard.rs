@@ -6,7 +6,7 @@ use crate::wire::{Condition, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 
 /// The longest vCard, in bytes: there is a picture in it, in base64.
-const VCARD_BYTES: usize = 128 * 1024;
+pub(super) const VCARD_BYTES: usize = 128 * 1024;
 
 #[derive(Default)]
 pub(super) struct Vcard {
