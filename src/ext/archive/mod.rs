@@ -224,7 +224,8 @@ impl Extension for Archive {
 
     /// What has an id is archived, as it came.
     fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {
-        if !message.has_note(Ns::SID, "stanza-id") {
+        // What a room sends has the id of its archive there.
+        if !worth(message) || !message.has_note(Ns::SID, "stanza-id") {
             return;
         }
         let Some(account) = st.accounts.get(local) else { return };
