@@ -51,7 +51,9 @@ fn asked(muc: &mut Muc, st: &mut State, local: &str, from: &Jid) -> Handled {
          <field var='muc#request_allow' type='boolean' label='Let them speak?'><value>false</value></field></x>",
         escaped(from.as_str())
     );
-    let message = Stanza::new(Kind::Message, Type::None).from(room.jid.clone()).with(form);
+    // Tomorrow nobody waits for it.
+    let hint = "<no-store xmlns='urn:xmpp:hints'/>";
+    let message = Stanza::new(Kind::Message, Type::None).from(room.jid.clone()).with(form).with(hint);
     if !room.occupants.values().any(|occupant| occupant.role == Role::Moderator) {
         return Err(StanzaError::new(Condition::RecipientUnavailable).text("there is no moderator"));
     }
