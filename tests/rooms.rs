@@ -366,9 +366,15 @@ impl Life {
             self.lost(d);
         }
         self.known_again();
-        // What was asked for and not answered has happened or not: it is asked for again.
+        self.let_in_again();
+    }
+
+    /// What was asked for and not answered has happened or not: it is asked for again.
+    fn let_in_again(&mut self) {
         let asked: Vec<usize> = std::mem::take(&mut self.asked).into_values().map(|(person, _)| person).collect();
-        self.connect(0);
+        if self.devices[0].sid.is_none() {
+            self.connect(0);
+        }
         for person in asked {
             self.say(format!("{} is let in again, whatever it was", PEOPLE[person]));
             let sid = self.devices[0].sid.unwrap();
@@ -577,6 +583,8 @@ impl Life {
         self.say("the end".into());
         self.house.release();
         self.read_all();
+        // The answer may have been lost with the line.
+        self.let_in_again();
         for _ in 0..2 {
             for d in 0..self.devices.len() {
                 if self.devices[d].sid.is_none() {
