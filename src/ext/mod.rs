@@ -13,6 +13,7 @@ mod disco;
 mod form;
 mod hints;
 mod last;
+mod muc;
 mod offline;
 mod ping;
 mod private;
@@ -56,5 +57,8 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons::default()),
         Box::new(offline::Offline::default()),
+        Box::new(muc::Muc::default()),
+        Box::new(muc::SelfPing),
+        Box::new(muc::Stable),
     ]
 }

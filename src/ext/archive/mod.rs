@@ -91,9 +91,7 @@ pub(super) fn lasting(message: &Stanza) -> bool {
         ["no-store", "no-permanent-store"].iter().any(|hint| hints::has(message, hint))
             || message.child(Ns::CARBONS, "private").is_some()
     };
-    message.kind == Kind::Message
-        && (hints::has(message, "store") || !chat_states::standalone(message))
-        && !forget()
+    message.kind == Kind::Message && (hints::has(message, "store") || !chat_states::standalone(message)) && !forget()
 }
 
 /// Whether an account wants to have messages to or from somebody archived.
@@ -224,8 +222,8 @@ impl Extension for Archive {
 
     /// What has an id is archived, as it came.
     fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {
-        // What a room sends has the id of its archive there.
-        if !worth(message) || !message.has_note(Ns::SID, "stanza-id") {
+        // A room's message has the id that it has there.
+        if message.ty == Type::Groupchat || !message.has_note(Ns::SID, "stanza-id") {
             return;
         }
         let Some(account) = st.accounts.get(local) else { return };
