@@ -3,7 +3,8 @@
 //!
 //! What must hold, whatever happens:
 //! - what is said comes to all occupants in the same order, once, without a gap from the history that they got when they came;
-//! - whoever was banned never sees what was said before the ban was lifted, neither at once nor in the history nor in the archive;
+//! - whoever was banned never sees what was said before the ban was lifted, neither at once nor in the history nor in the archive (but
+//!   for what their stream was sent before the ban and holds for them until it is resumed);
 //! - a ban that was confirmed holds, also after a power cut;
 //! - all occupants see the same occupants;
 //! - what is said to one occupant comes to that one alone;
@@ -45,6 +46,8 @@ struct Device {
     read: Vec<usize>,
     /// Private messages it read.
     private: BTreeSet<u32>,
+    /// Its person was banned while its stream waited for it: what was sent to it before, up to that place, is on its way.
+    late: Option<usize>,
 }
 
 struct Life {
@@ -241,6 +244,7 @@ impl Life {
         );
         let device = &mut self.devices[d];
         (device.managed, device.joined, device.asks, device.handled) = (d % 2 == 1, false, false, 0);
+        device.late = None;
         if device.managed {
             self.house.send(sid, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
         }
@@ -288,7 +292,7 @@ impl Life {
 
     fn lost(&mut self, d: usize) {
         let device = &mut self.devices[d];
-        (device.joined, device.asks) = (false, false);
+        (device.joined, device.asks, device.late) = (false, false, None);
     }
 
     fn talk(&mut self, d: usize) {
@@ -343,6 +347,11 @@ impl Life {
         self.send(0, &admin(&id, &format!("<item jid='{}' affiliation='{affiliation}'/>", jid(person))));
         if ban {
             self.banned[person] = true;
+            for (d, device) in self.devices.iter_mut().enumerate() {
+                if DEVICES[d] == person && device.sid.is_none() && device.joined {
+                    device.late = Some(self.said.len());
+                }
+            }
         }
         self.begins[person] = self.said.len();
     }
@@ -555,7 +564,8 @@ impl Life {
         let known = self.said[place].1.get_or_insert_with(|| id.clone().unwrap_or_default()).clone();
         self.check(Some(&known) == id.as_ref(), || format!("{n} is {known} and has another id at {d}: {id:?}"));
         let begins = self.begins[DEVICES[d]];
-        self.check(place >= begins, || format!("{d} hears {n}, which was said before the ban was lifted"));
+        let on_its_way = self.devices[d].late.is_some_and(|late| place < late);
+        self.check(place >= begins || on_its_way, || format!("{d} hears {n}, which was said before the ban was lifted"));
         let before = self.devices[d].read.last().copied();
         self.check(before.is_none_or(|before| place == before + 1), || {
             format!("{d} hears {n} (the {place}.) behind the {before:?}.")

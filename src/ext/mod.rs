@@ -60,5 +60,10 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(muc::Muc::default()),
         Box::new(muc::SelfPing),
         Box::new(muc::Stable),
+        Box::new(muc::Direct),
+        Box::new(muc::Worn),
+        Box::new(muc::Moderation),
+        Box::new(muc::Search),
+        Box::new(muc::Avatars),
     ]
 }

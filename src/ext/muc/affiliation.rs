@@ -120,9 +120,13 @@ pub enum Privilege {
 }
 
 impl Room {
-    /// What a bare or full JID is to the room.
+    /// What a bare or full JID is to the room. Whoever is nobody special is what their domain is, if that is banned (§9.2).
     pub fn affiliation(&self, jid: &Jid) -> Affiliation {
-        self.affiliations.get(jid.bare_str()).map_or(Affiliation::None, |known| known.affiliation)
+        let of = |who: &str| self.affiliations.get(who).map_or(Affiliation::None, |known| known.affiliation);
+        match of(jid.bare_str()) {
+            Affiliation::None if of(jid.domain()) == Affiliation::Outcast => Affiliation::Outcast,
+            own => own,
+        }
     }
 
     /// The role of a full JID that is in the room; [`Role::None`] for one that is not.
@@ -205,8 +209,9 @@ impl Room {
             Role::None => Ok(()),
             Role::Moderator if !admin => Err(Condition::Forbidden.into()),
             Role::Moderator => Ok(()),
-            // §8.4, §9.7: nobody takes from admins and owners what comes with that; and only admins unmake moderators.
-            _ if theirs >= Affiliation::Admin || target.role == Role::Moderator && !admin => {
+            // §8.4, §9.7: nobody takes from admins and owners what comes with that, or from somebody above them; and only admins
+            // unmake moderators.
+            _ if theirs >= Affiliation::Admin || theirs > own || target.role == Role::Moderator && !admin => {
                 Err(Condition::NotAllowed.into())
             }
             _ => Ok(()),

@@ -38,7 +38,7 @@ impl Muc {
         }
         room.must(&from, Privilege::ReadArchive)?;
         let with = if room.may(&from, Privilege::SeeJids) { With::Sender } else { With::Hidden };
-        let source = Source { owner: room.owner.clone(), jid: room.jid.clone(), begins: room.begins, with };
+        let source = Source { owner: room.owner.clone(), jid: room.jid.clone(), begins: room.reads_from(&from), with };
         let Some(request) = iq.children().next() else { return Ok(Flow::Pass) };
         let task = match (request.name(), iq.ty) {
             ("query", Type::Get) => return st.reply(iq, FORM),
@@ -63,8 +63,10 @@ impl Muc {
     pub(super) fn queried(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         let Some((client, task)) = self.queries.asked(job) else { return };
         let local = task.source().jid.local().unwrap_or_default();
-        // It may have been destroyed meanwhile, and another may have its name.
-        let room = self.rooms.get(local).filter(|room| room.begins == task.source().begins);
+        // It may have been destroyed meanwhile, and another may have its name; or they may not read it any more.
+        let begins = task.source().begins;
+        let may = |room: &&Room| room.reads_from(&client) == begins && room.may(&client, Privilege::ReadArchive);
+        let room = self.rooms.get(local).filter(may);
         let taken = match (room, rows) {
             (None, _) => Err(Condition::ItemNotFound.into()),
             (_, None) => Err(Condition::InternalServerError.into()),

@@ -59,6 +59,8 @@ const ARCHIVE: &[&str] = &["urn:xmpp:mam:2", "urn:xmpp:mam:2#extended"];
 
 /// The node where a room tells what it lets through (§18.1.1): everything.
 const TRAFFIC: &str = "http://jabber.org/protocol/muc#traffic";
+/// The node with the commands of a room (XEP-0050 §3.1).
+const COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// The node where somebody learns which nickname is theirs (§7.12).
 const NICK: &str = "x-roomuser-item";
 /// The node where a client tells in which rooms it is (§6.7).
@@ -135,6 +137,7 @@ impl Room {
             owners.for_each(|(jid, _)| put("muc#roominfo_contactjid", jid.to_string()));
         }
         vcard::fields(self, &mut form);
+        hats::fields(self, &mut form);
         form
     }
 }
@@ -147,7 +150,7 @@ impl Muc {
             return Err(Condition::ItemNotFound.into());
         }
         if ns == Ns::DISCO_INFO {
-            let features = SERVICE.iter().copied().chain(search::FEATURES.iter().copied()).collect();
+            let features = SERVICE.iter().copied().chain(search::FEATURES.iter().chain(vcard::FEATURES).copied()).collect();
             let info = Info { identities: [identity("Rooms")].into(), features, ..Info::default() };
             return st.reply(iq, info.write(None));
         }
@@ -202,6 +205,14 @@ impl Muc {
                     nick.map(|nick| format!("<identity category='conference' type='text' name='{}'/>", escaped(nick)));
                 let query = format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{NICK}'>");
                 st.reply(iq, query + &identity.unwrap_or_default() + "</query>")
+            }
+            (false, Some(COMMANDS)) => {
+                let jid = room.jid.as_str();
+                let list = hats::commands(room, &from);
+                let item = |(node, name)| format!("<item jid='{}' node='{node}' name='{name}'/>", escaped(jid));
+                let list: String = list.into_iter().map(item).collect();
+                let query = format!("<query xmlns='http://jabber.org/protocol/disco#items' node='{COMMANDS}'>");
+                st.reply(iq, query + &list + "</query>")
             }
             (false, None) => {
                 // §6.5: who is there is for those who are there, too.

@@ -109,10 +109,10 @@ impl Muc {
         if !room.config.archive || wanted.stanzas == 0 {
             let past = if room.config.archive { Vec::new() } else { room.past.iter().rev().cloned().collect() };
             let past = past.into_iter().map(|message: Stanza| (message.mark, message));
-            let past = room.pick(st, past, wanted);
+            let past = room.pick(st, jid, past, wanted);
             return room.hand_over(st, jid, past);
         }
-        let from = room.begins.max(wanted.since.saturating_mul(1000));
+        let from = room.reads_from(jid).max(wanted.since.saturating_mul(1000));
         let page = store::Page {
             owner: room.owner.clone(),
             with: None,
@@ -143,7 +143,7 @@ impl Muc {
                 _ => None,
             }
         });
-        let past = room.pick(st, messages, read.wanted);
+        let past = room.pick(st, &read.jid, messages, read.wanted);
         room.hand_over(st, &read.jid, past);
     }
 }
@@ -156,11 +156,18 @@ impl Room {
     }
 
     /// Of messages, the last first, those that are wanted, in the order in which they were said.
-    fn pick(&self, st: &State, messages: impl Iterator<Item = (u64, Stanza)>, wanted: Wanted) -> Vec<Stanza> {
+    fn pick(
+        &self,
+        st: &State,
+        jid: &Jid,
+        messages: impl Iterator<Item = (u64, Stanza)>,
+        wanted: Wanted,
+    ) -> Vec<Stanza> {
+        let first = self.reads_from(jid).max(wanted.since.saturating_mul(1000));
         let mut picked = Vec::new();
         let mut chars = 0;
         for (id, message) in messages {
-            if picked.len() >= wanted.stanzas || id < wanted.since.saturating_mul(1000) {
+            if picked.len() >= wanted.stanzas || id < first {
                 break;
             }
             // The subject is told by itself.

@@ -118,8 +118,9 @@ impl Muc {
         said.note(Ns::OCCUPANT_ID, "occupant-id", &[("id", &id)]);
         // All of them get the same message, by the same name.
         said.mark = st.mark_for(&said);
-        for (jid, seat) in &mut target.seats {
-            seat.send(st, said.clone().to(jid.clone()));
+        // Also to who is being sent the history: later it would not be the same message for all of them.
+        for jid in target.seats.keys() {
+            st.send(said.clone().to(jid.clone()));
         }
         Ok(Flow::Done)
     }

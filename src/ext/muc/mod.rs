@@ -30,6 +30,11 @@ mod voice;
 
 pub(super) use disco::Stable;
 pub(super) use forward::SelfPing;
+pub(super) use hats::Worn;
+pub(super) use invite::Direct;
+pub(super) use moderate::Moderation;
+pub(super) use search::Search;
+pub(super) use vcard::Avatars;
 
 use super::archive::Unreadable;
 use super::archive::query::Queue;
@@ -63,6 +68,12 @@ pub(super) struct Muc {
     unreadable: Unreadable,
     /// Requests from one occupant to another.
     forwards: forward::Forwards,
+    /// Messages that are to be taken back, and are being read.
+    moderations: BTreeMap<Job, moderate::Waiting>,
+    /// Requests for vCards that are being read.
+    vcards: BTreeMap<Job, Stanza>,
+    /// What people make rooms send to others.
+    knocks: invite::Knocks,
 }
 
 impl Muc {
@@ -94,7 +105,8 @@ impl Muc {
                 let notice = Notice { element: Some(destroy), ..Notice::default() };
                 room.hide(st, &nick, Whom::Own(&jid), &gone(), &notice);
             }
-            room.occupants.remove(&nick);
+            let seats = room.occupants.remove(&nick).map(|occupant| occupant.seats).unwrap_or_default();
+            seats.into_values().flat_map(|seat| seat.removed()).for_each(|stanza| st.send(stanza));
         }
         Ok(())
     }
@@ -182,7 +194,8 @@ impl Extension for Muc {
         scan(engine, Tree::Room, &[], |key, value| Room::load(&mut self.rooms, &host, key, value))?;
         for room in self.rooms.values() {
             // What is archived from now on lies behind that, also if the clock went back.
-            st.seen_mark(room.begins);
+            let since = room.affiliations.values().map(|known| known.since);
+            st.seen_mark(since.fold(room.begins, |all, since| all.max(since.saturating_sub(1))));
         }
         self.host = Some(host);
         Ok(())
@@ -199,6 +212,8 @@ impl Extension for Muc {
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         match self.reads.remove(&job) {
             Some(read) => self.history(st, job, read, rows),
+            None if self.moderations.contains_key(&job) => moderate::answer(self, st, job, rows),
+            None if self.vcards.contains_key(&job) => vcard::answer(self, st, job, rows),
             None => self.queried(st, job, rows),
         }
     }
@@ -214,7 +229,14 @@ impl Extension for Muc {
         let Event::Removed(local) = event else { return };
         let Ok(jid) = Jid::new(Some(local), st.domain().domain(), None) else { return };
         // Whoever has the name next is somebody else.
-        for room in self.rooms.values_mut().filter(|room| room.affiliations.contains_key(jid.as_str())) {
+        let known = |room: &&mut Room| room.affiliations.contains_key(jid.as_str()) || room.hats.has(&jid);
+        for room in self.rooms.values_mut().filter(known) {
+            if room.hats.has(&jid) {
+                let mut hats = room.hats.clone();
+                hats.forget(&jid);
+                let _ = hats::store(room, st, &hats);
+                room.hats = hats;
+            }
             let _ = room.set_affiliation(st, &jid, affiliation::Affiliation::None, &Notice::default());
             st.step();
         }

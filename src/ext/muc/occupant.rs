@@ -2,7 +2,7 @@
 
 use super::affiliation::Role;
 use crate::core::{Job, State};
-use crate::wire::{Jid, Ns, Stanza};
+use crate::wire::{Jid, Kind, Ns, Stanza};
 use std::collections::BTreeMap;
 
 /// Sessions of one person under one nickname.
@@ -79,6 +79,12 @@ impl Seat {
     /// What waited; nothing waits any more.
     pub fn release(&mut self) -> Vec<Stanza> {
         self.held.take().map(|held| held.stanzas).unwrap_or_default()
+    }
+
+    /// What waited for one that is removed: who is there, and at last that it is not. What was said meanwhile is left out, as it came
+    /// too late for somebody who may be banned.
+    pub fn removed(mut self) -> impl Iterator<Item = Stanza> {
+        self.release().into_iter().filter(|stanza| stanza.kind == Kind::Presence)
     }
 
     /// How available it is: who is more so is the one that is shown.

@@ -5,8 +5,11 @@
 
 use super::affiliation::{Affiliation, Role};
 use super::config::Config;
+use super::hats::{self, Hats};
+use super::moderate::{self, Retracted};
 use super::occupant::Occupant;
 use super::presence::{Notice, Whom, gone};
+use super::vcard;
 use crate::core::State;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{StoreError, Tree, key};
@@ -16,6 +19,8 @@ use std::fmt::Write as _;
 
 /// Affiliations in one room.
 pub const AFFILIATIONS: usize = 2000;
+/// The same in bytes, their nicknames and reasons among it: a list of them is one answer.
+const AFFILIATIONS_BYTES: usize = 192 * 1024;
 /// The longest reason that is kept or told, in bytes.
 pub const REASON_BYTES: usize = 1024;
 /// Presence that one person may send to a room in a minute, joins and changes of nickname among it.
@@ -42,6 +47,12 @@ pub struct Room {
     pub locked: bool,
     /// By bare JID; without an entry: none.
     pub affiliations: BTreeMap<Jid, Affiliated>,
+    /// What moderators took back, by its number in the archive.
+    pub retracted: BTreeMap<u64, Retracted>,
+    /// What people are called besides.
+    pub hats: Hats,
+    /// If there is a vCard: the hashes of its pictures.
+    pub vcard: Option<Vec<String>>,
     /// Who is there, by nickname.
     pub occupants: BTreeMap<Box<str>, Occupant>,
     /// Under which nickname a session is there, by full JID.
@@ -63,12 +74,15 @@ pub struct Affiliated {
     pub nick: Option<Box<str>>,
     /// Why: of an outcast.
     pub reason: Option<Box<str>>,
+    /// The first number of the archive that may be read by somebody who was banned: what was said before the ban was lifted, they
+    /// never see. It stays, whatever becomes of them.
+    pub since: u64,
 }
 
 impl Affiliated {
     fn record(&self) -> Box<[u8]> {
         let w = Writer::new(1).u8(self.affiliation as u8);
-        w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).done()
+        w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since).done()
     }
 
     fn from_record(record: &[u8]) -> Result<Affiliated, Broken> {
@@ -78,7 +92,8 @@ impl Affiliated {
         }
         let affiliation = *Affiliation::ALL.get(usize::from(r.u8()?)).ok_or(Broken)?;
         let mut text = || r.opt_str().map(|text| text.map(Box::from));
-        Ok(Affiliated { affiliation, nick: text()?, reason: text()? })
+        let (nick, reason) = (text()?, text()?);
+        Ok(Affiliated { affiliation, nick, reason, since: r.u64()? })
     }
 }
 
@@ -150,6 +165,9 @@ impl Room {
             begins,
             locked: false,
             affiliations: BTreeMap::new(),
+            retracted: BTreeMap::new(),
+            hats: Hats::default(),
+            vcard: None,
             occupants: BTreeMap::new(),
             sessions: BTreeMap::new(),
             past: VecDeque::new(),
@@ -167,6 +185,17 @@ impl Room {
     pub fn occupant_of(&self, jid: &Jid) -> Option<(&str, &Occupant)> {
         let nick = self.sessions.get(jid)?;
         self.occupants.get(nick).map(|occupant| (&**nick, occupant))
+    }
+
+    /// What a person (bare or full JID) is to the room, by their own row.
+    pub fn known(&self, jid: &Jid) -> Affiliated {
+        self.affiliations.get(jid.bare_str()).cloned().unwrap_or_default()
+    }
+
+    /// The first number of the archive that somebody may read.
+    pub fn reads_from(&self, jid: &Jid) -> u64 {
+        let rows = [jid.bare_str(), jid.domain()].into_iter().filter_map(|who| self.affiliations.get(who));
+        rows.map(|known| known.since).fold(self.begins, u64::max)
     }
 
     /// The nicknames under which a person is there.
@@ -192,6 +221,7 @@ impl Room {
     /// What it takes in memory, in bytes, about.
     pub fn bytes(&self) -> usize {
         let known: usize = self.affiliations.keys().map(|jid| jid.as_str().len() + AROUND_BYTES).sum();
+        let known = known + self.retracted.len() * AROUND_BYTES;
         let config = self.config.name.len() + self.config.description.len() + self.subject.xml.len();
         ROOM_BYTES + self.owner.len() + known + config
     }
@@ -241,6 +271,13 @@ impl Room {
         } else if let Some(jid) = what.strip_prefix(AFFILIATION) {
             let jid = Jid::parse(jid).map_err(|_| damaged())?;
             room.affiliations.insert(jid, Affiliated::from_record(value)?);
+        } else if let Some(number) = what.strip_prefix(moderate::ROW) {
+            let number = u64::from_str_radix(number, 16).map_err(|_| damaged())?;
+            room.retracted.insert(number, Retracted::from_record(value)?);
+        } else if what == hats::ROW {
+            room.hats = Hats::from_record(value)?;
+        } else if what == vcard::ROW {
+            room.vcard = Some(vcard::from_record(value)?);
         }
         Ok(())
     }
@@ -267,7 +304,11 @@ impl Room {
 
     /// Removes all that is stored of it.
     pub fn forget(&self, st: &mut State) -> Result<(), StanzaError> {
-        st.write()?.delete_all(Tree::Room, key::prefix(self.local()));
+        let batch = st.write()?;
+        batch.delete_all(Tree::Room, key::prefix(self.local()));
+        if self.vcard.is_some() {
+            batch.delete(Tree::Vcard, key::account(&self.owner));
+        }
         Ok(())
     }
 
@@ -298,19 +339,45 @@ impl Room {
         affiliation: Affiliation,
         notice: &Notice<'_>,
     ) -> Result<(), StanzaError> {
+        self.set_affiliation_nick(st, jid, affiliation, None, notice)
+    }
+
+    /// The same, and reserves a nickname for them, if they belong to the room then.
+    ///
+    /// # Errors
+    /// As [`Room::set_affiliation`].
+    pub fn set_affiliation_nick(
+        &mut self,
+        st: &mut State,
+        jid: &Jid,
+        affiliation: Affiliation,
+        nick: Option<&str>,
+        notice: &Notice<'_>,
+    ) -> Result<(), StanzaError> {
         let jid = jid.bare();
-        let before = self.affiliations.get(jid.as_str()).cloned().unwrap_or_default();
+        let before = self.known(&jid);
         if before.affiliation == Affiliation::None && affiliation != Affiliation::None {
-            self.has_room()?;
+            self.has_room(&[&jid])?;
         }
         let mut known = Affiliated { affiliation, ..before.clone() };
         let cut = |reason: &str| reason[..reason.floor_char_boundary(REASON_BYTES)].into();
         known.reason = notice.reason.filter(|_| affiliation == Affiliation::Outcast).map(cut);
         if affiliation <= Affiliation::None {
             known.nick = None;
+        } else if let Some(nick) = nick {
+            known.nick = Some(nick).filter(|nick| !nick.is_empty()).map(Box::from);
+        }
+        if self.affiliation(&jid) == Affiliation::Outcast && affiliation != Affiliation::Outcast {
+            known.since = st.last_mark().saturating_add(1);
         }
         self.put_known(st, &jid, known)?;
-        for nick in self.nicks_of(&jid) {
+        // A domain: all of its people that are nobody special (§9.2).
+        let mut nicks = self.nicks_of(&jid);
+        if jid.local().is_none() && affiliation == Affiliation::Outcast {
+            let theirs = |bare: &Jid| bare.domain() == jid.domain() && self.affiliation(bare) == Affiliation::Outcast;
+            nicks.extend(self.occupants.iter().filter(|(_, o)| theirs(&o.bare)).map(|(nick, _)| nick.clone()));
+        }
+        for nick in nicks {
             let first = self.first_role(affiliation);
             if first == Role::None {
                 let code = if affiliation == Affiliation::Outcast { 301 } else { 321 };
@@ -348,8 +415,15 @@ impl Room {
         Ok(())
     }
 
-    fn has_room(&self) -> Result<(), StanzaError> {
-        if self.affiliations.len() >= AFFILIATIONS {
+    /// Whether there is room for those, who have no row yet.
+    pub fn has_room(&self, new: &[&Jid]) -> Result<(), StanzaError> {
+        let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
+        let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        let known = self.affiliations.iter();
+        let taken: usize = known.map(|(jid, k)| jid.as_str().len() + text(&k.nick) + text(&k.reason)).sum();
+        let full = self.affiliations.len() + count > AFFILIATIONS || taken + bytes > AFFILIATIONS_BYTES;
+        if count > 0 && full {
             let text = "the lists of this room are full";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
@@ -371,8 +445,9 @@ impl Room {
     pub fn remove(&mut self, st: &mut State, nick: &str, presence: &Stanza, notice: &Notice<'_>) {
         self.hide(st, nick, Whom::All, presence, notice);
         if let Some(occupant) = self.occupants.remove(nick) {
-            for jid in occupant.seats.keys() {
-                self.sessions.remove(jid);
+            for (jid, seat) in occupant.seats {
+                self.sessions.remove(&jid);
+                seat.removed().for_each(|stanza| st.send(stanza));
             }
         }
     }
@@ -388,7 +463,9 @@ impl Room {
         let Some(occupant) = self.occupants.get_mut(&nick) else { return };
         let shown = |occupant: &Occupant| occupant.shown().map(|(jid, _)| jid.clone());
         let was = shown(occupant);
-        occupant.seats.remove(jid);
+        if let Some(seat) = occupant.seats.remove(jid) {
+            seat.removed().for_each(|stanza| st.send(stanza));
+        }
         let changed = was != shown(occupant);
         self.sessions.remove(jid);
         if changed {
@@ -414,13 +491,21 @@ impl Room {
                     self.put_affiliation(st, jid, known)?;
                     st.step();
                 }
+                for (number, retracted) in &self.retracted {
+                    self.put(st, &moderate::row(*number), retracted.record())?;
+                    st.step();
+                }
+                hats::store(self, st, &self.hats)?;
             }
         } else if was_stored {
             self.forget(st)?;
+            self.vcard = None;
         }
         if self.config.archive && !before.archive {
             self.past.clear();
         }
+        // What was made for others may show what they may not see any more.
+        self.occupants.values_mut().for_each(|occupant| occupant.faces = None);
         let mut codes = Vec::new();
         if !was_locked && before != self.config {
             let privacy = [(before.archive, self.config.archive, 170, 171)];
