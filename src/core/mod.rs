@@ -25,7 +25,7 @@ pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Place};
 pub use quiet::Worth;
-pub use settings::{PushContent, Settings};
+pub use settings::{Creators, PushContent, Settings};
 pub use state::{State, Way};
 pub use throttle::network;
 

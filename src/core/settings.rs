@@ -14,6 +14,18 @@ pub enum PushContent {
     Full,
 }
 
+/// Who may create rooms (XEP-0045 §10.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Creators {
+    /// Whoever has an account here.
+    #[default]
+    Local,
+    /// The administrators.
+    Admins,
+    /// Anybody, also from other servers.
+    Anybody,
+}
+
 /// The settings of the core; the file's are read by `service::config`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -43,6 +55,8 @@ pub struct Settings {
     pub admins: Vec<Jid>,
     /// The external components that may connect, by their domains (XEP-0114).
     pub components: BTreeMap<Jid, Secret>,
+    /// Who may create rooms.
+    pub create_rooms: Creators,
 }
 
 impl Settings {
@@ -62,6 +76,7 @@ impl Settings {
             contacts: Vec::new(),
             admins: Vec::new(),
             components: BTreeMap::new(),
+            create_rooms: Creators::default(),
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Way {
     Sent,
     /// That of its receiver; it was delivered or kept already.
     Received,
+    /// That of a room, while its hook handles the message of a session: it is from the sender's name in the room.
+    Room,
 }
 
 /// A service on a subdomain.
@@ -479,6 +481,11 @@ impl State {
         self.numbers.text(local, mark)
     }
 
+    /// A name for somebody that tells nothing of who it is, always the same in one place (XEP-0421).
+    pub fn pseudonym(&self, place: &str, who: &str) -> String {
+        self.numbers.pseudonym(place, who)
+    }
+
     /// Notes in a message what it is called in an account's archive (XEP-0359).
     pub fn note_id(&self, account: &Jid, message: &mut Stanza) {
         let uid = self.uid(account.local().unwrap_or_default(), message.mark);
@@ -499,7 +506,7 @@ impl State {
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
         let sender = self.heard.and_then(|sid| self.sessions.get(&sid));
-        let sender = sender.filter(|s| message.from.as_ref() == Some(&s.jid));
+        let sender = sender.filter(|s| way == Way::Room || message.from.as_ref() == Some(&s.jid));
         let sent = sender.and_then(|s| s.managed.as_ref()).map(|m| m.last_in());
         let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
         if let Some(draft) = self.draft.as_mut().filter(|draft| draft.message.same(message))

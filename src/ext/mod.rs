@@ -19,6 +19,7 @@ mod displayed;
 mod form;
 mod hints;
 mod last;
+mod muc;
 mod offline;
 mod ping;
 mod private;
@@ -79,5 +80,13 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(carbons::Carbons::default()),
         Box::new(push::Push::default()),
         Box::new(offline::Offline::default()),
+        Box::new(muc::Muc::default()),
+        Box::new(muc::SelfPing),
+        Box::new(muc::Stable),
+        Box::new(muc::Direct),
+        Box::new(muc::Worn),
+        Box::new(muc::Moderation),
+        Box::new(muc::Search),
+        Box::new(muc::Avatars),
     ]
 }

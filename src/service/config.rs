@@ -61,6 +61,8 @@ pub struct Config {
     pub component: Vec<SocketAddr>,
     /// The external components that may connect, and their secrets.
     pub components: BTreeMap<Jid, Secret>,
+    /// Who may create rooms.
+    pub create_rooms: core::Creators,
     /// (kind, URI) of XEP-0157.
     pub contacts: Vec<(String, String)>,
 }
@@ -297,6 +299,22 @@ const SETTINGS: &[Setting] = &[
             put(&mut c.push_content, Some(content))
         },
     },
+    Setting {
+        table: "rooms",
+        name: "create",
+        default: "\"local\"",
+        meaning: "Who may create rooms for group chats: \"local\" (whoever has an account here), \"admins\" or \"anybody\".",
+        expects: "\"local\", \"admins\" or \"anybody\"",
+        set: |c, v| {
+            let creators = match v.as_str()? {
+                "local" => core::Creators::Local,
+                "admins" => core::Creators::Admins,
+                "anybody" => core::Creators::Anybody,
+                _ => return None,
+            };
+            put(&mut c.create_rooms, Some(creators))
+        },
+    },
     contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
         contacts(c, "abuse", v)
     }),
@@ -413,6 +431,7 @@ impl Default for Config {
             https: Vec::new(),
             component: Vec::new(),
             components: BTreeMap::new(),
+            create_rooms: core::Creators::default(),
             contacts: Vec::new(),
         };
         for setting in SETTINGS {
@@ -523,6 +542,7 @@ impl Config {
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
         settings.components = self.components.clone();
+        settings.create_rooms = self.create_rooms;
         settings
     }
 }
@@ -659,6 +679,7 @@ mod tests {
         assert!(error("archive_bytes = 0\n").ends_with("a number of bytes from 1048576 to 1099511627776"));
         assert!(error("log = \"loud\"\n").contains("\"error\", \"warn\""));
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
+        assert!(error("[rooms]\ncreate = \"nobody\"\n").contains("rooms.create must be \"local\""));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
         assert!(error("listen = 3\n").starts_with("inglenook.toml:1: listen must be a table"));
     }
@@ -717,7 +738,8 @@ mod tests {
                     scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
                     resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
-                    [push]\ncontent = \"full\"\n[contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
+                    [push]\ncontent = \"full\"\n[rooms]\ncreate = \"admins\"\n\
+                    [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
         assert_eq!(config.domain.unwrap().as_str(), "example.org");
         assert_eq!((config.offline_bytes, config.connections, config.connections_per_address), (16, 5, 2));
@@ -726,6 +748,7 @@ mod tests {
         assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
         assert_eq!(config.push_content, core::PushContent::Full);
+        assert_eq!(config.create_rooms, core::Creators::Admins);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));
     }
