@@ -36,6 +36,8 @@ fn terms() -> Terms {
         plain: false,
         registration: false,
         features: vec!["<ver xmlns='urn:xmpp:features:rosterver'/>".into()],
+        bind_features: vec!["urn:xmpp:carbons:2", "urn:xmpp:sm:3"],
+        iterations: 64,
     }
 }
 

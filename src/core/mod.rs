@@ -7,6 +7,7 @@ mod delivery;
 pub mod effect;
 pub mod hook;
 pub mod logged;
+mod login;
 mod number;
 pub mod presence;
 mod random;
@@ -18,10 +19,11 @@ pub mod sm;
 pub mod state;
 pub mod subscription;
 mod throttle;
+pub mod token;
 
 pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
-pub use hook::{About, Event, Extension, Flow, Handled, Place};
+pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
 pub use settings::Settings;
 pub use state::{State, Way};
 pub use throttle::network;
@@ -138,6 +140,7 @@ impl Core {
             account.roster.insert(jid, Item::from_record(value)?);
             Ok(())
         })?;
+        scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
         scan(engine, Tree::Block, &[], |key, _| {
             let (local, jid) = key::split(key).ok_or_else(|| damaged("a block list's key"))?;
             let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
@@ -156,6 +159,7 @@ impl Core {
         match input {
             Input::Login(sid, jid, peer) => self.login(sid, jid, peer),
             Input::LoginEnded(_, jid, peer, success) => self.state.throttle.ended(now.mono, &jid, peer, success),
+            Input::Begin(sid, begin, peer) => self.begin(sid, begin, peer),
             Input::Bind(sid, jid, resource) => {
                 let answer = self.bind(sid, &jid, resource);
                 self.state.effects.push(Effect::Bound(sid, answer));
@@ -172,13 +176,18 @@ impl Core {
             Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),
             Input::Closed(stream, clean) => self.state.lost(stream, clean),
             Input::Closing(stream) => self.state.closing(stream),
-            Input::Enable(stream, resume, max) => self.state.enable(stream, resume, max),
+            Input::Enable(stream, resume, max) => {
+                let enabled = self.state.enable(stream, resume, max);
+                self.state.effects.extend(enabled.map(|enabled| Effect::Manage(stream, enabled)));
+            }
             Input::Resume(stream, account, id, h) => self.state.resume(stream, &account, &id, h),
             Input::Acknowledged(stream, h) => self.state.acknowledged(stream, h),
             Input::Acknowledge(stream) => self.state.acknowledge(stream),
             Input::Answer(job, rows) => {
                 if let Some(n) = self.state.jobs.remove(&job) {
                     self.hook(n, |x, st| x.answer(st, job, rows));
+                } else {
+                    self.read_for_login(job, rows);
                 }
             }
             Input::Hashed(job, credentials) => {
@@ -211,6 +220,7 @@ impl Core {
         while let Some(timer) = self.state.timers.first_entry().filter(|t| t.key().0 <= self.state.now.mono) {
             match timer.remove() {
                 Timer::Credentials(sid, credentials) => self.state.effects.push(Effect::Credentials(sid, credentials)),
+                Timer::Login(sid) => self.prove(sid),
                 Timer::Unanswered(sid) => self.state.unanswered(sid),
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
@@ -295,6 +305,11 @@ impl Core {
     /// Stream features of the extensions after authentication, for `stream::Terms`.
     pub fn stream_features(&self) -> Vec<String> {
         self.extensions.iter().flat_map(|x| x.stream_features(&self.state)).collect()
+    }
+
+    /// What the extensions take inline with Bind 2, for `stream::Terms`.
+    pub fn bind_features(&self) -> Vec<&'static str> {
+        self.extensions.iter().flat_map(|x| x.bind_features()).copied().collect()
     }
 
     /// What everybody shares, to look at.

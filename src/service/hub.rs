@@ -5,6 +5,7 @@ use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::stream::Terms;
+use crate::wire::login::{Begun, Refused};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use smol::{Executor, Timer, channel};
@@ -32,6 +33,8 @@ const STORAGE: Duration = Duration::from_secs(30);
 pub enum Mail {
     /// What the user's password must prove.
     Credentials(Credentials),
+    /// How the stream begins, or why not.
+    Begun(std::result::Result<Begun, Refused>),
     /// The full JID, or why not.
     Bound(std::result::Result<Jid, StanzaError>),
     /// A stanza for the peer.
@@ -180,7 +183,7 @@ impl Hub {
     /// Other settings from now on: for the core, and for streams that begin later.
     pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
         self.storage.set_window(commit_window);
-        let registration = settings.registration;
+        let (registration, iterations) = (settings.registration, settings.iterations);
         let features = {
             let core = &mut lock(&self.state).core;
             core.configure(settings);
@@ -188,7 +191,7 @@ impl Hub {
             core.stream_features()
         };
         let mut terms = lock(&self.terms);
-        *terms = Arc::new(Terms { plain, registration, features, ..Terms::clone(&terms) });
+        *terms = Arc::new(Terms { plain, registration, features, iterations, ..Terms::clone(&terms) });
     }
 
     /// A new connection, and what will wait for it.
@@ -291,6 +294,7 @@ impl Hub {
                 Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
                 Effect::Manage(sid, element) => (sid, Mail::Manage(element)),
                 Effect::Credentials(sid, credentials) => (sid, Mail::Credentials(credentials)),
+                Effect::Begun(sid, answer) => (sid, Mail::Begun(answer)),
                 Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
                 Effect::Close(sid, error) => (sid, Mail::Close(error)),
                 Effect::Commit(number, batch) => {
@@ -474,7 +478,7 @@ mod tests {
         let mut engine = crate::store::memory::Memory::default();
         let core = Core::open(settings.clone(), [0; 32], crate::ext::all(), &mut engine).unwrap();
         let features = core.stream_features();
-        let terms = Terms { domain: settings.domain.clone(), plain: true, registration: false, features };
+        let terms = Terms { plain: true, features, ..Terms::new(settings.domain.clone()) };
         let hub = Hub::new(core, terms, Storage::channel().0, &Arc::new(Executor::new()));
         let before = hub.terms().features.clone();
         let contacts = vec![("admin".to_owned(), "mailto:admin@house.test".to_owned())];

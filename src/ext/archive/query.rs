@@ -45,6 +45,35 @@ pub(super) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:
     <field type='boolean' var='include-groupchat'/>\
     </x></query>";
 
+/// What is asked for to know the first entry of an archive, or the last one.
+pub(super) fn end(st: &State, local: &str, backwards: bool) -> store::Query {
+    let from = st.archives.get(local).map_or(0, |archived| archived.begins);
+    store::Query::Archive(store::Page {
+        owner: local.into(),
+        with: None,
+        from,
+        to: u64::MAX,
+        backwards,
+        rows: 1,
+        bytes: 1,
+    })
+}
+
+/// The number of what was found.
+pub(super) fn end_of(rows: &Rows) -> Option<u64> {
+    rows.first().and_then(|(key, _)| number(key))
+}
+
+/// The numbers of the first entry and of the last one, for the client (§5).
+pub(super) fn metadata(st: &State, local: &str, ends: Option<(u64, u64)>) -> String {
+    let Some((first, last)) = ends else { return "<metadata xmlns='urn:xmpp:mam:2'/>".into() };
+    let end = |name: &str, mark: u64| {
+        let (uid, time) = (st.uid(local, mark), stamp::format(mark / 1000));
+        format!("<{name} id='{uid}' timestamp='{time}'/>")
+    };
+    format!("<metadata xmlns='urn:xmpp:mam:2'>{}{}</metadata>", end("start", first), end("end", last))
+}
+
 /// One request that reads an archive.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -390,7 +419,7 @@ impl Task {
         match &mut self.want {
             Want::Page(search) => search.take(&self.account, rows, &mut unreadable),
             Want::Ends { first, last, .. } => {
-                let id = rows.first().and_then(|(key, _)| number(key));
+                let id = end_of(&rows);
                 match first {
                     None => *first = Some(id),
                     // It was there a moment ago.
@@ -411,15 +440,10 @@ impl Task {
                 came = numbers;
                 fin
             }
-            Want::Ends { first: Some(Some(first)), last, .. } => {
-                let end = |name: &str, mark: u64| {
-                    let uid = st.uid(self.account.local().unwrap_or_default(), mark);
-                    format!("<{name} id='{uid}' timestamp='{}'/>", stamp::format(mark / 1000))
-                };
-                let (start, end) = (end("start", first), end("end", last.unwrap_or(first)));
-                format!("<metadata xmlns='urn:xmpp:mam:2'>{start}{end}</metadata>")
+            Want::Ends { first, last, .. } => {
+                let ends = first.flatten().map(|first| (first, last.unwrap_or(first)));
+                metadata(st, self.account.local().unwrap_or_default(), ends)
             }
-            Want::Ends { .. } => "<metadata xmlns='urn:xmpp:mam:2'/>".into(),
         };
         let _ = st.reply(&self.iq, payload);
         came
