@@ -180,7 +180,6 @@ impl Core {
         let bound = format!("<bound xmlns='urn:xmpp:bind:0'>{bound}</bound>");
         self.state.begun(sid, full, Begins::Bound { managed: enabled.is_some() }, &bound);
     }
-
 }
 
 impl State {

@@ -312,6 +312,13 @@ impl Core {
         self.extensions.iter().flat_map(|x| x.bind_features()).copied().collect()
     }
 
+    /// The SCRAM iterations that are set, if there are accounts whose keys have fewer; else 0. For `stream::Terms`.
+    pub fn upgrades(&self) -> u32 {
+        let set = self.state.settings.iterations;
+        let weak = |a: &Account| a.credentials.sha1.iterations.min(a.credentials.sha256.iterations) < set;
+        if self.state.accounts.values().any(weak) { set } else { 0 }
+    }
+
     /// What everybody shares, to look at.
     pub fn state(&self) -> &State {
         &self.state

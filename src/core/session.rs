@@ -2,8 +2,8 @@
 
 use super::effect::Sid;
 use super::sm::Managed;
-use crate::wire::{Jid, Stanza};
 use crate::wire::login::Client;
+use crate::wire::{Jid, Stanza};
 use ring::hmac;
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;

@@ -194,7 +194,8 @@ impl State {
         let is_new = slots.new.as_ref().is_some_and(|token| token.is(proof));
         let token = if is_new { slots.new.clone() } else { slots.current.clone().filter(|token| token.is(proof)) };
         let Some(mut token) = token else { return Err(Refused::NotAuthorized) };
-        if token.expires <= now || token.issued > now.saturating_add(AHEAD_MS) {
+        let ahead = now >= PLAUSIBLE_MS && now == self.now.wall && token.issued > now.saturating_add(AHEAD_MS);
+        if token.expires <= now || ahead {
             return Err(Refused::Expired);
         }
         if count.is_some() && count <= token.count {
@@ -238,8 +239,11 @@ impl State {
             self.store_token(local, *oldest);
         }
         let token = Token { secret: self.random(), mechanism, issued: now, expires: now + LIFE_MS, count: None };
-        let element =
-            format!("<token xmlns='urn:xmpp:fast:0' token='{}' expiry='{}'/>", token.text(), stamp::format(token.expires));
+        let element = format!(
+            "<token xmlns='urn:xmpp:fast:0' token='{}' expiry='{}'/>",
+            token.text(),
+            stamp::format(token.expires)
+        );
         self.tokens.0.entry((local.into(), client)).or_default().new = Some(token);
         self.store_token(local, client);
         Some(element)

@@ -396,7 +396,9 @@ impl Extension for Offline {
 
     /// XEP-0386 §3.2: such a client reads the archive. What is not in there, or not any more, it gets as others do.
     fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, _bound: &mut String) {
-        let Some(mailbox) = st.sessions.get(&sid).and_then(|session| self.boxes.get_mut(session.local())) else { return };
+        let Some(mailbox) = st.sessions.get(&sid).and_then(|session| self.boxes.get_mut(session.local())) else {
+            return;
+        };
         let [Some(rows)] = inline.rows else { return };
         let first = rows.first().and_then(|(key, _)| Some(u64::from_be_bytes((**key).try_into().ok()?)));
         mailbox.cleared = first.or(inline.archived.map(|(first, _)| first)).map(|first| (first, st.last_mark()));

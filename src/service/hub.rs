@@ -183,15 +183,15 @@ impl Hub {
     /// Other settings from now on: for the core, and for streams that begin later.
     pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
         self.storage.set_window(commit_window);
-        let (registration, iterations) = (settings.registration, settings.iterations);
-        let features = {
+        let registration = settings.registration;
+        let (features, upgrades) = {
             let core = &mut lock(&self.state).core;
             core.configure(settings);
             // They depend on the settings: XEP-0115 has a hash of all that the server tells of itself.
-            core.stream_features()
+            (core.stream_features(), core.upgrades())
         };
         let mut terms = lock(&self.terms);
-        *terms = Arc::new(Terms { plain, registration, features, iterations, ..Terms::clone(&terms) });
+        *terms = Arc::new(Terms { plain, registration, features, upgrades, ..Terms::clone(&terms) });
     }
 
     /// A new connection, and what will wait for it.

@@ -180,7 +180,7 @@ impl Server {
             registration: config.registration,
             features: core.stream_features(),
             bind_features: core.bind_features(),
-            iterations: config.scram_iterations,
+            upgrades: core.upgrades(),
         };
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);

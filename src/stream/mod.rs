@@ -28,14 +28,14 @@ pub struct Terms {
     pub features: Vec<String>,
     /// What can be asked for in `<bind/>` of Bind 2 (XEP-0386 §3.1).
     pub bind_features: Vec<&'static str>,
-    /// SCRAM iterations that the keys of an account should have.
-    pub iterations: u32,
+    /// SCRAM iterations that accounts should have and some have not (XEP-0480); 0: all have.
+    pub upgrades: u32,
 }
 
 impl Terms {
     /// With nothing but what every stream has.
     pub fn new(domain: Jid) -> Terms {
-        Terms { domain, plain: false, registration: false, features: vec![], bind_features: vec![], iterations: 0 }
+        Terms { domain, plain: false, registration: false, features: vec![], bind_features: vec![], upgrades: 0 }
     }
 }
 

@@ -65,7 +65,10 @@ pub(super) struct Refusal(pub(super) Failure, pub(super) &'static str);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mechanism {
-    Scram { hash: Hash, plus: bool },
+    Scram {
+        hash: Hash,
+        plus: bool,
+    },
     Plain,
     /// Of a token; offered apart from the others (XEP-0484 §3.1).
     Ht(Ht),
@@ -299,14 +302,14 @@ impl Sasl {
                 }
                 let salt = STANDARD.decode(around.random.token()).unwrap_or_default();
                 let salt: Box<[u8]> = salt.into_iter().take(SALT_BYTES).collect();
-                sasl2::write_salt(&salt, around.terms.iterations, around.out);
+                sasl2::write_salt(&salt, around.terms.upgrades, around.out);
                 self.state = State::Salted(account, hash, salt);
                 Ok(None)
             }
             ("task-data", State::Salted(account, hash, salt)) => {
                 let salted = node.child(Ns::SCRAM_UPGRADE, "hash").map(|child| child.text());
                 let salted = salted.ok_or(Refusal(Failure::MalformedRequest, "no hash"))?;
-                let keys = Keys::of_salted(hash, &self.profile.decode(&salted)?, &salt, around.terms.iterations);
+                let keys = Keys::of_salted(hash, &self.profile.decode(&salted)?, &salt, around.terms.upgrades);
                 let keys = keys.ok_or(Refusal(Failure::MalformedRequest, "the hash has a wrong length"))?;
                 if let Some(upgrade) = &mut self.upgrade {
                     upgrade.keys.push((hash, keys));
@@ -356,7 +359,7 @@ impl Sasl {
         let state = std::mem::replace(&mut self.state, State::Idle);
         if matches!(state, State::Plain { .. } | State::First(_)) {
             let request = self.request.as_ref().filter(|_| self.profile == Profile::Sasl2);
-            self.tasks = request.map_or(Vec::new(), |r| sasl2::tasks(r, &credentials, around.terms.iterations));
+            self.tasks = request.map_or(Vec::new(), |r| sasl2::tasks(r, &credentials, around.terms.upgrades));
             let of = || credentials.sha256.stored.clone();
             self.upgrade = (!self.tasks.is_empty()).then(|| Upgrade { of: of(), keys: Vec::new() });
         }
@@ -426,7 +429,9 @@ impl Sasl {
         if !matches!(self.state, State::Begins { .. }) {
             return None;
         }
-        let State::Begins { account, data, token } = std::mem::replace(&mut self.state, State::Idle) else { return None };
+        let State::Begins { account, data, token } = std::mem::replace(&mut self.state, State::Idle) else {
+            return None;
+        };
         match answer {
             Ok(begun) => {
                 let data = begun.proof.as_deref().or(data.as_deref().map(str::as_bytes));

@@ -77,7 +77,7 @@ pub(super) fn write_feature(mechanisms: &str, terms: &Terms, tls: &Tls, out: &mu
         let _ = write!(out, "<mechanism>{}</mechanism>", ht.as_str());
     }
     out.push_str("</fast></inline>");
-    for hash in TASKS {
+    for hash in TASKS.into_iter().filter(|_| terms.upgrades > 0) {
         let _ = write!(out, "<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>{}</upgrade>", task(hash));
     }
     out.push_str("</authentication>");
@@ -112,7 +112,7 @@ pub(super) fn read_token<'a>(data: &'a [u8], domain: &Jid) -> Result<(Jid, &'a [
 }
 
 /// The upgrades there are (XEP-0480 §3). Accounts have keys for all mechanisms; what they may lack is the number of iterations that
-/// is set by now. It is the same for everybody: what is offered must not tell who has an account (XEP-0388 §3).
+/// is set by now. As soon as one lacks it all are offered this: what is offered must not tell who has an account (XEP-0388 §3).
 const TASKS: [Hash; 2] = [Hash::Sha256, Hash::Sha1];
 
 /// The name of an upgrade.

@@ -234,7 +234,11 @@ mod tests {
         for wrong in ["", "x", "d4565fa7-4d72-4749-b3d3-740edbf8777", "d4565fa7-4d72-4749-b3d3-740edbf8777g"] {
             assert_eq!(Client::parse(wrong), None, "{wrong}");
         }
-        for wrong in ["d4565fa74d724749b3d3740edbf87770", "d4565fa7-4d72-4749-b3d3-740edbf87770-", "+4565fa7-4d72-4749-b3d3-740edbf87770"] {
+        for wrong in [
+            "d4565fa74d724749b3d3740edbf87770",
+            "d4565fa7-4d72-4749-b3d3-740edbf87770-",
+            "+4565fa7-4d72-4749-b3d3-740edbf87770",
+        ] {
             assert_eq!(Client::parse(wrong), None, "{wrong}");
         }
     }

@@ -97,7 +97,7 @@ impl House {
             registration: settings.registration,
             features: core.stream_features(),
             bind_features: core.bind_features(),
-            iterations: settings.iterations,
+            upgrades: core.upgrades(),
         };
         House {
             core,
