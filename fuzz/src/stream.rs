@@ -120,7 +120,7 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
 
 /// What a connection says and tells does not depend on the chunking.
 pub fn stream(bytes: &[u8]) {
-    let terms = Arc::new(Terms { plain: true, registration: true, ..Terms::new(jid("example.org")) });
+    let terms = Arc::new(Terms { plain: true, registration: true, upgrades: 128, ..Terms::new(jid("example.org")) });
     let whole = [bytes];
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     let (at, behind) = bytes.split_at(bytes.len() / 2);

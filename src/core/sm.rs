@@ -574,8 +574,7 @@ mod tests {
     fn state() -> (State, String) {
         let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
         st.sessions.insert(SID, Session::new(jid(), SID));
-        st.enable(SID, true, None);
-        let Some(Effect::Manage(SID, Manage::Enabled { id: Some(id), .. })) = st.effects.pop() else { panic!() };
+        let Some(Manage::Enabled { id: Some(id), .. }) = st.enable(SID, true, None) else { panic!() };
         (st, id)
     }
 
