@@ -8,7 +8,7 @@ mod house;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::scram::Scram;
-use house::{DOMAIN, House};
+use house::{DOMAIN, Dice, House};
 use inglenook::core::token::{CLIENTS, LIFE_MS, ROTATE_MS};
 use inglenook::core::{Command, Sid};
 use inglenook::wire::scram::Credentials;
@@ -953,4 +953,81 @@ fn keys_become_stronger() {
     assert!(made.sha1 == stored.sha1);
     // There is nothing more to do.
     success(&mut house, &plain("romeo", &format!("{wanted}{BIND}")));
+}
+
+/// A client with a token under a random life: lines are cut before or after the answer, storage is slow, the power fails between any
+/// two steps. The newest token that it was told lets it in, always, and it never has two sessions.
+#[test]
+fn a_token_lets_its_client_in_whatever_happens() {
+    for seed in 0..150 {
+        let mut dice = Dice::new(seed);
+        let mut house = House::new();
+        house.account("romeo@house.test");
+        let (mut secret, mut stream): (Option<String>, Option<String>) = (None, None);
+        let mut replaced = 0;
+        for _ in 0..40 {
+            house.hold = dice.roll(3) == 0;
+            let mut inner = agent(DEVICE) + SM;
+            if dice.roll(3) == 0 {
+                inner += TOKEN;
+            }
+            if let Some(id) = stream.as_ref().filter(|_| dice.roll(2) == 0) {
+                inner += &format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>");
+            }
+            let sid = opened(&mut house);
+            let said = match &secret {
+                Some(secret) => by_token("romeo", secret, &(inner + FAST)),
+                None => plain("romeo", &(inner + TOKEN)),
+            };
+            house.send(sid, &said);
+            if dice.roll(2) == 0 {
+                house.store_one();
+            }
+            match dice.roll(5) {
+                0 => house.power_cut(),
+                1 => house.cut(sid),
+                _ => house.release(),
+            }
+            if house.is_closed(sid) {
+                // The answer was on its way.
+                house.release();
+                continue;
+            }
+            let got = house.receive_all(sid).concat();
+            assert!(got.starts_with("<success "), "seed {seed}: {got}");
+            assert_eq!(house.state().sessions.len(), 1, "seed {seed}");
+            if let Some(new) = told_token(&got) {
+                secret = Some(new.to_owned());
+                replaced += 1;
+            }
+            if let Some(id) = between(&got, "<enabled xmlns='urn:xmpp:sm:3' id='", "'") {
+                stream = Some(id.to_owned());
+            }
+            house.pass(dice.roll(3) as u64 * ROTATE_MS / 2);
+            match dice.roll(4) {
+                0 => house.power_cut(),
+                1 => house.cut(sid),
+                _ => {}
+            }
+        }
+        assert!(replaced > 3, "seed {seed}: nothing happened");
+    }
+}
+
+/// The password was changed while a client made keys of the old one.
+#[test]
+fn an_upgrade_does_not_bring_an_old_password_back() {
+    let mut house = House::with(|settings| settings.iterations = 5000);
+    house.account("romeo@house.test");
+    house.restart();
+    let wanted = "<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>";
+    let (sid, _) = login(&mut house, &plain("romeo", wanted));
+    house.send(sid, "<next xmlns='urn:xmpp:sasl:2' task='UPGR-SCRAM-SHA-256'/>");
+    let task = house.receive(sid).unwrap();
+    let romeo = Jid::parse("romeo@house.test").unwrap();
+    let other = Credentials::derive("other", b"another salt", 4096).unwrap();
+    house.command(Command::UserPassword(romeo.clone(), other.clone()));
+    house.send(sid, &salted(pbkdf2::PBKDF2_HMAC_SHA256, 32, &task, "romeo"));
+    house.receive_all(sid);
+    assert!(house.state().account(&romeo).unwrap().credentials == other);
 }

@@ -262,3 +262,52 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn token(mechanism: Ht, count: Option<u32>) -> Token {
+        Token { secret: [7; 32], mechanism, issued: 5, expires: 6, count }
+    }
+
+    #[test]
+    fn records() {
+        for slots in [
+            Slots::default(),
+            Slots { current: Some(token(Ht::None, None)), new: Some(token(Ht::Exporter, Some(u32::MAX))) },
+            Slots { current: None, new: Some(token(Ht::EndPoint, Some(0))) },
+        ] {
+            let record = slots.record();
+            assert_eq!(Slots::from_record(&record).unwrap(), slots);
+            for end in 0..record.len() {
+                assert!(Slots::from_record(&record[..end]).is_err());
+            }
+        }
+        assert!(Slots::from_record(&[2, 0, 0]).is_err());
+        let mut tokens = Tokens::default();
+        for key in ["romeo", "romeo\0", "romeo\0x"] {
+            assert!(tokens.load(key.as_bytes(), &Slots::default().record()).is_err());
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", token(Ht::None, None)), "Token(None)");
+    }
+
+    #[test]
+    fn proofs() {
+        let binding: Box<[u8]> = (*b"channel").into();
+        let sign =
+            |text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, STANDARD.encode([7; 32]).as_bytes()), text);
+        let proof =
+            |mechanism, text: &[u8]| Proof { mechanism, hash: sign(text).as_ref().into(), binding: binding.clone() };
+        let token = token(Ht::EndPoint, None);
+        assert!(token.is(&proof(Ht::EndPoint, b"Initiatorchannel")));
+        assert!(!token.is(&proof(Ht::None, b"Initiatorchannel")) && !token.is(&proof(Ht::EndPoint, b"Initiator")));
+        let short = Proof { hash: sign(b"Initiatorchannel").as_ref()[..31].into(), ..proof(Ht::EndPoint, b"") };
+        assert!(!token.is(&short));
+    }
+}

@@ -268,4 +268,16 @@ mod tests {
         let long = request(&format!("<resume xmlns='urn:xmpp:sm:3' h='1' previd='{}'/>", "x".repeat(257)));
         assert_eq!(long.resume(), Some(Err(Condition::ItemNotFound)));
     }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let account = Jid::parse("romeo@house.test").unwrap();
+        let proof = Proof { mechanism: Ht::None, hash: [1; 32].into(), binding: Box::default() };
+        let request = request("<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>");
+        let client = format!("{:?}", request.client());
+        let begin = Begin { account: account.clone(), request, proof: Some(proof), token: None, upgrade: None };
+        assert_eq!(format!("{begin:?} {client}"), "Begin(romeo@house.test, with a token) Some(Client)");
+        let begun = Begun { jid: account, begins: Begins::Unbound, proof: None, elements: "secret".into() };
+        assert_eq!(format!("{begun:?}"), "Begun(romeo@house.test, Unbound)");
+    }
 }
