@@ -349,6 +349,27 @@ fn resumed_in_one_round_trip() {
     assert!(got.contains("<failed xmlns='urn:xmpp:sm:3'><bad-request ") && got.contains("<bound "), "{got}");
 }
 
+#[test]
+fn of_two_connections_that_resume_the_later_one_does() {
+    let mut house = House::new();
+    house.account("romeo@house.test");
+    let (first, got) = success(&mut house, &plain("romeo", &(agent(DEVICE) + SM)));
+    let id = between(&got, "<enabled xmlns='urn:xmpp:sm:3' id='", "'").unwrap();
+    house.hold = true;
+    house.send(first, "<message to='romeo@house.test' type='chat'><body>Hark</body></message>");
+    house.cut(first);
+    let said = plain("romeo", &format!("{}<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>{SM}", agent(DEVICE)));
+    let (second, got) = login(&mut house, &said);
+    assert_eq!(got, "");
+    let (third, _) = login(&mut house, &said);
+    assert!(house.is_closed(second) && house.receive_all(second).concat().contains("<conflict "));
+    house.release();
+    assert!(
+        house.receive_all(third).concat().contains(&format!("<resumed xmlns='urn:xmpp:sm:3' h='1' previd='{id}'/>"))
+    );
+    assert_eq!(house.state().sessions.len(), 1);
+}
+
 fn login_as(house: &mut House, name: &str, inner: &str) -> (Sid, String) {
     house.account(&format!("{name}@house.test"));
     success(house, &plain(name, inner))

@@ -22,7 +22,7 @@ pub(super) struct Login {
     begin: Box<Begin>,
     /// The answer to the proof of a token.
     proof: Option<Box<[u8]>>,
-    /// `<token/>`, and which batch it is stored with.
+    /// `<token/>`, which is being stored.
     token: Option<String>,
     /// The session to be carried on was asked for.
     asked: bool,

@@ -423,8 +423,15 @@ impl State {
         if let Some(first) = resuming.iter().find(|(_, resumed)| **resumed == sid).map(|(stream, _)| *stream) {
             // Another connection waits for it: the later one is the one that works.
             resuming.remove(&first);
-            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
-            self.answer_resume(first, failed);
+            if self.logins.contains_key(&first) {
+                // It would bind instead, and end this session.
+                self.forget_login(first);
+                let conflict = StreamError::new(StreamCondition::Conflict).text("resumed on a new connection");
+                self.effects.push(Effect::Close(first, Some(conflict)));
+            } else {
+                let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
+                self.effects.push(Effect::Manage(first, failed));
+            }
         }
         self.streams.resuming.insert(stream, sid);
         self.promise(Ack::Resumed { stream, sid, number, h });
