@@ -10,6 +10,7 @@ use inglenook::stream::c2s::C2s;
 use inglenook::stream::plain::Plain;
 use inglenook::stream::sasl::{ATTEMPTS, Failure};
 use inglenook::stream::*;
+use inglenook::wire::login::{Begins, Begun};
 use inglenook::wire::scram::Credentials;
 use inglenook::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamCondition, Type};
 use ring::digest;
@@ -36,6 +37,8 @@ fn terms() -> Terms {
         plain: false,
         registration: false,
         features: vec!["<ver xmlns='urn:xmpp:features:rosterver'/>".into()],
+        bind_features: vec!["urn:xmpp:carbons:2", "urn:xmpp:sm:3"],
+        upgrades: 0,
     }
 }
 
@@ -86,6 +89,11 @@ impl Play {
             }
             Event::Authenticated(who) => self.events.push(format!("authenticated {who}")),
             Event::Failed(who) => self.events.push(format!("failed {}", who.map_or("?".into(), |who| who.to_string()))),
+            Event::Begin(begin) => {
+                self.events.push(format!("begin {}", begin.account));
+                let begun = Begun { jid: begin.account, begins: Begins::Unbound, proof: None, elements: String::new() };
+                self.c2s.begun(Ok(begun), &mut self.out);
+            }
             Event::Bind(resource) => {
                 self.events.push(format!("bind {resource:?}"));
                 let answer = match resource.as_deref() {
@@ -221,6 +229,12 @@ fn features_before_and_after() {
              xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'><stream:features>\
              <mechanisms {SASL}><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1-PLUS</mechanism>\
              <mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>\
+             <authentication xmlns='urn:xmpp:sasl:2'>\
+             <mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1-PLUS</mechanism>\
+             <mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism><inline><bind xmlns='urn:xmpp:bind:0'>\
+             <inline><feature var='urn:xmpp:carbons:2'/><feature var='urn:xmpp:sm:3'/></inline></bind><sm xmlns='urn:xmpp:sm:3'/>\
+             <fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-EXPR</mechanism><mechanism>HT-SHA-256-ENDP</mechanism>\
+             <mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>\
              <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>\
              <channel-binding type='tls-server-end-point'/></sasl-channel-binding>\
              <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>12288</max-bytes><idle-seconds>30</idle-seconds></limits>\
@@ -1143,7 +1157,11 @@ fn managing_in_the_wrong_order() {
 #[test]
 fn managing_is_offered_behind_the_login() {
     let mut play = Play::new(Terms { features: vec![format!("<sm {SM}/>")], ..terms() }, tls());
-    assert!(!play.say(HEADER).contains("urn:xmpp:sm:3"));
+    // But for those who log in in the other way.
+    let features = play.say(HEADER);
+    let (before, rest) = features.split_once("<authentication ").unwrap();
+    assert!(!before.contains("urn:xmpp:sm:3"));
+    assert!(!rest.split_once("</authentication>").unwrap().1.contains("urn:xmpp:sm:3"));
     log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
     let features = play.say(HEADER);
     assert_eq!(features.matches(&format!("<sm {SM}/>")).count(), 1, "{features}");

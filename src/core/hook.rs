@@ -2,9 +2,9 @@
 
 use super::effect::{Job, Sid};
 use super::state::State;
-use crate::store::{Engine, Rows, StoreError};
+use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
-use crate::wire::{Ns, Stanza, StanzaError};
+use crate::wire::{Node, Ns, Stanza, StanzaError};
 use std::net::IpAddr;
 
 /// What an extension says of itself: discovery, the README's table and `doap.xml` are made from it.
@@ -96,6 +96,17 @@ pub enum Event {
     },
 }
 
+/// What an extension gets of a stream that is bound by Bind 2 (XEP-0386).
+#[derive(Debug)]
+pub struct Inline<'a> {
+    /// `<bind/>`, with elements of all extensions.
+    pub bind: Node<'a>,
+    /// The answers to what [`Extension::before_bind`] asked; `None`: it could not be read.
+    pub rows: &'a [Option<Rows>],
+    /// What was archived for the account since, so that the answers do not tell of it: the first number and the last.
+    pub archived: Option<(u64, u64)>,
+}
+
 /// An extension. Every hook but [`Extension::about`] may be left out. State that an extension keeps in memory is its own, in
 /// its value; what all share is in [`State`].
 #[allow(unused_variables)]
@@ -112,6 +123,20 @@ pub trait Extension: Send {
     fn stream_features(&self, st: &State) -> Vec<String> {
         Vec::new()
     }
+
+    /// What can be asked for in `<bind/>`, each the name of a feature (XEP-0386 §3.1).
+    fn bind_features(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// A stream of this account will be bound by Bind 2: what [`Extension::bind_inline`] has to know for that.
+    fn before_bind(&mut self, st: &mut State, local: &str) -> Vec<Query> {
+        Vec::new()
+    }
+
+    /// A session was bound by Bind 2: takes what it asks for in [`Inline::bind`], and appends what `<bound/>` is to tell. Nothing can
+    /// be sent to the session yet.
+    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, bound: &mut String) {}
 
     /// A stanza that a session of ours sends, before anything is done with it. `from` is the session's full JID already.
     fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {

@@ -326,6 +326,7 @@ impl Core {
                 Work::Hold(message) => self.hold(message),
                 Work::Promise(ack) => self.state.promise(ack),
                 Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
+                Work::Login(sid) => self.go_on(sid),
                 Work::Overflow(sid) => {
                     let error = StreamError::new(StreamCondition::ResourceConstraint);
                     self.state.close(sid, Some(error.text("too much was not acknowledged")));

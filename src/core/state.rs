@@ -7,6 +7,7 @@ use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
 use super::logged::{Counted, Logged};
+use super::login::Login;
 use super::number::Numbers;
 use super::quiet::Worth;
 use super::random::Random;
@@ -14,6 +15,7 @@ use super::session::Session;
 use super::settings::Settings;
 use super::sm::Streams;
 use super::throttle::Throttle;
+use super::token::Tokens;
 use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
@@ -70,6 +72,8 @@ pub(super) enum Work {
     Promise(Ack),
     /// A session whose client does not acknowledge what it gets.
     Overflow(Sid),
+    /// A login that goes on.
+    Login(Sid),
 }
 
 /// Something promised that waits until its changes are on stable storage.
@@ -81,6 +85,8 @@ pub(super) enum Ack {
     Close(Sid, Option<StreamError>),
     Told(Job, Result<Vec<String>, String>),
     Manage(Sid, Manage),
+    /// A login, which goes on.
+    Login(Sid),
     /// The connection, the session, the number of its stream, and what its client has handled.
     Resumed {
         stream: Sid,
@@ -93,7 +99,7 @@ pub(super) enum Ack {
 impl Ack {
     /// Whether it is told also while storage takes nothing: nobody is promised that a change is stored.
     fn can_be_told(&self) -> bool {
-        matches!(self, Ack::Manage(..) | Ack::Resumed { .. } | Ack::Close(_, None))
+        matches!(self, Ack::Manage(..) | Ack::Login(_) | Ack::Resumed { .. } | Ack::Close(_, None))
     }
 }
 
@@ -101,6 +107,7 @@ impl Ack {
 #[derive(Debug)]
 pub(super) enum Timer {
     Credentials(Sid, Credentials),
+    Login(Sid),
     Extension(usize, Job),
     Unanswered(Sid),
     Hibernated(Sid),
@@ -140,6 +147,10 @@ pub struct State {
     pub abouts: Vec<&'static About>,
     pub(super) components: Components,
     pub(super) throttle: Throttle,
+    pub(super) tokens: Tokens,
+    pub(super) logins: BTreeMap<Sid, Login>,
+    /// Which login a question belongs to, which extension, and which of its questions it is.
+    pub(super) login_jobs: BTreeMap<Job, (Sid, usize, usize)>,
     pub(super) secret: [u8; 32],
     pub(super) numbers: Numbers,
     pub(super) streams: Streams,
@@ -188,6 +199,9 @@ impl State {
             abouts: Vec::new(),
             components: Components::default(),
             throttle: Throttle::default(),
+            tokens: Tokens::default(),
+            logins: BTreeMap::new(),
+            login_jobs: BTreeMap::new(),
             secret,
             numbers: Numbers::new(&secret),
             streams: Streams::default(),
@@ -373,7 +387,8 @@ impl State {
             Ack::To(sid, stanza) => self.send_to(sid, stanza),
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
-            Ack::Manage(stream, element) => self.effects.push(Effect::Manage(stream, element)),
+            Ack::Manage(stream, element) => self.answer_resume(stream, element),
+            Ack::Login(stream) => self.work.push_back(Work::Login(stream)),
             Ack::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),
         }
     }
@@ -516,6 +531,7 @@ impl State {
             draft.sent = sent.or(draft.sent);
             draft.received.append(&mut received);
             entry.copies.push(copy);
+            self.note_archived(local, message.mark);
             return Ok(message.mark);
         }
         self.finish_entry();
@@ -527,7 +543,16 @@ impl State {
         let mut copies = Vec::with_capacity(2);
         copies.push(copy);
         self.write()?.append(Entry { id, copies, value: Box::default() });
+        self.note_archived(local, id);
         Ok(id)
+    }
+
+    /// Tells the logins that have read of this archive what they did not see.
+    fn note_archived(&mut self, local: &str, number: u64) {
+        for login in self.logins.values_mut().filter(|login| login.local() == local) {
+            let (first, _) = *login.archived.get_or_insert((number, number));
+            login.archived = Some((first, number));
+        }
     }
 
     /// Writes the entry of the message that was archived last: all that is to be told with it is known.
@@ -557,6 +582,14 @@ impl State {
     /// Reads; the answer comes to [`super::hook::Extension::answer`]. It sees all changes of this turn and before.
     pub fn ask(&mut self, query: Query) -> Job {
         let job = self.job();
+        self.seal();
+        self.effects.push(Effect::Ask(job, query));
+        job
+    }
+
+    /// The same for a login; the answer comes to it.
+    pub(super) fn ask_for_login(&mut self, query: Query) -> Job {
+        let job = Job(self.number());
         self.seal();
         self.effects.push(Effect::Ask(job, query));
         job
@@ -647,7 +680,12 @@ impl State {
 
     /// An unpredictable name of 16 characters: ids, resources, roster versions.
     pub fn token(&mut self) -> String {
-        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-        self.random().iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
+        name_of(&self.random())
     }
+}
+
+/// A name of 16 characters.
+pub(super) fn name_of(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    bytes.iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
 }

@@ -20,10 +20,14 @@ const ELSEWHERE: &[About] = &[
     spec("XEP-0082", "XMPP Date and Time Profiles", "1.1.1", ""),
     spec("XEP-0128", "Service Discovery Extensions", "1.0.1", ""),
     spec("XEP-0368", "SRV records for XMPP over TLS", "1.1.0", "federation"),
+    spec("XEP-0386", "Bind 2", "1.1.0", ""),
+    spec("XEP-0388", "Extensible SASL Profile", "1.0.4", ""),
     spec("XEP-0440", "SASL Channel-Binding Type Capability", "1.0.0", ""),
     spec("XEP-0453", "DOAP usage in XMPP", "0.1.2", ""),
     spec("XEP-0474", "SASL SCRAM Downgrade Protection", "0.5.0", ""),
     spec("XEP-0478", "Stream Limits Advertisement", "0.2.0", ""),
+    spec("XEP-0480", "SASL Upgrade Tasks", "0.2.0", "all but SCRAM with more iterations"),
+    spec("XEP-0484", "Fast Authentication Streamlining Tokens", "0.2.0", "TLS 0-RTT, which is refused"),
 ];
 
 const fn spec(spec: &'static str, name: &'static str, version: &'static str, missing: &'static str) -> About {

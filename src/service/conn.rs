@@ -243,6 +243,7 @@ enum End {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
     Credentials,
+    Begun,
     Bound,
     Resumed,
     Registered,
@@ -425,6 +426,10 @@ impl Conn {
                 }
                 self.login = None;
             }
+            Event::Begin(begin) => {
+                self.waits = Some(Waits::Begun);
+                self.tell(Input::Begin(sid, begin, self.ip));
+            }
             Event::Bind(resource) => match self.login.clone() {
                 Some(jid) => {
                     self.waits = Some(Waits::Bound);
@@ -472,6 +477,11 @@ impl Conn {
                 let event = self.c2s.credentials(credentials, &mut self.out);
                 self.react(event);
                 Waits::Credentials
+            }
+            Mail::Begun(answer) => {
+                let event = self.c2s.begun(answer, &mut self.out);
+                self.react(event);
+                Waits::Begun
             }
             Mail::Bound(answer) => {
                 self.c2s.bound(answer, &mut self.out);

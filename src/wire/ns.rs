@@ -84,6 +84,7 @@ namespaces! {
     BIND2 = "urn:xmpp:bind:0";
     FAST = "urn:xmpp:fast:0";
     UPGRADE = "urn:xmpp:sasl:upgrade:0";
+    SCRAM_UPGRADE = "urn:xmpp:scram-upgrade:0";
     SID = "urn:xmpp:sid:0";
     CHAT_MARKERS = "urn:xmpp:chat-markers:0";
     JINGLE_MESSAGE = "urn:xmpp:jingle-message:0";

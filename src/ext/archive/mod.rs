@@ -24,7 +24,8 @@ pub(super) use order::Order;
 pub(super) use prefs::Preferences;
 
 use super::{chat_states, hints};
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, Way};
+use crate::core::token::PLAUSIBLE_MS;
+use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Place, Sid, State, Way};
 use crate::store::{Engine, Op, Query, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use query::{Queue, Source, Task, View};
@@ -40,8 +41,6 @@ const FIRST_TRIM_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 /// And whenever so much of the size that is allowed was added: this part of it.
 const TRIM_PART: u64 = 16;
-/// A clock that shows less has not been set, in milliseconds since 1970: 2025-01-01.
-const PLAUSIBLE_MS: u64 = 1_735_689_600_000;
 
 #[derive(Default)]
 pub(super) struct Archive {
@@ -182,6 +181,22 @@ impl Extension for Archive {
     fn load(&mut self, st: &mut State, _engine: &mut dyn Engine) -> Result<(), StoreError> {
         self.timer = Some(st.after(FIRST_TRIM_MS));
         Ok(())
+    }
+
+    fn before_bind(&mut self, st: &mut State, local: &str) -> Vec<Query> {
+        let Some(account) = st.accounts.get(local) else { return Vec::new() };
+        let source = Source::account(st, &account.jid);
+        vec![source.end(false), source.end(true)]
+    }
+
+    /// XEP-0386 §3.2: the state of the archive at the moment when the session begins.
+    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, bound: &mut String) {
+        let (Some(session), [Some(first), Some(last)]) = (st.sessions.get(&sid), inline.rows) else { return };
+        let found = query::end_of(first).zip(query::end_of(last));
+        let (found_first, new_last) = (found.map(|(first, _)| first), inline.archived.map(|(_, last)| last));
+        let first = found_first.or(inline.archived.map(|(first, _)| first));
+        let last = found.map(|(_, last)| last).max(new_last);
+        bound.push_str(&query::metadata(st, session.local(), first.zip(last)));
     }
 
     fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {

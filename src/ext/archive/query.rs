@@ -80,6 +80,27 @@ impl Source {
         let begins = st.archives.get(&owner).map_or(0, |archived| archived.begins);
         Source { owner, jid: account.clone(), begins, with: With::Ends }
     }
+
+    /// What is asked for to know the first entry, or the last one.
+    pub fn end(&self, backwards: bool) -> store::Query {
+        let (owner, from) = (self.owner.clone(), self.begins);
+        store::Query::Archive(store::Page { owner, with: None, from, to: u64::MAX, backwards, rows: 1, bytes: 1 })
+    }
+}
+
+/// The number of what was found.
+pub(super) fn end_of(rows: &Rows) -> Option<u64> {
+    rows.first().and_then(|(key, _)| number(key))
+}
+
+/// The numbers of the first entry and of the last one, for the client (§5).
+pub(super) fn metadata(st: &State, owner: &str, ends: Option<(u64, u64)>) -> String {
+    let Some((first, last)) = ends else { return "<metadata xmlns='urn:xmpp:mam:2'/>".into() };
+    let end = |name: &str, mark: u64| {
+        let (uid, time) = (st.uid(owner, mark), stamp::format(mark / 1000));
+        format!("<{name} id='{uid}' timestamp='{time}'/>")
+    };
+    format!("<metadata xmlns='urn:xmpp:mam:2'>{}{}</metadata>", end("start", first), end("end", last))
 }
 
 /// One request that reads an archive.
@@ -435,9 +456,7 @@ impl Task {
             Want::Ends { first: Some(Some(_)), last: None, .. } => true,
             Want::Ends { .. } => return None,
         };
-        let (owner, from) = (self.source.owner.clone(), self.source.begins);
-        let page = store::Page { owner, with: None, from, to: u64::MAX, backwards, rows: 1, bytes: 1 };
-        Some(store::Query::Archive(page))
+        Some(self.source.end(backwards))
     }
 
     /// What was found.
@@ -448,7 +467,7 @@ impl Task {
         match &mut self.want {
             Want::Page(search) => search.take(&self.source, rows, view),
             Want::Ends { first, last, .. } => {
-                let id = rows.first().and_then(|(key, _)| number(key));
+                let id = end_of(&rows);
                 match first {
                     None => *first = Some(id),
                     // It was there a moment ago.
@@ -469,15 +488,10 @@ impl Task {
                 came = numbers;
                 fin
             }
-            Want::Ends { first: Some(Some(first)), last, .. } => {
-                let end = |name: &str, mark: u64| {
-                    let uid = st.uid(&self.source.owner, mark);
-                    format!("<{name} id='{uid}' timestamp='{}'/>", stamp::format(mark / 1000))
-                };
-                let (start, end) = (end("start", first), end("end", last.unwrap_or(first)));
-                format!("<metadata xmlns='urn:xmpp:mam:2'>{start}{end}</metadata>")
+            Want::Ends { first, last, .. } => {
+                let ends = first.flatten().map(|first| (first, last.unwrap_or(first)));
+                metadata(st, &self.source.owner, ends)
             }
-            Want::Ends { .. } => "<metadata xmlns='urn:xmpp:mam:2'/>".into(),
         };
         let _ = st.reply(&self.iq, payload);
         came
