@@ -11,7 +11,8 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::Sid;
+use inglenook::core::{Creators, Sid};
+use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
 use std::collections::BTreeMap;
@@ -179,6 +180,14 @@ impl Play {
                     "archive_days" => s.archive_days = value.parse().unwrap(),
                     "archive_bytes" => s.archive_bytes = value.parse().unwrap(),
                     "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
+                    "create_rooms" => {
+                        s.create_rooms = match value.as_str() {
+                            "admins" => Creators::Admins,
+                            "anybody" => Creators::Anybody,
+                            _ => Creators::Local,
+                        }
+                    }
+                    "admins" => s.admins = value.split(", ").map(|jid| Jid::parse(jid).unwrap()).collect(),
                     "contacts" => {
                         s.contacts = value
                             .split(", ")

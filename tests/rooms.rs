@@ -565,7 +565,9 @@ impl Life {
         self.check(Some(&known) == id.as_ref(), || format!("{n} is {known} and has another id at {d}: {id:?}"));
         let begins = self.begins[DEVICES[d]];
         let on_its_way = self.devices[d].late.is_some_and(|late| place < late);
-        self.check(place >= begins || on_its_way, || format!("{d} hears {n}, which was said before the ban was lifted"));
+        self.check(place >= begins || on_its_way, || {
+            format!("{d} hears {n}, which was said before the ban was lifted")
+        });
         let before = self.devices[d].read.last().copied();
         self.check(before.is_none_or(|before| place == before + 1), || {
             format!("{d} hears {n} (the {place}.) behind the {before:?}.")
