@@ -347,13 +347,18 @@ impl Life {
         self.send(0, &admin(&id, &format!("<item jid='{}' affiliation='{affiliation}'/>", jid(person))));
         if ban {
             self.banned[person] = true;
-            for (d, device) in self.devices.iter_mut().enumerate() {
-                if DEVICES[d] == person && device.sid.is_none() && device.joined {
-                    device.late = Some(self.said.len());
-                }
-            }
+            self.on_its_way(person);
         }
         self.begins[person] = self.said.len();
+    }
+
+    /// Somebody is banned: what their streams hold for them, they get when these are resumed.
+    fn on_its_way(&mut self, person: usize) {
+        for (d, device) in self.devices.iter_mut().enumerate() {
+            if DEVICES[d] == person && device.sid.is_none() && device.joined {
+                device.late = Some(self.said.len());
+            }
+        }
     }
 
     fn reboot(&mut self, cut: bool) {
@@ -391,6 +396,7 @@ impl Life {
                 let item = format!("<item jid='{}' affiliation='{affiliation}'/>", jid(person));
                 self.house.send(sid, &admin("again", &item));
             }
+            self.on_its_way(person);
             self.banned[person] = false;
             self.begins[person] = self.said.len();
         }
@@ -565,7 +571,9 @@ impl Life {
         self.check(Some(&known) == id.as_ref(), || format!("{n} is {known} and has another id at {d}: {id:?}"));
         let begins = self.begins[DEVICES[d]];
         let on_its_way = self.devices[d].late.is_some_and(|late| place < late);
-        self.check(place >= begins || on_its_way, || format!("{d} hears {n}, which was said before the ban was lifted"));
+        self.check(place >= begins || on_its_way, || {
+            format!("{d} hears {n}, which was said before the ban was lifted")
+        });
         let before = self.devices[d].read.last().copied();
         self.check(before.is_none_or(|before| place == before + 1), || {
             format!("{d} hears {n} (the {place}.) behind the {before:?}.")

@@ -127,10 +127,7 @@ fn lists(room: &Room, from: &Jid, items: &[Node<'_>]) -> Result<String, StanzaEr
                     let jid = occupant.shown().map_or(occupant.bare.as_str(), |(jid, _)| jid.as_str());
                     let affiliation = room.affiliation(&occupant.bare).as_str();
                     let (jid, nick, role) = (escaped(jid), escaped(nick), role.as_str());
-                    let _ = write!(
-                        out,
-                        "<item affiliation='{affiliation}' jid='{jid}' nick='{nick}' role='{role}'/>"
-                    );
+                    let _ = write!(out, "<item affiliation='{affiliation}' jid='{jid}' nick='{nick}' role='{role}'/>");
                 }
             }
             _ => return Err(bad("a list is one of an affiliation or of a role")),

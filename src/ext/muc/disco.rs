@@ -150,7 +150,8 @@ impl Muc {
             return Err(Condition::ItemNotFound.into());
         }
         if ns == Ns::DISCO_INFO {
-            let features = SERVICE.iter().copied().chain(search::FEATURES.iter().chain(vcard::FEATURES).copied()).collect();
+            let features =
+                SERVICE.iter().copied().chain(search::FEATURES.iter().chain(vcard::FEATURES).copied()).collect();
             let info = Info { identities: [identity("Rooms")].into(), features, ..Info::default() };
             return st.reply(iq, info.write(None));
         }

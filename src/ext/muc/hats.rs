@@ -1,11 +1,11 @@
 //! XEP-0317: Hats. What people are called in a room besides: admins make hats and give them to people, by commands of the room
 //! (XEP-0050), each with one form; everybody sees them in presence.
 
+use super::Muc;
 use super::affiliation::Privilege;
 use super::owner::changed;
 use super::presence::{Notice, Whom};
 use super::room::Room;
-use super::Muc;
 use crate::core::{About, Extension, Flow, Handled, State};
 use crate::ext::form;
 use crate::store::record::{Broken, Reader, Writer};
@@ -58,11 +58,14 @@ impl Extension for Worn {
     }
 }
 
+/// What a hat looks like: its title, and its hue, if it has one.
+type Hat = (Box<str>, Option<Box<str>>);
+
 /// The hats of a room.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Hats {
-    /// Title and hue, by URI.
-    known: BTreeMap<Box<str>, (Box<str>, Option<Box<str>>)>,
+    /// By URI.
+    known: BTreeMap<Box<str>, Hat>,
     /// The URIs of those that somebody wears, by bare JID.
     worn: BTreeMap<Jid, BTreeSet<Box<str>>>,
 }
@@ -177,7 +180,8 @@ fn full(text: &'static str) -> StanzaError {
 pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     let room = muc.room(local, &from)?;
-    let command = iq.child(Ns::COMMANDS, "command").filter(|_| iq.ty == Type::Set).ok_or_else(|| bad("no such request"))?;
+    let command =
+        iq.child(Ns::COMMANDS, "command").filter(|_| iq.ty == Type::Set).ok_or_else(|| bad("no such request"))?;
     let node = command.attr("node").unwrap_or_default();
     let (node, title) = *COMMANDS.iter().find(|(known, _)| *known == node).ok_or(Condition::ItemNotFound)?;
     room.must(&from, privilege(node))?;
@@ -247,7 +251,8 @@ fn execute(room: &mut Room, st: &mut State, what: &str, command: Node<'_>) -> Re
                 let text = format!("a URI of at most {URI_BYTES} bytes, and a title of at most {TITLE_BYTES}");
                 return Err(StanzaError::new(Condition::NotAcceptable).text(text));
             }
-            let is_hue = |hue: &String| hue.len() <= 16 && hue.parse().is_ok_and(|hue: f64| (0.0..=360.0).contains(&hue));
+            let is_hue =
+                |hue: &String| hue.len() <= 16 && hue.parse().is_ok_and(|hue: f64| (0.0..=360.0).contains(&hue));
             if hue.as_ref().is_some_and(|hue| !is_hue(hue)) {
                 return Err(StanzaError::new(Condition::NotAcceptable).text("a hue is an angle, 0 to 360"));
             }
@@ -324,12 +329,13 @@ fn list(room: &Room) -> String {
 
 /// §3.7
 fn assigned(room: &Room) -> String {
-    let worn = room.hats.worn.iter().flat_map(|(jid, uris)| uris.iter().map(move |uri| (jid, uri)));
-    let item = |(jid, uri): (&Jid, &Box<str>)| {
-        let (title, hue) = room.hats.known.get(uri).cloned().unwrap_or_default();
-        vec![jid.to_string(), uri.to_string(), title.into(), hue.unwrap_or_default().into()]
-    };
-    table(&["hats#jid", "hats#uri", "hats#title", "hats#hue"], worn.map(item))
+    let worn =
+        room.hats.worn.iter().flat_map(|(jid, uris)| uris.iter().map(move |uri| (jid.to_string(), uri.to_string())));
+    let items = worn.map(|(jid, uri)| {
+        let (title, hue) = room.hats.known.get(uri.as_str()).cloned().unwrap_or_default();
+        vec![jid, uri, title.into(), hue.unwrap_or_default().into()]
+    });
+    table(&["hats#jid", "hats#uri", "hats#title", "hats#hue"], items)
 }
 
 #[cfg(test)]

@@ -155,7 +155,9 @@ fn declined(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza, from: 
     let to = address(decline)?;
     // The inviter may be called by their name in the room.
     let to = match to.resource() {
-        Some(nick) if to.bare_str() == room.jid.as_str() => room.occupants.get(nick).map(|inviter| inviter.bare.clone()),
+        Some(nick) if to.bare_str() == room.jid.as_str() => {
+            room.occupants.get(nick).map(|inviter| inviter.bare.clone())
+        }
         _ => Some(to),
     };
     // Nobody is reached that way but who can have sent an invitation; and nobody learns who that is.

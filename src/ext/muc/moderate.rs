@@ -180,8 +180,7 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
     room.retracted.insert(number, retracted.clone());
     retracted.reason = reason.map(Box::from);
     let (id, jid) = (st.uid(&room.owner, number), room.jid.clone());
-    let xml =
-        format!("<retract xmlns='urn:xmpp:message-retract:1' id='{id}'>{}</retract>", retracted.inside(room));
+    let xml = format!("<retract xmlns='urn:xmpp:message-retract:1' id='{id}'>{}</retract>", retracted.inside(room));
     let said = Stanza::new(Kind::Message, Type::Groupchat).from(jid.clone()).with(xml).with_id(&st.token());
     muc.publish(st, local, &jid, said)?;
     st.confirm(iq, "")

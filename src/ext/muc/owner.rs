@@ -71,7 +71,8 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         muc.destroy(st, local, &element)?;
         return st.confirm(iq, "");
     }
-    let x = query.child(Ns::DATA_FORM, "x").ok_or_else(|| bad("there is neither a form nor a wish to destroy the room"))?;
+    let x =
+        query.child(Ns::DATA_FORM, "x").ok_or_else(|| bad("there is neither a form nor a wish to destroy the room"))?;
     match x.attr("type").as_deref() {
         // §10.1.3, §10.2
         Some("cancel") if room.locked => {
@@ -153,7 +154,13 @@ fn show(room: &Room) -> String {
         field("boolean", var, label, &[if *flag(&mut config) { "1" } else { "0" }], &[]);
     }
     let who = if config.semi_anonymous { "moderators" } else { "anyone" };
-    field("list-single", WHOIS, "Who sees the real addresses", &[who], &[("Anyone", "anyone"), ("Moderators", "moderators")]);
+    field(
+        "list-single",
+        WHOIS,
+        "Who sees the real addresses",
+        &[who],
+        &[("Anyone", "anyone"), ("Moderators", "moderators")],
+    );
     let words =
         [("Anyone", "anyone"), ("Anyone with voice", "participants"), ("Moderators", "moderators"), ("Nobody", "none")];
     field("list-single", PRIVATE, "Who may send private messages", &[config.private_word()], &words);
@@ -172,11 +179,15 @@ fn show(room: &Room) -> String {
     let numbers: Vec<(&str, &str)> = numbers.into_iter().map(|number| (number, number)).collect();
     field("list-single", MAX_USERS, "Occupants at most", &[&current], &numbers);
     field("text-single", HISTORY, "Messages that are sent to who enters, at most", &[&config.history.to_string()], &[]);
-    field("boolean", PROTECTED, "A password is needed to enter", &[if config.password.is_some() { "1" } else { "0" }], &[]);
+    field(
+        "boolean",
+        PROTECTED,
+        "A password is needed to enter",
+        &[if config.password.is_some() { "1" } else { "0" }],
+        &[],
+    );
     field("text-private", PASSWORD, "The password", &[config.password.as_deref().unwrap_or_default()], &[]);
-    for (var, label, affiliation) in
-        [(ADMINS, "Admins", Affiliation::Admin), (OWNERS, "Owners", Affiliation::Owner)]
-    {
+    for (var, label, affiliation) in [(ADMINS, "Admins", Affiliation::Admin), (OWNERS, "Owners", Affiliation::Owner)] {
         let known = room.affiliations.iter().filter(|(_, known)| known.affiliation == affiliation);
         let jids: Vec<&str> = known.map(|(jid, _)| jid.as_str()).collect();
         field("jid-multi", var, label, &jids, &[]);
@@ -223,9 +234,11 @@ fn fill(config: &mut Config, fields: &mut Submitted) -> Result<(), StanzaError> 
     }
     for (var, _, set) in SETS {
         let Some(words) = fields.remove(var) else { continue };
-        let roles = words.iter().filter(|word| *word != "none").map(|word| ROLES.into_iter().find(|r| r.as_str() == word));
+        let roles =
+            words.iter().filter(|word| *word != "none").map(|word| ROLES.into_iter().find(|r| r.as_str() == word));
         let roles = roles.collect::<Option<Vec<Role>>>();
-        *set(config) = Roles::of(roles.ok_or_else(|| unacceptable("the roles are moderator, participant and visitor"))?);
+        *set(config) =
+            Roles::of(roles.ok_or_else(|| unacceptable("the roles are moderator, participant and visitor"))?);
     }
     match form::single(fields, MAX_USERS)?.as_deref() {
         None => {}
@@ -265,7 +278,8 @@ fn people(room: &Room, from: &Jid, fields: &mut Submitted) -> Result<BTreeMap<Ji
     let mut changes = BTreeMap::new();
     let mut listed = BTreeMap::new();
     let mut given = [false; 2];
-    for (n, (var, affiliation)) in [(ADMINS, Affiliation::Admin), (OWNERS, Affiliation::Owner)].into_iter().enumerate() {
+    for (n, (var, affiliation)) in [(ADMINS, Affiliation::Admin), (OWNERS, Affiliation::Owner)].into_iter().enumerate()
+    {
         let Some(jids) = fields.remove(var) else { continue };
         given[n] = true;
         for jid in jids {
@@ -277,7 +291,7 @@ fn people(room: &Room, from: &Jid, fields: &mut Submitted) -> Result<BTreeMap<Ji
     for (jid, affiliation) in &listed {
         let is = room.known(jid).affiliation;
         // With one list only, it does not take away what the other one would give.
-        if is != *affiliation && !(is == Affiliation::Owner && !given[1]) {
+        if is != *affiliation && (is != Affiliation::Owner || given[1]) {
             changes.insert(jid.clone(), *affiliation);
         }
     }

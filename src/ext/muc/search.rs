@@ -52,7 +52,9 @@ struct Wanted {
 }
 
 fn blank() -> String {
-    let yes = |var: &str, label: &str| format!("<field type='boolean' var='{var}' label='{label}'><value>true</value></field>");
+    let yes = |var: &str, label: &str| {
+        format!("<field type='boolean' var='{var}' label='{label}'><value>true</value></field>")
+    };
     format!(
         "<search xmlns='urn:xmpp:channel-search:0:search'><x xmlns='jabber:x:data' type='form'>\
          <field type='hidden' var='FORM_TYPE'><value>{FORM_TYPE}</value></field>\
@@ -102,7 +104,8 @@ impl Wanted {
                 return Err(StanzaError::new(Condition::FeatureNotImplemented).ty(ErrorType::Modify).app(app));
             }
         };
-        let occupants = form::single(fields, "min_users")?.map(|n| n.parse().map_err(|_| bad().text("occupants are a number")));
+        let occupants =
+            form::single(fields, "min_users")?.map(|n| n.parse().map_err(|_| bad().text("occupants are a number")));
         // Both names are in use for it.
         let address = form::boolean(fields, "sinaddress")?.or(form::boolean(fields, "sinaddr")?);
         Ok(Wanted {

@@ -50,7 +50,8 @@ fn hashes(vcard: Node<'_>) -> Result<Vec<String>, StanzaError> {
     let values = photos.filter_map(|photo| photo.child(Ns::VCARD, "BINVAL"));
     let hash = |value: Node<'_>| {
         let text: String = value.text().split_ascii_whitespace().collect();
-        let bytes = BASE64.decode(text).map_err(|_| StanzaError::new(Condition::BadRequest).text("a picture is in base64"))?;
+        let bytes =
+            BASE64.decode(text).map_err(|_| StanzaError::new(Condition::BadRequest).text("a picture is in base64"))?;
         Ok(hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &bytes).as_ref()))
     };
     values.take(PICTURES).map(hash).collect()
