@@ -12,7 +12,7 @@
 //!   power failed is missing, and that was not acknowledged.
 //!
 //! `INGLENOOK_SEEDS=100000 cargo test --test rooms` runs more; `INGLENOOK_SEED=17` runs one, and prints it.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::needless_range_loop)]
 
 mod house;
 

@@ -127,7 +127,7 @@ impl Muc {
         }
     }
 
-    fn to_room(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
+    fn at_room(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         match stanza.kind {
             Kind::Presence => self.presence(st, local, stanza),
             Kind::Message => self.message(st, local, stanza),
@@ -156,7 +156,7 @@ impl Muc {
     }
 
     /// To the service itself.
-    fn to_service(&mut self, st: &mut State, stanza: &Stanza) -> Handled {
+    fn at_service(&mut self, st: &mut State, stanza: &Stanza) -> Handled {
         if stanza.kind != Kind::Iq || !matches!(stanza.ty, Type::Get | Type::Set) {
             return Ok(Flow::Pass);
         }
@@ -203,8 +203,8 @@ impl Extension for Muc {
 
     fn serve(&mut self, st: &mut State, stanza: &mut Stanza) -> Handled {
         let Some(to) = stanza.to.clone() else { return Ok(Flow::Done) };
-        let Some(local) = to.local() else { return self.to_service(st, stanza) };
-        let handled = self.to_room(st, local, stanza);
+        let Some(local) = to.local() else { return self.at_service(st, stanza) };
+        let handled = self.at_room(st, local, stanza);
         self.sweep(st, local);
         handled
     }
