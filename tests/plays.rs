@@ -11,7 +11,7 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::{PushContent, Sid};
+use inglenook::core::{Creators, PushContent, Sid};
 use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
@@ -188,6 +188,13 @@ impl Play {
                     "archive_days" => s.archive_days = value.parse().unwrap(),
                     "archive_bytes" => s.archive_bytes = value.parse().unwrap(),
                     "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
+                    "create_rooms" => {
+                        s.create_rooms = match value.as_str() {
+                            "admins" => Creators::Admins,
+                            "anybody" => Creators::Anybody,
+                            _ => Creators::Local,
+                        }
+                    }
                     "admins" => s.admins = value.split(", ").map(|jid| Jid::parse(jid).unwrap()).collect(),
                     "contacts" => {
                         s.contacts = value

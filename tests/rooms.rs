@@ -12,7 +12,7 @@
 //!   power failed is missing, and that was not acknowledged.
 //!
 //! `INGLENOOK_SEEDS=100000 cargo test --test rooms` runs more; `INGLENOOK_SEED=17` runs one, and prints it.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::needless_range_loop)]
 
 mod house;
 
@@ -347,13 +347,18 @@ impl Life {
         self.send(0, &admin(&id, &format!("<item jid='{}' affiliation='{affiliation}'/>", jid(person))));
         if ban {
             self.banned[person] = true;
-            for (d, device) in self.devices.iter_mut().enumerate() {
-                if DEVICES[d] == person && device.sid.is_none() && device.joined {
-                    device.late = Some(self.said.len());
-                }
-            }
+            self.on_its_way(person);
         }
         self.begins[person] = self.said.len();
+    }
+
+    /// Somebody is banned: what their streams hold for them, they get when these are resumed.
+    fn on_its_way(&mut self, person: usize) {
+        for (d, device) in self.devices.iter_mut().enumerate() {
+            if DEVICES[d] == person && device.sid.is_none() && device.joined {
+                device.late = Some(self.said.len());
+            }
+        }
     }
 
     fn reboot(&mut self, cut: bool) {
@@ -391,6 +396,7 @@ impl Life {
                 let item = format!("<item jid='{}' affiliation='{affiliation}'/>", jid(person));
                 self.house.send(sid, &admin("again", &item));
             }
+            self.on_its_way(person);
             self.banned[person] = false;
             self.begins[person] = self.said.len();
         }

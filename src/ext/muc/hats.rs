@@ -58,11 +58,14 @@ impl Extension for Worn {
     }
 }
 
+/// What a hat looks like: its title, and its hue, if it has one.
+type Hat = (Box<str>, Option<Box<str>>);
+
 /// The hats of a room.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Hats {
-    /// Title and hue, by URI.
-    known: BTreeMap<Box<str>, (Box<str>, Option<Box<str>>)>,
+    /// By URI.
+    known: BTreeMap<Box<str>, Hat>,
     /// The URIs of those that somebody wears, by bare JID.
     worn: BTreeMap<Jid, BTreeSet<Box<str>>>,
 }
@@ -326,12 +329,13 @@ fn list(room: &Room) -> String {
 
 /// §3.7
 fn assigned(room: &Room) -> String {
-    let worn = room.hats.worn.iter().flat_map(|(jid, uris)| uris.iter().map(move |uri| (jid, uri)));
-    let item = |(jid, uri): (&Jid, &Box<str>)| {
-        let (title, hue) = room.hats.known.get(uri).cloned().unwrap_or_default();
-        vec![jid.to_string(), uri.to_string(), title.into(), hue.unwrap_or_default().into()]
-    };
-    table(&["hats#jid", "hats#uri", "hats#title", "hats#hue"], worn.map(item))
+    let worn =
+        room.hats.worn.iter().flat_map(|(jid, uris)| uris.iter().map(move |uri| (jid.to_string(), uri.to_string())));
+    let items = worn.map(|(jid, uri)| {
+        let (title, hue) = room.hats.known.get(uri.as_str()).cloned().unwrap_or_default();
+        vec![jid, uri, title.into(), hue.unwrap_or_default().into()]
+    });
+    table(&["hats#jid", "hats#uri", "hats#title", "hats#hue"], items)
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ use super::archive::query::Queue;
 use crate::core::{About, Event, Extension, Flow, Handled, Job, State, scan};
 use crate::store::{Engine, Rows, StoreError, Tree};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
+use affiliation::Affiliation;
 use presence::{Notice, Whom, gone};
 use room::Room;
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ const ROOMS_BYTES: usize = 16 * 1024 * 1024;
 /// Rooms that one person may own when making another.
 const ROOMS_OF_ONE: usize = 200;
 /// Time in which who made a room must configure it, in milliseconds; then it is gone.
-const LOCKED_MS: u64 = 30 * 60_000;
+const LOCKED_MS: u64 = 5 * 60_000;
 
 /// The service.
 #[derive(Default)]
@@ -127,7 +128,7 @@ impl Muc {
         }
     }
 
-    fn to_room(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
+    fn at_room(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         match stanza.kind {
             Kind::Presence => self.presence(st, local, stanza),
             Kind::Message => self.message(st, local, stanza),
@@ -156,7 +157,7 @@ impl Muc {
     }
 
     /// To the service itself.
-    fn to_service(&mut self, st: &mut State, stanza: &Stanza) -> Handled {
+    fn at_service(&mut self, st: &mut State, stanza: &Stanza) -> Handled {
         if stanza.kind != Kind::Iq || !matches!(stanza.ty, Type::Get | Type::Set) {
             return Ok(Flow::Pass);
         }
@@ -203,8 +204,8 @@ impl Extension for Muc {
 
     fn serve(&mut self, st: &mut State, stanza: &mut Stanza) -> Handled {
         let Some(to) = stanza.to.clone() else { return Ok(Flow::Done) };
-        let Some(local) = to.local() else { return self.to_service(st, stanza) };
-        let handled = self.to_room(st, local, stanza);
+        let Some(local) = to.local() else { return self.at_service(st, stanza) };
+        let handled = self.at_room(st, local, stanza);
         self.sweep(st, local);
         handled
     }
@@ -230,6 +231,7 @@ impl Extension for Muc {
         let Ok(jid) = Jid::new(Some(local), st.domain().domain(), None) else { return };
         // Whoever has the name next is somebody else.
         let known = |room: &&mut Room| room.affiliations.contains_key(jid.as_str()) || room.hats.has(&jid);
+        let mut empty = Vec::new();
         for room in self.rooms.values_mut().filter(known) {
             if room.hats.has(&jid) {
                 let mut hats = room.hats.clone();
@@ -237,7 +239,17 @@ impl Extension for Muc {
                 let _ = hats::store(room, st, &hats);
                 room.hats = hats;
             }
-            let _ = room.set_affiliation(st, &jid, affiliation::Affiliation::None, &Notice::default());
+            let _ = room.set_affiliation(st, &jid, Affiliation::None, &Notice::default());
+            if room.sessions.is_empty()
+                && room.affiliations.values().all(|known| known.affiliation <= Affiliation::None)
+            {
+                empty.push(Box::<str>::from(room.local()));
+            }
+            st.step();
+        }
+        // What belonged to nobody else went with them.
+        for local in empty {
+            let _ = self.destroy(st, &local, "");
             st.step();
         }
     }

@@ -291,7 +291,7 @@ fn people(room: &Room, from: &Jid, fields: &mut Submitted) -> Result<BTreeMap<Ji
     for (jid, affiliation) in &listed {
         let is = room.known(jid).affiliation;
         // With one list only, it does not take away what the other one would give.
-        if is != *affiliation && !(is == Affiliation::Owner && !given[1]) {
+        if is != *affiliation && (is != Affiliation::Owner || given[1]) {
             changes.insert(jid.clone(), *affiliation);
         }
     }

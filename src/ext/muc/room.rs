@@ -362,6 +362,10 @@ impl Room {
         let mut known = Affiliated { affiliation, ..before.clone() };
         let cut = |reason: &str| reason[..reason.floor_char_boundary(REASON_BYTES)].into();
         known.reason = notice.reason.filter(|_| affiliation == Affiliation::Outcast).map(cut);
+        if known.reason.is_some() && self.affiliations_bytes() > AFFILIATIONS_BYTES / 2 {
+            // It is worth less than another row.
+            known.reason = None;
+        }
         if affiliation <= Affiliation::None {
             known.nick = None;
         } else if let Some(nick) = nick {
@@ -415,14 +419,18 @@ impl Room {
         Ok(())
     }
 
+    /// What a list of everybody takes, in bytes, about.
+    fn affiliations_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        self.affiliations.iter().map(|(jid, known)| jid.as_str().len() + text(&known.nick) + text(&known.reason)).sum()
+    }
+
     /// Whether there is room for those, who have no row yet.
     pub fn has_room(&self, new: &[&Jid]) -> Result<(), StanzaError> {
         let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
         let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
-        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
-        let known = self.affiliations.iter();
-        let taken: usize = known.map(|(jid, k)| jid.as_str().len() + text(&k.nick) + text(&k.reason)).sum();
-        let full = self.affiliations.len() + count > AFFILIATIONS || taken + bytes > AFFILIATIONS_BYTES;
+        let full =
+            self.affiliations.len() + count > AFFILIATIONS || self.affiliations_bytes() + bytes > AFFILIATIONS_BYTES;
         if count > 0 && full {
             let text = "the lists of this room are full";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
