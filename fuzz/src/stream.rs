@@ -78,7 +78,7 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         assert_eq!(account.is_none(), begin.proof.is_some());
                         let begins = match begin.request.resume() {
                             Some(Ok((id, _))) if id == "known" => Begins::Resumed,
-                            _ if begin.request.bind().is_some() => Begins::Bound { managed: true },
+                            _ if begin.request.bind().is_some() => Begins::Bound { managed: true, inactive: false },
                             _ => Begins::Unbound,
                         };
                         bound = begins != Begins::Unbound;
