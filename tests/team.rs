@@ -205,8 +205,6 @@ impl Day {
     /// The room of the team, as an app makes a private group.
     fn found(&mut self) {
         self.come(0);
-        let to = format!("{ROOM}/{}", self.nick(0));
-        self.send(0, format!("<presence to='{to}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"), None);
         let field = |var: &str, value: &str| format!("<field var='{var}'><value>{value}</value></field>");
         let form = field("FORM_TYPE", "http://jabber.org/protocol/muc#roomconfig")
             + &field("muc#roomconfig_persistentroom", "1")
@@ -472,7 +470,11 @@ impl Day {
                     if xml.contains("<fin ") {
                         fin = Some(xml.contains("complete='true'"));
                     }
-                    self.check(!xml.contains("type='error'") || !xml.contains("id='q'"), || format!("{d}: {xml}"));
+                    if xml.contains("type='error'") && xml.contains("id='q'") {
+                        // The one that makes the room.
+                        self.check(self.lines.is_empty() && d == 0, || format!("{d}: {xml}"));
+                        fin = Some(true);
+                    }
                     self.take(d, &xml);
                 }
             }
