@@ -225,8 +225,8 @@ impl Core {
             // There is no account; then no resource of it either.
             Rule::Server if !to.is_bare() => Err(Condition::ServiceUnavailable.into()),
             Rule::Session => {
-                let targets: Vec<Sid> = self.state.session_at(to).into_iter().collect();
-                self.deliver(local, stanza, &targets)
+                let target = self.state.session_at(to);
+                self.deliver(local, stanza, target.as_slice())
             }
             Rule::Receivers => {
                 let targets = receivers(&self.state);

@@ -50,7 +50,7 @@ pub(super) struct Archive {
     seen: BTreeMap<Job, Seen>,
     unreadable: Unreadable,
     /// The message that was archived last for a receiver, and whose that is.
-    last: (Box<str>, u64),
+    last: (String, u64),
     /// The next look at the log.
     timer: Option<Job>,
     /// The look at its oldest entry.
@@ -244,10 +244,12 @@ impl Extension for Archive {
         let Some(account) = st.accounts.get(local) else { return };
         let from = message.from.clone().unwrap_or_else(|| account.jid.clone());
         // A room sends the same to several sessions of an account.
-        if (&*self.last.0, self.last.1) == (local, message.mark) {
+        if (self.last.0.as_str(), self.last.1) == (local, message.mark) {
             return;
         }
-        self.last = (local.into(), message.mark);
+        self.last.0.clear();
+        self.last.0.push_str(local);
+        self.last.1 = message.mark;
         let number = st.archive(local, &from, message, Way::Received);
         debug_assert!(number.is_ok_and(|number| number == message.mark), "it has another id than was told");
         self.count(st, message);
