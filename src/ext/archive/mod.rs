@@ -232,7 +232,10 @@ impl Extension for Archive {
         if (&*self.last.0, self.last.1) == (local, message.mark) {
             return;
         }
-        self.last = (local.into(), message.mark);
+        if *self.last.0 != *local {
+            self.last.0 = local.into();
+        }
+        self.last.1 = message.mark;
         let number = st.archive(local, &from, message, Way::Received);
         debug_assert!(number.is_ok_and(|number| number == message.mark), "it has another id than was told");
         self.count(st, message);
