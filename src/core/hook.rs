@@ -26,6 +26,13 @@ pub struct About {
     pub iq: &'static [Ns],
 }
 
+impl About {
+    /// A specification without features of its own.
+    pub const fn new(spec: &'static str, name: &'static str, version: &'static str, missing: &'static str) -> About {
+        About { spec, name, version, missing, server: &[], account: &[], iq: &[] }
+    }
+}
+
 /// Whether the next in the list is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
@@ -113,6 +120,11 @@ pub struct Inline<'a> {
 pub trait Extension: Send {
     /// What it is.
     fn about(&self) -> &'static About;
+
+    /// What else it does: specifications that are done by the same hooks, or that ask nothing of a server but what it does anyway.
+    fn also(&self) -> &'static [About] {
+        &[]
+    }
 
     /// Reads what it needs in memory, once, at the start.
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {

@@ -105,7 +105,7 @@ impl Core {
         // Not the seed itself: that may just have been stored.
         let mut random = random::Random::new(seed);
         let mut state = State::new(settings, random.next(), secret);
-        state.abouts = extensions.iter().map(|x| x.about()).collect();
+        state.abouts = extensions.iter().flat_map(|x| std::iter::once(x.about()).chain(x.also())).collect();
         let mut core = Core { state, extensions };
         core.load(engine)?;
         for n in 0..core.extensions.len() {

@@ -21,10 +21,10 @@ const METADATA: &str = "urn:xmpp:avatar:metadata";
 const METADATA_ITEMS: usize = 16;
 
 /// XEP-0084, which is nothing but two nodes.
-pub(super) struct UserAvatar;
+const USER_AVATAR: About = About::new("XEP-0084", "User Avatar", "1.1.4", "");
 
 /// XEP-0153, which is done by conversion.
-pub(super) struct VcardAvatar;
+const VCARD_AVATAR: About = About::new("XEP-0153", "vCard-Based Avatars", "1.1.1", "");
 
 #[derive(Default)]
 pub(super) struct Avatars {
@@ -210,6 +210,10 @@ impl Extension for Avatars {
         }
     }
 
+    fn also(&self) -> &'static [About] {
+        &[USER_AVATAR, VCARD_AVATAR]
+    }
+
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
         for local in st.accounts.keys() {
             if let Some(hash) = newest(engine.query(&pubsub::items(local, METADATA, METADATA_ITEMS))?) {
@@ -296,34 +300,6 @@ impl Extension for Avatars {
             }
             Event::Removed(local) => drop(self.hashes.remove(local)),
             _ => {}
-        }
-    }
-}
-
-impl Extension for UserAvatar {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0084",
-            name: "User Avatar",
-            version: "1.1.4",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
-
-impl Extension for VcardAvatar {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0153",
-            name: "vCard-Based Avatars",
-            version: "1.1.1",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
         }
     }
 }

@@ -30,10 +30,10 @@ pub(super) struct Bookmarks {
 }
 
 /// XEP-0048
-pub(super) struct Compact;
+const COMPACT: About = About::new("XEP-0048", "Bookmarks", "1.2", "");
 
 /// XEP-0492: what clients say of notifications is in the bookmarks.
-pub(super) struct Notifications;
+const NOTIFICATIONS: About = About::new("XEP-0492", "Chat notification settings", "0.2.0", "");
 
 /// What is waited for.
 enum Step {
@@ -190,6 +190,10 @@ impl Extension for Bookmarks {
         }
     }
 
+    fn also(&self) -> &'static [About] {
+        &[COMPACT, NOTIFICATIONS]
+    }
+
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
         for local in st.accounts.keys() {
             if !engine.query(&pubsub::items(local, OLD_NODE, 1))?.is_empty() {
@@ -313,26 +317,6 @@ impl Extension for Bookmarks {
                 self.steps.insert(job, Step::Shown(account));
             }
             _ => {}
-        }
-    }
-}
-
-impl Extension for Compact {
-    fn about(&self) -> &'static About {
-        &About { spec: "XEP-0048", name: "Bookmarks", version: "1.2", missing: "", server: &[], account: &[], iq: &[] }
-    }
-}
-
-impl Extension for Notifications {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0492",
-            name: "Chat notification settings",
-            version: "0.2.0",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
         }
     }
 }

@@ -10,7 +10,6 @@ mod caps;
 mod carbons;
 mod chat_states;
 mod commands;
-mod component;
 mod contacts;
 mod csi;
 mod delay;
@@ -47,11 +46,7 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
         Box::new(commands::Commands::default()),
-        Box::new(commands::Administration),
-        Box::new(component::Component),
         Box::new(pubsub::PubSub::default()),
-        Box::new(pubsub::Pep),
-        Box::new(pubsub::Private),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),
         Box::new(caps::Caps),
@@ -59,13 +54,9 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(version::Version),
         Box::new(time::Time),
         Box::new(ping::Ping),
-        Box::new(avatar::UserAvatar),
-        Box::new(avatar::VcardAvatar),
         Box::new(avatar::Avatars::default()),
         Box::new(vcard::Vcard::default()),
         Box::new(bookmarks::Bookmarks::default()),
-        Box::new(bookmarks::Compact),
-        Box::new(bookmarks::Notifications),
         Box::new(displayed::Displayed),
         Box::new(private::Private::default()),
         Box::new(delay::Delay),
@@ -74,19 +65,10 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(chat_states::ChatStates),
         Box::new(csi::ClientState),
         Box::new(rsm::ResultSets),
-        Box::new(archive::Order),
-        Box::new(archive::Preferences),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons::default()),
         Box::new(push::Push::default()),
         Box::new(offline::Offline::default()),
         Box::new(muc::Muc::default()),
-        Box::new(muc::SelfPing),
-        Box::new(muc::Stable),
-        Box::new(muc::Direct),
-        Box::new(muc::Worn),
-        Box::new(muc::Moderation),
-        Box::new(muc::Search),
-        Box::new(muc::Avatars),
     ]
 }

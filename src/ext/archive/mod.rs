@@ -20,9 +20,6 @@ mod order;
 mod prefs;
 pub(super) mod query;
 
-pub(super) use order::Order;
-pub(super) use prefs::Preferences;
-
 use super::{chat_states, hints};
 use crate::core::token::PLAUSIBLE_MS;
 use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Place, Sid, State, Way};
@@ -176,6 +173,10 @@ impl Extension for Archive {
             account: &["urn:xmpp:mam:2", "urn:xmpp:mam:2#extended", "urn:xmpp:mam:2#groupchat-field"],
             iq: &[Ns::MAM],
         }
+    }
+
+    fn also(&self) -> &'static [About] {
+        &[prefs::PREFERENCES, order::ORDER]
     }
 
     fn load(&mut self, st: &mut State, _engine: &mut dyn Engine) -> Result<(), StoreError> {

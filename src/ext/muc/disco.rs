@@ -4,7 +4,7 @@ use super::Muc;
 use super::affiliation::Privilege;
 use super::room::Room;
 use super::{hats, moderate, register, search, vcard, voice};
-use crate::core::{About, Extension, Flow, Handled, State};
+use crate::core::{About, Flow, Handled, State};
 use crate::ext::disco::{Form, Identity, Info, items, query};
 use crate::ext::rsm;
 use crate::wire::xml::escaped;
@@ -15,21 +15,8 @@ use std::collections::BTreeSet;
 const ITEMS: usize = 200;
 
 /// XEP-0421: done by rooms.
-pub(in crate::ext) struct Stable;
-
-impl Extension for Stable {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0421",
-            name: "Occupant identifiers for semi-anonymous MUCs",
-            version: "1.0.1",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const OCCUPANT_ID: About =
+    About::new("XEP-0421", "Occupant identifiers for semi-anonymous MUCs", "1.0.1", "");
 
 /// What the service can do.
 const SERVICE: &[&str] = &[

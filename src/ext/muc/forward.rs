@@ -4,7 +4,7 @@
 //! answered.
 
 use super::Muc;
-use crate::core::{About, Extension, Flow, Handled, State};
+use crate::core::{About, Flow, Handled, State};
 use crate::wire::{Condition, Jid, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 
@@ -16,21 +16,7 @@ const FORWARDS_OF_ONE: usize = 64;
 const ID_BYTES: usize = 1024;
 
 /// XEP-0410: done by rooms.
-pub(in crate::ext) struct SelfPing;
-
-impl Extension for SelfPing {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0410",
-            name: "MUC Self-Ping (Schrödinger's Chat)",
-            version: "1.1.0",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const SELF_PING: About = About::new("XEP-0410", "MUC Self-Ping (Schrödinger's Chat)", "1.1.0", "");
 
 /// Requests that are on their way.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use super::affiliation::Privilege;
 use super::owner::changed;
 use super::presence::{Notice, Whom};
 use super::room::Room;
-use crate::core::{About, Extension, Flow, Handled, State};
+use crate::core::{About, Flow, Handled, State};
 use crate::ext::form;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::wire::xml::escaped;
@@ -42,21 +42,8 @@ const COMMANDS: [(&str, &str); 6] = [
 pub const FEATURES: &[&str] = &["http://jabber.org/protocol/commands", "urn:xmpp:hats:0"];
 
 /// XEP-0317: done by rooms.
-pub(in crate::ext) struct Worn;
-
-impl Extension for Worn {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0317",
-            name: "Hats",
-            version: "0.3.1",
-            missing: "hats have no payloads of their own and no language",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const SPEC: About =
+    About::new("XEP-0317", "Hats", "0.3.1", "hats have no payloads of their own and no language");
 
 /// What a hat looks like: its title, and its hue, if it has one.
 type Hat = (Box<str>, Option<Box<str>>);

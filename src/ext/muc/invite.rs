@@ -5,7 +5,7 @@ use super::affiliation::{Affiliation, Privilege};
 use super::presence::Notice;
 use super::room::Room;
 use super::{Muc, admin};
-use crate::core::{About, Extension, Flow, Handled, State};
+use crate::core::{About, Flow, Handled, State};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
@@ -19,21 +19,7 @@ const KNOCKING: usize = 4096;
 const THREAD_BYTES: usize = 256;
 
 /// XEP-0249: what is sent from one user to another passes as it is.
-pub(in crate::ext) struct Direct;
-
-impl Extension for Direct {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0249",
-            name: "Direct MUC Invitations",
-            version: "1.2",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const DIRECT: About = About::new("XEP-0249", "Direct MUC Invitations", "1.2", "");
 
 /// Who made rooms send something to others in this minute, and how often.
 #[derive(Debug, Default)]

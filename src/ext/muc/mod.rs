@@ -28,14 +28,6 @@ mod search;
 mod vcard;
 mod voice;
 
-pub(super) use disco::Stable;
-pub(super) use forward::SelfPing;
-pub(super) use hats::Worn;
-pub(super) use invite::Direct;
-pub(super) use moderate::Moderation;
-pub(super) use search::Search;
-pub(super) use vcard::Avatars;
-
 use super::archive::Unreadable;
 use super::archive::query::Queue;
 use crate::core::{About, Event, Extension, Flow, Handled, Job, State, scan};
@@ -183,6 +175,18 @@ impl Extension for Muc {
             account: &[],
             iq: &[],
         }
+    }
+
+    fn also(&self) -> &'static [About] {
+        &[
+            invite::DIRECT,
+            hats::SPEC,
+            forward::SELF_PING,
+            disco::OCCUPANT_ID,
+            moderate::MODERATION,
+            search::CHANNELS,
+            vcard::AVATARS,
+        ]
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {

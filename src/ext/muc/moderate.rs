@@ -6,7 +6,7 @@ use super::message::is_subject;
 use super::room::{REASON_BYTES, Room};
 use super::{Muc, admin};
 use crate::core::logged::Logged;
-use crate::core::{About, Extension, Flow, Handled, Job, State};
+use crate::core::{About, Flow, Handled, Job, State};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Query, Rows};
 use crate::wire::xml::escaped;
@@ -23,21 +23,7 @@ pub const ROW: &str = "r ";
 pub const FEATURES: &[&str] = &["urn:xmpp:message-moderate:1"];
 
 /// XEP-0425: done by rooms.
-pub(in crate::ext) struct Moderation;
-
-impl Extension for Moderation {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0425",
-            name: "Moderated Message Retraction",
-            version: "0.3.0",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const MODERATION: About = About::new("XEP-0425", "Moderated Message Retraction", "0.3.0", "");
 
 /// How a message was taken back.
 #[derive(Clone, PartialEq, Eq, Debug)]

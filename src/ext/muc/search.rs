@@ -2,7 +2,7 @@
 
 use super::Muc;
 use super::room::Room;
-use crate::core::{About, Extension, Handled, State};
+use crate::core::{About, Handled, State};
 use crate::ext::form::{self, Submitted};
 use crate::ext::rsm;
 use crate::wire::xml::escaped;
@@ -22,21 +22,8 @@ const BY_OCCUPANTS: &str = "{urn:xmpp:channel-search:0:order}nusers";
 pub const FEATURES: &[&str] = &["urn:xmpp:channel-search:0:search"];
 
 /// XEP-0433: done by the service for rooms.
-pub(in crate::ext) struct Search;
-
-impl Extension for Search {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0433",
-            name: "Extended Channel Search",
-            version: "0.1.0",
-            missing: "only the server's own rooms are found",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const CHANNELS: About =
+    About::new("XEP-0433", "Extended Channel Search", "0.1.0", "only the server's own rooms are found");
 
 /// What is searched for.
 struct Wanted {

@@ -5,7 +5,7 @@ use super::Muc;
 use super::affiliation::Privilege;
 use super::owner::changed;
 use super::room::Room;
-use crate::core::{About, Extension, Flow, Handled, Job, State};
+use crate::core::{About, Flow, Handled, Job, State};
 use crate::ext::vcard::VCARD_BYTES;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Query, Rows, Tree, key};
@@ -23,21 +23,7 @@ pub const ROW: &str = "vcard";
 pub const FEATURES: &[&str] = &["vcard-temp"];
 
 /// XEP-0486: done by rooms.
-pub(in crate::ext) struct Avatars;
-
-impl Extension for Avatars {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0486",
-            name: "MUC Avatars",
-            version: "0.1.0",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const AVATARS: About = About::new("XEP-0486", "MUC Avatars", "0.1.0", "");
 
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {

@@ -33,10 +33,15 @@ use std::collections::BTreeMap;
 const TITLE: &str = "Publish-Subscribe";
 
 /// XEP-0163, of which all is done here.
-pub(super) struct Pep;
+pub(super) const PEP: About = About::new(
+    "XEP-0163",
+    "Personal Eventing Protocol",
+    "1.2.2",
+    "who only sent directed presence gets no notifications; no replyto",
+);
 
 /// XEP-0223: nothing but a use of XEP-0060 at accounts.
-pub(super) struct Private;
+pub(super) const PRIVATE: About = About::new("XEP-0223", "Persistent Storage of Private Data via PubSub", "1.1.1", "");
 
 #[derive(Default)]
 pub(super) struct PubSub {
@@ -89,7 +94,6 @@ fn attribute(name: &str, value: Option<&str>) -> String {
 
 /// Publishes in the name of an account: the payload is one element with its namespace, `options` are fields of
 /// `pubsub#publish-options` with their values. It happens later in this turn, or not at all if the node is otherwise configured.
-#[allow(dead_code)] // For conversions, such as of avatars and bookmarks.
 pub(super) fn publish(st: &mut State, account: &Jid, node: &str, id: &str, payload: &str, options: &[(&str, &str)]) {
     let mut form = String::from(
         "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\
@@ -108,7 +112,6 @@ pub(super) fn publish(st: &mut State, account: &Jid, node: &str, id: &str, paylo
 }
 
 /// Retracts in the name of an account; those who are interested are told.
-#[allow(dead_code)] // As above.
 pub(super) fn retract(st: &mut State, account: &Jid, node: &str, id: &str) {
     let retract = format!(
         "<pubsub xmlns='http://jabber.org/protocol/pubsub'><retract node='{}' notify='1'><item id='{}'/></retract></pubsub>",
@@ -119,7 +122,6 @@ pub(super) fn retract(st: &mut State, account: &Jid, node: &str, id: &str) {
 }
 
 /// A request that an account makes to itself; nobody waits for its answer.
-#[allow(dead_code)] // As above.
 fn request(st: &mut State, account: &Jid, payload: String) {
     let id = st.token();
     let iq = Stanza::new(Kind::Iq, Type::Set).from(account.bare()).to(account.bare());
@@ -127,14 +129,12 @@ fn request(st: &mut State, account: &Jid, payload: String) {
 }
 
 /// What to ask storage for, to read the items of an account's node: at most so many, the first that were published.
-#[allow(dead_code)] // As above.
 pub(super) fn items(local: &str, node: &str, rows: usize) -> Query {
     let prefix = node::items_prefix(local, node).into();
     Query::Scan { tree: Tree::Item, prefix, after: None, rows, bytes: usize::MAX }
 }
 
 /// The id and the payload of an item that storage has.
-#[allow(dead_code)] // As above.
 pub(super) fn item(record: &[u8]) -> Option<(Box<str>, String)> {
     let (item, payload) = Item::from_record(record).ok()?;
     Some((item.id, payload.to_owned()))
@@ -197,6 +197,10 @@ impl Extension for PubSub {
             account: disco::ACCOUNT,
             iq: &[Ns::PUBSUB, Ns::PUBSUB_OWNER, Ns::DISCO_INFO, Ns::DISCO_ITEMS],
         }
+    }
+
+    fn also(&self) -> &'static [About] {
+        &[PEP, PRIVATE]
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
@@ -293,34 +297,6 @@ impl Extension for PubSub {
     }
 }
 
-impl Extension for Pep {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0163",
-            name: "Personal Eventing Protocol",
-            version: "1.2.2",
-            missing: "who only sent directed presence gets no notifications; no replyto",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
-
-impl Extension for Private {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0223",
-            name: "Persistent Storage of Private Data via PubSub",
-            version: "1.1.1",
-            missing: "",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -338,7 +314,7 @@ mod tests {
 
     impl Extension for Echo {
         fn about(&self) -> &'static About {
-            Private.about()
+            &PRIVATE
         }
         fn event(&mut self, st: &mut State, event: &Event) {
             let jid = Jid::parse("romeo@house.test").unwrap();
