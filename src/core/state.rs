@@ -634,6 +634,11 @@ impl State {
         }
     }
 
+    /// What is changed from here on is stored behind what was changed before, never without it.
+    pub fn barrier(&mut self) {
+        self.seal();
+    }
+
     pub(super) fn on_committed(&mut self, seq: u64) {
         self.committed = self.committed.max(seq);
         self.committed_for_acks(self.committed);

@@ -13,8 +13,8 @@ use crate::wire::{Condition, Jid, Stanza, StanzaError, Type};
 struct Shown<'a> {
     st: &'a State,
     room: &'a Room,
-    /// Whether they may know who is who.
-    jids: bool,
+    /// Who reads.
+    client: &'a Jid,
     unreadable: &'a mut Unreadable,
 }
 
@@ -24,7 +24,7 @@ impl View for Shown<'_> {
     }
 
     fn shown(&mut self, id: u64, message: Stanza) -> Stanza {
-        history::shown(self.st, self.room, id, message, self.jids)
+        history::shown(self.st, self.room, id, message, self.room.shows_sender(self.client, id))
     }
 }
 
@@ -37,7 +37,7 @@ impl Muc {
             return Err(StanzaError::new(Condition::ServiceUnavailable).text("this room has no archive"));
         }
         room.must(&from, Privilege::ReadArchive)?;
-        let with = if room.may(&from, Privilege::SeeJids) { With::Sender } else { With::Hidden };
+        let with = if room.shows_sender(&from, room.begins) { With::Sender } else { With::Hidden };
         let source = Source { owner: room.owner.clone(), jid: room.jid.clone(), begins: room.reads_from(&from), with };
         let Some(request) = iq.children().next() else { return Ok(Flow::Pass) };
         let task = match (request.name(), iq.ty) {
@@ -71,8 +71,7 @@ impl Muc {
             (None, _) => Err(Condition::ItemNotFound.into()),
             (_, None) => Err(Condition::InternalServerError.into()),
             (Some(room), Some(rows)) => {
-                let jids = task.source().with == With::Sender;
-                task.take(rows, &mut Shown { st, room, jids, unreadable: &mut self.unreadable })
+                task.take(rows, &mut Shown { st, room, client: &client, unreadable: &mut self.unreadable })
             }
         };
         if let Err(error) = taken {

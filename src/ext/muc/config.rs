@@ -98,22 +98,23 @@ impl Config {
         ]
     }
 
-    /// Its row in the database. `begins`: the first number in the room's archive.
-    pub fn record(&self, begins: u64) -> Box<[u8]> {
+    /// Its row in the database. `begins`: the first number in the room's archive; `open`: the first one whose sender everybody may
+    /// know who is let in.
+    pub fn record(&self, begins: u64, open: u64) -> Box<[u8]> {
         let flags = self.clone().flags().iter().enumerate().fold(0, |all, (n, flag)| all | u32::from(**flag) << n);
         let texts = [&self.name, &self.description, &self.lang, &self.pubsub];
-        let w = texts.into_iter().fold(Writer::new(VERSION).u64(begins).u32(flags), |w, text| w.str(text));
+        let w = texts.into_iter().fold(Writer::new(VERSION).u64(begins).u64(open).u32(flags), |w, text| w.str(text));
         let w = w.opt_str(self.password.as_deref()).u32(self.history).u32(self.max_users);
         [self.private, self.broadcast, self.member_list].into_iter().fold(w, |w, roles| w.u8(roles.0)).done()
     }
 
     /// Reads such a row.
-    pub fn from_record(record: &[u8]) -> Result<(Config, u64), Broken> {
+    pub fn from_record(record: &[u8]) -> Result<(Config, u64, u64), Broken> {
         let mut r = Reader::new(record)?;
         if r.version != VERSION {
             return Err(Broken);
         }
-        let begins = r.u64()?;
+        let (begins, open) = (r.u64()?, r.u64()?);
         let mut config = Config::default();
         let flags = r.u32()?;
         for (n, flag) in config.flags().into_iter().enumerate() {
@@ -127,7 +128,7 @@ impl Config {
         for roles in [&mut config.private, &mut config.broadcast, &mut config.member_list] {
             *roles = Roles(r.u8()? & Roles::ALL.0);
         }
-        Ok((config, begins))
+        Ok((config, begins, open))
     }
 
     /// The roles that `muc#roomconfig_allowpm` means.
@@ -165,8 +166,8 @@ mod tests {
             ..Config::default()
         };
         for config in [Config::default(), other] {
-            let record = config.record(9);
-            assert_eq!(Config::from_record(&record), Ok((config, 9)));
+            let record = config.record(9, 10);
+            assert_eq!(Config::from_record(&record), Ok((config, 9, 10)));
             for end in 0..record.len() {
                 assert_eq!(Config::from_record(&record[..end]), Err(Broken), "{end}");
             }

@@ -71,9 +71,6 @@ impl Muc {
             return self.not_there(st, presence);
         }
         let nick = nick(to)?;
-        if from.is_bare() {
-            return Err(StanzaError::new(Condition::BadRequest).text("a session enters, not an account"));
-        }
         let seen = clean(presence);
         if seen.bytes() > PRESENCE_BYTES {
             let text = format!("a presence in a room has at most {PRESENCE_BYTES} bytes");

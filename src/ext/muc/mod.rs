@@ -31,7 +31,7 @@ mod voice;
 use super::archive::Unreadable;
 use super::archive::query::Queue;
 use crate::core::{About, Event, Extension, Flow, Handled, Job, State, scan};
-use crate::store::{Engine, Rows, StoreError, Tree};
+use crate::store::{Batch, Engine, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use affiliation::Affiliation;
 use presence::{Notice, Whom, gone};
@@ -197,9 +197,18 @@ impl Extension for Muc {
         };
         st.serve(host.as_str(), "Rooms");
         scan(engine, Tree::Room, &[], |key, value| Room::load(&mut self.rooms, &host, key, value))?;
+        let remains: Vec<Box<str>> =
+            self.rooms.iter().filter(|(_, room)| !room.is_whole()).map(|(local, _)| local.clone()).collect();
+        for local in remains {
+            let mut batch = Batch::default();
+            batch.delete_all(Tree::Room, key::prefix(&local));
+            batch.delete(Tree::Vcard, key::account(&format!("@{local}")));
+            engine.commit(&[batch])?;
+            self.rooms.remove(&local);
+        }
         for room in self.rooms.values() {
             // What is archived from now on lies behind that, also if the clock went back.
-            let since = room.affiliations.values().map(|known| known.since);
+            let since = room.affiliations.values().map(|known| known.since).chain([room.open]);
             st.seen_mark(since.fold(room.begins, |all, since| all.max(since.saturating_sub(1))));
         }
         self.host = Some(host);

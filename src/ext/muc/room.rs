@@ -3,7 +3,7 @@
 //! What changes is written first, if the room is persistent, then done, then told to all who are there. The one who asked for it is
 //! answered with [`State::confirm`].
 
-use super::affiliation::{Affiliation, Role};
+use super::affiliation::{Affiliation, Privilege, Role};
 use super::config::Config;
 use super::hats::{self, Hats};
 use super::moderate::{self, Retracted};
@@ -43,6 +43,8 @@ pub struct Room {
     pub subject: Subject,
     /// The first number of the log that may be in its archive: a room that had its name before shows nothing.
     pub begins: u64,
+    /// The first number of the log whose sender everybody may know: the room was semi-anonymous before.
+    pub open: u64,
     /// Nobody but its owner is let in, and it is not stored, until it is configured (§10.1.1).
     pub locked: bool,
     /// By bare JID; without an entry: none.
@@ -163,6 +165,7 @@ impl Room {
             config,
             subject: Subject::default(),
             begins,
+            open: 0,
             locked: false,
             affiliations: BTreeMap::new(),
             retracted: BTreeMap::new(),
@@ -196,6 +199,12 @@ impl Room {
     pub fn reads_from(&self, jid: &Jid) -> u64 {
         let rows = [jid.bare_str(), jid.domain()].into_iter().filter_map(|who| self.affiliations.get(who));
         rows.map(|known| known.since).fold(self.begins, u64::max)
+    }
+
+    /// Whether somebody may know whose a message of the archive is.
+    pub fn shows_sender(&self, jid: &Jid, number: u64) -> bool {
+        let always = self.affiliation(jid) >= Affiliation::Admin || self.role(jid) >= Role::Moderator;
+        always || number >= self.open && self.may(jid, Privilege::SeeJids)
     }
 
     /// The nicknames under which a person is there.
@@ -265,7 +274,7 @@ impl Room {
             }
         };
         if what == CONFIG {
-            (room.config, room.begins) = Config::from_record(value)?;
+            (room.config, room.begins, room.open) = Config::from_record(value)?;
         } else if what == SUBJECT {
             room.subject = Subject::from_record(value)?;
         } else if let Some(jid) = what.strip_prefix(AFFILIATION) {
@@ -280,6 +289,11 @@ impl Room {
             room.vcard = Some(vcard::from_record(value)?);
         }
         Ok(())
+    }
+
+    /// Whether all of it was read: not so, if the power failed while it was made or destroyed.
+    pub fn is_whole(&self) -> bool {
+        self.begins > 0
     }
 
     fn key(&self, what: &str) -> Box<[u8]> {
@@ -304,6 +318,9 @@ impl Room {
 
     /// Removes all that is stored of it.
     pub fn forget(&self, st: &mut State) -> Result<(), StanzaError> {
+        // First: should the power fail before the others are gone, they are known to be remains.
+        st.write()?.delete(Tree::Room, self.key(CONFIG));
+        st.barrier();
         let batch = st.write()?;
         batch.delete_all(Tree::Room, key::prefix(self.local()));
         if self.vcard.is_some() {
@@ -491,8 +508,10 @@ impl Room {
         let was_stored = self.is_stored();
         let before = std::mem::replace(&mut self.config, config);
         let was_locked = std::mem::replace(&mut self.locked, false);
+        if before.semi_anonymous && !self.config.semi_anonymous {
+            self.open = st.last_mark().saturating_add(1);
+        }
         if self.is_stored() {
-            self.put(st, CONFIG, self.config.record(self.begins))?;
             if !was_stored {
                 self.put(st, SUBJECT, self.subject.record())?;
                 for (jid, known) in &self.affiliations {
@@ -505,6 +524,8 @@ impl Room {
                 }
                 hats::store(self, st, &self.hats)?;
             }
+            // Last: a room without that row is none ([`Room::is_whole`]).
+            self.put(st, CONFIG, self.config.record(self.begins, self.open))?;
         } else if was_stored {
             self.forget(st)?;
             self.vcard = None;
