@@ -9,7 +9,7 @@ from slixmpp.xmlstream import ET
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-from house import PASSWORD, PATIENCE, equal
+from house import DOMAIN, PASSWORD, PATIENCE, equal
 
 # What goes wrong is told by the checks; the library tells of every login that is meant to fail.
 logging.disable(logging.CRITICAL)
@@ -17,6 +17,7 @@ logging.disable(logging.CRITICAL)
 PLUGINS = ["xep_0012", "xep_0030", "xep_0048", "xep_0049", "xep_0054", "xep_0077", "xep_0092", "xep_0191", "xep_0199"]
 PLUGINS += ["xep_0202", "xep_0203", "xep_0280", "xep_0313", "xep_0359", "xep_0441"]
 
+ROOMS = f"conference.{DOMAIN}"
 MUC = "http://jabber.org/protocol/muc"
 
 
@@ -38,7 +39,7 @@ class Client(slixmpp.ClientXMPP):
         self.roster.auto_subscribe = False
         self.enable_direct_tls, self.enable_starttls = direct, not direct
         self.house, self.direct = house, direct
-        for plugin in [*PLUGINS, *(["xep_0198"] if sm else []), *(["xep_0163"] if notify else [])]:
+        for plugin in [*PLUGINS, *(["xep_0198"] if sm else []), *(["xep_0115"] if notify else [])]:
             self.register_plugin(plugin)
         # What it wants to hear of, by its capabilities.
         self.notify = list(notify)
@@ -139,7 +140,9 @@ class Client(slixmpp.ClientXMPP):
         await self.get_roster()
         await self.next("push")
         if self.notify:
-            await self.plugin["xep_0163"].add_interest(self.notify)
+            for node in self.notify:
+                self.plugin["xep_0030"].add_feature(f"{node}+notify")
+            await self.plugin["xep_0115"].update_caps(broadcast=False)
         if available:
             self.send_presence()
             await self.hear("presence", sender=self.boundjid)

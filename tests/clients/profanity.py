@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from house import DOMAIN, PASSWORD, PATIENCE, House, Report, equal
-from peer import Client
+from peer import ROOMS, Client
 
 
 class Terminal:
@@ -160,6 +160,31 @@ async def chat(terminal, house, juliet, direct):
     await terminal.sees("What man art thou?")
 
 
+async def room(terminal, house, juliet, direct):
+    """He opens a room, makes her a member and asks her in; both are heard, and he once."""
+    room = f"balcony@{ROOMS}"
+    terminal.type(f"/join {room} nick romeo")
+    await terminal.sees("/room accept")
+    terminal.type("/room accept")
+    await terminal.sees("Room unlocked")
+    terminal.type(f"/affiliation set member {juliet.boundjid.bare}")
+    # That it worked, it does not say.
+    terminal.type("/affiliation list member")
+    await terminal.sees(f"  {juliet.boundjid.bare}")
+    terminal.type(f"/invite send {juliet.boundjid.bare}")
+    invited = await juliet.until("message", lambda m: m.xml.find("{jabber:x:conference}x") is not None)
+    equal(invited.xml.find("{jabber:x:conference}x").get("jid"), room)
+    await juliet.join(room, "juliet")
+    terminal.type("I take thee at thy word")
+    heard = await juliet.until("message", lambda m: m["from"] == f"{room}/romeo" and m["body"])
+    equal(heard["body"], "I take thee at thy word")
+    await juliet.say_in(room, "How camest thou hither?")
+    await terminal.sees("juliet: How camest thou hither?")
+    equal(terminal.screen().count("I take thee at thy word"), 1)
+    terminal.type("/close")
+    await juliet.hear("presence", sender=f"{room}/romeo", type="unavailable")
+
+
 async def offline_over_a_kill(terminal, house, juliet, direct):
     terminal.type("/win 1")
     await leave(terminal)
@@ -214,7 +239,7 @@ async def resumed(terminal, house, juliet, direct):
 
 # Its `/mam on` is not tried: version 0.13.1 looks for urn:xmpp:mam:2 among the features of the server alone, not among those
 # of the account, where XEP-0313 §7 has it, and says "Server doesn't support MAM".
-CHECKS = [unknown_authority, accepted_by_hand, trusted_authority, chat, resumed, offline_over_a_kill]
+CHECKS = [unknown_authority, accepted_by_hand, trusted_authority, chat, room, resumed, offline_over_a_kill]
 
 
 async def main():
