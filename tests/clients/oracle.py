@@ -38,6 +38,8 @@ VirtualHost "{domain}"
 Component "conference.{domain}" "muc"
   modules_enabled = {{ "muc_mam" }}
   restrict_room_creation = "local"
+  muc_room_default_members_only = true
+  muc_room_default_history_length = 50
 Component "pubsub.{domain}" "pubsub"
 Component "slixmpp.{domain}"
   component_secret = "secret"
