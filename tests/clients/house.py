@@ -13,12 +13,14 @@ import traceback
 DOMAIN = "house.test"
 PASSWORD = "secret"
 # Seconds. Nothing here takes so long; what does has failed.
-PATIENCE = 10
+PATIENCE = 30
 
 ANY_PORTS = {"c2s": 0, "c2s_tls": 0}
 SETTINGS = f"""
 domain = '{DOMAIN}'
 scram_iterations = 4096
+"""
+LISTEN = """
 [listen]
 s2s = []
 s2s_tls = []
@@ -36,7 +38,7 @@ class House:
         self.folder = pathlib.Path(self._temporary.name)
         self.ca = self.folder / "cert/ca.crt"
         listen = "".join(f"{name} = ['{address}:{port}']\n" for name, port in (ports or ANY_PORTS).items())
-        (self.folder / "inglenook.toml").write_text(SETTINGS + listen + more)
+        (self.folder / "inglenook.toml").write_text(SETTINGS + more + LISTEN + listen)
         self.process = None
         self.users = 0
 
