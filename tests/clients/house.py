@@ -13,7 +13,7 @@ import traceback
 DOMAIN = "house.test"
 PASSWORD = "secret"
 # Seconds. Nothing here takes so long; what does has failed.
-PATIENCE = 30
+PATIENCE = 12
 
 ANY_PORTS = {"c2s": 0, "c2s_tls": 0}
 SETTINGS = f"""

@@ -347,4 +347,5 @@ async def displayed(scene):
 
 
 ROOM_CHECKS = [found, private_group, one_order, occupant_ids, in_private, thrown_out, room_over_a_kill]
-play([*ROOM_CHECKS, avatar, omemo, bookmarks, displayed], ways=[True])
+if __name__ == "__main__":
+    play([*ROOM_CHECKS, avatar, omemo, bookmarks, displayed], ways=[True])
