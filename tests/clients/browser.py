@@ -36,8 +36,7 @@ async def room(scene, page, romeo, juliet):
     member = f"r.updateMemberLists([{{jid: '{juliet.boundjid.bare}', affiliation: 'member'}}])"
     await page.run(f"api.rooms.get('{ROOM}').then(r => {member}).then(() => true)")
     await page.run(f"api.rooms.get('{ROOM}').then(r => r.directInvite('{juliet.boundjid.bare}')).then(() => true)")
-    invited = await juliet.until("message", lambda m: m.xml.find("{jabber:x:conference}x") is not None)
-    equal(invited.xml.find("{jabber:x:conference}x").get("jid"), ROOM)
+    await juliet.invited(ROOM)
     await juliet.join(ROOM, "juliet")
     await page.turn_to(ROOM)
     await page.say(ROOM, LINES[0])

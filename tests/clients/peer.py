@@ -123,6 +123,16 @@ class Client(slixmpp.ClientXMPP):
             heard.append(await self.until("message", lambda m: m["from"].bare == room))
         return seen, heard
 
+    async def invited(self, room):
+        """Waits for an invitation to this room: in a message of somebody's own (XEP-0249), or handed on by the room; returns it."""
+
+        def invites(message):
+            direct = message.xml.find("{jabber:x:conference}x")
+            mediated = message.xml.find(f"{{{MUC}#user}}x/{{{MUC}#user}}invite")
+            return (direct is not None and direct.get("jid") == room) or (mediated is not None and message["from"] == room)
+
+        return await self.until("message", invites)
+
     async def leave(self, room, nick):
         self.send_presence(pto=f"{room}/{nick}", ptype="unavailable")
         await self.until("presence", lambda p: p["from"] == f"{room}/{nick}" and p["type"] == "unavailable")

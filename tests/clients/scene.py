@@ -54,7 +54,7 @@ async def refused(request, *conditions):
     try:
         await request
     except IqError as e:
-        assert e.condition in conditions, f"{e.condition} instead of {conditions}"
+        assert e.condition in conditions, f"{conditions} wanted: {e.iq}"
     else:
         raise Exception(f"no error, {conditions} wanted")
 
