@@ -12,6 +12,7 @@ mod house;
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
 use inglenook::core::Sid;
+use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
 use std::collections::BTreeMap;
@@ -179,6 +180,7 @@ impl Play {
                     "archive_days" => s.archive_days = value.parse().unwrap(),
                     "archive_bytes" => s.archive_bytes = value.parse().unwrap(),
                     "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
+                    "admins" => s.admins = value.split(", ").map(|jid| Jid::parse(jid).unwrap()).collect(),
                     "contacts" => {
                         s.contacts = value
                             .split(", ")

@@ -2,7 +2,7 @@
 
 use crate::store::{Batch, Query, Rows};
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
+use crate::wire::{Jid, Manage, Secret, Stanza, StanzaError, StreamError};
 use std::net::IpAddr;
 
 /// A session: one authenticated stream, named by the world, never used twice in one run.
@@ -32,7 +32,9 @@ pub enum Input {
     LoginEnded(Sid, Jid, IpAddr, bool),
     /// An authenticated stream wants a resource; the answer is [`Effect::Bound`].
     Bind(Sid, Jid, Option<String>),
-    /// A stanza of a bound session.
+    /// A stream has proved that it is this component and knows this secret (XEP-0114); the answer is [`Effect::Bound`] with its name, or [`Effect::Close`].
+    Attach(Sid, Jid, Secret),
+    /// A stanza of a bound session, or of an attached component.
     Stanza(Sid, Stanza),
     /// In-band registration before authentication, from this address; the answer is [`Effect::Send`].
     Register(Sid, IpAddr, Stanza),
@@ -83,7 +85,7 @@ pub enum Command {
 pub enum Effect {
     /// What the user's password must prove. Unknown users have some, too.
     Credentials(Sid, Credentials),
-    /// The session has this address now, or cannot have one.
+    /// The session or the component has this address now, or cannot have one.
     Bound(Sid, Result<Jid, StanzaError>),
     /// Writes a stanza to a stream.
     Send(Sid, Stanza),

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod admin;
 pub mod archived;
+mod component;
 mod delivery;
 pub mod effect;
 pub mod hook;
@@ -160,16 +161,19 @@ impl Core {
                 let answer = self.bind(sid, &jid, resource);
                 self.state.effects.push(Effect::Bound(sid, answer));
             }
-            Input::Stanza(stream, stanza) => {
-                if let Some(sid) = self.state.carried(stream) {
+            Input::Attach(sid, name, secret) => self.state.attach(sid, name, &secret),
+            Input::Stanza(stream, stanza) => match self.state.carried(stream) {
+                Some(sid) => {
                     heard = Some(sid);
                     self.state.count_in(sid);
                     self.state.heard = Some(sid);
                     self.sent(sid, stanza);
                     self.state.heard = None;
                 }
-            }
+                None => self.component_sent(stream, stanza),
+            },
             Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),
+            Input::Closed(stream, _) if self.state.detach(stream) => {}
             Input::Closed(stream, clean) => self.state.lost(stream, clean),
             Input::Closing(stream) => self.state.closing(stream),
             Input::Enable(stream, resume, max) => self.state.enable(stream, resume, max),
@@ -286,10 +290,13 @@ impl Core {
         }
     }
 
-    /// Other settings from now on. The domain stays.
-    pub fn configure(&mut self, settings: Settings) {
+    /// Other settings from now on. The domain stays. Gives the streams that must end: those of components that may not be here any
+    /// more; the core has forgotten them.
+    pub fn configure(&mut self, settings: Settings) -> Vec<(Sid, StreamError)> {
         let domain = self.state.settings.domain.clone();
+        let dismissed = self.state.dismiss(&settings);
         self.state.settings = Settings { domain, ..settings };
+        dismissed
     }
 
     /// Stream features of the extensions after authentication, for `stream::Terms`.

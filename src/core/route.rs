@@ -147,6 +147,7 @@ impl Core {
             Some(local) if ours => self.arrives(local, &to, &mut stanza),
             None if ours => self.at_server(&to, &stanza),
             _ if self.state.services.contains_key(to.domain()) => self.at_service(&to, &mut stanza),
+            _ if self.state.settings.components.contains_key(to.domain()) => self.at_component(&to, &stanza),
             // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
             _ if stanza.kind == Kind::Presence && !is_subscription(stanza.ty) => Ok(Flow::Done),
             _ => Err(Condition::RemoteServerNotFound.into()),
@@ -333,12 +334,12 @@ impl Core {
     }
 }
 
-fn is_subscription(ty: Type) -> bool {
+pub(super) fn is_subscription(ty: Type) -> bool {
     matches!(ty, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
 }
 
 /// RFC 6120 §8.2.3
-fn well_formed_iq(iq: &Stanza) -> Result<(), StanzaError> {
+pub(super) fn well_formed_iq(iq: &Stanza) -> Result<(), StanzaError> {
     let bad = |text: &'static str| Err(StanzaError::new(Condition::BadRequest).text(text));
     if iq.id().is_none() {
         return bad("an IQ has an id");

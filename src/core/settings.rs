@@ -1,6 +1,7 @@
 //! What the core must know of the settings.
 
-use crate::wire::Jid;
+use crate::wire::{Jid, Secret};
+use std::collections::BTreeMap;
 
 /// The settings of the core; the file's are read by `service::config`.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Settings {
     pub contacts: Vec<(String, String)>,
     /// Bare JIDs of the administrators.
     pub admins: Vec<Jid>,
+    /// The external components that may connect, by their domains (XEP-0114).
+    pub components: BTreeMap<Jid, Secret>,
 }
 
 impl Settings {
@@ -44,6 +47,7 @@ impl Settings {
             registration: false,
             contacts: Vec::new(),
             admins: Vec::new(),
+            components: BTreeMap::new(),
         }
     }
 }

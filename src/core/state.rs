@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::archived::Archived;
+use super::component::Components;
 use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
@@ -132,6 +133,7 @@ pub struct State {
     pub services: BTreeMap<Box<str>, Service>,
     /// What the extensions say of themselves, in order.
     pub abouts: Vec<&'static About>,
+    pub(super) components: Components,
     pub(super) throttle: Throttle,
     pub(super) secret: [u8; 32],
     pub(super) numbers: Numbers,
@@ -175,6 +177,7 @@ impl State {
             sessions: BTreeMap::new(),
             services: BTreeMap::new(),
             abouts: Vec::new(),
+            components: Components::default(),
             throttle: Throttle::default(),
             secret,
             numbers: Numbers::new(&secret),
@@ -292,6 +295,13 @@ impl State {
     pub fn confirm(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
         let result = Stanza::result_of(iq, payload);
         self.promise(Ack::Reply(result));
+        Ok(super::hook::Flow::Done)
+    }
+
+    /// The same, also once what this turn has set off and not done yet is on stable storage: the removal of an account.
+    pub fn confirm_all(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+        let result = Stanza::result_of(iq, payload);
+        self.work.push_back(Work::Promise(Ack::Reply(result)));
         Ok(super::hook::Flow::Done)
     }
 

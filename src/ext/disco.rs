@@ -1,7 +1,7 @@
 //! XEP-0030: Service Discovery. What the server and its accounts are and can do, made from what all extensions say of
 //! themselves.
 
-use super::{caps, contacts};
+use super::{caps, commands, contacts};
 use crate::core::{About, Extension, Flow, Handled, Place, State};
 use crate::wire::xml::{escape, escaped};
 use crate::wire::{Condition, Ns, Stanza, Type};
@@ -55,14 +55,15 @@ fn account(st: &State) -> Info {
     }
 }
 
-/// The items of the server's own address: (domain, name) of each service on a subdomain.
+/// The items of the server's own address: (domain, name) of each service on a subdomain, and of each component that is here.
 fn services(st: &State) -> Vec<(String, &str)> {
-    st.services.iter().map(|(domain, service)| (domain.to_string(), &*service.name)).collect()
+    let services = st.services.iter().map(|(domain, service)| (domain.to_string(), &*service.name));
+    services.chain(st.components().map(|domain| (domain.to_owned(), domain))).collect()
 }
 
 impl Info {
     /// The `<query/>` of disco#info.
-    fn write(&self, node: Option<&str>) -> String {
+    pub(super) fn write(&self, node: Option<&str>) -> String {
         let mut out = open(Ns::DISCO_INFO, node);
         let attr = |out: &mut String, name: &str, value: &str| {
             if !value.is_empty() {
@@ -104,7 +105,7 @@ impl Info {
 }
 
 /// The start tag of an answer; the node that was asked for comes back in it (XEP-0030 §3.2).
-fn open(ns: Ns, node: Option<&str>) -> String {
+pub(super) fn open(ns: Ns, node: Option<&str>) -> String {
     match node {
         Some(node) => format!("<query xmlns='{}' node='{}'>", ns.uri(), escaped(node)),
         None => format!("<query xmlns='{}'>", ns.uri()),
@@ -152,6 +153,9 @@ impl Extension for Disco {
         };
         if !trusted {
             return if info { Ok(Flow::Pass) } else { st.reply(iq, items(&[], node)) };
+        }
+        if let Some(answer) = node.and_then(|node| commands::disco(st, at, iq, info, node)) {
+            return st.reply(iq, answer?);
         }
         let server_node = |node: &str| *at == Place::Server && node == caps::node(&server(st));
         if node.is_some_and(|node| !server_node(node)) {

@@ -1,5 +1,6 @@
-//! XEP-0004 and XEP-0068: forms that clients fill in.
+//! XEP-0004 and XEP-0068: forms that clients fill in, or read.
 
+use crate::wire::xml::escaped;
 use crate::wire::{Condition, Node, Ns, StanzaError};
 use std::collections::BTreeMap;
 
@@ -21,6 +22,28 @@ pub(super) fn submitted(within: Node<'_>, form_type: &str) -> Result<Option<Subm
     if form.attr("type").as_deref() != Some("submit") {
         return Err(bad("the type of a form that is filled in is 'submit'"));
     }
+    let mut fields = fields(form)?;
+    fields.values_mut().for_each(|values| values.retain(|value| !value.is_empty()));
+    let named = fields.remove("FORM_TYPE").is_some_and(|values| values == [form_type]);
+    if named { Ok(Some(fields)) } else { Err(bad("the form is not of the type that belongs here")) }
+}
+
+/// The same of the form of a command, with the empty values, too. Whoever has the command's session knows what it is for: it needs
+/// no type, and `cancel` is understood as `submit` (XEP-0050 §3.5.1).
+///
+/// # Errors
+/// `bad-request` for a form of another type or with a field twice, and for two forms.
+pub(super) fn of_command(within: Node<'_>) -> Result<Submitted, StanzaError> {
+    let mut forms = within.children().filter(|c| c.is(Ns::DATA_FORM, "x"));
+    let Some(form) = forms.next() else { return Ok(Submitted::new()) };
+    if forms.next().is_some() || !matches!(form.attr("type").as_deref(), Some("submit" | "cancel")) {
+        return Err(bad("this is not one form that is filled in"));
+    }
+    fields(form)
+}
+
+/// The fields of a form.
+fn fields(form: Node<'_>) -> Result<Submitted, StanzaError> {
     let mut fields = Submitted::new();
     for field in form.children().filter(|c| c.is(Ns::DATA_FORM, "field")) {
         let Some(var) = field.attr("var") else {
@@ -31,13 +54,79 @@ pub(super) fn submitted(within: Node<'_>, form_type: &str) -> Result<Option<Subm
             return Err(bad("a field of the form has no name"));
         };
         let values = field.children().filter(|c| c.is(Ns::DATA_FORM, "value")).map(|v| v.text().into_owned());
-        let values = values.filter(|value| !value.is_empty()).collect();
-        if fields.insert(var.into_owned(), values).is_some() {
+        if fields.insert(var.into_owned(), values.collect()).is_some() {
             return Err(bad("a field stands twice in the form"));
         }
     }
-    let named = fields.remove("FORM_TYPE").is_some_and(|values| values == [form_type]);
-    if named { Ok(Some(fields)) } else { Err(bad("the form is not of the type that belongs here")) }
+    Ok(fields)
+}
+
+/// A form to be filled in, or to be read.
+pub(super) struct Form(String);
+
+/// A field of one.
+#[derive(Default)]
+pub(super) struct Field<'a> {
+    /// Its name.
+    pub var: &'a str,
+    /// What it takes (XEP-0004 §3.3).
+    pub ty: &'a str,
+    /// For a person.
+    pub label: &'a str,
+    /// Whether it must be filled in.
+    pub required: bool,
+    /// What is in it.
+    pub values: Vec<&'a str>,
+    /// What can be chosen.
+    pub options: Vec<&'a str>,
+}
+
+impl Form {
+    /// One to be filled in. `form_type`: empty for none (XEP-0068).
+    pub(super) fn to_fill(form_type: &str, title: &str, instructions: &str) -> Form {
+        let mut xml = String::from("<x xmlns='jabber:x:data' type='form'>");
+        for (name, text) in [("title", title), ("instructions", instructions)] {
+            xml += &format!("<{name}>{}</{name}>", escaped(text));
+        }
+        Form(xml).typed(form_type)
+    }
+
+    /// One to be read.
+    pub(super) fn result(form_type: &str) -> Form {
+        Form("<x xmlns='jabber:x:data' type='result'>".to_owned()).typed(form_type)
+    }
+
+    fn typed(self, form_type: &str) -> Form {
+        match form_type {
+            "" => self,
+            ty => self.field(&Field { var: "FORM_TYPE", ty: "hidden", values: vec![ty], ..Field::default() }),
+        }
+    }
+
+    /// The same with one more field.
+    pub(super) fn field(mut self, field: &Field<'_>) -> Form {
+        let xml = &mut self.0;
+        xml.push_str("<field");
+        for (name, value) in [("var", field.var), ("type", field.ty), ("label", field.label)] {
+            if !value.is_empty() {
+                *xml += &format!(" {name}='{}'", escaped(value));
+            }
+        }
+        xml.push('>');
+        if field.required {
+            xml.push_str("<required/>");
+        }
+        field.values.iter().for_each(|value| *xml += &format!("<value>{}</value>", escaped(value)));
+        let option = |value| format!("<option label='{0}'><value>{0}</value></option>", escaped(value));
+        field.options.iter().for_each(|value| *xml += &option(value));
+        xml.push_str("</field>");
+        self
+    }
+
+    /// It as XML.
+    pub(super) fn xml(self) -> String {
+        self.0 + "</x>"
+    }
 }
 
 /// The fields of a form and the values of each.

@@ -7,6 +7,8 @@ mod blocking;
 mod caps;
 mod carbons;
 mod chat_states;
+mod commands;
+mod component;
 mod contacts;
 mod delay;
 mod disco;
@@ -37,6 +39,9 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(session::Session),
         Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
+        Box::new(commands::Commands::default()),
+        Box::new(commands::Administration),
+        Box::new(component::Component),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),
         Box::new(caps::Caps),

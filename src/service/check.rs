@@ -34,7 +34,15 @@ pub fn run(options: &Options) -> Report {
     let there = folder(&mut report, &data);
     let config = match Config::load(options.config.as_deref(), data.dir()) {
         Ok(config) => {
-            report.fine("settings: understood");
+            match options.config.as_deref().filter(|_| !config.components.is_empty()) {
+                Some(file) if data::open_to_others(file).is_some() => {
+                    let file = file.display();
+                    report.wrong(format!(
+                        "settings: others can read the components' secrets in {file}. Fix: chmod 600 {file}"
+                    ));
+                }
+                _ => report.fine("settings: understood"),
+            }
             config
         }
         Err(e) => {
@@ -120,8 +128,7 @@ fn folder(report: &mut Report, data: &Data) -> bool {
 }
 
 fn ports(report: &mut Report, config: &Config) {
-    let lists = [("c2s", &config.c2s), ("c2s_tls", &config.c2s_tls)];
-    for (name, address) in lists.into_iter().flat_map(|(name, list)| list.iter().map(move |address| (name, *address))) {
+    for (name, address) in listen::wanted(config) {
         match listen::probe(name, address) {
             Ok(()) => report.fine(format!("port: {address} ({name}) is free")),
             Err(e) => report.wrong(format!("port: {e}")),

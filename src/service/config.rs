@@ -2,7 +2,9 @@
 
 use super::{Failure, Result};
 use crate::core;
-use crate::wire::Jid;
+use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
+use crate::wire::{Jid, Secret};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -53,6 +55,10 @@ pub struct Config {
     pub s2s_tls: Vec<SocketAddr>,
     /// The web.
     pub https: Vec<SocketAddr>,
+    /// Components, listened on if there are [`Config::components`].
+    pub component: Vec<SocketAddr>,
+    /// The external components that may connect, and their secrets.
+    pub components: BTreeMap<Jid, Secret>,
     /// (kind, URI) of XEP-0157.
     pub contacts: Vec<(String, String)>,
 }
@@ -262,6 +268,15 @@ const SETTINGS: &[Setting] = &[
         expects: ADDRESSES,
         set: |c, v| put(&mut c.https, addresses(v)),
     },
+    Setting {
+        table: "listen",
+        name: "component",
+        default: "[\"127.0.0.1:5347\", \"[::1]:5347\"]",
+        meaning: "Gateways and bots, if there are any in [components]. Their protocol has no TLS, so they must be on this box.",
+        expects: "a list of addresses of this box alone, such as [\"127.0.0.1:5347\"]; nothing without TLS leaves it: let a gateway \
+                  elsewhere come through a tunnel",
+        set: |c, v| put(&mut c.component, addresses(v).filter(|all| all.iter().all(|a| a.ip().is_loopback()))),
+    },
     contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
         contacts(c, "abuse", v)
     }),
@@ -324,6 +339,27 @@ fn contacts(config: &mut Config, kind: &str, value: &DeValue<'_>) -> Option<()> 
     Some(())
 }
 
+/// The table whose names are the components', and whose values are their secrets.
+const COMPONENTS: &str = "components";
+
+/// What `inglenook config` prints of it.
+const COMPONENTS_MEANING: &str = "\
+# Gateways and bots that may connect (XEP-0114), each with its address, which ends with the domain, and its secret of at least
+# 16 characters. At a reload a component that is gone from here, or has another secret, is disconnected.
+# \"irc.example.org\" = \"a long secret of your choice\"
+";
+
+/// One line of it. Whether the name fits to the domain is asked later ([`Config::check_components`]).
+fn component(name: &str, value: &DeValue<'_>) -> std::result::Result<(Jid, Secret), String> {
+    let jid = domain(name).filter(|jid| jid.domain().contains('.'));
+    let jid = jid.ok_or_else(|| {
+        format!("components.\"{name}\" must be named with its whole address in quotes, such as \"irc.example.org\"")
+    })?;
+    let secret = value.as_str().and_then(Secret::new);
+    let (least, most) = (SECRET_BYTES_MIN, SECRET_BYTES_MAX);
+    Ok((jid, secret.ok_or_else(|| format!("components.\"{name}\" must be a secret of {least} to {most} bytes"))?))
+}
+
 fn number(value: &DeValue<'_>, least: u64, most: u64) -> Option<u64> {
     let integer = value.as_integer()?;
     let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
@@ -354,6 +390,8 @@ impl Default for Config {
             s2s: Vec::new(),
             s2s_tls: Vec::new(),
             https: Vec::new(),
+            component: Vec::new(),
+            components: BTreeMap::new(),
             contacts: Vec::new(),
         };
         for setting in SETTINGS {
@@ -379,6 +417,12 @@ impl Config {
         let mut read = |table: &'static str, entries: &DeTable<'_>| {
             for (key, value) in entries {
                 let name = key.get_ref().as_ref();
+                if table == COMPONENTS {
+                    let bad = |e: String| at(value.span().start, e);
+                    let (name, secret) = component(name, value.get_ref()).map_err(bad)?;
+                    config.components.insert(name, secret);
+                    continue;
+                }
                 let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
                 if let Some(setting) = SETTINGS.iter().find(|s| s.table == table && s.name == name) {
                     if (setting.set)(&mut config, value.get_ref()).is_none() {
@@ -419,6 +463,25 @@ impl Config {
         }
     }
 
+    /// Whether the components can have their names beside this domain.
+    ///
+    /// # Errors
+    /// Which cannot, and why.
+    pub fn check_components(&self, domain: &Jid) -> Result<()> {
+        for name in self.components.keys() {
+            let sub = name.domain().strip_suffix(domain.domain()).and_then(|sub| sub.strip_suffix('.'));
+            let why = match sub {
+                Some(sub) if SERVICES.contains(&sub) => {
+                    "is a service of this server itself; choose another name".into()
+                }
+                Some(_) => continue,
+                None => format!("must end with .{domain}"),
+            };
+            return Err(Failure(format!("the component \"{name}\" in [components] {why}.")));
+        }
+        Ok(())
+    }
+
     /// Bytes that the memory card can be written in its life.
     pub fn card_bytes(&self) -> u64 {
         self.card_writes_gb.saturating_mul(1_000_000_000)
@@ -437,6 +500,7 @@ impl Config {
         settings.registration = self.registration;
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
+        settings.components = self.components.clone();
         settings
     }
 }
@@ -456,17 +520,22 @@ pub fn print() -> String {
         }
         let _ = writeln!(out, "{} = {}", setting.name, setting.default);
     }
+    let _ = write!(out, "\n[{COMPONENTS}]\n\n{COMPONENTS_MEANING}");
     out
 }
 
 fn tables() -> impl Iterator<Item = &'static str> {
     let mut last = "";
-    SETTINGS.iter().map(|s| s.table).filter(move |table| std::mem::replace(&mut last, table) != *table)
+    let known = SETTINGS.iter().map(|s| s.table).filter(move |table| std::mem::replace(&mut last, table) != *table);
+    known.chain([COMPONENTS])
 }
 
 fn is_table(name: &str) -> bool {
     tables().any(|table| table == name)
 }
+
+/// The names below the domain that the server has for itself.
+const SERVICES: [&str; 3] = ["conference", "pubsub", "upload"];
 
 /// The known name that looks most like `path`, wherever it stands.
 fn nearest(path: &str) -> String {
@@ -570,6 +639,48 @@ mod tests {
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
         assert!(error("listen = 3\n").starts_with("inglenook.toml:1: listen must be a table"));
+    }
+
+    #[test]
+    fn components_have_an_address_and_a_secret() {
+        let read = |text: &str| Config::parse("f", &format!("[components]\n{text}\n"));
+        let domain = domain("example.org").unwrap();
+        let config = read("\"IRC.example.org\" = \"0123456789abcdef\"").unwrap();
+        config.check_components(&domain).unwrap();
+        assert_eq!(config.components.keys().map(Jid::as_str).collect::<Vec<_>>(), ["irc.example.org"]);
+        assert!(!format!("{config:?}").contains("0123456789abcdef"), "secrets are not shown");
+        for (name, why) in [
+            ("example.org", "must end with .example.org"),
+            ("badexample.org", "must end with"),
+            ("irc.example.com", "must end with"),
+            ("conference.example.org", "a service of this server itself"),
+            ("pubsub.example.org", "a service of this server itself"),
+            ("upload.example.org", "a service of this server itself"),
+        ] {
+            let config = read(&format!("\"{name}\" = \"0123456789abcdef\"")).unwrap();
+            let error = config.check_components(&domain).unwrap_err().0;
+            assert!(error.contains(why) && error.contains(name), "{error}");
+        }
+        for (line, why) in [
+            ("irc = \"0123456789abcdef\"", "with its whole address"),
+            ("irc.example.org = \"0123456789abcdef\"", "with its whole address"),
+            ("\"a@irc.example.org\" = \"0123456789abcdef\"", "with its whole address"),
+            ("\"irc.example.org\" = \"0123456789abcde\"", "a secret of 16 to 1023 bytes"),
+            ("\"irc.example.org\" = 17", "a secret of 16 to 1023 bytes"),
+        ] {
+            let error = read(line).unwrap_err().0;
+            assert!(error.starts_with("f:2: components.") && error.contains(why), "{error}");
+            assert!(!error.contains("0123456789abcde"), "secrets are not shown");
+        }
+    }
+
+    #[test]
+    fn what_has_no_tls_stays_on_the_box() {
+        assert_eq!(Config::default().component.len(), 2);
+        assert!(Config::parse("f", "[listen]\ncomponent = [\"[::1]:1\", \"127.9.9.9:0\"]").is_ok());
+        for out in ["0.0.0.0:5347", "[::]:5347", "192.168.1.5:5347"] {
+            assert!(error(&format!("[listen]\ncomponent = [\"{out}\"]\n")).contains("nothing without TLS leaves it"));
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ const LINGER_MS: Mono = 1_000;
 /// Bytes that are read from it in that time.
 const LINGER_BYTES: usize = 64 * 1024;
 /// Bytes in writing above which nothing more is read from the peer or taken from the outbox.
-const WRITE_BYTES: usize = 64 * 1024;
+pub(super) const WRITE_BYTES: usize = 64 * 1024;
 /// What one connection may do before the others have their turn.
 const TURNS: usize = 16;
 
@@ -66,8 +66,8 @@ async fn begin(
 ) -> Option<Box<Conn>> {
     let since = hub.mono();
     tune(&socket);
-    let (sid, outbox) = hub.connect();
-    let entry = Entry { hub, sid, outbox };
+    let entry = Entry::new(hub);
+    let sid = entry.sid;
     log::debug!("{sid:?}: connected from {ip}");
     if !direct {
         match Box::pin(starttls(&entry, &mut socket, since)).await {
@@ -115,10 +115,17 @@ async fn begin(
 }
 
 /// The connection in the hub. The hub forgets it when it ends, however it ends.
-struct Entry {
-    hub: Arc<Hub>,
-    sid: Sid,
-    outbox: Arc<Outbox>,
+pub(super) struct Entry {
+    pub hub: Arc<Hub>,
+    pub sid: Sid,
+    pub outbox: Arc<Outbox>,
+}
+
+impl Entry {
+    pub fn new(hub: Arc<Hub>) -> Entry {
+        let (sid, outbox) = hub.connect();
+        Entry { hub, sid, outbox }
+    }
 }
 
 impl Drop for Entry {
@@ -128,13 +135,13 @@ impl Drop for Entry {
 }
 
 /// What the socket should do; that it cannot is no reason to refuse a client.
-fn tune(socket: &Socket) {
+pub(super) fn tune(socket: &Socket) {
     let _ = socket.get_ref().set_nodelay(true);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::net::sockopt::set_tcp_user_timeout(socket.get_ref(), WRITE_MS as u32);
 }
 
-enum Wait<T> {
+pub(super) enum Wait<T> {
     Done(T),
     Late,
     /// Before the core knows of a stream only one kind comes: the server stops.
@@ -142,7 +149,12 @@ enum Wait<T> {
 }
 
 /// Waits for something, but not longer than until `deadline`, nor until there is mail in the outbox.
-async fn wait<T>(hub: &Hub, outbox: Option<&Outbox>, deadline: Mono, what: impl Future<Output = T>) -> Wait<T> {
+pub(super) async fn wait<T>(
+    hub: &Hub,
+    outbox: Option<&Outbox>,
+    deadline: Mono,
+    what: impl Future<Output = T>,
+) -> Wait<T> {
     let mut what = pin!(what);
     let mut timer = Timer::at(hub.instant(deadline));
     poll_fn(|cx| {
@@ -192,7 +204,7 @@ async fn starttls(entry: &Entry, socket: &mut Socket, since: Mono) -> io::Result
 }
 
 /// Ends a connection that was told the reason.
-async fn linger(hub: &Hub, socket: &mut Socket) {
+pub(super) async fn linger(hub: &Hub, socket: &mut Socket) {
     let _ = socket.get_ref().shutdown(std::net::Shutdown::Write);
     let drain = async {
         let mut buffer = [0; 1024];

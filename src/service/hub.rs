@@ -5,6 +5,7 @@ use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::stream::Terms;
+use crate::stream::component::Secrets;
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use smol::{Executor, Timer, channel};
@@ -32,7 +33,7 @@ const STORAGE: Duration = Duration::from_secs(30);
 pub enum Mail {
     /// What the user's password must prove.
     Credentials(Credentials),
-    /// The full JID, or why not.
+    /// The full JID, or why not; a component's name.
     Bound(std::result::Result<Jid, StanzaError>),
     /// A stanza for the peer.
     Send(Stanza),
@@ -129,6 +130,7 @@ pub struct Hub {
     state: Mutex<State>,
     alarm: Mutex<Alarm>,
     terms: Mutex<Arc<Terms>>,
+    components: Mutex<Arc<Secrets>>,
     storage: Storage,
     /// Weak: the tasks on it hold the hub.
     executor: Weak<Executor<'static>>,
@@ -153,6 +155,7 @@ impl Hub {
             }),
             alarm: Mutex::default(),
             terms: Mutex::new(Arc::new(terms)),
+            components: Mutex::default(),
             storage,
             executor: Arc::downgrade(executor),
             start: Instant::now(),
@@ -172,6 +175,11 @@ impl Hub {
         self.start + Duration::from_millis(mono.min(self.mono() + 31_536_000_000))
     }
 
+    /// The components that may connect now.
+    pub fn components(&self) -> Arc<Secrets> {
+        lock(&self.components).clone()
+    }
+
     /// What streams need to know now.
     pub fn terms(&self) -> Arc<Terms> {
         lock(&self.terms).clone()
@@ -181,11 +189,16 @@ impl Hub {
     pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
         self.storage.set_window(commit_window);
         let registration = settings.registration;
+        *lock(&self.components) = Arc::new(settings.components.clone());
         let features = {
-            let core = &mut lock(&self.state).core;
-            core.configure(settings);
+            let state = &mut *lock(&self.state);
+            for (sid, error) in state.core.configure(settings) {
+                if let Some(outbox) = state.sessions.get(&sid) {
+                    outbox.push(Mail::Close(Some(error)));
+                }
+            }
             // They depend on the settings: XEP-0115 has a hash of all that the server tells of itself.
-            core.stream_features()
+            state.core.stream_features()
         };
         let mut terms = lock(&self.terms);
         *terms = Arc::new(Terms { plain, registration, features, ..Terms::clone(&terms) });

@@ -3,13 +3,13 @@
 use super::config::Config;
 use super::hub::{Hub, lock};
 use super::tls::Acceptor;
-use super::{Failure, Result, conn};
+use super::{Failure, Result, component, conn};
 use crate::core::network;
 use smol::{Async, Timer};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -24,16 +24,44 @@ pub struct Port {
     pub name: &'static str,
     /// Where it is, the port's real number included.
     pub address: SocketAddr,
-    /// TLS from the first byte.
-    direct: bool,
+    serves: Serves,
     socket: TcpListener,
 }
 
+/// Who connects there, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Serves {
+    /// Clients, with TLS from the first byte (`true`) or with STARTTLS.
+    Clients(bool),
+    /// Components, without TLS: they are on this box.
+    Components,
+}
+
 impl Port {
-    /// How a client makes TLS here, for people.
+    /// How whoever connects makes TLS here, for people.
     pub fn kind(&self) -> &'static str {
-        if self.direct { "TLS" } else { "STARTTLS" }
+        match self.serves {
+            Serves::Clients(true) => "TLS",
+            Serves::Clients(false) => "STARTTLS",
+            Serves::Components => "on this box",
+        }
     }
+}
+
+/// The addresses that are listened on, each with its setting.
+pub fn wanted(config: &Config) -> Vec<(&'static str, SocketAddr)> {
+    places(config).map(|(name, address, _)| (name, address)).collect()
+}
+
+fn places(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr, Serves)> {
+    // Nobody could connect there without a secret.
+    let component: &[SocketAddr] = if config.components.is_empty() { &[] } else { &config.component };
+    let lists: [(_, &[SocketAddr], _); 3] = [
+        ("c2s", &config.c2s, Serves::Clients(false)),
+        ("c2s_tls", &config.c2s_tls, Serves::Clients(true)),
+        ("component", component, Serves::Components),
+    ];
+    lists.into_iter().flat_map(|(name, list, serves)| list.iter().map(move |a| (name, *a, serves)))
 }
 
 /// Opens all ports of the settings.
@@ -41,14 +69,19 @@ impl Port {
 /// # Errors
 /// When one cannot be had: which, and what to do.
 pub fn bind(config: &Config) -> Result<Vec<Port>> {
-    let lists = [("c2s", &config.c2s, false), ("c2s_tls", &config.c2s_tls, true)];
-    let all = lists.into_iter().flat_map(|(name, list, direct)| list.iter().map(move |a| (name, *a, direct)));
-    all.map(|(name, wanted, direct)| {
-        let socket = open(wanted).map_err(|e| Failure(explain(name, wanted, &e)))?;
+    let mut ports = Vec::new();
+    for (name, wanted, serves) in places(config) {
+        let socket = match open(wanted) {
+            Err(e) if is_no_loss(wanted, &e) => {
+                log::info!("{name}: {wanted} is not listened on: {e}");
+                continue;
+            }
+            opened => opened.map_err(|e| Failure(explain(name, wanted, &e)))?,
+        };
         let address = socket.local_addr().map_err(|e| Failure(explain(name, wanted, &e)))?;
-        Ok(Port { name, address, direct, socket })
-    })
-    .collect()
+        ports.push(Port { name, address, serves, socket });
+    }
+    Ok(ports)
 }
 
 /// Tries whether a port could be opened.
@@ -56,7 +89,16 @@ pub fn bind(config: &Config) -> Result<Vec<Port>> {
 /// # Errors
 /// Why not, and what to do.
 pub fn probe(name: &str, address: SocketAddr) -> Result<()> {
-    open(address).map(drop).map_err(|e| Failure(explain(name, address, &e)))
+    match open(address) {
+        Err(e) if !is_no_loss(address, &e) => Err(Failure(explain(name, address, &e))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is `[::1]`, one of two defaults for components, on a system without IPv6: nobody can come from there.
+fn is_no_loss(address: SocketAddr, error: &std::io::Error) -> bool {
+    let no_v6 = rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::AFNOSUPPORT);
+    address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) && (no_v6 || error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -177,7 +219,7 @@ pub async fn accept(
     gate: Arc<Gate>,
     acceptor: impl Fn() -> Arc<Acceptor>,
 ) -> std::io::Result<()> {
-    let (direct, name) = (port.direct, port.name);
+    let (serves, name) = (port.serves, port.name);
     let listener = Async::new(port.socket)?;
     loop {
         let (socket, peer) = match listener.accept().await {
@@ -194,11 +236,22 @@ pub async fn accept(
             log::debug!("{name}: too many connections, refused one from {ip}");
             continue;
         };
-        let carried = conn::serve(hub.clone(), acceptor(), socket, ip, direct);
-        hub.spawn(async move {
-            carried.await;
-            drop(pass);
-        });
+        match serves {
+            Serves::Clients(direct) => {
+                let carried = conn::serve(hub.clone(), acceptor(), socket, ip, direct);
+                hub.spawn(async move {
+                    carried.await;
+                    drop(pass);
+                });
+            }
+            Serves::Components => {
+                let carried = component::serve(hub.clone(), socket);
+                hub.spawn(async move {
+                    carried.await;
+                    drop(pass);
+                });
+            }
+        }
     }
 }
 

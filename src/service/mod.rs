@@ -12,6 +12,7 @@ pub mod backup;
 pub mod cert;
 pub mod check;
 pub mod command;
+mod component;
 pub mod config;
 pub mod conn;
 pub mod container;

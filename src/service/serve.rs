@@ -89,6 +89,7 @@ impl Options {
         let data = Data::locate(self.data.as_deref());
         let config = Config::load(self.config.as_deref(), data.dir())?;
         let domain = data.settle(self.domain.as_deref(), &config)?;
+        config.check_components(&domain)?;
         Ok(Place { data, config, domain })
     }
 
@@ -418,8 +419,12 @@ impl Shared {
             "reloaded the settings".to_owned(),
             format!("reloaded the {whose} certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint),
         ];
-        let listen = |c: &Config| [&c.c2s, &c.c2s_tls, &c.s2s, &c.s2s_tls, &c.https].map(Vec::clone);
-        if listen(&before) != listen(&config) {
+        let listen = |c: &Config| {
+            (listen::wanted(c), [&c.s2s, &c.s2s_tls, &c.https].map(Vec::clone)) //
+        };
+        if config.components.is_empty() != before.components.is_empty() && !config.component.is_empty() {
+            lines.push("the address for components is listened on from the next start on, or no more".to_owned());
+        } else if listen(&before) != listen(&config) {
             lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
         }
         Ok(lines)

@@ -2,7 +2,7 @@
 
 use crate::wire::xml::escape;
 use crate::wire::{Jid, Ns, Raw, Scope, StreamCondition, StreamError};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// The longest language tag that is remembered, in bytes (RFC 5646 §4.4.1).
 const LANG_BYTES: usize = 35;
@@ -42,8 +42,8 @@ pub(super) struct Header {
     pub(super) from: Option<Jid>,
 }
 
-/// Reads the initial header of a client's stream to `domain`: `open` is its start tag with what stood before.
-pub(super) fn read(open: &str, domain: &Jid) -> Result<Header, StreamError> {
+/// A start tag as that of a stream, of a kind that has this content namespace.
+fn opened(open: &str, content: Ns) -> Result<(Arc<Raw>, Scope), StreamError> {
     use StreamCondition::*;
     let (raw, scope) = Raw::header(open)?;
     let root = raw.root();
@@ -55,11 +55,35 @@ pub(super) fn read(open: &str, domain: &Jid) -> Result<Header, StreamError> {
     }
     // Both styles of RFC 6120 §4.8.3: the content namespace is the default one, or the stream namespace is.
     match root.prefix() {
-        "stream" if scope.default_ns() == Ns::CLIENT.uri() => {}
+        "stream" if scope.default_ns() == content.uri() => {}
         "stream" => return Err(InvalidNamespace.into()),
         "" => {}
         _ => return Err(BadNamespacePrefix.into()),
     }
+    Ok((raw, scope))
+}
+
+/// Reads the header of a component's stream (XEP-0114 §3), which is older than versions: the component's name, the declarations,
+/// and the language of what it will send.
+pub(super) fn read_component(open: &str) -> Result<(Jid, Scope, Option<Box<str>>), StreamError> {
+    let (raw, scope) = opened(open, Ns::COMPONENT)?;
+    if scope.default_ns() != Ns::COMPONENT.uri() {
+        return Err(StreamCondition::InvalidNamespace.into());
+    }
+    match raw.root().attr("to") {
+        None => Err(StreamError::new(StreamCondition::ImproperAddressing).text("the header needs a 'to'")),
+        Some(to) => {
+            let lang = raw.root().lang().filter(|lang| is_lang(lang)).map(|lang| lang.into());
+            Ok((Jid::parse(&to).map_err(|_| StreamCondition::HostUnknown)?, scope, lang))
+        }
+    }
+}
+
+/// Reads the initial header of a client's stream to `domain`: `open` is its start tag with what stood before.
+pub(super) fn read(open: &str, domain: &Jid) -> Result<Header, StreamError> {
+    use StreamCondition::*;
+    let (raw, scope) = opened(open, Ns::CLIENT)?;
+    let root = raw.root();
     if root.attr("version").is_none_or(|version| major(&version).is_none_or(|major| major < 1)) {
         return Err(StreamError::new(UnsupportedVersion).text("this is version 1.0"));
     }
@@ -103,6 +127,15 @@ pub(super) fn write(domain: &Jid, id: &str, peer: Option<&Header>, out: &mut Str
     out.push_str("' version='1.0' xml:lang='");
     out.push_str(peer.and_then(|peer| peer.lang.as_deref()).unwrap_or("en"));
     out.push_str("' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
+}
+
+/// Appends our header to a component (XEP-0114 §3).
+pub(super) fn write_component(name: &Jid, id: &str, out: &mut String) {
+    out.push_str("<?xml version='1.0'?><stream:stream from='");
+    escape(name.as_str(), out);
+    out.push_str("' id='");
+    out.push_str(id);
+    out.push_str("' xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>");
 }
 
 /// Appends the end of our side of a stream: the error, if there is one, and the end tag (RFC 6120 §4.4, §4.9.1.1).

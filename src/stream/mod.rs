@@ -1,6 +1,7 @@
 //! ONE CONNECTION as a state machine: bytes and answers in, bytes and events out. No socket, no clock, no random source.
 
 pub mod c2s;
+pub mod component;
 mod header;
 pub mod plain;
 mod random;

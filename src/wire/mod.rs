@@ -5,6 +5,7 @@ pub mod framer;
 pub mod jid;
 pub mod ns;
 pub mod scram;
+pub mod secret;
 pub mod sm;
 pub mod stamp;
 pub mod stanza;
@@ -14,6 +15,7 @@ pub use error::{Condition, ErrorType, StanzaError, StreamCondition, StreamError}
 pub use framer::{Frame, Framer};
 pub use jid::{Jid, JidError};
 pub use ns::Ns;
+pub use secret::Secret;
 pub use sm::Manage;
 pub use stanza::{Kind, Stanza, Type};
 pub use xml::{Node, Raw, Scope, Slice};

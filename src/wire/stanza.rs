@@ -158,7 +158,7 @@ impl Stanza {
     }
 
     /// The stanza that an element is; `None` if it is something else (the stream's business): another name, or another
-    /// namespace than the stream's default one, which must be `jabber:client` or `jabber:server`. `scope` is what `raw` was
+    /// namespace than the stream's default one, which must be `jabber:client`, `jabber:server` or `jabber:component:accept`. `scope` is what `raw` was
     /// parsed in. Error: `bad-namespace-prefix` for a stanza with a prefix (RFC 6120 §4.8.5).
     pub fn from_raw(raw: Arc<Raw>, scope: &Scope) -> Result<Option<Stanza>, StreamError> {
         let root = raw.root();
@@ -171,7 +171,7 @@ impl Stanza {
         if !root.prefix().is_empty() && root.ns_uri() == scope.default_ns() {
             return Err(StreamCondition::BadNamespacePrefix.into());
         }
-        // What is in `jabber:server` is shown as `jabber:client` where it is the stream's default.
+        // What is in the default namespace of another kind of stream is shown as `jabber:client`.
         if root.ns() != Ns::CLIENT || !root.prefix().is_empty() {
             return Ok(None);
         }
@@ -686,14 +686,15 @@ mod tests {
     }
 
     #[test]
-    fn from_server_to_client() {
-        let m = Stanza::parse(
-            "<message xmlns='jabber:server' to='a'><body>x</body><error/></message>",
-            &Scope::of("jabber:server"),
-        );
-        let m = m.unwrap().unwrap();
-        assert_eq!(m.child(Ns::CLIENT, "body").unwrap().text(), "x");
-        assert_eq!(m.to_xml(), "<message xmlns='jabber:client' to='a'><body>x</body><error/></message>");
+    fn from_servers_and_components_to_clients() {
+        for ns in ["jabber:server", "jabber:component:accept"] {
+            for declared in [format!(" xmlns='{ns}'"), String::new()] {
+                let xml = format!("<message{declared} to='a'><body>x</body><error/></message>");
+                let m = Stanza::parse(&xml, &Scope::of(ns)).unwrap().unwrap();
+                assert_eq!(m.child(Ns::CLIENT, "body").unwrap().text(), "x");
+                assert_eq!(m.to_xml(), "<message xmlns='jabber:client' to='a'><body>x</body><error/></message>");
+            }
+        }
     }
 
     /// A value is written with the quotes that it came with, or escaped.

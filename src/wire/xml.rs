@@ -31,7 +31,8 @@ const NONE: u32 = u32::MAX;
 pub struct Raw {
     xml: Box<str>,
     els: Box<[El]>,
-    /// The default namespace that the outermost element stands in. `jabber:server` is shown as `jabber:client`.
+    /// The default namespace that the outermost element stands in. `jabber:server` and `jabber:component:accept` are shown as
+    /// `jabber:client`.
     default: Ns,
     /// The declarations outside that are used inside: the prefixes, and a default namespace that is [`Ns::OTHER`].
     outer: Declarations,
@@ -115,8 +116,8 @@ impl Raw {
     /// Errors: `not-well-formed`, `restricted-xml`, and `policy-violation` for a name of more than 255 bytes or more than 64
     /// prefixes at one place.
     ///
-    /// Where the default namespace of `scope` is `jabber:server`, what inherits it is shown as `jabber:client`: it is what the
-    /// same element means in a client's stream.
+    /// Where the default namespace of `scope` is `jabber:server` or `jabber:component:accept`, what inherits it is shown as
+    /// `jabber:client`: it is what the same element means in a client's stream.
     pub fn parse(xml: &str, scope: &Scope) -> Result<Arc<Raw>, StreamError> {
         let mut parser = Parser::new(xml, scope)?;
         parser.run()?;
@@ -585,7 +586,7 @@ impl<'a> Parser<'a> {
             return Err(StreamError::new(StreamCondition::PolicyViolation).text("the element is too long"));
         }
         let outer_default = match Ns::of(scope.default_ns()) {
-            Ns::SERVER => Ns::CLIENT,
+            Ns::SERVER | Ns::COMPONENT => Ns::CLIENT,
             ns => ns,
         };
         Ok(Parser {

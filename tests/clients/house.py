@@ -12,12 +12,17 @@ import traceback
 
 DOMAIN = "house.test"
 PASSWORD = "secret"
+ADMIN = f"nurse@{DOMAIN}"
+# A component that may connect, and how it proves that it is.
+GATEWAY = f"gateway.{DOMAIN}"
+SECRET = "neither-Montague-nor-Capulet"
 # Seconds. Nothing here takes so long; what does has failed.
 PATIENCE = 12
 
 ANY_PORTS = {"c2s": 0, "c2s_tls": 0}
 SETTINGS = f"""
 domain = '{DOMAIN}'
+admins = ['{ADMIN}']
 scram_iterations = 4096
 """
 LISTEN = """
@@ -25,6 +30,9 @@ LISTEN = """
 s2s = []
 s2s_tls = []
 https = []
+component = ['127.0.0.1:0']
+[components]
+'{GATEWAY}' = '{SECRET}'
 """
 
 
@@ -88,7 +96,10 @@ class House:
     def user(self, name):
         """Makes an account nobody has used; returns its address."""
         self.users += 1
-        jid = f"{name}{self.users}@{DOMAIN}"
+        return self.account(f"{name}{self.users}@{DOMAIN}")
+
+    def account(self, jid):
+        """Makes the account of this address."""
         self.command("user", "add", jid, "--password-stdin", input=PASSWORD + "\n")
         return jid
 

@@ -1,0 +1,82 @@
+//! What everybody can do to the own account.
+
+use super::super::form::{Field, Form};
+use super::{Command, Done, bad_payload};
+use crate::core::{Sid, State};
+use crate::wire::Jid;
+
+/// In the order in which they are listed.
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        node: "urn:inglenook:commands#password",
+        name: "Change your password",
+        form: Some(|_, _, _| {
+            let label = "The new password";
+            let form = Form::to_fill("", "Your password", "Choose a new password. Your sessions go on.");
+            let form =
+                form.field(&Field { var: "password", ty: "text-private", label, required: true, ..Field::default() });
+            let label = "Once more";
+            form.field(&Field { var: "password-verify", ty: "text-private", label, required: true, ..Field::default() })
+        }),
+        run: |commands, st, mut run| {
+            if !run.fields.contains_key("password-verify") {
+                return Err(bad_payload("the password is needed twice"));
+            }
+            let jid = run.by.bare();
+            commands.hash(st, &mut run, jid, false)
+        },
+    },
+    Command {
+        node: "urn:inglenook:commands#sessions",
+        name: "Your sessions",
+        form: None,
+        run: |_, st, run| {
+            let all: Vec<String> = sessions(st, run.by).map(|(resource, sid)| describe(st, resource, sid)).collect();
+            let values = all.iter().map(String::as_str).collect();
+            let field = Field { var: "sessions", ty: "text-multi", label: "Your sessions", values, ..Field::default() };
+            Ok(Done::Told(Form::result("").field(&field).xml()))
+        },
+    },
+    Command {
+        node: "urn:inglenook:commands#end-sessions",
+        name: "End sessions of yours",
+        form: Some(|_, st, by| {
+            let options =
+                sessions(st, by).map(|(resource, _)| resource).filter(|r| Some(*r) != by.resource()).collect();
+            let form = Form::to_fill(
+                "",
+                "End sessions",
+                "Which are to end? They can log in again: change the password to keep them out.",
+            );
+            let (var, label) = ("sessions", "Sessions besides this one");
+            form.field(&Field { var, ty: "list-multi", label, required: true, options, ..Field::default() })
+        }),
+        run: |_, st, mut run| {
+            let wanted = run.fields.remove("sessions").unwrap_or_default();
+            let chosen: Vec<Sid> = sessions(st, run.by)
+                .filter(|(resource, _)| wanted.iter().any(|w| w == resource) && Some(*resource) != run.by.resource())
+                .map(|(_, sid)| sid)
+                .collect();
+            match chosen.is_empty() {
+                true => Err(bad_payload("choose one of the sessions")),
+                false => Ok(Done::Ends(chosen)),
+            }
+        },
+    },
+];
+
+/// The sessions of an account.
+fn sessions<'a>(st: &'a State, by: &Jid) -> impl Iterator<Item = (&'a str, Sid)> {
+    let account = st.account(by).into_iter();
+    account.flat_map(|account| account.sessions.iter().map(|(resource, sid)| (&**resource, *sid)))
+}
+
+fn describe(st: &State, resource: &str, sid: Sid) -> String {
+    let session = st.sessions.get(&sid);
+    let state = match session {
+        Some(session) if session.stream.is_none() => "has lost its connection",
+        Some(session) if session.presence.is_some() => "online",
+        _ => "connected",
+    };
+    format!("{resource} ({state})")
+}
