@@ -17,9 +17,9 @@ ADMIN = f"nurse@{DOMAIN}"
 GATEWAY = f"gateway.{DOMAIN}"
 SECRET = "neither-Montague-nor-Capulet"
 # Seconds. Nothing here takes so long; what does has failed.
-PATIENCE = 12
+PATIENCE = 30
 
-ANY_PORTS = {"c2s": 0, "c2s_tls": 0}
+ANY_PORTS = {"c2s": 0, "c2s_tls": 0, "component": 0}
 SETTINGS = f"""
 domain = '{DOMAIN}'
 admins = ['{ADMIN}']
@@ -30,7 +30,8 @@ LISTEN = """
 s2s = []
 s2s_tls = []
 https = []
-component = ['127.0.0.1:0']
+"""
+COMPONENTS = f"""
 [components]
 '{GATEWAY}' = '{SECRET}'
 """
@@ -46,7 +47,7 @@ class House:
         self.folder = pathlib.Path(self._temporary.name)
         self.ca = self.folder / "cert/ca.crt"
         listen = "".join(f"{name} = ['{address}:{port}']\n" for name, port in (ports or ANY_PORTS).items())
-        (self.folder / "inglenook.toml").write_text(SETTINGS + more + LISTEN + listen)
+        (self.folder / "inglenook.toml").write_text(SETTINGS + more + LISTEN + listen + COMPONENTS)
         self.process = None
         self.users = 0
 

@@ -13,12 +13,10 @@ import sys
 import traceback
 import unittest
 
-from house import DOMAIN, PASSWORD, PATIENCE, House, Report
+from house import DOMAIN, GATEWAY, PASSWORD, PATIENCE, SECRET, House, Report
 
 ADDRESS = "127.77.0.1"
-PORTS = {"c2s": 5222, "c2s_tls": 5223}
-COMPONENT_PORT, COMPONENT = 5347, f"slixmpp.{DOMAIN}"
-SETTINGS = ""
+PORTS = {"c2s": 5222, "c2s_tls": 5223, "component": 5347}
 # By module or whole name.
 LEFT_OUT = {
     "test_httpupload": "HTTP upload is not there yet",
@@ -26,7 +24,6 @@ LEFT_OUT = {
     "test_last_activity": "it asks the client of a stranger, which XEP-0012 §4 makes the server refuse",
     "test_muc.TestMUC.test_nick_change_leave": "it takes the presence of the change for that of leaving, where it comes late",
     "test_moderate": "slixmpp 1.17.0 speaks the moderation of before 2023, urn:xmpp:message-moderate:0",
-    "test_component": "components are not there yet",
 }
 
 
@@ -84,7 +81,7 @@ def run(test):
 def main(sources):
     report, left_out = Report(), set()
     signal.signal(signal.SIGALRM, too_long)
-    with House(ADDRESS, PORTS, SETTINGS) as house:
+    with House(ADDRESS, PORTS) as house:
         # Read by the libraries before the first test.
         os.environ.update(SSL_CERT_FILE=str(house.ca), CI_MUC_SERVER=f"conference.{DOMAIN}", CI="woodpecker")
         for n in (1, 2):
@@ -92,7 +89,7 @@ def main(sources):
         names_lead_home()
         sys.path.insert(0, str(sources))
         component = importlib.import_module("itests.test_component")
-        component.CI_JID, component.CI_SERVER, component.CI_PORT = COMPONENT, DOMAIN, COMPONENT_PORT
+        component.CI_JID, component.CI_SECRET, component.CI_SERVER = GATEWAY, SECRET, DOMAIN
         for name in sorted(file.stem for file in (sources / "itests").glob("test_*.py")):
             for test in tests_of(name):
                 whole = test.id().removeprefix("itests.")

@@ -22,7 +22,7 @@ log = {{ info = "{folder}/log" }}
 interfaces = {{ "{address}" }}
 c2s_ports = {{ {c2s} }}
 c2s_direct_tls_ports = {{ {c2s_tls} }}
-component_ports = {{ {components} }}
+component_ports = {{ {component} }}
 component_interfaces = {{ "{address}" }}
 s2s_ports = {{}}
 http_ports = {{}}
@@ -41,8 +41,8 @@ Component "conference.{domain}" "muc"
   muc_room_default_members_only = true
   muc_room_default_history_length = 50
 Component "pubsub.{domain}" "pubsub"
-Component "slixmpp.{domain}"
-  component_secret = "secret"
+Component "{gateway}"
+  component_secret = "{secret}"
 """
 
 
@@ -52,7 +52,7 @@ class Prosody(house.House):
     def __init__(self, address="127.0.0.1", ports=None, more=""):
         os.environ.setdefault("INGLENOOK", "")
         super().__init__(address, ports)
-        self.ports = {name: port or free(address) for name, port in {"components": 0, **(ports or house.ANY_PORTS)}.items()}
+        self.ports = {name: port or free(address) for name, port in (ports or house.ANY_PORTS).items()}
         self.ca = self.folder / "leaf.crt"
         (self.folder / "data").mkdir()
         names = ",".join(f"DNS:{name}" for name in (DOMAIN, f"conference.{DOMAIN}", f"pubsub.{DOMAIN}"))
@@ -61,7 +61,7 @@ class Prosody(house.House):
              "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName={names}",
              "-keyout", self.folder / "leaf.key", "-out", self.ca], check=True, capture_output=True)
         self.config = self.folder / "prosody.cfg.lua"
-        self.config.write_text(CONFIG.format(folder=self.folder, address=address, domain=DOMAIN, **self.ports))
+        self.config.write_text(CONFIG.format(folder=self.folder, address=address, domain=DOMAIN, gateway=house.GATEWAY, secret=house.SECRET, **self.ports))
 
     def start(self):
         self.process = subprocess.Popen(["prosody", "--config", self.config, "-F"], stdout=subprocess.DEVNULL)
