@@ -19,17 +19,19 @@ SECRET = "neither-Montague-nor-Capulet"
 # Seconds. Nothing here takes so long; what does has failed.
 PATIENCE = 30
 
+ANY_PORTS = {"c2s": 0, "c2s_tls": 0, "component": 0}
 SETTINGS = f"""
 domain = '{DOMAIN}'
 admins = ['{ADMIN}']
 scram_iterations = 4096
+"""
+LISTEN = """
 [listen]
-c2s = ['127.0.0.1:0']
-c2s_tls = ['127.0.0.1:0']
 s2s = []
 s2s_tls = []
 https = []
-component = ['127.0.0.1:0']
+"""
+COMPONENTS = f"""
 [components]
 '{GATEWAY}' = '{SECRET}'
 """
@@ -38,12 +40,14 @@ component = ['127.0.0.1:0']
 class House:
     """The binary under test, serving a temporary folder; as a context manager it leaves nothing behind."""
 
-    def __init__(self):
-        self.binary = os.environ["INGLENOOK"]
+    def __init__(self, address="127.0.0.1", ports=None, more=""):
+        """`ports`: where it listens, 0 for anywhere; `more`: settings beside those above."""
+        self.binary, self.address = os.environ["INGLENOOK"], address
         self._temporary = tempfile.TemporaryDirectory(prefix="inglenook-")
         self.folder = pathlib.Path(self._temporary.name)
         self.ca = self.folder / "cert/ca.crt"
-        (self.folder / "inglenook.toml").write_text(SETTINGS)
+        listen = "".join(f"{name} = ['{address}:{port}']\n" for name, port in (ports or ANY_PORTS).items())
+        (self.folder / "inglenook.toml").write_text(SETTINGS + more + LISTEN + listen + COMPONENTS)
         self.process = None
         self.users = 0
 

@@ -5,10 +5,11 @@ import logging
 import ssl
 
 import slixmpp
+from slixmpp.xmlstream import ET
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-from house import PASSWORD, PATIENCE, equal
+from house import DOMAIN, PASSWORD, PATIENCE, equal
 
 # What goes wrong is told by the checks; the library tells of every login that is meant to fail.
 logging.disable(logging.CRITICAL)
@@ -16,11 +17,19 @@ logging.disable(logging.CRITICAL)
 PLUGINS = ["xep_0012", "xep_0030", "xep_0048", "xep_0049", "xep_0054", "xep_0077", "xep_0092", "xep_0191", "xep_0199"]
 PLUGINS += ["xep_0202", "xep_0203", "xep_0280", "xep_0313", "xep_0359", "xep_0441"]
 
+ROOMS = f"conference.{DOMAIN}"
+MUC = "http://jabber.org/protocol/muc"
+
+
+def statuses(presence):
+    """The codes that a room put into it."""
+    return {status.get("code") for status in presence.xml.iter(f"{{{MUC}#user}}status")}
+
 
 class Client(slixmpp.ClientXMPP):
     """One connection; what arrives waits in queues until it is asked for."""
 
-    def __init__(self, house, jid, password=PASSWORD, direct=False, ca=True, tls_1_2=False, sm=False):
+    def __init__(self, house, jid, password=PASSWORD, direct=False, ca=True, tls_1_2=False, sm=False, notify=()):
         context = ssl.create_default_context(cafile=house.ca if ca else None)
         if tls_1_2:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -30,8 +39,10 @@ class Client(slixmpp.ClientXMPP):
         self.roster.auto_subscribe = False
         self.enable_direct_tls, self.enable_starttls = direct, not direct
         self.house, self.direct = house, direct
-        for plugin in [*PLUGINS, *(["xep_0198"] if sm else [])]:
+        for plugin in [*PLUGINS, *(["xep_0198"] if sm else []), *(["xep_0115"] if notify else [])]:
             self.register_plugin(plugin)
+        # What it wants to hear of, by its capabilities.
+        self.notify = list(notify)
         names = "message", "presence", "push", "refused", "ping", "login", "over", "acked", "resumed", "new", "lost"
         self.queues = {name: asyncio.Queue() for name in names}
         for name in ("message", "presence"):
@@ -84,6 +95,48 @@ class Client(slixmpp.ClientXMPP):
             if all(str(stanza[field]) == str(value) for field, value in wanted.items()):
                 return stanza
 
+    async def until(self, queue, wanted):
+        """The next one for which this is true."""
+        while not wanted(stanza := await self.next(queue)):
+            pass
+        return stanza
+
+    async def ask(self, type, to, xml):
+        """A request with this in it; returns the answer."""
+        iq = self.make_iq(itype=type, ito=to)
+        iq.append(ET.fromstring(xml))
+        return await iq.send(timeout=PATIENCE)
+
+    async def join(self, room, nick, history=0, password=None):
+        """Enters a room; returns what it was told before anything new: presence, the last one its own, and messages, the last
+        one the subject. `history`: so many messages at most."""
+        presence = self.make_presence(pto=f"{room}/{nick}")
+        secret = f"<password>{password}</password>" if password else ""
+        presence.append(ET.fromstring(f"<x xmlns='{MUC}'><history maxstanzas='{history}'/>{secret}</x>"))
+        presence.send()
+        seen, heard = [], []
+        while not seen or "110" not in statuses(seen[-1]):
+            seen.append(await self.until("presence", lambda p: p["from"].bare == room))
+            if seen[-1]["type"] == "error":
+                raise slixmpp.exceptions.IqError(seen[-1])
+        while not heard or heard[-1].xml.find("{jabber:client}subject") is None:
+            heard.append(await self.until("message", lambda m: m["from"].bare == room))
+        return seen, heard
+
+    async def invited(self, room):
+        """Waits for an invitation to this room: in a message of somebody's own (XEP-0249), or handed on by the room; returns it."""
+
+        def invites(message):
+            direct = message.xml.find("{jabber:x:conference}x")
+            mediated = message.xml.find(f"{{{MUC}#user}}x/{{{MUC}#user}}invite")
+            return (direct is not None and direct.get("jid") == room) or (mediated is not None and message["from"] == room)
+
+        return await self.until("message", invites)
+
+    async def leave(self, room, nick):
+        self.send_presence(pto=f"{room}/{nick}", ptype="unavailable")
+        await self.until("presence", lambda p: p["from"] == f"{room}/{nick}" and p["type"] == "unavailable")
+
     async def online(self, available=True):
         """Logs in; `available`: and sends presence, and has it back."""
         self.dial()
@@ -96,6 +149,10 @@ class Client(slixmpp.ClientXMPP):
         login.result()
         await self.get_roster()
         await self.next("push")
+        if self.notify:
+            for node in self.notify:
+                self.plugin["xep_0030"].add_feature(f"{node}+notify")
+            await self.plugin["xep_0115"].update_caps(broadcast=False)
         if available:
             self.send_presence()
             await self.hear("presence", sender=self.boundjid)
@@ -111,6 +168,9 @@ class Client(slixmpp.ClientXMPP):
 
     async def say(self, to, body):
         self.send_message(mto=to, mbody=body, mtype="chat")
+
+    async def say_in(self, room, body):
+        self.send_message(mto=room, mbody=body, mtype="groupchat")
 
     async def hears_only(self, body):
         """This message is the next one: none before it."""

@@ -1,98 +1,11 @@
 """Debian's Profanity in a terminal, as a person uses it: the keys are typed and the screen is read, through tmux."""
 
 import asyncio
-import contextlib
-import os
-import pathlib
-import shlex
 import subprocess
-import tempfile
-import time
 
 from house import DOMAIN, PASSWORD, PATIENCE, House, Report, equal
-from peer import Client
-
-
-class Terminal:
-    """Profanity with a home of its own, on a screen of its own."""
-
-    def __init__(self):
-        self._temporary = tempfile.TemporaryDirectory(prefix="profanity-")
-        home = pathlib.Path(self._temporary.name)
-        self.socket = home / "tmux"
-        environment = {"HOME": home, "LANG": "C.UTF-8", "XDG_CONFIG_HOME": home / "config", "XDG_DATA_HOME": home / "data"}
-        words = ["env", *(f"{name}={value}" for name, value in environment.items()), "profanity"]
-        self.tmux("new-session", "-d", "-x", "160", "-y", "150", shlex.join(map(str, words)))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.tmux("kill-server")
-        self._temporary.cleanup()
-
-    def tmux(self, *words):
-        words = ["tmux", "-S", self.socket, "-f", os.devnull, *words]
-        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
-
-    def screen(self):
-        return self.tmux("capture-pane", "-p")
-
-    def type(self, line):
-        self.tmux("send-keys", "-l", line)
-        self.tmux("send-keys", "Enter")
-
-    async def sees(self, text):
-        """Waits until the screen shows a text; returns the screen."""
-        deadline = time.monotonic() + PATIENCE
-        while (screen := self.screen()).find(text) < 0:
-            if time.monotonic() > deadline:
-                raise Exception(f"there is no {text!r} on the screen:\n{screen.strip()}")
-            # The screen tells nobody when it changes.
-            await asyncio.sleep(0.05)
-        return screen
-
-    async def clear(self):
-        """So that what is seen from now on is new."""
-        self.type("/clear")
-        deadline = time.monotonic() + PATIENCE
-        while len([line for line in self.screen().splitlines() if line.strip()]) > 3:
-            if time.monotonic() > deadline:
-                raise Exception(f"the screen is not cleared:\n{self.screen()}")
-            await asyncio.sleep(0.05)
-
-
-class Relay:
-    """A way to the server that can break, like a radio that loses its network."""
-
-    def __init__(self, to):
-        self.to, self.writers = to, []
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self.pass_on, "127.0.0.1")
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
-        self.cut()
-
-    async def pass_on(self, reader, writer):
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
-        self.writers += [writer, far_writer]
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    def cut(self):
-        for writer in self.writers:
-            writer.transport.abort()
-        self.writers.clear()
-
-
-async def pump(reader, writer):
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-    writer.transport.abort()
+from peer import ROOMS, Client
+from terminal import Relay, Terminal
 
 
 def connect(terminal, house, direct, port=None):
@@ -160,6 +73,30 @@ async def chat(terminal, house, juliet, direct):
     await terminal.sees("What man art thou?")
 
 
+async def room(terminal, house, juliet, direct):
+    """He opens a room, makes her a member and asks her in; both are heard, and he once."""
+    room = f"balcony@{ROOMS}"
+    terminal.type(f"/join {room} nick romeo")
+    await terminal.sees("/room accept")
+    terminal.type("/room accept")
+    await terminal.sees("Room unlocked")
+    terminal.type(f"/affiliation set member {juliet.boundjid.bare}")
+    # That it worked, it does not say.
+    terminal.type("/affiliation list member")
+    await terminal.sees(f"  {juliet.boundjid.bare}")
+    terminal.type(f"/invite send {juliet.boundjid.bare}")
+    await juliet.invited(room)
+    await juliet.join(room, "juliet")
+    terminal.type("I take thee at thy word")
+    heard = await juliet.until("message", lambda m: m["from"] == f"{room}/romeo" and m["body"])
+    equal(heard["body"], "I take thee at thy word")
+    await juliet.say_in(room, "How camest thou hither?")
+    await terminal.sees("juliet: How camest thou hither?")
+    equal(terminal.screen().count("I take thee at thy word"), 1)
+    terminal.type("/close")
+    await juliet.hear("presence", sender=f"{room}/romeo", type="unavailable")
+
+
 async def offline_over_a_kill(terminal, house, juliet, direct):
     terminal.type("/win 1")
     await leave(terminal)
@@ -185,7 +122,7 @@ async def resumed(terminal, house, juliet, direct):
     terminal.type("/reconnect 1")
     await terminal.sees("Reconnect interval set to 1 seconds.")
     lines = "Good night", "Parting is", "Such sweet", "Sorrow"
-    async with Relay(house.ports["c2s_tls" if direct else "c2s"]) as relay:
+    async with Relay(house, "c2s_tls" if direct else "c2s") as relay:
         # It wrote down where it connected to first, and comes back to nothing else.
         terminal.type(f"/account set romeo@{DOMAIN} port {relay.port}")
         await terminal.sees("Updated port for account")
@@ -214,13 +151,13 @@ async def resumed(terminal, house, juliet, direct):
 
 # Its `/mam on` is not tried: version 0.13.1 looks for urn:xmpp:mam:2 among the features of the server alone, not among those
 # of the account, where XEP-0313 §7 has it, and says "Server doesn't support MAM".
-CHECKS = [unknown_authority, accepted_by_hand, trusted_authority, chat, resumed, offline_over_a_kill]
+CHECKS = [unknown_authority, accepted_by_hand, trusted_authority, chat, room, resumed, offline_over_a_kill]
 
 
 async def main():
     report = Report()
     for direct in (False, True):
-        with House() as house, Terminal() as terminal:
+        with House() as house, Terminal("profanity") as terminal:
             for name in ("romeo", "juliet"):
                 house.command("user", "add", f"{name}@{DOMAIN}", "--password-stdin", input=PASSWORD + "\n")
             juliet = await Client(house, f"juliet@{DOMAIN}").online()
