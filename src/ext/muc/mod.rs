@@ -170,7 +170,7 @@ impl Extension for Muc {
             spec: "XEP-0045",
             name: "Multi-User Chat",
             version: "1.35.5",
-            missing: "",
+            missing: "status 210 for a nickname that was prepared, 332 when the server stops",
             server: &[],
             account: &[],
             iq: &[],
