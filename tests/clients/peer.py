@@ -44,6 +44,7 @@ class Client(slixmpp.ClientXMPP):
         # What it wants to hear of, by its capabilities.
         self.notify = list(notify)
         names = "message", "presence", "push", "refused", "ping", "login", "over", "acked", "resumed", "new", "lost"
+        names += ("described",)
         self.queues = {name: asyncio.Queue() for name in names}
         for name in ("message", "presence"):
             self.register_handler(
@@ -70,9 +71,13 @@ class Client(slixmpp.ClientXMPP):
             self.queues[stanza.name].put_nowait(stanza)
 
     def note_pong(self, stanza):
-        """An answered ping of the server is worth knowing: with it, the client has confirmed what came before."""
-        if isinstance(stanza, slixmpp.Iq) and stanza["type"] == "result" and len(stanza.xml) == 0:
-            self.queues["ping"].put_nowait(stanza)
+        """An answered ping of the server is worth knowing: with it, the client has confirmed what came before. And so is that it
+        told what it can: from then on the server knows what it wants to hear of."""
+        if isinstance(stanza, slixmpp.Iq) and stanza["type"] == "result":
+            if len(stanza.xml) == 0:
+                self.queues["ping"].put_nowait(stanza)
+            elif stanza.xml.find("{http://jabber.org/protocol/disco#info}query") is not None:
+                self.queues["described"].put_nowait(stanza)
         return stanza
 
     def note_acked(self, stanza):
@@ -152,10 +157,15 @@ class Client(slixmpp.ClientXMPP):
         if self.notify:
             for node in self.notify:
                 self.plugin["xep_0030"].add_feature(f"{node}+notify")
+            # No other client can the same: it is asked.
+            self.plugin["xep_0030"].add_feature(f"urn:house:{self.new_id()}")
             await self.plugin["xep_0115"].update_caps(broadcast=False)
         if available:
             self.send_presence()
             await self.hear("presence", sender=self.boundjid)
+            if self.notify:
+                await self.next("described")
+                await self.ask("get", DOMAIN, "<ping xmlns='urn:xmpp:ping'/>")
         return self
 
     async def refusal(self):
