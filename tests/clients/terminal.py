@@ -67,7 +67,8 @@ class Relay:
 
     def __init__(self, house, setting):
         self.house, self.setting, self.ca = house, setting, house.ca
-        self.writers, self.broken = set(), False
+        self.writers, self.open = set(), asyncio.Event()
+        self.open.set()
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self.pass_on, "127.0.0.1")
@@ -80,17 +81,21 @@ class Relay:
         self.cut()
 
     async def pass_on(self, reader, writer):
+        await self.open.wait()
         try:
-            if self.broken:
-                raise ConnectionError("broken")
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.house.ports[self.setting])
         except OSError:
-            # The server is not there, or is out of reach.
+            # The server is not there.
             writer.transport.abort()
             return
         self.writers |= {writer, far_writer}
         await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
         self.writers -= {writer, far_writer}
+
+    def close(self):
+        """Whoever tries to connect from now on waits until `open` is set."""
+        self.open.clear()
+        self.cut()
 
     def cut(self):
         for writer in self.writers:

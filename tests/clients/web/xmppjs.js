@@ -8,6 +8,9 @@ const tell = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 const xmpp = client({ service: `xmpp://127.0.0.1:${port}`, domain, username, password, resource });
 let room;
 
+// Milliseconds; two seconds otherwise, which a busy machine takes now and then.
+xmpp.timeout = 30_000;
+
 const join = () => xmpp.send(xml("presence", { to: room }, xml("x", MUC, xml("history", { maxstanzas: "0" }))));
 const body = (message) => message.getChildText("body");
 
