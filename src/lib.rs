@@ -57,6 +57,16 @@
 //! together. [`State::confirm`](core::State::confirm) holds the answer back until [`Input::Committed`](core::Input::Committed)
 //! says that the batch survives a power cut; `service::storage` commits all that came within a short window, and syncs once.
 //!
+//! # Services
+//!
+//! A subdomain belongs to an extension: what is sent there comes to [`Extension::serve`](core::Extension::serve), whole. `ext/muc` has
+//! rooms at `conference.`, one file for each use case; `ext/pubsub` has nodes at `pubsub.` and, with the same engine, at every account.
+//! A gateway or a bot has a domain of its own, and its stream is the way there (`core/component.rs`). What a room says goes through
+//! the queue of the turn like all else, so that everybody hears it in one order; it is one entry of the log, in the room's archive.
+//!
+//! An extension that needs something of another asks for it in somebody's name ([`State::inquire`](core::State::inquire)), and gets
+//! what that somebody would: so the picture of a node comes into a vCard, if the node is open to who asks for the vCard.
+//!
 //! # A login
 //!
 //! What a client of RFC 6120 asks for one after the other (a proof, a resource or its old session, stream management), one of SASL2

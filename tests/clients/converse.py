@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -45,7 +46,11 @@ class Chromium:
         # Chromium's own sandbox needs more rights than a container gives; it loads nothing but what lies here.
         words += ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio"]
         words += ["--disable-background-networking", "--window-size=1200,900", "about:blank"]
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            # It is a script that starts others: all of them end with it.
+            start_new_session=True,
+        )
         for line in self.process.stderr:
             if found := re.search(r"DevTools listening on (\S+)", line):
                 break
@@ -65,7 +70,7 @@ class Chromium:
         self.reading.cancel()
         with contextlib.suppress(Exception):
             await self.socket.close()
-        self.process.kill()
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.files.shutdown()
         self.profile.cleanup()
