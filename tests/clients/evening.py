@@ -138,21 +138,26 @@ class Profanity(Device):
         return [found for file in files for found in LINE.findall(file.read_text())]
 
     async def back(self, new):
+        again, entered = "Connection re-established.", f"You have joined the room as {self.name}"
         self.terminal.type("/win 1")
-        await self.terminal.sees("Connection re-established.")
-        # So that it is new there the next time, and here.
-        await self.terminal.clear()
+        await self.terminal.sees(again)
+        # So that it is new there the next time, and then in the room.
+        await self.cleared("Profanity", again)
         self.terminal.type(f"/win {self.room}")
-        self.terminal.type("/clear")
-        entered = f"You have joined the room as {self.name}"
-
-        def cleared():
-            title, *lines = self.terminal.screen().splitlines()
-            return PRIVATE["muc#roomconfig_roomname"] in title and not any(entered in line for line in lines)
-
-        await until(cleared, f"{self.name} does not turn to the room")
+        await self.cleared(PRIVATE["muc#roomconfig_roomname"], entered)
         self.terminal.type(f"/join {self.room} nick {self.name}")
         await self.terminal.sees(entered)
+
+
+    async def cleared(self, title, text):
+        """In the window of this title there is no such text any more."""
+        self.terminal.type("/clear")
+
+        def gone():
+            first, *lines = self.terminal.screen().splitlines()
+            return title in first and not any(text in line for line in lines)
+
+        await until(gone, f"{self.name} does not turn to {title}")
 
 
 class Converse(Device):
