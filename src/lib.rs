@@ -57,6 +57,14 @@
 //! together. [`State::confirm`](core::State::confirm) holds the answer back until [`Input::Committed`](core::Input::Committed)
 //! says that the batch survives a power cut; `service::storage` commits all that came within a short window, and syncs once.
 //!
+//! # A login
+//!
+//! What a client of RFC 6120 asks for one after the other (a proof, a resource or its old session, stream management), one of SASL2
+//! asks for at once. Either way it is the stream that checks a password, and the core that does the rest with the same functions: for
+//! the latter in one turn ([`Event::Begin`](stream::Event::Begin), `core/login.rs`), so that nothing comes between. What
+//! extensions add to that is [`Extension::bind_inline`](core::Extension::bind_inline). Tokens, which may stand in place of the
+//! password, are known to the core alone ([`core::token`]).
+//!
 //! # What becomes of a message
 //!
 //! A message that enters the server gets a number, its time in microseconds ([`Stanza::mark`](wire::Stanza::mark)). If one of the two
@@ -67,6 +75,12 @@
 //! kept by `ext/offline.rs`, and handed out page by page. After a power cut the end of the log is read again: what was on its way is
 //! kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
 //! sides send again exactly what the other does not have.
+//!
+//! # What a client is spared
+//!
+//! A client that nobody looks at (XEP-0352), or that has lost its connection, need not know everything at once. `core/quiet.rs` holds
+//! what can wait, in order and before the stream counts it, the newest presence of each; the extension `csi` says what cannot. The
+//! extension `push` tells the service of a client's maker that there is something, while the client itself cannot be told.
 //!
 //! # A new extension
 //!

@@ -91,6 +91,29 @@ fn the_heap() {
         assert!(allocations <= budget, "{allocations} allocations for a message");
     }
 
+    // What is said in a room of 300, archived: a delivery.
+    let mut say = |sid: u64, wire: &str| {
+        house.core.handle(NOW, Input::Stanza(Sid(sid), parse(wire)), &mut effects);
+        effects.drain(..).filter(|effect| matches!(effect, Effect::Send(..))).count()
+    };
+    let enter = "<presence to='hall@conference.house.test/NICK'><x xmlns='http://jabber.org/protocol/muc'><history maxchars='0'/></x></presence>";
+    say(0, &enter.replace("NICK", "n0"));
+    let open = "<iq type='set' id='1' to='hall@conference.house.test'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+                <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+                <field var='muc#roomconfig_membersonly'><value>0</value></field></x></query></iq>";
+    say(0, open);
+    for n in 1..300 {
+        say(n, &enter.replace("NICK", &format!("n{n}")));
+    }
+    let wire = wire.replace("user1@house.test", "hall@conference.house.test").replace("chat'", "groupchat'");
+    assert_eq!(say(7, &wire), 300);
+    let before = dhat::HeapStats::get().total_blocks;
+    for _ in 0..10 {
+        assert_eq!(say(7, &wire), 300);
+    }
+    let allocations = (dhat::HeapStats::get().total_blocks - before) as f64 / 3000.0;
+    assert!(allocations <= 0.2, "{allocations} allocations for a delivery in a room");
+
     // A stanza that waits in many outboxes shares its bytes.
     let stanza = parse(&wire);
     let before = dhat::HeapStats::get().curr_bytes;

@@ -11,7 +11,7 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::Sid;
+use inglenook::core::{Creators, PushContent, Sid};
 use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
@@ -95,9 +95,10 @@ impl Drop for Server {
 }
 
 /// Whether a line is about the server itself, and not about what clients can do; or about stream management, which would count
-/// what the other stage sends to know when all is done.
+/// what the other stage sends to know when all is done; or about inactive clients, which that would wake.
 fn needs_a_hand(line: &str) -> bool {
     line.contains("urn:xmpp:sm:3")
+        || line.contains("urn:xmpp:csi:0")
         || line.starts_with("The server ")
         || line.starts_with("The power ")
         || line.starts_with("The storage ")
@@ -174,12 +175,26 @@ impl Play {
             for (name, value) in &settings {
                 match name.as_str() {
                     "registration" => s.registration = value == "true",
+                    "push.content" => {
+                        s.push_content = match value.as_str() {
+                            "full" => PushContent::Full,
+                            "sender" => PushContent::Sender,
+                            _ => PushContent::None,
+                        }
+                    }
                     "show_os" => s.show_os = value == "true",
                     "resume_s" => s.resume_s = value.parse().unwrap(),
                     "resume_at" => s.resume_at = Some(value.clone()),
                     "archive_days" => s.archive_days = value.parse().unwrap(),
                     "archive_bytes" => s.archive_bytes = value.parse().unwrap(),
                     "offline_bytes" => s.offline_bytes = value.parse().unwrap(),
+                    "create_rooms" => {
+                        s.create_rooms = match value.as_str() {
+                            "admins" => Creators::Admins,
+                            "anybody" => Creators::Anybody,
+                            _ => Creators::Local,
+                        }
+                    }
                     "admins" => s.admins = value.split(", ").map(|jid| Jid::parse(jid).unwrap()).collect(),
                     "contacts" => {
                         s.contacts = value

@@ -114,7 +114,8 @@ impl Life {
             18..26 => self.cut(d),
             26..29 => self.close(d),
             29..55 => self.write(d),
-            55..62 => self.ask(d),
+            55..58 => self.ask(d),
+            58..62 => self.look(d),
             62..70 => self.answer(d),
             70..80 => {
                 let n = 1 + self.dice.roll(6);
@@ -293,6 +294,15 @@ impl Life {
     fn ask(&mut self, d: usize) {
         if let Some(sid) = self.devices[d].sid {
             self.house.send(sid, "<r xmlns='urn:xmpp:sm:3'/>");
+        }
+    }
+
+    /// Somebody looks at it, or no longer (XEP-0352).
+    fn look(&mut self, d: usize) {
+        let state = ["active", "inactive", "inactive"][self.dice.roll(3)];
+        if let Some(sid) = self.devices[d].sid {
+            self.say(format!("{d} is {state}"));
+            self.house.send(sid, &format!("<{state} xmlns='urn:xmpp:csi:0'/>"));
         }
     }
 

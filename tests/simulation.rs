@@ -7,7 +7,7 @@
 //! - a message to one who is away, stored before an answered change, reaches him, in order, and never again once he confirmed
 //!   that he has it;
 //! - no session gets a message twice, or two copies of it (XEP-0280);
-//! - a message to people who are there reaches each of their sessions that takes messages at once, and a copy each of the other
+//! - a message to people who are there, whether or not somebody looks at them (XEP-0352), reaches each of their sessions that takes messages at once, and a copy each of the other
 //!   sessions that want copies, on both sides; unless older ones still wait for the answer to a ping, or for storage.
 //!
 //! `INGLENOOK_SEEDS=100000 cargo test --test simulation` runs more; `INGLENOOK_SEED=17` runs one.
@@ -154,7 +154,9 @@ impl Life {
             }
             18..32 if n > 0 => {
                 let at = self.dice.roll(n);
-                let xml = match self.dice.roll(4) {
+                let xml = match self.dice.roll(7) {
+                    4 | 5 => "<inactive xmlns='urn:xmpp:csi:0'/>",
+                    6 => "<active xmlns='urn:xmpp:csi:0'/>",
                     0 => "<presence type='unavailable'/>",
                     1 => "<presence><priority>-1</priority></presence>",
                     _ => "<presence/>",

@@ -10,6 +10,7 @@ use inglenook::stream::c2s::C2s;
 use inglenook::stream::plain::Plain;
 use inglenook::stream::sasl::{ATTEMPTS, Failure};
 use inglenook::stream::*;
+use inglenook::wire::login::{Begins, Begun};
 use inglenook::wire::scram::Credentials;
 use inglenook::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamCondition, Type};
 use ring::digest;
@@ -36,6 +37,8 @@ fn terms() -> Terms {
         plain: false,
         registration: false,
         features: vec!["<ver xmlns='urn:xmpp:features:rosterver'/>".into()],
+        bind_features: vec!["urn:xmpp:carbons:2", "urn:xmpp:sm:3"],
+        upgrades: 0,
     }
 }
 
@@ -86,6 +89,11 @@ impl Play {
             }
             Event::Authenticated(who) => self.events.push(format!("authenticated {who}")),
             Event::Failed(who) => self.events.push(format!("failed {}", who.map_or("?".into(), |who| who.to_string()))),
+            Event::Begin(begin) => {
+                self.events.push(format!("begin {}", begin.account));
+                let begun = Begun { jid: begin.account, begins: Begins::Unbound, proof: None, elements: String::new() };
+                self.c2s.begun(Ok(begun), &mut self.out);
+            }
             Event::Bind(resource) => {
                 self.events.push(format!("bind {resource:?}"));
                 let answer = match resource.as_deref() {
@@ -127,6 +135,7 @@ impl Play {
                 self.events.push("acknowledge".into());
                 self.c2s.manage(&Manage::Ack(9), &mut self.out);
             }
+            Event::Active(active) => self.events.push(format!("active {active}")),
             Event::Closing => {
                 self.events.push("closing".into());
                 self.c2s.close(None, &mut self.out);
@@ -220,6 +229,12 @@ fn features_before_and_after() {
              xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'><stream:features>\
              <mechanisms {SASL}><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1-PLUS</mechanism>\
              <mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>\
+             <authentication xmlns='urn:xmpp:sasl:2'>\
+             <mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1-PLUS</mechanism>\
+             <mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism><inline><bind xmlns='urn:xmpp:bind:0'>\
+             <inline><feature var='urn:xmpp:carbons:2'/><feature var='urn:xmpp:sm:3'/></inline></bind><sm xmlns='urn:xmpp:sm:3'/>\
+             <fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-EXPR</mechanism><mechanism>HT-SHA-256-ENDP</mechanism>\
+             <mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>\
              <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>\
              <channel-binding type='tls-server-end-point'/></sasl-channel-binding>\
              <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>12288</max-bytes><idle-seconds>30</idle-seconds></limits>\
@@ -1142,7 +1157,11 @@ fn managing_in_the_wrong_order() {
 #[test]
 fn managing_is_offered_behind_the_login() {
     let mut play = Play::new(Terms { features: vec![format!("<sm {SM}/>")], ..terms() }, tls());
-    assert!(!play.say(HEADER).contains("urn:xmpp:sm:3"));
+    // But for those who log in in the other way.
+    let features = play.say(HEADER);
+    let (before, rest) = features.split_once("<authentication ").unwrap();
+    assert!(!before.contains("urn:xmpp:sm:3"));
+    assert!(!rest.split_once("</authentication>").unwrap().1.contains("urn:xmpp:sm:3"));
     log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
     let features = play.say(HEADER);
     assert_eq!(features.matches(&format!("<sm {SM}/>")).count(), 1, "{features}");
@@ -1331,6 +1350,42 @@ fn silent_clients_are_asked_for_an_ack() {
     play.out.clear();
     assert!(play.c2s.expired(IDLE_MS, &mut play.out).is_none());
     assert!(play.out.starts_with("<iq "), "{}", play.out);
+}
+
+/// XEP-0352 §4.2: only a bound stream has a state; there is no answer.
+#[test]
+fn the_state_of_a_client() {
+    const CSI: &str = "xmlns='urn:xmpp:csi:0'";
+    let both = [format!("<inactive {CSI}/>"), format!("<active {CSI}/>")];
+    for state in [in_session as fn() -> Play, managed, resumed] {
+        let mut play = state();
+        assert_eq!(play.say(&both.concat()), "");
+        assert_eq!(play.told(), ["active false", "active true"]);
+    }
+    // It is bound later: until then every stream is active.
+    let mut play = authenticated();
+    assert_eq!(play.say(&both.concat()), "");
+    assert!(play.told().is_empty());
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    play.say(&both[0]);
+    play.assert_ended("unsupported-stanza-type");
+    let mut play = in_session();
+    play.say(&format!("<asleep {CSI}/>"));
+    play.assert_ended("unsupported-stanza-type");
+}
+
+/// An inactive client is not woken to be asked whether it is there, if what it misses will be noticed.
+#[test]
+fn inactive_clients_are_left_alone() {
+    let inactive = "<inactive xmlns='urn:xmpp:csi:0'/>";
+    for (state, idle) in [(in_session as fn() -> Play, IDLE_MS), (managed, INACTIVE_IDLE_MS)] {
+        let mut play = state();
+        play.say(inactive);
+        assert_eq!(play.c2s.deadline(), idle);
+        play.say("<active xmlns='urn:xmpp:csi:0'/>");
+        assert_eq!(play.c2s.deadline(), IDLE_MS);
+    }
 }
 
 /// Nothing of it is written behind the end.

@@ -3,6 +3,7 @@
 use inglenook::stream::c2s::C2s;
 use inglenook::stream::plain::Plain;
 use inglenook::stream::{Event, Terms, Tls};
+use inglenook::wire::login::{Begins, Begun};
 use inglenook::wire::scram::Credentials;
 use inglenook::wire::{Condition, Jid, Manage};
 use std::sync::{Arc, LazyLock};
@@ -73,6 +74,18 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         assert!(account.is_none() && who.is_bare() && who.domain() == "example.org");
                         account = Some(who);
                     }
+                    Event::Begin(begin) => {
+                        assert_eq!(account.is_none(), begin.proof.is_some());
+                        let begins = match begin.request.resume() {
+                            Some(Ok((id, _))) if id == "known" => Begins::Resumed,
+                            _ if begin.request.bind().is_some() => Begins::Bound { managed: true, inactive: false },
+                            _ => Begins::Unbound,
+                        };
+                        bound = begins != Begins::Unbound;
+                        let jid = if bound { begin.account.with_resource("made").unwrap() } else { begin.account };
+                        let begun = Begun { jid, begins, proof: None, elements: String::new() };
+                        next = c2s.begun(Ok(begun), &mut seen.written);
+                    }
                     Event::Failed(_) | Event::Register(_) => assert!(account.is_none()),
                     Event::Bind(resource) => {
                         let account = account.as_ref().expect("authentication comes first");
@@ -94,7 +107,9 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         let answer = if bound { Manage::Resumed { jid, id, h } } else { failed };
                         c2s.manage(&answer, &mut seen.written);
                     }
-                    Event::Enable { .. } | Event::Acknowledged(_) | Event::Acknowledge => assert!(bound),
+                    Event::Enable { .. } | Event::Acknowledged(_) | Event::Acknowledge | Event::Active(_) => {
+                        assert!(bound);
+                    }
                     Event::Closing => c2s.close(None, &mut seen.written),
                     Event::Closed { .. } => {}
                 }
@@ -107,7 +122,7 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
 
 /// What a connection says and tells does not depend on the chunking.
 pub fn stream(bytes: &[u8]) {
-    let terms = Arc::new(Terms { domain: jid("example.org"), plain: true, registration: true, features: vec![] });
+    let terms = Arc::new(Terms { plain: true, registration: true, upgrades: 128, ..Terms::new(jid("example.org")) });
     let whole = [bytes];
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     let (at, behind) = bytes.split_at(bytes.len() / 2);

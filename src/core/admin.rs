@@ -61,6 +61,7 @@ pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials) -> R
     if let Some(account) = st.accounts.get_mut(local) {
         account.credentials = credentials;
     }
+    st.revoke_tokens(local);
     st.write_account(local).map_err(words)
 }
 
@@ -127,6 +128,7 @@ pub(super) fn removed(st: &mut State, Leaving { jid, streams, mut answer }: Leav
         batch.delete(Tree::Account, key::account(local));
     }
     st.archives.insert(local.into(), archived);
+    st.revoke_tokens(local);
     for sid in streams {
         let answer = answer.take_if(|(asked, _)| *asked == sid).map(|(_, answer)| answer);
         let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");

@@ -12,6 +12,7 @@
 use super::effect::Sid;
 use super::hook::{Flow, Handled};
 use super::logged::{Counted, Logged};
+use super::quiet::Handed;
 use super::sm::Ended;
 use super::state::{State, Timer, Work};
 use super::{Core, damaged};
@@ -117,10 +118,10 @@ impl State {
         let mut holders = Vec::new();
         let mut had = false;
         for sid in targets {
-            self.send_to(*sid, message.clone());
-            match self.sessions.get(sid).and_then(|s| s.managed.as_ref()) {
-                Some(managed) => holders.push((*sid, managed.last_out())),
-                None => had = true,
+            match self.hand(*sid, message.clone()) {
+                Handed::Counted(counted) => holders.push((*sid, counted)),
+                Handed::Written => had = true,
+                Handed::Dropped => had |= kept,
             }
         }
         if message.mark == 0 || message.kind != Kind::Message || targets.is_empty() {
@@ -130,6 +131,9 @@ impl State {
             if kept || self.deliveries.on_their_way.contains_key(&message.mark) {
                 self.has(local, message.mark);
             }
+            return;
+        }
+        if holders.is_empty() {
             return;
         }
         let way = self.deliveries.on_their_way.entry(message.mark).or_insert_with(|| OnItsWay {
@@ -160,17 +164,49 @@ impl State {
         let mut counts = Vec::new();
         for message in messages {
             self.write_message(local, message, &[sid], true);
-            let count = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.last_out().count);
-            counts.extend(count.map(|count| (count, message.mark)));
+            let way = self.deliveries.on_their_way.get(&message.mark);
+            let held = way.and_then(|way| way.holders.iter().rfind(|(holder, _)| *holder == sid));
+            counts.extend(held.map(|(_, counted)| (counted.count, message.mark)));
         }
+        // New messages wait behind these.
+        self.flush(sid);
         if noted {
-            let marks: Vec<u64> = counts.iter().map(|(_, mark)| *mark).collect();
-            let entry = self.note_of(&Logged::Handed { local, stream, messages: counts });
-            self.deliveries.count(entry.id);
-            marks.into_iter().for_each(|mark| self.deliveries.told_since(mark, entry.id));
-            if let Ok(batch) = self.write() {
-                batch.append(entry);
+            self.note_handed(local, stream, counts);
+        }
+    }
+
+    fn note_handed(&mut self, local: &str, stream: u64, messages: Vec<(u32, u64)>) {
+        let marks: Vec<u64> = messages.iter().map(|(_, mark)| *mark).collect();
+        let entry = self.note_of(&Logged::Handed { local, stream, messages });
+        self.deliveries.count(entry.id);
+        marks.into_iter().for_each(|mark| self.deliveries.told_since(mark, entry.id));
+        if let Ok(batch) = self.write() {
+            batch.append(entry);
+        }
+    }
+
+    /// What was held for a session is about to be written, and some of it was dropped: how its stream counts the messages behind that
+    /// is stored before they are written, as in [`State::hand_over`].
+    pub(super) fn recount<'a>(&mut self, sid: Sid, held: impl Iterator<Item = &'a Stanza>) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(managed) = session.managed.as_ref() else { return };
+        let (local, stream) = (Box::<str>::from(session.local()), managed.number);
+        let mut counts = Vec::new();
+        for (n, stanza) in (1..).zip(held).filter(|(_, stanza)| stanza.mark > 0) {
+            let Some(way) = self.deliveries.on_their_way.get_mut(&stanza.mark) else { continue };
+            let known = way.holders.iter_mut().rfind(|(holder, _)| *holder == sid);
+            let now = managed.count_of(n);
+            if let Some((_, known)) = known.filter(|(_, known)| *known != now) {
+                *known = now;
+                counts.push((now.count, stanza.mark));
             }
+        }
+        if counts.is_empty() || self.write().is_err() {
+            return;
+        }
+        self.hold_back(sid);
+        for counts in counts.chunks(NOTES) {
+            self.note_handed(&local, stream, counts.to_vec());
         }
     }
 
@@ -225,8 +261,8 @@ impl State {
 
     /// The session's account is removed: the messages that it has not acknowledged go with it.
     pub(super) fn abandon(&mut self, sid: Sid) {
-        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
-        for stanza in managed.unacknowledged() {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        for stanza in session.undelivered() {
             self.deliveries.remove(stanza.mark);
         }
     }
@@ -234,8 +270,7 @@ impl State {
     /// A session lost its connection: what only such sessions hold must be kept.
     pub(super) fn parted(&mut self, sid: Sid) {
         let Some(session) = self.sessions.get(&sid) else { return };
-        let Some(managed) = session.managed.as_ref() else { return };
-        let messages: Vec<Stanza> = managed.unacknowledged().filter(|s| s.mark > 0).cloned().collect();
+        let messages: Vec<Stanza> = session.undelivered().filter(|s| s.mark > 0).cloned().collect();
         self.work.extend(messages.into_iter().map(Work::Hold));
     }
 

@@ -1,6 +1,7 @@
 //! What goes into the core and what comes out of it: the whole interface to the world.
 
 use crate::store::{Batch, Query, Rows};
+use crate::wire::login::{Begin, Begun, Refused};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Manage, Secret, Stanza, StanzaError, StreamError};
 use std::net::IpAddr;
@@ -30,6 +31,9 @@ pub enum Input {
     Login(Sid, Jid, IpAddr),
     /// How that ended.
     LoginEnded(Sid, Jid, IpAddr, bool),
+    /// A stream wants to begin as it says, from this address (XEP-0388 §2.6); the answer is [`Effect::Begun`], late when it must wait
+    /// for storage, or somebody has been guessing.
+    Begin(Sid, Box<Begin>, IpAddr),
     /// An authenticated stream wants a resource; the answer is [`Effect::Bound`].
     Bind(Sid, Jid, Option<String>),
     /// A stream has proved that it is this component and knows this secret (XEP-0114); the answer is [`Effect::Bound`] with its name, or [`Effect::Close`].
@@ -53,6 +57,8 @@ pub enum Input {
     Acknowledged(Sid, u32),
     /// The client wants to know how many of its stanzas were handled; the answer is [`Manage::Ack`], once it is a promise.
     Acknowledge(Sid),
+    /// Whether somebody looks at the client (XEP-0352).
+    Active(Sid, bool),
     /// What a query found, or nothing when it could not be read.
     Answer(Job, Option<Rows>),
     /// Keys made from a password.
@@ -85,6 +91,8 @@ pub enum Command {
 pub enum Effect {
     /// What the user's password must prove. Unknown users have some, too.
     Credentials(Sid, Credentials),
+    /// How the stream begins, or why not. What belongs to it follows.
+    Begun(Sid, Result<Begun, Refused>),
     /// The session or the component has this address now, or cannot have one.
     Bound(Sid, Result<Jid, StanzaError>),
     /// Writes a stanza to a stream.

@@ -2,9 +2,9 @@
 
 use super::effect::{Job, Sid};
 use super::state::State;
-use crate::store::{Engine, Rows, StoreError};
+use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
-use crate::wire::{Ns, Stanza, StanzaError};
+use crate::wire::{Node, Ns, Stanza, StanzaError};
 use std::net::IpAddr;
 
 /// What an extension says of itself: discovery, the README's table and `doap.xml` are made from it.
@@ -24,6 +24,13 @@ pub struct About {
     pub account: &'static [&'static str],
     /// Namespaces of IQ payloads whose requests come to [`Extension::iq`].
     pub iq: &'static [Ns],
+}
+
+impl About {
+    /// A specification without features of its own.
+    pub const fn new(spec: &'static str, name: &'static str, version: &'static str, missing: &'static str) -> About {
+        About { spec, name, version, missing, server: &[], account: &[], iq: &[] }
+    }
 }
 
 /// Whether the next in the list is asked.
@@ -76,6 +83,35 @@ pub enum Event {
     Parted(Sid),
     /// A session that had lost its connection has another (XEP-0198 §5).
     Resumed(Sid),
+    /// An item was published at a node of an account; its payload can be read.
+    Published {
+        /// Whose node.
+        local: Box<str>,
+        /// The node.
+        node: Box<str>,
+        /// The id of the item.
+        item: Box<str>,
+    },
+    /// An item of a node of an account is gone, or all of them are.
+    Retracted {
+        /// Whose node.
+        local: Box<str>,
+        /// The node.
+        node: Box<str>,
+        /// The id of the item; `None`: all.
+        item: Option<Box<str>>,
+    },
+}
+
+/// What an extension gets of a stream that is bound by Bind 2 (XEP-0386).
+#[derive(Debug)]
+pub struct Inline<'a> {
+    /// `<bind/>`, with elements of all extensions.
+    pub bind: Node<'a>,
+    /// The answers to what [`Extension::before_bind`] asked; `None`: it could not be read.
+    pub rows: &'a [Option<Rows>],
+    /// What was archived for the account since, so that the answers do not tell of it: the first number and the last.
+    pub archived: Option<(u64, u64)>,
 }
 
 /// An extension. Every hook but [`Extension::about`] may be left out. State that an extension keeps in memory is its own, in
@@ -84,6 +120,11 @@ pub enum Event {
 pub trait Extension: Send {
     /// What it is.
     fn about(&self) -> &'static About;
+
+    /// What else it does: specifications that are done by the same hooks, or that ask nothing of a server but what it does anyway.
+    fn also(&self) -> &'static [About] {
+        &[]
+    }
 
     /// Reads what it needs in memory, once, at the start.
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
@@ -94,6 +135,20 @@ pub trait Extension: Send {
     fn stream_features(&self, st: &State) -> Vec<String> {
         Vec::new()
     }
+
+    /// What can be asked for in `<bind/>`, each the name of a feature (XEP-0386 §3.1).
+    fn bind_features(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// A stream of this account will be bound by Bind 2: what [`Extension::bind_inline`] has to know for that.
+    fn before_bind(&mut self, st: &mut State, local: &str) -> Vec<Query> {
+        Vec::new()
+    }
+
+    /// A session was bound by Bind 2: takes what it asks for in [`Inline::bind`], and appends what `<bound/>` is to tell. Nothing can
+    /// be sent to the session yet.
+    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, bound: &mut String) {}
 
     /// A stanza that a session of ours sends, before anything is done with it. `from` is the session's full JID already.
     fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
@@ -156,6 +211,9 @@ pub trait Extension: Send {
 
     /// The client answered what [`State::request`] asked of it, with a result or an error.
     fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) {}
+
+    /// What [`State::inquire`] was answered: a result or an error.
+    fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {}
 
     /// The time that [`State::after`] waited for has come.
     fn timer(&mut self, st: &mut State, job: Job) {}

@@ -8,8 +8,10 @@ mod delivery;
 pub mod effect;
 pub mod hook;
 pub mod logged;
+mod login;
 mod number;
 pub mod presence;
+pub mod quiet;
 mod random;
 pub mod roster;
 mod route;
@@ -19,11 +21,13 @@ pub mod sm;
 pub mod state;
 pub mod subscription;
 mod throttle;
+pub mod token;
 
 pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
-pub use hook::{About, Event, Extension, Flow, Handled, Place};
-pub use settings::Settings;
+pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
+pub use quiet::Worth;
+pub use settings::{Creators, PushContent, Settings};
 pub use state::{State, Way};
 pub use throttle::network;
 
@@ -101,7 +105,7 @@ impl Core {
         // Not the seed itself: that may just have been stored.
         let mut random = random::Random::new(seed);
         let mut state = State::new(settings, random.next(), secret);
-        state.abouts = extensions.iter().map(|x| x.about()).collect();
+        state.abouts = extensions.iter().flat_map(|x| std::iter::once(x.about()).chain(x.also())).collect();
         let mut core = Core { state, extensions };
         core.load(engine)?;
         for n in 0..core.extensions.len() {
@@ -139,6 +143,7 @@ impl Core {
             account.roster.insert(jid, Item::from_record(value)?);
             Ok(())
         })?;
+        scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
         scan(engine, Tree::Block, &[], |key, _| {
             let (local, jid) = key::split(key).ok_or_else(|| damaged("a block list's key"))?;
             let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
@@ -157,6 +162,7 @@ impl Core {
         match input {
             Input::Login(sid, jid, peer) => self.login(sid, jid, peer),
             Input::LoginEnded(_, jid, peer, success) => self.state.throttle.ended(now.mono, &jid, peer, success),
+            Input::Begin(sid, begin, peer) => self.begin(sid, begin, peer),
             Input::Bind(sid, jid, resource) => {
                 let answer = self.bind(sid, &jid, resource);
                 self.state.effects.push(Effect::Bound(sid, answer));
@@ -165,6 +171,8 @@ impl Core {
             Input::Stanza(stream, stanza) => match self.state.carried(stream) {
                 Some(sid) => {
                     heard = Some(sid);
+                    // Its radio is on anyway.
+                    self.state.flush(sid);
                     self.state.count_in(sid);
                     self.state.heard = Some(sid);
                     self.sent(sid, stanza);
@@ -176,13 +184,23 @@ impl Core {
             Input::Closed(stream, _) if self.state.detach(stream) => {}
             Input::Closed(stream, clean) => self.state.lost(stream, clean),
             Input::Closing(stream) => self.state.closing(stream),
-            Input::Enable(stream, resume, max) => self.state.enable(stream, resume, max),
+            Input::Enable(stream, resume, max) => {
+                let enabled = self.state.enable(stream, resume, max);
+                self.state.effects.extend(enabled.map(|enabled| Effect::Manage(stream, enabled)));
+            }
             Input::Resume(stream, account, id, h) => self.state.resume(stream, &account, &id, h),
             Input::Acknowledged(stream, h) => self.state.acknowledged(stream, h),
             Input::Acknowledge(stream) => self.state.acknowledge(stream),
+            Input::Active(stream, active) => {
+                if let Some(sid) = self.state.carried(stream) {
+                    self.state.set_active(sid, active);
+                }
+            }
             Input::Answer(job, rows) => {
                 if let Some(n) = self.state.jobs.remove(&job) {
                     self.hook(n, |x, st| x.answer(st, job, rows));
+                } else {
+                    self.read_for_login(job, rows);
                 }
             }
             Input::Hashed(job, credentials) => {
@@ -215,6 +233,7 @@ impl Core {
         while let Some(timer) = self.state.timers.first_entry().filter(|t| t.key().0 <= self.state.now.mono) {
             match timer.remove() {
                 Timer::Credentials(sid, credentials) => self.state.effects.push(Effect::Credentials(sid, credentials)),
+                Timer::Login(sid) => self.prove(sid),
                 Timer::Unanswered(sid) => self.state.unanswered(sid),
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
@@ -302,6 +321,18 @@ impl Core {
     /// Stream features of the extensions after authentication, for `stream::Terms`.
     pub fn stream_features(&self) -> Vec<String> {
         self.extensions.iter().flat_map(|x| x.stream_features(&self.state)).collect()
+    }
+
+    /// What the extensions take inline with Bind 2, for `stream::Terms`.
+    pub fn bind_features(&self) -> Vec<&'static str> {
+        self.extensions.iter().flat_map(|x| x.bind_features()).copied().collect()
+    }
+
+    /// The SCRAM iterations that are set, if there are accounts whose keys have fewer; else 0. For `stream::Terms`.
+    pub fn upgrades(&self) -> u32 {
+        let set = self.state.settings.iterations;
+        let weak = |a: &Account| a.credentials.sha1.iterations.min(a.credentials.sha256.iterations) < set;
+        if self.state.accounts.values().any(weak) { set } else { 0 }
     }
 
     /// What everybody shares, to look at.

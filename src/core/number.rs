@@ -20,6 +20,8 @@ pub(super) struct Numbers {
 
 /// Bytes of the code in a text.
 const CODE: usize = 10;
+/// Bytes of a pseudonym: nobody can find another JID with the same one.
+const PSEUDONYM_BYTES: usize = 24;
 
 impl Numbers {
     pub(super) fn new(secret: &[u8; 32]) -> Numbers {
@@ -58,6 +60,16 @@ impl Numbers {
         let (number, code) = bytes.split_at_checked(8)?;
         let number = u64::from_be_bytes(number.try_into().ok()?);
         (self.code(owner, number) == code).then_some(number)
+    }
+
+    /// [`super::State::pseudonym`]
+    pub(super) fn pseudonym(&self, place: &str, who: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        // No number and owner read like this: they begin with eight bytes of a number, which are never all 255.
+        for part in [&[255; 8][..], place.as_bytes(), &[0], who.as_bytes()] {
+            context.update(part);
+        }
+        BASE64.encode(&context.sign().as_ref()[..PSEUDONYM_BYTES])
     }
 
     fn code(&self, owner: &str, number: u64) -> [u8; CODE] {

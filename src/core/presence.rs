@@ -83,6 +83,14 @@ fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     Ok(())
 }
 
+/// Broadcasts what a session has broadcast before, with something else in it that the server says.
+pub fn again(st: &mut State, sid: Sid, presence: Stanza) {
+    let Some(session) = st.sessions.get_mut(&sid).filter(|session| session.presence.is_some()) else { return };
+    session.presence = Some(presence.clone());
+    let local: Box<str> = session.local().into();
+    broadcast(st, &local, &presence);
+}
+
 /// Sends a presence to all who are subscribed and to the account's own available sessions (RFC 6121 §4.2.2).
 fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
     let Some(account) = st.accounts.get(local) else { return };
@@ -172,11 +180,13 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     let local: Box<str> = session.local().into();
     unavailable(st, sid, Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()));
     let left = st.sessions.remove(&sid);
-    if let Some(managed) = left.as_ref().and_then(|session| session.managed.as_ref()) {
+    if let Some(session) = &left
+        && let Some(managed) = &session.managed
+    {
         st.ended(&local, managed);
         // Its client may forget the stream: better noted at once.
         st.note_settled();
-        st.work.extend(managed.unacknowledged().cloned().map(|stanza| Work::Left(sid, stanza)));
+        st.work.extend(session.undelivered().cloned().map(|stanza| Work::Left(sid, stanza)));
     }
     if let Some(stream) = left.and_then(|session| session.stream) {
         st.streams.carries.remove(&stream);

@@ -164,6 +164,10 @@ impl Core {
                 self.request(stanza, |x, st| x.iq(st, &Place::Server, stanza))
             }
             (Kind::Iq, Type::Get | Type::Set) | (Kind::Message, _) => Err(Condition::ServiceUnavailable.into()),
+            (Kind::Iq, Type::Result | Type::Error) if to.is_bare() => {
+                self.state.is_answer(stanza);
+                Ok(Flow::Done)
+            }
             _ => Ok(Flow::Done),
         }
     }
@@ -221,8 +225,8 @@ impl Core {
             // There is no account; then no resource of it either.
             Rule::Server if !to.is_bare() => Err(Condition::ServiceUnavailable.into()),
             Rule::Session => {
-                let targets: Vec<Sid> = self.state.session_at(to).into_iter().collect();
-                self.deliver(local, stanza, &targets)
+                let target = self.state.session_at(to);
+                self.deliver(local, stanza, target.as_slice())
             }
             Rule::Receivers => {
                 let targets = receivers(&self.state);
@@ -314,9 +318,15 @@ impl Core {
                 Work::Remove(leaving) => admin::removed(&mut self.state, leaving),
                 Work::Tell(job, answer) => self.state.tell(job, answer, true),
                 Work::Had(local, mark) => self.had(&local, mark),
+                Work::Answered(job, reply) => {
+                    if let Some(n) = self.state.jobs.remove(&job) {
+                        self.hook(n, |x, st| x.answered(st, job, &reply));
+                    }
+                }
                 Work::Hold(message) => self.hold(message),
                 Work::Promise(ack) => self.state.promise(ack),
                 Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
+                Work::Login(sid) => self.go_on(sid),
                 Work::Overflow(sid) => {
                     let error = StreamError::new(StreamCondition::ResourceConstraint);
                     self.state.close(sid, Some(error.text("too much was not acknowledged")));

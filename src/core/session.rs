@@ -1,9 +1,13 @@
 //! A session: one connected resource.
 
 use super::effect::Sid;
+use super::quiet::Quiet;
 use super::sm::Managed;
+use crate::wire::login::Client;
 use crate::wire::{Jid, Stanza};
+use ring::hmac;
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 
 /// Sessions that one account may have at a time.
 pub const SESSIONS: usize = 32;
@@ -31,8 +35,12 @@ pub struct Session {
     pub stream: Option<Sid>,
     /// Until when it waits, of [`super::Now::mono`].
     pub waits_until: Option<u64>,
+    /// Which client it is of, if that told its id; see [`client_mark`].
+    pub client: Option<NonZeroU64>,
     /// Its stream management, if its client enabled it (XEP-0198).
     pub managed: Option<Box<Managed>>,
+    /// What its client need not know yet, while that is inactive (XEP-0352) or has no connection.
+    pub quiet: Option<Box<Quiet>>,
 }
 
 impl Session {
@@ -46,8 +54,16 @@ impl Session {
             directed: BTreeSet::new(),
             stream: Some(stream),
             waits_until: None,
+            client: None,
             managed: None,
+            quiet: None,
         }
+    }
+
+    /// All that its client has not acknowledged, or was not even sent, in order.
+    pub fn undelivered(&self) -> impl Iterator<Item = &Stanza> {
+        let queued = self.managed.iter().flat_map(|managed| managed.unacknowledged());
+        queued.chain(self.quiet.iter().flat_map(|quiet| quiet.held()))
     }
 
     /// Its account's localpart.
@@ -60,4 +76,12 @@ impl Session {
     pub fn receives(&self) -> bool {
         self.presence.is_some() && self.priority >= 0
     }
+}
+
+/// What is kept of a client's id: enough to know it again.
+pub(super) fn client_mark(secret: &[u8; 32], client: Client) -> NonZeroU64 {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), &client.0.to_be_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&tag.as_ref()[..8]);
+    NonZeroU64::new(u64::from_be_bytes(first)).unwrap_or(NonZeroU64::MIN)
 }

@@ -3,6 +3,29 @@
 use crate::wire::{Jid, Secret};
 use std::collections::BTreeMap;
 
+/// What a notification tells those who carry it to a phone (XEP-0357).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PushContent {
+    /// That there is something, and how much.
+    None,
+    /// Also who the last message is from.
+    Sender,
+    /// Also what it says.
+    Full,
+}
+
+/// Who may create rooms (XEP-0045 §10.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Creators {
+    /// Whoever has an account here.
+    #[default]
+    Local,
+    /// The administrators.
+    Admins,
+    /// Anybody, also from other servers.
+    Anybody,
+}
+
 /// The settings of the core; the file's are read by `service::config`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -20,6 +43,8 @@ pub struct Settings {
     pub resume_s: u32,
     /// Where clients should go to resume a session, as `host:port`, if that is elsewhere than usual.
     pub resume_at: Option<String>,
+    /// What a notification for a phone tells (XEP-0357).
+    pub push_content: PushContent,
     /// Whether the operating system is named in XEP-0092 answers.
     pub show_os: bool,
     /// Whether strangers may make accounts (XEP-0077).
@@ -30,6 +55,8 @@ pub struct Settings {
     pub admins: Vec<Jid>,
     /// The external components that may connect, by their domains (XEP-0114).
     pub components: BTreeMap<Jid, Secret>,
+    /// Who may create rooms.
+    pub create_rooms: Creators,
 }
 
 impl Settings {
@@ -43,11 +70,13 @@ impl Settings {
             archive_bytes: 256 * 1024 * 1024,
             resume_s: 600,
             resume_at: None,
+            push_content: PushContent::None,
             show_os: false,
             registration: false,
             contacts: Vec::new(),
             admins: Vec::new(),
             components: BTreeMap::new(),
+            create_rooms: Creators::default(),
         }
     }
 }

@@ -85,9 +85,14 @@ impl Managed {
         Counted { stream: self.number, count: self.handled }
     }
 
-    /// How the stream counts the stanza that was written last.
-    pub fn last_out(&self) -> Counted {
-        Counted { stream: self.number, count: self.sent as u32 }
+    /// How the stream counts the stanza that was written last, or one so many behind it.
+    pub(super) fn count_of(&self, behind: usize) -> Counted {
+        Counted { stream: self.number, count: (self.sent as u32).wrapping_add(behind as u32) }
+    }
+
+    /// What waits for an acknowledgement: stanzas, and bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.queue.len(), self.bytes)
     }
 
     /// Whether the session waits for its client when its connection is lost.
@@ -227,22 +232,22 @@ impl State {
         self.sessions.get(&sid).filter(|s| s.stream == Some(stream)).map(|_| sid)
     }
 
-    /// XEP-0198 §3: `<enable/>`. `max`: what the client prefers, in seconds.
-    pub(super) fn enable(&mut self, stream: Sid, resume: bool, max: Option<u32>) {
-        let Some(sid) = self.carried(stream) else { return };
+    /// XEP-0198 §3: `<enable/>`. `max`: what the client prefers, in seconds. The answer, unless it is enabled.
+    pub(super) fn enable(&mut self, stream: Sid, resume: bool, max: Option<u32>) -> Option<Manage> {
+        let sid = self.carried(stream)?;
         let bytes = self.random();
         let mut number = [0; 8];
         number.copy_from_slice(&bytes[..8]);
         let number = u64::from_be_bytes(number);
         let max_s = max.map_or(self.settings.resume_s, |max| max.min(self.settings.resume_s));
         let resume = resume && max_s > 0;
-        let Some(session) = self.sessions.get_mut(&sid).filter(|s| s.managed.is_none()) else { return };
+        let session = self.sessions.get_mut(&sid).filter(|s| s.managed.is_none())?;
         session.managed = Some(Box::new(Managed::new(number, resume.then_some(u64::from(max_s) * 1000))));
         let account = session.jid.bare();
         self.streams.by_number.insert(number, sid);
         let id = resume.then(|| id(self, account.as_str(), number));
         let location = self.settings.resume_at.clone().filter(|_| resume);
-        self.effects.push(Effect::Manage(stream, Manage::Enabled { id, max_s, location }));
+        Some(Manage::Enabled { id, max_s, location })
     }
 
     /// Counts a stanza of the client, before it is handled.
@@ -270,6 +275,7 @@ impl State {
     /// `<r/>` of the client (XEP-0198 §4). Those that wait for the same batch are answered together.
     pub(super) fn acknowledge(&mut self, stream: Sid) {
         let Some(sid) = self.carried(stream) else { return };
+        self.flush(sid);
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
         match managed.waits.back() {
             None => {
@@ -362,6 +368,7 @@ impl State {
 
     /// A connection is gone: its session too, or it waits for its client. `clean`: the client closed the stream (XEP-0198 §7).
     pub(super) fn lost(&mut self, stream: Sid, clean: bool) {
+        self.forget_login(stream);
         self.streams.resuming.remove(&stream);
         let carried = self.carried(stream);
         self.streams.carries.remove(&stream);
@@ -422,8 +429,15 @@ impl State {
         if let Some(first) = resuming.iter().find(|(_, resumed)| **resumed == sid).map(|(stream, _)| *stream) {
             // Another connection waits for it: the later one is the one that works.
             resuming.remove(&first);
-            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
-            self.effects.push(Effect::Manage(first, failed));
+            if self.logins.contains_key(&first) {
+                // It would bind instead, and end this session.
+                self.forget_login(first);
+                let conflict = StreamError::new(StreamCondition::Conflict).text("resumed on a new connection");
+                self.effects.push(Effect::Close(first, Some(conflict)));
+            } else {
+                let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: None };
+                self.effects.push(Effect::Manage(first, failed));
+            }
         }
         self.streams.resuming.insert(stream, sid);
         self.promise(Ack::Resumed { stream, sid, number, h });
@@ -458,7 +472,7 @@ impl State {
         let (jid, handled) = (jid.clone(), managed.handled);
         self.streams.carries.insert(stream, sid);
         let id = id(self, jid.bare_str(), number);
-        self.effects.push(Effect::Manage(stream, Manage::Resumed { jid, id, h: handled }));
+        self.answer_resume(stream, Manage::Resumed { jid, id, h: handled });
         self.count_out(sid, h, true);
         // It may have been closed for its count.
         let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
@@ -466,6 +480,8 @@ impl State {
         let written = managed.queue.iter().take(managed.queue.len() - managed.unwritten());
         self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
         self.streams.ask.push(sid);
+        // What was never written follows.
+        self.set_active(sid, true);
         self.work.push_back(Work::Event(Event::Resumed(sid)));
     }
 
@@ -573,8 +589,7 @@ mod tests {
     fn state() -> (State, String) {
         let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
         st.sessions.insert(SID, Session::new(jid(), SID));
-        st.enable(SID, true, None);
-        let Some(Effect::Manage(SID, Manage::Enabled { id: Some(id), .. })) = st.effects.pop() else { panic!() };
+        let Some(Manage::Enabled { id: Some(id), .. }) = st.enable(SID, true, None) else { panic!() };
         (st, id)
     }
 
@@ -624,7 +639,7 @@ mod tests {
             assert_eq!(acknowledge(&mut managed, count(1)), None, "{before}");
             for n in 1..=5 {
                 assert!(managed.push(&stanza(n)).0);
-                assert_eq!(managed.last_out().count, count(n));
+                assert_eq!(managed.count_of(0).count, count(n));
             }
             assert_eq!(acknowledge(&mut managed, count(6)), None);
             assert_eq!(acknowledge(&mut managed, count(0)), Some(vec![]));

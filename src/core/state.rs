@@ -7,12 +7,15 @@ use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
 use super::hook::About;
 use super::logged::{Counted, Logged};
+use super::login::Login;
 use super::number::Numbers;
+use super::quiet::Worth;
 use super::random::Random;
 use super::session::Session;
 use super::settings::Settings;
 use super::sm::Streams;
 use super::throttle::Throttle;
+use super::token::Tokens;
 use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
@@ -31,6 +34,8 @@ pub enum Way {
     Sent,
     /// That of its receiver; it was delivered or kept already.
     Received,
+    /// That of a room, while its hook handles the message of a session: it is from the sender's name in the room.
+    Room,
 }
 
 /// A service on a subdomain.
@@ -59,12 +64,16 @@ pub(super) enum Work {
     Had(Box<str>, u64),
     /// A message that may have to be kept.
     Hold(Stanza),
+    /// What the answer to a question of an extension is.
+    Answered(Job, Stanza),
     /// A stanza that a session left behind.
     Left(Sid, Stanza),
     /// An answer to what was done before.
     Promise(Ack),
     /// A session whose client does not acknowledge what it gets.
     Overflow(Sid),
+    /// A login that goes on.
+    Login(Sid),
 }
 
 /// Something promised that waits until its changes are on stable storage.
@@ -76,6 +85,8 @@ pub(super) enum Ack {
     Close(Sid, Option<StreamError>),
     Told(Job, Result<Vec<String>, String>),
     Manage(Sid, Manage),
+    /// A login, which goes on.
+    Login(Sid),
     /// The connection, the session, the number of its stream, and what its client has handled.
     Resumed {
         stream: Sid,
@@ -88,7 +99,7 @@ pub(super) enum Ack {
 impl Ack {
     /// Whether it is told also while storage takes nothing: nobody is promised that a change is stored.
     fn can_be_told(&self) -> bool {
-        matches!(self, Ack::Manage(..) | Ack::Resumed { .. } | Ack::Close(_, None))
+        matches!(self, Ack::Manage(..) | Ack::Login(_) | Ack::Resumed { .. } | Ack::Close(_, None))
     }
 }
 
@@ -96,6 +107,7 @@ impl Ack {
 #[derive(Debug)]
 pub(super) enum Timer {
     Credentials(Sid, Credentials),
+    Login(Sid),
     Extension(usize, Job),
     Unanswered(Sid),
     Hibernated(Sid),
@@ -135,6 +147,10 @@ pub struct State {
     pub abouts: Vec<&'static About>,
     pub(super) components: Components,
     pub(super) throttle: Throttle,
+    pub(super) tokens: Tokens,
+    pub(super) logins: BTreeMap<Sid, Login>,
+    /// Which login a question belongs to, which extension, and which of its questions it is.
+    pub(super) login_jobs: BTreeMap<Job, (Sid, usize, usize)>,
     pub(super) secret: [u8; 32],
     pub(super) numbers: Numbers,
     pub(super) streams: Streams,
@@ -142,12 +158,16 @@ pub struct State {
     pub(super) effects: Vec<Effect>,
     pub(super) work: VecDeque<Work>,
     pub(super) timers: BTreeMap<(u64, u64), Timer>,
+    /// [`State::weigh_with`]
+    pub(super) weigh: fn(&Stanza) -> Worth,
     /// When the world was last asked to wake us, until it does.
     pub(super) wakes: Option<u64>,
     /// Which extension a job belongs to.
     pub(super) jobs: BTreeMap<Job, usize>,
     /// Which job a request to a client belongs to.
     pub(super) requests: BTreeMap<(Sid, String), Job>,
+    /// Which job a question of an extension belongs to, by the id of its request, and whom it asks.
+    inquiries: BTreeMap<String, (Jid, Job)>,
     /// The extension whose hook runs.
     pub(super) running: usize,
     /// The session whose stanza is being handled.
@@ -179,6 +199,9 @@ impl State {
             abouts: Vec::new(),
             components: Components::default(),
             throttle: Throttle::default(),
+            tokens: Tokens::default(),
+            logins: BTreeMap::new(),
+            login_jobs: BTreeMap::new(),
             secret,
             numbers: Numbers::new(&secret),
             streams: Streams::default(),
@@ -186,9 +209,11 @@ impl State {
             effects: Vec::new(),
             work: VecDeque::new(),
             timers: BTreeMap::new(),
+            weigh: |_| Worth::Urgent,
             wakes: None,
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
             running: 0,
             heard: None,
             random: Random::new(seed),
@@ -257,25 +282,9 @@ impl State {
         self.work.push_back(Work::Route(stanza));
     }
 
-    /// Writes a stanza to one session, past all hooks.
+    /// Writes a stanza to one session, past all hooks; or holds it there ([`super::quiet`]).
     pub fn send_to(&mut self, sid: Sid, stanza: Stanza) {
-        let Some(session) = self.sessions.get_mut(&sid) else {
-            // Not authenticated, or just ended.
-            return self.effects.push(Effect::Send(sid, stanza));
-        };
-        let (fits, now) = match session.managed.as_mut() {
-            Some(managed) => {
-                self.streams.ask.push(sid);
-                managed.push(&stanza)
-            }
-            None => (true, true),
-        };
-        if let (Some(stream), true) = (session.stream, now) {
-            self.effects.push(Effect::Send(stream, stanza));
-        }
-        if !fits {
-            self.work.push_back(Work::Overflow(sid));
-        }
+        self.hand(sid, stanza);
     }
 
     /// Hands a message to these sessions of one account; the `delivered` hooks see it.
@@ -310,6 +319,22 @@ impl State {
         self.promise(Ack::To(sid, Stanza::result_of(iq, "")));
     }
 
+    /// Sends an answer that is made already, once what this turn changed is on stable storage.
+    pub fn confirm_with(&mut self, answer: Stanza) {
+        self.promise(Ack::Reply(answer));
+    }
+
+    /// The same behind all that is on its way in this turn.
+    pub fn confirm_last(&mut self, iq: &Stanza) -> super::hook::Handled {
+        self.work.push_back(Work::Promise(Ack::Reply(Stanza::result_of(iq, ""))));
+        Ok(super::hook::Flow::Done)
+    }
+
+    /// Tells all extensions, later in this turn.
+    pub fn announce(&mut self, event: super::hook::Event) {
+        self.work.push_back(Work::Event(event));
+    }
+
     /// Answers a stanza with an error, where the RFC allows one.
     pub fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
         if let Some(reply) = Stanza::error_of(stanza, error) {
@@ -319,6 +344,9 @@ impl State {
 
     /// An answer goes straight to the session that asked, and by the router to anybody else.
     fn back(&mut self, reply: Stanza) {
+        if self.is_answer(&reply) {
+            return;
+        }
         match reply.to.as_ref().and_then(|to| self.session_at(to)) {
             // The error of a message is news to the account's other sessions, too (XEP-0280 §6.1).
             Some(sid) if reply.kind == Kind::Message => {
@@ -359,7 +387,8 @@ impl State {
             Ack::To(sid, stanza) => self.send_to(sid, stanza),
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
-            Ack::Manage(stream, element) => self.effects.push(Effect::Manage(stream, element)),
+            Ack::Manage(stream, element) => self.answer_resume(stream, element),
+            Ack::Login(stream) => self.work.push_back(Work::Login(stream)),
             Ack::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),
         }
     }
@@ -376,6 +405,39 @@ impl State {
             self.jobs.remove(&job);
         }
         job
+    }
+
+    /// Makes a request in somebody's name, and whoever is asked answers as it would answer them. The answer, or the error, comes to
+    /// [`super::hook::Extension::answered`] and to nobody else. An account or a service of ours always answers. Who is elsewhere may
+    /// not, and is asked in the name of the server: [`State::forget`].
+    pub fn inquire(&mut self, from: Jid, to: Jid, ty: Type, payload: impl Into<String>) -> Job {
+        let job = self.job();
+        let id = self.token();
+        self.send(Stanza::new(Kind::Iq, ty).from(from).to(to.clone()).with_id(&id).with(payload));
+        self.inquiries.insert(id, (to, job));
+        job
+    }
+
+    /// Waits no longer for the answer to a [`State::inquire`].
+    pub fn forget(&mut self, job: Job) {
+        self.jobs.remove(&job);
+        self.inquiries.retain(|_, (_, asked)| *asked != job);
+    }
+
+    /// Whether an IQ is the answer to such a question, from whom was asked. Then it is on its way to who asked.
+    pub(super) fn is_answer(&mut self, iq: &Stanza) -> bool {
+        if self.inquiries.is_empty() || iq.kind != Kind::Iq {
+            return false;
+        }
+        let Some(id) = iq.id().map(|id| id.into_owned()) else { return false };
+        match self.inquiries.get(&id) {
+            Some((asked, job)) if iq.from.as_ref() == Some(asked) => {
+                self.work.push_back(Work::Answered(*job, iq.clone()));
+                self.inquiries.remove(&id);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// A push from a session's own account, an IQ set whose answer nobody waits for: rosters, block lists.
@@ -434,6 +496,11 @@ impl State {
         self.numbers.text(local, mark)
     }
 
+    /// A name for somebody that tells nothing of who it is, always the same in one place (XEP-0421).
+    pub fn pseudonym(&self, place: &str, who: &str) -> String {
+        self.numbers.pseudonym(place, who)
+    }
+
     /// Notes in a message what it is called in an account's archive (XEP-0359).
     pub fn note_id(&self, account: &Jid, message: &mut Stanza) {
         let uid = self.uid(account.local().unwrap_or_default(), message.mark);
@@ -454,7 +521,7 @@ impl State {
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
         let sender = self.heard.and_then(|sid| self.sessions.get(&sid));
-        let sender = sender.filter(|s| message.from.as_ref() == Some(&s.jid));
+        let sender = sender.filter(|s| way == Way::Room || message.from.as_ref() == Some(&s.jid));
         let sent = sender.and_then(|s| s.managed.as_ref()).map(|m| m.last_in());
         let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
         if let Some(draft) = self.draft.as_mut().filter(|draft| draft.message.same(message))
@@ -464,6 +531,7 @@ impl State {
             draft.sent = sent.or(draft.sent);
             draft.received.append(&mut received);
             entry.copies.push(copy);
+            self.note_archived(local, message.mark);
             return Ok(message.mark);
         }
         self.finish_entry();
@@ -475,7 +543,16 @@ impl State {
         let mut copies = Vec::with_capacity(2);
         copies.push(copy);
         self.write()?.append(Entry { id, copies, value: Box::default() });
+        self.note_archived(local, id);
         Ok(id)
+    }
+
+    /// Tells the logins that have read of this archive what they did not see.
+    fn note_archived(&mut self, local: &str, number: u64) {
+        for login in self.logins.values_mut().filter(|login| login.local() == local) {
+            let (first, _) = *login.archived.get_or_insert((number, number));
+            login.archived = Some((first, number));
+        }
     }
 
     /// Writes the entry of the message that was archived last: all that is to be told with it is known.
@@ -505,6 +582,14 @@ impl State {
     /// Reads; the answer comes to [`super::hook::Extension::answer`]. It sees all changes of this turn and before.
     pub fn ask(&mut self, query: Query) -> Job {
         let job = self.job();
+        self.seal();
+        self.effects.push(Effect::Ask(job, query));
+        job
+    }
+
+    /// The same for a login; the answer comes to it.
+    pub(super) fn ask_for_login(&mut self, query: Query) -> Job {
+        let job = Job(self.number());
         self.seal();
         self.effects.push(Effect::Ask(job, query));
         job
@@ -547,6 +632,11 @@ impl State {
         if self.batch.ops.len() >= SEAL_OPS {
             self.seal();
         }
+    }
+
+    /// What is changed from here on is stored behind what was changed before, never without it.
+    pub fn barrier(&mut self) {
+        self.seal();
     }
 
     pub(super) fn on_committed(&mut self, seq: u64) {
@@ -595,7 +685,12 @@ impl State {
 
     /// An unpredictable name of 16 characters: ids, resources, roster versions.
     pub fn token(&mut self) -> String {
-        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-        self.random().iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
+        name_of(&self.random())
     }
+}
+
+/// A name of 16 characters.
+pub(super) fn name_of(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    bytes.iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
 }

@@ -4,7 +4,7 @@
 //! ordinary message from that stranger; a client knows it by its `from` (§11).
 
 use super::hints;
-use crate::core::{About, Event, Extension, Flow, Handled, Place, Sid, State};
+use crate::core::{About, Event, Extension, Flow, Handled, Inline, Place, Sid, State};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -148,6 +148,16 @@ impl Extension for Carbons {
             return Err(Condition::BadRequest.into());
         }
         st.reply(iq, "")
+    }
+
+    fn bind_features(&self) -> &'static [&'static str] {
+        &["urn:xmpp:carbons:2"]
+    }
+
+    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, _bound: &mut String) {
+        if let (Some(_), Some(session)) = (inline.bind.child(Ns::CARBONS, "enable"), st.sessions.get(&sid)) {
+            self.accounts.entry(session.local().into()).or_default().enabled.insert(sid);
+        }
     }
 
     fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {

@@ -1,7 +1,7 @@
 //! XEP-0085: Chat State Notifications. A server hands them on; the one thing to know is which messages are nothing else.
 
 use crate::core::{About, Extension};
-use crate::wire::{Ns, Stanza};
+use crate::wire::{Node, Ns, Stanza};
 
 pub(super) struct ChatStates;
 
@@ -22,7 +22,12 @@ impl Extension for ChatStates {
 /// Whether a message says nothing but who is typing (§2, "standalone notification"), or nothing at all: what belongs to every
 /// message (thread, hints, ids) does not count.
 pub(super) fn standalone(message: &Stanza) -> bool {
-    message.children().all(|c| matches!(c.ns(), Ns::CHAT_STATES | Ns::HINTS | Ns::SID) || c.is(Ns::CLIENT, "thread"))
+    message.children().all(says_nothing)
+}
+
+/// The same of one child.
+pub(super) fn says_nothing(child: Node<'_>) -> bool {
+    matches!(child.ns(), Ns::CHAT_STATES | Ns::HINTS | Ns::SID) || child.is(Ns::CLIENT, "thread")
 }
 
 #[cfg(test)]

@@ -47,9 +47,10 @@ pub(super) fn server(st: &State) -> Info {
 
 /// What every account tells.
 fn account(st: &State) -> Info {
-    let name = "".into();
+    let identity = |category, ty| Identity { category, ty, lang: "", name: "".into() };
     Info {
-        identities: [Identity { category: "account", ty: "registered", lang: "", name }].into(),
+        // XEP-0163 §6.1
+        identities: [identity("account", "registered"), identity("pubsub", "pep")].into(),
         features: st.abouts.iter().flat_map(|about| about.account).copied().collect(),
         forms: BTreeMap::new(),
     }
@@ -112,17 +113,21 @@ pub(super) fn open(ns: Ns, node: Option<&str>) -> String {
     }
 }
 
-/// The `<query/>` of disco#items.
-fn items(list: &[(String, &str)], node: Option<&str>) -> String {
+/// The `<query/>` of disco#items: (JID, name) of each; empty: it has none.
+pub(super) fn items(list: &[(String, &str)], node: Option<&str>) -> String {
     let mut out = open(Ns::DISCO_ITEMS, node);
     for (jid, name) in list {
-        out += &format!("<item jid='{}' name='{}'/>", escaped(jid), escaped(name));
+        out += &format!("<item jid='{}'", escaped(jid));
+        if !name.is_empty() {
+            out += &format!(" name='{}'", escaped(name));
+        }
+        out += "/>";
     }
     out + "</query>"
 }
 
 /// The query of a well-formed request, and its node.
-fn query(iq: &Stanza) -> Result<(Ns, Option<Cow<'_, str>>), Condition> {
+pub(super) fn query(iq: &Stanza) -> Result<(Ns, Option<Cow<'_, str>>), Condition> {
     match iq.children().next() {
         Some(query) if iq.ty == Type::Get && query.name() == "query" => Ok((query.ns(), query.attr("node"))),
         _ => Err(Condition::BadRequest),

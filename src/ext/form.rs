@@ -42,8 +42,11 @@ pub(super) fn of_command(within: Node<'_>) -> Result<Submitted, StanzaError> {
     fields(form)
 }
 
-/// The fields of a form.
-fn fields(form: Node<'_>) -> Result<Submitted, StanzaError> {
+/// The values of each field of a form, its type among them, and the empty values, too.
+///
+/// # Errors
+/// `bad-request` for one with a field twice, or without a name.
+pub(super) fn fields(form: Node<'_>) -> Result<Submitted, StanzaError> {
     let mut fields = Submitted::new();
     for field in form.children().filter(|c| c.is(Ns::DATA_FORM, "field")) {
         let Some(var) = field.attr("var") else {

@@ -3,21 +3,27 @@
 use crate::core::Extension;
 
 mod archive;
+mod avatar;
 mod blocking;
+mod bookmarks;
 mod caps;
 mod carbons;
 mod chat_states;
 mod commands;
-mod component;
 mod contacts;
+mod csi;
 mod delay;
 mod disco;
+mod displayed;
 mod form;
 mod hints;
 mod last;
+mod muc;
 mod offline;
 mod ping;
 mod private;
+mod pubsub;
+mod push;
 mod register;
 mod roster;
 mod rsm;
@@ -30,7 +36,7 @@ mod vcard;
 mod version;
 
 /// All extensions, in order. `blocking` sees everything before anybody else does; `offline` last, when it is sure that a message
-/// goes on. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
+/// goes on; `pubsub` sees what is asked of its nodes before `disco` answers for the rest. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
 #[rustfmt::skip]
 pub fn all() -> Vec<Box<dyn Extension>> {
     vec![
@@ -40,8 +46,7 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
         Box::new(commands::Commands::default()),
-        Box::new(commands::Administration),
-        Box::new(component::Component),
+        Box::new(pubsub::PubSub::default()),
         Box::new(disco::Disco),
         Box::new(contacts::Contacts),
         Box::new(caps::Caps),
@@ -49,17 +54,21 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(version::Version),
         Box::new(time::Time),
         Box::new(ping::Ping),
+        Box::new(avatar::Avatars::default()),
         Box::new(vcard::Vcard::default()),
+        Box::new(bookmarks::Bookmarks::default()),
+        Box::new(displayed::Displayed),
         Box::new(private::Private::default()),
         Box::new(delay::Delay),
         Box::new(stanza_id::StanzaId),
         Box::new(hints::Hints),
         Box::new(chat_states::ChatStates),
+        Box::new(csi::ClientState),
         Box::new(rsm::ResultSets),
-        Box::new(archive::Order),
-        Box::new(archive::Preferences),
         Box::new(archive::Archive::default()),
         Box::new(carbons::Carbons::default()),
+        Box::new(push::Push::default()),
         Box::new(offline::Offline::default()),
+        Box::new(muc::Muc::default()),
     ]
 }

@@ -16,9 +16,9 @@
 
 use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Recovered, Sid, State, scan};
+use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Recovered, Sid, State, scan};
 use crate::store::record::{Broken, Reader, Writer};
-use crate::store::{BATCH_OPS, Batch, Engine, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
+use crate::store::{BATCH_OPS, Batch, Engine, Page, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
 use crate::wire::{Kind, Ns, Scope, Stanza, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +66,8 @@ struct Mailbox {
     retry: Option<Job>,
     /// Somebody is getting them.
     flush: Option<Flush>,
+    /// A client that reads the archive has begun: those between these numbers that are archived are not handed out any more.
+    cleared: Option<(u64, u64)>,
     /// Somebody was, and lost the connection: the rest is still to come, before anything new.
     unfinished: bool,
 }
@@ -139,6 +141,15 @@ fn from_record(record: &[u8]) -> Option<(bool, Stanza)> {
     let (live, _, mut rest) = head(record).ok()?;
     let message = Stanza::parse(rest.str().ok()?, Scope::client()).ok()??;
     Some((live, message))
+}
+
+/// Whether a message has its id in the account's archive.
+fn is_archived(st: &State, local: &str, message: &Stanza) -> bool {
+    let by = |account: &str| {
+        let id = message.children().find(|c| c.is(Ns::SID, "stanza-id") && c.attr("by").as_deref() == Some(account))?;
+        st.uid_mark(local, &id.attr("id")?)
+    };
+    st.accounts.get(local).is_some_and(|account| by(account.jid.as_str()).is_some())
 }
 
 /// Whether a session can be handed something now.
@@ -249,11 +260,13 @@ impl Offline {
             bytes += value.len();
             mailbox.held.insert(number, value.len());
             let mut elsewhere = false;
-            // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), goes with the page unseen.
+            // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), or that is read elsewhere, goes with
+            // the page unseen.
             let readable = row.filter(|(_, message)| {
                 let from = message.from.as_ref();
                 let blocks = |from| st.accounts.get(local).is_none_or(|account| account.blocks(from));
-                !from.is_some_and(blocks)
+                let cleared = mailbox.cleared.is_some_and(|(first, last)| (first..=last).contains(&number));
+                !(from.is_some_and(blocks) || cleared && is_archived(st, local, message))
             });
             let Some((_, mut message)) = readable else {
                 st.has(local, number);
@@ -372,6 +385,23 @@ impl Extension for Offline {
             account: &[],
             iq: &[],
         }
+    }
+
+    fn before_bind(&mut self, st: &mut State, local: &str) -> Vec<Query> {
+        let from = st.archives.get(local).map_or(0, |archived| archived.begins);
+        let (owner, to) = (local.into(), u64::MAX);
+        let first = Page { owner, with: None, from, to, backwards: false, rows: 1, bytes: 1 };
+        if self.boxes.contains_key(local) { vec![Query::Archive(first)] } else { Vec::new() }
+    }
+
+    /// XEP-0386 §3.2: such a client reads the archive. What is not in there, or not any more, it gets as others do.
+    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, _bound: &mut String) {
+        let Some(mailbox) = st.sessions.get(&sid).and_then(|session| self.boxes.get_mut(session.local())) else {
+            return;
+        };
+        let [Some(rows)] = inline.rows else { return };
+        let first = rows.first().and_then(|(key, _)| Some(u64::from_be_bytes((**key).try_into().ok()?)));
+        mailbox.cleared = first.or(inline.archived.map(|(first, _)| first)).map(|first| (first, st.last_mark()));
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
@@ -498,7 +528,7 @@ impl Extension for Offline {
                     Wanted::Flush(whose) | Wanted::Row(whose, _) => whose != local,
                 });
             }
-            Event::Bound(_) | Event::Broadcast(_) => {}
+            Event::Bound(_) | Event::Broadcast(_) | Event::Published { .. } | Event::Retracted { .. } => {}
         }
     }
 

@@ -13,7 +13,7 @@ impl Extension for ResultSets {
             spec: "XEP-0059",
             name: "Result Set Management",
             version: "1.0",
-            missing: "counts, and pages by index",
+            missing: "pages by index; counts in archives",
             server: &[],
             account: &["http://jabber.org/protocol/rsm"],
             iq: &[],
@@ -75,6 +75,19 @@ pub(super) fn page(ends: Option<(&str, &str)>) -> String {
     out.push_str("</first><last>");
     escape(last, &mut out);
     out + "</last></set>"
+}
+
+/// The same with how many items there are in all, and how many before the first of the page (§2.6, §2.7).
+pub(super) fn counted(ends: Option<(&str, &str, usize)>, count: usize) -> String {
+    let mut out = String::from("<set xmlns='http://jabber.org/protocol/rsm'>");
+    if let Some((first, last, index)) = ends {
+        out += &format!("<first index='{index}'>");
+        escape(first, &mut out);
+        out.push_str("</first><last>");
+        escape(last, &mut out);
+        out.push_str("</last>");
+    }
+    out + &format!("<count>{count}</count></set>")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! XEP-0359: Unique and Stable Stanza IDs. An id in an account's name is only believed when this server made it.
 
 use crate::core::{About, Extension, Flow, Handled, Sid, State};
-use crate::wire::{Jid, Kind, Ns, Stanza};
+use crate::wire::{Jid, Kind, Node, Ns, Stanza};
 
 pub(super) struct StanzaId;
 
@@ -43,5 +43,6 @@ impl Extension for StanzaId {
 /// §3, rule 2: whether or not one is added.
 fn cut(message: &mut Stanza, account: &Jid) -> bool {
     let ours = |by: &str| Jid::parse(by).is_ok_and(|by| by == *account);
-    message.may_have(Ns::SID) && message.cut(|c| c.is(Ns::SID, "stanza-id") && c.attr("by").is_some_and(|by| ours(&by)))
+    let forged = |c: Node<'_>| c.is(Ns::SID, "stanza-id") && c.attr("by").is_some_and(|by| ours(&by));
+    message.may_have(Ns::SID) && message.cut_foreign(forged)
 }

@@ -10,11 +10,16 @@ impl Extension for StreamManagement {
             spec: "XEP-0198",
             name: "Stream Management",
             version: "1.6.3",
-            missing: "SASL2 and Bind 2 (§9)",
+            missing: "",
             server: &[],
             account: &[],
             iq: &[],
         }
+    }
+
+    fn bind_features(&self) -> &'static [&'static str] {
+        // `core/login.rs` enables it.
+        &["urn:xmpp:sm:3"]
     }
 
     fn stream_features(&self, _st: &State) -> Vec<String> {

@@ -6,18 +6,18 @@ use crate::wire::{Condition, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 
 /// The longest vCard, in bytes: there is a picture in it, in base64.
-const VCARD_BYTES: usize = 128 * 1024;
+pub(super) const VCARD_BYTES: usize = 128 * 1024;
 
 #[derive(Default)]
 pub(super) struct Vcard {
-    /// Requests that wait for what storage says, and whether the account asks for its own.
-    waiting: BTreeMap<Job, (Stanza, bool)>,
+    /// Requests that wait for what storage says.
+    waiting: BTreeMap<Job, Stanza>,
 }
 
 impl Vcard {
-    fn get(&mut self, st: &mut State, iq: &Stanza, local: &str, own: bool) -> Handled {
+    fn get(&mut self, st: &mut State, iq: &Stanza, local: &str) -> Handled {
         let job = st.ask(Query::Get(Tree::Vcard, key::account(local)));
-        self.waiting.insert(job, (iq.clone(), own));
+        self.waiting.insert(job, iq.clone());
         Ok(Flow::Done)
     }
 }
@@ -47,8 +47,7 @@ impl Extension for Vcard {
     fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
         let Some(vcard) = iq.child(Ns::VCARD, "vCard") else { return Err(Condition::BadRequest.into()) };
         match (at, iq.ty) {
-            (Place::Own(local), Type::Get) => self.get(st, iq, local, true),
-            (Place::Account(local), Type::Get) => self.get(st, iq, local, false),
+            (Place::Own(local) | Place::Account(local), Type::Get) => self.get(st, iq, local),
             (Place::Server, Type::Get) => Ok(Flow::Pass),
             (Place::Own(local), _) => set(st, iq, local, vcard.copy()),
             // XEP-0054 §3.2: nobody writes another's.
@@ -57,18 +56,21 @@ impl Extension for Vcard {
     }
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
-        let Some((iq, own)) = self.waiting.remove(&job) else { return };
-        let vcard = rows.map(|rows| rows.into_iter().next().map(|(_, value)| String::from_utf8(value.into())));
-        let error = match vcard {
-            Some(Some(Ok(vcard))) => {
-                let _ = st.reply(&iq, vcard);
-                return;
-            }
-            // XEP-0054 §3.1; and §3.3: as if there were no such account.
-            Some(None) if own => Condition::ItemNotFound,
-            Some(None) => Condition::ServiceUnavailable,
-            Some(Some(Err(_))) | None => Condition::InternalServerError,
-        };
-        st.refuse(&iq, &error.into());
+        let Some(iq) = self.waiting.remove(&job) else { return };
+        match rows.map(|rows| rows.into_iter().next().map(|(_, value)| String::from_utf8(value.into())).transpose()) {
+            Some(Ok(vcard)) => answer(st, &iq, vcard),
+            Some(Err(_)) | None => st.refuse(&iq, &Condition::InternalServerError.into()),
+        }
+    }
+}
+
+/// Answers who asked for a vCard with that or none.
+pub(super) fn answer(st: &mut State, iq: &Stanza, vcard: Option<String>) {
+    let own = iq.from.as_ref().zip(iq.to.as_ref()).is_some_and(|(from, to)| from.bare_str() == to.bare_str());
+    match vcard {
+        Some(vcard) => drop(st.reply(iq, vcard)),
+        // XEP-0054 §3.1; and §3.3: as if there were no such account.
+        None if own => st.refuse(iq, &Condition::ItemNotFound.into()),
+        None => st.refuse(iq, &Condition::ServiceUnavailable.into()),
     }
 }

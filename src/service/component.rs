@@ -206,7 +206,7 @@ impl Conn {
             }
             Mail::Shutdown => Some(StreamCondition::SystemShutdown.into()),
             // These are for clients.
-            Mail::Credentials(_) | Mail::Manage(_) => return,
+            Mail::Begun(_) | Mail::Credentials(_) | Mail::Manage(_) => return,
         };
         self.stream.close(end.as_ref(), &mut self.out);
         self.end = Some(End::Said);

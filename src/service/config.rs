@@ -29,6 +29,8 @@ pub struct Config {
     pub archive_days: u32,
     /// What all archives may take together, in bytes.
     pub archive_bytes: u64,
+    /// What a notification for a phone tells (XEP-0357).
+    pub push_content: core::PushContent,
     /// Whether the operating system is named in XEP-0092 answers.
     pub show_os: bool,
     /// How long a session waits for its client when the connection is lost, in seconds.
@@ -59,6 +61,8 @@ pub struct Config {
     pub component: Vec<SocketAddr>,
     /// The external components that may connect, and their secrets.
     pub components: BTreeMap<Jid, Secret>,
+    /// Who may create rooms.
+    pub create_rooms: core::Creators,
     /// (kind, URI) of XEP-0157.
     pub contacts: Vec<(String, String)>,
 }
@@ -277,6 +281,40 @@ const SETTINGS: &[Setting] = &[
                   elsewhere come through a tunnel",
         set: |c, v| put(&mut c.component, addresses(v).filter(|all| all.iter().all(|a| a.ip().is_loopback()))),
     },
+    Setting {
+        table: "push",
+        name: "content",
+        default: "\"none\"",
+        meaning: "What wakes a phone goes through the maker of its app and of its system. \"none\": that there is a message,\n\
+                  and how many; the app comes and fetches it. \"sender\": also whom the last one is from.\n\
+                  \"full\": also what it says.",
+        expects: "\"none\", \"sender\" or \"full\"",
+        set: |c, v| {
+            let content = match v.as_str()? {
+                "none" => core::PushContent::None,
+                "sender" => core::PushContent::Sender,
+                "full" => core::PushContent::Full,
+                _ => return None,
+            };
+            put(&mut c.push_content, Some(content))
+        },
+    },
+    Setting {
+        table: "rooms",
+        name: "create",
+        default: "\"local\"",
+        meaning: "Who may create rooms for group chats: \"local\" (whoever has an account here), \"admins\" or \"anybody\".",
+        expects: "\"local\", \"admins\" or \"anybody\"",
+        set: |c, v| {
+            let creators = match v.as_str()? {
+                "local" => core::Creators::Local,
+                "admins" => core::Creators::Admins,
+                "anybody" => core::Creators::Anybody,
+                _ => return None,
+            };
+            put(&mut c.create_rooms, Some(creators))
+        },
+    },
     contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
         contacts(c, "abuse", v)
     }),
@@ -377,6 +415,7 @@ impl Default for Config {
             offline_bytes: 0,
             archive_days: 0,
             archive_bytes: 0,
+            push_content: core::PushContent::None,
             show_os: false,
             resume_s: 0,
             resume_at: None,
@@ -392,6 +431,7 @@ impl Default for Config {
             https: Vec::new(),
             component: Vec::new(),
             components: BTreeMap::new(),
+            create_rooms: core::Creators::default(),
             contacts: Vec::new(),
         };
         for setting in SETTINGS {
@@ -494,6 +534,7 @@ impl Config {
         settings.offline_bytes = self.offline_bytes;
         settings.archive_days = self.archive_days;
         settings.archive_bytes = self.archive_bytes;
+        settings.push_content = self.push_content;
         settings.show_os = self.show_os;
         settings.resume_s = self.resume_s;
         settings.resume_at = self.resume_at.clone();
@@ -501,6 +542,7 @@ impl Config {
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
         settings.components = self.components.clone();
+        settings.create_rooms = self.create_rooms;
         settings
     }
 }
@@ -637,6 +679,7 @@ mod tests {
         assert!(error("archive_bytes = 0\n").ends_with("a number of bytes from 1048576 to 1099511627776"));
         assert!(error("log = \"loud\"\n").contains("\"error\", \"warn\""));
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
+        assert!(error("[rooms]\ncreate = \"nobody\"\n").contains("rooms.create must be \"local\""));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
         assert!(error("listen = 3\n").starts_with("inglenook.toml:1: listen must be a table"));
     }
@@ -695,6 +738,7 @@ mod tests {
                     scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
                     resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
+                    [push]\ncontent = \"full\"\n[rooms]\ncreate = \"admins\"\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
         assert_eq!(config.domain.unwrap().as_str(), "example.org");
@@ -703,6 +747,8 @@ mod tests {
         assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
         assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
+        assert_eq!(config.push_content, core::PushContent::Full);
+        assert_eq!(config.create_rooms, core::Creators::Admins);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));
     }

@@ -243,6 +243,7 @@ enum End {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
     Credentials,
+    Begun,
     Bound,
     Resumed,
     Registered,
@@ -425,6 +426,10 @@ impl Conn {
                 }
                 self.login = None;
             }
+            Event::Begin(begin) => {
+                self.waits = Some(Waits::Begun);
+                self.tell(Input::Begin(sid, begin, self.ip));
+            }
             Event::Bind(resource) => match self.login.clone() {
                 Some(jid) => {
                     self.waits = Some(Waits::Bound);
@@ -442,6 +447,7 @@ impl Conn {
             Event::Enable { resume, max_s } => self.tell(Input::Enable(sid, resume, max_s)),
             Event::Acknowledged(h) => self.tell(Input::Acknowledged(sid, h)),
             Event::Acknowledge => self.tell(Input::Acknowledge(sid)),
+            Event::Active(active) => self.tell(Input::Active(sid, active)),
             Event::Closing => self.tell(Input::Closing(sid)),
             Event::Stanza(stanza) => self.tell(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => {
@@ -471,6 +477,11 @@ impl Conn {
                 let event = self.c2s.credentials(credentials, &mut self.out);
                 self.react(event);
                 Waits::Credentials
+            }
+            Mail::Begun(answer) => {
+                let event = self.c2s.begun(answer, &mut self.out);
+                self.react(event);
+                Waits::Begun
             }
             Mail::Bound(answer) => {
                 self.c2s.bound(answer, &mut self.out);

@@ -6,6 +6,7 @@ use super::{Failure, Result};
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::stream::Terms;
 use crate::stream::component::Secrets;
+use crate::wire::login::{Begun, Refused};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use smol::{Executor, Timer, channel};
@@ -33,6 +34,8 @@ const STORAGE: Duration = Duration::from_secs(30);
 pub enum Mail {
     /// What the user's password must prove.
     Credentials(Credentials),
+    /// How the stream begins, or why not.
+    Begun(std::result::Result<Begun, Refused>),
     /// The full JID, or why not; a component's name.
     Bound(std::result::Result<Jid, StanzaError>),
     /// A stanza for the peer.
@@ -190,7 +193,7 @@ impl Hub {
         self.storage.set_window(commit_window);
         let registration = settings.registration;
         *lock(&self.components) = Arc::new(settings.components.clone());
-        let features = {
+        let (features, upgrades) = {
             let state = &mut *lock(&self.state);
             for (sid, error) in state.core.configure(settings) {
                 if let Some(outbox) = state.sessions.get(&sid) {
@@ -198,10 +201,10 @@ impl Hub {
                 }
             }
             // They depend on the settings: XEP-0115 has a hash of all that the server tells of itself.
-            state.core.stream_features()
+            (state.core.stream_features(), state.core.upgrades())
         };
         let mut terms = lock(&self.terms);
-        *terms = Arc::new(Terms { plain, registration, features, ..Terms::clone(&terms) });
+        *terms = Arc::new(Terms { plain, registration, features, upgrades, ..Terms::clone(&terms) });
     }
 
     /// A new connection, and what will wait for it.
@@ -304,6 +307,7 @@ impl Hub {
                 Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
                 Effect::Manage(sid, element) => (sid, Mail::Manage(element)),
                 Effect::Credentials(sid, credentials) => (sid, Mail::Credentials(credentials)),
+                Effect::Begun(sid, answer) => (sid, Mail::Begun(answer)),
                 Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
                 Effect::Close(sid, error) => (sid, Mail::Close(error)),
                 Effect::Commit(number, batch) => {
@@ -487,7 +491,7 @@ mod tests {
         let mut engine = crate::store::memory::Memory::default();
         let core = Core::open(settings.clone(), [0; 32], crate::ext::all(), &mut engine).unwrap();
         let features = core.stream_features();
-        let terms = Terms { domain: settings.domain.clone(), plain: true, registration: false, features };
+        let terms = Terms { plain: true, features, ..Terms::new(settings.domain.clone()) };
         let hub = Hub::new(core, terms, Storage::channel().0, &Arc::new(Executor::new()));
         let before = hub.terms().features.clone();
         let contacts = vec![("admin".to_owned(), "mailto:admin@house.test".to_owned())];

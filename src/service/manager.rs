@@ -187,7 +187,7 @@ mod tests {
         let mut engine = Memory::default();
         let core = Core::open(settings.clone(), [0; 32], crate::ext::all(), &mut engine).unwrap();
         let features = core.stream_features();
-        let terms = Terms { domain: settings.domain, plain: false, registration: false, features };
+        let terms = Terms { features, ..Terms::new(settings.domain) };
         let (storage, requests) = Storage::channel();
         let hub = Hub::new(core, terms, storage, &Arc::new(Executor::new()));
         let thread = requests.start(engine, Duration::ZERO, Arc::new(Wear::default()), |_| {}).unwrap();

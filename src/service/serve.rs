@@ -180,6 +180,8 @@ impl Server {
             plain: config.plain,
             registration: config.registration,
             features: core.stream_features(),
+            bind_features: core.bind_features(),
+            upgrades: core.upgrades(),
         };
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);

@@ -55,6 +55,8 @@ impl Acceptor {
         // Without the extended master secret (RFC 7627) a TLS 1.2 session cannot be told from another one, and `tls-exporter`
         // would bind to nothing (RFC 9266 §4.2). All that speaks TLS 1.2 since about 2016 has it.
         config.require_ems = true;
+        // What comes before the handshake is done can be replayed (XEP-0388 §3): nothing is taken then.
+        config.max_early_data_size = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Ticketer::new().map_err(words)?;
         // One ticket is what one app uses.

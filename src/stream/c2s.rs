@@ -2,9 +2,13 @@
 
 use super::header::{self, Declared};
 use super::random::Random;
-use super::sasl::{self, Failure, Sasl};
-use super::{Event, IDLE_ANSWER_MS, IDLE_MS, LOGIN_BYTES, Mono, STANZA_BYTES, Terms, Tls, UNAUTHENTICATED_MS};
+use super::sasl::{self, Around, Failure, Sasl};
+use super::sasl2::Profile;
+use super::{
+    Event, IDLE_ANSWER_MS, IDLE_MS, INACTIVE_IDLE_MS, LOGIN_BYTES, Mono, STANZA_BYTES, Terms, Tls, UNAUTHENTICATED_MS,
+};
 use super::{small_limits, stanza_limits};
+use crate::wire::login::{self, Begins, Begun, Refused};
 use crate::wire::scram::Credentials;
 use crate::wire::{
     Condition, Frame, Framer, Jid, Kind, Manage, Node, Ns, Raw, Scope, Slice, Stanza, StanzaError, StreamCondition,
@@ -15,9 +19,6 @@ use std::sync::Arc;
 
 /// How the ids of our questions to silent peers begin.
 const PING_ID: &str = "idle-";
-
-/// The longest id of a stream to be resumed, in bytes (XEP-0198 §5 lets ours have 4,000).
-const RESUME_ID_BYTES: usize = 256;
 
 /// The stream of a connection inside TLS.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ struct Line {
     opened: bool,
     /// The client has enabled stream management.
     managed: bool,
+    /// The client says that nobody looks at it (XEP-0352).
+    inactive: bool,
     /// [`Event::Closing`] was told: nothing more is read.
     closing: bool,
 }
@@ -70,7 +73,17 @@ struct Login {
     since: Mono,
     /// Bytes read.
     taken: usize,
+    /// Who the client says it is, in its header.
+    from: Option<Jid>,
     sasl: Sasl,
+}
+
+impl Login {
+    /// Does something with all that an attempt to authenticate has to do with.
+    fn with<T>(&mut self, terms: &Terms, out: &mut String, act: impl FnOnce(&mut Sasl, &mut Around<'_>) -> T) -> T {
+        let Login { tls, random, from, sasl, .. } = self;
+        act(sasl, &mut Around { terms, tls, from: from.as_ref(), random, out })
+    }
 }
 
 /// Between authentication and resource binding.
@@ -88,7 +101,7 @@ impl C2s {
     /// A connection whose handshake is done; `since` is when it was accepted: the time before authentication counts from there.
     /// `random`: unpredictable, for stream ids and nonces.
     pub fn new(terms: Arc<Terms>, tls: Tls, since: Mono, random: [u8; 32]) -> C2s {
-        let login = Login { tls, random: Random::new(random), since, taken: 0, sasl: Sasl::new() };
+        let login = Login { tls, random: Random::new(random), since, taken: 0, from: None, sasl: Sasl::new() };
         C2s {
             framer: Framer::new(small_limits(LOGIN_BYTES)),
             line: Line {
@@ -101,14 +114,15 @@ impl C2s {
                 asked: false,
                 opened: false,
                 managed: false,
+                inactive: false,
                 closing: false,
             },
         }
     }
 
     /// Takes bytes from the front of `input`, appends what is to be written to `out`, up to the next event or the end of `input`.
-    /// After [`Event::Credentials`], [`Event::Bind`], [`Event::Resume`] and [`Event::Register`] call the answer first, then go on. Call it until it
-    /// gives `None`, also when `input` is empty: an event can follow another.
+    /// After [`Event::Credentials`], [`Event::Begin`], [`Event::Bind`], [`Event::Resume`] and [`Event::Register`] call the answer
+    /// first, then go on. Call it until it gives `None`, also when `input` is empty: an event can follow another.
     pub fn next(&mut self, now: Mono, input: &mut &[u8], out: &mut String) -> Option<Event> {
         if !input.is_empty() {
             self.line.heard = now;
@@ -124,9 +138,20 @@ impl C2s {
                     *input = &[];
                     return std::mem::take(untold).then_some(Event::Closed { clean: false });
                 }
-                Phase::Login(login) if login.sasl.waits() => return None,
+                Phase::Login(login) => {
+                    if let Some(event) = login.sasl.take_begin(&login.tls) {
+                        return Some(event);
+                    }
+                    if login.sasl.waits() {
+                        return None;
+                    }
+                }
                 Phase::Bind(bind) if bind.request.is_some() || bind.resuming => return None,
                 _ => {}
+            }
+            if self.is_broken_into(input) {
+                *input = &[];
+                return Some(self.line.end(Some(&StreamCondition::PolicyViolation.into()), out));
             }
             let mut rest = *input;
             let frame = self.framer.next(&mut rest);
@@ -150,9 +175,30 @@ impl C2s {
     /// The answer to [`Event::Credentials`]; those of an unknown user are [`Credentials::fake`].
     pub fn credentials(&mut self, credentials: Credentials, out: &mut String) -> Option<Event> {
         let Phase::Login(login) = &mut self.line.phase else { return None };
-        let Login { sasl, tls, random, .. } = &mut **login;
-        let event = sasl.credentials(credentials, &self.line.terms, tls, random, out);
+        let event = login.with(&self.line.terms, out, |sasl, around| sasl.credentials(credentials, around));
         self.after(event, out)
+    }
+
+    /// The answer to [`Event::Begin`]: the stream goes on without a restart (XEP-0388 §2.6.1).
+    pub fn begun(&mut self, answer: Result<Begun, Refused>, out: &mut String) -> Option<Event> {
+        let Phase::Login(login) = &mut self.line.phase else { return None };
+        let event = login.sasl.begun(&answer, out);
+        let Ok(Begun { jid, begins, .. }) = answer else { return self.after(event, out) };
+        self.framer.set_limits(stanza_limits());
+        self.line.managed = matches!(begins, Begins::Bound { managed: true, .. } | Begins::Resumed);
+        self.line.inactive = matches!(begins, Begins::Bound { inactive: true, .. });
+        self.line.authenticated(jid, begins);
+        // A stream that was resumed goes on where it was (XEP-0198 §9.2).
+        if begins != Begins::Resumed {
+            self.line.write_features(out);
+        }
+        event
+    }
+
+    /// Whether white space stands where nothing may come between (XEP-0388 §2.4).
+    fn is_broken_into(&self, input: &[u8]) -> bool {
+        let strict = matches!(&self.line.phase, Phase::Login(login) if login.sasl.is_strict());
+        strict && self.framer.held_bytes() == 0 && input.first().is_some_and(u8::is_ascii_whitespace)
     }
 
     /// The other answer to [`Event::Credentials`]: there will be none, for this reason; `temporary-auth-failure` when the store
@@ -202,11 +248,12 @@ impl C2s {
 
     /// When [`C2s::expired`] is to be called, if nothing comes before.
     pub fn deadline(&self) -> Mono {
-        let Line { phase, heard, asked, closing, .. } = &self.line;
+        let Line { phase, heard, asked, closing, managed, inactive, .. } = &self.line;
         match phase {
             Phase::Login(login) => login.since.saturating_add(UNAUTHENTICATED_MS),
             Phase::Bind(_) | Phase::Session(_) => {
-                heard.saturating_add(if *asked || *closing { IDLE_ANSWER_MS } else { IDLE_MS })
+                let idle = if *inactive && *managed { INACTIVE_IDLE_MS } else { IDLE_MS };
+                heard.saturating_add(if *asked || *closing { IDLE_ANSWER_MS } else { idle })
             }
             Phase::Over { .. } => Mono::MAX,
         }
@@ -235,9 +282,10 @@ impl C2s {
     fn after(&mut self, event: Option<Event>, out: &mut String) -> Option<Event> {
         match &event {
             // A new stream begins (RFC 6120 §6.4.6), with small limits until its header is here.
-            Some(Event::Authenticated(account)) => {
+            Some(Event::Authenticated(account)) if self.line.restarts() => {
                 self.framer.reset();
-                self.line.authenticated(account.clone());
+                self.line.opened = false;
+                self.line.authenticated(account.clone(), Begins::Unbound);
             }
             Some(Event::Failed(_)) => self.line.failed(out),
             _ => {}
@@ -262,6 +310,9 @@ impl Line {
             Frame::Element(xml) => self.element(xml, out),
             Frame::Open(open) => {
                 let header = header::read(open, &self.terms.domain)?;
+                if let Phase::Login(login) = &mut self.phase {
+                    login.from = header.from.clone().filter(|from| from.local().is_some());
+                }
                 let id = self.token();
                 header::write(&self.terms.domain, &id, Some(&header), out);
                 self.opened = true;
@@ -281,20 +332,29 @@ impl Line {
     fn element(&mut self, xml: &str, out: &mut String) -> Result<Option<Event>, StreamError> {
         let raw = Raw::parse(xml, self.declared.scope())?;
         let root = raw.root();
+        let strict = matches!(&self.phase, Phase::Login(login) if login.sasl.is_strict());
         match (root.ns(), root.name(), &mut self.phase) {
+            (Ns::SASL, "auth" | "response" | "abort", Phase::Login(login))
+            | (Ns::SASL2, "authenticate" | "response" | "abort" | "next" | "task-data", Phase::Login(login)) => {
+                login.with(&self.terms, out, |sasl, around| sasl.element(&raw, around))
+            }
+            (Ns::STREAM, "error", _) => {
+                self.end(None, out);
+                Ok(Some(Event::Closed { clean: false }))
+            }
+            _ if strict => Err(StreamError::new(StreamCondition::PolicyViolation).text("authentication comes first")),
             // The content namespace, also where the header's default is that of streams.
             (Ns::CLIENT, "message" | "presence" | "iq", _) => match Stanza::from_raw(raw, Scope::client())? {
                 Some(stanza) => self.stanza(stanza),
                 None => Err(StreamCondition::UnsupportedStanzaType.into()),
             },
-            (Ns::SASL, "auth" | "response" | "abort", Phase::Login(login)) => {
-                Ok(login.sasl.element(root, &self.terms, &login.tls, out))
-            }
             (Ns::SM, "enable" | "resume" | "r" | "a", _) => Ok(self.manage(root, out)),
-            (Ns::STREAM, "error", _) => {
-                self.end(None, out);
-                Ok(Some(Event::Closed { clean: false }))
+            (Ns::CSI, "active" | "inactive", Phase::Session(_)) => {
+                self.inactive = root.name() == "inactive";
+                Ok(Some(Event::Active(!self.inactive)))
             }
+            // A stream begins active; there is nothing to say yet.
+            (Ns::CSI, "active" | "inactive", Phase::Bind(_)) => Ok(None),
             _ => Err(StreamCondition::UnsupportedStanzaType.into()),
         }
     }
@@ -312,18 +372,13 @@ impl Line {
             }
             ("enable", Phase::Session(_)) => {
                 self.managed = true;
-                let resume = element.attr("resume").is_some_and(|yes| matches!(yes.trim(), "1" | "true"));
-                let max_s = element.attr("max").and_then(|max| max.trim().parse().ok());
+                let (resume, max_s) = login::enable(element);
                 Ok(Event::Enable { resume, max_s })
             }
-            ("resume", Phase::Bind(bind)) => match (element.attr("previd"), count()) {
-                (Some(id), Some(h)) if id.len() <= RESUME_ID_BYTES => {
-                    bind.resuming = true;
-                    Ok(Event::Resume { id: id.into_owned(), h })
-                }
-                (Some(_), Some(_)) => Err(Condition::ItemNotFound),
-                _ => Err(Condition::BadRequest),
-            },
+            ("resume", Phase::Bind(bind)) => login::resume(element).map(|(id, h)| {
+                bind.resuming = true;
+                Event::Resume { id, h }
+            }),
             ("r", Phase::Session(_)) if self.managed => Ok(Event::Acknowledge),
             ("a", Phase::Session(_)) if self.managed => count().map(Event::Acknowledged).ok_or(Condition::BadRequest),
             _ => Err(Condition::UnexpectedRequest),
@@ -377,7 +432,9 @@ impl Line {
                 (LOGIN_BYTES, UNAUTHENTICATED_MS)
             }
             _ => {
-                out.push_str("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>");
+                if matches!(self.phase, Phase::Bind(_)) {
+                    out.push_str("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>");
+                }
                 out.extend(self.terms.features.iter().map(String::as_str));
                 (STANZA_BYTES, IDLE_MS)
             }
@@ -404,12 +461,18 @@ impl Line {
         ping.with("<ping xmlns='urn:xmpp:ping'/>").write(None, out);
     }
 
-    fn authenticated(&mut self, account: Jid) {
-        self.opened = false;
+    /// Whether the stream begins anew after its login.
+    fn restarts(&self) -> bool {
+        matches!(&self.phase, Phase::Login(login) if login.sasl.profile() == Profile::Rfc6120)
+    }
+
+    /// `jid`: that of the account or of the session.
+    fn authenticated(&mut self, jid: Jid, begins: Begins) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over { untold: false }) {
-            Phase::Login(login) => {
-                Phase::Bind(Box::new(Bind { account, random: login.random, request: None, resuming: false }))
+            Phase::Login(login) if begins == Begins::Unbound => {
+                Phase::Bind(Box::new(Bind { account: jid, random: login.random, request: None, resuming: false }))
             }
+            Phase::Login(_) => Phase::Session(jid),
             other => other,
         };
     }
@@ -478,7 +541,7 @@ mod tests {
     #[test]
     fn a_session_owns_no_more_than_it_needs() {
         let domain = Jid::parse("example.org").unwrap();
-        let terms = Terms { domain, plain: true, registration: false, features: vec![] };
+        let terms = Terms { plain: true, ..Terms::new(domain) };
         let mut c2s = C2s::new(Arc::new(terms), Tls { exporter: None, end_point: [0; 32].into() }, 0, [0; 32]);
         let mut out = String::new();
         let said = format!(

@@ -92,12 +92,17 @@ pub(super) fn read(open: &str, domain: &Jid) -> Result<Header, StreamError> {
         Some(to) if Jid::parse(&to).is_ok_and(|to| to == *domain) => {}
         Some(_) => return Err(HostUnknown.into()),
     }
+    let from = root.attr("from").and_then(|from| Jid::parse(&from).ok()).map(|from| from.bare());
+    if from.as_ref().is_some_and(|from| from.domain() != domain.domain()) {
+        // XEP-0388 §2.1
+        return Err(InvalidFrom.into());
+    }
     let usual =
         scope.declared.len() == USUAL.declared.len() && USUAL.declared.iter().all(|one| scope.declared.contains(one));
     Ok(Header {
         declared: Declared((!usual).then(|| Box::new(scope))),
         lang: root.lang().filter(|lang| is_lang(lang)).map(|lang| lang.into()),
-        from: root.attr("from").and_then(|from| Jid::parse(&from).ok()).map(|from| from.bare()),
+        from,
     })
 }
 

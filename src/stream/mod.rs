@@ -6,9 +6,11 @@ mod header;
 pub mod plain;
 mod random;
 pub mod sasl;
+mod sasl2;
 mod scram;
 
 use crate::wire::framer::Limits;
+use crate::wire::login::Begin;
 use crate::wire::{Jid, Stanza};
 
 /// Milliseconds on a clock that never jumps.
@@ -25,6 +27,17 @@ pub struct Terms {
     pub registration: bool,
     /// Stream features of extensions after authentication, each one element as XML.
     pub features: Vec<String>,
+    /// What can be asked for in `<bind/>` of Bind 2 (XEP-0386 §3.1).
+    pub bind_features: Vec<&'static str>,
+    /// SCRAM iterations that accounts should have and some have not (XEP-0480); 0: all have.
+    pub upgrades: u32,
+}
+
+impl Terms {
+    /// With nothing but what every stream has.
+    pub fn new(domain: Jid) -> Terms {
+        Terms { domain, plain: false, registration: false, features: vec![], bind_features: vec![], upgrades: 0 }
+    }
 }
 
 /// What a stream knows of the TLS connection that carries it. Only a finished handshake makes one.
@@ -49,6 +62,8 @@ pub enum Event {
     /// They did not. With the account if a proof or a password for it was wrong; what failed otherwise (given up, malformed,
     /// trouble on our side) says nothing about a password, and must not count as a guess.
     Failed(Option<Jid>),
+    /// All that was asked for with the proof (XEP-0388 §2.6.1); answer with `begun`.
+    Begin(Box<Begin>),
     /// Bind this resource or one of the server's choice (RFC 6120 §7); answer with `bound`.
     Bind(Option<String>),
     /// A stanza of a bound session.
@@ -71,6 +86,8 @@ pub enum Event {
     Acknowledged(u32),
     /// How many of its stanzas were handled? Answer with `manage`.
     Acknowledge,
+    /// Whether somebody looks at the client (XEP-0352).
+    Active(bool),
     /// An IQ of in-band registration before authentication (XEP-0077); answer with `send`.
     Register(Stanza),
     /// The client of a session with stream management closed its stream. What it acknowledged before is to be stored, then call
@@ -102,6 +119,9 @@ pub const STANZA_ELEMENTS: usize = 8192;
 pub const ELEMENT_ATTRIBUTES: usize = 64;
 /// Silence after which a peer is asked whether it is there, in milliseconds.
 pub const IDLE_MS: Mono = 600_000;
+/// The same of an inactive client with stream management (XEP-0352), which is not woken for that: what is written to it is
+/// missed soon enough. A NAT keeps an idle connection longer than that (RFC 5382, REQ-5).
+pub const INACTIVE_IDLE_MS: Mono = 7_200_000;
 /// How long it may take to answer that, in milliseconds.
 pub const IDLE_ANSWER_MS: Mono = 60_000;
 

@@ -1,13 +1,17 @@
-//! SASL on the server side (RFC 6120 §6): SCRAM with channel binding and its downgrade check, and PLAIN where it is allowed.
+//! SASL on the server side, in both profiles (RFC 6120 §6, XEP-0388): SCRAM with channel binding and its downgrade check, PLAIN
+//! where it is allowed, and the proof of a token (XEP-0484).
 
 use super::random::Random;
+use super::sasl2::{self, Profile};
 use super::scram::{self, First, Second};
 use super::{Event, Terms, Tls};
-use crate::wire::scram::{Credentials, Hash};
-use crate::wire::{Jid, Node};
+use crate::wire::login::{Begin, Begun, Ht, Proof, Refused, Request, Upgrade};
+use crate::wire::scram::{Credentials, Hash, Keys, SALT_BYTES};
+use crate::wire::{Jid, Ns, Raw, StreamCondition, StreamError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
+use std::sync::Arc;
 
 /// How often a client may fail on one stream (RFC 6120 §6.4.5 asks for two to five retries).
 pub const ATTEMPTS: u8 = 4;
@@ -59,24 +63,15 @@ impl Failure {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Refusal(pub(super) Failure, pub(super) &'static str);
 
-impl Refusal {
-    fn write(self, out: &mut String) {
-        out.push_str("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><");
-        out.push_str(self.0.as_str());
-        out.push_str("/>");
-        if !self.1.is_empty() {
-            out.push_str("<text xml:lang='en'>");
-            crate::wire::xml::escape(self.1, out);
-            out.push_str("</text>");
-        }
-        out.push_str("</failure>");
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mechanism {
-    Scram { hash: Hash, plus: bool },
+    Scram {
+        hash: Hash,
+        plus: bool,
+    },
     Plain,
+    /// Of a token; offered apart from the others (XEP-0484 §3.1).
+    Ht(Ht),
 }
 
 impl Mechanism {
@@ -101,19 +96,38 @@ impl Mechanism {
             Mechanism::Scram { hash: Hash::Sha256, plus: false } => "SCRAM-SHA-256",
             Mechanism::Scram { hash: Hash::Sha1, plus: false } => "SCRAM-SHA-1",
             Mechanism::Plain => "PLAIN",
+            Mechanism::Ht(ht) => ht.as_str(),
         }
     }
 }
 
-/// Appends the stream features: the mechanisms (RFC 6120 §6.4.1) and the types of channel binding (XEP-0440).
-pub(super) fn write_features(terms: &Terms, tls: &Tls, out: &mut String) {
-    out.push_str("<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>");
-    for mechanism in Mechanism::offered(terms) {
-        out.push_str("<mechanism>");
-        out.push_str(mechanism.as_str());
-        out.push_str("</mechanism>");
+/// The mechanisms for a token that are offered, the strongest first.
+pub(super) fn offered_ht(tls: &Tls) -> impl Iterator<Item = Ht> {
+    Ht::ALL.into_iter().filter(|ht| ht_binding(*ht, tls).is_some())
+}
+
+/// What such a mechanism binds to on this connection.
+fn ht_binding(ht: Ht, tls: &Tls) -> Option<&[u8]> {
+    match ht {
+        Ht::Exporter => tls.exporter.as_ref().map(|bytes| &bytes[..]),
+        Ht::EndPoint => Some(&tls.end_point),
+        Ht::None => Some(&[]),
     }
-    out.push_str("</mechanisms><sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>");
+}
+
+/// Appends the stream features: the mechanisms (RFC 6120 §6.4.1, XEP-0388 §2.1) and the types of channel binding (XEP-0440).
+pub(super) fn write_features(terms: &Terms, tls: &Tls, out: &mut String) {
+    let mut mechanisms = String::new();
+    for mechanism in Mechanism::offered(terms) {
+        mechanisms.push_str("<mechanism>");
+        mechanisms.push_str(mechanism.as_str());
+        mechanisms.push_str("</mechanism>");
+    }
+    out.push_str("<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>");
+    out.push_str(&mechanisms);
+    out.push_str("</mechanisms>");
+    sasl2::write_feature(&mechanisms, terms, tls, out);
+    out.push_str("<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>");
     for (name, _) in scram::bindings(tls) {
         out.push_str("<channel-binding type='");
         out.push_str(name);
@@ -134,6 +148,13 @@ fn offer_text(terms: &Terms, tls: &Tls) -> String {
 /// The attempts of one stream to authenticate.
 pub(super) struct Sasl {
     state: State,
+    /// That of the attempt which is under way, or was the last.
+    profile: Profile,
+    /// What was asked for with the proof (XEP-0388 §2.3).
+    request: Option<Request>,
+    /// Upgrades that are still to come (XEP-0480), and what was made of those before.
+    tasks: Vec<Hash>,
+    upgrade: Option<Upgrade>,
     failed: u8,
 }
 
@@ -148,6 +169,24 @@ enum State {
     First(First),
     /// The client's proof is awaited.
     Second(Second),
+    /// An upgrade was proposed.
+    Proposed(Jid, Hash),
+    /// What the password makes of this salt is awaited.
+    Salted(Jid, Hash, Box<[u8]>),
+    /// All is proven, and [`Event::Begin`] is to be told; the mechanism's last words.
+    Proven(Jid, Option<String>),
+    /// The answer to [`Event::Begin`] is awaited. `token`: it proves something, too.
+    Begins { account: Jid, data: Option<String>, token: bool },
+}
+
+/// What an attempt has to do with.
+pub(super) struct Around<'a> {
+    pub(super) terms: &'a Terms,
+    pub(super) tls: &'a Tls,
+    /// Who the client said it is when it opened the stream.
+    pub(super) from: Option<&'a Jid>,
+    pub(super) random: &'a mut Random,
+    pub(super) out: &'a mut String,
 }
 
 impl fmt::Debug for Sasl {
@@ -159,12 +198,19 @@ impl fmt::Debug for Sasl {
 
 impl Sasl {
     pub(super) fn new() -> Sasl {
-        Sasl { state: State::Idle, failed: 0 }
+        Sasl {
+            state: State::Idle,
+            profile: Profile::Rfc6120,
+            request: None,
+            tasks: Vec::new(),
+            upgrade: None,
+            failed: 0,
+        }
     }
 
-    /// Whether [`Sasl::credentials`] or [`Sasl::refuse`] has to come first.
+    /// Whether [`Sasl::credentials`], [`Sasl::refuse`] or [`Sasl::begun`] has to come first.
     pub(super) fn waits(&self) -> bool {
-        matches!(self.state, State::Plain { .. } | State::First(_))
+        matches!(self.state, State::Plain { .. } | State::First(_) | State::Begins { .. })
     }
 
     /// Whether no attempt is under way.
@@ -172,48 +218,103 @@ impl Sasl {
         matches!(self.state, State::Idle)
     }
 
+    /// Whether an attempt is under way that nothing else may come between, no white space either (XEP-0388 §2.4).
+    pub(super) fn is_strict(&self) -> bool {
+        !self.is_idle() && self.profile == Profile::Sasl2
+    }
+
+    /// The profile of the last attempt.
+    pub(super) fn profile(&self) -> Profile {
+        self.profile
+    }
+
     /// Whether they failed too often.
     pub(super) fn is_exhausted(&self) -> bool {
         self.failed >= ATTEMPTS
     }
 
-    /// `<auth/>`, `<response/>` or `<abort/>`; answers it.
-    pub(super) fn element(&mut self, node: Node<'_>, terms: &Terms, tls: &Tls, out: &mut String) -> Option<Event> {
-        let state = std::mem::replace(&mut self.state, State::Idle);
-        let name = state.account().cloned();
-        match self.advance(state, node, terms, tls, out) {
-            Ok(event) => event,
-            Err(refusal) => Some(self.fail(refusal, name, out)),
+    /// An element of one of the profiles; answers it.
+    ///
+    /// # Errors
+    /// For what must not be said now (XEP-0388 §2.4, §4.8).
+    pub(super) fn element(&mut self, raw: &Arc<Raw>, around: &mut Around<'_>) -> Result<Option<Event>, StreamError> {
+        let profile = if raw.root().ns() == Ns::SASL2 { Profile::Sasl2 } else { Profile::Rfc6120 };
+        if self.is_idle() {
+            self.profile = profile;
         }
+        let name = raw.root().name();
+        let fits = match &self.state {
+            State::Idle => !matches!(name, "next" | "task-data"),
+            State::Proposed(..) => matches!(name, "next" | "abort"),
+            State::Salted(..) => matches!(name, "task-data" | "abort"),
+            _ => matches!(name, "response" | "abort") || profile == Profile::Rfc6120,
+        };
+        if profile != self.profile || !fits {
+            let text = "this must not be said during authentication";
+            return Err(StreamError::new(StreamCondition::PolicyViolation).text(text));
+        }
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        let account = state.account().cloned();
+        Ok(match self.advance(state, raw, around) {
+            Ok(event) => event,
+            Err(refusal) => Some(self.fail(refusal, account, around.out)),
+        })
     }
 
-    fn advance(
-        &mut self,
-        state: State,
-        node: Node<'_>,
-        terms: &Terms,
-        tls: &Tls,
-        out: &mut String,
-    ) -> Result<Option<Event>, Refusal> {
+    fn advance(&mut self, state: State, raw: &Arc<Raw>, around: &mut Around<'_>) -> Result<Option<Event>, Refusal> {
+        let node = raw.root();
         match (node.name(), state) {
-            ("auth", State::Idle) => {
+            ("auth" | "authenticate", State::Idle) => {
                 let name = node.attr("mechanism").ok_or(Refusal(Failure::MalformedRequest, "no mechanism"))?;
-                let mechanism = Mechanism::offered(terms)
-                    .find(|mechanism| mechanism.as_str() == name)
-                    .ok_or(Refusal(Failure::InvalidMechanism, ""))?;
-                let text = node.text();
-                if text.is_empty() {
-                    out.push_str("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
-                    self.state = State::Started(mechanism);
-                    return Ok(None);
+                let mut mechanisms = Mechanism::offered(around.terms);
+                let mut mechanism = mechanisms.find(|mechanism| mechanism.as_str() == name);
+                let mut data = Some(node.text()).filter(|text| !text.is_empty());
+                if self.profile == Profile::Sasl2 {
+                    let request = Request::new(raw.clone());
+                    if request.fast().is_some() {
+                        let ht = offered_ht(around.tls).find(|ht| ht.as_str() == name);
+                        mechanism = mechanism.or(ht.map(Mechanism::Ht));
+                    }
+                    data = node.child(Ns::SASL2, "initial-response").map(|child| child.text());
+                    self.request = Some(request);
                 }
-                self.begin(mechanism, &decode(&text)?, terms, tls)
+                let mechanism = mechanism.ok_or(Refusal(Failure::InvalidMechanism, ""))?;
+                match data {
+                    Some(data) => self.begin(mechanism, &self.profile.decode(&data)?, around),
+                    None => {
+                        self.profile.write_challenge("", around.out);
+                        self.state = State::Started(mechanism);
+                        Ok(None)
+                    }
+                }
             }
-            ("response", State::Started(mechanism)) => self.begin(mechanism, &decode(&node.text())?, terms, tls),
+            ("response", State::Started(mechanism)) => {
+                let data = self.profile.decode(&node.text())?;
+                self.begin(mechanism, &data, around)
+            }
             ("response", State::Second(second)) => {
-                let last = second.check(&decode(&node.text())?)?;
-                write_success(Some(&last), out);
-                Ok(Some(Event::Authenticated(second.account)))
+                let last = second.check(&self.profile.decode(&node.text())?)?;
+                Ok(self.proven(second.account, Some(last), around.out))
+            }
+            ("next", State::Proposed(account, hash)) => {
+                if node.attr("task").as_deref() != Some(sasl2::task(hash)) {
+                    return Err(Refusal(Failure::MalformedRequest, "this task was not proposed"));
+                }
+                let salt = STANDARD.decode(around.random.token()).unwrap_or_default();
+                let salt: Box<[u8]> = salt.into_iter().take(SALT_BYTES).collect();
+                sasl2::write_salt(&salt, around.terms.upgrades, around.out);
+                self.state = State::Salted(account, hash, salt);
+                Ok(None)
+            }
+            ("task-data", State::Salted(account, hash, salt)) => {
+                let salted = node.child(Ns::SCRAM_UPGRADE, "hash").map(|child| child.text());
+                let salted = salted.ok_or(Refusal(Failure::MalformedRequest, "no hash"))?;
+                let keys = Keys::of_salted(hash, &self.profile.decode(&salted)?, &salt, around.terms.upgrades);
+                let keys = keys.ok_or(Refusal(Failure::MalformedRequest, "the hash has a wrong length"))?;
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.keys.push((hash, keys));
+                }
+                Ok(self.proven(account, None, around.out))
             }
             ("abort", _) => Err(Refusal(Failure::Aborted, "")),
             _ => Err(Refusal(Failure::MalformedRequest, "out of order")),
@@ -221,43 +322,64 @@ impl Sasl {
     }
 
     /// The client's first message.
-    fn begin(&mut self, mechanism: Mechanism, data: &[u8], terms: &Terms, tls: &Tls) -> Result<Option<Event>, Refusal> {
-        self.state = match mechanism {
-            Mechanism::Scram { hash, plus } => State::First(First::read(data, hash, plus, &terms.domain, tls)?),
-            Mechanism::Plain => plain(data, &terms.domain)?,
+    fn begin(&mut self, mechanism: Mechanism, data: &[u8], around: &Around<'_>) -> Result<Option<Event>, Refusal> {
+        let domain = &around.terms.domain;
+        let (state, event) = match mechanism {
+            Mechanism::Scram { hash, plus } => {
+                let first = First::read(data, hash, plus, domain, around.tls)?;
+                let account = first.account.clone();
+                (State::First(first), Event::Credentials(account))
+            }
+            Mechanism::Plain => {
+                let (account, password) = plain(data, domain)?;
+                (State::Plain { account: account.clone(), password }, Event::Credentials(account))
+            }
+            Mechanism::Ht(ht) => {
+                let (account, hash) = sasl2::read_token(data, domain)?;
+                let binding = ht_binding(ht, around.tls).unwrap_or_default();
+                let proof = Proof { mechanism: ht, hash: hash.into(), binding: binding.into() };
+                let begin = self.asked(account.clone(), Some(proof), around.tls);
+                let begin = begin.ok_or(Refusal(Failure::MalformedRequest, ""))?;
+                if begin.request.client().is_none() {
+                    return Err(Refusal(Failure::MalformedRequest, "a token is of a client that has an id"));
+                }
+                (State::Begins { account, data: None, token: true }, Event::Begin(Box::new(begin)))
+            }
         };
-        Ok(self.state.account().cloned().map(Event::Credentials))
+        // XEP-0388 §2.3, and also where no other authorization identity is asked for.
+        if self.profile == Profile::Sasl2 && around.from.is_some_and(|from| state.account() != Some(from)) {
+            return Err(Refusal(Failure::InvalidAuthzid, "the stream is from somebody else"));
+        }
+        self.state = state;
+        Ok(Some(event))
     }
 
     /// The answer to [`Event::Credentials`].
-    pub(super) fn credentials(
-        &mut self,
-        credentials: Credentials,
-        terms: &Terms,
-        tls: &Tls,
-        random: &mut Random,
-        out: &mut String,
-    ) -> Option<Event> {
-        match std::mem::replace(&mut self.state, State::Idle) {
+    pub(super) fn credentials(&mut self, credentials: Credentials, around: &mut Around<'_>) -> Option<Event> {
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        if matches!(state, State::Plain { .. } | State::First(_)) {
+            let request = self.request.as_ref().filter(|_| self.profile == Profile::Sasl2);
+            self.tasks = request.map_or(Vec::new(), |r| sasl2::tasks(r, &credentials, around.terms.upgrades));
+            let of = || credentials.sha256.stored.clone();
+            self.upgrade = (!self.tasks.is_empty()).then(|| Upgrade { of: of(), keys: Vec::new() });
+        }
+        match state {
             State::Plain { account, password } => {
                 // This takes the time of one SCRAM login of a client (milliseconds), and stays on the connection's thread on
                 // purpose: PLAIN is off unless set, and a pool of threads would let guessers take all cores at once.
                 if !credentials.check(&password) {
-                    return Some(self.fail(Refusal(Failure::NotAuthorized, ""), Some(account), out));
+                    return Some(self.fail(Refusal(Failure::NotAuthorized, ""), Some(account), around.out));
                 }
-                write_success(None, out);
-                Some(Event::Authenticated(account))
+                self.proven(account, None, around.out)
             }
             State::First(first) => {
                 let (hash, keys) = match first.hash() {
                     Hash::Sha1 => (Hash::Sha1, credentials.sha1),
                     Hash::Sha256 => (Hash::Sha256, credentials.sha256),
                 };
-                let offered = hash.digest(offer_text(terms, tls).as_bytes());
-                let (second, message) = first.challenge(keys, &random.token(), Some(&offered));
-                out.push_str("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>");
-                STANDARD.encode_string(message, out);
-                out.push_str("</challenge>");
+                let offered = hash.digest(offer_text(around.terms, around.tls).as_bytes());
+                let (second, message) = first.challenge(keys, &around.random.token(), Some(&offered));
+                self.profile.write_challenge(&message, around.out);
                 self.state = State::Second(second);
                 None
             }
@@ -268,9 +390,68 @@ impl Sasl {
         }
     }
 
+    /// The password was right, and a task is done or there was none.
+    fn proven(&mut self, account: Jid, data: Option<String>, out: &mut String) -> Option<Event> {
+        if self.profile == Profile::Rfc6120 {
+            write_success(data.as_deref(), out);
+            return Some(Event::Authenticated(account));
+        }
+        if let Some(hash) = self.tasks.pop() {
+            sasl2::write_continue(data.as_deref(), hash, out);
+            self.state = State::Proposed(account, hash);
+            return None;
+        }
+        self.state = State::Proven(account.clone(), data);
+        Some(Event::Authenticated(account))
+    }
+
+    /// What was asked for with the proof, once.
+    fn asked(&mut self, account: Jid, proof: Option<Proof>, tls: &Tls) -> Option<Begin> {
+        let request = self.request.take()?;
+        let token = request.wants_token().filter(|ht| ht_binding(*ht, tls).is_some());
+        let upgrade = self.upgrade.take().filter(|_| proof.is_none());
+        Some(Begin { account, request, proof, token, upgrade })
+    }
+
+    /// What is to be told when all is proven.
+    pub(super) fn take_begin(&mut self, tls: &Tls) -> Option<Event> {
+        if !matches!(self.state, State::Proven(..)) {
+            return None;
+        }
+        let State::Proven(account, data) = std::mem::replace(&mut self.state, State::Idle) else { return None };
+        let begin = self.asked(account.clone(), None, tls)?;
+        self.state = State::Begins { account, data, token: false };
+        Some(Event::Begin(Box::new(begin)))
+    }
+
+    /// The answer to [`Event::Begin`].
+    pub(super) fn begun(&mut self, answer: &Result<Begun, Refused>, out: &mut String) -> Option<Event> {
+        if !matches!(self.state, State::Begins { .. }) {
+            return None;
+        }
+        let State::Begins { account, data, token } = std::mem::replace(&mut self.state, State::Idle) else {
+            return None;
+        };
+        match answer {
+            Ok(begun) => {
+                let data = begun.proof.as_deref().or(data.as_deref().map(str::as_bytes));
+                sasl2::write_success(data, begun, out);
+                token.then_some(Event::Authenticated(account))
+            }
+            Err(refused) => {
+                let failure = match refused {
+                    Refused::NotAuthorized => Failure::NotAuthorized,
+                    Refused::Expired => Failure::CredentialsExpired,
+                    Refused::Trouble => Failure::TemporaryAuthFailure,
+                };
+                Some(self.fail(Refusal(failure, ""), Some(account), out))
+            }
+        }
+    }
+
     /// The other answer to [`Event::Credentials`]: none will come.
     pub(super) fn refuse(&mut self, failure: Failure, out: &mut String) -> Option<Event> {
-        if !self.waits() {
+        if !matches!(self.state, State::Plain { .. } | State::First(_)) {
             return None;
         }
         let state = std::mem::replace(&mut self.state, State::Idle);
@@ -279,8 +460,9 @@ impl Sasl {
 
     fn fail(&mut self, refusal: Refusal, account: Option<Jid>, out: &mut String) -> Event {
         self.state = State::Idle;
+        self.request = None;
         self.failed = self.failed.saturating_add(1);
-        refusal.write(out);
+        self.profile.write_failure(refusal, out);
         Event::Failed(account.filter(|_| refusal.0 == Failure::NotAuthorized))
     }
 }
@@ -289,18 +471,11 @@ impl State {
     fn account(&self) -> Option<&Jid> {
         match self {
             State::Idle | State::Started(_) => None,
-            State::Plain { account, .. } => Some(account),
+            State::Plain { account, .. } | State::Begins { account, .. } => Some(account),
+            State::Proposed(account, _) | State::Salted(account, ..) | State::Proven(account, _) => Some(account),
             State::First(first) => Some(&first.account),
             State::Second(second) => Some(&second.account),
         }
-    }
-}
-
-/// The data of an element: base64 without white space, and `=` for none (RFC 6120 §6.4.2).
-fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
-    match text {
-        "" | "=" => Ok(Vec::new()),
-        text => STANDARD.decode(text).map_err(|_| Refusal(Failure::IncorrectEncoding, "")),
     }
 }
 
@@ -318,7 +493,7 @@ fn write_success(data: Option<&str>, out: &mut String) {
 }
 
 /// The one message of PLAIN (RFC 4616 §2).
-fn plain(data: &[u8], domain: &Jid) -> Result<State, Refusal> {
+fn plain(data: &[u8], domain: &Jid) -> Result<(Jid, String), Refusal> {
     let malformed = Refusal(Failure::MalformedRequest, "");
     let text = std::str::from_utf8(data).map_err(|_| malformed)?;
     let mut parts = text.split('\0');
@@ -333,5 +508,5 @@ fn plain(data: &[u8], domain: &Jid) -> Result<State, Refusal> {
     if !authzid.is_empty() {
         scram::same_account(authzid, &account)?;
     }
-    Ok(State::Plain { account, password: password.to_owned() })
+    Ok((account, password.to_owned()))
 }

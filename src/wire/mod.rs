@@ -3,6 +3,7 @@
 pub mod error;
 pub mod framer;
 pub mod jid;
+pub mod login;
 pub mod ns;
 pub mod scram;
 pub mod secret;

@@ -75,6 +75,7 @@ namespaces! {
     AVATAR_METADATA = "urn:xmpp:avatar:metadata";
     BOOKMARKS = "urn:xmpp:bookmarks:1";
     STORAGE_BOOKMARKS = "storage:bookmarks";
+    MDS = "urn:xmpp:mds:displayed:0";
     COMMANDS = "http://jabber.org/protocol/commands";
     COMPONENT = "jabber:component:accept";
     CSI = "urn:xmpp:csi:0";
@@ -83,8 +84,15 @@ namespaces! {
     BIND2 = "urn:xmpp:bind:0";
     FAST = "urn:xmpp:fast:0";
     UPGRADE = "urn:xmpp:sasl:upgrade:0";
+    SCRAM_UPGRADE = "urn:xmpp:scram-upgrade:0";
     SID = "urn:xmpp:sid:0";
     CHAT_MARKERS = "urn:xmpp:chat-markers:0";
+    JINGLE_MESSAGE = "urn:xmpp:jingle-message:0";
+    OMEMO_OLD = "eu.siacs.conversations.axolotl";
+    OMEMO = "urn:xmpp:omemo:2";
+    OPENPGP = "urn:xmpp:openpgp:0";
+    ENCRYPTED = "jabber:x:encrypted";
+    EME = "urn:xmpp:eme:0";
     SASL_CB = "urn:xmpp:sasl-cb:0";
     SSDP = "urn:xmpp:ssdp:0";
     STREAM_LIMITS = "urn:xmpp:stream-limits:0";

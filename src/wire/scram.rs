@@ -101,9 +101,17 @@ impl Hash {
 impl Keys {
     /// Of a password that is prepared.
     fn derive(hash: Hash, password: &str, salt: &[u8], iterations: u32) -> Keys {
-        let salted = hash.salted(password.as_bytes(), salt, iterations);
-        let stored = hash.digest(&hash.hmac(&salted, b"Client Key"));
-        Keys { iterations, salt: salt.into(), stored, server: hash.hmac(&salted, b"Server Key") }
+        Keys::salted(hash, &hash.salted(password.as_bytes(), salt, iterations), salt, iterations)
+    }
+
+    fn salted(hash: Hash, salted: &[u8], salt: &[u8], iterations: u32) -> Keys {
+        let stored = hash.digest(&hash.hmac(salted, b"Client Key"));
+        Keys { iterations, salt: salt.into(), stored, server: hash.hmac(salted, b"Server Key") }
+    }
+
+    /// Of a `SaltedPassword` that a client has made (XEP-0480 §3). `None`: it is none.
+    pub fn of_salted(hash: Hash, salted: &[u8], salt: &[u8], iterations: u32) -> Option<Keys> {
+        (salted.len() == hash.bytes_len()).then(|| Keys::salted(hash, salted, salt, iterations))
     }
 }
 
@@ -136,6 +144,14 @@ impl Credentials {
         let keys =
             |hash| Keys { iterations, salt: salt.clone(), stored: made(hash, "stored"), server: made(hash, "server") };
         Credentials { sha1: keys(Hash::Sha1), sha256: keys(Hash::Sha256) }
+    }
+
+    /// The keys for a hash function.
+    pub fn keys(&self, hash: Hash) -> &Keys {
+        match hash {
+            Hash::Sha1 => &self.sha1,
+            Hash::Sha256 => &self.sha256,
+        }
     }
 
     /// Whether a password is the one (for PLAIN), in constant time.

@@ -308,6 +308,11 @@ impl Stanza {
         self.rest.body.iter().filter(|part| part.role != Role::Wrapped).flat_map(|part| part.slice.nodes())
     }
 
+    /// The child elements of what was wrapped ([`Stanza::wrap`]), whatever was around it.
+    pub fn wrapped(&self) -> impl Iterator<Item = Node<'_>> {
+        self.rest.body.iter().filter(|part| part.role == Role::Wrapped).flat_map(|part| part.slice.nodes())
+    }
+
     /// Whether a child of that namespace may be there. If not, none is: a look at one number.
     pub fn may_have(&self, ns: Ns) -> bool {
         self.rest.namespaces & ns.bit() != 0
@@ -365,11 +370,24 @@ impl Stanza {
         if !self.children().any(&which) {
             return false;
         }
+        self.cut_parts(which, true)
+    }
+
+    /// The same, but for notes: what this server did not say itself.
+    pub fn cut_foreign(&mut self, which: impl Fn(Node<'_>) -> bool) -> bool {
+        let mut said = self.rest.body.iter().filter(|part| part.role == Role::Children);
+        if !said.any(|part| part.slice.nodes().any(&which)) {
+            return false;
+        }
+        self.cut_parts(which, false)
+    }
+
+    fn cut_parts(&mut self, which: impl Fn(Node<'_>) -> bool, notes: bool) -> bool {
         let rest = self.rest_mut();
         let mut body = Vec::with_capacity(rest.body.len() + 1);
         for Part { slice, role } in std::mem::take(&mut rest.body) {
             let mut left = slice.clone();
-            if role != Role::Wrapped {
+            if role == Role::Children || role == Role::Note && notes {
                 for node in slice.nodes().filter(|node| which(*node)) {
                     let (start, end) = node.place();
                     let (before, behind) = left.split(start, end);
@@ -866,6 +884,18 @@ mod tests {
         let mut bare = String::new();
         alone.write_bare(&mut bare);
         assert_eq!((bare.as_str(), names(&alone)), ("<message xmlns='jabber:client'></message>", vec!["delay"]));
+    }
+
+    #[test]
+    fn what_is_forged_is_cut_and_notes_stay() {
+        let mut m = stanza("<message><stanza-id xmlns='urn:xmpp:sid:0' by='a'/><body/></message>");
+        m.note(Ns::SID, "stanza-id", &[("by", "a")]);
+        let mut all = m.clone();
+        assert!(m.cut_foreign(|c| c.ns() == Ns::SID));
+        assert!(!m.cut_foreign(|c| c.ns() == Ns::SID));
+        assert_eq!(names(&m), ["body", "stanza-id"]);
+        assert!(all.cut(|c| c.ns() == Ns::SID));
+        assert_eq!(names(&all), ["body"]);
     }
 
     #[test]

@@ -96,6 +96,8 @@ impl House {
             plain: true,
             registration: settings.registration,
             features: core.stream_features(),
+            bind_features: core.bind_features(),
+            upgrades: core.upgrades(),
         };
         House {
             core,
@@ -415,6 +417,10 @@ impl House {
                     self.input(Input::LoginEnded(sid, jid, peer, false));
                 }
             }
+            Event::Begin(begin) => {
+                c.waits = true;
+                self.input(Input::Begin(sid, begin, peer));
+            }
             Event::Bind(resource) => {
                 c.waits = true;
                 let jid = c.account.clone().unwrap();
@@ -428,6 +434,7 @@ impl House {
             Event::Enable { resume, max_s } => self.input(Input::Enable(sid, resume, max_s)),
             Event::Acknowledged(h) => self.input(Input::Acknowledged(sid, h)),
             Event::Acknowledge => self.input(Input::Acknowledge(sid)),
+            Event::Active(active) => self.input(Input::Active(sid, active)),
             Event::Closing => self.input(Input::Closing(sid)),
             Event::Stanza(stanza) => self.input(Input::Stanza(sid, stanza)),
             Event::Register(stanza) => self.input(Input::Register(sid, peer, stanza)),
@@ -472,6 +479,17 @@ impl House {
                 let Some(c) = self.connections.get_mut(&sid) else { return };
                 c.waits = false;
                 let event = c.stream.credentials(credentials, &mut out);
+                c.write(&out, &mut self.written);
+                if let Some(event) = event {
+                    self.event(sid, event);
+                }
+                self.pump(sid);
+            }
+            Effect::Begun(sid, answer) => {
+                let Some(c) = self.connections.get_mut(&sid) else { return };
+                c.waits = false;
+                c.bound = answer.as_ref().ok().map(|begun| begun.jid.clone()).filter(|jid| !jid.is_bare());
+                let event = c.stream.begun(answer, &mut out);
                 c.write(&out, &mut self.written);
                 if let Some(event) = event {
                     self.event(sid, event);

@@ -18,20 +18,16 @@
 
 mod order;
 mod prefs;
-mod query;
-
-pub(super) use order::Order;
-pub(super) use prefs::Preferences;
+pub(super) mod query;
 
 use super::{chat_states, hints};
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, Way};
+use crate::core::token::PLAUSIBLE_MS;
+use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Place, Sid, State, Way};
 use crate::store::{Engine, Op, Query, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
-use query::Task;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use query::{Queue, Source, Task, View};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Requests of one session that wait for the one before.
-const TASKS: usize = 16;
 /// What is read to know which messages wait, in bytes, about.
 const SEEN_BYTES: usize = 64 * 1024;
 /// Entries that cannot be read and were told of in the log.
@@ -42,19 +38,16 @@ const FIRST_TRIM_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 /// And whenever so much of the size that is allowed was added: this part of it.
 const TRIM_PART: u64 = 16;
-/// A clock that shows less has not been set, in milliseconds since 1970: 2025-01-01.
-const PLAUSIBLE_MS: u64 = 1_735_689_600_000;
 
 #[derive(Default)]
 pub(super) struct Archive {
     /// What sessions want to read, one after the other.
-    tasks: BTreeMap<Sid, VecDeque<Task>>,
-    /// Whose a job is.
-    jobs: BTreeMap<Job, Sid>,
+    tasks: Queue<Sid>,
     /// What was read by clients that do not acknowledge it.
     seen: BTreeMap<Job, Seen>,
-    /// Entries that are no messages.
-    unreadable: BTreeSet<u64>,
+    unreadable: Unreadable,
+    /// The message that was archived last for a receiver, and whose that is.
+    last: (String, u64),
     /// The next look at the log.
     timer: Option<Job>,
     /// The look at its oldest entry.
@@ -71,16 +64,30 @@ struct Seen {
     asked: bool,
 }
 
-/// Whether a message is to be seen again (§6.1.1), see above.
+/// Entries of the log that are no messages, each told of once.
+#[derive(Default)]
+pub(super) struct Unreadable(BTreeSet<u64>);
+
+impl View for Unreadable {
+    fn unreadable(&mut self, id: u64) {
+        if self.0.len() < UNREADABLE && self.0.insert(id) {
+            log::error!("entry {id} of the message log is not a readable message; archives are shown without it");
+        }
+    }
+}
+
+/// Whether a message between two people is to be seen again (§6.1.1), see above.
 fn worth(message: &Stanza) -> bool {
+    matches!(message.ty, Type::None | Type::Normal | Type::Chat | Type::Unknown) && lasting(message)
+}
+
+/// Whether a message says something to be seen again, whatever its type.
+pub(super) fn lasting(message: &Stanza) -> bool {
     let forget = || {
         ["no-store", "no-permanent-store"].iter().any(|hint| hints::has(message, hint))
             || message.child(Ns::CARBONS, "private").is_some()
     };
-    message.kind == Kind::Message
-        && matches!(message.ty, Type::None | Type::Normal | Type::Chat | Type::Unknown)
-        && (hints::has(message, "store") || !chat_states::standalone(message))
-        && !forget()
+    message.kind == Kind::Message && (hints::has(message, "store") || !chat_states::standalone(message)) && !forget()
 }
 
 /// Whether an account wants to have messages to or from somebody archived.
@@ -93,13 +100,7 @@ impl Archive {
     /// A request waits for its turn.
     fn queue(&mut self, st: &mut State, iq: &Stanza, task: Task) -> Handled {
         let Some(sid) = iq.from.as_ref().and_then(|from| st.session_at(from)) else { return Ok(Flow::Pass) };
-        let tasks = self.tasks.entry(sid).or_default();
-        if tasks.len() >= TASKS {
-            let text = "one query after the other";
-            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
-        }
-        tasks.push_back(task);
-        if tasks.len() == 1 {
+        if self.tasks.push(sid, task)? {
             self.run(st, sid);
         }
         Ok(Flow::Done)
@@ -107,28 +108,20 @@ impl Archive {
 
     /// Asks what is to be known next, or answers.
     fn run(&mut self, st: &mut State, sid: Sid) {
-        let Some(tasks) = self.tasks.get_mut(&sid) else { return };
-        while let Some(task) = tasks.front_mut() {
-            if let Some(query) = task.next() {
-                self.jobs.insert(st.ask(query), sid);
-                return;
-            }
-            if let Some(task) = tasks.pop_front() {
-                let came = task.finish(st);
-                if let Some(session) = st.sessions.get(&sid)
-                    && let Some(first) = came.iter().min()
-                    // What waits is being handed to one that takes messages, anyway.
-                    && !session.receives()
-                {
-                    let prefix = key::prefix(session.local());
-                    let after = Some(key::numbered(session.local(), first.saturating_sub(1)));
-                    let (rows, bytes) = (came.len(), SEEN_BYTES);
-                    let job = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows, bytes });
-                    self.seen.insert(job, Seen { sid, numbers: came.into_iter().collect(), asked: false });
-                }
+        while let Some(task) = self.tasks.next(st, &sid) {
+            let came = task.finish(st);
+            if let Some(session) = st.sessions.get(&sid)
+                && let Some(first) = came.iter().min()
+                // What waits is being handed to one that takes messages, anyway.
+                && !session.receives()
+            {
+                let prefix = key::prefix(session.local());
+                let after = Some(key::numbered(session.local(), first.saturating_sub(1)));
+                let (rows, bytes) = (came.len(), SEEN_BYTES);
+                let job = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows, bytes });
+                self.seen.insert(job, Seen { sid, numbers: came.into_iter().collect(), asked: false });
             }
         }
-        self.tasks.remove(&sid);
     }
 
     /// Which of the messages that a client was sent wait, and must be sure to have arrived.
@@ -182,9 +175,29 @@ impl Extension for Archive {
         }
     }
 
+    fn also(&self) -> &'static [About] {
+        &[prefs::PREFERENCES, order::ORDER]
+    }
+
     fn load(&mut self, st: &mut State, _engine: &mut dyn Engine) -> Result<(), StoreError> {
         self.timer = Some(st.after(FIRST_TRIM_MS));
         Ok(())
+    }
+
+    fn before_bind(&mut self, st: &mut State, local: &str) -> Vec<Query> {
+        let Some(account) = st.accounts.get(local) else { return Vec::new() };
+        let source = Source::account(st, &account.jid);
+        vec![source.end(false), source.end(true)]
+    }
+
+    /// XEP-0386 §3.2: the state of the archive at the moment when the session begins.
+    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, bound: &mut String) {
+        let (Some(session), [Some(first), Some(last)]) = (st.sessions.get(&sid), inline.rows) else { return };
+        let found = query::end_of(first).zip(query::end_of(last));
+        let (found_first, new_last) = (found.map(|(first, _)| first), inline.archived.map(|(_, last)| last));
+        let first = found_first.or(inline.archived.map(|(first, _)| first));
+        let last = found.map(|(_, last)| last).max(new_last);
+        bound.push_str(&query::metadata(st, session.local(), first.zip(last)));
     }
 
     fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
@@ -225,11 +238,19 @@ impl Extension for Archive {
 
     /// What has an id is archived, as it came.
     fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {
-        if !message.has_note(Ns::SID, "stanza-id") {
+        // A room's message has the id that it has there.
+        if message.ty == Type::Groupchat || !message.has_note(Ns::SID, "stanza-id") {
             return;
         }
         let Some(account) = st.accounts.get(local) else { return };
         let from = message.from.clone().unwrap_or_else(|| account.jid.clone());
+        // A room sends the same to several sessions of an account.
+        if (self.last.0.as_str(), self.last.1) == (local, message.mark) {
+            return;
+        }
+        self.last.0.clear();
+        self.last.0.push_str(local);
+        self.last.1 = message.mark;
         let number = st.archive(local, &from, message, Way::Received);
         debug_assert!(number.is_ok_and(|number| number == message.mark), "it has another id than was told");
         self.count(st, message);
@@ -248,11 +269,11 @@ impl Extension for Archive {
             ("prefs", _) => prefs::answer(st, local, iq, request),
             ("query", Type::Get) => st.reply(iq, query::FORM),
             ("query", _) => {
-                let task = Task::page(st, &account, iq, request)?;
+                let task = Task::page(st, Source::account(st, &account), iq, request)?;
                 self.queue(st, iq, task)
             }
             ("metadata", Type::Get) => {
-                let task = Task::ends(st, &account, iq);
+                let task = Task::ends(Source::account(st, &account), iq);
                 self.queue(st, iq, task)
             }
             _ => Err(StanzaError::new(Condition::BadRequest).text("no such request")),
@@ -273,23 +294,13 @@ impl Extension for Archive {
         if let Some(seen) = self.seen.remove(&job) {
             return self.waits(st, seen, rows.unwrap_or_default());
         }
-        let Some(sid) = self.jobs.remove(&job) else { return };
-        let Some(tasks) = self.tasks.get_mut(&sid) else { return };
-        let Some(task) = tasks.front_mut() else { return };
-        let known = &mut self.unreadable;
-        let unreadable = |id| {
-            if known.len() < UNREADABLE && known.insert(id) {
-                log::error!("entry {id} of the message log is not a readable message; archives are shown without it");
-            }
-        };
+        let Some((sid, task)) = self.tasks.asked(job) else { return };
         let taken = match rows {
-            Some(rows) => task.take(rows, unreadable),
+            Some(rows) => task.take(rows, &mut self.unreadable),
             None => Err(Condition::InternalServerError.into()),
         };
-        if let Err(error) = taken
-            && let Some(task) = tasks.pop_front()
-        {
-            st.refuse(&task.iq, &error);
+        if let Err(error) = taken {
+            self.tasks.refuse(st, &sid, &error);
         }
         self.run(st, sid);
     }
@@ -312,7 +323,7 @@ impl Extension for Archive {
 
     fn event(&mut self, _st: &mut State, event: &Event) {
         if let Event::Closed { sid, .. } = event {
-            self.tasks.remove(sid);
+            self.tasks.forget(sid);
             self.seen.retain(|_, seen| seen.sid != *sid);
         }
     }

@@ -1,24 +1,18 @@
 //! XEP-0413: Order-By. In an archive nothing is written over: what was created first was also modified first, so that there is one
 //! order, and its reverse.
 
-use crate::core::{About, Extension};
+use crate::core::About;
 use crate::wire::{Condition, Node, Ns, StanzaError};
 
-pub(in crate::ext) struct Order;
-
-impl Extension for Order {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0413",
-            name: "Order-By",
-            version: "0.2.1",
-            missing: "for archives only",
-            server: &[],
-            account: &["urn:xmpp:order-by:1", "urn:xmpp:order-by:1@urn:xmpp:mam:2"],
-            iq: &[],
-        }
-    }
-}
+pub(super) const ORDER: About = About {
+    spec: "XEP-0413",
+    name: "Order-By",
+    version: "0.2.1",
+    missing: "for archives only",
+    server: &[],
+    account: &["urn:xmpp:order-by:1", "urn:xmpp:order-by:1@urn:xmpp:mam:2"],
+    iq: &[],
+};
 
 /// Whether a query wants the last one first (§4.4). Further orders say nothing more: no two messages are equal in the first (§7).
 ///

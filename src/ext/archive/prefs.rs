@@ -1,7 +1,7 @@
 //! XEP-0441: Message Archive Management Preferences: whose messages an account wants to have archived.
 
 use crate::core::archived::{Archived, Policy};
-use crate::core::{About, Extension, Handled, State};
+use crate::core::{About, Handled, State};
 use crate::store::{Tree, key};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Node, Ns, Stanza, StanzaError, Type};
@@ -12,21 +12,12 @@ const LISTS_BYTES: usize = 32 * 1024;
 /// Entries in both lists of an account together.
 const LISTS_ENTRIES: usize = 1000;
 
-pub(in crate::ext) struct Preferences;
-
-impl Extension for Preferences {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0441",
-            name: "Message Archive Management Preferences",
-            version: "0.2.0",
-            missing: "configuration by ad-hoc commands (§2.2)",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+pub(super) const PREFERENCES: About = About::new(
+    "XEP-0441",
+    "Message Archive Management Preferences",
+    "0.2.0",
+    "configuration by ad-hoc commands (§2.2)",
+);
 
 /// A request for the preferences or with new ones, by the account itself.
 pub(super) fn answer(st: &mut State, local: &str, iq: &Stanza, prefs: Node<'_>) -> Handled {

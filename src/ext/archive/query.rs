@@ -2,13 +2,13 @@
 //! storage with a limit in bytes, until the page is full or nothing is left.
 
 use super::order;
-use crate::core::State;
 use crate::core::logged::Logged;
+use crate::core::{Job, State};
 use crate::ext::{form, rsm};
 use crate::store::{self, Rows};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Scope, Stanza, StanzaError, Type, stamp};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Results in a page if the client does not say how many it wants.
 const PAGE_ROWS: usize = 50;
@@ -31,9 +31,13 @@ const IDS: usize = PAGE_ROWS_MOST;
 const QUERY_ID_BYTES: usize = 256;
 /// A query, in bytes.
 const QUERY_BYTES: usize = 64 * 1024;
+/// Requests of one client that wait for the one before.
+const TASKS: usize = 16;
+/// Clients whose requests wait, at most: those of other servers are not known by their sessions.
+const CLIENTS: usize = 4096;
 
 /// The fields that can be filled in (§4.1.5).
-pub(super) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='form'>\
+pub(in crate::ext) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='form'>\
     <field type='hidden' var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field>\
     <field type='jid-single' var='with'/>\
     <field type='text-single' var='start'/>\
@@ -45,13 +49,66 @@ pub(super) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:
     <field type='boolean' var='include-groupchat'/>\
     </x></query>";
 
+/// What is read.
+#[derive(Clone, Debug)]
+pub(in crate::ext) struct Source {
+    /// Whose archive it is in the log.
+    pub owner: Box<str>,
+    /// The bare JID that it is asked for at.
+    pub jid: Jid,
+    /// The first number in it.
+    pub begins: u64,
+    /// Who is asked about with `with`, and where that stands in a message.
+    pub with: With,
+}
+
+/// How a message is found by its other side (§4.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::ext) enum With {
+    /// By both its addresses.
+    Ends,
+    /// A room's, by the real JID of its sender, which it names.
+    Sender,
+    /// Not at all: who asks may not know.
+    Hidden,
+}
+
+impl Source {
+    /// The archive of an account.
+    pub fn account(st: &State, account: &Jid) -> Source {
+        let owner: Box<str> = account.local().unwrap_or_default().into();
+        let begins = st.archives.get(&owner).map_or(0, |archived| archived.begins);
+        Source { owner, jid: account.clone(), begins, with: With::Ends }
+    }
+
+    /// What is asked for to know the first entry, or the last one.
+    pub fn end(&self, backwards: bool) -> store::Query {
+        let (owner, from) = (self.owner.clone(), self.begins);
+        store::Query::Archive(store::Page { owner, with: None, from, to: u64::MAX, backwards, rows: 1, bytes: 1 })
+    }
+}
+
+/// The number of what was found.
+pub(super) fn end_of(rows: &Rows) -> Option<u64> {
+    rows.first().and_then(|(key, _)| number(key))
+}
+
+/// The numbers of the first entry and of the last one, for the client (§5).
+pub(super) fn metadata(st: &State, owner: &str, ends: Option<(u64, u64)>) -> String {
+    let Some((first, last)) = ends else { return "<metadata xmlns='urn:xmpp:mam:2'/>".into() };
+    let end = |name: &str, mark: u64| {
+        let (uid, time) = (st.uid(owner, mark), stamp::format(mark / 1000));
+        format!("<{name} id='{uid}' timestamp='{time}'/>")
+    };
+    format!("<metadata xmlns='urn:xmpp:mam:2'>{}{}</metadata>", end("start", first), end("end", last))
+}
+
 /// One request that reads an archive.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(in crate::ext) struct Task {
     /// The request, without its payload.
     pub iq: Stanza,
-    /// Whose archive.
-    account: Jid,
+    source: Source,
     want: Want,
 }
 
@@ -60,7 +117,6 @@ enum Want {
     Page(Box<Search>),
     /// The first message and the last (§5).
     Ends {
-        begins: u64,
         first: Option<Option<u64>>,
         last: Option<u64>,
     },
@@ -72,8 +128,6 @@ struct Search {
     queryid: Option<String>,
     /// Those named in the query, which must be there.
     named: Vec<u64>,
-    /// The first number in the archive.
-    begins: u64,
     /// Only what is to or from this one.
     with: Option<Jid>,
     /// What is left to be read: the first number and the last.
@@ -117,7 +171,7 @@ fn number(key: &[u8]) -> Option<u64> {
 }
 
 impl Search {
-    fn read(st: &State, account: &Jid, iq: &Stanza, query: Node<'_>) -> Result<Search, StanzaError> {
+    fn read(st: &State, source: &Source, iq: &Stanza, query: Node<'_>) -> Result<Search, StanzaError> {
         if iq.bytes() > QUERY_BYTES {
             return Err(bad(format!("a query has at most {QUERY_BYTES} bytes")));
         }
@@ -129,12 +183,15 @@ impl Search {
         if queryid.as_ref().is_some_and(|id| id.len() > QUERY_ID_BYTES) {
             return Err(bad(format!("a queryid has at most {QUERY_ID_BYTES} bytes")));
         }
-        let local = account.local().unwrap_or_default();
         let unknown = || StanzaError::new(Condition::ItemNotFound).text("a message with that id is not in the archive");
-        let mark = |uid: &str| st.uid_mark(local, uid).ok_or_else(unknown);
+        let mark = |uid: &str| st.uid_mark(&source.owner, uid).ok_or_else(unknown);
         let mut fields = form::submitted(query, Ns::MAM.uri())?.unwrap_or_default();
         let with = form::single(&mut fields, "with")?.map(|jid| Jid::parse(&jid));
         let with = with.transpose().map_err(|_| bad("with is not a JID"))?;
+        if with.is_some() && source.with == With::Hidden {
+            let text = "who is who in this room is not for you to know";
+            return Err(StanzaError::new(Condition::Forbidden).text(text));
+        }
         let start = form::single(&mut fields, "start")?.map(|time| moment(&time)).transpose()?;
         let end = form::single(&mut fields, "end")?.map(|time| moment(&time)).transpose()?;
         let after = form::single(&mut fields, "after-id")?.map(|id| mark(&id)).transpose()?;
@@ -152,7 +209,6 @@ impl Search {
         let page_before = page.before.as_deref().filter(|id| !id.is_empty()).map(mark).transpose()?;
         let descending = order::descending(query)?;
 
-        let begins = st.archives.get(local).map_or(0, |archived| archived.begins);
         let mut named: Vec<u64> = [after, before, page_after, page_before].into_iter().flatten().collect();
         named.extend(ids.iter().flatten());
         named.sort_unstable();
@@ -170,13 +226,12 @@ impl Search {
         // A page lies behind or before something in the order of the result set.
         let (low, high) = if descending { (page_before, page_after) } else { (page_after, page_before) };
         let behind = |mark: u64| mark.saturating_add(1);
-        let from = [Some(begins), start.map(|ms| ms.saturating_mul(1000)), after.map(behind), low.map(behind)];
+        let from = [Some(source.begins), start.map(|ms| ms.saturating_mul(1000)), after.map(behind), low.map(behind)];
         let end = end.map(|ms| ms.saturating_mul(1000).saturating_add(999));
         let to = [end, before.map(|mark| mark.saturating_sub(1)), high.map(|mark| mark.saturating_sub(1))];
         Ok(Search {
             queryid,
             named,
-            begins,
             with,
             from: from.into_iter().flatten().max().unwrap_or(0),
             to: to.into_iter().flatten().min().unwrap_or(u64::MAX),
@@ -193,8 +248,8 @@ impl Search {
     }
 
     /// What is to be asked next; `None`: nothing more.
-    fn next(&mut self, account: &Jid) -> Option<store::Query> {
-        let owner = account.local().unwrap_or_default();
+    fn next(&mut self, source: &Source) -> Option<store::Query> {
+        let owner = &*source.owner;
         if !self.named.is_empty() {
             let ids = self.named[..self.named.len().min(STEP_IDS)].into();
             return Some(store::Query::Entries { owner: owner.into(), ids });
@@ -216,7 +271,8 @@ impl Search {
             return None;
         }
         // The archive of messages to oneself is that with oneself; what was sent by one's other client is with anybody.
-        let with = self.with.as_ref().filter(|with| with.is_bare() || with.bare_str() != account.as_str());
+        let own = |with: &Jid| source.with == With::Ends && with.bare_str() == source.jid.as_str();
+        let with = self.with.as_ref().filter(|with| with.is_bare() || !own(with));
         Some(store::Query::Archive(store::Page {
             owner: owner.into(),
             with: with.map(|with| with.bare_str().into()),
@@ -229,12 +285,12 @@ impl Search {
     }
 
     /// What was found.
-    fn take(&mut self, account: &Jid, rows: Rows, unreadable: &mut impl FnMut(u64)) -> Result<(), StanzaError> {
+    fn take(&mut self, source: &Source, rows: Rows, view: &mut impl View) -> Result<(), StanzaError> {
         if !self.named.is_empty() {
             let rest = self.named.split_off(self.named.len().min(STEP_IDS));
             let asked = std::mem::replace(&mut self.named, rest);
             let there: Vec<u64> = rows.iter().filter_map(|(key, _)| number(key)).collect();
-            if asked.iter().any(|id| *id < self.begins || !there.contains(id)) {
+            if asked.iter().any(|id| *id < source.begins || !there.contains(id)) {
                 let text = "a message with that id is not in the archive";
                 return Err(StanzaError::new(Condition::ItemNotFound).text(text));
             }
@@ -258,12 +314,13 @@ impl Search {
                 _ => None,
             };
             let Some(message) = message else {
-                unreadable(id);
+                view.unreadable(id);
                 continue;
             };
-            if !self.matches(account, &message) {
+            if !self.matches(source, &message) {
                 continue;
             }
+            let message = view.shown(id, message);
             let bytes = message.bytes() + AROUND_BYTES + self.queryid.as_ref().map_or(0, String::len);
             if self.found.len() >= self.max || (!self.found.is_empty() && self.bytes + bytes > PAGE_BYTES) {
                 self.done = true;
@@ -288,8 +345,14 @@ impl Search {
     }
 
     /// §4.1.1
-    fn matches(&self, account: &Jid, message: &Stanza) -> bool {
+    fn matches(&self, source: &Source, message: &Stanza) -> bool {
         let Some(with) = &self.with else { return true };
+        let account = &source.jid;
+        if source.with != With::Ends {
+            let item = message.child(Ns::MUC_USER, "x").and_then(|x| x.child(Ns::MUC_USER, "item"));
+            let sender = item.and_then(|item| Jid::parse(&item.attr("jid")?).ok());
+            return sender.is_some_and(|sender| sender == *with || with.is_bare() && sender.bare() == *with);
+        }
         let ends = [&message.from, &message.to].map(|jid| jid.as_ref().unwrap_or(account));
         if !with.is_bare() {
             return ends.contains(&with);
@@ -304,8 +367,8 @@ impl Search {
 
     /// Sends the page (§4.2), and says what it was; and the numbers of the messages in it that came to the account, if their
     /// receiver does not acknowledge them.
-    fn page(mut self, st: &mut State, account: &Jid, to: &Jid) -> (String, Vec<u64>) {
-        let local = account.local().unwrap_or_default();
+    fn page(mut self, st: &mut State, source: &Source, to: &Jid) -> (String, Vec<u64>) {
+        let (account, local) = (&source.jid, &*source.owner);
         if self.backwards != self.descending {
             self.found.reverse();
         }
@@ -338,8 +401,11 @@ impl Search {
                     came.push(*id);
                 }
             }
-            if let Some(sid) = sid {
-                st.send_to(sid, result);
+            match sid {
+                Some(sid) => st.send_to(sid, result),
+                // Of a server elsewhere.
+                None if st.local(to).is_none() => st.send(result),
+                None => {}
             }
         }
         let complete = if self.complete { " complete='true'" } else { "" };
@@ -348,49 +414,60 @@ impl Search {
     }
 }
 
+/// How what is in an archive is shown.
+pub(in crate::ext) trait View {
+    /// An entry is not a message.
+    fn unreadable(&mut self, id: u64);
+    /// A message as the one who asks may see it.
+    fn shown(&mut self, _id: u64, message: Stanza) -> Stanza {
+        message
+    }
+}
+
 impl Task {
-    fn new(account: &Jid, iq: &Stanza, want: Want) -> Task {
+    fn new(source: Source, iq: &Stanza, want: Want) -> Task {
         // What waits is short, whatever the request was.
         let mut head = Stanza::new(Kind::Iq, iq.ty).with_id(&iq.id().unwrap_or_default());
         (head.from, head.to) = (iq.from.clone(), iq.to.clone());
-        Task { iq: head, account: account.clone(), want }
+        Task { iq: head, source, want }
     }
 
     /// A query for messages.
-    pub fn page(st: &State, account: &Jid, iq: &Stanza, query: Node<'_>) -> Result<Task, StanzaError> {
-        let search = Search::read(st, account, iq, query)?;
-        Ok(Task::new(account, iq, Want::Page(Box::new(search))))
+    pub fn page(st: &State, source: Source, iq: &Stanza, query: Node<'_>) -> Result<Task, StanzaError> {
+        let search = Search::read(st, &source, iq, query)?;
+        Ok(Task::new(source, iq, Want::Page(Box::new(search))))
     }
 
     /// A query for the first message and the last.
-    pub fn ends(st: &State, account: &Jid, iq: &Stanza) -> Task {
-        let begins = st.archives.get(account.local().unwrap_or_default()).map_or(0, |archived| archived.begins);
-        Task::new(account, iq, Want::Ends { begins, first: None, last: None })
+    pub fn ends(source: Source, iq: &Stanza) -> Task {
+        Task::new(source, iq, Want::Ends { first: None, last: None })
+    }
+
+    /// What is read.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// What is to be asked next; `None`: all is known.
     pub fn next(&mut self) -> Option<store::Query> {
         let backwards = match &mut self.want {
-            Want::Page(search) => return search.next(&self.account),
+            Want::Page(search) => return search.next(&self.source),
             Want::Ends { first: None, .. } => false,
             Want::Ends { first: Some(Some(_)), last: None, .. } => true,
             Want::Ends { .. } => return None,
         };
-        let Want::Ends { begins, .. } = self.want else { return None };
-        let owner = self.account.local().unwrap_or_default().into();
-        let page = store::Page { owner, with: None, from: begins, to: u64::MAX, backwards, rows: 1, bytes: 1 };
-        Some(store::Query::Archive(page))
+        Some(self.source.end(backwards))
     }
 
-    /// What was found. `unreadable` is told of entries that are no messages.
+    /// What was found.
     ///
     /// # Errors
     /// What the client is told instead.
-    pub fn take(&mut self, rows: Rows, mut unreadable: impl FnMut(u64)) -> Result<(), StanzaError> {
+    pub fn take(&mut self, rows: Rows, view: &mut impl View) -> Result<(), StanzaError> {
         match &mut self.want {
-            Want::Page(search) => search.take(&self.account, rows, &mut unreadable),
+            Want::Page(search) => search.take(&self.source, rows, view),
             Want::Ends { first, last, .. } => {
-                let id = rows.first().and_then(|(key, _)| number(key));
+                let id = end_of(&rows);
                 match first {
                     None => *first = Some(id),
                     // It was there a moment ago.
@@ -407,22 +484,78 @@ impl Task {
         let mut came = Vec::new();
         let payload = match self.want {
             Want::Page(search) => {
-                let (fin, numbers) = search.page(st, &self.account, &to);
+                let (fin, numbers) = search.page(st, &self.source, &to);
                 came = numbers;
                 fin
             }
-            Want::Ends { first: Some(Some(first)), last, .. } => {
-                let end = |name: &str, mark: u64| {
-                    let uid = st.uid(self.account.local().unwrap_or_default(), mark);
-                    format!("<{name} id='{uid}' timestamp='{}'/>", stamp::format(mark / 1000))
-                };
-                let (start, end) = (end("start", first), end("end", last.unwrap_or(first)));
-                format!("<metadata xmlns='urn:xmpp:mam:2'>{start}{end}</metadata>")
+            Want::Ends { first, last, .. } => {
+                let ends = first.flatten().map(|first| (first, last.unwrap_or(first)));
+                metadata(st, &self.source.owner, ends)
             }
-            Want::Ends { .. } => "<metadata xmlns='urn:xmpp:mam:2'/>".into(),
         };
         let _ = st.reply(&self.iq, payload);
         came
+    }
+}
+
+/// The requests of all clients: each one's are done one after the other.
+#[derive(Debug)]
+pub(in crate::ext) struct Queue<K> {
+    tasks: BTreeMap<K, VecDeque<Task>>,
+    /// Whose a job is.
+    jobs: BTreeMap<Job, K>,
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Queue<K> {
+        Queue { tasks: BTreeMap::new(), jobs: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Clone> Queue<K> {
+    /// A request waits for its turn. Says whether that is now: then [`Queue::next`] is called.
+    pub fn push(&mut self, client: K, task: Task) -> Result<bool, StanzaError> {
+        let full = self.tasks.len() >= CLIENTS;
+        if self.tasks.get(&client).map_or(full, |tasks| tasks.len() >= TASKS) {
+            let text = "one query after the other";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
+        let tasks = self.tasks.entry(client).or_default();
+        tasks.push_back(task);
+        Ok(tasks.len() == 1)
+    }
+
+    /// Asks what is to be known next for a client's first request; or returns it, if all is known.
+    pub fn next(&mut self, st: &mut State, client: &K) -> Option<Task> {
+        let tasks = self.tasks.get_mut(client)?;
+        if let Some(query) = tasks.front_mut().and_then(Task::next) {
+            self.jobs.insert(st.ask(query), client.clone());
+            return None;
+        }
+        let task = tasks.pop_front();
+        if task.is_none() {
+            self.tasks.remove(client);
+        }
+        task
+    }
+
+    /// Whose request a job is for, with the request; `None`: none of these, or its client is gone.
+    pub fn asked(&mut self, job: Job) -> Option<(K, &mut Task)> {
+        let client = self.jobs.remove(&job)?;
+        let task = self.tasks.get_mut(&client)?.front_mut()?;
+        Some((client, task))
+    }
+
+    /// Answers what a client asked first with an error.
+    pub fn refuse(&mut self, st: &mut State, client: &K, error: &StanzaError) {
+        if let Some(task) = self.tasks.get_mut(client).and_then(VecDeque::pop_front) {
+            st.refuse(&task.iq, error);
+        }
+    }
+
+    /// A client is gone.
+    pub fn forget(&mut self, client: &K) {
+        self.tasks.remove(client);
     }
 }
 

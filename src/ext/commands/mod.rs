@@ -315,6 +315,10 @@ impl Extension for Commands {
         }
     }
 
+    fn also(&self) -> &'static [About] {
+        &[ADMINISTRATION]
+    }
+
     fn load(&mut self, _st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
         self.news = News::load(engine)?;
         Ok(())
@@ -391,19 +395,10 @@ impl Extension for Commands {
 }
 
 /// What administrators can do.
-pub(super) struct Administration;
-
-impl Extension for Administration {
-    fn about(&self) -> &'static About {
-        &About {
-            spec: "XEP-0133",
-            name: "Service Administration",
-            version: "1.3.1",
-            missing: "disabled users, rosters and last logins of others, black and white lists; administrators, the end and the \
+pub(super) const ADMINISTRATION: About = About::new(
+    "XEP-0133",
+    "Service Administration",
+    "1.3.1",
+    "disabled users, rosters and last logins of others, black and white lists; administrators, the end and the \
                       restart are the business of the box's owner",
-            server: &[],
-            account: &[],
-            iq: &[],
-        }
-    }
-}
+);

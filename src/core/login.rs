@@ -1,0 +1,286 @@
+//! What a client asks for with its proof (XEP-0388): a token, its old session, or a new one with features (XEP-0386). It is done in
+//! one go: nothing else is written to the stream before the answer, and a session that is bound has what was asked for from its first
+//! stanza on.
+//!
+//! In order: the proof of a token is checked, as late as passwords are when somebody is guessing. A token that is new, or was, is
+//! stored. Then the old session is asked for; then extensions have read what they need; then the stream is bound.
+
+use super::effect::{Effect, Job, Sid};
+use super::session::client_mark;
+use super::state::{Ack, State, Timer, Work, name_of};
+use super::{Core, Inline};
+use crate::store::{Query, Rows};
+use crate::wire::login::{Begin, Begins, Begun, Client, Refused, TAG_BYTES, Upgrade, enable, is_true};
+use crate::wire::scram::Hash;
+use crate::wire::{Jid, Manage, Ns, StreamCondition, StreamError};
+use ring::hmac;
+use std::net::IpAddr;
+
+/// A login under way.
+#[derive(Debug)]
+pub(super) struct Login {
+    begin: Box<Begin>,
+    /// The answer to the proof of a token.
+    proof: Option<Box<[u8]>>,
+    /// `<token/>`, which is being stored.
+    token: Option<String>,
+    /// The session to be carried on was asked for.
+    asked: bool,
+    /// Why it cannot be.
+    failed: Option<Manage>,
+    /// What extensions have read, and how much they wait for.
+    rows: Vec<Vec<Option<Rows>>>,
+    reading: usize,
+    /// What was archived for the account since they asked: the first number and the last.
+    pub(super) archived: Option<(u64, u64)>,
+}
+
+impl Login {
+    pub(super) fn local(&self) -> &str {
+        self.begin.account.local().unwrap_or_default()
+    }
+}
+
+impl Core {
+    /// XEP-0388 §2.6: all that was asked for with the proof.
+    pub(super) fn begin(&mut self, sid: Sid, begin: Box<Begin>, peer: IpAddr) {
+        let st = &mut self.state;
+        let at = begin.proof.as_ref().map(|_| st.throttle.when(st.now.mono, &begin.account, peer));
+        let login = Login {
+            begin,
+            proof: None,
+            token: None,
+            asked: false,
+            failed: None,
+            rows: Vec::new(),
+            reading: 0,
+            archived: None,
+        };
+        st.logins.insert(sid, login);
+        match at.filter(|at| *at > st.now.mono) {
+            Some(at) => st.set_timer(at, Timer::Login(sid)),
+            None => self.prove(sid),
+        }
+    }
+
+    /// Checks what is to be checked, and makes a token if it is time for one.
+    pub(super) fn prove(&mut self, sid: Sid) {
+        let st = &mut self.state;
+        let Some(mut login) = st.logins.remove(&sid) else { return };
+        match st.prove(&mut login) {
+            Err(refused) => st.effects.push(Effect::Begun(sid, Err(refused))),
+            Ok(stored) => {
+                st.logins.insert(sid, login);
+                match stored {
+                    true => st.promise(Ack::Login(sid)),
+                    false => self.go_on(sid),
+                }
+            }
+        }
+    }
+
+    /// Asks for the old session, reads what has to be read, or binds.
+    pub(super) fn go_on(&mut self, sid: Sid) {
+        let st = &mut self.state;
+        let stalled = st.is_stalled();
+        let Some(login) = st.logins.get_mut(&sid) else { return };
+        if stalled {
+            // Nobody knows when it will be stored.
+            login.token = None;
+        }
+        if !std::mem::replace(&mut login.asked, true) {
+            match login.begin.request.resume() {
+                Some(Ok((id, h))) => {
+                    let account = login.begin.account.clone();
+                    return st.resume(sid, &account, &id, h);
+                }
+                Some(Err(condition)) => login.failed = Some(Manage::Failed { condition, handled: None }),
+                None => {}
+            }
+        }
+        let (account, binds) = (login.begin.account.clone(), login.begin.request.bind().is_some());
+        if !binds {
+            return st.begun(sid, account, Begins::Unbound, "");
+        }
+        if login.rows.is_empty() {
+            self.read(sid, &account);
+        }
+        self.bind_inline(sid);
+    }
+
+    /// Asks what extensions want to know.
+    fn read(&mut self, sid: Sid, account: &Jid) {
+        let local = account.local().unwrap_or_default();
+        for n in 0..self.extensions.len() {
+            let queries: Vec<Query> = self.hook(n, |x, st| x.before_bind(st, local));
+            let st = &mut self.state;
+            let rows = queries.iter().map(|_| None).collect();
+            for (m, query) in queries.into_iter().enumerate() {
+                let job = st.ask_for_login(query);
+                st.login_jobs.insert(job, (sid, n, m));
+                if let Some(login) = st.logins.get_mut(&sid) {
+                    login.reading += 1;
+                }
+            }
+            if let Some(login) = st.logins.get_mut(&sid) {
+                login.rows.push(rows);
+            }
+        }
+    }
+
+    /// Something was read for a login.
+    pub(super) fn read_for_login(&mut self, job: Job, rows: Option<Rows>) {
+        let Some((sid, n, m)) = self.state.login_jobs.remove(&job) else { return };
+        let Some(login) = self.state.logins.get_mut(&sid) else { return };
+        login.reading -= 1;
+        login.rows[n][m] = rows;
+        self.bind_inline(sid);
+    }
+
+    /// XEP-0386 §3.2, when all is read.
+    fn bind_inline(&mut self, sid: Sid) {
+        let st = &mut self.state;
+        let Some(login) = st.logins.get(&sid).filter(|login| login.reading == 0) else { return };
+        let (account, request) = (login.begin.account.clone(), login.begin.request.clone());
+        let Some(bind) = request.bind() else { return };
+        let client = request.client();
+        let mark = client.map(|client| client_mark(&st.secret, client));
+        let tag = bind.child(Ns::BIND2, "tag").map(|tag| tag.text().trim().to_owned());
+        let tag = tag.filter(|tag| !tag.is_empty() && tag.len() <= TAG_BYTES && account.with_resource(tag).is_ok());
+        let name = st.resource_name(&account, client, tag.as_deref());
+        let resource = tag.map_or(name.clone(), |tag| format!("{tag}/{name}"));
+        // It has only one at a time.
+        let own = |sid: &Sid| mark.is_some() && st.sessions.get(sid).is_some_and(|s| s.client == mark);
+        let earlier: Vec<Sid> = st.sessions_of(account.local().unwrap_or_default()).into_iter().filter(own).collect();
+        for old in earlier {
+            let replaced = StreamError::new(StreamCondition::Conflict).text("the client has a new session");
+            st.close(old, Some(replaced));
+        }
+        let Ok(full) = self.bind(sid, &account, Some(resource)) else {
+            // It can ask again in the other way, and is told why not.
+            return self.state.begun(sid, account, Begins::Unbound, "");
+        };
+        let mut bound = String::new();
+        let st = &mut self.state;
+        if let Some(session) = st.sessions.get_mut(&sid) {
+            session.client = mark;
+        }
+        let enabled = bind.child(Ns::SM, "enable").map(enable).and_then(|(resume, max)| st.enable(sid, resume, max));
+        if let Some(enabled) = &enabled {
+            enabled.write(&mut bound);
+        }
+        let (rows, archived) = match st.logins.get_mut(&sid) {
+            Some(login) => (std::mem::take(&mut login.rows), login.archived),
+            None => return,
+        };
+        for (n, rows) in rows.iter().enumerate() {
+            let inline = Inline { bind, rows, archived };
+            self.hook(n, |x, st| x.bind_inline(st, sid, &inline, &mut bound));
+        }
+        let bound = format!("<bound xmlns='urn:xmpp:bind:0'>{bound}</bound>");
+        let inactive = self.state.sessions.get(&sid).is_some_and(|session| session.quiet.is_some());
+        self.state.begun(sid, full, Begins::Bound { managed: enabled.is_some(), inactive }, &bound);
+    }
+}
+
+impl State {
+    /// The stream of a login is gone.
+    pub(super) fn forget_login(&mut self, sid: Sid) {
+        if self.logins.remove(&sid).is_some() {
+            self.login_jobs.retain(|_, (asked, ..)| *asked != sid);
+        }
+    }
+
+    /// Whether something has to be stored before it goes on.
+    fn prove(&mut self, login: &mut Login) -> Result<bool, Refused> {
+        let (account, request) = (login.begin.account.clone(), login.begin.request.clone());
+        let (local, client) = (login.local().to_owned(), request.client());
+        let mut stored = false;
+        let mut token = login.begin.token;
+        if let Some(proof) = &login.begin.proof {
+            let (Some(client), Some(fast)) = (client, request.fast()) else { return Err(Refused::NotAuthorized) };
+            let count = match fast.attr("count").map(|count| count.trim().parse()) {
+                Some(Err(_)) => return Err(Refused::NotAuthorized),
+                Some(Ok(count)) => Some(count),
+                None => None,
+            };
+            if self.account(&account).is_none() {
+                return Err(Refused::NotAuthorized);
+            }
+            let used = self.use_token(&local, client, proof, count, is_true(fast, "invalidate"))?;
+            stored = used.changed;
+            login.proof = Some(used.answer);
+            if used.rotate {
+                token = token.or(Some(proof.mechanism));
+            }
+        } else if self.account(&account).is_none() {
+            // It was removed just now.
+            return Err(Refused::Trouble);
+        }
+        if let (Some(client), Some(mechanism)) = (client, token) {
+            login.token = self.issue_token(&local, client, mechanism);
+            stored |= login.token.is_some();
+        }
+        if let Some(upgrade) = login.begin.upgrade.take() {
+            stored |= self.upgrade(&local, upgrade);
+        }
+        Ok(stored)
+    }
+
+    /// The answer to a request to carry on a session, on a stream that may be logging in.
+    pub(super) fn answer_resume(&mut self, stream: Sid, answer: Manage) {
+        match (self.logins.get_mut(&stream), answer) {
+            (None, answer) => self.effects.push(Effect::Manage(stream, answer)),
+            (Some(_), Manage::Resumed { jid, id, h }) => {
+                let mut resumed = String::new();
+                Manage::Resumed { jid: jid.clone(), id, h }.write(&mut resumed);
+                self.begun(stream, jid, Begins::Resumed, &resumed);
+            }
+            (Some(login), failed) => {
+                login.failed = Some(failed);
+                self.work.push_back(Work::Login(stream));
+            }
+        }
+    }
+
+    /// Tells what came of a login.
+    fn begun(&mut self, sid: Sid, jid: Jid, begins: Begins, element: &str) {
+        let Some(login) = self.logins.remove(&sid) else { return };
+        let mut elements = String::new();
+        if let Some(failed) = &login.failed {
+            failed.write(&mut elements);
+        }
+        elements.push_str(element);
+        elements.extend(login.token);
+        self.effects.push(Effect::Begun(sid, Ok(Begun { jid, begins, proof: login.proof, elements })));
+    }
+
+    /// What the server calls a session (XEP-0386 §3.2.1): always the same for the same client and tag, and nobody can tell the
+    /// client's id from it.
+    fn resource_name(&mut self, account: &Jid, client: Option<Client>, tag: Option<&str>) -> String {
+        let Some(client) = client else { return self.token() };
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret));
+        context.update(b"resource\0");
+        context.update(&client.0.to_be_bytes());
+        context.update(account.as_str().as_bytes());
+        context.update(b"\0");
+        context.update(tag.unwrap_or_default().as_bytes());
+        name_of(context.sign().as_ref())
+    }
+
+    /// Gives an account stronger keys for the password that was just proven (XEP-0480), unless it has another by now.
+    fn upgrade(&mut self, local: &str, upgrade: Upgrade) -> bool {
+        let stalled = self.is_stalled();
+        let Some(account) = self.accounts.get_mut(local) else { return false };
+        if stalled || account.credentials.sha256.stored != upgrade.of {
+            return false;
+        }
+        for (hash, keys) in upgrade.keys {
+            match hash {
+                Hash::Sha1 => account.credentials.sha1 = keys,
+                Hash::Sha256 => account.credentials.sha256 = keys,
+            }
+        }
+        self.write_account(local).is_ok()
+    }
+}

@@ -1,0 +1,185 @@
+//! What the owners of a room can choose (XEP-0045 §10.1.3, §16.5.3).
+
+use super::affiliation::{Role, Roles};
+use crate::store::record::{Broken, Reader, Writer};
+
+/// The options of a room. The default is what a team expects: it stays, only members come in, everybody knows who is who (so that
+/// OMEMO works), members bring others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `muc#roomconfig_roomname`; empty: none.
+    pub name: String,
+    /// `muc#roomconfig_roomdesc`; empty: none.
+    pub description: String,
+    /// `muc#roomconfig_lang`; empty: none.
+    pub lang: String,
+    /// `muc#roomconfig_pubsub`, an XMPP URI; empty: none.
+    pub pubsub: String,
+    /// `muc#roomconfig_passwordprotectedroom` and `muc#roomconfig_roomsecret`.
+    pub password: Option<String>,
+    /// `muc#roomconfig_publicroom`: everybody finds it.
+    pub public: bool,
+    /// `muc#roomconfig_persistentroom`: it stays when nobody is there.
+    pub persistent: bool,
+    /// `muc#roomconfig_membersonly`
+    pub members_only: bool,
+    /// `muc#roomconfig_moderatedroom`: who is nobody special enters without voice.
+    pub moderated: bool,
+    /// `muc#roomconfig_whois` is `moderators`, not `anyone`.
+    pub semi_anonymous: bool,
+    /// `muc#roomconfig_allowinvites`: not only moderators invite.
+    pub invites: bool,
+    /// `muc#roomconfig_changesubject`: not only moderators change the subject.
+    pub subject: bool,
+    /// `muc#roomconfig_enablelogging`: what is said is archived (XEP-0313), and can be read by whoever may enter.
+    pub archive: bool,
+    /// `muc#maxhistoryfetch`: messages that somebody gets who enters, at most.
+    pub history: u32,
+    /// `muc#roomconfig_maxusers`
+    pub max_users: u32,
+    /// `muc#roomconfig_allowpm`: who may send private messages (`anyone`, `participants`, `moderators`, `none`).
+    pub private: Roles,
+    /// `muc#roomconfig_presencebroadcast`: whose presence the others see.
+    pub broadcast: Roles,
+    /// `muc#roomconfig_getmemberlist`: the roles in which members may get the list of members; without a role they may.
+    pub member_list: Roles,
+}
+
+/// The longest name, in bytes.
+pub const NAME_BYTES: usize = 256;
+/// The longest description, in bytes.
+pub const DESCRIPTION_BYTES: usize = 4096;
+/// The longest language tag, address of a node or password, in bytes.
+pub const FIELD_BYTES: usize = 512;
+/// Messages that are sent to somebody who enters, at most, whatever the owner says.
+pub const HISTORY_MOST: u32 = 250;
+/// Occupants of a room, at most, whatever the owner says.
+pub const OCCUPANTS_MOST: u32 = 1000;
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            name: String::new(),
+            description: String::new(),
+            lang: String::new(),
+            pubsub: String::new(),
+            password: None,
+            public: false,
+            persistent: true,
+            members_only: true,
+            moderated: false,
+            semi_anonymous: false,
+            invites: true,
+            subject: true,
+            archive: true,
+            history: 50,
+            max_users: 500,
+            private: Roles::ALL,
+            broadcast: Roles::ALL,
+            member_list: Roles::ALL,
+        }
+    }
+}
+
+const VERSION: u8 = 1;
+
+impl Config {
+    /// The options that are yes or no, in the order of their bits in a record.
+    fn flags(&mut self) -> [&mut bool; 8] {
+        [
+            &mut self.public,
+            &mut self.persistent,
+            &mut self.members_only,
+            &mut self.moderated,
+            &mut self.semi_anonymous,
+            &mut self.invites,
+            &mut self.subject,
+            &mut self.archive,
+        ]
+    }
+
+    /// Its row in the database. `begins`: the first number in the room's archive; `open`: the first one whose sender everybody may
+    /// know who is let in.
+    pub fn record(&self, begins: u64, open: u64) -> Box<[u8]> {
+        let flags = self.clone().flags().iter().enumerate().fold(0, |all, (n, flag)| all | u32::from(**flag) << n);
+        let texts = [&self.name, &self.description, &self.lang, &self.pubsub];
+        let w = texts.into_iter().fold(Writer::new(VERSION).u64(begins).u64(open).u32(flags), |w, text| w.str(text));
+        let w = w.opt_str(self.password.as_deref()).u32(self.history).u32(self.max_users);
+        [self.private, self.broadcast, self.member_list].into_iter().fold(w, |w, roles| w.u8(roles.0)).done()
+    }
+
+    /// Reads such a row.
+    pub fn from_record(record: &[u8]) -> Result<(Config, u64, u64), Broken> {
+        let mut r = Reader::new(record)?;
+        if r.version != VERSION {
+            return Err(Broken);
+        }
+        let (begins, open) = (r.u64()?, r.u64()?);
+        let mut config = Config::default();
+        let flags = r.u32()?;
+        for (n, flag) in config.flags().into_iter().enumerate() {
+            *flag = flags & (1 << n) != 0;
+        }
+        for text in [&mut config.name, &mut config.description, &mut config.lang, &mut config.pubsub] {
+            *text = r.str()?.into();
+        }
+        config.password = r.opt_str()?.map(String::from);
+        (config.history, config.max_users) = (r.u32()?, r.u32()?);
+        for roles in [&mut config.private, &mut config.broadcast, &mut config.member_list] {
+            *roles = Roles(r.u8()? & Roles::ALL.0);
+        }
+        Ok((config, begins, open))
+    }
+
+    /// The roles that `muc#roomconfig_allowpm` means.
+    pub fn private_of(word: &str) -> Option<Roles> {
+        Some(match word {
+            "anyone" => Roles::ALL,
+            "participants" => Roles::of([Role::Participant, Role::Moderator]),
+            "moderators" => Roles::of([Role::Moderator]),
+            "none" => Roles::of([]),
+            _ => return None,
+        })
+    }
+
+    /// What `muc#roomconfig_allowpm` says.
+    pub fn private_word(&self) -> &'static str {
+        let words = ["anyone", "participants", "moderators", "none"];
+        words.into_iter().find(|word| Config::private_of(word) == Some(self.private)).unwrap_or("anyone")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_comes_back() {
+        let other = Config {
+            name: "Fair Verona".into(),
+            password: Some("wherefore".into()),
+            public: true,
+            archive: false,
+            history: 7,
+            private: Config::private_of("moderators").unwrap(),
+            ..Config::default()
+        };
+        for config in [Config::default(), other] {
+            let record = config.record(9, 10);
+            assert_eq!(Config::from_record(&record), Ok((config, 9, 10)));
+            for end in 0..record.len() {
+                assert_eq!(Config::from_record(&record[..end]), Err(Broken), "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_sends_private_messages() {
+        for word in ["anyone", "participants", "moderators", "none"] {
+            let config = Config { private: Config::private_of(word).unwrap(), ..Config::default() };
+            assert_eq!(config.private_word(), word);
+        }
+        assert_eq!(Config::private_of("everybody"), None);
+    }
+}

@@ -1,0 +1,581 @@
+//! A room: its configuration, its subject, who belongs to it, who is there; and how that changes.
+//!
+//! What changes is written first, if the room is persistent, then done, then told to all who are there. The one who asked for it is
+//! answered with [`State::confirm`].
+
+use super::affiliation::{Affiliation, Privilege, Role};
+use super::config::Config;
+use super::hats::{self, Hats};
+use super::moderate::{self, Retracted};
+use super::occupant::Occupant;
+use super::presence::{Notice, Whom, gone};
+use super::vcard;
+use crate::core::State;
+use crate::store::record::{Broken, Reader, Writer};
+use crate::store::{StoreError, Tree, key};
+use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+
+/// Affiliations in one room.
+pub const AFFILIATIONS: usize = 2000;
+/// The same in bytes, their nicknames and reasons among it: a list of them is one answer.
+const AFFILIATIONS_BYTES: usize = 192 * 1024;
+/// The longest reason that is kept or told, in bytes.
+pub const REASON_BYTES: usize = 1024;
+/// Presence that one person may send to a room in a minute, joins and changes of nickname among it.
+const PRESENCE_A_MINUTE: u32 = 60;
+/// What a room costs besides its rows, in bytes, about.
+const ROOM_BYTES: usize = 1024;
+/// What an affiliation or an occupant costs besides its text, in bytes, about.
+const AROUND_BYTES: usize = 256;
+
+/// A room.
+#[derive(Debug)]
+pub struct Room {
+    /// Its bare JID.
+    pub jid: Jid,
+    /// What its archive is called in the log: no localpart has an `@`.
+    pub owner: Box<str>,
+    /// What its owners have chosen.
+    pub config: Config,
+    /// Its subject.
+    pub subject: Subject,
+    /// The first number of the log that may be in its archive: a room that had its name before shows nothing.
+    pub begins: u64,
+    /// The first number of the log whose sender everybody may know: the room was semi-anonymous before.
+    pub open: u64,
+    /// Nobody but its owner is let in, and it is not stored, until it is configured (§10.1.1).
+    pub locked: bool,
+    /// By bare JID; without an entry: none.
+    pub affiliations: BTreeMap<Jid, Affiliated>,
+    /// What moderators took back, by its number in the archive.
+    pub retracted: BTreeMap<u64, Retracted>,
+    /// What people are called besides.
+    pub hats: Hats,
+    /// If there is a vCard: the hashes of its pictures.
+    pub vcard: Option<Vec<String>>,
+    /// Who is there, by nickname.
+    pub occupants: BTreeMap<Box<str>, Occupant>,
+    /// Under which nickname a session is there, by full JID.
+    pub sessions: BTreeMap<Jid, Box<str>>,
+    /// What was said, while nothing is archived ([`super::history`]).
+    pub past: VecDeque<Stanza>,
+    /// The minute, and who sent how much presence in it, by bare JID.
+    pace: (u64, BTreeMap<Jid, u32>),
+    /// The last number of a presence.
+    last: u64,
+}
+
+/// What a person is to a room.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Affiliated {
+    /// That.
+    pub affiliation: Affiliation,
+    /// The nickname that is theirs (§7.10).
+    pub nick: Option<Box<str>>,
+    /// Why: of an outcast.
+    pub reason: Option<Box<str>>,
+    /// The first number of the archive that may be read by somebody who was banned: what was said before the ban was lifted, they
+    /// never see. It stays, whatever becomes of them.
+    pub since: u64,
+}
+
+impl Affiliated {
+    fn record(&self) -> Box<[u8]> {
+        let w = Writer::new(1).u8(self.affiliation as u8);
+        w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since).done()
+    }
+
+    fn from_record(record: &[u8]) -> Result<Affiliated, Broken> {
+        let mut r = Reader::new(record)?;
+        if r.version != 1 {
+            return Err(Broken);
+        }
+        let affiliation = *Affiliation::ALL.get(usize::from(r.u8()?)).ok_or(Broken)?;
+        let mut text = || r.opt_str().map(|text| text.map(Box::from));
+        let (nick, reason) = (text()?, text()?);
+        Ok(Affiliated { affiliation, nick, reason, since: r.u64()? })
+    }
+}
+
+/// What a room is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Subject {
+    /// The `<subject/>` elements; empty: there was never one.
+    pub xml: String,
+    /// The nickname of who set it.
+    pub nick: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+}
+
+impl Subject {
+    fn record(&self) -> Box<[u8]> {
+        Writer::new(1).str(&self.xml).str(&self.nick).u64(self.at).done()
+    }
+
+    fn from_record(record: &[u8]) -> Result<Subject, Broken> {
+        let mut r = Reader::new(record)?;
+        if r.version != 1 {
+            return Err(Broken);
+        }
+        Ok(Subject { xml: r.str()?.into(), nick: r.str()?.into(), at: r.u64()? })
+    }
+
+    /// A message with it.
+    pub fn message(&self, empty: Stanza) -> Stanza {
+        let xml = format!("<message type='groupchat'>{}</message>", self.xml);
+        let message = Stanza::parse(&xml, Scope::client()).ok().flatten();
+        match (message, empty.from.clone()) {
+            (Some(message), Some(from)) => message.from(from),
+            (message, _) => message.unwrap_or(empty),
+        }
+    }
+
+    /// The text in no particular language, or the first.
+    pub fn text(&self) -> String {
+        let message = self.message(Stanza::new(Kind::Message, Type::Groupchat));
+        let plain = message.children().find(|c| c.lang().is_none());
+        plain.or_else(|| message.children().next()).map(|c| c.text().into_owned()).unwrap_or_default()
+    }
+}
+
+/// The row of a room's configuration.
+const CONFIG: &str = "config";
+/// The row of its subject.
+const SUBJECT: &str = "subject";
+/// How the rows of affiliations begin; the bare JID follows.
+const AFFILIATION: &str = "a ";
+
+impl Room {
+    /// A new one that its creator has to configure.
+    pub fn new(jid: Jid, creator: &Jid, begins: u64) -> Room {
+        let mut room = Room::bare(jid, Config::default(), begins);
+        room.locked = true;
+        let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
+        room.affiliations.insert(creator.bare(), owner);
+        room
+    }
+
+    fn bare(jid: Jid, config: Config, begins: u64) -> Room {
+        Room {
+            owner: format!("@{}", jid.local().unwrap_or_default()).into(),
+            jid,
+            config,
+            subject: Subject::default(),
+            begins,
+            open: 0,
+            locked: false,
+            affiliations: BTreeMap::new(),
+            retracted: BTreeMap::new(),
+            hats: Hats::default(),
+            vcard: None,
+            occupants: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            past: VecDeque::new(),
+            pace: (0, BTreeMap::new()),
+            last: 0,
+        }
+    }
+
+    /// Its localpart.
+    pub fn local(&self) -> &str {
+        self.jid.local().unwrap_or_default()
+    }
+
+    /// The nickname of a session, and its occupant.
+    pub fn occupant_of(&self, jid: &Jid) -> Option<(&str, &Occupant)> {
+        let nick = self.sessions.get(jid)?;
+        self.occupants.get(nick).map(|occupant| (&**nick, occupant))
+    }
+
+    /// What a person (bare or full JID) is to the room, by their own row.
+    pub fn known(&self, jid: &Jid) -> Affiliated {
+        self.affiliations.get(jid.bare_str()).cloned().unwrap_or_default()
+    }
+
+    /// The first number of the archive that somebody may read.
+    pub fn reads_from(&self, jid: &Jid) -> u64 {
+        let rows = [jid.bare_str(), jid.domain()].into_iter().filter_map(|who| self.affiliations.get(who));
+        rows.map(|known| known.since).fold(self.begins, u64::max)
+    }
+
+    /// Whether somebody may know whose a message of the archive is.
+    pub fn shows_sender(&self, jid: &Jid, number: u64) -> bool {
+        let always = self.affiliation(jid) >= Affiliation::Admin || self.role(jid) >= Role::Moderator;
+        always || number >= self.open && self.may(jid, Privilege::SeeJids)
+    }
+
+    /// The nicknames under which a person is there.
+    pub fn nicks_of(&self, bare: &Jid) -> Vec<Box<str>> {
+        let theirs = self.occupants.iter().filter(|(_, occupant)| occupant.bare.bare_str() == bare.bare_str());
+        theirs.map(|(nick, _)| nick.clone()).collect()
+    }
+
+    /// Whose a nickname is: who is there with it, or for whom it is reserved (§7.10).
+    pub fn nick_owner(&self, nick: &str) -> Option<&Jid> {
+        let reserved = || {
+            let mut all = self.affiliations.iter();
+            all.find(|(_, known)| known.nick.as_deref() == Some(nick)).map(|(jid, _)| jid)
+        };
+        self.occupants.get(nick).map(|occupant| &occupant.bare).or_else(reserved)
+    }
+
+    /// Whether it is stored.
+    pub fn is_stored(&self) -> bool {
+        self.config.persistent && !self.locked
+    }
+
+    /// What it takes in memory, in bytes, about.
+    pub fn bytes(&self) -> usize {
+        let known: usize = self.affiliations.keys().map(|jid| jid.as_str().len() + AROUND_BYTES).sum();
+        let known = known + self.retracted.len() * AROUND_BYTES;
+        let config = self.config.name.len() + self.config.description.len() + self.subject.xml.len();
+        ROOM_BYTES + self.owner.len() + known + config
+    }
+
+    /// A number for a presence, greater than all before.
+    pub fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Somebody sends presence.
+    ///
+    /// # Errors
+    /// `resource-constraint` if they send it too often: everybody gets it.
+    pub fn pace(&mut self, now: u64, jid: &Jid) -> Result<(), StanzaError> {
+        let minute = now / 60_000;
+        if self.pace.0 != minute {
+            self.pace = (minute, BTreeMap::new());
+        }
+        let count = self.pace.1.entry(jid.bare()).or_default();
+        *count += 1;
+        if *count > PRESENCE_A_MINUTE {
+            let text = "too much presence; wait a minute";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
+        Ok(())
+    }
+
+    // --- rows ---
+
+    /// A row of a room that is read at the start. Rows with other names are somebody else's.
+    pub fn load(rooms: &mut BTreeMap<Box<str>, Room>, host: &Jid, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let damaged = || StoreError::Damaged("a row of a room in the database is not readable".into());
+        let (local, what) = key::split(key).ok_or_else(damaged)?;
+        let what = std::str::from_utf8(what).map_err(|_| damaged())?;
+        let room = match rooms.entry(local.into()) {
+            std::collections::btree_map::Entry::Occupied(room) => room.into_mut(),
+            std::collections::btree_map::Entry::Vacant(room) => {
+                let jid = Jid::new(Some(local), host.domain(), None).map_err(|_| damaged())?;
+                room.insert(Room::bare(jid, Config::default(), 0))
+            }
+        };
+        if what == CONFIG {
+            (room.config, room.begins, room.open) = Config::from_record(value)?;
+        } else if what == SUBJECT {
+            room.subject = Subject::from_record(value)?;
+        } else if let Some(jid) = what.strip_prefix(AFFILIATION) {
+            let jid = Jid::parse(jid).map_err(|_| damaged())?;
+            room.affiliations.insert(jid, Affiliated::from_record(value)?);
+        } else if let Some(number) = what.strip_prefix(moderate::ROW) {
+            let number = u64::from_str_radix(number, 16).map_err(|_| damaged())?;
+            room.retracted.insert(number, Retracted::from_record(value)?);
+        } else if what == hats::ROW {
+            room.hats = Hats::from_record(value)?;
+        } else if what == vcard::ROW {
+            room.vcard = Some(vcard::from_record(value)?);
+        }
+        Ok(())
+    }
+
+    /// Whether all of it was read: not so, if the power failed while it was made or destroyed.
+    pub fn is_whole(&self) -> bool {
+        self.begins > 0
+    }
+
+    fn key(&self, what: &str) -> Box<[u8]> {
+        key::named(self.local(), what)
+    }
+
+    /// Puts a row, if the room is stored. Asked first, it tells whether something can be changed at all.
+    pub fn put(&self, st: &mut State, what: &str, value: Box<[u8]>) -> Result<(), StanzaError> {
+        if self.is_stored() {
+            st.write()?.put(Tree::Room, self.key(what), value);
+        }
+        Ok(())
+    }
+
+    /// Removes a row, if the room is stored.
+    pub fn delete(&self, st: &mut State, what: &str) -> Result<(), StanzaError> {
+        if self.is_stored() {
+            st.write()?.delete(Tree::Room, self.key(what));
+        }
+        Ok(())
+    }
+
+    /// Removes all that is stored of it.
+    pub fn forget(&self, st: &mut State) -> Result<(), StanzaError> {
+        // First: should the power fail before the others are gone, they are known to be remains.
+        st.write()?.delete(Tree::Room, self.key(CONFIG));
+        st.barrier();
+        let batch = st.write()?;
+        batch.delete_all(Tree::Room, key::prefix(self.local()));
+        if self.vcard.is_some() {
+            batch.delete(Tree::Vcard, key::account(&self.owner));
+        }
+        Ok(())
+    }
+
+    fn put_affiliation(&self, st: &mut State, jid: &Jid, known: &Affiliated) -> Result<(), StanzaError> {
+        let what = format!("{AFFILIATION}{}", jid.bare_str());
+        if *known == Affiliated::default() { self.delete(st, &what) } else { self.put(st, &what, known.record()) }
+    }
+
+    // --- changes ---
+
+    /// Keeps the subject.
+    pub fn set_subject(&mut self, st: &mut State, subject: Subject) -> Result<(), StanzaError> {
+        self.put(st, SUBJECT, subject.record())?;
+        self.subject = subject;
+        Ok(())
+    }
+
+    /// Makes a person (bare JID) something else, and tells all who are there (§9, §10). Who may not be there any more is
+    /// removed: with 301 an outcast, with 321 who is no member of a members-only room. Whether it may be done is asked before
+    /// ([`Room::may_set_affiliation`]). `notice`: the actor and the reason.
+    ///
+    /// # Errors
+    /// `resource-constraint` if storage takes nothing, or there are too many.
+    pub fn set_affiliation(
+        &mut self,
+        st: &mut State,
+        jid: &Jid,
+        affiliation: Affiliation,
+        notice: &Notice<'_>,
+    ) -> Result<(), StanzaError> {
+        self.set_affiliation_nick(st, jid, affiliation, None, notice)
+    }
+
+    /// The same, and reserves a nickname for them, if they belong to the room then.
+    ///
+    /// # Errors
+    /// As [`Room::set_affiliation`].
+    pub fn set_affiliation_nick(
+        &mut self,
+        st: &mut State,
+        jid: &Jid,
+        affiliation: Affiliation,
+        nick: Option<&str>,
+        notice: &Notice<'_>,
+    ) -> Result<(), StanzaError> {
+        let jid = jid.bare();
+        let before = self.known(&jid);
+        if before.affiliation == Affiliation::None && affiliation != Affiliation::None {
+            self.has_room(&[&jid])?;
+        }
+        let mut known = Affiliated { affiliation, ..before.clone() };
+        let cut = |reason: &str| reason[..reason.floor_char_boundary(REASON_BYTES)].into();
+        known.reason = notice.reason.filter(|_| affiliation == Affiliation::Outcast).map(cut);
+        if known.reason.is_some() && self.affiliations_bytes() > AFFILIATIONS_BYTES / 2 {
+            // It is worth less than another row.
+            known.reason = None;
+        }
+        if affiliation <= Affiliation::None {
+            known.nick = None;
+        } else if let Some(nick) = nick {
+            known.nick = Some(nick).filter(|nick| !nick.is_empty()).map(Box::from);
+        }
+        if self.affiliation(&jid) == Affiliation::Outcast && affiliation != Affiliation::Outcast {
+            known.since = st.last_mark().saturating_add(1);
+        }
+        self.put_known(st, &jid, known)?;
+        // A domain: all of its people that are nobody special (§9.2).
+        let mut nicks = self.nicks_of(&jid);
+        if jid.local().is_none() && affiliation == Affiliation::Outcast {
+            let theirs = |bare: &Jid| bare.domain() == jid.domain() && self.affiliation(bare) == Affiliation::Outcast;
+            nicks.extend(self.occupants.iter().filter(|(_, o)| theirs(&o.bare)).map(|(nick, _)| nick.clone()));
+        }
+        for nick in nicks {
+            let first = self.first_role(affiliation);
+            if first == Role::None {
+                let code = if affiliation == Affiliation::Outcast { 301 } else { 321 };
+                self.remove(st, &nick, &gone(), &Notice { codes: &[code], ..*notice });
+                continue;
+            }
+            let Some(occupant) = self.occupants.get_mut(&nick) else { continue };
+            let was = occupant.role;
+            // What comes with an affiliation goes with it; what was given besides stays.
+            let came = |affiliation| affiliation >= Affiliation::Admin;
+            if came(affiliation) || came(before.affiliation) || first > was && before.affiliation != affiliation {
+                occupant.role = first;
+            }
+            self.show_change(st, &nick, was, notice);
+        }
+        Ok(())
+    }
+
+    /// Reserves a nickname for a person, or no more.
+    ///
+    /// # Errors
+    /// As [`Room::set_affiliation`].
+    pub fn set_nick(&mut self, st: &mut State, jid: &Jid, nick: Option<&str>) -> Result<(), StanzaError> {
+        let known = self.affiliations.get(jid.bare_str()).cloned().unwrap_or_default();
+        self.put_known(st, &jid.bare(), Affiliated { nick: nick.map(Box::from), ..known })
+    }
+
+    fn put_known(&mut self, st: &mut State, jid: &Jid, known: Affiliated) -> Result<(), StanzaError> {
+        self.put_affiliation(st, jid, &known)?;
+        if known == Affiliated::default() {
+            self.affiliations.remove(jid.as_str());
+        } else {
+            self.affiliations.insert(jid.clone(), known);
+        }
+        Ok(())
+    }
+
+    /// What a list of everybody takes, in bytes, about.
+    fn affiliations_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        self.affiliations.iter().map(|(jid, known)| jid.as_str().len() + text(&known.nick) + text(&known.reason)).sum()
+    }
+
+    /// Whether there is room for those, who have no row yet.
+    pub fn has_room(&self, new: &[&Jid]) -> Result<(), StanzaError> {
+        let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
+        let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
+        let full =
+            self.affiliations.len() + count > AFFILIATIONS || self.affiliations_bytes() + bytes > AFFILIATIONS_BYTES;
+        if count > 0 && full {
+            let text = "the lists of this room are full";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
+        Ok(())
+    }
+
+    /// Gives an occupant another role and tells all (§8.2 to §8.5); [`Role::None`]: removes it, with 307. Whether it may be done
+    /// is asked before ([`Room::may_set_role`]).
+    pub fn set_role(&mut self, st: &mut State, nick: &str, role: Role, notice: &Notice<'_>) {
+        if role == Role::None {
+            return self.remove(st, nick, &gone(), &Notice { codes: &[307], ..*notice });
+        }
+        let Some(occupant) = self.occupants.get_mut(nick) else { return };
+        let was = std::mem::replace(&mut occupant.role, role);
+        self.show_change(st, nick, was, notice);
+    }
+
+    /// Removes an occupant with all sessions, and tells all. `presence` is unavailable.
+    pub fn remove(&mut self, st: &mut State, nick: &str, presence: &Stanza, notice: &Notice<'_>) {
+        self.hide(st, nick, Whom::All, presence, notice);
+        if let Some(occupant) = self.occupants.remove(nick) {
+            for (jid, seat) in occupant.seats {
+                self.sessions.remove(&jid);
+                seat.removed().for_each(|stanza| st.send(stanza));
+            }
+        }
+    }
+
+    /// Removes one session; its occupant, if it was the last one.
+    pub fn remove_session(&mut self, st: &mut State, jid: &Jid, presence: &Stanza, notice: &Notice<'_>) {
+        let Some(nick) = self.sessions.get(jid).cloned() else { return };
+        let Some(occupant) = self.occupants.get_mut(&nick) else { return };
+        if occupant.seats.len() == 1 {
+            return self.remove(st, &nick, presence, notice);
+        }
+        self.hide(st, &nick, Whom::Own(jid), presence, notice);
+        let Some(occupant) = self.occupants.get_mut(&nick) else { return };
+        let shown = |occupant: &Occupant| occupant.shown().map(|(jid, _)| jid.clone());
+        let was = shown(occupant);
+        if let Some(seat) = occupant.seats.remove(jid) {
+            seat.removed().for_each(|stanza| st.send(stanza));
+        }
+        let changed = was != shown(occupant);
+        self.sessions.remove(jid);
+        if changed {
+            self.show(st, &nick, Whom::All, &Notice::default());
+        }
+    }
+
+    /// Another configuration; a locked room is open from now on. Those who may not be there any more are removed with 322, all
+    /// others are told with 104, 170 to 173 what is different (§10.2.1).
+    ///
+    /// # Errors
+    /// `resource-constraint` if storage takes nothing; then nothing is changed.
+    pub fn configure(&mut self, st: &mut State, config: Config) -> Result<(), StanzaError> {
+        st.write()?;
+        let was_stored = self.is_stored();
+        let before = std::mem::replace(&mut self.config, config);
+        let was_locked = std::mem::replace(&mut self.locked, false);
+        if before.semi_anonymous && !self.config.semi_anonymous {
+            self.open = st.last_mark().saturating_add(1);
+        }
+        if self.is_stored() {
+            if !was_stored {
+                self.put(st, SUBJECT, self.subject.record())?;
+                for (jid, known) in &self.affiliations {
+                    self.put_affiliation(st, jid, known)?;
+                    st.step();
+                }
+                for (number, retracted) in &self.retracted {
+                    self.put(st, &moderate::row(*number), retracted.record())?;
+                    st.step();
+                }
+                hats::store(self, st, &self.hats)?;
+            }
+            // Last: a room without that row is none ([`Room::is_whole`]).
+            self.put(st, CONFIG, self.config.record(self.begins, self.open))?;
+        } else if was_stored {
+            self.forget(st)?;
+            self.vcard = None;
+        }
+        if self.config.archive && !before.archive {
+            self.past.clear();
+        }
+        // What was made for others may show what they may not see any more.
+        self.occupants.values_mut().for_each(|occupant| occupant.faces = None);
+        let mut codes = Vec::new();
+        if !was_locked && before != self.config {
+            let privacy = [(before.archive, self.config.archive, 170, 171)];
+            let anonymous = [(before.semi_anonymous, self.config.semi_anonymous, 173, 172)];
+            for (was, is, on, off) in privacy.into_iter().chain(anonymous) {
+                if was != is {
+                    codes.push(if is { on } else { off });
+                }
+            }
+            if codes.is_empty() {
+                codes.push(104);
+            }
+        }
+        let nicks: Vec<Box<str>> = self.occupants.keys().cloned().collect();
+        for nick in nicks {
+            let Some(occupant) = self.occupants.get(&nick) else { continue };
+            let (was, first) = (occupant.role, self.first_role(self.affiliation(&occupant.bare)));
+            if first == Role::None {
+                self.remove(st, &nick, &gone(), &Notice { codes: &[322], ..Notice::default() });
+            } else if before.moderated && !self.config.moderated && was == Role::Visitor {
+                // Nobody needs voice any more.
+                self.set_role(st, &nick, Role::Participant, &Notice::default());
+            }
+        }
+        if !codes.is_empty() {
+            let mut x = String::from("<x xmlns='http://jabber.org/protocol/muc#user'>");
+            for code in codes {
+                let _ = write!(x, "<status code='{code}'/>");
+            }
+            let message = Stanza::new(Kind::Message, Type::Groupchat).from(self.jid.clone()).with(x + "</x>");
+            self.say(st, &message);
+        }
+        Ok(())
+    }
+
+    /// Sends a message to all sessions: prepared once, shared by all.
+    pub fn say(&mut self, st: &mut State, message: &Stanza) {
+        for occupant in self.occupants.values_mut() {
+            for (jid, seat) in &mut occupant.seats {
+                seat.send(st, message.clone().to(jid.clone()));
+            }
+        }
+    }
+}

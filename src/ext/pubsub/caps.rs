@@ -1,0 +1,349 @@
+//! What sessions want to be told of: the features `NODE+notify` of their clients (XEP-0060 §9.2), which the hash in their presence
+//! stands for (XEP-0115).
+//!
+//! A hash that is not known is asked for: one question for each hash at a time. An answer that has the hash holds for all sessions
+//! with it; any other answer for the session that gave it alone.
+
+use crate::core::{Job, Sid, State};
+use crate::wire::xml::escaped;
+use crate::wire::{Node, Ns, Stanza, Type};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::digest;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Hashes that are remembered.
+const KNOWN: usize = 256;
+/// The names of nodes that a client is interested in, in bytes; what is more does not count.
+const INTERESTS_BYTES: usize = 8 * 1024;
+/// The node, the hash and its algorithm together, in bytes.
+const KEY_BYTES: usize = 512;
+/// How long a session is waited for before another with the same hash is asked, in milliseconds.
+const ANSWER_MS: u64 = 10_000;
+
+/// The names of nodes.
+pub(super) type Interests = Arc<BTreeSet<Box<str>>>;
+
+/// What a presence says of its client.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Key {
+    /// The algorithm; empty: there is none, and it cannot be verified.
+    hash: Box<str>,
+    ver: Box<str>,
+    node: Box<str>,
+}
+
+/// One whose presence says something of its client.
+#[derive(Debug)]
+struct Session {
+    key: Key,
+    /// `None`: nothing that is known.
+    interests: Option<Interests>,
+}
+
+#[derive(Debug)]
+struct Question {
+    /// Who was asked last.
+    asked: Sid,
+    /// Who could be asked next.
+    waiting: VecDeque<Sid>,
+}
+
+/// All that is known of sessions.
+#[derive(Debug, Default)]
+pub(super) struct Caps {
+    sessions: BTreeMap<Sid, Session>,
+    /// With a number that grows whenever one is used.
+    known: BTreeMap<Key, (u64, Interests)>,
+    uses: u64,
+    questions: BTreeMap<Key, Question>,
+    /// What the jobs are about: questions, and the time for them.
+    jobs: BTreeMap<Job, (Key, Sid)>,
+}
+
+/// A session, and the nodes that it has become interested in.
+pub(super) type News = Vec<(Sid, BTreeSet<Box<str>>)>;
+
+impl Caps {
+    /// Whether a session wants to be told of a node.
+    pub fn interested(&self, sid: Sid, name: &str) -> bool {
+        let interests = self.sessions.get(&sid).and_then(|session| session.interests.as_ref());
+        interests.is_some_and(|interests| interests.contains(name))
+    }
+
+    /// What a session is interested in.
+    pub fn interests(&self, sid: Sid) -> Interests {
+        self.sessions.get(&sid).and_then(|session| session.interests.clone()).unwrap_or_default()
+    }
+
+    /// A session has broadcast a presence.
+    pub fn broadcast(&mut self, st: &mut State, sid: Sid) -> News {
+        let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
+        let Some(key) = presence.child(Ns::CAPS, "c").and_then(key) else {
+            self.gone(st, sid);
+            return News::new();
+        };
+        match self.sessions.get_mut(&sid) {
+            Some(session) if session.key == key => return News::new(),
+            Some(session) => session.key = key.clone(),
+            None => {
+                self.sessions.insert(sid, Session { key: key.clone(), interests: None });
+            }
+        }
+        if let Some((used, interests)) = self.known.get_mut(&key) {
+            self.uses += 1;
+            *used = self.uses;
+            let interests = interests.clone();
+            return self.settle(sid, interests);
+        }
+        match self.questions.get_mut(&key) {
+            Some(question) => question.waiting.push_back(sid),
+            None => {
+                self.questions.insert(key.clone(), Question { asked: sid, waiting: VecDeque::new() });
+                self.ask(st, sid, key);
+            }
+        }
+        News::new()
+    }
+
+    fn ask(&mut self, st: &mut State, sid: Sid, key: Key) {
+        let query = match (&*key.hash, &*key.ver) {
+            ("", "") => "<query xmlns='http://jabber.org/protocol/disco#info'/>".to_owned(),
+            (_, ver) => {
+                let node = format!("{}#{ver}", key.node);
+                format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{}'/>", escaped(&node))
+            }
+        };
+        let question = st.request(sid, query);
+        let timer = st.after(ANSWER_MS);
+        self.jobs.insert(question, (key.clone(), sid));
+        self.jobs.insert(timer, (key, sid));
+    }
+
+    /// The client's answer.
+    pub fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) -> News {
+        let Some((key, _)) = self.jobs.remove(&job) else { return News::new() };
+        let query = reply.child(Ns::DISCO_INFO, "query").filter(|_| reply.ty == Type::Result);
+        let interests = query.map(interests).unwrap_or_default();
+        let verified = query.and_then(|query| verification(query, &key.hash)).is_some_and(|ver| *ver == *key.ver);
+        if !verified {
+            let mut news = News::new();
+            if self.sessions.get(&sid).is_some_and(|session| session.key == key) {
+                news = self.settle(sid, interests);
+            }
+            self.next(st, key, sid);
+            return news;
+        }
+        self.questions.remove(&key);
+        self.uses += 1;
+        if self.known.len() >= KNOWN
+            && let Some(oldest) = self.known.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone())
+        {
+            self.known.remove(&oldest);
+        }
+        self.known.insert(key.clone(), (self.uses, interests.clone()));
+        let same = |(_, session): &(&Sid, &Session)| session.key == key;
+        let sids: Vec<Sid> = self.sessions.iter().filter(same).map(|(sid, _)| *sid).collect();
+        sids.into_iter().flat_map(|sid| self.settle(sid, interests.clone())).collect()
+    }
+
+    /// A session was waited for long enough.
+    pub fn timer(&mut self, st: &mut State, job: Job) {
+        if let Some((key, sid)) = self.jobs.remove(&job) {
+            self.next(st, key, sid);
+        }
+    }
+
+    /// Asks somebody else, if it was this session's turn.
+    fn next(&mut self, st: &mut State, key: Key, after: Sid) {
+        let Some(question) = self.questions.get_mut(&key).filter(|question| question.asked == after) else { return };
+        while let Some(sid) = question.waiting.pop_front() {
+            if self.sessions.get(&sid).is_some_and(|session| session.key == key) {
+                question.asked = sid;
+                return self.ask(st, sid, key);
+            }
+        }
+        self.questions.remove(&key);
+    }
+
+    /// A session is not available any more.
+    pub fn gone(&mut self, st: &mut State, sid: Sid) {
+        if let Some(Session { key, .. }) = self.sessions.remove(&sid) {
+            // An answer is not due from one that has ended; the timer finds nothing to do.
+            self.jobs.retain(|_, (_, asked)| *asked != sid);
+            self.next(st, key, sid);
+        }
+    }
+
+    /// What a session is interested in from now on; says what of it is new.
+    fn settle(&mut self, sid: Sid, interests: Interests) -> News {
+        let Some(session) = self.sessions.get_mut(&sid) else { return News::new() };
+        let before = session.interests.replace(interests.clone()).unwrap_or_default();
+        let new: BTreeSet<_> = interests.difference(&before).cloned().collect();
+        if new.is_empty() { News::new() } else { vec![(sid, new)] }
+    }
+}
+
+/// XEP-0115 §4
+fn key(c: Node<'_>) -> Option<Key> {
+    let text = |name: &str| c.attr(name).map(|value| value.into_owned().into_boxed_str()).unwrap_or_default();
+    let key = Key { hash: text("hash"), ver: text("ver"), node: text("node") };
+    (key.hash.len() + key.ver.len() + key.node.len() <= KEY_BYTES).then_some(key)
+}
+
+/// The nodes in an answer.
+fn interests(query: Node<'_>) -> Interests {
+    let mut bytes = 0;
+    let features = query.children().filter(|c| c.is(Ns::DISCO_INFO, "feature")).filter_map(|c| c.attr("var"));
+    let mut interests = BTreeSet::new();
+    for feature in features {
+        let Some(name) = feature.strip_suffix("+notify") else { continue };
+        bytes += name.len();
+        if bytes > INTERESTS_BYTES {
+            break;
+        }
+        interests.insert(name.into());
+    }
+    Arc::new(interests)
+}
+
+/// The verification string of an answer (XEP-0115 §5.1); `None` for an algorithm that is not known, and for what is not
+/// well-formed (§5.4) or could be read in two ways.
+fn verification(query: Node<'_>, hash: &str) -> Option<String> {
+    let algorithm = match hash {
+        "sha-1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        "sha-256" => &digest::SHA256,
+        "sha-512" => &digest::SHA512,
+        _ => return None,
+    };
+    let attr = |node: Node<'_>, name: &str| node.attr(name).map(|value| value.into_owned()).unwrap_or_default();
+    let mut identities = Vec::new();
+    let mut features = Vec::new();
+    let mut forms: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+    for child in query.children() {
+        match (child.ns(), child.name()) {
+            (Ns::DISCO_INFO, "identity") => {
+                let lang = child.lang().map(|lang| lang.into_owned()).unwrap_or_default();
+                identities.push([attr(child, "category"), attr(child, "type"), lang, attr(child, "name")]);
+            }
+            (Ns::DISCO_INFO, "feature") => features.push(attr(child, "var")),
+            (Ns::DATA_FORM, "x") => {
+                let Some((ty, fields)) = form(child)? else { continue };
+                if forms.insert(ty, fields).is_some() {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+    identities.sort();
+    features.sort();
+    let count = (identities.len(), features.len());
+    identities.dedup();
+    features.dedup();
+    if count != (identities.len(), features.len()) {
+        return None;
+    }
+    // What stands between two `<`; a `<` in it would make it something else.
+    let mut parts: Vec<String> = identities.iter().map(|identity| identity.join("/")).collect();
+    parts.append(&mut features);
+    for (ty, fields) in forms {
+        parts.push(ty);
+        for (var, values) in fields {
+            parts.push(var);
+            parts.extend(values);
+        }
+    }
+    if parts.iter().any(|part| part.contains('<')) {
+        return None;
+    }
+    let text: String = parts.iter().flat_map(|part| [part, "<"]).collect();
+    Some(BASE64.encode(digest::digest(algorithm, text.as_bytes())))
+}
+
+/// The type of a form and its fields with their values, sorted; `Some(None)`: it does not count.
+#[allow(clippy::type_complexity)]
+fn form(x: Node<'_>) -> Option<Option<(String, BTreeMap<String, Vec<String>>)>> {
+    let mut ty = None;
+    let mut fields = BTreeMap::new();
+    for field in x.children().filter(|c| c.is(Ns::DATA_FORM, "field")) {
+        let var = field.attr("var").map(|var| var.into_owned()).unwrap_or_default();
+        let values = field.children().filter(|c| c.is(Ns::DATA_FORM, "value")).map(|v| v.text().into_owned());
+        let mut values: Vec<String> = values.collect();
+        values.sort();
+        if var != "FORM_TYPE" {
+            fields.insert(var, values);
+            continue;
+        }
+        values.dedup();
+        match values.pop() {
+            // §5.4 3.5: two values of it are a forgery.
+            Some(_) if !values.is_empty() => return None,
+            Some(value) if field.attr("type").as_deref() == Some("hidden") => ty = Some(value),
+            _ => return Some(None),
+        }
+    }
+    Some(ty.map(|ty| (ty, fields)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::Scope;
+    use crate::wire::xml::Raw;
+
+    fn ver(inner: &str) -> Option<String> {
+        let xml = format!("<query xmlns='http://jabber.org/protocol/disco#info'>{inner}</query>");
+        verification(Raw::parse(&xml, Scope::client()).unwrap().root(), "sha-1")
+    }
+
+    const FEATURES: &str = "<feature var='http://jabber.org/protocol/caps'/>\
+        <feature var='http://jabber.org/protocol/disco#info'/><feature var='http://jabber.org/protocol/disco#items'/>\
+        <feature var='http://jabber.org/protocol/muc'/>";
+
+    #[test]
+    fn the_examples_of_the_specification() {
+        let simple = format!("{FEATURES}<identity category='client' name='Exodus 0.9.1' type='pc'/>");
+        assert_eq!(ver(&simple).as_deref(), Some("QgayPKawpkPSDYmwT/WM94uAlu0="));
+        let complex = format!(
+            "<identity xml:lang='en' category='client' name='Psi 0.11' type='pc'/>\
+             <identity xml:lang='el' category='client' name='Ψ 0.11' type='pc'/>{FEATURES}\
+             <x xmlns='jabber:x:data' type='result'>\
+             <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:dataforms:softwareinfo</value></field>\
+             <field var='ip_version' type='text-multi'><value>ipv6</value><value>ipv4</value></field>\
+             <field var='os'><value>Mac</value></field><field var='os_version'><value>10.5.1</value></field>\
+             <field var='software'><value>Psi</value></field><field var='software_version'><value>0.11</value></field></x>"
+        );
+        assert_eq!(ver(&complex).as_deref(), Some("q07IKJEyjvHSyhy//CH0CxmKi8w="));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_has_no_hash() {
+        let form =
+            "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>a</value></field></x>";
+        assert!(ver(form).is_some());
+        for wrong in [
+            format!("{FEATURES}{FEATURES}"),
+            "<identity category='client' type='pc'/><identity category='client' type='pc'/>".into(),
+            format!("{form}{form}"),
+            form.replace("<value>a</value>", "<value>a</value><value>b</value>"),
+            // Would have the hash of two features.
+            "<feature var='a&lt;b'/>".into(),
+        ] {
+            assert_eq!(ver(&wrong), None, "{wrong}");
+        }
+        let xml = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+        assert_eq!(verification(Raw::parse(xml, Scope::client()).unwrap().root(), "md5"), None);
+    }
+
+    #[test]
+    fn interests_are_bounded() {
+        let features: String = (0..3000).map(|n| format!("<feature var='urn:n:{n:04}+notify'/>")).collect();
+        let xml = format!("<query xmlns='http://jabber.org/protocol/disco#info'>{features}<feature var='x'/></query>");
+        let found = interests(Raw::parse(&xml, Scope::client()).unwrap().root());
+        let bytes: usize = found.iter().map(|name| name.len()).sum();
+        assert!(bytes <= INTERESTS_BYTES && bytes > INTERESTS_BYTES - 20, "{bytes}");
+    }
+}

@@ -1,0 +1,471 @@
+//! How a node behaves: the fields of `pubsub#node_config` that are supported (XEP-0060 §16.4.4), as forms and in a record.
+
+use super::errors::{access_model, unsupported};
+use super::node::{MAX_ITEMS, PAYLOAD_BYTES};
+use crate::ext::form::Submitted;
+use crate::store::record::{Broken, Reader, Writer};
+use crate::wire::xml::escaped;
+use crate::wire::{Condition, Jid, StanzaError};
+use std::borrow::Cow;
+
+/// A title, a type or a language, in bytes.
+const TEXT_BYTES: usize = 512;
+/// A description, in bytes.
+const DESCRIPTION_BYTES: usize = 4096;
+/// Roster groups, and addresses of contacts, in one field.
+const LIST: usize = 64;
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $type:ident { $($name:ident = $word:literal),* $(,)? })*) => {
+        $($(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(super) enum $type { $($name),* }
+        impl $type {
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+            pub const ALL: &'static [$type] = &[$($type::$name),*];
+            pub fn as_str(self) -> &'static str {
+                Self::WORDS[self as usize]
+            }
+            pub fn of(word: &str) -> Option<$type> {
+                Self::ALL.iter().copied().find(|this| this.as_str() == word)
+            }
+            pub fn from_byte(byte: u8) -> Result<$type, Broken> {
+                Self::ALL.get(usize::from(byte)).copied().ok_or(Broken)
+            }
+        })*
+    };
+}
+
+words! {
+    /// Who may subscribe and read (§4.5).
+    Access {
+        Authorize = "authorize",
+        Open = "open",
+        Presence = "presence",
+        Roster = "roster",
+        Whitelist = "whitelist",
+    }
+    /// Who may publish.
+    Publish { Publishers = "publishers", Subscribers = "subscribers", Open = "open" }
+    /// When the last item is sent (§6.1.7).
+    Last { Never = "never", OnSub = "on_sub", OnSubAndPresence = "on_sub_and_presence" }
+    /// What happens when there is one item more than there may be (§7.1.2.5).
+    Full { RetractOldest = "retract-oldest", DiscardOldest = "discard-oldest", Reject = "reject" }
+    /// Whether items tell who published them (§12.17).
+    Reply { Publisher = "publisher", None = "none" }
+    /// The type of notifications.
+    Style { Normal = "normal", Headline = "headline" }
+}
+
+/// The configuration of a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Config {
+    pub title: Box<str>,
+    pub description: Box<str>,
+    /// The namespace of payloads; empty: any.
+    pub ty: Box<str>,
+    pub language: Box<str>,
+    pub contact: Box<[Box<str>]>,
+    pub groups: Box<[Box<str>]>,
+    pub access: Access,
+    pub publishers: Publish,
+    pub last: Last,
+    pub full: Full,
+    pub reply: Reply,
+    pub style: Style,
+    pub max_items: u32,
+    /// The longest payload, in bytes.
+    pub payload_bytes: u32,
+    pub persist: bool,
+    pub payloads: bool,
+    pub notifications: bool,
+    pub notify_retract: bool,
+    pub notify_delete: bool,
+    pub notify_config: bool,
+    pub notify_sub: bool,
+    pub subscribe: bool,
+}
+
+const CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
+
+/// The fields, their types and what people read (§16.4.4).
+const FIELDS: &[(&str, &str, &str)] = &[
+    ("pubsub#title", "text-single", "A friendly name for the node"),
+    ("pubsub#description", "text-single", "A description of the node"),
+    ("pubsub#type", "text-single", "The namespace of payloads; empty: any"),
+    ("pubsub#language", "text-single", "The default language of the node"),
+    ("pubsub#contact", "jid-multi", "The JIDs of those to contact with questions"),
+    ("pubsub#access_model", "list-single", "Who may subscribe and retrieve items"),
+    ("pubsub#roster_groups_allowed", "text-multi", "The roster groups allowed to subscribe and retrieve items"),
+    ("pubsub#publish_model", "list-single", "Who may publish"),
+    ("pubsub#subscribe", "boolean", "Whether to allow subscriptions"),
+    ("pubsub#persist_items", "boolean", "Whether to persist items to storage"),
+    ("pubsub#max_items", "text-single", "The maximum number of items to persist, or 'max'"),
+    ("pubsub#publish_node_full", "list-single", "What to do when there is one item more"),
+    ("pubsub#max_payload_size", "text-single", "The maximum payload size in bytes"),
+    ("pubsub#deliver_notifications", "boolean", "Whether to deliver event notifications"),
+    ("pubsub#deliver_payloads", "boolean", "Whether to deliver payloads with event notifications"),
+    ("pubsub#notification_type", "list-single", "The type of the messages that notify"),
+    ("pubsub#send_last_published_item", "list-single", "When to send the last published item"),
+    ("pubsub#itemreply", "list-single", "Whether items tell who published them"),
+    ("pubsub#notify_retract", "boolean", "Whether to notify subscribers when items are removed"),
+    ("pubsub#notify_delete", "boolean", "Whether to notify subscribers when the node is deleted"),
+    ("pubsub#notify_config", "boolean", "Whether to notify subscribers when the configuration changes"),
+    ("pubsub#notify_sub", "boolean", "Whether to notify owners about new subscribers and unsubscribes"),
+    ("pubsub#node_type", "list-single", "Whether the node is a leaf (default)"),
+];
+
+fn wrong(text: impl Into<Cow<'static, str>>) -> StanzaError {
+    StanzaError::new(Condition::NotAcceptable).text(text)
+}
+
+fn text(values: Vec<String>, bytes: usize) -> Result<Box<str>, StanzaError> {
+    let mut values = values.into_iter();
+    match (values.next().unwrap_or_default(), values.next()) {
+        (value, None) if value.len() <= bytes => Ok(value.into()),
+        (_, None) => Err(wrong("a text in the configuration is too long")),
+        _ => Err(wrong("a field of the configuration has more than one value")),
+    }
+}
+
+fn boolean(field: &mut bool, values: Vec<String>) -> Result<(), StanzaError> {
+    match &*text(values, TEXT_BYTES)? {
+        "" => {}
+        "1" | "true" => *field = true,
+        "0" | "false" => *field = false,
+        _ => return Err(wrong("a field of the configuration is neither true nor false")),
+    }
+    Ok(())
+}
+
+fn word<T>(field: &mut T, values: Vec<String>, of: impl Fn(&str) -> Option<T>) -> Result<(), StanzaError> {
+    match &*text(values, TEXT_BYTES)? {
+        "" => {}
+        word => *field = of(word).ok_or_else(|| wrong("a field of the configuration has no such value"))?,
+    }
+    Ok(())
+}
+
+/// A number from 1 on, at most `most`, which is also what more than that means.
+fn number(field: &mut u32, values: Vec<String>, most: u32) -> Result<(), StanzaError> {
+    match &*text(values, TEXT_BYTES)? {
+        "" => {}
+        "max" => *field = most,
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) && digits.bytes().any(|b| b != b'0') => {
+            // Only a number that is too large cannot be read.
+            *field = digits.parse().unwrap_or(most).min(most);
+        }
+        _ => return Err(wrong("a number in the configuration is none")),
+    }
+    Ok(())
+}
+
+fn list(values: Vec<String>) -> Result<Box<[Box<str>]>, StanzaError> {
+    if values.len() > LIST || values.iter().any(|value| value.len() > TEXT_BYTES) {
+        return Err(wrong("a list in the configuration is too long"));
+    }
+    Ok(values.into_iter().map(Into::into).collect())
+}
+
+impl Config {
+    /// What XEP-0163 §5 recommends for the nodes of an account, or what is usual at a service.
+    pub fn new(account: bool) -> Config {
+        Config {
+            title: "".into(),
+            description: "".into(),
+            ty: "".into(),
+            language: "".into(),
+            contact: Box::new([]),
+            groups: Box::new([]),
+            access: if account { Access::Presence } else { Access::Open },
+            publishers: Publish::Publishers,
+            last: if account { Last::OnSubAndPresence } else { Last::Never },
+            full: Full::RetractOldest,
+            reply: Reply::None,
+            style: Style::Headline,
+            max_items: if account { 1 } else { MAX_ITEMS },
+            payload_bytes: PAYLOAD_BYTES as u32,
+            persist: true,
+            payloads: true,
+            notifications: true,
+            notify_retract: true,
+            notify_delete: true,
+            notify_config: false,
+            notify_sub: false,
+            subscribe: true,
+        }
+    }
+
+    /// Takes over one field; says whether it is supported.
+    fn set(&mut self, var: &str, values: Vec<String>) -> Result<bool, StanzaError> {
+        match var {
+            "pubsub#title" => self.title = text(values, TEXT_BYTES)?,
+            "pubsub#description" => self.description = text(values, DESCRIPTION_BYTES)?,
+            "pubsub#type" => self.ty = text(values, TEXT_BYTES)?,
+            "pubsub#language" => self.language = text(values, TEXT_BYTES)?,
+            "pubsub#contact" => {
+                self.contact = list(values)?;
+                if self.contact.iter().any(|jid| Jid::parse(jid).is_err()) {
+                    return Err(wrong("a contact is not a JID"));
+                }
+            }
+            "pubsub#access_model" => word(&mut self.access, values, Access::of).map_err(|_| access_model())?,
+            "pubsub#roster_groups_allowed" => self.groups = list(values)?,
+            "pubsub#publish_model" => word(&mut self.publishers, values, Publish::of)?,
+            "pubsub#subscribe" => boolean(&mut self.subscribe, values)?,
+            "pubsub#persist_items" => boolean(&mut self.persist, values)?,
+            "pubsub#max_items" => number(&mut self.max_items, values, MAX_ITEMS)?,
+            "pubsub#publish_node_full" => word(&mut self.full, values, Full::of)?,
+            "pubsub#max_payload_size" => number(&mut self.payload_bytes, values, PAYLOAD_BYTES as u32)?,
+            "pubsub#deliver_notifications" => boolean(&mut self.notifications, values)?,
+            "pubsub#deliver_payloads" => boolean(&mut self.payloads, values)?,
+            "pubsub#notification_type" => word(&mut self.style, values, Style::of)?,
+            "pubsub#send_last_published_item" => word(&mut self.last, values, Last::of)?,
+            "pubsub#itemreply" => word(&mut self.reply, values, Reply::of)?,
+            "pubsub#notify_retract" => boolean(&mut self.notify_retract, values)?,
+            "pubsub#notify_delete" => boolean(&mut self.notify_delete, values)?,
+            "pubsub#notify_config" => boolean(&mut self.notify_config, values)?,
+            "pubsub#notify_sub" => boolean(&mut self.notify_sub, values)?,
+            "pubsub#node_type" => match &*text(values, TEXT_BYTES)? {
+                "" | "leaf" => {}
+                _ => return Err(unsupported!("collections")),
+            },
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The same with what a form says. What is not supported is left out, unless it would change what the node does.
+    pub fn configured(&self, fields: Submitted) -> Result<Config, StanzaError> {
+        let mut config = self.clone();
+        for (var, values) in fields {
+            if config.set(&var, values.clone())? {
+                continue;
+            }
+            let switch = ["pubsub#purge_offline", "pubsub#presence_based_delivery", "pubsub#tempsub"].contains(&&*var);
+            if switch && values.iter().any(|value| value == "1" || value == "true") {
+                return Err(wrong("something in the configuration is not supported here"));
+            }
+        }
+        Ok(config)
+    }
+
+    /// The same with what must hold for a publication (§7.1.5); `None` if something in it is not known here.
+    pub fn wanted(&self, fields: Submitted) -> Result<Option<Config>, StanzaError> {
+        let mut config = self.clone();
+        for (var, values) in fields {
+            if !config.set(&var, values)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(config))
+    }
+
+    fn values(&self, var: &str) -> Vec<Cow<'_, str>> {
+        let flag = |on: bool| vec![Cow::Borrowed(if on { "1" } else { "0" })];
+        let word = |word: &'static str| vec![Cow::Borrowed(word)];
+        let number = |number: u32| vec![Cow::Owned(number.to_string())];
+        fn text(text: &str) -> Vec<Cow<'_, str>> {
+            if text.is_empty() { Vec::new() } else { vec![Cow::Borrowed(text)] }
+        }
+        fn list(list: &[Box<str>]) -> Vec<Cow<'_, str>> {
+            list.iter().map(|value| Cow::Borrowed(&**value)).collect()
+        }
+        match var {
+            "pubsub#title" => text(&self.title),
+            "pubsub#description" => text(&self.description),
+            "pubsub#type" => text(&self.ty),
+            "pubsub#language" => text(&self.language),
+            "pubsub#contact" => list(&self.contact),
+            "pubsub#access_model" => word(self.access.as_str()),
+            "pubsub#roster_groups_allowed" => list(&self.groups),
+            "pubsub#publish_model" => word(self.publishers.as_str()),
+            "pubsub#subscribe" => flag(self.subscribe),
+            "pubsub#persist_items" => flag(self.persist),
+            "pubsub#max_items" if self.max_items == MAX_ITEMS => word("max"),
+            "pubsub#max_items" => number(self.max_items),
+            "pubsub#publish_node_full" => word(self.full.as_str()),
+            "pubsub#max_payload_size" => number(self.payload_bytes),
+            "pubsub#deliver_notifications" => flag(self.notifications),
+            "pubsub#deliver_payloads" => flag(self.payloads),
+            "pubsub#notification_type" => word(self.style.as_str()),
+            "pubsub#send_last_published_item" => word(self.last.as_str()),
+            "pubsub#itemreply" => word(self.reply.as_str()),
+            "pubsub#notify_retract" => flag(self.notify_retract),
+            "pubsub#notify_delete" => flag(self.notify_delete),
+            "pubsub#notify_config" => flag(self.notify_config),
+            "pubsub#notify_sub" => flag(self.notify_sub),
+            _ => word("leaf"),
+        }
+    }
+
+    /// The form: to be filled in (`form`, §8.2.2), or what holds (`result`, §8.2.5.3).
+    pub fn form(&self, ty: &str) -> String {
+        let mut out = format!(
+            "<x xmlns='jabber:x:data' type='{ty}'><field var='FORM_TYPE' type='hidden'><value>{CONFIG}</value></field>"
+        );
+        for (var, kind, label) in FIELDS {
+            out += &format!("<field var='{var}'");
+            if ty == "form" {
+                out += &format!(" type='{kind}' label='{}'", escaped(label));
+            }
+            out += ">";
+            for option in options(var).iter().filter(|_| ty == "form") {
+                out += &format!("<option><value>{option}</value></option>");
+            }
+            for value in self.values(var) {
+                out += &format!("<value>{}</value>", escaped(&value));
+            }
+            out += "</field>";
+        }
+        out + "</x>"
+    }
+
+    /// Appends it to a record.
+    pub fn write(&self, w: Writer) -> Writer {
+        let mut w = w.str(&self.title).str(&self.description).str(&self.ty).str(&self.language);
+        for list in [&self.contact, &self.groups] {
+            w = w.u32(list.len() as u32);
+            for text in list {
+                w = w.str(text);
+            }
+        }
+        let flags = self.flags();
+        let bits = flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag));
+        w.u8(self.access as u8)
+            .u8(self.publishers as u8)
+            .u8(self.last as u8)
+            .u8(self.full as u8)
+            .u8(self.reply as u8)
+            .u8(self.style as u8)
+            .u32(self.max_items)
+            .u32(self.payload_bytes)
+            .u8(bits)
+    }
+
+    fn flags(&self) -> [bool; 8] {
+        [
+            self.persist,
+            self.payloads,
+            self.notifications,
+            self.notify_retract,
+            self.notify_delete,
+            self.notify_config,
+            self.notify_sub,
+            self.subscribe,
+        ]
+    }
+
+    /// Reads it from a record.
+    pub fn read(r: &mut Reader<'_>) -> Result<Config, Broken> {
+        let (title, description, ty, language) = (r.str()?.into(), r.str()?.into(), r.str()?.into(), r.str()?.into());
+        fn list(r: &mut Reader<'_>) -> Result<Box<[Box<str>]>, Broken> {
+            (0..r.u32()?).map(|_| r.str().map(Into::into)).collect()
+        }
+        let (contact, groups) = (list(r)?, list(r)?);
+        let access = Access::from_byte(r.u8()?)?;
+        let publishers = Publish::from_byte(r.u8()?)?;
+        let last = Last::from_byte(r.u8()?)?;
+        let full = Full::from_byte(r.u8()?)?;
+        let reply = Reply::from_byte(r.u8()?)?;
+        let style = Style::from_byte(r.u8()?)?;
+        let (max_items, payload_bytes, bits) = (r.u32()?, r.u32()?, r.u8()?);
+        let bit = |n: u8| bits >> n & 1 == 1;
+        Ok(Config {
+            title,
+            description,
+            ty,
+            language,
+            contact,
+            groups,
+            access,
+            publishers,
+            last,
+            full,
+            reply,
+            style,
+            max_items,
+            payload_bytes,
+            persist: bit(0),
+            payloads: bit(1),
+            notifications: bit(2),
+            notify_retract: bit(3),
+            notify_delete: bit(4),
+            notify_config: bit(5),
+            notify_sub: bit(6),
+            subscribe: bit(7),
+        })
+    }
+}
+
+fn options(var: &str) -> &'static [&'static str] {
+    match var {
+        "pubsub#access_model" => Access::WORDS,
+        "pubsub#publish_model" => Publish::WORDS,
+        "pubsub#publish_node_full" => Full::WORDS,
+        "pubsub#notification_type" => Style::WORDS,
+        "pubsub#send_last_published_item" => Last::WORDS,
+        "pubsub#itemreply" => Reply::WORDS,
+        "pubsub#node_type" => &["leaf"],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &[&str])]) -> Submitted {
+        pairs.iter().map(|(var, values)| (var.to_string(), values.iter().map(|v| v.to_string()).collect())).collect()
+    }
+
+    #[test]
+    fn every_field_of_the_form_is_taken_back_and_every_flag_has_its_bit() {
+        for account in [true, false] {
+            let config = Config::new(account);
+            for (var, kind, _) in FIELDS {
+                let mut other = config.clone();
+                let now: Vec<String> = config.values(var).iter().map(|v| v.to_string()).collect();
+                assert!(other.set(var, now.clone()).unwrap(), "{var}");
+                assert_eq!(other, config, "{var}");
+                let changed: Vec<String> = match *kind {
+                    "boolean" => vec![if now == ["1"] { "false" } else { "true" }.into()],
+                    "list-single" => options(var).iter().rev().take(1).map(|o| o.to_string()).collect(),
+                    "jid-multi" => vec!["bard@house.test".into(), "will@house.test".into()],
+                    "text-multi" => vec!["Friends & foes".into(), "Servants".into()],
+                    _ if var.ends_with("max_items") || var.ends_with("size") => vec!["7".into()],
+                    _ => vec!["<A title>".into()],
+                };
+                other.set(var, changed).unwrap();
+                let record = other.write(Writer::new(1)).done();
+                assert_eq!(Config::read(&mut Reader::new(&record).unwrap()).unwrap(), other, "{var}");
+                crate::wire::xml::Raw::parse(&other.form("form"), crate::wire::Scope::client()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_end_at_the_cap_and_max_is_the_cap() {
+        let config = |value: &str| Config::new(true).configured(fields(&[("pubsub#max_items", &[value])]));
+        assert_eq!(config("max").unwrap().max_items, MAX_ITEMS);
+        assert_eq!(config(&"9".repeat(400)).unwrap().max_items, MAX_ITEMS);
+        assert_eq!(config("12").unwrap().max_items, 12);
+        for none in ["0", "-1", "000", "many", "1.5"] {
+            assert_eq!(config(none).unwrap_err().condition, Condition::NotAcceptable, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported() {
+        let config = Config::new(true);
+        let with = |var: &str, value: &str| config.configured(fields(&[(var, &[value])]));
+        assert_eq!(with("pubsub#body_xslt", "http://house.test/x").unwrap(), config);
+        assert_eq!(with("pubsub#tempsub", "0").unwrap(), config);
+        assert!(with("pubsub#tempsub", "1").is_err());
+        assert!(with("pubsub#node_type", "collection").is_err());
+        assert!(with("pubsub#access_model", "x").unwrap_err().app.unwrap().contains("unsupported-access-model"));
+        assert!(with("pubsub#title", &"x".repeat(TEXT_BYTES + 1)).is_err());
+        assert_eq!(config.wanted(fields(&[("pubsub#item_expire", &["1"])])).unwrap(), None);
+    }
+}

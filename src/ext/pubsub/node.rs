@@ -1,0 +1,509 @@
+//! Nodes: what of them is kept in memory, how they are stored, and how many there may be.
+//!
+//! In memory are the head of each node and, of its items, the ids and sizes; payloads are read from the disk when somebody wants
+//! them.
+
+use super::config::Config;
+use super::errors;
+use crate::core::{State, scan};
+use crate::store::record::{Broken, Reader, Writer};
+use crate::store::{Bytes, Engine, StoreError, Tree, key};
+use crate::wire::{Condition, Jid, StanzaError};
+use std::collections::BTreeMap;
+
+/// The nodes of one account.
+const ACCOUNT_NODES: usize = 256;
+/// The nodes of the service.
+const SERVICE_NODES: usize = 1000;
+/// The nodes at the service that one account made.
+const CREATED_NODES: usize = 50;
+/// The heads of an account's nodes as they are stored, in bytes: they are in memory.
+const ACCOUNT_HEAD_BYTES: usize = 256 * 1024;
+/// The same of the service.
+const SERVICE_HEAD_BYTES: usize = 2 * 1024 * 1024;
+/// The head of one node, in bytes: it bounds affiliations and subscriptions.
+const HEAD_BYTES: usize = 64 * 1024;
+/// The items of all nodes of an account, in bytes.
+const ACCOUNT_BYTES: usize = 4 * 1024 * 1024;
+/// The same of the service.
+const SERVICE_BYTES: usize = 32 * 1024 * 1024;
+/// What an item counts besides its texts, in bytes: it has a place in memory and a row.
+const ITEM_AROUND_BYTES: usize = 512;
+/// The name of a node, in bytes.
+pub(super) const NAME_BYTES: usize = 512;
+/// The id of an item, in bytes.
+pub(super) const ID_BYTES: usize = 512;
+/// A payload, in bytes: an avatar, in base64.
+pub(super) const PAYLOAD_BYTES: usize = 128 * 1024;
+/// Items of one node, and what `max` means.
+pub(super) const MAX_ITEMS: u32 = 1000;
+
+/// What the service's nodes are stored under: it is no localpart.
+const SERVICE: &str = "@pubsub";
+
+/// A place that has nodes: an account, or the service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Home {
+    /// What its nodes are stored under.
+    pub key: Box<str>,
+    /// Its address.
+    pub jid: Jid,
+}
+
+impl Home {
+    /// The account of this bare JID.
+    pub fn account(jid: Jid) -> Home {
+        Home { key: jid.local().unwrap_or_default().into(), jid }
+    }
+
+    pub fn service(jid: Jid) -> Home {
+        Home { key: SERVICE.into(), jid }
+    }
+
+    pub fn is_account(&self) -> bool {
+        &*self.key != SERVICE
+    }
+
+    /// Where a node of it is stored, and how the keys of the node's items begin but for a NUL.
+    pub fn row(&self, name: &str) -> Bytes {
+        key::named(&self.key, name)
+    }
+}
+
+/// How the keys of all items of a node begin.
+pub(super) fn items_prefix(owner: &str, name: &str) -> Vec<u8> {
+    let mut key = key::named(owner, name).into_vec();
+    key.push(0);
+    key
+}
+
+/// Where an item is stored.
+pub(super) fn item_row(owner: &str, name: &str, number: u64) -> Bytes {
+    let mut key = items_prefix(owner, name);
+    key.extend_from_slice(&number.to_be_bytes());
+    key.into()
+}
+
+/// What somebody is to a node (§4.1); in the order of [`Affiliation::WORDS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Affiliation {
+    None,
+    Owner,
+    Publisher,
+    PublishOnly,
+    Member,
+    Outcast,
+}
+
+impl Affiliation {
+    const WORDS: [(&'static str, Affiliation); 6] = [
+        ("none", Affiliation::None),
+        ("owner", Affiliation::Owner),
+        ("publisher", Affiliation::Publisher),
+        ("publish-only", Affiliation::PublishOnly),
+        ("member", Affiliation::Member),
+        ("outcast", Affiliation::Outcast),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS[self as usize].0
+    }
+
+    pub fn of(word: &str) -> Option<Affiliation> {
+        Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, this)| *this)
+    }
+
+    fn from_byte(byte: u8) -> Result<Affiliation, Broken> {
+        Self::WORDS.get(usize::from(byte)).map(|(_, this)| *this).ok_or(Broken)
+    }
+
+    /// The state chart of §4.1: whether an owner may make the one of the other.
+    pub fn may_become(self, other: Affiliation) -> bool {
+        use Affiliation::*;
+        match self {
+            _ if self == other => true,
+            Owner => other == None,
+            Publisher | PublishOnly => other != Member,
+            None | Member | Outcast => true,
+        }
+    }
+}
+
+/// A subscription (§4.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Subscription {
+    Pending,
+    Subscribed,
+}
+
+impl Subscription {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Subscription::Pending => "pending",
+            Subscription::Subscribed => "subscribed",
+        }
+    }
+}
+
+/// What of a node is one row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Head {
+    /// When it was made, in milliseconds since 1970.
+    pub created: u64,
+    pub creator: Jid,
+    pub config: Config,
+    /// By bare JID. At an account, that its owner is the owner goes without saying.
+    pub affiliations: BTreeMap<Jid, Affiliation>,
+    /// By the address that is subscribed.
+    pub subscriptions: BTreeMap<Jid, Subscription>,
+}
+
+impl Head {
+    pub fn new(st: &State, home: &Home, creator: Jid, config: Config) -> Head {
+        let mut affiliations = BTreeMap::new();
+        if !home.is_account() {
+            affiliations.insert(creator.clone(), Affiliation::Owner);
+        }
+        Head { created: st.now.wall, creator, config, affiliations, subscriptions: BTreeMap::new() }
+    }
+
+    fn record(&self) -> Box<[u8]> {
+        let w = self.config.write(Writer::new(1).u64(self.created).str(self.creator.as_str()));
+        let mut w = w.u32(self.affiliations.len() as u32);
+        for (jid, affiliation) in &self.affiliations {
+            w = w.str(jid.as_str()).u8(*affiliation as u8);
+        }
+        w = w.u32(self.subscriptions.len() as u32);
+        for (jid, subscription) in &self.subscriptions {
+            w = w.str(jid.as_str()).u8(*subscription as u8);
+        }
+        w.done()
+    }
+
+    fn from_record(record: &[u8]) -> Result<Head, Broken> {
+        let mut r = Reader::new(record)?;
+        if r.version != 1 {
+            return Err(Broken);
+        }
+        let jid = |r: &mut Reader<'_>| Jid::parse(r.str()?).map_err(|_| Broken);
+        let (created, creator) = (r.u64()?, jid(&mut r)?);
+        let config = Config::read(&mut r)?;
+        let affiliations = (0..r.u32()?)
+            .map(|_| Ok((jid(&mut r)?, Affiliation::from_byte(r.u8()?)?)))
+            .collect::<Result<_, Broken>>()?;
+        let subscription = |byte| match byte {
+            0 => Ok(Subscription::Pending),
+            1 => Ok(Subscription::Subscribed),
+            _ => Err(Broken),
+        };
+        let subscriptions =
+            (0..r.u32()?).map(|_| Ok((jid(&mut r)?, subscription(r.u8()?)?))).collect::<Result<_, Broken>>()?;
+        Ok(Head { created, creator, config, affiliations, subscriptions })
+    }
+
+    /// Forgets those that `gone` picks; says whether there was one.
+    fn forget(&mut self, gone: impl Fn(&Jid) -> bool) -> bool {
+        let count = |head: &Head| head.affiliations.len() + head.subscriptions.len();
+        let before = count(self);
+        self.affiliations.retain(|jid, _| !gone(jid));
+        self.subscriptions.retain(|jid, _| !gone(jid));
+        count(self) < before
+    }
+
+    fn has_owner(&self) -> bool {
+        self.affiliations.values().any(|affiliation| *affiliation == Affiliation::Owner)
+    }
+}
+
+/// What is kept in memory of an item.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Item {
+    pub id: Box<str>,
+    /// The bare JID; `None`: the account itself.
+    pub publisher: Option<Jid>,
+    /// The bytes of its payload.
+    pub payload: usize,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        let publisher = self.publisher.as_ref().map_or(0, |jid| jid.as_str().len());
+        ITEM_AROUND_BYTES + self.id.len() + publisher + self.payload
+    }
+
+    /// Its row.
+    pub fn record(&self, payload: &str) -> Box<[u8]> {
+        let publisher = self.publisher.as_ref().map(Jid::as_str);
+        let room = 64 + self.id.len() + publisher.map_or(0, str::len) + payload.len();
+        Writer::with_room(1, room).str(&self.id).opt_str(publisher).str(payload).done()
+    }
+
+    /// The item of such a row, and its payload.
+    pub fn from_record(record: &[u8]) -> Result<(Item, &str), Broken> {
+        let mut r = Reader::new(record)?;
+        if r.version != 1 {
+            return Err(Broken);
+        }
+        let id = r.str()?.into();
+        let publisher = r.opt_str()?.map(|jid| Jid::parse(jid).map_err(|_| Broken)).transpose()?;
+        let payload = r.str()?;
+        Ok((Item { id, publisher, payload: payload.len() }, payload))
+    }
+}
+
+/// A node.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub head: Head,
+    /// The bytes of the head's record.
+    head_bytes: usize,
+    /// By number: the order of publication, and microseconds since 1970.
+    pub items: BTreeMap<u64, Item>,
+    /// The last number that was given.
+    last: u64,
+}
+
+impl Leaf {
+    /// The number of an item.
+    pub fn number(&self, id: &str) -> Option<u64> {
+        self.items.iter().find(|(_, item)| &*item.id == id).map(|(number, _)| *number)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Nodes {
+    by_name: BTreeMap<Box<str>, Leaf>,
+    head_bytes: usize,
+    item_bytes: usize,
+}
+
+/// All nodes.
+#[derive(Debug, Default)]
+pub(super) struct Forest {
+    homes: BTreeMap<Box<str>, Nodes>,
+}
+
+fn full(text: String) -> StanzaError {
+    StanzaError::new(Condition::ResourceConstraint).text(text)
+}
+
+impl Forest {
+    /// Reads all that is stored. What belongs to accounts that are gone is taken out.
+    pub fn load(&mut self, st: &State, engine: &mut dyn Engine) -> Result<(), StoreError> {
+        let damaged = || StoreError::Damaged("the key of a node or an item in the database is not readable".into());
+        let ours = |jid: &Jid| st.local(jid).is_some_and(|local| !st.accounts.contains_key(local));
+        let mut changed = Vec::new();
+        scan(engine, Tree::Node, &[], |key, record| {
+            let (owner, name) = key::split(key).ok_or_else(damaged)?;
+            let name = std::str::from_utf8(name).map_err(|_| damaged())?;
+            let mut head = Head::from_record(record)?;
+            if head.forget(ours) {
+                changed.push((Box::<str>::from(owner), Box::<str>::from(name)));
+            }
+            self.put(owner, name, head);
+            Ok(())
+        })?;
+        scan(engine, Tree::Item, &[], |key, record| {
+            let (owner, tail) = key::split(key).ok_or_else(damaged)?;
+            let (name, number) = tail.split_last_chunk::<8>().ok_or_else(damaged)?;
+            let name = name.strip_suffix(&[0]).and_then(|name| std::str::from_utf8(name).ok()).ok_or_else(damaged)?;
+            self.insert(owner, name, u64::from_be_bytes(*number), Item::from_record(record)?.0);
+            Ok(())
+        })?;
+        let mut batches = Vec::new();
+        for (owner, name) in changed {
+            let mut batch = crate::store::Batch::default();
+            let Some(leaf) = self.get(&owner, &name) else { continue };
+            if &*owner == SERVICE && !leaf.head.has_owner() {
+                batch.delete_all(Tree::Item, items_prefix(&owner, &name));
+                batch.delete(Tree::Node, key::named(&owner, &name));
+                self.take(&owner, &name);
+            } else {
+                batch.put(Tree::Node, key::named(&owner, &name), leaf.head.record());
+            }
+            batches.push(batch);
+        }
+        if batches.is_empty() { Ok(()) } else { engine.commit(&batches) }
+    }
+
+    pub fn get(&self, owner: &str, name: &str) -> Option<&Leaf> {
+        self.homes.get(owner)?.by_name.get(name)
+    }
+
+    /// The nodes of one place, by name.
+    pub fn of(&self, owner: &str) -> impl Iterator<Item = (&str, &Leaf)> {
+        self.homes.get(owner).into_iter().flat_map(|nodes| nodes.by_name.iter().map(|(name, leaf)| (&**name, leaf)))
+    }
+
+    /// Takes a head into memory.
+    fn put(&mut self, owner: &str, name: &str, head: Head) {
+        let new = head.record().len();
+        let nodes = self.homes.entry(owner.into()).or_default();
+        match nodes.by_name.get_mut(name) {
+            Some(leaf) => {
+                nodes.head_bytes = nodes.head_bytes.saturating_sub(leaf.head_bytes);
+                (leaf.head, leaf.head_bytes) = (head, new);
+            }
+            None => {
+                let leaf = Leaf { head, head_bytes: new, items: BTreeMap::new(), last: 0 };
+                nodes.by_name.insert(name.into(), leaf);
+            }
+        }
+        nodes.head_bytes += new;
+    }
+
+    /// Takes an item into memory, if its node is there.
+    fn insert(&mut self, owner: &str, name: &str, number: u64, item: Item) {
+        let Some(nodes) = self.homes.get_mut(owner) else { return };
+        let Some(leaf) = nodes.by_name.get_mut(name) else { return };
+        nodes.item_bytes += item.bytes();
+        leaf.last = leaf.last.max(number);
+        leaf.items.insert(number, item);
+    }
+
+    /// Takes an item out of memory.
+    fn cut(&mut self, owner: &str, name: &str, number: u64) {
+        let Some(nodes) = self.homes.get_mut(owner) else { return };
+        if let Some(item) = nodes.by_name.get_mut(name).and_then(|leaf| leaf.items.remove(&number)) {
+            nodes.item_bytes = nodes.item_bytes.saturating_sub(item.bytes());
+        }
+    }
+
+    /// Takes a node out of memory.
+    fn take(&mut self, owner: &str, name: &str) -> Option<Leaf> {
+        let nodes = self.homes.get_mut(owner)?;
+        let leaf = nodes.by_name.remove(name)?;
+        nodes.head_bytes = nodes.head_bytes.saturating_sub(leaf.head_bytes);
+        let items: usize = leaf.items.values().map(Item::bytes).sum();
+        nodes.item_bytes = nodes.item_bytes.saturating_sub(items);
+        Some(leaf)
+    }
+
+    /// Whether another node may be made.
+    ///
+    /// # Errors
+    /// `resource-constraint` with `max-nodes-exceeded`; `not-acceptable` for a name that is too long.
+    pub fn has_room(&self, home: &Home, name: &str, creator: &Jid) -> Result<(), StanzaError> {
+        if name.len() > NAME_BYTES {
+            let text = format!("the name of a node has at most {NAME_BYTES} bytes");
+            return Err(StanzaError::new(Condition::NotAcceptable).text(text));
+        }
+        let count = self.of(&home.key).count();
+        let own = |leaf: &Leaf| leaf.head.creator == *creator;
+        let enough = if home.is_account() {
+            count >= ACCOUNT_NODES
+        } else {
+            count >= SERVICE_NODES || self.of(&home.key).filter(|(_, leaf)| own(leaf)).count() >= CREATED_NODES
+        };
+        if enough { Err(errors::too_many_nodes().text("there are too many nodes")) } else { Ok(()) }
+    }
+
+    /// Stores the head of a node, new or not.
+    ///
+    /// # Errors
+    /// `policy-violation` if there is too much in it, or `resource-constraint` in all heads of its place; then nothing is changed.
+    pub fn save(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
+        let record = head.record();
+        if record.len() > HEAD_BYTES {
+            let text = "the node has too many subscriptions, affiliations or too long a configuration";
+            return Err(StanzaError::new(Condition::PolicyViolation).text(text));
+        }
+        let most = if home.is_account() { ACCOUNT_HEAD_BYTES } else { SERVICE_HEAD_BYTES };
+        let nodes = self.homes.get(&home.key);
+        let old = self.get(&home.key, name).map_or(0, |leaf| leaf.head_bytes);
+        let bytes = nodes.map_or(0, |nodes| nodes.head_bytes).saturating_sub(old) + record.len();
+        if bytes > most && record.len() > old {
+            return Err(full(format!("all nodes together have at most {most} bytes of configuration")));
+        }
+        st.write()?.put(Tree::Node, home.row(name), record);
+        self.put(&home.key, name, head);
+        Ok(())
+    }
+
+    /// Stores an item of a node. `head`: of a node that is made with it. One with the same id is replaced, and `oldest` go.
+    ///
+    /// # Errors
+    /// `resource-constraint` if there are too many bytes in its place; then nothing is changed.
+    pub fn publish(
+        &mut self,
+        st: &mut State,
+        home: &Home,
+        name: &str,
+        head: Option<Head>,
+        (item, payload): (Item, &str),
+        oldest: &[u64],
+    ) -> Result<(), StanzaError> {
+        let most = if home.is_account() { ACCOUNT_BYTES } else { SERVICE_BYTES };
+        let now = st.now.wall.saturating_mul(1000);
+        let leaf = self.get(&home.key, name);
+        let number = leaf.map_or(0, |leaf| leaf.last.saturating_add(1)).max(now);
+        let mut gone = oldest.to_vec();
+        gone.extend(leaf.and_then(|leaf| leaf.number(&item.id)));
+        let freed: usize = leaf.iter().flat_map(|l| gone.iter().filter_map(|n| l.items.get(n))).map(Item::bytes).sum();
+        let bytes = self.homes.get(&home.key).map_or(0, |nodes| nodes.item_bytes).saturating_sub(freed);
+        if bytes + item.bytes() > most {
+            return Err(full(format!("all items together have at most {most} bytes")));
+        }
+        if let Some(head) = head {
+            self.save(st, home, name, head)?;
+        }
+        st.write()?.put(Tree::Item, item_row(&home.key, name, number), item.record(payload));
+        self.insert(&home.key, name, number, item);
+        self.remove(st, home, name, &gone)
+    }
+
+    /// Removes items; storage was asked before.
+    pub fn remove(&mut self, st: &mut State, home: &Home, name: &str, numbers: &[u64]) -> Result<(), StanzaError> {
+        for number in numbers {
+            st.write()?.delete(Tree::Item, item_row(&home.key, name, *number));
+            self.cut(&home.key, name, *number);
+            st.step();
+        }
+        Ok(())
+    }
+
+    /// Removes all items of a node.
+    pub fn purge(&mut self, st: &mut State, home: &Home, name: &str) -> Result<(), StanzaError> {
+        st.write()?.delete_all(Tree::Item, items_prefix(&home.key, name));
+        let numbers: Vec<u64> =
+            self.get(&home.key, name).map(|leaf| leaf.items.keys().copied().collect()).unwrap_or_default();
+        for number in numbers {
+            self.cut(&home.key, name, number);
+        }
+        Ok(())
+    }
+
+    /// Removes a node.
+    pub fn delete(&mut self, st: &mut State, home: &Home, name: &str) -> Result<Option<Leaf>, StanzaError> {
+        let batch = st.write()?;
+        batch.delete_all(Tree::Item, items_prefix(&home.key, name));
+        batch.delete(Tree::Node, home.row(name));
+        Ok(self.take(&home.key, name))
+    }
+
+    /// An account is gone: its own nodes went with it; at those of others it is nobody any more. Who has the name next inherits
+    /// nothing. A node at the service that nobody owns now goes, too.
+    pub fn account_removed(&mut self, st: &mut State, local: &str, service: &Jid) {
+        self.homes.remove(local);
+        let gone = |jid: &Jid| jid.local() == Some(local) && jid.domain() == st.domain().domain();
+        let mut changed = Vec::new();
+        for (owner, nodes) in &mut self.homes {
+            for (name, leaf) in &mut nodes.by_name {
+                if leaf.head.forget(gone) {
+                    changed.push((owner.clone(), name.clone()));
+                }
+            }
+        }
+        for (owner, name) in changed {
+            let home = Home { key: owner, jid: service.clone() };
+            let Some(head) = self.get(&home.key, &name).map(|leaf| leaf.head.clone()) else { continue };
+            // Storage was asked when the account was removed.
+            let _ = if !home.is_account() && !head.has_owner() {
+                self.delete(st, &home, &name).map(|_| ())
+            } else {
+                self.save(st, &home, &name, head)
+            };
+            st.step();
+        }
+    }
+}
