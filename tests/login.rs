@@ -337,6 +337,10 @@ fn resumed_in_one_round_trip() {
     assert!(got.contains("<failed xmlns='urn:xmpp:sm:3' h='2'><item-not-found "), "{got}");
     assert!(got.find("<failed ").unwrap() < got.find("<bound ").unwrap());
     assert!(got.contains("<enabled ") && got.contains("<stream:features>"));
+    // XEP-0388 §2.6.1: those that apply. What was done is not offered: xmpp.js would ask for it again, and lose its stream.
+    let features = between(&got, "<stream:features>", "</stream:features>").unwrap();
+    assert!(!features.contains("urn:xmpp:sm:3") && !features.contains("xmpp-bind"), "{features}");
+    assert!(features.contains("urn:xmpp:csi:0"), "{features}");
     house.cut(third);
     // Without a fallback the stream is authenticated, and goes on in the old way.
     let resume = "<resume xmlns='urn:xmpp:sm:3' previd='nonsense' h='0'/>";
