@@ -7,8 +7,7 @@ All ten devices are sessions of their own in clients of their own: two programs 
 its own way to the server. Who comes back with stream management (slixmpp, xmpp.js) or asks the archive (Converse.js) has missed
 nothing. Two do not have it all on their screen, and it is looked for in the archive: Profanity comes back with stream management,
 too, but has forgotten what rooms it was in and throws away what it gets from them until it has entered them again (0.13.1: "Message
-received for inactive chat room"); mcabber can do neither, so what is said to its owner while one of the two is away is with the other one, and what is said
-in the room the room tells it when it enters again.
+received for inactive chat room"); mcabber can do neither, and what it is told of the past it shows, but does not write down.
 """
 
 import asyncio
@@ -233,7 +232,7 @@ class XmppJs(Device):
 
 
 class Mcabber(Device):
-    loses_others = True
+    loses_room = loses_others = True
 
     async def start(self, stack):
         await super().start(stack)
@@ -241,6 +240,8 @@ class Mcabber(Device):
         settings = {
             "jid": self.jid, "password": PASSWORD, "server": "127.0.0.1", "port": self.relay.port, "tls": 1, "ssl_ca": self.house.ca,
             "resource": self.name, "carbons": 1, "logging": 1, "log_muc_conf": 1, "logging_dir": self.terminal.home / "log",
+            # Lines: all that it ever says of itself stays in sight.
+            "log_win_height": 400,
         }
         file = self.terminal.home / "mcabberrc"
         file.write_text("".join(f"set {name} = {value}\n" for name, value in settings.items()))
@@ -262,18 +263,13 @@ class Mcabber(Device):
         return file.read_text() if file.exists() else ""
 
     async def heard(self, other):
-        """What it has written into its log. Each time it enters a room, it writes down also what the room tells of before."""
-        lines = []
-        for stay in self.log(other).split("You have joined as"):
-            before = set(lines)
-            lines += [line for line in LINE.findall(stay) if other != self.room or line not in before]
-        return lines
+        return LINE.findall(self.log(other))
 
     async def back(self, new):
-        joined = self.log(self.room).count("You have joined as")
+        joined, online = self.log(self.room).count("You have joined as"), self.terminal.screen().count("Carbons enabled.")
         self.terminal.type("/disconnect")
         self.terminal.type("/connect")
-        await until(lambda: self.terminal.screen().count("Carbons enabled.") > 1, f"{self.name} does not come back")
+        await until(lambda: self.terminal.screen().count("Carbons enabled.") > online, f"{self.name} does not come back")
         self.terminal.type(f"/room join {self.room} {self.name}")
         await until(lambda: self.log(self.room).count("You have joined as") > joined, f"{self.name} is not in the room")
 
