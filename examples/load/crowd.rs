@@ -115,8 +115,10 @@ impl Room {
         let room = format!("load-{:08x}@{service}", target.run);
         if !target.relay {
             join(net, &room, &sessions)?;
-            let form =
-                "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>";
+            // Some servers' rooms are for members by themselves.
+            let form = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>\
+                        <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+                        <field var='muc#roomconfig_membersonly'><value>0</value></field></x></query>";
             ask(net, speaker.id, "set", &room, form)?;
         }
         for some in users[1..].chunks(10) {
