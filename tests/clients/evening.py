@@ -40,6 +40,8 @@ class Device:
 
     # What it does not catch up with when it was away: what the room hears, or what others do.
     loses_room = loses_others = False
+    # Whether it notes what it says itself when it says it, and not where the room has put it.
+    notes_early = False
     setting = "c2s"
 
     def __init__(self, house, person, number):
@@ -84,7 +86,7 @@ class Slixmpp(Device):
             self.lines.append((to, body))
 
     async def heard(self, other):
-        return [body for who, body in self.lines if who == other]
+        return [body for who, body in self.lines if who == other and LINE.fullmatch(body)]
 
     async def back(self, new):
         # `cut` of the relay, seen from here.
@@ -98,8 +100,9 @@ class Slixmpp(Device):
 
 
 class Profanity(Device):
-    loses_room = True
-    chair = None
+    loses_room = notes_early = True
+    # Who asks it whether it is in the room, and how often it came back.
+    chair, calls = None, 0
 
     async def start(self, stack):
         await super().start(stack)
@@ -148,9 +151,11 @@ class Profanity(Device):
         self.terminal.type("/clear")
         await until(lambda: again not in self.terminal.screen(), f"{self.name} does not clear its screen")
         # It enters the room again by itself, and does not say so; there, it hears the one who asks.
-        for n in range(10 * PATIENCE):
-            await self.chair.say_in(self.room, f"Is {self.name} there? {n}")
-            if f"Is {self.name} there?" in self.log(self.room):
+        self.calls += 1
+        question = f"You with the screen {self.number}, are you back for the {self.calls}. time?"
+        for _ in range(10 * PATIENCE):
+            await self.chair.say_in(self.room, question)
+            if question in self.log(self.room):
                 return
             await asyncio.sleep(0.1)
         raise Exception(f"{self.name} is not in the room")
@@ -158,6 +163,7 @@ class Profanity(Device):
 
 class Converse(Device):
     setting = "c2s_tls"
+    notes_early = True
     chromium = None
 
     async def start(self, stack):
@@ -329,37 +335,42 @@ class Evening:
         self.said[body] = (device, to)
         await device.say(to, body)
 
-    def wanted(self, device):
-        """What it must have, by chat, in the order in which it was said."""
+    def chats(self, device):
+        """What is meant for it, by chat, in the order in which it was said."""
         chats = {}
         for body, (sender, to) in self.said.items():
-            if (chat := self.chat_of(device, to, sender)) and body not in self.missed[device]:
+            if chat := self.chat_of(device, to, sender):
                 chats.setdefault(chat, []).append(body)
         return chats
 
     async def has_all(self, device):
-        for chat, wanted in self.wanted(device).items():
+        for chat, bodies in self.chats(device).items():
+            wanted = set(bodies) - self.missed[device]
 
             async def complete():
-                return set(wanted) <= set(await device.heard(chat))
+                return wanted <= set(await device.heard(chat))
 
             async def missing():
-                return f"{device.name} has not {sorted(set(wanted) - set(await device.heard(chat)))} with {chat}"
+                return f"{device.name} has not {sorted(wanted - set(await device.heard(chat)))} with {chat}"
 
             await until(complete, missing)
 
     async def compare(self, device, order):
         """Nothing twice, nothing that nobody said, and in order."""
-        for chat, wanted in self.wanted(device).items():
+        for chat, bodies in self.chats(device).items():
             heard = await device.heard(chat)
-            equal(len(heard), len(set(heard)), f"{device.name}, with {chat}, twice {sorted({b for b in heard if heard.count(b) > 1})}")
-            equal(set(heard), set(wanted), f"{device.name}, with {chat}")
+            where = f"{device.name}, with {chat}"
+            equal(sorted(body for body in set(heard) if heard.count(body) > 1), [], f"{where}, more than once")
+            equal(sorted(set(heard) - set(bodies)), [], f"{where}, from nowhere")
+            # What it must catch up with; of the rest, what it has.
+            equal(sorted(set(bodies) - self.missed[device] - set(heard)), [], f"{where}, missing")
             if chat == self.room:
-                there = [body for body in order if body not in self.missed[device]]
-                equal(heard, there, f"{device.name}, in the room")
+                own = device.name + " " if device.notes_early else "nobody"
+                here, there = [[b for b in list if b in heard and not b.startswith(own)] for list in (heard, order)]
+                equal(here, there, f"{where}, order")
             for sender in self.devices:
                 of_one = [body for body in heard if body.startswith(sender.name + " ")]
-                equal(of_one, [body for body in wanted if body in set(of_one)], f"{device.name}, from {sender.name}, with {chat}")
+                equal(of_one, [body for body in bodies if body in of_one], f"{where}, order of {sender.name}")
 
 
 async def main():
