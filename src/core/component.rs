@@ -4,7 +4,7 @@
 use super::Core;
 use super::effect::{Effect, Sid};
 use super::hook::{Flow, Handled};
-use super::route::well_formed_iq;
+use super::route::well_formed;
 use super::settings::Settings;
 use super::state::State;
 use crate::wire::{Condition, ErrorType, Jid, Kind, Secret, Stanza, StanzaError, StreamCondition, StreamError};
@@ -79,12 +79,7 @@ impl Core {
         if !self.state.components.domains.contains_key(&stream) {
             return;
         }
-        let checked = match stanza.bad_to {
-            true => Err(StanzaError::new(Condition::JidMalformed).text("the address in 'to' is not a JID")),
-            false if stanza.kind == Kind::Iq => well_formed_iq(&stanza),
-            false => Ok(()),
-        };
-        match checked {
+        match well_formed(&stanza) {
             Ok(()) => self.route(stanza),
             Err(error) => self.state.refuse(&stanza, &error),
         }

@@ -103,14 +103,9 @@ impl Core {
 
     /// What its own side makes of it. `Pass`: it goes on.
     fn leaves(&mut self, sid: Sid, stanza: &mut Stanza) -> Handled {
-        if stanza.bad_to {
-            return Err(StanzaError::new(Condition::JidMalformed).text("the address in 'to' is not a JID"));
-        }
-        if stanza.kind == Kind::Iq {
-            well_formed_iq(stanza)?;
-            if self.is_reply(sid, stanza) {
-                return Ok(Flow::Done);
-            }
+        well_formed(stanza)?;
+        if stanza.kind == Kind::Iq && self.is_reply(sid, stanza) {
+            return Ok(Flow::Done);
         }
         for n in 0..self.extensions.len() {
             if self.hook(n, |x, st| x.leave(st, sid, stanza))? == Flow::Done {
@@ -348,8 +343,16 @@ pub(super) fn is_subscription(ty: Type) -> bool {
     matches!(ty, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
 }
 
+/// What is asked of every stanza that comes in: an address (RFC 6120 §8.1.1), and the form of an IQ.
+pub(super) fn well_formed(stanza: &Stanza) -> Result<(), StanzaError> {
+    if stanza.bad_to {
+        return Err(StanzaError::new(Condition::JidMalformed).text("the address in 'to' is not a JID"));
+    }
+    if stanza.kind == Kind::Iq { well_formed_iq(stanza) } else { Ok(()) }
+}
+
 /// RFC 6120 §8.2.3
-pub(super) fn well_formed_iq(iq: &Stanza) -> Result<(), StanzaError> {
+fn well_formed_iq(iq: &Stanza) -> Result<(), StanzaError> {
     let bad = |text: &'static str| Err(StanzaError::new(Condition::BadRequest).text(text));
     if iq.id().is_none() {
         return bad("an IQ has an id");

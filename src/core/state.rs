@@ -324,12 +324,6 @@ impl State {
         self.promise(Ack::Reply(answer));
     }
 
-    /// The same behind all that is on its way in this turn.
-    pub fn confirm_last(&mut self, iq: &Stanza) -> super::hook::Handled {
-        self.work.push_back(Work::Promise(Ack::Reply(Stanza::result_of(iq, ""))));
-        Ok(super::hook::Flow::Done)
-    }
-
     /// Tells all extensions, later in this turn.
     pub fn announce(&mut self, event: super::hook::Event) {
         self.work.push_back(Work::Event(event));

@@ -276,7 +276,7 @@ impl Extension for Bookmarks {
             Some(Step::Merge(account, wanted, iq)) => {
                 Bookmarks::merge(st, &account, native(reply), wanted);
                 if let Some(iq) = iq {
-                    let _ = st.confirm_last(&iq);
+                    let _ = st.confirm_all(&iq, "");
                 }
             }
             Some(Step::Show(account, item)) => {
