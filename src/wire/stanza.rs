@@ -9,7 +9,7 @@
 use super::error::{StanzaError, StreamCondition, StreamError};
 use super::jid::Jid;
 use super::ns::Ns;
-use super::xml::{Attr, Attrs, Node, Raw, Scope, Slice, escape, unescape, write_declaration};
+use super::xml::{Attr, Attrs, Node, Raw, Scope, Slice, escape, escaped_bytes, unescape, write_declaration};
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
@@ -527,7 +527,9 @@ impl Stanza {
     pub fn bytes(&self) -> usize {
         /// Tags, names of attributes, quotes and a default namespace.
         const AROUND_BYTES: usize = 96;
-        let jid = |jid: &Option<Jid>| jid.as_ref().map_or(0, |jid| jid.as_str().len());
+        // Only a resource can hold something that is escaped.
+        let of = |jid: &Jid| jid.bare_str().len() + 1 + jid.resource().map_or(0, escaped_bytes);
+        let jid = |jid: &Option<Jid>| jid.as_ref().map_or(0, of);
         let Rest { id, extra, body, .. } = &*self.rest;
         let slices = id.iter().chain(extra).chain(body.iter().map(|part| &part.slice));
         AROUND_BYTES + jid(&self.to) + jid(&self.from) + slices.map(|slice| slice.as_str().len()).sum::<usize>()
@@ -910,9 +912,11 @@ mod tests {
             MIXED,
             "<message to='a@b/c' from='d@e/f' id='1' type='chat' xml:lang='de'><body>x</body></message>",
             "<presence/>",
+            "<message to='m/&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;&gt;'/>",
+            "<message to='m/&amp;&lt;&gt;&quot;&apos;&amp;&lt;&gt;&quot;&apos;&amp;&lt;&gt;&quot;&apos;&amp;&lt;&gt;&quot;&apos;'/>",
         ] {
             let s = stanza(xml);
-            assert!(s.bytes() >= s.to_xml().len() && s.bytes() <= s.to_xml().len() + 96);
+            assert!(s.bytes() >= s.to_xml().len() && s.bytes() <= s.to_xml().len() + 98, "{xml}");
         }
     }
 }

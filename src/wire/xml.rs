@@ -1003,6 +1003,19 @@ fn special(b: u8) -> bool {
     matches!(b, 0..b' ' | b'&' | b'<' | b'>' | b'\'' | b'"' | 0xef)
 }
 
+/// How long `text` is when it is escaped, in bytes.
+pub fn escaped_bytes(text: &str) -> usize {
+    let of = |b| match b {
+        b'\'' | b'"' => 6,
+        b'&' | b'\n' | b'\r' => 5,
+        b'<' | b'>' | b'\t' => 4,
+        // In its place stands U+FFFD.
+        0..b' ' => 3,
+        _ => 1,
+    };
+    text.bytes().map(of).sum()
+}
+
 /// `text` escaped for element content and for attribute values in either quotes.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(special) {
