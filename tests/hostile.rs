@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::binary::*;
 use common::disk::Disk;
 use common::scram::{SASL, Scram, data};
-use inglenook::service::hub::UNWRITTEN_BYTES;
+use inglenook::service::share::UNWRITTEN_BYTES;
 use ring::digest::{SHA256, digest};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::collections::BTreeMap;

@@ -19,6 +19,13 @@ pub(super) struct Components {
     domains: BTreeMap<Sid, Jid>,
 }
 
+impl Components {
+    /// The component of a stream.
+    pub(super) fn of(&self, stream: Sid) -> Option<&Jid> {
+        self.domains.get(&stream)
+    }
+}
+
 impl State {
     /// The domains of the components that are attached.
     pub fn components(&self) -> impl Iterator<Item = &str> {
@@ -79,7 +86,7 @@ impl Core {
         if !self.state.components.domains.contains_key(&stream) {
             return;
         }
-        match well_formed(&stanza) {
+        match well_formed(&stanza).and_then(|()| self.state.pays(stream, &stanza)) {
             Ok(()) => self.route(stanza),
             Err(error) => self.state.refuse(&stanza, &error),
         }

@@ -65,6 +65,8 @@ pub enum Input {
     Hashed(Job, Option<Credentials>),
     /// All batches up to this number are on stable storage.
     Committed(u64),
+    /// So many bytes more can be stored, about.
+    Room(u64),
     /// Storage takes no more for now (`true`), or takes again: nothing that must be stored is accepted meanwhile.
     Stalled(bool),
     /// A command of the box's owner; the answer is [`Effect::Told`].

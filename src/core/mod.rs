@@ -22,6 +22,8 @@ pub mod state;
 pub mod subscription;
 mod throttle;
 pub mod token;
+pub mod waiting;
+pub mod written;
 
 pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
@@ -209,12 +211,14 @@ impl Core {
                 }
             }
             Input::Committed(seq) => self.state.on_committed(seq),
+            Input::Room(bytes) => self.state.set_room(bytes),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),
             Input::Command(job, command) => admin::command(&mut self.state, job, command),
             Input::Tick => self.state.wakes = None,
         }
         self.due();
         self.drain();
+        self.state.paid();
         if let Some(sid) = heard {
             self.state.handled(sid);
         }

@@ -69,6 +69,11 @@ impl Quiet {
         self.held.len()
     }
 
+    /// What they cost, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// `connected`: the stanza may be written before anything more is stored.
     fn push(&mut self, name: Option<Box<str>>, stanza: Stanza, connected: bool) {
         self.next += 1;
@@ -139,9 +144,11 @@ impl State {
             self.flush(sid);
             return self.write_to(sid, stanza);
         };
+        let before = session.waiting_bytes();
         let quiet = session.quiet.get_or_insert_default();
         quiet.push(name, stanza, connected);
         let (stanzas, bytes) = (quiet.len(), quiet.bytes);
+        let grown = session.has_grown(before);
         let handed = match &session.managed {
             Some(managed) => Handed::Counted(managed.count_of(stanzas)),
             None => Handed::Written,
@@ -154,6 +161,8 @@ impl State {
             && (waiting + stanzas > QUEUE_STANZAS || more + bytes > QUEUE_BYTES)
         {
             self.work.push_back(Work::Overflow(sid));
+        } else if grown && let Some(most) = self.waits_too_much(sid) {
+            self.work.push_back(Work::Overflow(most));
         }
         handed
     }
@@ -165,6 +174,7 @@ impl State {
             self.effects.push(Effect::Send(sid, stanza));
             return Handed::Written;
         };
+        let before = session.waiting_bytes();
         let (fits, now, handed) = match session.managed.as_mut() {
             Some(managed) => {
                 self.streams.ask.push(sid);
@@ -173,11 +183,14 @@ impl State {
             }
             None => (true, true, Handed::Written),
         };
+        let grown = session.has_grown(before);
         if let (Some(stream), true) = (session.stream, now) {
             self.effects.push(Effect::Send(stream, stanza));
         }
         if !fits {
             self.work.push_back(Work::Overflow(sid));
+        } else if grown && let Some(most) = self.waits_too_much(sid) {
+            self.work.push_back(Work::Overflow(most));
         }
         handed
     }

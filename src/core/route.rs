@@ -88,7 +88,8 @@ impl Core {
         if stanza.kind == Kind::Message {
             stanza.mark = self.state.mark_for(&stanza);
         }
-        match self.leaves(sid, &mut stanza) {
+        let allowed = self.state.pays(sid, &stanza);
+        match allowed.and_then(|()| self.leaves(sid, &mut stanza)) {
             Ok(Flow::Pass) if stanza.kind != Kind::Presence => {
                 if stanza.to.is_none() {
                     // RFC 6120 §10.3: without `to` it is for the own account.

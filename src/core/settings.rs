@@ -39,6 +39,8 @@ pub struct Settings {
     pub archive_days: u32,
     /// What all archives may take together, in bytes.
     pub archive_bytes: u64,
+    /// What may wait for all clients together that have not acknowledged it, in bytes.
+    pub waiting_bytes: usize,
     /// How long a session waits for its client when the connection is lost, in seconds; 0: not at all (XEP-0198 §5).
     pub resume_s: u32,
     /// Where clients should go to resume a session, as `host:port`, if that is elsewhere than usual.
@@ -68,6 +70,7 @@ impl Settings {
             offline_bytes: 4 * 1024 * 1024,
             archive_days: 365,
             archive_bytes: 256 * 1024 * 1024,
+            waiting_bytes: 128 * 1024 * 1024,
             resume_s: 600,
             resume_at: None,
             push_content: PushContent::None,

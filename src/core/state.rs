@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::sm::Streams;
 use super::throttle::Throttle;
 use super::token::Tokens;
+use super::written::{Written, over_share};
 use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
@@ -172,6 +173,11 @@ pub struct State {
     pub(super) running: usize,
     /// The session whose stanza is being handled.
     pub(super) heard: Option<Sid>,
+    /// The session or component whose stanza is being handled, with all that follows from it in this turn.
+    pub(super) payer: Option<Sid>,
+    /// It has had more stored than its share.
+    pub(super) over_share: bool,
+    pub(super) written: Written,
     random: Random,
     next: u64,
     batch: Batch,
@@ -216,6 +222,9 @@ impl State {
             inquiries: BTreeMap::new(),
             running: 0,
             heard: None,
+            payer: None,
+            over_share: false,
+            written: Written::default(),
             random: Random::new(seed),
             next: 0,
             batch: Batch::default(),
@@ -466,10 +475,14 @@ impl State {
 
     // --- storing ---
 
-    /// The changes of this turn, to add to. Refused while storage takes no more, before anything is changed: ask first.
+    /// The changes of this turn, to add to. Refused while storage takes no more, and to who has had more stored than its share,
+    /// before anything is changed: ask first.
     pub fn write(&mut self) -> Result<&mut Batch, StanzaError> {
         if self.stalled {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
+        }
+        if self.over_share {
+            return Err(over_share());
         }
         Ok(&mut self.batch)
     }
@@ -616,6 +629,7 @@ impl State {
             self.note_settled();
             self.batch.low = self.deliveries.low();
             let batch = std::mem::take(&mut self.batch);
+            self.charge(&batch);
             self.effects.push(Effect::Commit(self.seq, batch));
             self.seq += 1;
         }

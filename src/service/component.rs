@@ -1,26 +1,25 @@
 //! A component's connection (XEP-0114), on this box: bytes between its socket and its stream, and between the stream and the core.
 //! One task, and one loop that reads, writes and takes its outbox whenever there is something to do.
 
-use super::conn::{Entry, HANG_UP_MS, WRITE_BYTES, WRITE_MS, Wait, linger, tune, wait};
+use super::conn::{Entry, HANG_UP_MS, WRITE_BYTES, WRITE_MS, Wait, linger, too_much, tune, wait};
 use super::hub::{Hub, Mail};
+use super::share::{Owner, TURN};
 use crate::core::Input;
 use crate::stream::Mono;
 use crate::stream::component::{Component, Event};
-use crate::wire::{StreamCondition, StreamError};
+use crate::wire::StreamCondition;
 use smol::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _};
 use smol::{Async, Timer};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// What one connection may do before the others have their turn.
-const TURNS: usize = 16;
-
 /// How the stream ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -34,7 +33,7 @@ struct Conn {
     entry: Entry,
     socket: Async<TcpStream>,
     stream: Component,
-    /// What was read behind the handshake, which waits for its answer.
+    /// What was read behind the handshake, which waits for its answer, or for the next turn.
     rest: Vec<u8>,
     waits: bool,
     /// The core knows of it.
@@ -46,11 +45,13 @@ struct Conn {
     progress: Mono,
     timer: Timer,
     timer_at: Mono,
+    /// When this turn is over.
+    over: Instant,
     end: Option<End>,
 }
 
 /// Carries a connection to its end.
-pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>) {
+pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>, ip: IpAddr) {
     let since = hub.mono();
     tune(&socket);
     let random = match super::random() {
@@ -59,7 +60,7 @@ pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>) {
     };
     let stream = Component::new(hub.terms().domain.clone(), hub.components(), since, random);
     let mut conn = Conn {
-        entry: Entry::new(hub.clone()),
+        entry: Entry::new(hub.clone(), hub.shares().share(Owner::Address(ip))),
         socket,
         stream,
         rest: Vec::new(),
@@ -70,6 +71,7 @@ pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>) {
         progress: since,
         timer: Timer::never(),
         timer_at: Mono::MAX,
+        over: Instant::now(),
         end: None,
     };
     let end = poll_fn(|cx| conn.poll(cx)).await;
@@ -87,12 +89,30 @@ pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>) {
 }
 
 impl Conn {
-    /// Does what can be done now, until the stream ends.
+    /// Does what can be done now, until the stream ends or the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        for _ in 0..TURNS {
+        let Some(begun) = self.entry.begin(cx) else { return Poll::Pending };
+        self.over = begun + TURN;
+        let (end, more) = match self.work(cx) {
+            Some(end) => (end, false),
+            None => (Poll::Pending, true),
+        };
+        let fits = self.entry.keeps(self.stream.held_bytes() + self.rest.len() + self.out.len() - self.sent);
+        self.entry.end(begun, more, cx);
+        if end.is_pending() && !fits {
+            log::info!("{:?}: closed, this component keeps more waiting than it leaves to the others", self.entry.sid);
+            self.stream.close(Some(&too_much("too much of this component was waiting")), &mut self.out);
+            return Poll::Ready(End::Said);
+        }
+        end
+    }
+
+    /// Nothing: there is more to do in the next turn.
+    fn work(&mut self, cx: &mut Context<'_>) -> Option<Poll<End>> {
+        loop {
             if let Err(e) = self.write(cx) {
                 log::debug!("{:?}: writing: {e}", self.entry.sid);
-                return Poll::Ready(End::Broken);
+                return Some(Poll::Ready(End::Broken));
             }
             let room = self.out.len() - self.sent < WRITE_BYTES;
             let mail = self.entry.outbox.poll(cx.waker(), !room);
@@ -101,17 +121,18 @@ impl Conn {
                 mail.into_iter().for_each(|mail| self.take(mail));
             }
             let open = self.end.is_none() && room && !self.waits;
-            busy |= open && !self.entry.hub.crowded(cx.waker()) && self.read(cx).is_ready();
+            busy |= open && !self.entry.is_crowded(cx) && self.read(cx).is_ready();
             busy |= self.end.is_none() && self.late(cx).is_ready();
             if let Some(end) = self.end {
-                return Poll::Ready(end);
+                return Some(Poll::Ready(end));
             }
             if !busy {
-                return Poll::Pending;
+                return Some(Poll::Pending);
+            }
+            if Instant::now() >= self.over {
+                return None;
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Writes what the peer takes.
@@ -128,8 +149,13 @@ impl Conn {
         Ok(())
     }
 
-    /// Reads once. Ready: there was something, or the end.
+    /// Reads once, when all that was read is done with. Ready: there was something, or the end.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            self.feed(&rest);
+            return Poll::Ready(());
+        }
         let mut buffer = [0; READ_BYTES];
         match ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)) {
             Ok(n @ 1..) => self.feed(&buffer[..n]),
@@ -170,6 +196,9 @@ impl Conn {
     fn feed(&mut self, mut input: &[u8]) {
         self.began();
         while self.end.is_none() && !self.waits {
+            if Instant::now() >= self.over && !input.is_empty() {
+                break;
+            }
             let Some(event) = self.stream.next(&mut input, &mut self.out) else { return };
             let sid = self.entry.sid;
             match event {
@@ -192,7 +221,10 @@ impl Conn {
         }
         self.began();
         let end = match mail {
-            Mail::Bound(_) => {
+            Mail::Bound(name) => {
+                if let Ok(name) = &name {
+                    self.entry.known(name);
+                }
                 self.stream.attached(&mut self.out);
                 self.waits = false;
                 let rest = std::mem::take(&mut self.rest);
@@ -202,7 +234,7 @@ impl Conn {
             Mail::Close(error) => error,
             Mail::Overflow => {
                 log::info!("{:?}: closed, this component does not read what waits for it", self.entry.sid);
-                Some(StreamError::new(StreamCondition::ResourceConstraint).text("too much was waiting to be read"))
+                Some(too_much("too much was waiting to be read"))
             }
             Mail::Shutdown => Some(StreamCondition::SystemShutdown.into()),
             // These are for clients.

@@ -1,6 +1,6 @@
 //! The settings: one table of them, and the reader of the file.
 
-use super::{Failure, Result};
+use super::{Failure, Result, host};
 use crate::core;
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use crate::wire::{Jid, Secret};
@@ -27,8 +27,10 @@ pub struct Config {
     pub offline_bytes: usize,
     /// How long a message stays in the archives, in days.
     pub archive_days: u32,
-    /// What all archives may take together, in bytes.
+    /// What all archives may take together, in bytes; 0: what fits the disk.
     pub archive_bytes: u64,
+    /// What may wait for all clients together, in bytes; 0: what fits the memory.
+    pub waiting_bytes: u64,
     /// What a notification for a phone tells (XEP-0357).
     pub push_content: core::PushContent,
     /// Whether the operating system is named in XEP-0092 answers.
@@ -158,10 +160,21 @@ const SETTINGS: &[Setting] = &[
     Setting {
         table: "",
         name: "archive_bytes",
-        default: "268435456",
-        meaning: "How much all archives together may take, in bytes. What is older goes first, whoever's it is.",
-        expects: "a number of bytes from 1048576 to 1099511627776",
-        set: |c, v| put(&mut c.archive_bytes, number(v, 1 << 20, 1 << 40)),
+        default: "0",
+        meaning: "How much all archives together may take, in bytes. What is older goes first, whoever's it is. 0: a quarter\n\
+                  of the disk, at most 256 MiB.",
+        expects: "0, or a number of bytes from 1048576 to 1099511627776",
+        set: |c, v| put(&mut c.archive_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+    },
+    Setting {
+        table: "",
+        name: "waiting_bytes",
+        default: "0",
+        meaning: "How much may wait in memory for apps that do not read or have lost their connection, of all people\n\
+                  together, in bytes. Who has most of it loses a connection first; messages are not lost. 0: an eighth\n\
+                  of the memory, at most 256 MiB.",
+        expects: "0, or a number of bytes from 1048576 to 1099511627776",
+        set: |c, v| put(&mut c.waiting_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
     },
     Setting {
         table: "",
@@ -415,6 +428,7 @@ impl Default for Config {
             offline_bytes: 0,
             archive_days: 0,
             archive_bytes: 0,
+            waiting_bytes: 0,
             push_content: core::PushContent::None,
             show_os: false,
             resume_s: 0,
@@ -528,12 +542,19 @@ impl Config {
     }
 
     /// What the core must know.
-    pub fn core(&self, domain: &Jid) -> core::Settings {
+    pub fn core(&self, domain: &Jid, dir: &Path) -> core::Settings {
         let mut settings = core::Settings::new(domain.clone());
         settings.iterations = self.scram_iterations;
         settings.offline_bytes = self.offline_bytes;
         settings.archive_days = self.archive_days;
-        settings.archive_bytes = self.archive_bytes;
+        settings.archive_bytes = match self.archive_bytes {
+            0 => (host::disk_bytes(dir) / 4).clamp(1 << 20, settings.archive_bytes),
+            bytes => bytes,
+        };
+        settings.waiting_bytes = match self.waiting_bytes {
+            0 => settings.waiting_bytes.min((host::memory_bytes() / 16) as usize),
+            bytes => (bytes / 2) as usize,
+        };
         settings.push_content = self.push_content;
         settings.show_os = self.show_os;
         settings.resume_s = self.resume_s;
@@ -607,6 +628,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::core::Settings;
 
     fn error(text: &str) -> String {
         Config::parse("inglenook.toml", text).unwrap_err().0
@@ -642,9 +664,12 @@ mod tests {
     #[test]
     fn the_core_has_the_same_defaults() {
         let config = Config::default();
-        let theirs = core::Settings::new(Jid::parse("example.org").unwrap());
-        let ours = config.core(&theirs.domain);
-        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        let theirs = Settings::new(Jid::parse("example.org").unwrap());
+        let ours = config.core(&theirs.domain, &std::env::temp_dir());
+        // These fit the machine.
+        assert!(ours.archive_bytes <= theirs.archive_bytes && ours.waiting_bytes <= theirs.waiting_bytes);
+        let Settings { archive_bytes, waiting_bytes, .. } = ours;
+        assert_eq!(format!("{ours:?}"), format!("{:?}", Settings { archive_bytes, waiting_bytes, ..theirs }));
     }
 
     #[test]
@@ -676,7 +701,7 @@ mod tests {
         }
         assert!(error("offline_bytes = -1\n").contains("offline_bytes must be a number"));
         assert!(error("archive_days = 36501\n").ends_with("a number of days from 0 to 36500"));
-        assert!(error("archive_bytes = 0\n").ends_with("a number of bytes from 1048576 to 1099511627776"));
+        assert!(error("archive_bytes = 1\n").ends_with("0, or a number of bytes from 1048576 to 1099511627776"));
         assert!(error("log = \"loud\"\n").contains("\"error\", \"warn\""));
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
         assert!(error("[rooms]\ncreate = \"nobody\"\n").contains("rooms.create must be \"local\""));

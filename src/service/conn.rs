@@ -4,8 +4,9 @@
 //! buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
 
 use super::hub::{Hub, Mail, Outbox};
+use super::share::{Owner, Share, TURN, Turns, Waiting, in_turns};
 use super::tls::{Acceptor, Stream};
-use crate::core::{Input, Sid};
+use crate::core::{Input, Sid, network};
 use crate::stream::c2s::C2s;
 use crate::stream::plain::Plain;
 use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
@@ -19,6 +20,7 @@ use std::net::{IpAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 /// How long a peer may take none of what is written to it, in milliseconds.
 pub const WRITE_MS: Mono = 60_000;
@@ -31,8 +33,6 @@ const LINGER_MS: Mono = 1_000;
 const LINGER_BYTES: usize = 64 * 1024;
 /// Bytes in writing above which nothing more is read from the peer or taken from the outbox.
 pub(super) const WRITE_BYTES: usize = 64 * 1024;
-/// What one connection may do before the others have their turn.
-const TURNS: usize = 16;
 
 type Socket = Async<TcpStream>;
 
@@ -47,7 +47,8 @@ pub fn serve(
     ip: IpAddr,
     direct: bool,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let begin = Box::pin(begin(hub, acceptor, socket, ip, direct));
+    let share = hub.shares().share(Owner::Address(network(ip)));
+    let begin = Box::pin(in_turns(share.clone(), begin(hub, share, acceptor, socket, ip, direct)));
     async move {
         if let Some(mut conn) = begin.await {
             let end = poll_fn(|cx| conn.poll(cx)).await;
@@ -59,6 +60,7 @@ pub fn serve(
 /// The connection up to the end of TLS's handshake.
 async fn begin(
     hub: Arc<Hub>,
+    share: Arc<Share>,
     acceptor: Arc<Acceptor>,
     mut socket: Socket,
     ip: IpAddr,
@@ -66,7 +68,7 @@ async fn begin(
 ) -> Option<Box<Conn>> {
     let since = hub.mono();
     tune(&socket);
-    let entry = Entry::new(hub);
+    let entry = Entry::new(hub, share);
     let sid = entry.sid;
     log::debug!("{sid:?}: connected from {ip}");
     if !direct {
@@ -101,6 +103,7 @@ async fn begin(
                 progress: since,
                 timer: Timer::never(),
                 timer_at: Mono::MAX,
+                over: Instant::now() + TURN,
                 end: None,
             });
             conn.feed(&early);
@@ -119,13 +122,46 @@ pub(super) struct Entry {
     pub hub: Arc<Hub>,
     pub sid: Sid,
     pub outbox: Arc<Outbox>,
+    turns: Turns,
+    /// What it keeps itself, of what came in and of what is to be written; and whose it is.
+    kept: Waiting,
 }
 
 impl Entry {
-    pub fn new(hub: Arc<Hub>) -> Entry {
-        let (sid, outbox) = hub.connect();
-        Entry { hub, sid, outbox }
+    pub fn new(hub: Arc<Hub>, share: Arc<Share>) -> Entry {
+        let (sid, outbox) = hub.connect(&share);
+        Entry { hub, sid, outbox, turns: Turns::default(), kept: Waiting::new(share) }
     }
+
+    /// Its peer has said who it is.
+    pub fn known(&mut self, jid: &Jid) {
+        self.kept.belongs_to(self.hub.known(&self.outbox, jid));
+    }
+
+    /// When this turn began, if it is its turn.
+    pub fn begin(&mut self, cx: &Context<'_>) -> Option<Instant> {
+        self.turns.begin(self.kept.share(), cx)
+    }
+
+    /// The turn is over. `more`: something is left to do.
+    pub fn end(&mut self, begun: Instant, more: bool, cx: &Context<'_>) {
+        self.turns.end(self.kept.share(), begun, more, cx);
+    }
+
+    /// It keeps so many bytes. Says whether that may be.
+    pub fn keeps(&mut self, bytes: usize) -> bool {
+        self.kept.set(bytes)
+    }
+
+    /// Whether nothing more should be read from its owner for now.
+    pub fn is_crowded(&self, cx: &Context<'_>) -> bool {
+        self.hub.is_crowded(self.kept.share(), cx.waker())
+    }
+}
+
+/// What is told to who has more waiting than may.
+pub(super) fn too_much(text: &'static str) -> StreamError {
+    StreamError::new(StreamCondition::ResourceConstraint).text(text)
 }
 
 impl Drop for Entry {
@@ -260,7 +296,7 @@ struct Conn {
     /// Who logs in, or has.
     login: Option<Jid>,
     waits: Option<Waits>,
-    /// What was read behind that which waits for its answer.
+    /// What was read behind that which waits for its answer, or for the next turn.
     rest: Vec<u8>,
     /// What is to be written, from `sent` on.
     out: String,
@@ -269,29 +305,45 @@ struct Conn {
     progress: Mono,
     timer: Timer,
     timer_at: Mono,
+    /// When this turn is over.
+    over: Instant,
     end: Option<End>,
 }
 
 impl Conn {
-    /// Does what can be done now, until the stream ends.
+    /// Does what can be done now, until the stream ends or the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Some(begun) = self.entry.begin(cx) else { return Poll::Pending };
+        self.over = begun + TURN;
         if self.out.is_empty() {
             self.out = WRITE.take();
         }
-        let end = self.work(cx);
+        let (end, more) = match self.work(cx) {
+            Some(end) => (end, false),
+            None => (Poll::Pending, true),
+        };
         if self.out.is_empty() {
             let mut out = std::mem::take(&mut self.out);
             out.shrink_to(WRITE_BYTES);
             WRITE.set(out);
         }
+        let kept = self.c2s.held_bytes() + self.rest.len() + self.out.len() - self.sent + self.stream.unsent();
+        let fits = self.entry.keeps(kept);
+        self.entry.end(begun, more, cx);
+        if end.is_pending() && !fits {
+            log::info!("{:?}: closed, its owner keeps more waiting than it leaves to the others", self.entry.sid);
+            self.close(Some(too_much("too much of this account or address was waiting")), End::Unclean);
+            return Poll::Ready(End::Unclean);
+        }
         end
     }
 
-    fn work(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        for _ in 0..TURNS {
+    /// Nothing: there is more to do in the next turn.
+    fn work(&mut self, cx: &mut Context<'_>) -> Option<Poll<End>> {
+        loop {
             if let Err(e) = self.write(cx) {
                 log::debug!("{:?}: writing: {e}", self.entry.sid);
-                return Poll::Ready(End::Broken);
+                return Some(Poll::Ready(End::Broken));
             }
             let room = self.out.len() - self.sent < WRITE_BYTES;
             let busy = match self.entry.outbox.poll(cx.waker(), !room) {
@@ -302,17 +354,18 @@ impl Conn {
                 Poll::Pending => false,
             };
             let open = self.end.is_none() && room && self.waits.is_none();
-            let busy = busy || open && !self.entry.hub.crowded(cx.waker()) && self.read(cx).is_ready();
+            let busy = busy || open && !self.entry.is_crowded(cx) && self.read(cx).is_ready();
             let busy = busy || self.end.is_none() && self.late(cx).is_ready();
             if let Some(end) = self.end {
-                return Poll::Ready(end);
+                return Some(Poll::Ready(end));
             }
             if !busy {
-                return Poll::Pending;
+                return Some(Poll::Pending);
+            }
+            if Instant::now() >= self.over {
+                return None;
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Writes what the peer takes.
@@ -339,8 +392,13 @@ impl Conn {
         self.sent == self.out.len() && self.stream.unsent() == 0
     }
 
-    /// Reads once. Ready: there was something, or the end.
+    /// Reads once, when all that was read is done with. Ready: there was something, or the end.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            self.feed(&rest);
+            return Poll::Ready(());
+        }
         READ.with_borrow_mut(|plain| {
             plain.clear();
             match ready!(self.stream.poll_read(cx, plain)) {
@@ -391,12 +449,16 @@ impl Conn {
         }
     }
 
-    /// Gives the stream what was read.
+    /// Gives the stream what was read, until it has to wait for something or the turn is over.
     fn feed(&mut self, mut input: &[u8]) {
         let idle = self.is_idle();
         self.began(idle);
         while self.end.is_none() && self.waits.is_none() {
-            match self.c2s.next(self.entry.hub.mono(), &mut input, &mut self.out) {
+            let now = Instant::now();
+            if now >= self.over && !input.is_empty() {
+                break;
+            }
+            match self.c2s.next(self.entry.hub.mono_of(now), &mut input, &mut self.out) {
                 None => return,
                 event => self.react(event),
             }
@@ -417,6 +479,7 @@ impl Conn {
             Event::Authenticated(jid) => {
                 log::info!("{jid} logged in from {}", self.ip);
                 self.login = Some(jid.clone());
+                self.entry.known(&jid);
                 self.tell(Input::LoginEnded(sid, jid, self.ip, true));
             }
             Event::Failed(jid) => {
@@ -498,9 +561,7 @@ impl Conn {
             Mail::Close(error) => return self.close(error, End::Told),
             Mail::Overflow => {
                 log::info!("{:?}: closed, it does not read what waits for it", self.entry.sid);
-                let error =
-                    StreamError::new(StreamCondition::ResourceConstraint).text("too much was waiting to be read");
-                return self.close(Some(error), End::Unclean);
+                return self.close(Some(too_much("too much was waiting to be read")), End::Unclean);
             }
             Mail::Shutdown => return self.close(Some(StreamCondition::SystemShutdown.into()), End::Unclean),
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// No later than this the program was made, in seconds since 1970 (2026-01-01): a clock that shows less is not set.
@@ -30,6 +31,46 @@ pub fn now() -> u64 {
 fn written() -> u64 {
     let modified = std::env::current_exe().and_then(std::fs::metadata).and_then(|meta| meta.modified());
     modified.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |at| at.as_secs())
+}
+
+/// Memory that this process may use, in bytes: what the machine has, or less if its control group has a limit. Without either: 64 MiB.
+pub fn memory_bytes() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| meminfo(&text));
+    let groups = read("/proc/self/cgroup").map(|text| memory_limits(&text)).unwrap_or_default();
+    let limits = groups.iter().filter_map(|path| read(path)?.trim().parse().ok());
+    machine.into_iter().chain(limits).min().unwrap_or(64 << 20)
+}
+
+/// The size of the file system of a folder, in bytes; 0 where nobody knows.
+pub fn disk_bytes(dir: &Path) -> u64 {
+    rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
+/// `MemTotal` in `/proc/meminfo`, in bytes.
+fn meminfo(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The files that may limit the memory of a process in these control groups, by `/proc/self/cgroup`: in version 2 of its own group and of all
+/// around it, in version 1 of its own.
+fn memory_limits(groups: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        if controllers.split(',').any(|name| name == "memory") {
+            files.push(format!("/sys/fs/cgroup/memory{}/memory.limit_in_bytes", path.trim_end_matches('/')));
+        }
+        let mut group = path.trim_end_matches('/');
+        while controllers.is_empty() {
+            files.push(format!("/sys/fs/cgroup{group}/memory.max"));
+            let Some((around, _)) = group.rsplit_once('/') else { break };
+            group = around;
+        }
+    }
+    files
 }
 
 /// The host's name, as it calls itself; letters, digits, dots and hyphens only.
@@ -95,6 +136,17 @@ mod tests {
                      fd000000000000000000000000000005 02 40 00 80     eth0\n\
                      fd000000000000000000000000000006 02 40 00 01     eth0\n";
         assert_eq!(ipv6(table).collect::<Vec<_>>(), ["fd00::5".parse::<Ipv6Addr>().expect("an address")]);
+    }
+
+    #[test]
+    fn memory_is_the_least_that_anything_allows() {
+        assert_eq!(meminfo("MemTotal:       24612348 kB\nMemFree:  1 kB\n"), Some(24_612_348 * 1024));
+        assert_eq!(meminfo("MemFree: 1 kB"), None);
+        let (two, one) = (memory_limits("0::/house/chat\n"), memory_limits("5:cpu,memory:/chat\n1:cpu:/other\n"));
+        assert_eq!(two, ["/house/chat", "/house", ""].map(|group| format!("/sys/fs/cgroup{group}/memory.max")));
+        assert_eq!(one, ["/sys/fs/cgroup/memory/chat/memory.limit_in_bytes"]);
+        assert_eq!(memory_limits("0::/"), ["/sys/fs/cgroup/memory.max"]);
+        assert!(memory_bytes() > 1 << 20);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
 
 use super::driver;
+use super::share::{Owner, Share, Shares, Waiting};
 use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
+use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
 use crate::stream::component::Secrets;
 use crate::wire::login::{Begun, Refused};
@@ -23,8 +25,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub const OUTBOX_BYTES: usize = 2 * 1024 * 1024;
 /// What a stanza in an outbox costs besides its text, in bytes.
 const MAIL_BYTES: usize = 256;
-/// What may wait for the disk, in bytes. More stops reading from everybody until some of it is written.
-pub const UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
+/// What a value that gets a file of its own costs besides its bytes, while it waits for the disk: time to sync it, in bytes.
+const LARGE_BYTES: usize = 32 * 1024;
+/// What is taken from an outbox at once, in bytes, and what passes that.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// How long whoever asks storage waits for it.
 const STORAGE: Duration = Duration::from_secs(30);
@@ -57,17 +61,42 @@ pub struct Outbox {
     limit: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    mail: Vec<Mail>,
+    mail: VecDeque<Mail>,
     bytes: usize,
     full: bool,
+    /// The server stops: nothing more is taken.
+    stops: bool,
     waker: Option<Waker>,
+    waiting: Waiting,
+}
+
+impl Mail {
+    /// What it costs while it waits.
+    fn bytes(&self) -> usize {
+        match self {
+            Mail::Send(stanza) => stanza.bytes() + MAIL_BYTES,
+            Mail::Manage(_) => MAIL_BYTES,
+            _ => 0,
+        }
+    }
 }
 
 impl Outbox {
-    fn new(limit: usize) -> Outbox {
-        Outbox { inner: Mutex::default(), limit }
+    fn new(limit: usize, share: Arc<Share>) -> Outbox {
+        let waiting = Waiting::new(share);
+        Outbox {
+            inner: Mutex::new(Inner {
+                mail: VecDeque::new(),
+                bytes: 0,
+                full: false,
+                stops: false,
+                waker: None,
+                waiting,
+            }),
+            limit,
+        }
     }
 
     fn push(&self, mail: Mail) {
@@ -75,16 +104,16 @@ impl Outbox {
         if inner.full {
             return;
         }
-        inner.bytes += match &mail {
-            Mail::Send(stanza) => stanza.bytes() + MAIL_BYTES,
-            Mail::Manage(_) => MAIL_BYTES,
-            _ => 0,
-        };
-        if inner.bytes > self.limit {
+        inner.stops |= matches!(mail, Mail::Shutdown);
+        inner.bytes += mail.bytes();
+        let bytes = inner.bytes;
+        if bytes > self.limit || !inner.waiting.set(bytes) {
             inner.full = true;
-            inner.mail = vec![Mail::Overflow];
+            inner.bytes = 0;
+            inner.waiting.set(0);
+            inner.mail = VecDeque::from([Mail::Overflow]);
         } else {
-            inner.mail.push(mail);
+            inner.mail.push_back(mail);
         }
         let waker = inner.waker.take();
         drop(inner);
@@ -93,20 +122,48 @@ impl Outbox {
         }
     }
 
-    /// Everything that waits, in order; or the waker is kept. With `keep` the mail stays, and only an overflow or a shutdown
-    /// is taken: the connection is busy writing.
-    pub fn poll(&self, waker: &Waker, keep: bool) -> Poll<Vec<Mail>> {
+    /// What waits, in order, up to [`PIECE_BYTES`]; or the waker is kept. With `keep` the mail stays unless there was an overflow, or
+    /// the server stops: the connection is busy writing.
+    pub(super) fn poll(&self, waker: &Waker, keep: bool) -> Poll<VecDeque<Mail>> {
         let mut inner = lock(&self.inner);
-        let urgent = |mail: &Mail| matches!(mail, Mail::Overflow | Mail::Shutdown);
-        if !inner.mail.is_empty() && (!keep || inner.mail.iter().any(urgent)) {
-            inner.bytes = 0;
-            return Poll::Ready(std::mem::take(&mut inner.mail));
+        if !inner.mail.is_empty() && (!keep || inner.full || inner.stops) {
+            return Poll::Ready(inner.take());
         }
         match &mut inner.waker {
             Some(kept) => kept.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
         Poll::Pending
+    }
+
+    /// It is another owner's from now on.
+    fn belongs_to(&self, share: Arc<Share>) {
+        lock(&self.inner).waiting.belongs_to(share);
+    }
+
+    fn share(&self) -> Arc<Share> {
+        lock(&self.inner).waiting.share().clone()
+    }
+}
+
+impl Inner {
+    fn take(&mut self) -> VecDeque<Mail> {
+        if self.bytes <= PIECE_BYTES {
+            self.bytes = 0;
+            self.waiting.set(0);
+            return std::mem::take(&mut self.mail);
+        }
+        let (mut piece, mut bytes) = (VecDeque::new(), 0);
+        while bytes <= PIECE_BYTES
+            && let Some(mail) = self.mail.pop_front()
+        {
+            bytes += mail.bytes();
+            piece.push_back(mail);
+        }
+        self.bytes -= bytes;
+        let left = self.bytes;
+        self.waiting.set(left);
+        piece
     }
 }
 
@@ -115,11 +172,46 @@ struct State {
     effects: Vec<Effect>,
     sessions: HashMap<Sid, Arc<Outbox>>,
     commands: HashMap<Job, channel::Sender<std::result::Result<Vec<String>, String>>>,
-    /// The batches that are not on stable storage: number and size.
-    unwritten: VecDeque<(u64, usize)>,
-    unwritten_bytes: usize,
+    unwritten: Unwritten,
+}
+
+/// The batches that are not on stable storage.
+#[derive(Default)]
+struct Unwritten {
+    /// Number, size, and whose stanza made it.
+    batches: VecDeque<(u64, usize, Option<Arc<Share>>)>,
+    bytes: usize,
     /// Who waits for that to become less.
     readers: Vec<Waker>,
+}
+
+impl Unwritten {
+    fn add(&mut self, number: u64, bytes: usize, share: Option<Arc<Share>>, shares: &Shares) {
+        if let Some(share) = &share {
+            share.add_unwritten(bytes);
+        }
+        self.batches.push_back((number, bytes, share));
+        self.bytes += bytes;
+        shares.set_unwritten(self.bytes);
+    }
+
+    /// All batches up to this one are there.
+    fn written(&mut self, number: u64, shares: &Shares) {
+        while self.batches.front().is_some_and(|(n, ..)| *n <= number)
+            && let Some((_, bytes, share)) = self.batches.pop_front()
+        {
+            self.bytes -= bytes;
+            if let Some(share) = share {
+                share.take_unwritten(bytes);
+            }
+        }
+        shares.set_unwritten(self.bytes);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        self.readers.drain(..).for_each(Waker::wake);
+    }
 }
 
 #[derive(Default)]
@@ -139,8 +231,9 @@ pub struct Hub {
     executor: Weak<Executor<'static>>,
     start: Instant,
     next: AtomicU64,
-    /// Whether unwritten bytes have passed their limit.
-    crowded: AtomicBool,
+    shares: Arc<Shares>,
+    /// Storage takes nothing: nothing more comes to wait for it.
+    stalled: AtomicBool,
 }
 
 impl Hub {
@@ -152,9 +245,7 @@ impl Hub {
                 effects: Vec::new(),
                 sessions: HashMap::new(),
                 commands: HashMap::new(),
-                unwritten: VecDeque::new(),
-                unwritten_bytes: 0,
-                readers: Vec::new(),
+                unwritten: Unwritten::default(),
             }),
             alarm: Mutex::default(),
             terms: Mutex::new(Arc::new(terms)),
@@ -163,13 +254,24 @@ impl Hub {
             executor: Arc::downgrade(executor),
             start: Instant::now(),
             next: AtomicU64::new(1),
-            crowded: false.into(),
+            shares: Shares::new(usize::MAX),
+            stalled: false.into(),
         })
     }
 
     /// Milliseconds since the start.
     pub fn mono(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+        self.mono_of(Instant::now())
+    }
+
+    /// The same of a moment.
+    pub fn mono_of(&self, moment: Instant) -> u64 {
+        moment.saturating_duration_since(self.start).as_millis() as u64
+    }
+
+    /// What owners of connections have of what all share.
+    pub fn shares(&self) -> &Arc<Shares> {
+        &self.shares
     }
 
     /// The moment of a time of [`Hub::mono`].
@@ -191,6 +293,7 @@ impl Hub {
     /// Other settings from now on: for the core, and for streams that begin later.
     pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
         self.storage.set_window(commit_window);
+        self.shares.set_waiting_bytes(settings.waiting_bytes);
         let registration = settings.registration;
         *lock(&self.components) = Arc::new(settings.components.clone());
         let (features, upgrades) = {
@@ -207,12 +310,19 @@ impl Hub {
         *terms = Arc::new(Terms { plain, registration, features, upgrades, ..Terms::clone(&terms) });
     }
 
-    /// A new connection, and what will wait for it.
-    pub fn connect(&self) -> (Sid, Arc<Outbox>) {
+    /// A new connection of this owner, and what will wait for it.
+    pub fn connect(&self, share: &Arc<Share>) -> (Sid, Arc<Outbox>) {
         let sid = Sid(self.next.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(Outbox::new(OUTBOX_BYTES));
+        let outbox = Arc::new(Outbox::new(OUTBOX_BYTES, share.clone()));
         lock(&self.state).sessions.insert(sid, outbox.clone());
         (sid, outbox)
+    }
+
+    /// A connection has said whose it is.
+    pub(super) fn known(&self, outbox: &Outbox, jid: &Jid) -> Arc<Share> {
+        let share = self.shares.share(Owner::of(jid));
+        outbox.belongs_to(share.clone());
+        share
     }
 
     /// The connection is gone: nothing waits for it any more.
@@ -272,15 +382,16 @@ impl Hub {
         meanwhile();
     }
 
-    /// Whether so much waits for the disk that nothing more should be read. If so, the waker is kept.
-    pub fn crowded(&self, waker: &Waker) -> bool {
-        if !self.crowded.load(Ordering::Relaxed) {
+    /// Whether so much of an owner waits for the disk that nothing more should be read from it. If so, the waker is kept. While
+    /// storage takes nothing nobody waits: what has to be stored is refused, and all else goes on.
+    pub(super) fn is_crowded(&self, share: &Share, waker: &Waker) -> bool {
+        if !share.is_crowded() || self.stalled.load(Ordering::Relaxed) {
             return false;
         }
         let mut state = lock(&self.state);
-        let crowded = state.unwritten_bytes > UNWRITTEN_BYTES;
-        if crowded && !state.readers.iter().any(|kept| kept.will_wake(waker)) {
-            state.readers.push(waker.clone());
+        let crowded = share.is_crowded() && !self.stalled.load(Ordering::Relaxed);
+        if crowded && !state.unwritten.readers.iter().any(|kept| kept.will_wake(waker)) {
+            state.unwritten.readers.push(waker.clone());
         }
         crowded
     }
@@ -289,16 +400,19 @@ impl Hub {
     pub fn handle(self: &Arc<Self>, input: Input) {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        if let Input::Committed(number) = input {
-            while let Some((_, bytes)) = state.unwritten.front().filter(|(n, _)| *n <= number) {
-                state.unwritten_bytes -= bytes;
-                state.unwritten.pop_front();
+        let from = match &input {
+            Input::Committed(number) => {
+                state.unwritten.written(*number, &self.shares);
+                None
             }
-            if state.unwritten_bytes <= UNWRITTEN_BYTES {
-                self.crowded.store(false, Ordering::Relaxed);
-                state.readers.drain(..).for_each(Waker::wake);
+            Input::Stalled(stalled) => {
+                self.stalled.store(*stalled, Ordering::Relaxed);
+                state.unwritten.wake();
+                None
             }
-        }
+            Input::Stanza(sid, _) => Some(*sid),
+            _ => None,
+        };
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let now = Now { mono: self.mono(), wall };
         state.core.handle(now, input, &mut state.effects);
@@ -311,12 +425,9 @@ impl Hub {
                 Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
                 Effect::Close(sid, error) => (sid, Mail::Close(error)),
                 Effect::Commit(number, batch) => {
+                    let share = from.and_then(|sid| state.sessions.get(&sid)).map(|outbox| outbox.share());
                     let bytes = batch.ops.iter().map(op_bytes).sum();
-                    state.unwritten.push_back((number, bytes));
-                    state.unwritten_bytes += bytes;
-                    if state.unwritten_bytes > UNWRITTEN_BYTES {
-                        self.crowded.store(true, Ordering::Relaxed);
-                    }
+                    state.unwritten.add(number, bytes, share, &self.shares);
                     self.storage.commit(number, batch);
                     continue;
                 }
@@ -417,7 +528,10 @@ impl Hub {
 fn op_bytes(op: &crate::store::Op) -> usize {
     use crate::store::Op;
     match op {
-        Op::Put(_, key, value) => key.len() + value.len() + 64,
+        Op::Put(_, key, value) => {
+            let file = if key.len() + value.len() > INLINE_BYTES { LARGE_BYTES } else { 0 };
+            key.len() + value.len() + 64 + file
+        }
         Op::Delete(_, key) | Op::DeleteAll(_, key) => key.len() + 64,
         Op::Append(entry) => entry.value.len() + 256,
         Op::Trim { .. } => 64,
@@ -439,27 +553,31 @@ mod tests {
         Mail::Send(Stanza::new(Kind::Message, Type::Chat).with(format!("<body>{}</body>", "x".repeat(bytes))))
     }
 
+    fn outbox(limit: usize) -> Outbox {
+        Outbox::new(limit, Shares::new(64 * 1024 * 1024).share(Owner::Known("juliet@house.test".into())))
+    }
+
     #[test]
-    fn an_outbox_is_taken_whole_and_in_order() {
-        let outbox = Outbox::new(OUTBOX_BYTES);
+    fn an_outbox_is_taken_in_order() {
+        let outbox = outbox(OUTBOX_BYTES);
         assert!(outbox.poll(Waker::noop(), false).is_pending());
         outbox.push(mail(1));
         outbox.push(Mail::Close(None));
         assert!(outbox.poll(Waker::noop(), true).is_pending());
         let Poll::Ready(all) = outbox.poll(Waker::noop(), false) else { panic!("there was mail") };
-        assert!(matches!(&all[..], [Mail::Send(_), Mail::Close(None)]));
+        assert!(matches!(&Vec::from(all)[..], [Mail::Send(_), Mail::Close(None)]));
         assert!(outbox.poll(Waker::noop(), false).is_pending());
     }
 
     #[test]
     fn an_outbox_that_passes_its_limit_holds_nothing_else() {
-        let outbox = Outbox::new(10_000);
+        let outbox = outbox(10_000);
         outbox.push(mail(9_000));
         outbox.push(mail(2_000));
         outbox.push(mail(1));
         // Also while the connection is stuck in writing.
         let Poll::Ready(all) = outbox.poll(Waker::noop(), true) else { panic!("there was mail") };
-        assert!(matches!(&all[..], [Mail::Overflow]));
+        assert!(matches!(&Vec::from(all)[..], [Mail::Overflow]));
         outbox.push(mail(1));
         assert!(outbox.poll(Waker::noop(), false).is_pending());
     }
@@ -469,7 +587,7 @@ mod tests {
     fn an_outbox_takes_all_that_a_session_may_have_waiting() {
         use crate::core::sm::{QUEUE_BYTES, QUEUE_STANZAS, QUEUED_BYTES};
         for bytes in [0, 100, 10_000] {
-            let outbox = Outbox::new(OUTBOX_BYTES);
+            let outbox = outbox(OUTBOX_BYTES);
             let (mut left, mut stanzas) = (QUEUE_BYTES, 0);
             while let Mail::Send(stanza) = mail(bytes)
                 && let Some(rest) = left.checked_sub(stanza.bytes() + QUEUED_BYTES)
@@ -480,8 +598,13 @@ mod tests {
             }
             // And what comes right behind it.
             outbox.push(mail(256 * 1024));
-            let Poll::Ready(all) = outbox.poll(Waker::noop(), false) else { panic!("there was mail") };
-            assert_eq!(all.len(), stanzas + 1, "{bytes}");
+            let mut all = 0;
+            while let Poll::Ready(piece) = outbox.poll(Waker::noop(), false) {
+                let weight: usize = piece.iter().map(Mail::bytes).sum();
+                assert!(weight <= PIECE_BYTES + 257 * 1024, "{weight}");
+                all += piece.len();
+            }
+            assert_eq!(all, stanzas + 1, "{bytes}");
         }
     }
 

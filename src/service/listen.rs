@@ -245,7 +245,7 @@ pub async fn accept(
                 });
             }
             Serves::Components => {
-                let carried = component::serve(hub.clone(), socket);
+                let carried = component::serve(hub.clone(), socket, ip);
                 hub.spawn(async move {
                     carried.await;
                     drop(pass);

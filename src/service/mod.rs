@@ -1,7 +1,8 @@
 //! THE WORLD: the only place with sockets, clock, threads, randomness and files.
 //!
 //! [`serve`] puts the parts together: [`listen`] accepts connections, [`conn`] carries one of them through [`tls`] and its
-//! stream, [`hub`] holds the core and carries out what it wants, [`storage`] is the one thread that owns the database.
+//! stream, [`hub`] holds the core and carries out what it wants, [`share`] sees that nobody takes what others need, [`storage`] is
+//! the one thread that owns the database.
 //! [`config`] reads the settings, [`data`] knows what lies where, [`cert`] makes and keeps certificates, [`admin`] is the
 //! owner's way in: to [`user`], [`status`], which asks [`wear`] what was written, and [`backup`]. What that makes, a
 //! [`container`], [`restore`] reads. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
@@ -26,6 +27,7 @@ pub mod manager;
 pub mod owner;
 pub mod restore;
 pub mod serve;
+pub mod share;
 pub mod status;
 pub mod storage;
 pub mod tls;

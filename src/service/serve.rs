@@ -110,7 +110,7 @@ impl Options {
                 place.domain
             )));
         }
-        let core = Core::open(place.config.core(&place.domain), random()?, ext::all(), &mut engine).map_err(explain)?;
+        let core = Core::open(place.config.core(&place.domain, place.data.dir()), random()?, ext::all(), &mut engine).map_err(explain)?;
         Ok((core, engine))
     }
 }
@@ -275,6 +275,7 @@ impl Server {
             .start(engine, window, shared.wear.clone(), move |input| told.handle(input))
             .map_err(|e| Failure(format!("the system gives no thread: {e}")))?;
         let mut tasks = vec![executor.spawn(hub.clone().tick()), executor.spawn(shared.clone().watch_certificate())];
+        tasks.push(executor.spawn(hub.shares().clone().admit()));
         tasks.push(executor.spawn(admin::listen(control, shared.clone())));
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
@@ -390,7 +391,7 @@ impl Shared {
 
     fn configure(&self, config: &Config) {
         let window = Duration::from_millis(config.commit_window_ms);
-        self.hub.configure(config.core(&self.domain), config.plain, window);
+        self.hub.configure(config.core(&self.domain, self.data.dir()), config.plain, window);
         self.gate.configure(config);
         if std::env::var_os("RUST_LOG").is_none() {
             log::set_max_level(config.log);

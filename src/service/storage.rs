@@ -15,10 +15,18 @@ use std::time::{Duration, Instant};
 /// How long to wait before a failed commit is tried again.
 const RETRY: Duration = Duration::from_secs(3);
 
+/// The part of the room on the disk that is worth telling of: one of so many.
+const ROOM_PART: u64 = 64;
+
 /// What the box's owner wants to know of an engine.
 pub trait Keep: Engine {
     /// What it has been handed, and has handed on, since it was opened.
     fn usage(&self) -> Usage;
+
+    /// Bytes that can still be stored, about.
+    fn room_bytes(&self) -> u64 {
+        u64::MAX
+    }
 
     /// The files of the message log, and how long each is as far as it is on stable storage. They only grow, or are removed whole.
     fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
@@ -30,6 +38,10 @@ impl Keep for Card {
     fn usage(&self) -> Usage {
         let written = self.written();
         Usage { payload: written.accepted, bytes: written.bytes, syncs: written.syncs }
+    }
+
+    fn room_bytes(&self) -> u64 {
+        Card::room_bytes(self)
     }
 
     fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
@@ -200,7 +212,7 @@ impl Requests {
         let last = Instant::now().checked_sub(window).unwrap_or_else(Instant::now);
         let (batches, listeners) = (Vec::new(), Vec::new());
         let keeper =
-            Keeper { engine, window, wear, tell, listeners, batches, newest: 0, last, retry: None, stalled: false };
+            Keeper { engine, window, wear, tell, listeners, batches, newest: 0, last, retry: None, stalled: false, room: u64::MAX };
         std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self))
     }
 }
@@ -220,10 +232,13 @@ struct Keeper<E, T> {
     /// When to try again, after a failure.
     retry: Option<Instant>,
     stalled: bool,
+    /// What was last told of [`Keep::room_bytes`].
+    room: u64,
 }
 
 impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
     fn run(mut self, requests: &Requests) -> E {
+        self.tell_room();
         loop {
             for request in requests.0.take(self.due()) {
                 match request {
@@ -271,6 +286,7 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                 self.batches.shrink_to(64);
                 self.last = Instant::now();
                 self.retry = None;
+                self.tell_room();
                 (self.tell)(Input::Committed(self.newest));
                 self.wear.committed(self.engine.usage());
                 if std::mem::take(&mut self.stalled) {
@@ -288,6 +304,15 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                     );
                 }
             }
+        }
+    }
+
+    /// Tells what can still be stored, if that is less or more than was told by a part.
+    fn tell_room(&mut self) {
+        let room = self.engine.room_bytes();
+        if room.abs_diff(self.room) > self.room / ROOM_PART {
+            self.room = room;
+            (self.tell)(Input::Room(room));
         }
     }
 

@@ -62,6 +62,11 @@ impl Card {
         self.sled.written() + self.log.written()
     }
 
+    /// Bytes that a commit may still add to the disk, about; all there are if the system does not tell.
+    pub fn room_bytes(&self) -> u64 {
+        self.sled.room_bytes()
+    }
+
     /// The files of the log, oldest first, each with the length up to which it belongs to what is committed now. They only
     /// grow, so that these lengths stay a consistent copy whatever is committed meanwhile; but [`Op::Trim`] may remove the
     /// oldest. Those of indexes (`.idx`) only save time: without them a start makes them anew.

@@ -42,6 +42,11 @@ pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Bytes that a commit may still add, about.
+pub(super) fn room_bytes(dir: &Path) -> io::Result<u64> {
+    Ok(free_bytes(dir)?.saturating_sub(RESERVE_BYTES))
+}
+
 /// Refuses if fewer bytes than `need` are free.
 pub(super) fn room(dir: &Path, need: u64) -> Result<(), StoreError> {
     let free = free_bytes(dir).map_err(|e| refused("look at", dir, &e))?;

@@ -191,6 +191,11 @@ impl Sled {
         self.written
     }
 
+    /// Bytes that a commit may still add to the disk, about.
+    pub(super) fn room_bytes(&self) -> u64 {
+        disk::room_bytes(&self.dir).unwrap_or(u64::MAX)
+    }
+
     /// The number of the last frame of the message log whose changes are in the trees.
     pub(super) fn applied(&self) -> u64 {
         self.count.applied

@@ -246,6 +246,11 @@ impl C2s {
         }
     }
 
+    /// Bytes of an element whose end has not come.
+    pub fn held_bytes(&self) -> usize {
+        self.framer.held_bytes()
+    }
+
     /// When [`C2s::expired`] is to be called, if nothing comes before.
     pub fn deadline(&self) -> Mono {
         let Line { phase, heard, asked, closing, managed, inactive, .. } = &self.line;

@@ -129,6 +129,11 @@ impl Component {
         matches!(self.line.phase, Phase::Attached(_))
     }
 
+    /// Bytes of an element whose end has not come.
+    pub fn held_bytes(&self) -> usize {
+        self.framer.held_bytes()
+    }
+
     /// When [`Component::expired`] is to be called, if nothing comes before. A component that is attached may be silent: it is on
     /// this box, and a connection within a box does not die unnoticed.
     pub fn deadline(&self) -> Mono {

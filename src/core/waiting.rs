@@ -1,0 +1,43 @@
+//! What waits in memory for clients to acknowledge it, or to come back for it: of all of them together no more than
+//! [`waiting_bytes`](super::Settings::waiting_bytes), and of one account no more than it leaves to the others. Who passes that loses
+//! the session that has most of it; its messages are kept like those of any session that ends.
+
+use super::effect::Sid;
+use super::session::Session;
+use super::state::State;
+
+/// What may wait for one account whatever waits for others, in bytes.
+pub const WAITING_FREE_BYTES: usize = 256 * 1024;
+/// How often what waits for a session is looked at: whenever it has grown by so many bytes.
+const STEP_BYTES: usize = 32 * 1024;
+
+impl Session {
+    /// What waits for its client, in bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        let managed = self.managed.as_ref().map_or(0, |managed| managed.waiting().1);
+        managed + self.quiet.as_ref().map_or(0, |quiet| quiet.bytes())
+    }
+
+    /// Whether that has become so much more that it must be looked at.
+    pub(super) fn has_grown(&self, before: usize) -> bool {
+        before / STEP_BYTES != self.waiting_bytes() / STEP_BYTES
+    }
+}
+
+impl State {
+    /// What waits for a session has grown. Gives the session of its account that has to end for that, if one has.
+    pub(super) fn waits_too_much(&self, sid: Sid) -> Option<Sid> {
+        let session = self.sessions.get(&sid)?;
+        let bytes = |sid: &Sid| self.sessions.get(sid).map_or(0, Session::waiting_bytes);
+        let account = self.accounts.get(session.local())?;
+        let own: usize = account.sessions.values().map(bytes).sum();
+        if own <= WAITING_FREE_BYTES {
+            return None;
+        }
+        let all: usize = self.sessions.values().map(Session::waiting_bytes).sum();
+        if own <= self.settings.waiting_bytes.saturating_sub(all) {
+            return None;
+        }
+        account.sessions.values().max_by_key(|sid| bytes(sid)).copied()
+    }
+}

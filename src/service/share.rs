@@ -1,0 +1,448 @@
+//! What one owner of connections may take of what all share, so that nobody's flood costs anybody else more than a moment.
+//!
+//! An owner is an account, a component, or an address whose connections have not said whose they are. Of each shared thing that is
+//! counted in bytes it may have what it leaves to the others ([`left_to_others`]): a greedy one gets half, the next a quarter, and who
+//! has little is never refused. Of the processor it gets turns: a connection that has more to do than fits into [`TURN`], or whose
+//! owner has had more than its part lately, lines up behind those of other owners.
+
+use super::hub::lock;
+use crate::wire::Jid;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// What may wait for the disk, in bytes, of all owners together. Whoever has more of it than is left is not read from until some of
+/// it is written.
+pub const UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
+/// What an owner may have waiting for the disk whatever others have, in bytes.
+pub const UNWRITTEN_FREE_BYTES: usize = 64 * 1024;
+/// What an owner may have waiting for its clients whatever others have, in bytes.
+pub const WAITING_FREE_BYTES: usize = 256 * 1024;
+/// Bytes that wait for a client are counted in steps of so many.
+const WAITING_STEP_BYTES: usize = 16 * 1024;
+
+/// How long a connection works before the others have their turn.
+pub const TURN: Duration = Duration::from_micros(500);
+/// The part of one processor that an owner may have without lining up: one of so many.
+const PROCESSOR_PART: u32 = 4;
+/// How far an owner may be ahead of that part, in time of the processor.
+const AHEAD: Duration = Duration::from_micros(1_000);
+
+/// Whose a connection is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Owner {
+    /// Nobody has said yet; see [`crate::core::network`].
+    Address(IpAddr),
+    /// An account's bare JID, or a component's domain.
+    Known(Box<str>),
+}
+
+impl Owner {
+    /// The owner of a stream that is authenticated as this.
+    pub fn of(jid: &Jid) -> Owner {
+        Owner::Known(jid.bare_str().into())
+    }
+}
+
+/// Whether somebody who has `own` of `whole`, of which `all` is taken, leaves as much to the others as that.
+pub fn left_to_others(own: usize, all: usize, whole: usize) -> bool {
+    own <= whole.saturating_sub(all)
+}
+
+/// What the connections of one owner have of what all share.
+#[derive(Debug)]
+pub struct Share {
+    shares: Arc<Shares>,
+    owner: Owner,
+    /// Bytes that are on their way to the disk. Changed under the hub's lock alone.
+    unwritten: AtomicUsize,
+    /// Bytes that wait for its clients.
+    waiting: AtomicUsize,
+    /// Up to when it has used its part of the processor, in nanoseconds since the start.
+    used_until: AtomicU64,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut of = lock(&self.shares.of);
+        // There may be a new one already.
+        if of.get(&self.owner).is_some_and(|share| share.strong_count() == 0) {
+            of.remove(&self.owner);
+        }
+    }
+}
+
+/// What all owners have together.
+#[derive(Debug)]
+pub struct Shares {
+    of: Mutex<HashMap<Owner, Weak<Share>>>,
+    unwritten: AtomicUsize,
+    waiting: AtomicUsize,
+    /// What may wait for clients, in bytes.
+    waiting_most: AtomicUsize,
+    line: Mutex<Line>,
+    start: Instant,
+}
+
+impl Shares {
+    /// `waiting_bytes`: what may wait for all clients together.
+    pub fn new(waiting_bytes: usize) -> Arc<Shares> {
+        Arc::new(Shares {
+            of: Mutex::default(),
+            unwritten: 0.into(),
+            waiting: 0.into(),
+            waiting_most: waiting_bytes.into(),
+            line: Mutex::default(),
+            start: Instant::now(),
+        })
+    }
+
+    /// Another limit for what waits for all clients together, in bytes.
+    pub fn set_waiting_bytes(&self, bytes: usize) {
+        self.waiting_most.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The share of this owner: the same as long as somebody has it.
+    pub fn share(self: &Arc<Self>, owner: Owner) -> Arc<Share> {
+        let mut of = lock(&self.of);
+        if let Some(share) = of.get(&owner).and_then(Weak::upgrade) {
+            return share;
+        }
+        let share = Arc::new(Share {
+            shares: self.clone(),
+            owner: owner.clone(),
+            unwritten: 0.into(),
+            waiting: 0.into(),
+            used_until: 0.into(),
+        });
+        of.insert(owner, Arc::downgrade(&share));
+        share
+    }
+
+    /// Lets those who line up work, for ever: one of each owner in turn. It lets as many in at a time as there are threads to carry them,
+    /// since each time it comes behind whom it let in.
+    pub async fn admit(self: Arc<Self>) {
+        loop {
+            let ticket = poll_fn(|cx| {
+                let mut line = lock(&self.line);
+                let next = line.next();
+                if next.is_none() {
+                    line.waker = Some(cx.waker().clone());
+                }
+                next.map_or(Poll::Pending, Poll::Ready)
+            })
+            .await;
+            ticket.pass();
+            smol::future::yield_now().await;
+        }
+    }
+}
+
+impl Share {
+    /// More is on its way to the disk. The caller has the hub's lock.
+    pub(super) fn add_unwritten(&self, bytes: usize) {
+        self.unwritten.store(self.unwritten.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+    }
+
+    /// Some of it is there. The caller has the hub's lock.
+    pub(super) fn take_unwritten(&self, bytes: usize) {
+        self.unwritten.store(self.unwritten.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+    }
+
+    /// Whether it has more on the way to the disk than it leaves to the others.
+    pub(super) fn is_crowded(&self) -> bool {
+        let own = self.unwritten.load(Ordering::Relaxed);
+        own > UNWRITTEN_FREE_BYTES
+            && !left_to_others(own, self.shares.unwritten.load(Ordering::Relaxed), UNWRITTEN_BYTES)
+    }
+
+    /// Counts what waits for a client, `now` instead of `before`; says whether that may be.
+    fn count_waiting(&self, before: usize, now: usize) -> bool {
+        if now >= before {
+            let more = now - before;
+            let own = self.waiting.fetch_add(more, Ordering::Relaxed) + more;
+            let all = self.shares.waiting.fetch_add(more, Ordering::Relaxed) + more;
+            own <= WAITING_FREE_BYTES || left_to_others(own, all, self.shares.waiting_most.load(Ordering::Relaxed))
+        } else {
+            self.waiting.fetch_sub(before - now, Ordering::Relaxed);
+            self.shares.waiting.fetch_sub(before - now, Ordering::Relaxed);
+            true
+        }
+    }
+
+    /// Counts time of the processor.
+    fn used(&self, begun: Instant) {
+        let time = begun.elapsed() * PROCESSOR_PART;
+        let now = self.since_start(begun);
+        let until = self.used_until.load(Ordering::Relaxed).max(now);
+        // Two at once may overwrite each other: then it was cheaper.
+        self.used_until.store(until.saturating_add(time.as_nanos() as u64), Ordering::Relaxed);
+    }
+
+    /// Whether it has had more of the processor than its part.
+    fn is_ahead(&self, now: Instant) -> bool {
+        let ahead = self.used_until.load(Ordering::Relaxed).saturating_sub(self.since_start(now));
+        ahead > (AHEAD * PROCESSOR_PART).as_nanos() as u64
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.shares.start).as_nanos() as u64
+    }
+}
+
+impl Shares {
+    /// What all have on the way to the disk. The caller has the hub's lock.
+    pub(super) fn set_unwritten(&self, bytes: usize) {
+        self.unwritten.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of one connection that wait for its client, in its share.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    share: Arc<Share>,
+    counted: usize,
+}
+
+impl Waiting {
+    pub(super) fn new(share: Arc<Share>) -> Waiting {
+        Waiting { share, counted: 0 }
+    }
+
+    /// Whose it is.
+    pub(super) fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
+    /// It is somebody else's.
+    pub(super) fn belongs_to(&mut self, share: Arc<Share>) {
+        self.share.count_waiting(self.counted, 0);
+        share.count_waiting(0, self.counted);
+        self.share = share;
+    }
+
+    /// So many wait now. Says whether that is no more than its owner may have.
+    pub(super) fn set(&mut self, bytes: usize) -> bool {
+        let now = bytes - bytes % WAITING_STEP_BYTES;
+        now == self.counted || self.share.count_waiting(std::mem::replace(&mut self.counted, now), now)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// Those who wait for their turn, by whose they are.
+#[derive(Debug, Default)]
+struct Line {
+    /// The owners who have somebody there, by the address of their share, in the order of their turns.
+    owners: VecDeque<usize>,
+    tickets: BTreeMap<usize, VecDeque<Arc<Ticket>>>,
+    /// Of who lets them in.
+    waker: Option<Waker>,
+}
+
+impl Line {
+    fn next(&mut self) -> Option<Arc<Ticket>> {
+        let owner = self.owners.pop_front()?;
+        let tickets = self.tickets.get_mut(&owner)?;
+        let ticket = tickets.pop_front();
+        if tickets.is_empty() {
+            self.tickets.remove(&owner);
+        } else {
+            self.owners.push_back(owner);
+        }
+        ticket
+    }
+}
+
+/// A place in the line.
+#[derive(Debug)]
+struct Ticket {
+    /// Its address is not used again as long as the ticket is there.
+    share: Arc<Share>,
+    passed: AtomicBool,
+    waker: Mutex<Waker>,
+}
+
+impl Ticket {
+    fn pass(&self) {
+        self.passed.store(true, Ordering::Release);
+        lock(&self.waker).wake_by_ref();
+    }
+}
+
+/// The turns of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    ticket: Option<Arc<Ticket>>,
+}
+
+impl Turns {
+    /// When this turn began, if it is its turn; else the waker is kept.
+    pub(super) fn begin(&mut self, share: &Arc<Share>, cx: &Context<'_>) -> Option<Instant> {
+        let now = Instant::now();
+        match &self.ticket {
+            None if share.is_ahead(now) => {
+                self.line_up(share, cx);
+                return None;
+            }
+            None => {}
+            Some(ticket) => {
+                lock(&ticket.waker).clone_from(cx.waker());
+                if !ticket.passed.load(Ordering::Acquire) {
+                    return None;
+                }
+                self.ticket = None;
+            }
+        }
+        Some(now)
+    }
+
+    /// The turn that began then is over. `more`: there is something left to do, and the next one is asked for.
+    pub(super) fn end(&mut self, share: &Arc<Share>, begun: Instant, more: bool, cx: &Context<'_>) {
+        share.used(begun);
+        if more {
+            self.line_up(share, cx);
+        }
+    }
+
+    fn line_up(&mut self, share: &Arc<Share>, cx: &Context<'_>) {
+        let waker = Mutex::new(cx.waker().clone());
+        let ticket = Arc::new(Ticket { share: share.clone(), passed: false.into(), waker });
+        self.ticket = Some(ticket.clone());
+        let owner = Arc::as_ptr(&ticket.share) as usize;
+        let mut line = lock(&share.shares.line);
+        let tickets = line.tickets.entry(owner).or_default();
+        tickets.push_back(ticket);
+        if tickets.len() == 1 {
+            line.owners.push_back(owner);
+        }
+        if let Some(waker) = line.waker.take() {
+            drop(line);
+            waker.wake();
+        }
+    }
+}
+
+/// Does something in turns.
+pub(super) async fn in_turns<T>(share: Arc<Share>, what: impl Future<Output = T>) -> T {
+    let (mut what, mut turns) = (pin!(what), Turns::default());
+    poll_fn(|cx| {
+        let Some(begun) = turns.begin(&share, cx) else { return Poll::Pending };
+        let done = what.as_mut().poll(cx);
+        turns.end(&share, begun, false, cx);
+        done
+    })
+    .await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn known(name: &str) -> Owner {
+        Owner::Known(name.into())
+    }
+
+    #[test]
+    fn an_owner_has_one_share_as_long_as_somebody_has_it() {
+        let shares = Shares::new(1 << 20);
+        let (one, again) = (shares.share(known("juliet@example.org")), shares.share(known("juliet@example.org")));
+        assert!(Arc::ptr_eq(&one, &again));
+        drop((one, again));
+        assert!(lock(&shares.of).is_empty());
+    }
+
+    #[test]
+    fn a_greedy_one_leaves_something_and_a_modest_one_is_never_refused() {
+        const MOST: usize = 8 << 20;
+        let shares = Shares::new(MOST);
+        let greedy: Vec<_> = (0..4).map(|n| shares.share(known(&n.to_string()))).collect();
+        let mut all = 0;
+        let mut waits = Vec::new();
+        for share in &greedy {
+            let mut bytes = 0;
+            let mut waiting = Waiting::new(share.clone());
+            while waiting.set(bytes + WAITING_STEP_BYTES) {
+                bytes += WAITING_STEP_BYTES;
+            }
+            assert!(waiting.set(bytes));
+            assert!(bytes >= (MOST - all) / 2 - WAITING_STEP_BYTES || bytes >= WAITING_FREE_BYTES, "{bytes}");
+            all += bytes;
+            waits.push(waiting);
+        }
+        let mut modest = Waiting::new(shares.share(known("modest")));
+        assert!(modest.set(WAITING_FREE_BYTES));
+        drop(waits);
+        assert_eq!(shares.waiting.load(Ordering::Relaxed), WAITING_FREE_BYTES);
+        let other = shares.share(known("other"));
+        modest.belongs_to(other.clone());
+        assert_eq!(other.waiting.load(Ordering::Relaxed), WAITING_FREE_BYTES);
+        drop(modest);
+        assert_eq!(shares.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_the_disk_stops_only_who_makes_it() {
+        let shares = Shares::new(1 << 20);
+        let (flood, modest) = (shares.share(known("flood")), shares.share(known("modest")));
+        let mut all = 0;
+        while !flood.is_crowded() {
+            flood.add_unwritten(1000);
+            all += 1000;
+            shares.set_unwritten(all);
+        }
+        assert!((UNWRITTEN_BYTES / 2..UNWRITTEN_BYTES / 2 + 2000).contains(&all));
+        modest.add_unwritten(UNWRITTEN_FREE_BYTES);
+        shares.set_unwritten(2 * UNWRITTEN_BYTES);
+        assert!(!modest.is_crowded() && flood.is_crowded());
+        flood.take_unwritten(all);
+        assert!(!flood.is_crowded());
+    }
+
+    #[test]
+    fn owners_take_turns_however_many_connections_they_have() {
+        let shares = Shares::new(1 << 20);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (many, one) = (shares.share(known("many")), shares.share(known("one")));
+        let mut crowd: Vec<Turns> = (0..32).map(|_| Turns::default()).collect();
+        for turns in &mut crowd {
+            let begun = turns.begin(&many, cx).expect("nobody has used anything");
+            turns.end(&many, begun, true, cx);
+            assert!(turns.begin(&many, cx).is_none(), "it is in the line");
+        }
+        let mut single = Turns::default();
+        let begun = single.begin(&one, cx).unwrap();
+        single.end(&one, begun, true, cx);
+        let mut admitted = Vec::new();
+        while let Some(ticket) = lock(&shares.line).next() {
+            ticket.pass();
+            admitted.push(Arc::ptr_eq(&ticket.share, &one));
+        }
+        assert_eq!(admitted.iter().position(|one| *one), Some(1), "one of each in turn");
+        assert_eq!(admitted.len(), 33);
+        assert!(single.begin(&one, cx).is_some() && crowd.iter_mut().all(|turns| turns.begin(&many, cx).is_some()));
+    }
+
+    #[test]
+    fn an_owner_that_has_had_its_part_lines_up_before_it_works() {
+        let shares = Shares::new(1 << 20);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let share = shares.share(known("busy"));
+        let long_ago = Instant::now().checked_sub(3 * AHEAD).unwrap();
+        share.used(long_ago);
+        let mut turns = Turns::default();
+        assert!(turns.begin(&share, cx).is_none());
+        lock(&shares.line).next().unwrap().pass();
+        assert!(turns.begin(&share, cx).is_some());
+    }
+}
