@@ -4,7 +4,7 @@
 //! buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
 
 use super::hub::{Hub, Mail, Outbox};
-use super::share::{Owner, Share, TURN, Turns, Waiting, in_turns};
+use super::share::{ACCOUNT_CONNECTIONS, Owner, Share, TURN, Turns, Waiting, in_turns};
 use super::tls::{Acceptor, Stream};
 use crate::core::{Input, Sid, network};
 use crate::stream::c2s::C2s;
@@ -130,12 +130,17 @@ pub(super) struct Entry {
 impl Entry {
     pub fn new(hub: Arc<Hub>, share: Arc<Share>) -> Entry {
         let (sid, outbox) = hub.connect(&share);
+        share.connected();
         Entry { hub, sid, outbox, turns: Turns::default(), kept: Waiting::new(share) }
     }
 
-    /// Its peer has said who it is.
-    pub fn known(&mut self, jid: &Jid) {
-        self.kept.belongs_to(self.hub.known(&self.outbox, jid));
+    /// Its peer has said who it is. Says whether it may have one more connection.
+    pub fn known(&mut self, jid: &Jid) -> bool {
+        let share = self.hub.known(&self.outbox, jid);
+        self.kept.share().disconnected();
+        let connections = share.connected();
+        self.kept.belongs_to(share);
+        connections <= ACCOUNT_CONNECTIONS
     }
 
     /// When this turn began, if it is its turn.
@@ -167,6 +172,7 @@ pub(super) fn too_much(text: &'static str) -> StreamError {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.hub.disconnect(self.sid);
+        self.kept.share().disconnected();
     }
 }
 
@@ -479,8 +485,11 @@ impl Conn {
             Event::Authenticated(jid) => {
                 log::info!("{jid} logged in from {}", self.ip);
                 self.login = Some(jid.clone());
-                self.entry.known(&jid);
+                let fits = self.entry.known(&jid);
                 self.tell(Input::LoginEnded(sid, jid, self.ip, true));
+                if !fits {
+                    self.close(Some(too_much("this account has too many connections")), End::Unclean);
+                }
             }
             Event::Failed(jid) => {
                 if let Some(jid) = jid {

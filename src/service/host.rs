@@ -11,6 +11,9 @@ pub const EARLIEST: u64 = 1_767_225_600;
 /// Addresses that are named in a certificate: a box with more has them for something else (containers, tunnels).
 pub const ADDRESSES: usize = 16;
 
+/// The most descriptors that are asked for: more connections than anybody has on a small box.
+const DESCRIPTORS: u64 = 65_536;
+
 /// What the clock shows, in seconds since 1970; it may not be set.
 pub fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
@@ -42,6 +45,17 @@ pub fn memory_bytes() -> u64 {
     machine.into_iter().chain(limits).min().unwrap_or(64 << 20)
 }
 
+/// Descriptors that this process may have. The first call raises that to what the system allows.
+pub fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
+}
+
 /// The size of the file system of a folder, in bytes; 0 where nobody knows.
 pub fn disk_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
@@ -53,19 +67,21 @@ fn meminfo(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The files that may limit the memory of a process in these control groups, by `/proc/self/cgroup`: in version 2 of its own group and of all
-/// around it, in version 1 of its own.
+/// The files that may limit the memory of a process in these control groups, by `/proc/self/cgroup`: of its own group, and of all around
+/// it. Version 2 has one tree of groups, version 1 one for memory.
 fn memory_limits(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':');
         let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        if controllers.split(',').any(|name| name == "memory") {
-            files.push(format!("/sys/fs/cgroup/memory{}/memory.limit_in_bytes", path.trim_end_matches('/')));
-        }
+        let (tree, file) = match controllers {
+            "" => ("", "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => ("/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
         let mut group = path.trim_end_matches('/');
-        while controllers.is_empty() {
-            files.push(format!("/sys/fs/cgroup{group}/memory.max"));
+        loop {
+            files.push(format!("/sys/fs/cgroup{tree}{group}/{file}"));
             let Some((around, _)) = group.rsplit_once('/') else { break };
             group = around;
         }
@@ -144,7 +160,7 @@ mod tests {
         assert_eq!(meminfo("MemFree: 1 kB"), None);
         let (two, one) = (memory_limits("0::/house/chat\n"), memory_limits("5:cpu,memory:/chat\n1:cpu:/other\n"));
         assert_eq!(two, ["/house/chat", "/house", ""].map(|group| format!("/sys/fs/cgroup{group}/memory.max")));
-        assert_eq!(one, ["/sys/fs/cgroup/memory/chat/memory.limit_in_bytes"]);
+        assert_eq!(one, ["/chat", ""].map(|group| format!("/sys/fs/cgroup/memory{group}/memory.limit_in_bytes")));
         assert_eq!(memory_limits("0::/"), ["/sys/fs/cgroup/memory.max"]);
         assert!(memory_bytes() > 1 << 20);
     }

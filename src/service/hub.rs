@@ -1,6 +1,7 @@
 //! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
 
 use super::driver;
+use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
 use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
@@ -14,6 +15,7 @@ use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use smol::{Executor, Timer, channel};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
@@ -108,10 +110,7 @@ impl Outbox {
         inner.bytes += mail.bytes();
         let bytes = inner.bytes;
         if bytes > self.limit || !inner.waiting.set(bytes) {
-            inner.full = true;
-            inner.bytes = 0;
-            inner.waiting.set(0);
-            inner.mail = VecDeque::from([Mail::Overflow]);
+            inner.overflow();
         } else {
             inner.mail.push_back(mail);
         }
@@ -136,6 +135,24 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// Ends its connection. Says whether that was not done before.
+    fn cut(&self) -> bool {
+        let mut inner = lock(&self.inner);
+        let waker = inner.waker.take();
+        let is_new = inner.overflow();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        is_new
+    }
+
+    /// Where it comes from, if it has not said whose it is and is not about to end.
+    fn stranger(&self) -> Option<IpAddr> {
+        let inner = lock(&self.inner);
+        inner.waiting.share().stranger().filter(|_| !inner.full)
+    }
+
     /// It is another owner's from now on.
     fn belongs_to(&self, share: Arc<Share>) {
         lock(&self.inner).waiting.belongs_to(share);
@@ -147,6 +164,14 @@ impl Outbox {
 }
 
 impl Inner {
+    /// More was waiting than may: it is gone. Says whether that is new.
+    fn overflow(&mut self) -> bool {
+        self.bytes = 0;
+        self.waiting.set(0);
+        self.mail = VecDeque::from([Mail::Overflow]);
+        !std::mem::replace(&mut self.full, true)
+    }
+
     fn take(&mut self) -> VecDeque<Mail> {
         if self.bytes <= PIECE_BYTES {
             self.bytes = 0;
@@ -222,7 +247,7 @@ struct Alarm {
 
 /// The server's middle.
 pub struct Hub {
-    state: Mutex<State>,
+    state: Patient<State>,
     alarm: Mutex<Alarm>,
     terms: Mutex<Arc<Terms>>,
     components: Mutex<Arc<Secrets>>,
@@ -240,7 +265,7 @@ impl Hub {
     /// Around this core.
     pub fn new(core: Core, terms: Terms, storage: Storage, executor: &Arc<Executor<'static>>) -> Arc<Hub> {
         Arc::new(Hub {
-            state: Mutex::new(State {
+            state: Patient::new(State {
                 core,
                 effects: Vec::new(),
                 sessions: HashMap::new(),
@@ -297,7 +322,7 @@ impl Hub {
         let registration = settings.registration;
         *lock(&self.components) = Arc::new(settings.components.clone());
         let (features, upgrades) = {
-            let state = &mut *lock(&self.state);
+            let state = &mut *self.state.lock();
             for (sid, error) in state.core.configure(settings) {
                 if let Some(outbox) = state.sessions.get(&sid) {
                     outbox.push(Mail::Close(Some(error)));
@@ -314,7 +339,7 @@ impl Hub {
     pub fn connect(&self, share: &Arc<Share>) -> (Sid, Arc<Outbox>) {
         let sid = Sid(self.next.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::new(OUTBOX_BYTES, share.clone()));
-        lock(&self.state).sessions.insert(sid, outbox.clone());
+        self.state.lock().sessions.insert(sid, outbox.clone());
         (sid, outbox)
     }
 
@@ -325,14 +350,34 @@ impl Hub {
         share
     }
 
+    /// All connections that may be are there, and somebody comes from this address. Ends the oldest connection of the address with most
+    /// that have not said whose they are, if that has more of them. Says whether it has.
+    pub(super) fn make_room(&self, newcomer: IpAddr) -> bool {
+        let state = self.state.lock();
+        let mut strangers: HashMap<IpAddr, (usize, Sid)> = HashMap::new();
+        for (sid, outbox) in &state.sessions {
+            if let Some(ip) = outbox.stranger() {
+                let (count, oldest) = strangers.entry(ip).or_insert((0, *sid));
+                *count += 1;
+                *oldest = (*oldest).min(*sid);
+            }
+        }
+        let own = strangers.get(&newcomer).map_or(0, |(count, _)| *count);
+        let Some((most, oldest)) = strangers.into_values().max() else { return false };
+        if most <= own {
+            return false;
+        }
+        state.sessions.get(&oldest).is_some_and(|outbox| outbox.cut())
+    }
+
     /// The connection is gone: nothing waits for it any more.
     pub fn disconnect(&self, sid: Sid) {
-        lock(&self.state).sessions.remove(&sid);
+        self.state.lock().sessions.remove(&sid);
     }
 
     /// Tells every connection that the server stops.
     pub fn shut_down(&self) {
-        for outbox in lock(&self.state).sessions.values() {
+        for outbox in self.state.lock().sessions.values() {
             outbox.push(Mail::Shutdown);
         }
     }
@@ -344,7 +389,7 @@ impl Hub {
 
     /// How many sessions are connected, how many wait for their client to come back, and how many accounts there are.
     pub fn people(&self) -> (usize, usize, usize) {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let core = state.core.state();
         let connected = core.sessions.values().filter(|session| session.stream.is_some()).count();
         (connected, core.sessions.len() - connected, core.accounts.len())
@@ -367,7 +412,7 @@ impl Hub {
 
     /// Waits until the core can be had and storage has done what it does; `false` when storage has ended. Hangs if one of them does.
     pub async fn answers(&self) -> bool {
-        drop(lock(&self.state));
+        drop(self.state.lock());
         let (tell, told) = channel::bounded(1);
         self.with_storage(move |_, _| {
             let _ = tell.try_send(());
@@ -378,7 +423,7 @@ impl Hub {
     /// Keeps the core from everybody else meanwhile.
     #[cfg(test)]
     pub(super) fn hold(&self, meanwhile: impl FnOnce()) {
-        let _held = lock(&self.state);
+        let _held = self.state.lock();
         meanwhile();
     }
 
@@ -388,7 +433,7 @@ impl Hub {
         if !share.is_crowded() || self.stalled.load(Ordering::Relaxed) {
             return false;
         }
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let crowded = share.is_crowded() && !self.stalled.load(Ordering::Relaxed);
         if crowded && !state.unwritten.readers.iter().any(|kept| kept.will_wake(waker)) {
             state.unwritten.readers.push(waker.clone());
@@ -398,7 +443,7 @@ impl Hub {
 
     /// The one entrance to the core: carries out what it wants before it returns.
     pub fn handle(self: &Arc<Self>, input: Input) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let state = &mut *state;
         let from = match &input {
             Input::Committed(number) => {
@@ -472,7 +517,7 @@ impl Hub {
     pub async fn command(self: &Arc<Self>, command: Command) -> std::result::Result<Vec<String>, String> {
         let (answer, answered) = channel::bounded(1);
         let job = Job(self.next.fetch_add(1, Ordering::Relaxed));
-        lock(&self.state).commands.insert(job, answer);
+        self.state.lock().commands.insert(job, answer);
         self.handle(Input::Command(job, command));
         answered.recv().await.unwrap_or_else(|_| Err("the server stops".into()))
     }

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::hub::{Hub, lock};
 use super::tls::Acceptor;
-use super::{Failure, Result, component, conn};
+use super::{Failure, Result, component, conn, host};
 use crate::core::network;
 use smol::{Async, Timer};
 use std::collections::HashMap;
@@ -16,6 +16,15 @@ use std::time::Duration;
 
 /// How long to wait when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Descriptors that are kept for the database, for ports, and for what the owner asks: connections do not get them.
+pub const KEPT_DESCRIPTORS: usize = 80;
+/// The part of the memory that is for connections: one of so many.
+const MEMORY_PART: u64 = 4;
+/// What a connection takes, in bytes: a handshake, or an idle session and some that it says.
+const CONNECTION_BYTES: usize = 16 * 1024;
+/// Connections above the most that may be, for a moment: somebody was let in, and who has to go for that is not gone yet.
+const SPARE: usize = 16;
 
 /// A port that is listened on.
 #[derive(Debug)]
@@ -124,6 +133,12 @@ fn explain(name: &str, address: SocketAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {address}: {error}. {advice} with the setting {name} in [listen].")
 }
 
+/// Connections that may be: what the settings say, and what there are descriptors and memory for.
+fn most(config: &Config) -> usize {
+    let memory = usize::try_from(host::memory_bytes() / MEMORY_PART).unwrap_or(usize::MAX) / CONNECTION_BYTES;
+    config.connections.min(host::descriptors().saturating_sub(KEPT_DESCRIPTORS)).min(memory).max(1)
+}
+
 /// Counts connections.
 #[derive(Debug)]
 pub struct Gate {
@@ -143,14 +158,14 @@ struct Counts {
 impl Gate {
     /// With the limits of the settings.
     pub fn new(config: &Config) -> Arc<Gate> {
-        let (most, most_of_one) = (config.connections, config.connections_per_address);
+        let (most, most_of_one) = (most(config), config.connections_per_address);
         Arc::new(Gate { counts: Mutex::new(Counts { of: HashMap::new(), all: 0, most, most_of_one, waker: None }) })
     }
 
     /// Other limits for those who come later.
     pub fn configure(&self, config: &Config) {
         let mut counts = lock(&self.counts);
-        (counts.most, counts.most_of_one) = (config.connections, config.connections_per_address);
+        (counts.most, counts.most_of_one) = (most(config), config.connections_per_address);
     }
 
     /// How many there are.
@@ -168,13 +183,14 @@ impl Gate {
         .await;
     }
 
-    /// One more, if it may be. It counts until the pass is dropped.
-    fn enter(self: &Arc<Gate>, ip: IpAddr) -> Option<Pass> {
+    /// One more, if it may be; `make_room` ends another if there are too many. It counts until the pass is dropped.
+    fn enter(self: &Arc<Gate>, ip: IpAddr, make_room: impl FnOnce(IpAddr) -> bool) -> Option<Pass> {
         let whose = network(ip);
         let mut counts = lock(&self.counts);
         let Counts { of, all, most, most_of_one, .. } = &mut *counts;
         let one = of.entry(whose).or_default();
-        if *all >= *most || *one >= *most_of_one {
+        let is_full = *all >= *most && (*all >= *most + SPARE || !make_room(whose));
+        if *one >= *most_of_one || is_full {
             if *one == 0 {
                 of.remove(&whose);
             }
@@ -232,7 +248,7 @@ pub async fn accept(
             }
         };
         let ip = peer.ip().to_canonical();
-        let Some(pass) = gate.enter(ip) else {
+        let Some(pass) = gate.enter(ip, |whose| hub.make_room(whose)) else {
             log::debug!("{name}: too many connections, refused one from {ip}");
             continue;
         };
@@ -264,14 +280,18 @@ mod tests {
     fn connections_are_counted_by_address_and_in_all() {
         let gate = Gate::new(&Config { connections: 3, connections_per_address: 2, ..Config::default() });
         let ip = |s: &str| s.parse::<IpAddr>().unwrap();
-        let first = gate.enter(ip("fd00::1")).unwrap();
-        let _second = gate.enter(ip("fd00::2")).unwrap();
-        assert!(gate.enter(ip("fd00::3")).is_none(), "the same network");
-        let _third = gate.enter(ip("192.0.2.1")).unwrap();
-        assert!(gate.enter(ip("192.0.2.2")).is_none(), "three in all");
+        let enter = |address: &str| gate.enter(ip(address), |_| false);
+        let first = enter("fd00::1").unwrap();
+        let _second = enter("fd00::2").unwrap();
+        assert!(enter("fd00::3").is_none(), "the same network");
+        let _third = enter("192.0.2.1").unwrap();
+        assert!(enter("192.0.2.2").is_none(), "three in all");
+        let more: Vec<_> = (2..100).filter_map(|n| gate.enter(ip(&format!("192.0.2.{n}")), |_| true)).collect();
+        assert_eq!(more.len(), SPARE, "others are about to go");
+        drop(more);
         drop(first);
         assert_eq!(gate.count(), 2);
-        assert!(gate.enter(ip("fd00::3")).is_some());
+        assert!(enter("fd00::3").is_some());
         assert_eq!(lock(&gate.counts).of.len(), 2);
     }
 

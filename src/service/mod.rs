@@ -25,6 +25,7 @@ pub mod listen;
 pub mod logging;
 pub mod manager;
 pub mod owner;
+mod patient;
 pub mod restore;
 pub mod serve;
 pub mod share;

@@ -35,6 +35,7 @@ use async_signal::{Signal, Signals};
 use smol::net::unix::UnixListener;
 use smol::stream::StreamExt;
 use smol::{Executor, Timer, channel};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -50,6 +51,9 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
 /// How often the box's clock is looked at, and how far it must have jumped to look at the certificate at once.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
+
+/// How long a thread may work without a look at what came.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How long to wait for a folder that another process has.
 const HOLD: Duration = Duration::from_secs(6);
@@ -110,7 +114,8 @@ impl Options {
                 place.domain
             )));
         }
-        let core = Core::open(place.config.core(&place.domain, place.data.dir()), random()?, ext::all(), &mut engine).map_err(explain)?;
+        let core = Core::open(place.config.core(&place.domain, place.data.dir()), random()?, ext::all(), &mut engine)
+            .map_err(explain)?;
         Ok((core, engine))
     }
 }
@@ -294,13 +299,13 @@ impl Server {
             for n in 1..cores.min(THREADS) {
                 let (executor, stopped) = (&executor, &stopped);
                 let work = move || {
-                    let _ = smol::block_on(executor.run(stopped.recv()));
+                    let _ = smol::block_on(work(executor, stopped.recv()));
                 };
                 // With fewer threads it goes on, slower.
                 let thread = std::thread::Builder::new().name(format!("work-{n}")).spawn_scoped(scope, work);
                 let _ = thread.inspect_err(|e| log::warn!("a thread less: {e}"));
             }
-            smol::block_on(executor.run(async {
+            smol::block_on(work(&executor, async {
                 shared.manager().ready(&format!("serves {}", shared.domain));
                 while let Ok(Order::Reload) = orders.1.recv().await {
                     let shared = shared.clone();
@@ -330,6 +335,21 @@ impl Server {
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// Runs tasks until something is done. Unlike [`Executor::run`] it also looks for news of sockets and timers when there is always
+/// something more to do: not every 200 tasks, each of which may take a turn, but after [`LOOK`].
+async fn work<T>(executor: &Executor<'static>, until: impl Future<Output = T>) -> T {
+    let forever = async {
+        loop {
+            let looked = Instant::now();
+            while looked.elapsed() < LOOK {
+                executor.tick().await;
+            }
+            smol::future::yield_now().await;
+        }
+    };
+    smol::future::or(until, forever).await
 }
 
 /// Takes the folder. A command has it for a moment only, and a server that begins or ends soon can be asked or is gone: so

@@ -26,6 +26,9 @@ pub const WAITING_FREE_BYTES: usize = 256 * 1024;
 /// Bytes that wait for a client are counted in steps of so many.
 const WAITING_STEP_BYTES: usize = 16 * 1024;
 
+/// Connections of one account: the sessions it may have, and as many that have not bound or not ended yet.
+pub const ACCOUNT_CONNECTIONS: usize = 2 * crate::core::session::SESSIONS;
+
 /// How long a connection works before the others have their turn.
 pub const TURN: Duration = Duration::from_micros(500);
 /// The part of one processor that an owner may have without lining up: one of so many.
@@ -63,6 +66,7 @@ pub struct Share {
     unwritten: AtomicUsize,
     /// Bytes that wait for its clients.
     waiting: AtomicUsize,
+    connections: AtomicUsize,
     /// Up to when it has used its part of the processor, in nanoseconds since the start.
     used_until: AtomicU64,
 }
@@ -118,6 +122,7 @@ impl Shares {
             owner: owner.clone(),
             unwritten: 0.into(),
             waiting: 0.into(),
+            connections: 0.into(),
             used_until: 0.into(),
         });
         of.insert(owner, Arc::downgrade(&share));
@@ -144,6 +149,24 @@ impl Shares {
 }
 
 impl Share {
+    /// Whose it is, if nobody has said yet.
+    pub(super) fn stranger(&self) -> Option<IpAddr> {
+        match self.owner {
+            Owner::Address(ip) => Some(ip),
+            Owner::Known(_) => None,
+        }
+    }
+
+    /// One more connection; how many there are now.
+    pub(super) fn connected(&self) -> usize {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// One less.
+    pub(super) fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// More is on its way to the disk. The caller has the hub's lock.
     pub(super) fn add_unwritten(&self, bytes: usize) {
         self.unwritten.store(self.unwritten.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);

@@ -211,8 +211,19 @@ impl Requests {
     ) -> io::Result<JoinHandle<E>> {
         let last = Instant::now().checked_sub(window).unwrap_or_else(Instant::now);
         let (batches, listeners) = (Vec::new(), Vec::new());
-        let keeper =
-            Keeper { engine, window, wear, tell, listeners, batches, newest: 0, last, retry: None, stalled: false, room: u64::MAX };
+        let keeper = Keeper {
+            engine,
+            window,
+            wear,
+            tell,
+            listeners,
+            batches,
+            newest: 0,
+            last,
+            retry: None,
+            stalled: false,
+            room: u64::MAX,
+        };
         std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self))
     }
 }

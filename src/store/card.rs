@@ -89,7 +89,8 @@ impl Engine for Card {
         let numbers = self.log.append(batches)?;
         self.sled.note_logged(self.log.number());
         if trees && let Err(e) = self.sled.commit_logged(batches, &numbers) {
-            if matches!(e, StoreError::Full(_)) {
+            // It has hurt nothing: then the log has nothing of it, either, and all of it can be tried again.
+            if self.sled.failed().is_none() {
                 self.log.undo()?;
                 self.sled.note_logged(before);
             }
@@ -160,6 +161,37 @@ mod tests {
         let mut card = Card::open(&dir, None).unwrap();
         assert_eq!(value(&mut card).unwrap(), b"2");
         card.verify().unwrap();
+    }
+
+    /// A folder that cannot be written for a while, or no descriptor: what is refused leaves nothing behind, and can be tried again.
+    #[test]
+    fn what_left_nothing_behind_is_not_the_end() {
+        let dir = scratch("card-again");
+        let mut card = Card::open(&dir, None).unwrap();
+        card.commit(&[mixed(1, b"1")]).unwrap();
+        let picture = |id: u64| mixed(id, &[id as u8; 20_000]);
+        for (n, folder) in ["large", "log"].into_iter().enumerate() {
+            let (id, away) = (10 * (n as u64 + 1), dir.join("away"));
+            if folder == "log" {
+                // The next entry needs a new file.
+                card.log.seal_now().unwrap();
+            }
+            fs::rename(dir.join(folder), &away).unwrap();
+            let before = (card.log.number(), sled_files(&dir));
+            for _ in 0..3 {
+                assert!(matches!(card.commit(&[append(id), picture(id + 1)]), Err(StoreError::Io(_))), "{folder}");
+            }
+            assert_eq!((card.log.number(), sled_files(&dir)), before);
+            fs::rename(&away, dir.join(folder)).unwrap();
+            card.commit(&[append(id), picture(id + 1)]).unwrap();
+            assert_eq!(value(&mut card).unwrap(), [id as u8 + 1; 20_000]);
+            card.verify().unwrap();
+        }
+        drop(card);
+        let mut card = Card::open(&dir, None).unwrap();
+        assert_eq!(value(&mut card).unwrap(), [21; 20_000]);
+        card.verify().unwrap();
+        assert_eq!(disk::entries(&dir.join("large")).unwrap().len(), 1);
     }
 
     /// The power goes when the log is synced and sled is not.

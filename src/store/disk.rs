@@ -4,6 +4,7 @@ use super::StoreError;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Bytes that stay free on the disk whatever is stored, so that sled never meets its end: some of its segments of 512 KiB.
 pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
@@ -11,9 +12,30 @@ pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes that stay free when a commit only deletes: a full disk must not keep anybody from making room.
 pub const RESERVE_DELETING_BYTES: u64 = 1024 * 1024;
 
+/// How long to wait for what the system does not have now, and how often to ask for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Opens something where an error would be the end, though the system may only be short of descriptors or memory for a moment.
+pub(super) fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(e) if is_short(&e) && begun.elapsed() < PATIENCE => std::thread::sleep(ASK_AGAIN),
+            done => return done,
+        }
+    }
+}
+
+/// Whether the system has no descriptor or no memory to give.
+fn is_short(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(e), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::AGAIN))
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    patiently(|| File::open(dir))?.sync_all()
 }
 
 /// Makes a folder whose name is durable when this returns, unless it is there.

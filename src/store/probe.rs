@@ -3,7 +3,8 @@
 //! sled's recovery rewrites the files it reads, and damage can make it panic (which ends a process built with `panic = "abort"`)
 //! or wait for ever. So after a close that was not in order, or when the files are not what the last close left, the engine
 //! copies them into a folder beside, and lets a child process open the copy. Only if that went well does it open the only copy.
-//! Where no process can be started, this one opens the copy.
+//! Where no process can be started, this one opens the copy. Where there is no room for a copy, the child opens the files themselves,
+//! as this process would do next: damage may then make them worse, but a full disk alone keeps nobody from starting.
 //! A copy is written once per power cut, which is less than what sled's own recovery writes; it is never synced, since nobody
 //! needs it after the next line. On file systems that share blocks it costs nothing.
 
@@ -12,6 +13,7 @@ use super::trees::{SCHEMA, Trees};
 use super::{StoreError, disk, large};
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -58,15 +60,16 @@ pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
     let copy = dir.join(format!("{COPY}{}", std::process::id()));
     let bytes = disk::used_bytes(&dir.join("sled")).map_err(|e| disk::refused("read", dir, &e))?;
     let free = disk::free_bytes(dir).map_err(|e| disk::refused("look at", dir, &e))?;
-    if free < bytes.saturating_add(super::sled_engine::RESERVE_BYTES) {
-        let mib = (bytes + super::sled_engine::RESERVE_BYTES).div_ceil(1 << 20);
-        return Err(StoreError::Full(format!(
-            "the last stop was not in order, and there is no room to check a copy of the database in {}. \
-             Nothing was changed; free {mib} MiB on that disk",
-            dir.display()
-        )));
+    // A full disk must not keep the server from starting.
+    let has_room = free >= bytes.saturating_add(super::sled_engine::RESERVE_BYTES);
+    if !has_room {
+        log::warn!("no room for a copy of the database in {}: it is checked without one", dir.display());
     }
-    let result = copy_dir(&dir.join("sled"), &copy.join("sled"))
+    let copied = match has_room {
+        true => copy_dir(&dir.join("sled"), &copy.join("sled")),
+        false => fs::create_dir(&copy).and_then(|()| symlink("../sled", copy.join("sled"))),
+    };
+    let result = copied
         .and_then(|()| fs::copy(dir.join("mark"), copy.join("mark")))
         .map_err(|e| disk::refused("copy the database to", &copy, &e))
         .and_then(|_| {

@@ -234,10 +234,10 @@ impl Sled {
     /// sled puts a page of very long keys into a file that it does not sync.
     fn sync_blobs(&mut self) -> io::Result<()> {
         let dir = self.dir.join("sled").join("blobs");
-        let entries = disk::entries(&dir)?;
+        let entries = disk::patiently(|| disk::entries(&dir))?;
         let new: Vec<_> = entries.iter().filter(|entry| !self.blobs.contains(&entry.file_name())).collect();
         for entry in &new {
-            match File::open(entry.path()).and_then(|file| file.sync_all()) {
+            match disk::patiently(|| File::open(entry.path())).and_then(|file| file.sync_all()) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => self.written.syncs += 1,
             }
@@ -270,9 +270,8 @@ impl Sled {
         disk::room(&self.dir, if puts { RESERVE_BYTES + bytes } else { RESERVE_DELETING_BYTES })
     }
 
-    /// Makes the changes; see [`Sled::commit_logged`].
-    fn apply(&mut self, batches: &[Batch], numbers: &[u64]) -> Result<(), StoreError> {
-        let mut files = self.write_large(batches)?;
+    /// Makes the changes; see [`Sled::commit_logged`]. `files` are those of the large values.
+    fn apply(&mut self, batches: &[Batch], numbers: &[u64], mut files: VecDeque<Reference>) -> Result<(), StoreError> {
         let mut group = Group { changes: Vec::new(), applied: self.count.applied };
         for (n, batch) in batches.iter().enumerate() {
             let mut first = Vec::new();
@@ -324,7 +323,10 @@ impl Sled {
             }
         }
         if !files.is_empty() {
-            self.large.sync()?;
+            if let Err(e) = self.large.sync() {
+                files.iter().for_each(|file| self.large.remove(file.number));
+                return Err(e);
+            }
             self.written.syncs += 1;
         }
         Ok(files)
@@ -453,16 +455,16 @@ impl Sled {
         if !batches.iter().any(Batch::changes_trees) {
             return Ok(());
         }
+        // What fails up to here has hurt nothing, whatever it is: no room, no descriptor, a folder that may not be written.
         self.check(batches)?;
+        let files = self.write_large(batches)?;
         let before = self.count.commit;
-        let result =
-            self.apply(batches, numbers).and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) });
-        let Err(e) = result else { return Ok(()) };
+        let applied = self.apply(batches, numbers, files);
+        let Err(e) = applied.and_then(|()| if self.count.commit > before { self.sync() } else { Ok(()) }) else {
+            return Ok(());
+        };
         self.dropped.clear();
-        // A large value that could not be written has hurt nothing. After anything else nobody knows what is on the disk.
-        if matches!(e, StoreError::Full(_)) && self.count.commit == before {
-            return Err(e);
-        }
+        // Nobody knows what is on the disk.
         let why = format!(
             "{}. Nothing more is stored until the server is started again; what was acknowledged is kept. \
              The next start looks at all of it first, and says what to do if something is lost",

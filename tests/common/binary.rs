@@ -63,7 +63,9 @@ impl Drop for Dir {
 }
 
 pub fn command(dir: &Dir, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inglenook"));
+    // Another build of it, to compare.
+    let binary = std::env::var_os("INGLENOOK_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_inglenook").into());
+    let mut command = Command::new(binary);
     command.current_dir(&dir.0).args(words).env_remove("STATE_DIRECTORY").env_remove("RUST_LOG");
     command
 }

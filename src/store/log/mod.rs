@@ -431,13 +431,14 @@ impl Log {
         }
         self.written.bytes += bytes.len() as u64;
         let Err(e) = written else { return Ok(()) };
-        let undone = active.file.set_len(u64::from(base));
+        let mut undone = active.file.set_len(u64::from(base));
         if base == 0 {
             self.active = None;
-            let _ = disk::remove(&path);
+            undone = disk::remove(&path);
         }
+        // A file that is gone has no end that could be wrong.
         match (explain(&e), undone) {
-            (StoreError::Full(words), Ok(())) => Err(StoreError::Full(words)),
+            (e, Ok(())) if base == 0 || matches!(e, StoreError::Full(_)) => Err(e),
             (e, _) => Err(self.fail(&e)),
         }
     }
@@ -486,6 +487,11 @@ impl Log {
         };
         self.edge = edge;
         undone.map_err(|e| self.fail(&disk::refused("write", &path, &e)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn seal_now(&mut self) -> Result<(), StoreError> {
+        self.seal()
     }
 
     /// Makes the newest segment one that does not grow any more.

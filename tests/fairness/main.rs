@@ -1,0 +1,337 @@
+//! What a flood costs those beside it: whatever one account, one address or the disk does, a bystander's ping is answered in a moment, and
+//! others can log in. Each flood runs alone, beside a bystander who pings and somebody who logs in again and again.
+//!
+//! `INGLENOOK_BINARY` names another program to try, `INGLENOOK_SECONDS` how long each flood lasts, and `INGLENOOK_REPORT=1` only prints
+//! what was measured.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod crowd;
+
+use common::binary::*;
+use common::disk::Disk;
+use crowd::{Again, Crowd, handshake, silent, stream};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const PASSWORD: &str = "a rose by any other name";
+const SETTINGS: &str = "domain = \"example.org\"\nplain = true\nscram_iterations = 4096\n";
+const PEOPLE: [&str; 5] = ["flood", "victim", "bystander", "visitor", "other"];
+
+/// One flood at a time: they are measured.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn seconds() -> Duration {
+    Duration::from_secs_f64(std::env::var("INGLENOOK_SECONDS").map_or(2.0, |n| n.parse().unwrap()))
+}
+
+fn house(settings: &str) -> (Dir, Server) {
+    let dir = Dir::with(&format!("{SETTINGS}{settings}"));
+    let server = Server::start(&dir, &[]);
+    add(&dir);
+    (dir, server)
+}
+
+fn add(dir: &Dir) {
+    for name in PEOPLE {
+        ok(dir, &["user", "add", &format!("{name}@example.org"), "--password-stdin"], &format!("{PASSWORD}\n"));
+    }
+}
+
+/// What was measured beside a flood.
+struct Beside {
+    pings: Vec<Duration>,
+    logins: Vec<Duration>,
+}
+
+impl Beside {
+    fn new() -> Beside {
+        Beside { pings: Vec::new(), logins: Vec::new() }
+    }
+
+    /// Pings and logins for a while.
+    fn look(&mut self, server: &Server, dir: &Dir) {
+        self.look_for(server, dir, seconds());
+    }
+
+    fn look_for(&mut self, server: &Server, dir: &Dir, time: Duration) {
+        let end = Instant::now() + time;
+        std::thread::scope(|scope| {
+            let logins = scope.spawn(|| {
+                let mut took = Vec::new();
+                while Instant::now() < end {
+                    let begun = Instant::now();
+                    // From elsewhere: it is not about the limits of one address.
+                    let mut stream = tls(connect_from(server, "c2s_tls", "127.0.9.2"), &dir.ca());
+                    log_in(&mut stream, "visitor", PASSWORD);
+                    took.push(begun.elapsed());
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                took
+            });
+            let mut bystander = tls(connect_from(server, "c2s_tls", "127.0.9.1"), &dir.ca());
+            log_in(&mut bystander, "bystander", PASSWORD);
+            ping(&mut bystander);
+            while Instant::now() < end {
+                let begun = Instant::now();
+                ping(&mut bystander);
+                self.pings.push(begun.elapsed());
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            self.logins.extend(logins.join().unwrap());
+        });
+    }
+
+    /// Prints it, and holds it against what may be.
+    fn tell(mut self, flood: &str) {
+        self.pings.sort();
+        self.logins.sort();
+        let (pings, logins) = (&self.pings, &self.logins);
+        let (median, longest) = (pings[pings.len() / 2], pings[pings.len() - 1]);
+        let login = logins[logins.len() - 1];
+        eprintln!(
+            "beside {flood}: ping median {:.1} ms, 99 % {:.1}, longest {:.1} of {}; login median {:.0} ms, longest {:.0} of {}",
+            ms(median),
+            ms(pings[pings.len() * 99 / 100]),
+            ms(longest),
+            pings.len(),
+            ms(logins[logins.len() / 2]),
+            ms(login),
+            logins.len()
+        );
+        if std::env::var_os("INGLENOOK_REPORT").is_none() {
+            assert!(median < Duration::from_millis(5), "{flood}: median {median:?}");
+            assert!(longest < Duration::from_millis(250), "{flood}: longest {longest:?}");
+            assert!(login < Duration::from_secs(1), "{flood}: login {login:?}");
+        }
+    }
+}
+
+/// Sends a request; the answer's start tag.
+fn answer(stream: &mut Tls, id: &str, request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut got = until(stream, &format!("id='{id}'"));
+    while !got.split_once(&format!("id='{id}'")).unwrap().1.contains('>') {
+        got += &until(stream, ">");
+    }
+    got
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+const DISCO: &str =
+    "<iq type='get' id='d' to='example.org'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+
+// ---- the processor ----
+
+fn requests(sessions: usize, stanza: &str, flood: &str) {
+    let _alone = alone();
+    let (dir, server) = house("");
+    let crowd = Crowd::sessions(&server, &dir, "flood", sessions, stanza, true);
+    let mut beside = Beside::new();
+    beside.look(&server, &dir);
+    let said = crowd.said();
+    drop(crowd);
+    beside.tell(&format!("{flood}, {sessions} sessions, {said} said"));
+}
+
+#[test]
+fn requests_of_8_sessions() {
+    requests(8, DISCO, "disco#info");
+}
+
+#[test]
+fn requests_of_32_sessions() {
+    requests(32, DISCO, "disco#info");
+}
+
+#[test]
+fn messages_to_oneself() {
+    requests(
+        16,
+        "<message to='flood@example.org' type='headline'><body>x</body></message>",
+        "headlines to 16 sessions",
+    );
+}
+
+#[test]
+fn presence_again_and_again() {
+    requests(32, "<presence><status>here</status></presence>", "presence to 32 sessions");
+}
+
+#[test]
+fn pages_of_the_archive() {
+    let _alone = alone();
+    let (dir, server) = house("");
+    let mut writer = stream(&server, &dir);
+    log_in(&mut writer, "flood", PASSWORD);
+    let message = format!("<message to='flood@example.org' type='chat'><body>{}</body></message>", "x".repeat(200));
+    for _ in 0..10 {
+        writer.write_all(message.repeat(100).as_bytes()).unwrap();
+        ping(&mut writer);
+    }
+    let page = "<iq type='set' id='m'><query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'>\
+                <max>250</max></set></query></iq>";
+    let crowd = Crowd::sessions(&server, &dir, "flood", 24, page, true);
+    let mut beside = Beside::new();
+    beside.look(&server, &dir);
+    drop(crowd);
+    beside.tell("pages of the archive, 24 sessions");
+}
+
+#[test]
+fn handshakes() {
+    let _alone = alone();
+    let (dir, server) = house("");
+    let (address, ca) = (server.address("c2s_tls"), dir.ca());
+    let floods: Vec<Again> = (0..16)
+        .map(|_| {
+            let ca = ca.clone();
+            Again::new(move || handshake(address, &ca))
+        })
+        .collect();
+    let mut beside = Beside::new();
+    beside.look(&server, &dir);
+    drop(floods);
+    beside.tell("handshakes, 16 at a time");
+}
+
+// ---- storage ----
+
+const OFFLINE: &str = "<message to='victim@example.org' type='chat'><body>";
+
+fn offline(bytes: usize) -> String {
+    format!("{OFFLINE}{}</body></message>", "x".repeat(bytes))
+}
+
+#[test]
+fn a_disk_that_gets_full() {
+    let _alone = alone();
+    let Some(disk) = Disk::new("24m") else { return eprintln!("no file system of its own: left out") };
+    disk.dir.settings(SETTINGS);
+    let server = Server::start(&disk.dir, &[]);
+    add(&disk.dir);
+    let crowd = Crowd::sessions(&server, &disk.dir, "flood", 1, &offline(5000), true);
+    let mut beside = Beside::new();
+    beside.look_for(&server, &disk.dir, seconds() * 3);
+    // And what the others want stored is stored.
+    let mut other = stream(&server, &disk.dir);
+    log_in(&mut other, "other", PASSWORD);
+    let card = "<iq type='set' id='card'><vCard xmlns='vcard-temp'><FN>Other</FN></vCard></iq>";
+    let answer = answer(&mut other, "card", card);
+    drop(crowd);
+    beside.tell("a disk that gets full");
+    if std::env::var_os("INGLENOOK_REPORT").is_none() {
+        assert!(answer.contains("type='result'"), "{answer}");
+        // It starts again after a crash.
+        server.kill();
+        let server = Server::start(&disk.dir, &[]);
+        assert!(server.stop().success());
+    }
+}
+
+#[test]
+fn a_disk_that_another_program_has_filled() {
+    let _alone = alone();
+    let Some(disk) = Disk::new("24m") else { return eprintln!("no file system of its own: left out") };
+    disk.dir.settings(SETTINGS);
+    let server = Server::start(&disk.dir, &[]);
+    add(&disk.dir);
+    disk.fill();
+    let crowd = Crowd::sessions(&server, &disk.dir, "flood", 4, &offline(5000), true);
+    let mut beside = Beside::new();
+    beside.look_for(&server, &disk.dir, seconds() * 2);
+    drop(crowd);
+    beside.tell("a disk that another program has filled");
+    disk.make_room();
+}
+
+fn slow_card() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fairness/slow.c");
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("slow.so");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    assert!(built.unwrap().success());
+    library
+}
+
+fn slow(ms: u64, stanza: &str, sessions: usize) {
+    let _alone = alone();
+    let dir = Dir::with(SETTINGS);
+    let data = dir.data();
+    let mut command = command(&dir, &["serve", "--data", data.to_str().unwrap()]);
+    command.env("LD_PRELOAD", slow_card()).env("SLOW_MS", ms.to_string());
+    let server = Server::of(command);
+    add(&dir);
+    let crowd = Crowd::sessions(&server, &dir, "flood", sessions, stanza, true);
+    let mut beside = Beside::new();
+    beside.look_for(&server, &dir, seconds() * 2);
+    drop(crowd);
+    beside.tell(&format!("a card that takes {ms} ms a sync, {sessions} sessions"));
+}
+
+#[test]
+fn a_slow_card() {
+    slow(300, &offline(200), 1);
+}
+
+#[test]
+fn a_very_slow_card() {
+    slow(1000, &offline(200), 8);
+}
+
+#[test]
+fn pictures_on_a_slow_card() {
+    let picture = "x".repeat(20_000);
+    slow(
+        100,
+        &format!("<iq type='set' id='p'><query xmlns='jabber:iq:private'><a xmlns='a'>{picture}</a></query></iq>"),
+        2,
+    );
+}
+
+// ---- descriptors ----
+
+#[test]
+fn strangers_who_say_nothing() {
+    let _alone = alone();
+    let dir = Dir::with(SETTINGS);
+    let data = dir.data();
+    let mut serve = Command::new("prlimit");
+    let binary = command(&dir, &[]).get_program().to_owned();
+    serve
+        .args(["--nofile=1024:1024"])
+        .arg(binary)
+        .args(["serve", "--data", data.to_str().unwrap()])
+        .current_dir(&dir.0);
+    let server = Server::of(serve);
+    add(&dir);
+    let mut bystander = stream(&server, &dir);
+    log_in(&mut bystander, "other", PASSWORD);
+    ping(&mut bystander);
+    let strangers: Vec<_> = (0..1100).map(|n| silent(&server, &format!("127.0.2.{}", n % 12 + 1))).collect();
+    let mut beside = Beside::new();
+    let picture = |id: &str| {
+        let card = "x".repeat(20_000);
+        format!(
+            "<iq type='set' id='{id}'><vCard xmlns='vcard-temp'><PHOTO><BINVAL>{card}</BINVAL></PHOTO></vCard></iq>"
+        )
+    };
+    let begun = Instant::now();
+    let answer = answer(&mut bystander, "one", &picture("one"));
+    let stored = begun.elapsed();
+    beside.look(&server, &dir);
+    drop(strangers);
+    beside.tell(&format!("1,100 strangers who say nothing; a picture stored in {:.0} ms", ms(stored)));
+    assert!(answer.contains("type='result'"), "{answer}");
+}
