@@ -79,6 +79,27 @@ impl Crowd {
         Crowd::of(lines.collect(), stanza, hears)
     }
 
+    /// Sessions of one account that say this once, and then neither say nor hear anything.
+    pub fn silent(server: &Server, dir: &Dir, name: &str, count: usize, stanza: &str) -> Crowd {
+        let sessions = (0..count).map(|n| {
+            let mut stream = tls(connect_from(server, "c2s_tls", &format!("127.0.4.{}", n / 8 + 1)), &dir.ca());
+            log_in(&mut stream, name, PASSWORD);
+            // Some are told to go before they have said all.
+            let _ = stream.write_all(stanza.as_bytes()).and_then(|()| stream.flush());
+            stream
+        });
+        let sessions: Vec<Tls> = sessions.collect();
+        let (ends, said) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let told = ends.clone();
+        let thread = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            drop(sessions);
+        });
+        Crowd { ends, said, thread: Some(thread) }
+    }
+
     fn of(mut lines: Vec<Line>, stanza: &str, hears: bool) -> Crowd {
         let chunk = stanza.repeat(CHUNK_BYTES.div_ceil(stanza.len())).into_bytes();
         let (ends, said) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

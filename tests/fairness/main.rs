@@ -13,6 +13,7 @@ mod crowd;
 use common::binary::*;
 use common::disk::Disk;
 use crowd::{Again, Crowd, handshake, silent, stream};
+use inglenook::service::share::ACCOUNT_CONNECTIONS;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -334,4 +335,133 @@ fn strangers_who_say_nothing() {
     drop(strangers);
     beside.tell(&format!("1,100 strangers who say nothing; a picture stored in {:.0} ms", ms(stored)));
     assert!(answer.contains("type='result'"), "{answer}");
+}
+
+#[test]
+fn more_connections_than_an_account_may_have() {
+    let _alone = alone();
+    let (dir, server) = house("connections_per_address = 1000\n");
+    // Authenticated, and not bound: no session counts them.
+    let mut greedy = Vec::new();
+    let refused = (0..ACCOUNT_CONNECTIONS + 8).find(|n| {
+        let mut stream = tls(connect_from(&server, "c2s_tls", &format!("127.0.3.{}", n % 9 + 1)), &dir.ca());
+        greet(&mut stream);
+        stream.write_all(plain("flood", PASSWORD).as_bytes()).unwrap();
+        let said = until(&mut stream, ">");
+        let is_refused = said.contains("<stream:error") || until(&mut stream, ">").contains("stream:error");
+        greedy.push(stream);
+        is_refused
+    });
+    assert_eq!(refused, None, "it is told behind its success");
+    let ends = greedy.iter_mut().filter_map(|stream| {
+        stream.sock.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut text = String::new();
+        let _ = std::io::Read::read_to_string(stream, &mut text);
+        text.contains("too many connections").then_some(())
+    });
+    assert_eq!(ends.count(), 8);
+    let mut other = stream(&server, &dir);
+    log_in(&mut other, "other", PASSWORD);
+    ping(&mut other);
+}
+
+// ---- memory ----
+
+/// A control group with a limit of memory, where this user may make one.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(bytes: u64) -> Option<Group> {
+        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let path = |controllers: &str| {
+            let mut lines = own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+            lines.find(|(names, _)| names.split(',').any(|name| name == controllers)).map(|(_, path)| path.to_owned())
+        };
+        let name = format!("inglenook-{}", std::process::id());
+        let places = [
+            ("/sys/fs/cgroup".to_owned(), "memory.max"),
+            (format!("/sys/fs/cgroup{}", path("").unwrap_or_default()), "memory.max"),
+            ("/sys/fs/cgroup/memory".to_owned(), "memory.limit_in_bytes"),
+            (format!("/sys/fs/cgroup/memory{}", path("memory").unwrap_or_default()), "memory.limit_in_bytes"),
+        ];
+        places.into_iter().find_map(|(parent, limit)| {
+            let dir = Path::new(&parent).join(&name);
+            std::fs::create_dir(&dir).ok()?;
+            let group = Group(dir);
+            std::fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+
+    /// A command that runs in it.
+    fn command(&self, dir: &Dir) -> Command {
+        let data = dir.data();
+        let serve = command(dir, &[]);
+        let mut inside = Command::new("sh");
+        inside.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0).arg(serve.get_program());
+        inside.args(["serve", "--data", data.to_str().unwrap()]).current_dir(&dir.0);
+        inside
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+const MEMORY: u64 = 64 << 20;
+
+/// A server with 64 MiB, whose floods are the accounts `flood`, `victim` and `other`.
+fn small(floods: impl FnOnce(&Server, &Dir) -> Vec<Crowd>, what: &str) {
+    let _alone = alone();
+    let Some(group) = Group::new(MEMORY) else { return eprintln!("no control group of its own: left out") };
+    let dir = Dir::with(SETTINGS);
+    let mut server = Server::of(group.command(&dir));
+    add(&dir);
+    let crowds = floods(&server, &dir);
+    let mut beside = Beside::new();
+    beside.look_for(&server, &dir, seconds() * 3);
+    let most = server.memory().1;
+    assert!(server.child.try_wait().unwrap().is_none(), "the server was killed");
+    let mut modest = stream(&server, &dir);
+    log_in(&mut modest, "bystander", PASSWORD);
+    ping(&mut modest);
+    drop(crowds);
+    beside.tell(&format!("{what}, at most {} MiB resident", most >> 20));
+    drop((modest, server));
+}
+
+/// Each account writes to itself and reads nothing.
+#[test]
+fn sessions_that_never_read() {
+    small(
+        |server, dir| {
+            let accounts = ["flood", "victim", "other"].into_iter();
+            let deaf = accounts.clone().map(|name| {
+                let enable = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
+                Crowd::silent(server, dir, name, 20, enable)
+            });
+            let deaf: Vec<Crowd> = deaf.collect();
+            let body = "x".repeat(2000);
+            let noisy = accounts.map(|name| {
+                let message = format!("<message to='{name}@example.org' type='chat'><body>{body}</body></message>");
+                Crowd::sessions(server, dir, name, 2, &message, true)
+            });
+            deaf.into_iter().chain(noisy).collect()
+        },
+        "sessions that never read",
+    );
+}
+
+/// Each session holds the largest stanza that is not quite there.
+#[test]
+fn stanzas_that_never_end() {
+    small(
+        |server, dir| {
+            let begun = format!("<message><body>{}", "x".repeat(255 * 1024));
+            ["flood", "victim", "other"].into_iter().map(|name| Crowd::silent(server, dir, name, 30, &begun)).collect()
+        },
+        "stanzas that never end",
+    );
 }
