@@ -17,6 +17,7 @@ pub mod roster;
 mod route;
 pub mod session;
 pub mod settings;
+pub mod share;
 pub mod sm;
 pub mod state;
 pub mod subscription;
@@ -243,6 +244,7 @@ impl Core {
                 Timer::Note => self.state.note(),
                 Timer::Extension(n, job) => {
                     self.state.jobs.remove(&job);
+                    self.state.timed.remove(&job);
                     self.hook(n, |x, st| x.timer(st, job));
                 }
             }

@@ -191,13 +191,11 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     if let Some(stream) = left.and_then(|session| session.stream) {
         st.streams.carries.remove(&stream);
     }
-    let jobs = &mut st.jobs;
-    st.requests.retain(|(asked, _), job| {
-        if *asked == sid {
-            jobs.remove(job);
-        }
-        *asked != sid
-    });
+    let asked = st.requests.range((sid, String::new())..).take_while(|((asked, _), _)| *asked == sid);
+    for (key, job) in asked.map(|(key, job)| (key.clone(), *job)).collect::<Vec<_>>() {
+        st.requests.remove(&key);
+        st.jobs.remove(&job);
+    }
     if let Some(account) = st.accounts.get_mut(&local)
         && let Some(resource) = me.resource()
     {

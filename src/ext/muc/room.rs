@@ -6,20 +6,24 @@
 use super::affiliation::{Affiliation, Privilege, Role};
 use super::config::Config;
 use super::hats::{self, Hats};
+use super::minute::Minute;
 use super::moderate::{self, Retracted};
 use super::occupant::Occupant;
 use super::presence::{Notice, Whom, gone};
 use super::vcard;
 use crate::core::State;
+use crate::core::share::whose;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::mem::take;
 
 /// Affiliations in one room.
 pub const AFFILIATIONS: usize = 2000;
-/// The same in bytes, their nicknames and reasons among it: a list of them is one answer.
+/// The same in bytes, their nicknames and reasons among it: a list of them is one answer. Half of both is for admins: what members and
+/// strangers add, by invitations and registrations, leaves them room to ban somebody.
 const AFFILIATIONS_BYTES: usize = 192 * 1024;
 /// The longest reason that is kept or told, in bytes.
 pub const REASON_BYTES: usize = 1024;
@@ -28,7 +32,7 @@ const PRESENCE_A_MINUTE: u32 = 60;
 /// What a room costs besides its rows, in bytes, about.
 const ROOM_BYTES: usize = 1024;
 /// What an affiliation or an occupant costs besides its text, in bytes, about.
-const AROUND_BYTES: usize = 256;
+pub const AROUND_BYTES: usize = 256;
 
 /// A room.
 #[derive(Debug)]
@@ -61,8 +65,20 @@ pub struct Room {
     pub sessions: BTreeMap<Jid, Box<str>>,
     /// What was said, while nothing is archived ([`super::history`]).
     pub past: VecDeque<Stanza>,
-    /// The minute, and who sent how much presence in it, by bare JID.
-    pace: (u64, BTreeMap<Jid, u32>),
+    /// In whose share it is ([`crate::core::share::whose`]): who made it. Empty: that account is gone.
+    pub payer: Box<str>,
+    /// How much of that share it takes, in bytes: [`Room::bytes`] when that was looked at last.
+    pub weight: usize,
+    /// How much it may take in this turn.
+    pub most: usize,
+    /// The bytes of its rows and of what was said.
+    pub kept: usize,
+    /// The bytes of its vCard, and how many of them are in the share already.
+    pub picture: (usize, usize),
+    /// Sessions that have left in this turn, and what they took of their share.
+    pub left: Vec<(Jid, usize)>,
+    /// Who sent how much presence in this minute.
+    pace: Minute,
     /// The last number of a presence.
     last: u64,
 }
@@ -82,6 +98,12 @@ pub struct Affiliated {
 }
 
 impl Affiliated {
+    /// What its row takes in memory, in bytes, about.
+    fn bytes(&self, jid: &Jid) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        AROUND_BYTES + jid.as_str().len() + text(&self.nick) + text(&self.reason)
+    }
+
     fn record(&self) -> Box<[u8]> {
         let w = Writer::new(1).u8(self.affiliation as u8);
         w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since).done()
@@ -111,6 +133,10 @@ pub struct Subject {
 }
 
 impl Subject {
+    fn bytes(&self) -> usize {
+        self.xml.len() + self.nick.len()
+    }
+
     fn record(&self) -> Box<[u8]> {
         Writer::new(1).str(&self.xml).str(&self.nick).u64(self.at).done()
     }
@@ -145,16 +171,23 @@ impl Subject {
 const CONFIG: &str = "config";
 /// The row of its subject.
 const SUBJECT: &str = "subject";
+/// The row that says in whose share it is.
+const PAYER: &str = "payer";
 /// How the rows of affiliations begin; the bare JID follows.
 const AFFILIATION: &str = "a ";
 
+fn payer_record(payer: &str) -> Box<[u8]> {
+    Writer::new(1).str(payer).done()
+}
+
 impl Room {
-    /// A new one that its creator has to configure.
-    pub fn new(jid: Jid, creator: &Jid, begins: u64) -> Room {
+    /// A new one that its creator has to configure, in somebody's share.
+    pub fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64) -> Room {
         let mut room = Room::bare(jid, Config::default(), begins);
         room.locked = true;
+        room.payer = payer.into();
         let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
-        room.affiliations.insert(creator.bare(), owner);
+        room.keep(creator.bare(), owner);
         room
     }
 
@@ -174,7 +207,13 @@ impl Room {
             occupants: BTreeMap::new(),
             sessions: BTreeMap::new(),
             past: VecDeque::new(),
-            pace: (0, BTreeMap::new()),
+            payer: Box::default(),
+            weight: 0,
+            most: 0,
+            kept: 0,
+            picture: (0, 0),
+            left: Vec::new(),
+            pace: Minute::default(),
             last: 0,
         }
     }
@@ -227,12 +266,46 @@ impl Room {
         self.config.persistent && !self.locked
     }
 
-    /// What it takes in memory, in bytes, about.
+    /// What it takes in memory, in bytes, about, without who is there.
     pub fn bytes(&self) -> usize {
-        let known: usize = self.affiliations.keys().map(|jid| jid.as_str().len() + AROUND_BYTES).sum();
-        let known = known + self.retracted.len() * AROUND_BYTES;
-        let config = self.config.name.len() + self.config.description.len() + self.subject.xml.len();
-        ROOM_BYTES + self.owner.len() + known + config
+        ROOM_BYTES + 2 * self.owner.len() + self.kept + self.config.bytes() + self.subject.bytes()
+    }
+
+    /// Whether it may take so much more.
+    ///
+    /// # Errors
+    /// `resource-constraint` if that is not in the share of who made it.
+    pub fn fits(&self, more: usize) -> Result<(), StanzaError> {
+        if more == 0 || self.bytes() + more <= self.most {
+            return Ok(());
+        }
+        let text = "the rooms of whoever made this one have their share of what all rooms may take; shorten a list or destroy one";
+        Err(StanzaError::new(Condition::ResourceConstraint).text(text))
+    }
+
+    /// Something was added, and something taken away, of what is counted in [`Room::bytes`].
+    pub fn count(&mut self, added: usize, gone: usize) {
+        self.kept = (self.kept + added).saturating_sub(gone);
+    }
+
+    fn keep(&mut self, jid: Jid, known: Affiliated) {
+        let added = known.bytes(&jid);
+        let gone = self.affiliations.get(&jid).map_or(0, |before| before.bytes(&jid));
+        self.count(added, gone);
+        self.affiliations.insert(jid, known);
+    }
+
+    /// Other hats, which are stored already.
+    pub fn set_hats(&mut self, hats: Hats) {
+        self.count(hats.bytes(), self.hats.bytes());
+        self.hats = hats;
+    }
+
+    /// Another one pays for it.
+    pub fn set_payer(&mut self, st: &mut State, payer: &str) -> Result<(), StanzaError> {
+        self.put(st, PAYER, payer_record(payer))?;
+        self.payer = payer.into();
+        Ok(())
     }
 
     /// A number for a presence, greater than all before.
@@ -245,18 +318,9 @@ impl Room {
     ///
     /// # Errors
     /// `resource-constraint` if they send it too often: everybody gets it.
-    pub fn pace(&mut self, now: u64, jid: &Jid) -> Result<(), StanzaError> {
-        let minute = now / 60_000;
-        if self.pace.0 != minute {
-            self.pace = (minute, BTreeMap::new());
-        }
-        let count = self.pace.1.entry(jid.bare()).or_default();
-        *count += 1;
-        if *count > PRESENCE_A_MINUTE {
-            let text = "too much presence; wait a minute";
-            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
-        }
-        Ok(())
+    pub fn pace(&mut self, st: &State, jid: &Jid) -> Result<(), StanzaError> {
+        let text = "too much presence; wait a minute";
+        self.pace.count(st, jid, 1, PRESENCE_A_MINUTE).map_err(|error| error.text(text))
     }
 
     // --- rows ---
@@ -279,16 +343,32 @@ impl Room {
             room.subject = Subject::from_record(value)?;
         } else if let Some(jid) = what.strip_prefix(AFFILIATION) {
             let jid = Jid::parse(jid).map_err(|_| damaged())?;
-            room.affiliations.insert(jid, Affiliated::from_record(value)?);
+            room.keep(jid, Affiliated::from_record(value)?);
+        } else if what == PAYER {
+            room.payer = Reader::new(value)?.str()?.into();
         } else if let Some(number) = what.strip_prefix(moderate::ROW) {
             let number = u64::from_str_radix(number, 16).map_err(|_| damaged())?;
-            room.retracted.insert(number, Retracted::from_record(value)?);
+            room.take_back(number, Retracted::from_record(value)?);
         } else if what == hats::ROW {
-            room.hats = Hats::from_record(value)?;
+            room.set_hats(Hats::from_record(value)?);
         } else if what == vcard::ROW {
             room.vcard = Some(vcard::from_record(value)?);
         }
         Ok(())
+    }
+
+    /// In whose share a room from before there were shares is: of the first of its owners.
+    pub fn settle_payer(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
+        if !self.payer.is_empty() {
+            let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts.contains_key(local));
+            if Jid::parse(&self.payer).is_ok_and(|payer| gone(&payer)) {
+                self.payer = Box::default();
+            }
+            return None;
+        }
+        let mut owners = self.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
+        self.payer = whose(st, owners.next()?.0).into();
+        Some((self.key(PAYER), payer_record(&self.payer)))
     }
 
     /// Whether all of it was read: not so, if the power failed while it was made or destroyed.
@@ -338,6 +418,7 @@ impl Room {
 
     /// Keeps the subject.
     pub fn set_subject(&mut self, st: &mut State, subject: Subject) -> Result<(), StanzaError> {
+        self.fits(subject.bytes().saturating_sub(self.subject.bytes()))?;
         self.put(st, SUBJECT, subject.record())?;
         self.subject = subject;
         Ok(())
@@ -374,7 +455,7 @@ impl Room {
         let jid = jid.bare();
         let before = self.known(&jid);
         if before.affiliation == Affiliation::None && affiliation != Affiliation::None {
-            self.has_room(&[&jid])?;
+            self.has_room(&[&jid], 0)?;
         }
         let mut known = Affiliated { affiliation, ..before.clone() };
         let cut = |reason: &str| reason[..reason.floor_char_boundary(REASON_BYTES)].into();
@@ -427,11 +508,15 @@ impl Room {
     }
 
     fn put_known(&mut self, st: &mut State, jid: &Jid, known: Affiliated) -> Result<(), StanzaError> {
+        let is_none = known == Affiliated::default();
+        let before = self.affiliations.get(jid.as_str()).map_or(0, |before| before.bytes(jid));
+        self.fits(if is_none { 0 } else { known.bytes(jid).saturating_sub(before) })?;
         self.put_affiliation(st, jid, &known)?;
-        if known == Affiliated::default() {
+        if is_none {
             self.affiliations.remove(jid.as_str());
+            self.count(0, before);
         } else {
-            self.affiliations.insert(jid.clone(), known);
+            self.keep(jid.clone(), known);
         }
         Ok(())
     }
@@ -442,14 +527,26 @@ impl Room {
         self.affiliations.iter().map(|(jid, known)| jid.as_str().len() + text(&known.nick) + text(&known.reason)).sum()
     }
 
-    /// Whether there is room for those, who have no row yet.
-    pub fn has_room(&self, new: &[&Jid]) -> Result<(), StanzaError> {
+    /// Whether there is room for those, who have no row yet, and for so many bytes of nicknames and reasons.
+    pub fn has_room(&self, new: &[&Jid], texts: usize) -> Result<(), StanzaError> {
+        self.has_part(new, 1, "the lists of this room are full")?;
+        let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
+        self.fits(texts + new.map(|jid| AROUND_BYTES + jid.bare_str().len()).sum::<usize>())
+    }
+
+    /// The same for those whom somebody adds who is no admin.
+    pub fn has_room_for_guests(&self, new: &[&Jid]) -> Result<(), StanzaError> {
+        self.has_part(new, 2, "the lists of this room are half full, and only its admins add more")?;
+        self.has_room(new, 0)
+    }
+
+    /// Whether the lists have room in one of so many parts.
+    fn has_part(&self, new: &[&Jid], parts: usize, text: &'static str) -> Result<(), StanzaError> {
         let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
         let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
-        let full =
-            self.affiliations.len() + count > AFFILIATIONS || self.affiliations_bytes() + bytes > AFFILIATIONS_BYTES;
+        let full = self.affiliations.len() + count > AFFILIATIONS / parts
+            || self.affiliations_bytes() + bytes > AFFILIATIONS_BYTES / parts;
         if count > 0 && full {
-            let text = "the lists of this room are full";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
         Ok(())
@@ -472,6 +569,7 @@ impl Room {
         if let Some(occupant) = self.occupants.remove(nick) {
             for (jid, seat) in occupant.seats {
                 self.sessions.remove(&jid);
+                self.left.push((jid, seat.weight));
                 seat.removed().for_each(|stanza| st.send(stanza));
             }
         }
@@ -489,6 +587,7 @@ impl Room {
         let shown = |occupant: &Occupant| occupant.shown().map(|(jid, _)| jid.clone());
         let was = shown(occupant);
         if let Some(seat) = occupant.seats.remove(jid) {
+            self.left.push((jid.clone(), seat.weight));
             seat.removed().for_each(|stanza| st.send(stanza));
         }
         let changed = was != shown(occupant);
@@ -504,6 +603,7 @@ impl Room {
     /// # Errors
     /// `resource-constraint` if storage takes nothing; then nothing is changed.
     pub fn configure(&mut self, st: &mut State, config: Config) -> Result<(), StanzaError> {
+        self.fits(config.bytes().saturating_sub(self.config.bytes()))?;
         st.write()?;
         let was_stored = self.is_stored();
         let before = std::mem::replace(&mut self.config, config);
@@ -523,15 +623,18 @@ impl Room {
                     st.step();
                 }
                 hats::store(self, st, &self.hats)?;
+                self.put(st, PAYER, payer_record(&self.payer))?;
             }
             // Last: a room without that row is none ([`Room::is_whole`]).
             self.put(st, CONFIG, self.config.record(self.begins, self.open))?;
         } else if was_stored {
             self.forget(st)?;
             self.vcard = None;
+            self.picture.0 = 0;
         }
         if self.config.archive && !before.archive {
-            self.past.clear();
+            let gone = take(&mut self.past).iter().map(Stanza::bytes).sum();
+            self.count(0, gone);
         }
         // What was made for others may show what they may not see any more.
         self.occupants.values_mut().for_each(|occupant| occupant.faces = None);
