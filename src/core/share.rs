@@ -85,6 +85,8 @@ impl Shares {
 pub struct Ledger<K> {
     entries: BTreeMap<K, Entry>,
     shares: Shares,
+    /// How many entries each has.
+    counts: Shares,
     /// Greater for an entry that came later.
     last: u64,
 }
@@ -98,7 +100,7 @@ struct Entry {
 
 impl<K> Default for Ledger<K> {
     fn default() -> Ledger<K> {
-        Ledger { entries: BTreeMap::new(), shares: Shares::default(), last: 0 }
+        Ledger { entries: BTreeMap::new(), shares: Shares::default(), counts: Shares::default(), last: 0 }
     }
 }
 
@@ -106,6 +108,11 @@ impl<K: Ord + Clone> Ledger<K> {
     /// What each has.
     pub fn shares(&self) -> &Shares {
         &self.shares
+    }
+
+    /// How many entries each has.
+    pub fn counts(&self) -> &Shares {
+        &self.counts
     }
 
     /// How many entries there are.
@@ -123,6 +130,7 @@ impl<K: Ord + Clone> Ledger<K> {
         self.take(&key);
         self.last += 1;
         let who = self.shares.add(who, weight);
+        self.counts.add(&who, 1);
         self.entries.insert(key, Entry { who, weight, age: self.last });
     }
 
@@ -130,6 +138,7 @@ impl<K: Ord + Clone> Ledger<K> {
     pub fn take(&mut self, key: &K) {
         if let Some(entry) = self.entries.remove(key) {
             self.shares.take(&entry.who, entry.weight);
+            self.counts.take(&entry.who, 1);
         }
     }
 
@@ -166,10 +175,10 @@ pub struct Shared {
 }
 
 /// The names and values of constants, for [`Shared::whole`].
-#[macro_export]
 macro_rules! limits {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as usize)),*] };
 }
+pub(crate) use limits;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use super::effect::{Effect, Sid};
 use super::hook::Event;
 use super::logged::Counted;
 use super::session::Session;
+use super::share::{Ledger, Shared, limits};
 use super::state::{Ack, State, Timer, Work};
 use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
@@ -26,6 +27,14 @@ pub const ANSWER_MS: u64 = 60_000;
 pub const ENDED_STREAMS: usize = 1024;
 /// The messages of all of them that may have been seen; each costs 16 bytes.
 pub const ENDED_MESSAGES: usize = 32 * 1024;
+/// For the table of what is shared.
+pub const SHARED: Shared = Shared {
+    what: "streams that have ended and may be asked about, and the messages that their clients may have seen",
+    whole: limits![ENDED_STREAMS, ENDED_MESSAGES],
+    share: "an account: who has most loses first",
+    checked: "core/sm.rs",
+    told: "its oldest is forgotten: its client gets what it may have seen again",
+};
 /// The longest time for which an ended stream is remembered, in milliseconds.
 const ENDED_MS: u64 = 7 * 86_400_000;
 /// Hexadecimal digits of the code in an id.
@@ -201,7 +210,13 @@ impl Streams {
         self.ended.insert(number, ended);
         let mut messages: usize = self.ended.values().map(|e| e.sent.len()).sum();
         while self.ended.len() > ENDED_STREAMS || messages > ENDED_MESSAGES {
-            let Some(oldest) = self.ended.iter().min_by_key(|(_, e)| e.until).map(|(n, _)| *n) else { return };
+            // Of the account that has most of what there is too much of.
+            let by_stream = self.ended.len() > ENDED_STREAMS;
+            let mut ledger = Ledger::default();
+            let mut all: Vec<(&u64, &Ended)> = self.ended.iter().collect();
+            all.sort_by_key(|(_, ended)| ended.until);
+            all.into_iter().for_each(|(n, e)| ledger.put(*n, &e.local, if by_stream { 1 } else { e.sent.len() }));
+            let Some(oldest) = ledger.surplus() else { return };
             messages -= self.ended.remove(&oldest).map_or(0, |e| e.sent.len());
         }
     }

@@ -11,6 +11,7 @@ use super::login::Login;
 use super::number::Numbers;
 use super::quiet::Worth;
 use super::random::Random;
+use super::reading::Reading;
 use super::session::Session;
 use super::settings::Settings;
 use super::sm::Streams;
@@ -159,6 +160,7 @@ pub struct State {
     pub(super) numbers: Numbers,
     pub(super) streams: Streams,
     pub(super) deliveries: Deliveries,
+    pub(super) reading: Reading,
     pub(super) effects: Vec<Effect>,
     pub(super) work: VecDeque<Work>,
     pub(super) timers: BTreeMap<(u64, u64), Timer>,
@@ -217,6 +219,7 @@ impl State {
             numbers: Numbers::new(&secret),
             streams: Streams::default(),
             deliveries: Deliveries::default(),
+            reading: Reading::default(),
             effects: Vec::new(),
             work: VecDeque::new(),
             timers: BTreeMap::new(),
@@ -611,6 +614,7 @@ impl State {
     /// Reads; the answer comes to [`super::hook::Extension::answer`]. It sees all changes of this turn and before.
     pub fn ask(&mut self, query: Query) -> Job {
         let job = self.job();
+        self.reads(job);
         self.seal();
         self.effects.push(Effect::Ask(job, query));
         job

@@ -1,6 +1,7 @@
 //! XEP-0077: In-Band Registration: another password, the end of an account, and, where the owner of the box allows it, new accounts
 //! of strangers.
 
+use crate::core::share::{Ledger, Shared, Shares, limits};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, admin, network};
 use crate::wire::scram::Credentials;
 use crate::wire::xml::escaped;
@@ -22,14 +23,28 @@ const ADDRESS_ATTEMPTS: u32 = 20;
 const SERVER_ACCOUNTS: u32 = 100;
 /// The time that limits are for, in milliseconds.
 const PERIOD_MS: u64 = 60 * 60_000;
-/// Addresses remembered; the one that came first is forgotten first.
+/// Addresses remembered; of the network with most of them, the one that came first is forgotten first.
 const ADDRESSES: usize = 1024;
+/// Bits of an IPv6 address that one customer may have: half of what is left is all that its networks get together.
+const SITE_BITS: u32 = 48;
+
+pub(super) const SHARED: Shared = Shared {
+    what: "accounts that strangers make in an hour, and the addresses remembered for that",
+    whole: limits![SERVER_ACCOUNTS, ADDRESSES, ADDRESS_ACCOUNTS, ADDRESS_ATTEMPTS],
+    share: "an address: those numbers of accounts and attempts; an IPv6 network of 48 bits: the rule",
+    checked: "ext/register.rs",
+    told: "`resource-constraint`: try again in an hour",
+};
 
 #[derive(Default)]
 pub(super) struct Register {
     jobs: BTreeMap<Job, Waiting>,
     addresses: BTreeMap<IpAddr, Made>,
+    /// By the site that they belong to.
+    remembered: Ledger<IpAddr>,
     server: Made,
+    /// The accounts of each site since `server` began.
+    sites: Shares,
 }
 
 /// What waits for keys.
@@ -54,6 +69,14 @@ impl Made {
     }
 }
 
+/// The network that an address belongs to, as its holder gets it.
+fn site(address: IpAddr) -> String {
+    match address {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !(u128::MAX >> SITE_BITS)).into()).to_string(),
+        v4 => v4.to_string(),
+    }
+}
+
 /// The text of a field; `None` if it is not there or empty (§3.1).
 fn field(query: Node<'_>, name: &str) -> Option<String> {
     let text = query.child(Ns::REGISTER, name)?.text().into_owned();
@@ -75,16 +98,24 @@ impl Register {
     /// Counts an attempt of a stranger, or refuses it.
     fn attempt(&mut self, now: u64, peer: IpAddr) -> Result<(), StanzaError> {
         let peer = network(peer);
-        if self.addresses.len() >= ADDRESSES && !self.addresses.contains_key(&peer) {
-            let first = self.addresses.iter().min_by_key(|(_, made)| made.since).map(|(address, _)| *address);
-            first.and_then(|address| self.addresses.remove(&address));
+        let site = site(peer);
+        if !self.addresses.contains_key(&peer) {
+            if let Some(first) = self.remembered.surplus().filter(|_| self.addresses.len() >= ADDRESSES) {
+                self.remembered.take(&first);
+                self.addresses.remove(&first);
+            }
+            self.remembered.put(peer, &site, 1);
         }
         let made = self.addresses.entry(peer).or_insert(Made { since: now, ..Made::default() });
         *made = made.at(now);
         self.server = self.server.at(now);
+        if self.server.accounts == 0 {
+            self.sites = Shares::default();
+        }
         if made.attempts >= ADDRESS_ATTEMPTS
             || made.accounts >= ADDRESS_ACCOUNTS
             || self.server.accounts >= SERVER_ACCOUNTS
+            || peer.is_ipv6() && !self.sites.may(&site, 1, SERVER_ACCOUNTS as usize)
         {
             return Err(refusal(Condition::ResourceConstraint, "too many registrations; try again in an hour"));
         }
@@ -94,9 +125,11 @@ impl Register {
 
     /// Counts an account that is being made.
     fn count(&mut self, peer: IpAddr) {
-        if let Some(made) = self.addresses.get_mut(&network(peer)) {
+        let peer = network(peer);
+        if let Some(made) = self.addresses.get_mut(&peer) {
             made.accounts += 1;
         }
+        self.sites.add(&site(peer), 1);
         self.server.accounts += 1;
     }
 

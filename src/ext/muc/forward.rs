@@ -4,9 +4,8 @@
 //! answered.
 
 use super::Muc;
-use crate::core::share::{Ledger, Shared, whose};
+use crate::core::share::{Ledger, Shared, limits, whose};
 use crate::core::{About, Flow, Handled, State};
-use crate::limits;
 use crate::wire::{Condition, Jid, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 

@@ -67,9 +67,10 @@ impl Hats {
 
     /// What they take in memory, in bytes, about.
     pub fn bytes(&self) -> usize {
-        let known = self.known.iter().map(|(uri, (title, hue))| {
-            AROUND_BYTES + uri.len() + title.len() + hue.as_deref().map_or(0, str::len)
-        });
+        let known = self
+            .known
+            .iter()
+            .map(|(uri, (title, hue))| AROUND_BYTES + uri.len() + title.len() + hue.as_deref().map_or(0, str::len));
         let worn = |uris: &BTreeSet<Box<str>>| uris.iter().map(|uri| WORN_BYTES + uri.len()).sum::<usize>();
         let worn = self.worn.iter().map(|(jid, uris)| AROUND_BYTES + jid.as_str().len() + worn(uris));
         known.chain(worn).sum()

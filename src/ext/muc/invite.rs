@@ -57,7 +57,11 @@ pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> 
         new.dedup();
     }
     let guests: Vec<&Jid> = new.iter().collect();
-    if room.may(&from, Privilege::Administer) { room.has_room(&guests, 0)? } else { room.has_room_for_guests(&guests)? }
+    if room.may(&from, Privilege::Administer) {
+        room.has_room(&guests, 0)?
+    } else {
+        room.has_room_for_guests(&guests)?
+    }
     if !new.is_empty() {
         st.write()?;
     }

@@ -139,7 +139,9 @@ impl Muc {
         let begins = st.next_mark();
         let room = Room::new(to.bare(), from, payer, begins);
         if !self.bytes.may(payer, room.bytes(), ROOMS_BYTES) {
-            return full("the rooms that you made have their share of what all rooms may take; shorten a list or destroy one");
+            return full(
+                "the rooms that you made have their share of what all rooms may take; shorten a list or destroy one",
+            );
         }
         self.rooms.insert(local.into(), room);
         self.enroll(local);

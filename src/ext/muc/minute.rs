@@ -1,8 +1,7 @@
 //! How often somebody did something in this minute.
 
 use crate::core::State;
-use crate::core::share::{Shared, Shares, whose};
-use crate::limits;
+use crate::core::share::{Shared, Shares, limits, whose};
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
 

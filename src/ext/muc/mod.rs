@@ -31,9 +31,8 @@ mod voice;
 
 use super::archive::Unreadable;
 use super::archive::query::Queue;
-use crate::core::share::{Shared, Shares, whose};
+use crate::core::share::{Shared, Shares, limits, whose};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, State, scan};
-use crate::limits;
 use crate::store::{BATCH_OPS, Batch, Engine, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use affiliation::Affiliation;
