@@ -116,10 +116,12 @@
 //! <!-- shares -->
 //! | What | For all together | Share | Asked in | The greedy one |
 //! | --- | --- | --- | --- | --- |
-//! | rooms: lists with reasons and nicknames, configuration, subject, hats, what was taken back, what was said without an archive | `ROOMS_BYTES` = 16 MiB, `ROOMS_OF_ONE` = 200 | an account: that number of rooms that it made, and the rule for their bytes, whoever makes them grow | `ext/muc/room.rs` | `resource-constraint`: shorten a list or destroy a room; what was said without an archive: their oldest goes |
+//! | rooms: lists with reasons and nicknames, configuration, subject, hats, what was taken back | `ROOMS_BYTES` = 16 MiB, `ROOMS_OF_ONE` = 200 | an account: that number of rooms that it made, and the rule for their bytes, whoever makes them grow | `ext/muc/room.rs` | `resource-constraint`: shorten a list or destroy a room |
+//! | what was said in rooms without an archive | `SAID_BYTES` = 8 MiB | an account: the rule for the rooms that it made | `ext/muc/history.rs` | the oldest in the same room is forgotten |
 //! | vCards of rooms | `VCARDS_BYTES` = 32 MiB | an account: the rule for the rooms that it made | `ext/muc/vcard.rs` | `resource-constraint`: remove a picture |
-//! | sessions in rooms, with their presence | `SEATS_BYTES` = 32 MiB | an account or a component: the rule; of the nicknames in one room, too, from the second on | `ext/muc/join.rs` | `resource-constraint`: leave a room first |
+//! | sessions in rooms, with their presence | `SEATS_BYTES` = 32 MiB, `OCCUPANTS_MOST` = 1000 | an account or a component: the rule; of the nicknames in one room, too, from the second on | `ext/muc/join.rs` | `resource-constraint`: leave a room first |
 //! | what is said in rooms and waits for those who are being sent the history | `HELD_BYTES` = 8 MiB | a room: the loudest one loses first | `ext/muc/mod.rs` | its sessions get no history |
+//! | lists of one room | `AFFILIATIONS` = 2000, `AFFILIATIONS_BYTES` = 192 KiB | its admins: all; whoever else brings people in: the rule of half | `ext/muc/room.rs` | `resource-constraint`: ask an admin |
 //! | people counted in a minute: who makes rooms send something to others, and who sends presence to one room | `PEOPLE` = 4096 | an account is one; a domain of others, the rule | `ext/muc/minute.rs` | `resource-constraint`: wait a minute |
 //! | requests between occupants that wait for an answer | `FORWARDS` = 1024, `FORWARDS_OF_ONE` = 64 | a session: that number; else an account or a component: who has most loses first | `ext/muc/forward.rs` | its oldest is forgotten: the answer does not arrive |
 //! | nodes of the service | `SERVICE_NODES` = 1000, `CREATED_NODES` = 50 | an account: that number of nodes that it made, and the rule | `ext/pubsub/node.rs` | `resource-constraint` with `max-nodes-exceeded`: delete one |

@@ -722,6 +722,46 @@ mod tests {
         assert_eq!((0..8).take_while(|_| big.push(&body).0).count(), 3);
     }
 
+    /// Who comes and goes all the time is forgotten, not the others.
+    #[test]
+    fn ended_streams_of_the_others_stay() {
+        let mut streams = Streams::default();
+        let ended = |who: &str, until: u64, messages: usize| {
+            let sent = (0..messages).map(|n| (n as u32, n as u64)).collect();
+            Ended { handled: Some(1), local: who.into(), sent, until }
+        };
+        streams.remember(0, 1, ended("juliet", 1, 100));
+        for n in 2..4 * ENDED_STREAMS as u64 {
+            streams.remember(0, n, ended("iago", n, 50));
+        }
+        assert!(streams.ended.contains_key(&1) && streams.ended.len() <= ENDED_STREAMS);
+        for n in 10_000..10_100 {
+            streams.remember(0, n, ended("iago", n, QUEUE_STANZAS));
+        }
+        assert!(streams.ended.contains_key(&1));
+    }
+
+    /// What is waited for no more leaves nothing behind.
+    #[test]
+    fn a_time_that_is_waited_for_no_more_is_forgotten() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..100).map(|n| st.after(n % 7)).collect();
+        assert_eq!((st.timers.len(), st.timed.len()), (100, 100));
+        jobs.into_iter().for_each(|job| st.forget(job));
+        assert!(st.timers.is_empty() && st.timed.is_empty() && st.jobs.is_empty());
+    }
+
+    /// A client that answers nothing is owed only so many answers.
+    #[test]
+    fn requests_to_a_silent_client_are_bounded() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..1000).map(|_| st.request(SID, "<ping xmlns='urn:xmpp:ping'/>")).collect();
+        assert!(st.requests.len() <= 64 && st.jobs.len() == st.requests.len());
+        assert!(st.jobs.contains_key(jobs.last().unwrap()));
+        super::super::presence::gone(&mut st, SID, false);
+        assert!(st.requests.is_empty() && st.jobs.is_empty());
+    }
+
     #[test]
     fn what_is_known_of_ended_streams_is_bounded() {
         let mut streams = Streams::default();

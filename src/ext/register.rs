@@ -333,6 +333,30 @@ mod tests {
         assert!(register.attempt(0, ip("192.0.2.1")).is_err());
     }
 
+    /// Who has a network of their own is not everybody.
+    #[test]
+    fn one_site_does_not_use_up_the_hour() {
+        let mut register = Register::default();
+        let mut made = 0;
+        for n in 0..2000 {
+            let address = ip(&format!("2001:db8:7:{n:x}::1"));
+            if register.attempt(0, address).is_ok() {
+                register.count(address);
+                made += 1;
+            }
+        }
+        assert_eq!(made, SERVER_ACCOUNTS / 2);
+        for n in 0..10 {
+            let address = ip(&format!("2001:db8:8:{n:x}::1"));
+            register.attempt(0, address).unwrap();
+            register.count(address);
+        }
+        register.attempt(0, ip("192.0.2.1")).unwrap();
+        assert!(register.attempt(PERIOD_MS, ip("2001:db8:7::1")).is_ok(), "an hour later");
+        assert!(register.addresses.len() <= ADDRESSES && register.remembered.len() == register.addresses.len());
+        assert!(register.addresses.contains_key(&ip("192.0.2.1")));
+    }
+
     #[test]
     fn the_table_does_not_grow() {
         let mut register = Register::default();

@@ -57,10 +57,11 @@ pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> 
         new.dedup();
     }
     let guests: Vec<&Jid> = new.iter().collect();
-    if room.may(&from, Privilege::Administer) {
+    let is_admin = room.may(&from, Privilege::Administer);
+    if is_admin {
         room.has_room(&guests, 0)?
     } else {
-        room.has_room_for_guests(&guests)?
+        room.has_room_for_guests(&from, &guests)?
     }
     if !new.is_empty() {
         st.write()?;
@@ -71,6 +72,9 @@ pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> 
     for jid in &new {
         let notice = Notice { actor: actor.as_deref(), ..Notice::default() };
         admin::change_affiliation(room, st, jid, Affiliation::Member, None, &notice)?;
+        if !is_admin {
+            room.brought(st, jid, &from)?;
+        }
     }
     for (to, invite) in people {
         let mut inside = String::new();

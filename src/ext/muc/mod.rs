@@ -24,7 +24,7 @@ mod occupant;
 mod owner;
 mod presence;
 mod register;
-mod room;
+pub(in crate::ext) mod room;
 mod search;
 mod vcard;
 mod voice;
@@ -36,6 +36,7 @@ use crate::core::{About, Event, Extension, Flow, Handled, Job, State, scan};
 use crate::store::{BATCH_OPS, Batch, Engine, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use affiliation::Affiliation;
+use config::OCCUPANTS_MOST;
 use minute::Minute;
 use presence::{Notice, Whom, gone};
 use room::Room;
@@ -47,6 +48,8 @@ const ROOMS_BYTES: usize = 16 * 1024 * 1024;
 const ROOMS_OF_ONE: usize = 200;
 /// The vCards of all rooms, in bytes.
 const VCARDS_BYTES: usize = 32 * 1024 * 1024;
+/// What was said in all rooms without an archive, and is kept in memory, in bytes.
+const SAID_BYTES: usize = 8 * 1024 * 1024;
 /// What all who are in rooms take in memory, in bytes, about.
 const SEATS_BYTES: usize = 32 * 1024 * 1024;
 /// What waits in all rooms for those who are being sent the history, in bytes, about.
@@ -54,13 +57,20 @@ const HELD_BYTES: usize = 8 * 1024 * 1024;
 /// Time in which who made a room must configure it, in milliseconds; then it is gone.
 const LOCKED_MS: u64 = 5 * 60_000;
 
-pub(super) const SHARED: [Shared; 4] = [
+pub(super) const SHARED: [Shared; 5] = [
     Shared {
-        what: "rooms: lists with reasons and nicknames, configuration, subject, hats, what was taken back, what was said without an archive",
+        what: "rooms: lists with reasons and nicknames, configuration, subject, hats, what was taken back",
         whole: limits![ROOMS_BYTES, ROOMS_OF_ONE],
         share: "an account: that number of rooms that it made, and the rule for their bytes, whoever makes them grow",
         checked: "ext/muc/room.rs",
-        told: "`resource-constraint`: shorten a list or destroy a room; what was said without an archive: their oldest goes",
+        told: "`resource-constraint`: shorten a list or destroy a room",
+    },
+    Shared {
+        what: "what was said in rooms without an archive",
+        whole: limits![SAID_BYTES],
+        share: "an account: the rule for the rooms that it made",
+        checked: "ext/muc/history.rs",
+        told: "the oldest in the same room is forgotten",
     },
     Shared {
         what: "vCards of rooms",
@@ -71,7 +81,7 @@ pub(super) const SHARED: [Shared; 4] = [
     },
     Shared {
         what: "sessions in rooms, with their presence",
-        whole: limits![SEATS_BYTES],
+        whole: limits![SEATS_BYTES, OCCUPANTS_MOST],
         share: "an account or a component: the rule; of the nicknames in one room, too, from the second on",
         checked: "ext/muc/join.rs",
         told: "`resource-constraint`: leave a room first",
@@ -110,8 +120,9 @@ pub(super) struct Muc {
     /// What the rooms take that somebody made, in bytes, and how many they are.
     bytes: Shares,
     made: Shares,
-    /// The same of their vCards.
+    /// The same of their vCards, and of what was said there.
     vcard_bytes: Shares,
+    said: Shares,
     /// What the sessions take that are in rooms, in bytes.
     seats: Shares,
     /// What waits in each room, in bytes.
@@ -132,6 +143,7 @@ impl Muc {
     fn lend(&mut self, local: &str) {
         if let Some(room) = self.rooms.get_mut(local) {
             room.most = room.weight + self.bytes.spare(&room.payer, ROOMS_BYTES);
+            room.said_most = room.said.1 + self.said.spare(&room.payer, SAID_BYTES);
         }
     }
 
@@ -144,11 +156,12 @@ impl Muc {
             self.bytes.add(&room.payer, bytes);
             room.weight = bytes;
         }
-        let (now, before) = room.picture;
-        if now != before {
-            self.vcard_bytes.take(&room.payer, before);
-            self.vcard_bytes.add(&room.payer, now);
-            room.picture = (now, now);
+        for (shares, (now, before)) in [(&mut self.vcard_bytes, &mut room.picture), (&mut self.said, &mut room.said)] {
+            if now != before {
+                shares.take(&room.payer, *before);
+                shares.add(&room.payer, *now);
+                *before = *now;
+            }
         }
         for (jid, weight) in room.left.drain(..) {
             self.seats.take(whose(st, &jid), weight);
@@ -159,9 +172,10 @@ impl Muc {
     fn enroll(&mut self, local: &str) {
         let Some(room) = self.rooms.get_mut(local) else { return };
         room.weight = room.bytes();
-        room.picture.1 = room.picture.0;
+        (room.picture.1, room.said.1) = (room.picture.0, room.said.0);
         self.bytes.add(&room.payer, room.weight);
         self.vcard_bytes.add(&room.payer, room.picture.1);
+        self.said.add(&room.payer, room.said.1);
         self.made.add(&room.payer, 1);
     }
 
@@ -169,6 +183,7 @@ impl Muc {
     fn strike(&mut self, room: &Room) {
         self.bytes.take(&room.payer, room.weight);
         self.vcard_bytes.take(&room.payer, room.picture.1);
+        self.said.take(&room.payer, room.said.1);
         self.made.take(&room.payer, 1);
     }
 
@@ -181,9 +196,10 @@ impl Muc {
         if heir == room.payer || !left || !self.bytes.may(&heir, room.weight, ROOMS_BYTES) {
             return;
         }
-        let (before, weight, picture) = (room.payer.clone(), room.weight, room.picture.1);
+        let (before, weight, picture, said) = (room.payer.clone(), room.weight, room.picture.1, room.said.1);
         if room.set_payer(st, &heir).is_ok() {
-            for (shares, part) in [(&mut self.bytes, weight), (&mut self.vcard_bytes, picture), (&mut self.made, 1)] {
+            let parts = [(&mut self.bytes, weight), (&mut self.vcard_bytes, picture), (&mut self.said, said)];
+            for (shares, part) in parts.into_iter().chain([(&mut self.made, 1)]) {
                 shares.take(&before, part);
                 shares.add(&heir, part);
             }
@@ -193,7 +209,7 @@ impl Muc {
 
     /// Counts anew what all rooms take.
     fn recount(&mut self) {
-        (self.bytes, self.vcard_bytes, self.made) = Default::default();
+        (self.bytes, self.vcard_bytes, self.said, self.made) = Default::default();
         let all: Vec<Box<str>> = self.rooms.keys().cloned().collect();
         all.iter().for_each(|local| self.enroll(local));
     }

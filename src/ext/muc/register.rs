@@ -73,7 +73,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         room.set_nick(st, &from, Some(&nick))?;
     } else if is_open(room) {
         let notice = Notice::default();
-        room.has_room_for_guests(&[&from])?;
+        room.has_room_for_guests(&from, &[&from])?;
         admin::change_affiliation(room, st, &from.bare(), Affiliation::Member, Some(&nick), &notice)?;
     } else {
         ask(muc, st, local, &from, &nick)?;

@@ -12,13 +12,12 @@ use super::occupant::Occupant;
 use super::presence::{Notice, Whom, gone};
 use super::vcard;
 use crate::core::State;
-use crate::core::share::whose;
+use crate::core::share::{Shared, limits, may_have, whose};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::mem::take;
 
 /// Affiliations in one room.
 pub const AFFILIATIONS: usize = 2000;
@@ -33,6 +32,14 @@ const PRESENCE_A_MINUTE: u32 = 60;
 const ROOM_BYTES: usize = 1024;
 /// What an affiliation or an occupant costs besides its text, in bytes, about.
 pub const AROUND_BYTES: usize = 256;
+
+pub(in crate::ext) const SHARED: Shared = Shared {
+    what: "lists of one room",
+    whole: limits![AFFILIATIONS, AFFILIATIONS_BYTES],
+    share: "its admins: all; whoever else brings people in: the rule of half",
+    checked: "ext/muc/room.rs",
+    told: "`resource-constraint`: ask an admin",
+};
 
 /// A room.
 #[derive(Debug)]
@@ -71,8 +78,11 @@ pub struct Room {
     pub weight: usize,
     /// How much it may take in this turn.
     pub most: usize,
-    /// The bytes of its rows and of what was said.
+    /// The bytes of its rows.
     pub kept: usize,
+    /// The bytes of what was said, and how many of them are in the share of that already; and how many they may be in this turn.
+    pub said: (usize, usize),
+    pub said_most: usize,
     /// The bytes of its vCard, and how many of them are in the share already.
     pub picture: (usize, usize),
     /// Sessions that have left in this turn, and what they took of their share.
@@ -95,29 +105,35 @@ pub struct Affiliated {
     /// The first number of the archive that may be read by somebody who was banned: what was said before the ban was lifted, they
     /// never see. It stays, whatever becomes of them.
     pub since: u64,
+    /// Who brought them in, by bare JID, if that was no admin.
+    pub by: Option<Box<str>>,
 }
 
 impl Affiliated {
     /// What its row takes in memory, in bytes, about.
     fn bytes(&self, jid: &Jid) -> usize {
         let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
-        AROUND_BYTES + jid.as_str().len() + text(&self.nick) + text(&self.reason)
+        AROUND_BYTES + jid.as_str().len() + text(&self.nick) + text(&self.reason) + text(&self.by)
     }
 
     fn record(&self) -> Box<[u8]> {
-        let w = Writer::new(1).u8(self.affiliation as u8);
-        w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since).done()
+        let w = Writer::new(if self.by.is_none() { 1 } else { 2 }).u8(self.affiliation as u8);
+        let w = w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since);
+        self.by.iter().fold(w, |w, by| w.str(by)).done()
     }
 
     fn from_record(record: &[u8]) -> Result<Affiliated, Broken> {
         let mut r = Reader::new(record)?;
-        if r.version != 1 {
+        if !matches!(r.version, 1 | 2) {
             return Err(Broken);
         }
         let affiliation = *Affiliation::ALL.get(usize::from(r.u8()?)).ok_or(Broken)?;
         let mut text = || r.opt_str().map(|text| text.map(Box::from));
         let (nick, reason) = (text()?, text()?);
-        Ok(Affiliated { affiliation, nick, reason, since: r.u64()? })
+        let since = r.u64()?;
+        // Of those whom admins brought in, and of old ones, that is not said.
+        let by = if r.version == 2 { Some(r.str()?.into()) } else { None };
+        Ok(Affiliated { affiliation, nick, reason, since, by })
     }
 }
 
@@ -211,6 +227,8 @@ impl Room {
             weight: 0,
             most: 0,
             kept: 0,
+            said: (0, 0),
+            said_most: 0,
             picture: (0, 0),
             left: Vec::new(),
             pace: Minute::default(),
@@ -457,7 +475,7 @@ impl Room {
         if before.affiliation == Affiliation::None && affiliation != Affiliation::None {
             self.has_room(&[&jid], 0)?;
         }
-        let mut known = Affiliated { affiliation, ..before.clone() };
+        let mut known = Affiliated { affiliation, by: None, ..before.clone() };
         let cut = |reason: &str| reason[..reason.floor_char_boundary(REASON_BYTES)].into();
         known.reason = notice.reason.filter(|_| affiliation == Affiliation::Outcast).map(cut);
         if known.reason.is_some() && self.affiliations_bytes() > AFFILIATIONS_BYTES / 2 {
@@ -529,27 +547,33 @@ impl Room {
 
     /// Whether there is room for those, who have no row yet, and for so many bytes of nicknames and reasons.
     pub fn has_room(&self, new: &[&Jid], texts: usize) -> Result<(), StanzaError> {
-        self.has_part(new, 1, "the lists of this room are full")?;
         let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
-        self.fits(texts + new.map(|jid| AROUND_BYTES + jid.bare_str().len()).sum::<usize>())
+        let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
+        let full =
+            self.affiliations.len() + count > AFFILIATIONS || self.affiliations_bytes() + bytes > AFFILIATIONS_BYTES;
+        if count > 0 && full {
+            let text = "the lists of this room are full";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
+        self.fits(texts + count * AROUND_BYTES + bytes)
     }
 
     /// The same for those whom somebody adds who is no admin.
-    pub fn has_room_for_guests(&self, new: &[&Jid]) -> Result<(), StanzaError> {
-        self.has_part(new, 2, "the lists of this room are half full, and only its admins add more")?;
+    pub fn has_room_for_guests(&self, by: &Jid, new: &[&Jid]) -> Result<(), StanzaError> {
+        let text = "you have brought as many people into this room as you may; ask an admin";
+        let theirs = self.affiliations.iter().filter(|(_, known)| known.by.as_deref() == Some(by.bare_str()));
+        let (count, bytes) = theirs.fold((0, 0), |(n, bytes), (jid, _)| (n + 1, bytes + jid.as_str().len()));
+        let more = new.iter().map(|jid| jid.bare_str().len()).sum();
+        let rows = may_have(count, new.len(), self.affiliations.len(), AFFILIATIONS / 2);
+        if !rows || !may_have(bytes, more, self.affiliations_bytes(), AFFILIATIONS_BYTES / 2) {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
         self.has_room(new, 0)
     }
 
-    /// Whether the lists have room in one of so many parts.
-    fn has_part(&self, new: &[&Jid], parts: usize, text: &'static str) -> Result<(), StanzaError> {
-        let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
-        let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
-        let full = self.affiliations.len() + count > AFFILIATIONS / parts
-            || self.affiliations_bytes() + bytes > AFFILIATIONS_BYTES / parts;
-        if count > 0 && full {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
-        }
-        Ok(())
+    /// Somebody who is no admin has brought somebody in.
+    pub fn brought(&mut self, st: &mut State, jid: &Jid, by: &Jid) -> Result<(), StanzaError> {
+        self.put_known(st, jid, Affiliated { by: Some(by.bare_str().into()), ..self.known(jid) })
     }
 
     /// Gives an occupant another role and tells all (§8.2 to §8.5); [`Role::None`]: removes it, with 307. Whether it may be done
@@ -633,8 +657,8 @@ impl Room {
             self.picture.0 = 0;
         }
         if self.config.archive && !before.archive {
-            let gone = take(&mut self.past).iter().map(Stanza::bytes).sum();
-            self.count(0, gone);
+            self.past.clear();
+            self.said.0 = 0;
         }
         // What was made for others may show what they may not see any more.
         self.occupants.values_mut().for_each(|occupant| occupant.faces = None);

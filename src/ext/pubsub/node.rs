@@ -553,15 +553,16 @@ impl Forest {
         gone.extend(leaf.and_then(|leaf| leaf.number(&item.id)));
         let freed: Vec<&Item> = leaf.iter().flat_map(|l| gone.iter().filter_map(|n| l.items.get(n))).collect();
         let who = publisher(&self.domain, &item);
-        let own = freed.iter().filter(|item| publisher(&self.domain, item) == who).map(|item| item.bytes()).sum();
+        let own: usize =
+            freed.iter().filter(|item| publisher(&self.domain, item) == who).map(|item| item.bytes()).sum();
         let freed: usize = freed.iter().map(|item| item.bytes()).sum();
         let nodes = self.homes.get(&home.key);
         let bytes = nodes.map_or(0, |nodes| nodes.item_bytes).saturating_sub(freed);
         if bytes + item.bytes() > most {
             return Err(full(format!("all items together have at most {most} bytes")));
         }
-        let own = nodes.map_or(0, |nodes| nodes.published.of(who)).saturating_sub(own);
-        if !who.is_empty() && !may_have(own, item.bytes(), bytes, most) {
+        let more = item.bytes().saturating_sub(own);
+        if !who.is_empty() && nodes.is_some_and(|nodes| !nodes.published.may(who, more, most)) {
             return Err(full("your items have their share of what all may have here; retract some".into()));
         }
         if let Some(head) = head {
