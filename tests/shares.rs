@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use house::{DOMAIN, House};
 use inglenook::core::{Command, Input, Sid};
+use inglenook::store::{Batch, Engine, Query, Tree, key};
 use inglenook::wire::{Jid, Scope, Secret, Stanza};
 use std::collections::BTreeSet;
 
@@ -432,6 +433,67 @@ fn who_asks_much_in_a_room_loses_their_own_requests() {
     );
     let answer = house.receive_all(juliet).concat();
     assert!(answer.contains(" id='hers'") && answer.contains("type='result'"), "{answer}");
+}
+
+/// Rooms from before there were shares are in that of the first of their owners.
+#[test]
+fn old_rooms_are_in_somebodys_share() {
+    let mut house = House::new();
+    let iago = house.login("iago@house.test/x");
+    for room in 0..200 {
+        make(&mut house, iago, &format!("r{room}"), &[]).unwrap();
+    }
+    let mut batch = Batch::default();
+    (0..200).for_each(|room| batch.delete(Tree::Room, key::named(&format!("r{room}"), "payer")));
+    house.disk().commit(&[batch]).unwrap();
+    for _ in 0..2 {
+        house.power_cut();
+        let iago = house.login("iago@house.test/x");
+        assert!(enter(&mut house, iago, "one-more", "x").unwrap_err().contains("too many rooms"));
+        let rows = Query::Get(Tree::Room, key::named("r7", "payer"));
+        assert_eq!(house.disk().query(&rows).unwrap().len(), 1, "it is written down");
+    }
+    let juliet = house.login("juliet@house.test/balcony");
+    make(&mut house, juliet, "garden", &[]).unwrap();
+}
+
+/// While storage is slow, what is said waits for those who have just come. Where too much is said, they do without the history.
+#[test]
+fn a_loud_room_costs_a_quiet_one_nothing() {
+    let mut house = House::new();
+    let romeo = house.login("romeo@house.test/orchard");
+    let fields = [("muc#roomconfig_membersonly", "0")];
+    for room in ["loud", "quiet"] {
+        make(&mut house, romeo, room, &fields).unwrap();
+        house.send(romeo, &format!("<message type='groupchat' to='{room}@{MUC}'><body>before</body></message>"));
+    }
+    let juliet = house.login("juliet@house.test/balcony");
+    let many: Vec<Sid> =
+        (0..32).chain(0..13).enumerate().map(|(n, r)| house.login(&format!("u{}@house.test/{r}", n / 32))).collect();
+    house.hold = true;
+    let join = |house: &mut House, sid: Sid, room: &str, nick: &str| {
+        house.receive_all(sid);
+        let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
+        house.send(sid, &format!("<presence to='{room}@{MUC}/{nick}'>{x}</presence>"));
+    };
+    join(&mut house, juliet, "quiet", "Juliet");
+    for (n, sid) in many.iter().enumerate() {
+        join(&mut house, *sid, "loud", &format!("u{}", n / 32));
+    }
+    let (body, quiet) = ("b".repeat(50_000), "<body>hush</body>");
+    for _ in 0..4 {
+        house.send(romeo, &format!("<message type='groupchat' to='loud@{MUC}'><body>{body}</body></message>"));
+        house.send(romeo, &format!("<message type='groupchat' to='quiet@{MUC}'>{quiet}</message>"));
+        house.receive_all(romeo);
+    }
+    let said = |house: &House, sid: Sid, what: &str| house.peek(sid).filter(|xml| xml.contains(what)).count();
+    assert!(many.iter().all(|sid| said(&house, *sid, &body) == 4), "it came, without the history");
+    assert_eq!(said(&house, juliet, "<body>"), 0, "she waits");
+    while house.store_one() {}
+    house.release();
+    let all = house.receive_all(juliet).concat();
+    assert!(all.find("before").unwrap() < all.find("hush").unwrap() && all.matches("hush").count() == 4);
+    assert_eq!(said(&house, many[0], "before"), 0);
 }
 
 // --- nodes ---

@@ -706,3 +706,49 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_comes_back() {
+        let outcast = Affiliated {
+            affiliation: Affiliation::Outcast,
+            reason: Some("why".into()),
+            since: 7,
+            ..Affiliated::default()
+        };
+        let member = Affiliated { affiliation: Affiliation::Member, nick: Some("n".into()), ..Affiliated::default() };
+        let brought = Affiliated { by: Some("juliet@house.test".into()), ..member.clone() };
+        for (version, known) in [(1, Affiliated::default()), (1, outcast), (1, member), (2, brought)] {
+            let record = known.record();
+            assert_eq!((record[0], Affiliated::from_record(&record)), (version, Ok(known)));
+            for end in 0..record.len() {
+                assert_eq!(Affiliated::from_record(&record[..end]), Err(Broken), "{end}");
+            }
+        }
+        assert_eq!(Affiliated::from_record(&[3]), Err(Broken), "a newer one");
+    }
+
+    /// What is counted as it comes and goes is what is there.
+    #[test]
+    fn a_room_knows_what_it_takes() {
+        let jid = |text: &str| Jid::parse(text).unwrap();
+        let creator = jid("juliet@house.test/balcony");
+        let mut room = Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1);
+        let empty = room.bytes();
+        let long = Affiliated { reason: Some("r".repeat(500).into()), ..Affiliated::default() };
+        for (n, known) in [(0, long.clone()), (1, long), (0, Affiliated::default())] {
+            room.keep(jid(&format!("u{n}@house.test")), known);
+        }
+        let rows = room.affiliations.iter().map(|(jid, known)| known.bytes(jid)).sum::<usize>();
+        assert_eq!(room.kept, rows);
+        room.most = room.bytes() + 10;
+        assert!(room.fits(10).is_ok() && room.fits(11).is_err());
+        room.most = 0;
+        assert!(room.fits(0).is_ok() && room.fits(1).is_err());
+        assert_eq!(room.bytes() - empty, rows - creator.bare_str().len() - AROUND_BYTES);
+    }
+}
