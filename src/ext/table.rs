@@ -119,7 +119,8 @@ pub fn shares() -> Vec<&'static Shared> {
 /// A number as people write it; of bytes, if its name says so.
 fn number(name: &str, value: usize) -> String {
     let units = [("MiB", 1024 * 1024), ("KiB", 1024)];
-    let unit = units.into_iter().find(|(_, unit)| name.ends_with("BYTES") && value >= *unit && value % unit == 0);
+    let unit =
+        units.into_iter().find(|(_, unit)| name.ends_with("BYTES") && value >= *unit && value.is_multiple_of(*unit));
     match unit {
         Some((word, unit)) => format!("{} {word}", value / unit),
         None if name.ends_with("BYTES") => format!("{value} bytes"),
