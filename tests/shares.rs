@@ -189,11 +189,31 @@ fn nobody_gets_rooms_into_their_share_by_what_others_do() {
     let (iago, juliet) = (house.login("iago@house.test/x"), house.login("juliet@house.test/balcony"));
     assert!(enter(&mut house, juliet, "hers-too", "x").is_err(), "200 are hers");
     make(&mut house, iago, "and-more", &[]).unwrap();
-    // Who has the name next begins with nothing.
+    // Who has the name next begins with nothing; and nobody pays for what is left of hers, also after a restart.
+    let romeo = house.login("romeo@house.test/orchard");
+    for room in 0..199 {
+        enter(&mut house, juliet, &format!("r{room}"), "x").unwrap();
+        let items = "<item affiliation='owner' jid='romeo@house.test'/>";
+        assert!(is_done(&admin(&mut house, juliet, &format!("r{room}"), items)));
+    }
     house.command(Command::UserRemove(Jid::parse("juliet@house.test").unwrap()));
     house.settle();
     let juliet = house.login("juliet@house.test/tomb");
     make(&mut house, juliet, "tomb", &[]).unwrap();
+    for room in ["a", "b"] {
+        make(&mut house, romeo, room, &[]).unwrap();
+    }
+    house.restart();
+    let (romeo, juliet) = (house.login("romeo@house.test/orchard"), house.login("juliet@house.test/tomb"));
+    for room in ["c", "d"] {
+        make(&mut house, romeo, room, &[]).unwrap();
+        make(&mut house, juliet, &format!("hers-{room}"), &[]).unwrap();
+    }
+    // A room that he goes on with is his.
+    for room in 0..196 {
+        assert!(is_done(&configure(&mut house, romeo, &format!("r{room}"), &[("muc#roomconfig_roomname", "mine")])));
+    }
+    assert!(enter(&mut house, romeo, "too-many", "x").is_err());
 }
 
 /// What is said in a room without an archive is kept in memory: there the oldest goes.

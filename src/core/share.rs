@@ -59,8 +59,10 @@ impl Shares {
     /// Somebody has so much more. Their name, to be kept.
     pub fn add(&mut self, who: &str, more: usize) -> Arc<str> {
         self.all += more;
-        let who = self.of.get_key_value(who).map_or_else(|| who.into(), |(who, _)| who.clone());
-        *self.of.entry(who.clone()).or_default() += more;
+        let who: Arc<str> = self.of.get_key_value(who).map_or_else(|| who.into(), |(who, _)| who.clone());
+        if more > 0 {
+            *self.of.entry(who.clone()).or_default() += more;
+        }
         who
     }
 

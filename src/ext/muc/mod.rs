@@ -452,7 +452,9 @@ impl Extension for Muc {
         for room in self.rooms.values_mut().filter(known) {
             changed.push(Box::<str>::from(room.local()));
             if *room.payer == *jid.as_str() {
-                let _ = room.set_payer(st, "");
+                // Nobody else asked for it.
+                let service: Box<str> = room.jid.domain().into();
+                let _ = room.set_payer(st, &service);
             }
             if room.hats.has(&jid) {
                 let mut hats = room.hats.clone();

@@ -72,7 +72,7 @@ pub struct Room {
     pub sessions: BTreeMap<Jid, Box<str>>,
     /// What was said, while nothing is archived ([`super::history`]).
     pub past: VecDeque<Stanza>,
-    /// In whose share it is ([`crate::core::share::whose`]): who made it. Empty: that account is gone.
+    /// In whose share it is ([`crate::core::share::whose`]): who made it; the service, if that account is gone. Empty: that is not known.
     pub payer: Box<str>,
     /// How much of that share it takes, in bytes: [`Room::bytes`] when that was looked at last.
     pub weight: usize,
@@ -375,17 +375,19 @@ impl Room {
         Ok(())
     }
 
-    /// In whose share a room from before there were shares is: of the first of its owners.
+    /// In whose share a room is that was read: one from before there were shares in that of the first of its owners, one whose payer
+    /// is gone in that of the service. If that is not what is stored: the row that says so.
     pub fn settle_payer(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
-        if !self.payer.is_empty() {
-            let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts.contains_key(local));
-            if Jid::parse(&self.payer).is_ok_and(|payer| gone(&payer)) {
-                self.payer = Box::default();
-            }
+        let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts.contains_key(local));
+        let payer: Box<str> = if self.payer.is_empty() {
+            let mut owners = self.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
+            owners.next().map(|(jid, _)| whose(st, jid).into())?
+        } else if Jid::parse(&self.payer).is_ok_and(|payer| gone(&payer)) {
+            self.jid.domain().into()
+        } else {
             return None;
-        }
-        let mut owners = self.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
-        self.payer = whose(st, owners.next()?.0).into();
+        };
+        self.payer = payer;
         Some((self.key(PAYER), payer_record(&self.payer)))
     }
 

@@ -505,6 +505,15 @@ impl Forest {
     /// # Errors
     /// `policy-violation` if there is too much in it, or `resource-constraint` in all heads of its place; then nothing is changed.
     pub fn save(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
+        self.fits(home, name, &head)?;
+        self.store(st, home, name, head)
+    }
+
+    /// Whether the head of a node may be like that.
+    ///
+    /// # Errors
+    /// As [`Forest::save`].
+    pub fn fits(&self, home: &Home, name: &str, head: &Head) -> Result<(), StanzaError> {
         let record = head.record();
         if record.len() > HEAD_BYTES {
             let text = "the node has too many subscriptions, affiliations or too long a configuration";
@@ -523,7 +532,7 @@ impl Forest {
                 return Err(full(text.into()));
             }
         }
-        self.store(st, home, name, head)
+        Ok(())
     }
 
     fn store(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
