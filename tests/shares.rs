@@ -420,7 +420,7 @@ fn one_gateway_does_not_use_up_a_minute() {
         from_gateway(&mut house, &format!("<presence type='unavailable' from='{from}' to='{to}'/>"));
         house.receive_all(romeo);
     }
-    assert!((2000..=2100).contains(&came), "half of 4096: {came}");
+    assert!((2000..=2100).contains(&came), "half of 512 KiB: {came}");
     let juliet = house.login("juliet@house.test/balcony");
     enter(&mut house, juliet, "garden", "Juliet").unwrap();
 }

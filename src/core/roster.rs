@@ -26,7 +26,7 @@ pub const GROUP_BYTES: usize = 1023;
 /// Groups of one contact.
 pub const GROUPS: usize = 32;
 /// A subscription request that is kept until it is answered, in bytes; a longer one is kept without its children.
-pub const REQUEST_BYTES: usize = 4096;
+pub const REQUEST_BYTES: usize = 1024;
 
 /// For the table of what is shared.
 pub const SHARED: Shared = Shared {

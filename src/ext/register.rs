@@ -143,10 +143,12 @@ impl Register {
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
         self.attempt(st.now.mono, peer)?;
-        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid))
-            || st.accounts.len() >= ACCOUNTS
-        {
-            return Err(Condition::ResourceConstraint.into());
+        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid)) {
+            return Err(refusal(Condition::ResourceConstraint, "one registration after the other"));
+        }
+        if st.accounts.len() >= ACCOUNTS {
+            let text = "this server makes no more accounts for strangers; ask who runs it";
+            return Err(refusal(Condition::ResourceConstraint, text));
         }
         if st.account(&jid).is_some() || self.jobs.values().any(|w| w.jid == jid) {
             return Err(refusal(Condition::Conflict, "this username is taken"));

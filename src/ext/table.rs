@@ -110,7 +110,12 @@ pub fn doap() -> String {
 
 /// What is shared in `core` and here.
 pub fn shares() -> Vec<&'static Shared> {
-    let rooms = muc::SHARED.iter().chain([&muc::room::SHARED, &muc::minute::SHARED, &muc::forward::SHARED]);
+    let rooms = muc::SHARED.iter().chain([
+        &muc::room::SHARED,
+        &muc::moderate::SHARED,
+        &muc::minute::SHARED,
+        &muc::forward::SHARED,
+    ]);
     let nodes = pubsub::node::SHARED.iter().chain([&pubsub::caps::SHARED]);
     let others = [&archive::query::SHARED, &offline::SHARED, &roster::SHARED, &reading::SHARED, &sm::SHARED];
     rooms.chain(nodes).chain(others).chain([&commands::SHARED, &register::SHARED]).collect()

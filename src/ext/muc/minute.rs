@@ -5,12 +5,14 @@ use crate::core::share::{Shared, Shares, limits, whose};
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
 
-/// People counted in a minute, at most.
-const PEOPLE: usize = 4096;
+/// The people counted in a minute, in bytes, about.
+const PEOPLE_BYTES: usize = 512 * 1024;
+/// What one of them takes besides the address, in bytes, about.
+const AROUND_BYTES: usize = 110;
 
 pub(in crate::ext) const SHARED: Shared = Shared {
     what: "people counted in a minute: who makes rooms send something to others, and who sends presence to one room",
-    whole: limits![PEOPLE],
+    whole: limits![PEOPLE_BYTES],
     share: "an account is one; a domain of others, the rule",
     checked: "ext/muc/minute.rs",
     told: "`resource-constraint`: wait a minute",
@@ -39,10 +41,11 @@ impl Minute {
         let refused = || StanzaError::new(Condition::ResourceConstraint);
         if !self.counts.contains_key(jid.bare_str()) {
             let whose = whose(st, jid);
-            if !self.people.may(whose, 1, PEOPLE) {
+            let bytes = AROUND_BYTES + jid.bare_str().len();
+            if !self.people.may(whose, bytes, PEOPLE_BYTES) {
                 return Err(refused());
             }
-            self.people.add(whose, 1);
+            self.people.add(whose, bytes);
         }
         let count = self.counts.entry(jid.bare()).or_default();
         let more = u32::try_from(times).unwrap_or(u32::MAX);

@@ -19,7 +19,7 @@ mod invite;
 mod join;
 mod message;
 pub(in crate::ext) mod minute;
-mod moderate;
+pub(in crate::ext) mod moderate;
 mod occupant;
 mod owner;
 mod presence;

@@ -6,6 +6,7 @@ use super::message::is_subject;
 use super::room::{AROUND_BYTES, REASON_BYTES, Room};
 use super::{Muc, admin};
 use crate::core::logged::Logged;
+use crate::core::share::{Shared, limits, may_have};
 use crate::core::{About, Flow, Handled, Job, State};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Query, Rows};
@@ -14,6 +15,14 @@ use crate::wire::{Condition, Kind, Ns, Scope, Stanza, StanzaError, Type, stamp};
 
 /// Messages of a room that can be taken back, as long as the archive keeps them.
 const RETRACTIONS: usize = 500;
+
+pub(in crate::ext) const SHARED: Shared = Shared {
+    what: "messages of one room that were taken back",
+    whole: limits![RETRACTIONS],
+    share: "its admins: all; a moderator besides: the rule",
+    checked: "ext/muc/moderate.rs",
+    told: "`resource-constraint`: ask an admin",
+};
 /// What is kept of the reason, in bytes.
 const KEPT_BYTES: usize = 256;
 /// How the names of their rows begin; the number follows.
@@ -152,7 +161,10 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
     if number < room.begins {
         return Err(not_found());
     }
-    let full = room.retracted.len() >= RETRACTIONS;
+    let own = room.retracted.values().filter(|other| other.id == occupant.id).count();
+    let admin = room.may(&from, Privilege::Administer);
+    let share = admin || may_have(own, 1, room.retracted.len(), RETRACTIONS);
+    let full = !share || room.retracted.len() >= RETRACTIONS;
     let reason = iq.child(Ns::MODERATE, "moderate").and_then(admin::reason);
     let kept = |reason: &String| reason[..reason.floor_char_boundary(KEPT_BYTES.min(REASON_BYTES))].into();
     let mut retracted =
@@ -165,7 +177,9 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
         let oldest = st.now.wall.saturating_sub(days).saturating_mul(1000);
         let gone = room.retracted.first_key_value().map(|(number, _)| *number).filter(|n| days > 0 && *n < oldest);
         let Some(gone) = gone else {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("too many messages were retracted"));
+            let text =
+                if share { "too many messages were retracted" } else { "you have retracted your share; ask an admin" };
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         };
         room.delete(st, &row(gone))?;
         let gone = room.retracted.remove(&gone).map_or(0, |gone| gone.bytes());
