@@ -243,7 +243,12 @@ fn what_is_said_without_an_archive_is_in_the_share_of_the_room() {
     };
     assert_eq!((history(&mut house, "r0"), history(&mut house, "r198")), (2, 0));
     let juliet = house.login("juliet@house.test/balcony");
-    make(&mut house, juliet, "garden", &[]).unwrap();
+    make(&mut house, juliet, "garden", &[("muc#roomconfig_enablearchiving", "0")]).unwrap();
+    house.send(juliet, &format!("<message type='groupchat' to='garden@{MUC}'><body>Hark</body></message>"));
+    let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
+    house.receive_all(juliet);
+    house.send(juliet, &format!("<presence to='garden@{MUC}/x'>{x}</presence>"));
+    assert!(house.receive_all(juliet).concat().contains("<body>Hark</body>"), "hers is kept");
     for room in 0..4 {
         destroy(&mut house, iago, &format!("r{room}"));
     }
@@ -423,6 +428,31 @@ fn one_gateway_does_not_use_up_a_minute() {
     assert!((2000..=2100).contains(&came), "half of 512 KiB: {came}");
     let juliet = house.login("juliet@house.test/balcony");
     enter(&mut house, juliet, "garden", "Juliet").unwrap();
+}
+
+#[test]
+fn one_moderator_leaves_retractions_to_the_others() {
+    let mut house = House::new();
+    let romeo = house.login("romeo@house.test/orchard");
+    let iago = house.login("iago@house.test/x");
+    make(&mut house, romeo, "garden", &[("muc#roomconfig_membersonly", "0")]).unwrap();
+    enter(&mut house, iago, "garden", "Iago").unwrap();
+    assert!(is_done(&admin(&mut house, romeo, "garden", "<item role='moderator' nick='Iago'/>")));
+    let retract = |house: &mut House, sid: Sid| {
+        house.receive_all(sid);
+        house.send(sid, &format!("<message type='groupchat' to='garden@{MUC}'><body>Hark</body></message>"));
+        let said = house.receive_all(sid).concat();
+        let id = said.split("urn:xmpp:sid:0").nth(1).unwrap().split(" id='").nth(1).unwrap();
+        let id = id.split('\'').next().unwrap().to_owned();
+        let moderate = format!(
+            "<moderate xmlns='urn:xmpp:message-moderate:1' id='{id}'><retract xmlns='urn:xmpp:message-retract:1'/></moderate>"
+        );
+        ask(house, sid, "set", &format!("garden@{MUC}"), &moderate)
+    };
+    let done = (0..300).take_while(|_| is_done(&retract(&mut house, iago))).count();
+    assert_eq!(done, 250, "half of 500");
+    says(&retract(&mut house, iago), "resource-constraint", "you have retracted your share; ask an admin");
+    assert!(is_done(&retract(&mut house, romeo)));
 }
 
 #[test]
