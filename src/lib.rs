@@ -105,6 +105,39 @@
 //! in [`stream`], of a login in `core/throttle.rs`, of sessions and their presence in [`core::session`], of rosters in
 //! [`core::roster`], of a value and a batch in [`store`], of outboxes and of what waits for the disk in [`service::hub`], and each
 //! extension's at the top of its file. What passes one is refused with an error that says so.
+//!
+//! # Shares
+//!
+//! What has a limit for all together has a share for each account and each address, and is asked for at every growth. The rule
+//! ([`core::share`]): nobody may have more than what is then left for all others. What is an account's own (its roster, block list,
+//! private storage, vCard, nodes, tokens, registrations for notifications, preferences) has a limit of its own, at the top of its
+//! file. This table is made of the constants (`tests/documents.rs`).
+//!
+//! <!-- shares -->
+//! | What | For all together | Share | Asked in | The greedy one |
+//! | --- | --- | --- | --- | --- |
+//! | rooms: lists with reasons and nicknames, configuration, subject, hats, what was taken back | `ROOMS_BYTES` = 16 MiB, `ROOMS_OF_ONE` = 200 | an account: that number of rooms that it made, and the rule for their bytes, whoever makes them grow | `ext/muc/room.rs` | `resource-constraint`: shorten a list or destroy a room |
+//! | what was said in rooms without an archive | `SAID_BYTES` = 8 MiB | an account: the rule for the rooms that it made | `ext/muc/history.rs` | the oldest in the same room is forgotten |
+//! | vCards of rooms | `VCARDS_BYTES` = 32 MiB | an account: the rule for the rooms that it made | `ext/muc/vcard.rs` | `resource-constraint`: remove a picture |
+//! | sessions in rooms, with their presence | `SEATS_BYTES` = 32 MiB, `OCCUPANTS_MOST` = 1000 | an account or a component: the rule; of the nicknames in one room, too, from the second on | `ext/muc/join.rs` | `resource-constraint`: leave a room first |
+//! | what is said in rooms and waits for those who are being sent the history | `HELD_BYTES` = 8 MiB | a room: the loudest one loses first | `ext/muc/mod.rs` | its sessions get no history |
+//! | lists of one room | `AFFILIATIONS` = 2000, `AFFILIATIONS_BYTES` = 192 KiB | its admins: all; whoever else brings people in: the rule of half | `ext/muc/room.rs` | `resource-constraint`: ask an admin |
+//! | messages of one room that were taken back | `RETRACTIONS` = 500 | its admins: all; a moderator besides: the rule | `ext/muc/moderate.rs` | `resource-constraint`: ask an admin |
+//! | people counted in a minute: who makes rooms send something to others, and who sends presence to one room | `PEOPLE_BYTES` = 512 KiB | an account is one; a domain of others, the rule | `ext/muc/minute.rs` | `resource-constraint`: wait a minute |
+//! | requests between occupants that wait for an answer | `FORWARDS` = 1024, `FORWARDS_OF_ONE` = 64 | a session: that number; else an account or a component: who has most loses first | `ext/muc/forward.rs` | its oldest is forgotten: the answer does not arrive |
+//! | nodes of the service | `SERVICE_NODES` = 1000, `CREATED_NODES` = 50 | an account: that number of nodes that it made, and the rule | `ext/pubsub/node.rs` | `resource-constraint` with `max-nodes-exceeded`: delete one |
+//! | configurations, affiliations and subscriptions of the nodes of the service | `SERVICE_HEAD_BYTES` = 2 MiB | an account: the rule for the nodes that it made; half of that, by the rule, for who subscribes there | `ext/pubsub/node.rs` | `resource-constraint`: delete a node; subscribers: `policy-violation` with `too-many-subscriptions` |
+//! | items of the nodes of the service | `SERVICE_BYTES` = 32 MiB | a publisher: the rule | `ext/pubsub/node.rs` | `resource-constraint`: retract an item |
+//! | the nodes of an account that others publish at and subscribe to | `ACCOUNT_BYTES` = 4 MiB, `ACCOUNT_HEAD_BYTES` = 256 KiB, `HEAD_BYTES` = 64 KiB, `SUBSCRIBER_BYTES` = 2 KiB | the account itself: all; another publisher: the rule; a subscriber: the rule of half, and that number in one node | `ext/pubsub/node.rs` | `resource-constraint`: retract an item; subscribers: `policy-violation` with `too-many-subscriptions` |
+//! | hashes of what clients want to be told of | `KNOWN` = 256, `QUESTIONS` = 8 | an account whose client told what one stands for: who has most loses first; a session is asked that many questions at a time | `ext/pubsub/caps.rs` | its least used one is forgotten, and asked for again |
+//! | queries of archives that wait for the one before; those of accounts, and those of rooms | `QUERIES` = 4096, `TASKS` = 16 | an account or a component: the rule; of one session, that number | `ext/archive/query.rs` | `resource-constraint`: one query after the other |
+//! | messages that wait for one account, up to the setting `offline_bytes` | `MESSAGES` = 10000 | a sender's account, or another domain: the rule, for messages and bytes | `ext/offline.rs` | `service-unavailable`: too much of yours waits for them |
+//! | requests for a subscription that wait for one account | `PENDING_ITEMS` = 200, `PENDING_BYTES` = 256 KiB | an account is one; the accounts of another domain, the rule | `core/roster.rs` | `resource-constraint` |
+//! | requests that wait for storage | `READING_BYTES` = 16 MiB | an account or a component: the rule | `core/reading.rs` | `resource-constraint`: wait for the answers |
+//! | streams that have ended and may be asked about, and the messages that their clients may have seen | `ENDED_STREAMS` = 1024, `ENDED_MESSAGES` = 32768 | an account: who has most loses first | `core/sm.rs` | its oldest is forgotten: its client gets what it may have seen again |
+//! | commands that have begun and wait for their form | `SESSIONS` = 1024, `ACCOUNT_SESSIONS` = 8 | an account: that number, its oldest goes; if there are too many in all, who has most loses first | `ext/commands/mod.rs` | `session-expired` when it goes on with the oldest |
+//! | accounts that strangers make in an hour, and the addresses remembered for that | `SERVER_ACCOUNTS` = 100, `ADDRESSES` = 1024, `ADDRESS_ACCOUNTS` = 3, `ADDRESS_ATTEMPTS` = 20 | an address: those numbers of accounts and attempts; an IPv6 network of 48 bits: the rule | `ext/register.rs` | `resource-constraint`: try again in an hour |
+//! <!-- /shares -->
 
 pub mod core;
 pub mod ext;

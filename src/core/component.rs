@@ -86,7 +86,8 @@ impl Core {
         if !self.state.components.domains.contains_key(&stream) {
             return;
         }
-        match well_formed(&stanza).and_then(|()| self.state.pays(stream, &stanza)) {
+        let allowed = well_formed(&stanza).and_then(|()| self.state.pays(stream, &stanza));
+        match allowed.and_then(|()| self.state.asks(None, &stanza)) {
             Ok(()) => self.route(stanza),
             Err(error) => self.state.refuse(&stanza, &error),
         }

@@ -13,10 +13,12 @@ mod number;
 pub mod presence;
 pub mod quiet;
 mod random;
+pub mod reading;
 pub mod roster;
 mod route;
 pub mod session;
 pub mod settings;
+pub mod share;
 pub mod sm;
 pub mod state;
 pub mod subscription;
@@ -199,6 +201,7 @@ impl Core {
                 }
             }
             Input::Answer(job, rows) => {
+                self.state.was_read(job);
                 if let Some(n) = self.state.jobs.remove(&job) {
                     self.hook(n, |x, st| x.answer(st, job, rows));
                 } else {
@@ -216,9 +219,12 @@ impl Core {
             Input::Command(job, command) => admin::command(&mut self.state, job, command),
             Input::Tick => self.state.wakes = None,
         }
+        let asker = std::mem::take(&mut self.state.reading.asker);
         self.due();
+        self.state.reading.asker = asker;
         self.drain();
         self.state.paid();
+        self.state.reading.asker = reading::Asker::Nobody;
         if let Some(sid) = heard {
             self.state.handled(sid);
         }
@@ -243,6 +249,7 @@ impl Core {
                 Timer::Note => self.state.note(),
                 Timer::Extension(n, job) => {
                     self.state.jobs.remove(&job);
+                    self.state.timed.remove(&job);
                     self.hook(n, |x, st| x.timer(st, job));
                 }
             }

@@ -3,8 +3,9 @@
 use super::account::Account;
 use super::effect::Sid;
 use super::hook::Event;
-use super::roster::{self, Item, PENDING_ITEMS, REQUEST_BYTES};
+use super::roster::{self, Item, REQUEST_BYTES};
 use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
+use super::share::whose;
 use super::state::{State, Work};
 use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
 
@@ -191,13 +192,11 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     if let Some(stream) = left.and_then(|session| session.stream) {
         st.streams.carries.remove(&stream);
     }
-    let jobs = &mut st.jobs;
-    st.requests.retain(|(asked, _), job| {
-        if *asked == sid {
-            jobs.remove(job);
-        }
-        *asked != sid
-    });
+    let asked = st.requests.range((sid, String::new())..).take_while(|((asked, _), _)| *asked == sid);
+    for (key, job) in asked.map(|(key, job)| (key.clone(), *job)).collect::<Vec<_>>() {
+        st.requests.remove(&key);
+        st.jobs.remove(&job);
+    }
     if let Some(account) = st.accounts.get_mut(&local)
         && let Some(resource) = me.resource()
     {
@@ -298,11 +297,12 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
     let Some(account) = st.accounts.get(local) else { return Ok(()) };
     let mut item = Item { state: verdict.state, ..before.clone() };
     if item.state.pending && !before.state.pending {
-        let waiting = account.roster.items.values().filter(|i| i.state.pending).count();
-        if waiting >= PENDING_ITEMS || account.roster.has_room(&contact, &item).is_err() {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("too many requests wait for an answer"));
-        }
         let request = presence.clone().from(contact.clone()).to(own.clone()).to_xml();
+        let kept = if request.len() <= REQUEST_BYTES { request.len() } else { 0 };
+        if !account.roster.takes_request(&contact, kept, |jid| whose(st, jid)) {
+            let text = "too many requests from there wait for an answer";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
         item.request = (request.len() <= REQUEST_BYTES).then(|| request.into());
     }
     if !item.state.pending {

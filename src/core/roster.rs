@@ -1,6 +1,7 @@
 //! The roster (RFC 6121 §2): what an account keeps of its contacts, how it is written down and shown.
 
 use super::hook::{Flow, Handled};
+use super::share::{Shared, Shares, limits};
 use super::state::State;
 use super::subscription;
 use crate::store::record::{Broken, Reader, Writer};
@@ -10,12 +11,14 @@ use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Contacts in one roster, requests of strangers included.
+/// Contacts in one roster, without the requests of strangers.
 pub const ROSTER_ITEMS: usize = 2000;
 /// A roster as it is written to a client, in bytes.
 pub const ROSTER_BYTES: usize = 512 * 1024;
 /// Requests of strangers that wait for an answer.
 pub const PENDING_ITEMS: usize = 200;
+/// The same in bytes, about: their addresses, and what they say.
+pub const PENDING_BYTES: usize = 256 * 1024;
 /// The name of a contact, in bytes.
 pub const NAME_BYTES: usize = 1023;
 /// The name of a group, in bytes.
@@ -23,7 +26,16 @@ pub const GROUP_BYTES: usize = 1023;
 /// Groups of one contact.
 pub const GROUPS: usize = 32;
 /// A subscription request that is kept until it is answered, in bytes; a longer one is kept without its children.
-pub const REQUEST_BYTES: usize = 4096;
+pub const REQUEST_BYTES: usize = 1024;
+
+/// For the table of what is shared.
+pub const SHARED: Shared = Shared {
+    what: "requests for a subscription that wait for one account",
+    whole: limits![PENDING_ITEMS, PENDING_BYTES],
+    share: "an account is one; the accounts of another domain, the rule",
+    checked: "core/roster.rs",
+    told: "`resource-constraint`",
+};
 
 /// An account's contacts.
 #[derive(Debug, Default)]
@@ -33,7 +45,8 @@ pub struct Roster {
     pub version: Box<str>,
     /// By bare JID (or whatever the contact's address is).
     pub items: BTreeMap<Jid, Item>,
-    /// The bytes of all items as they are written to a client.
+    /// Those that are listed, and their bytes as they are written to a client.
+    listed: usize,
     bytes: usize,
 }
 
@@ -126,6 +139,11 @@ impl Item {
     }
 }
 
+/// What a request takes, in bytes, about.
+fn request_bytes(contact: &Jid, request: usize) -> usize {
+    128 + contact.as_str().len() + request
+}
+
 impl Roster {
     /// What is known of a contact; the default for one that is not there.
     pub fn state(&self, jid: &Jid) -> subscription::State {
@@ -134,18 +152,36 @@ impl Roster {
 
     /// Takes an item in; an empty one takes it out.
     pub(super) fn insert(&mut self, jid: Jid, item: Item) {
-        let new = item.bytes(&jid);
+        // What strangers ask for is not the account's doing.
+        let size = |item: &Item| if item.listed { (1, item.bytes(&jid)) } else { (0, 0) };
+        let (count, bytes) = size(&item);
         let old = if item.is_empty() { self.items.remove(&jid) } else { self.items.insert(jid.clone(), item) };
-        // Nothing is kept of an empty one.
-        let kept = if self.items.contains_key(&jid) { new } else { 0 };
-        self.bytes = (self.bytes + kept).saturating_sub(old.map_or(0, |old| old.bytes(&jid)));
+        let (old_count, old_bytes) = old.as_ref().map_or((0, 0), size);
+        self.listed = (self.listed + count).saturating_sub(old_count);
+        self.bytes = (self.bytes + bytes).saturating_sub(old_bytes);
+    }
+
+    /// Whether a request of somebody, of so many bytes, may wait for an answer, too. `whose`: in whose share it is.
+    pub(super) fn takes_request<'a>(
+        &'a self,
+        contact: &'a Jid,
+        bytes: usize,
+        whose: impl Fn(&'a Jid) -> &'a str,
+    ) -> bool {
+        let (mut items, mut all) = (Shares::default(), Shares::default());
+        for (jid, item) in self.items.iter().filter(|(_, item)| item.state.pending) {
+            items.add(whose(jid), 1);
+            all.add(whose(jid), request_bytes(jid, item.request.as_deref().map_or(0, str::len)));
+        }
+        let who = whose(contact);
+        items.may(who, 1, PENDING_ITEMS) && all.may(who, request_bytes(contact, bytes), PENDING_BYTES)
     }
 
     /// Whether an item has room in the place of what is there.
     pub(super) fn has_room(&self, jid: &Jid, item: &Item) -> Result<(), StanzaError> {
-        let old = self.items.get(jid);
+        let old = self.items.get(jid).filter(|old| old.listed);
         let bytes = self.bytes.saturating_sub(old.map_or(0, |old| old.bytes(jid))) + item.bytes(jid);
-        if (old.is_none() && self.items.len() >= ROSTER_ITEMS) || bytes > ROSTER_BYTES {
+        if (old.is_none() && self.listed >= ROSTER_ITEMS) || bytes > ROSTER_BYTES {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("the roster is full"));
         }
         Ok(())

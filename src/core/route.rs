@@ -108,6 +108,7 @@ impl Core {
         if stanza.kind == Kind::Iq && self.is_reply(sid, stanza) {
             return Ok(Flow::Done);
         }
+        self.state.asks(Some(sid), stanza)?;
         for n in 0..self.extensions.len() {
             if self.hook(n, |x, st| x.leave(st, sid, stanza))? == Flow::Done {
                 return Ok(Flow::Done);

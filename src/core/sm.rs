@@ -8,6 +8,7 @@ use super::effect::{Effect, Sid};
 use super::hook::Event;
 use super::logged::Counted;
 use super::session::Session;
+use super::share::{Ledger, Shared, limits};
 use super::state::{Ack, State, Timer, Work};
 use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
@@ -26,6 +27,14 @@ pub const ANSWER_MS: u64 = 60_000;
 pub const ENDED_STREAMS: usize = 1024;
 /// The messages of all of them that may have been seen; each costs 16 bytes.
 pub const ENDED_MESSAGES: usize = 32 * 1024;
+/// For the table of what is shared.
+pub const SHARED: Shared = Shared {
+    what: "streams that have ended and may be asked about, and the messages that their clients may have seen",
+    whole: limits![ENDED_STREAMS, ENDED_MESSAGES],
+    share: "an account: who has most loses first",
+    checked: "core/sm.rs",
+    told: "its oldest is forgotten: its client gets what it may have seen again",
+};
 /// The longest time for which an ended stream is remembered, in milliseconds.
 const ENDED_MS: u64 = 7 * 86_400_000;
 /// Hexadecimal digits of the code in an id.
@@ -201,7 +210,13 @@ impl Streams {
         self.ended.insert(number, ended);
         let mut messages: usize = self.ended.values().map(|e| e.sent.len()).sum();
         while self.ended.len() > ENDED_STREAMS || messages > ENDED_MESSAGES {
-            let Some(oldest) = self.ended.iter().min_by_key(|(_, e)| e.until).map(|(n, _)| *n) else { return };
+            // Of the account that has most of what there is too much of.
+            let by_stream = self.ended.len() > ENDED_STREAMS;
+            let mut ledger = Ledger::default();
+            let mut all: Vec<(&u64, &Ended)> = self.ended.iter().collect();
+            all.sort_by_key(|(_, ended)| ended.until);
+            all.into_iter().for_each(|(n, e)| ledger.put(*n, &e.local, if by_stream { 1 } else { e.sent.len() }));
+            let Some(oldest) = ledger.surplus() else { return };
             messages -= self.ended.remove(&oldest).map_or(0, |e| e.sent.len());
         }
     }
@@ -705,6 +720,46 @@ mod tests {
         let mut big = Managed::new(1, None);
         let body = stanza(1).with(format!("<body>{}</body>", "x".repeat(QUEUE_BYTES / 4)));
         assert_eq!((0..8).take_while(|_| big.push(&body).0).count(), 3);
+    }
+
+    /// Who comes and goes all the time is forgotten, not the others.
+    #[test]
+    fn ended_streams_of_the_others_stay() {
+        let mut streams = Streams::default();
+        let ended = |who: &str, until: u64, messages: usize| {
+            let sent = (0..messages).map(|n| (n as u32, n as u64)).collect();
+            Ended { handled: Some(1), local: who.into(), sent, until }
+        };
+        streams.remember(0, 1, ended("juliet", 1, 100));
+        for n in 2..4 * ENDED_STREAMS as u64 {
+            streams.remember(0, n, ended("iago", n, 50));
+        }
+        assert!(streams.ended.contains_key(&1) && streams.ended.len() <= ENDED_STREAMS);
+        for n in 10_000..10_100 {
+            streams.remember(0, n, ended("iago", n, QUEUE_STANZAS));
+        }
+        assert!(streams.ended.contains_key(&1));
+    }
+
+    /// What is waited for no more leaves nothing behind.
+    #[test]
+    fn a_time_that_is_waited_for_no_more_is_forgotten() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..100).map(|n| st.after(n % 7)).collect();
+        assert_eq!((st.timers.len(), st.timed.len()), (100, 100));
+        jobs.into_iter().for_each(|job| st.forget(job));
+        assert!(st.timers.is_empty() && st.timed.is_empty() && st.jobs.is_empty());
+    }
+
+    /// A client that answers nothing is owed only so many answers.
+    #[test]
+    fn requests_to_a_silent_client_are_bounded() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..1000).map(|_| st.request(SID, "<ping xmlns='urn:xmpp:ping'/>")).collect();
+        assert!(st.requests.len() <= 64 && st.jobs.len() == st.requests.len());
+        assert!(st.jobs.contains_key(jobs.last().unwrap()));
+        super::super::presence::gone(&mut st, SID, false);
+        assert!(st.requests.is_empty() && st.jobs.is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::login::Login;
 use super::number::Numbers;
 use super::quiet::Worth;
 use super::random::Random;
+use super::reading::Reading;
 use super::session::Session;
 use super::settings::Settings;
 use super::sm::Streams;
@@ -24,6 +25,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A batch is sealed at the end of a step once it has so many changes; a single step must stay below what remains.
 const SEAL_OPS: usize = BATCH_OPS / 2;
+
+/// Requests to one client that wait for its answer.
+const REQUESTS: usize = 64;
 
 /// Memory for writing an entry that stays, in bytes.
 const TEXT_BYTES: usize = 4096;
@@ -156,6 +160,7 @@ pub struct State {
     pub(super) numbers: Numbers,
     pub(super) streams: Streams,
     pub(super) deliveries: Deliveries,
+    pub(super) reading: Reading,
     pub(super) effects: Vec<Effect>,
     pub(super) work: VecDeque<Work>,
     pub(super) timers: BTreeMap<(u64, u64), Timer>,
@@ -165,6 +170,8 @@ pub struct State {
     pub(super) wakes: Option<u64>,
     /// Which extension a job belongs to.
     pub(super) jobs: BTreeMap<Job, usize>,
+    /// When the time of a job comes that waits for that.
+    pub(super) timed: BTreeMap<Job, u64>,
     /// Which job a request to a client belongs to.
     pub(super) requests: BTreeMap<(Sid, String), Job>,
     /// Which job a question of an extension belongs to, by the id of its request, and whom it asks.
@@ -212,12 +219,14 @@ impl State {
             numbers: Numbers::new(&secret),
             streams: Streams::default(),
             deliveries: Deliveries::default(),
+            reading: Reading::default(),
             effects: Vec::new(),
             work: VecDeque::new(),
             timers: BTreeMap::new(),
             weigh: |_| Worth::Urgent,
             wakes: None,
             jobs: BTreeMap::new(),
+            timed: BTreeMap::new(),
             requests: BTreeMap::new(),
             inquiries: BTreeMap::new(),
             running: 0,
@@ -402,12 +411,25 @@ impl State {
         let id = self.token();
         if let Some(session) = self.sessions.get(&sid) {
             let iq = Stanza::new(Kind::Iq, Type::Get).from(self.domain().clone()).to(session.jid.clone());
+            self.make_room_for_request(sid);
             self.requests.insert((sid, id.clone()), job);
             self.send_to(sid, iq.with_id(&id).with(payload));
         } else {
             self.jobs.remove(&job);
         }
         job
+    }
+
+    /// A client that does not answer is owed no more than so many answers: of the oldest nothing is known any more.
+    fn make_room_for_request(&mut self, sid: Sid) {
+        let own = || self.requests.range((sid, String::new())..).take_while(|((asked, _), _)| *asked == sid);
+        if own().count() < REQUESTS {
+            return;
+        }
+        if let Some((key, job)) = own().min_by_key(|(_, job)| **job).map(|(key, job)| (key.clone(), *job)) {
+            self.requests.remove(&key);
+            self.jobs.remove(&job);
+        }
     }
 
     /// Makes a request in somebody's name, and whoever is asked answers as it would answer them. The answer, or the error, comes to
@@ -421,9 +443,12 @@ impl State {
         job
     }
 
-    /// Waits no longer for the answer to a [`State::inquire`].
+    /// Waits no longer for the answer to a [`State::inquire`], or for a time ([`State::after`]).
     pub fn forget(&mut self, job: Job) {
         self.jobs.remove(&job);
+        if let Some(at) = self.timed.remove(&job) {
+            self.timers.remove(&(at, job.0));
+        }
         self.inquiries.retain(|_, (_, asked)| *asked != job);
     }
 
@@ -589,6 +614,7 @@ impl State {
     /// Reads; the answer comes to [`super::hook::Extension::answer`]. It sees all changes of this turn and before.
     pub fn ask(&mut self, query: Query) -> Job {
         let job = self.job();
+        self.reads(job);
         self.seal();
         self.effects.push(Effect::Ask(job, query));
         job
@@ -613,7 +639,8 @@ impl State {
     pub fn after(&mut self, ms: u64) -> Job {
         let job = self.job();
         let at = self.now.mono.saturating_add(ms);
-        self.set_timer(at, Timer::Extension(self.running, job));
+        self.timers.insert((at, job.0), Timer::Extension(self.running, job));
+        self.timed.insert(job, at);
         job
     }
 

@@ -16,14 +16,17 @@
 
 use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
+use crate::core::share::{Ledger, Shared, limits, whose};
 use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Recovered, Sid, State, scan};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{BATCH_OPS, Batch, Engine, Page, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
-use crate::wire::{Kind, Ns, Scope, Stanza, StreamCondition, StreamError, Type};
+use crate::wire::{Condition, Kind, Ns, Scope, Stanza, StanzaError, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages that wait for one account, whatever their size.
 const MESSAGES: usize = 10_000;
+/// What anybody may have there, in bytes, as long as there is room at all.
+const SENDER_BYTES: usize = 1024;
 /// Messages in one page: their deletion is one batch.
 const PAGE_ROWS: usize = BATCH_OPS / 2;
 /// Bytes of one page, about. With one message of the largest size on top it stays far below the limit of an outbox.
@@ -32,6 +35,14 @@ const PAGE_BYTES: usize = 64 * 1024;
 const CONFIRM_MS: u64 = 60_000;
 /// Time after which storage that failed is asked again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
+
+pub(super) const SHARED: Shared = Shared {
+    what: "messages that wait for one account, up to the setting `offline_bytes`",
+    whole: limits![MESSAGES],
+    share: "a sender's account, or another domain: the rule, for messages and bytes",
+    checked: "ext/offline.rs",
+    told: "`service-unavailable`: too much of yours waits for them",
+};
 
 /// The waiting messages of all accounts.
 #[derive(Default)]
@@ -56,6 +67,8 @@ struct Mailbox {
     count: usize,
     /// Their bytes.
     bytes: usize,
+    /// Who sent them.
+    senders: Ledger<u64>,
     /// The sizes of those that were handed to a session, or that one had when they were stored.
     held: BTreeMap<u64, usize>,
     /// Stored still, but not to be handed out again: (number, bytes).
@@ -143,6 +156,11 @@ fn from_record(record: &[u8]) -> Option<(bool, Stanza)> {
     Some((live, message))
 }
 
+/// In whose share a message is.
+fn sender<'a>(st: &State, message: &'a Stanza) -> &'a str {
+    message.from.as_ref().map_or("", |from| whose(st, from))
+}
+
 /// Whether a message has its id in the account's archive.
 fn is_archived(st: &State, local: &str, message: &Stanza) -> bool {
     let by = |account: &str| {
@@ -179,13 +197,22 @@ impl Offline {
         if count >= MESSAGES || message.bytes() > room {
             return Ok(Flow::Pass);
         }
+        let sender = sender(st, message);
+        let senders = self.boxes.get(local).map(|m| (m.senders.shares(), m.senders.counts()));
+        if let Some((bytes, counts)) = senders
+            && bytes.of(sender) + message.bytes() > SENDER_BYTES
+            && !(bytes.may(sender, message.bytes(), st.settings.offline_bytes) && counts.may(sender, 1, MESSAGES))
+        {
+            let text = "too much of yours waits for them already";
+            return Err(StanzaError::new(Condition::ServiceUnavailable).text(text));
+        }
         let row = record(live, &st.holders(message.mark), &message.clone().with(delay::note(st, message.mark)));
         if row.len() > room.min(VALUE_BYTES) {
             return Ok(Flow::Pass);
         }
         st.write()?;
         let mailbox = self.boxes.entry(local.into()).or_default();
-        mailbox.add(row.len());
+        mailbox.add(message.mark, sender, row.len());
         if let Some(flush) = &mut mailbox.flush {
             flush.more = true;
         }
@@ -242,6 +269,7 @@ impl Offline {
             // Storage has fewer than were counted: it knows better.
             mailbox.count = mailbox.done.len();
             mailbox.bytes = mailbox.done.values().sum();
+            mailbox.senders = Ledger::default();
         }
         for (key, value) in rows {
             let Some(number) = key::number(&key) else { continue };
@@ -332,6 +360,7 @@ impl Offline {
             }
             st.step();
             mailbox.again.remove(&number);
+            mailbox.senders.take(&number);
             mailbox.count = mailbox.count.saturating_sub(1);
             mailbox.bytes = mailbox.bytes.saturating_sub(bytes);
         }
@@ -368,9 +397,10 @@ impl Offline {
 }
 
 impl Mailbox {
-    fn add(&mut self, bytes: usize) {
+    fn add(&mut self, number: u64, sender: &str, bytes: usize) {
         self.count += 1;
         self.bytes += bytes;
+        self.senders.put(number, sender, bytes);
     }
 }
 
@@ -414,7 +444,8 @@ impl Extension for Offline {
                 st.seen_mark(number);
                 stored.insert((Box::<str>::from(local), number), value.len());
                 let mailbox = self.boxes.entry(local.into()).or_default();
-                mailbox.add(value.len());
+                let message = from_record(value).map(|(_, message)| message);
+                mailbox.add(number, message.as_ref().map_or("", |message| sender(st, message)), value.len());
                 // One that cannot be read is dropped when it is its turn.
                 let holders = head(value).map(|(_, holders, _)| holders).unwrap_or_default();
                 if !holders.is_empty() {
@@ -440,7 +471,7 @@ impl Extension for Offline {
                 if st.accounts.contains_key(&local) && !stored.contains_key(&(local.clone(), message.mark)) {
                     let row = record(false, holders, &message.clone().with(delay::note(st, message.mark)));
                     let mailbox = self.boxes.entry(local.clone()).or_default();
-                    mailbox.add(row.len());
+                    mailbox.add(message.mark, sender(st, message), row.len());
                     mailbox.held.insert(message.mark, row.len());
                     batch.put(Tree::Offline, key::numbered(&local, message.mark), row);
                     st.was_written(&local, message.mark, holders);

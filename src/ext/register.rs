@@ -1,6 +1,7 @@
 //! XEP-0077: In-Band Registration: another password, the end of an account, and, where the owner of the box allows it, new accounts
 //! of strangers.
 
+use crate::core::share::{Ledger, Shared, Shares, limits};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, admin, network};
 use crate::wire::scram::Credentials;
 use crate::wire::xml::escaped;
@@ -22,14 +23,28 @@ const ADDRESS_ATTEMPTS: u32 = 20;
 const SERVER_ACCOUNTS: u32 = 100;
 /// The time that limits are for, in milliseconds.
 const PERIOD_MS: u64 = 60 * 60_000;
-/// Addresses remembered; the one that came first is forgotten first.
+/// Addresses remembered; of the network with most of them, the one that came first is forgotten first.
 const ADDRESSES: usize = 1024;
+/// Bits of an IPv6 address that one customer may have: half of what is left is all that its networks get together.
+const SITE_BITS: u32 = 48;
+
+pub(super) const SHARED: Shared = Shared {
+    what: "accounts that strangers make in an hour, and the addresses remembered for that",
+    whole: limits![SERVER_ACCOUNTS, ADDRESSES, ADDRESS_ACCOUNTS, ADDRESS_ATTEMPTS],
+    share: "an address: those numbers of accounts and attempts; an IPv6 network of 48 bits: the rule",
+    checked: "ext/register.rs",
+    told: "`resource-constraint`: try again in an hour",
+};
 
 #[derive(Default)]
 pub(super) struct Register {
     jobs: BTreeMap<Job, Waiting>,
     addresses: BTreeMap<IpAddr, Made>,
+    /// By the site that they belong to.
+    remembered: Ledger<IpAddr>,
     server: Made,
+    /// The accounts of each site since `server` began.
+    sites: Shares,
 }
 
 /// What waits for keys.
@@ -54,6 +69,14 @@ impl Made {
     }
 }
 
+/// The network that an address belongs to, as its holder gets it.
+fn site(address: IpAddr) -> String {
+    match address {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !(u128::MAX >> SITE_BITS)).into()).to_string(),
+        v4 => v4.to_string(),
+    }
+}
+
 /// The text of a field; `None` if it is not there or empty (§3.1).
 fn field(query: Node<'_>, name: &str) -> Option<String> {
     let text = query.child(Ns::REGISTER, name)?.text().into_owned();
@@ -75,16 +98,24 @@ impl Register {
     /// Counts an attempt of a stranger, or refuses it.
     fn attempt(&mut self, now: u64, peer: IpAddr) -> Result<(), StanzaError> {
         let peer = network(peer);
-        if self.addresses.len() >= ADDRESSES && !self.addresses.contains_key(&peer) {
-            let first = self.addresses.iter().min_by_key(|(_, made)| made.since).map(|(address, _)| *address);
-            first.and_then(|address| self.addresses.remove(&address));
+        let site = site(peer);
+        if !self.addresses.contains_key(&peer) {
+            if let Some(first) = self.remembered.surplus().filter(|_| self.addresses.len() >= ADDRESSES) {
+                self.remembered.take(&first);
+                self.addresses.remove(&first);
+            }
+            self.remembered.put(peer, &site, 1);
         }
         let made = self.addresses.entry(peer).or_insert(Made { since: now, ..Made::default() });
         *made = made.at(now);
         self.server = self.server.at(now);
+        if self.server.accounts == 0 {
+            self.sites = Shares::default();
+        }
         if made.attempts >= ADDRESS_ATTEMPTS
             || made.accounts >= ADDRESS_ACCOUNTS
             || self.server.accounts >= SERVER_ACCOUNTS
+            || peer.is_ipv6() && !self.sites.may(&site, 1, SERVER_ACCOUNTS as usize)
         {
             return Err(refusal(Condition::ResourceConstraint, "too many registrations; try again in an hour"));
         }
@@ -94,9 +125,11 @@ impl Register {
 
     /// Counts an account that is being made.
     fn count(&mut self, peer: IpAddr) {
-        if let Some(made) = self.addresses.get_mut(&network(peer)) {
+        let peer = network(peer);
+        if let Some(made) = self.addresses.get_mut(&peer) {
             made.accounts += 1;
         }
+        self.sites.add(&site(peer), 1);
         self.server.accounts += 1;
     }
 
@@ -110,10 +143,12 @@ impl Register {
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
         self.attempt(st.now.mono, peer)?;
-        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid))
-            || st.accounts.len() >= ACCOUNTS
-        {
-            return Err(Condition::ResourceConstraint.into());
+        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid)) {
+            return Err(refusal(Condition::ResourceConstraint, "one registration after the other"));
+        }
+        if st.accounts.len() >= ACCOUNTS {
+            let text = "this server makes no more accounts for strangers; ask who runs it";
+            return Err(refusal(Condition::ResourceConstraint, text));
         }
         if st.account(&jid).is_some() || self.jobs.values().any(|w| w.jid == jid) {
             return Err(refusal(Condition::Conflict, "this username is taken"));
@@ -298,6 +333,30 @@ mod tests {
             register.count(address);
         }
         assert!(register.attempt(0, ip("192.0.2.1")).is_err());
+    }
+
+    /// Who has a network of their own is not everybody.
+    #[test]
+    fn one_site_does_not_use_up_the_hour() {
+        let mut register = Register::default();
+        let mut made = 0;
+        for n in 0..2000 {
+            let address = ip(&format!("2001:db8:7:{n:x}::1"));
+            if register.attempt(0, address).is_ok() {
+                register.count(address);
+                made += 1;
+            }
+        }
+        assert_eq!(made, SERVER_ACCOUNTS / 2);
+        for n in 0..10 {
+            let address = ip(&format!("2001:db8:8:{n:x}::1"));
+            register.attempt(0, address).unwrap();
+            register.count(address);
+        }
+        register.attempt(0, ip("192.0.2.1")).unwrap();
+        assert!(register.attempt(PERIOD_MS, ip("2001:db8:7::1")).is_ok(), "an hour later");
+        assert!(register.addresses.len() <= ADDRESSES && register.remembered.len() == register.addresses.len());
+        assert!(register.addresses.contains_key(&ip("192.0.2.1")));
     }
 
     #[test]

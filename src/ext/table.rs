@@ -1,6 +1,9 @@
-//! What is implemented, for people: the README's table and `doap.xml` (XEP-0453), from what the extensions say of themselves.
+//! What is implemented, for people: the README's table and `doap.xml` (XEP-0453), from what the extensions say of themselves. And
+//! the table of what is shared, in `src/lib.rs`.
 
-use crate::core::About;
+use super::{archive, commands, muc, offline, pubsub, register};
+use crate::core::share::Shared;
+use crate::core::{About, reading, roster, sm};
 use crate::wire::xml::escaped;
 use std::iter;
 
@@ -103,6 +106,44 @@ pub fn doap() -> String {
         out += "      </xmpp:SupportedXep>\n    </implements>\n";
     }
     out + "  </Project>\n</rdf:RDF>\n"
+}
+
+/// What is shared in `core` and here.
+pub fn shares() -> Vec<&'static Shared> {
+    let rooms = muc::SHARED.iter().chain([
+        &muc::room::SHARED,
+        &muc::moderate::SHARED,
+        &muc::minute::SHARED,
+        &muc::forward::SHARED,
+    ]);
+    let nodes = pubsub::node::SHARED.iter().chain([&pubsub::caps::SHARED]);
+    let others = [&archive::query::SHARED, &offline::SHARED, &roster::SHARED, &reading::SHARED, &sm::SHARED];
+    rooms.chain(nodes).chain(others).chain([&commands::SHARED, &register::SHARED]).collect()
+}
+
+/// A number as people write it; of bytes, if its name says so.
+fn number(name: &str, value: usize) -> String {
+    let units = [("MiB", 1024 * 1024), ("KiB", 1024)];
+    let unit =
+        units.into_iter().find(|(_, unit)| name.ends_with("BYTES") && value >= *unit && value.is_multiple_of(*unit));
+    match unit {
+        Some((word, unit)) => format!("{} {word}", value / unit),
+        None if name.ends_with("BYTES") => format!("{value} bytes"),
+        None => value.to_string(),
+    }
+}
+
+/// The table of what is shared, in Markdown.
+pub fn shares_markdown<'a>(shares: impl IntoIterator<Item = &'a Shared>) -> String {
+    let mut out = String::from(
+        "| What | For all together | Share | Asked in | The greedy one |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for Shared { what, whole, share, checked, told } in shares {
+        let whole: Vec<String> =
+            whole.iter().map(|(name, value)| format!("`{name}` = {}", number(name, *value))).collect();
+        out += &format!("| {what} | {} | {share} | `{checked}` | {told} |\n", whole.join(", "));
+    }
+    out
 }
 
 #[cfg(test)]

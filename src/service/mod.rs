@@ -35,7 +35,11 @@ pub mod tls;
 pub mod user;
 pub mod wear;
 
+use crate::core::share::Shared;
 use std::fmt;
+
+/// What is shared by connections and by the disk, for the table in `src/lib.rs`.
+pub const SHARED: &[Shared] = &[];
 
 /// Why a command failed, for the person who typed it: what is wrong, whose fault it is, what to do.
 #[derive(Clone, PartialEq, Eq, Debug)]

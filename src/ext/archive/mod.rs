@@ -30,6 +30,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is read to know which messages wait, in bytes, about.
 const SEEN_BYTES: usize = 64 * 1024;
+/// Pages of one session whose receipt waits to be confirmed by a ping; of the oldest it is not known then.
+const SEEN: usize = 16;
 /// Entries that cannot be read and were told of in the log.
 const UNREADABLE: usize = 1000;
 /// Time after the start when it is looked whether the log is too large or too old, in milliseconds.
@@ -100,7 +102,7 @@ impl Archive {
     /// A request waits for its turn.
     fn queue(&mut self, st: &mut State, iq: &Stanza, task: Task) -> Handled {
         let Some(sid) = iq.from.as_ref().and_then(|from| st.session_at(from)) else { return Ok(Flow::Pass) };
-        if self.tasks.push(sid, task)? {
+        if self.tasks.push(st, sid, task)? {
             self.run(st, sid);
         }
         Ok(Flow::Done)
@@ -129,6 +131,12 @@ impl Archive {
         let waiting: BTreeSet<u64> = rows.iter().filter_map(|(key, _)| key::number(key)).collect();
         seen.numbers.retain(|number| waiting.contains(number));
         if !seen.numbers.is_empty() && st.sessions.contains_key(&seen.sid) {
+            let own = self.seen.iter().filter(|(_, other)| other.sid == seen.sid);
+            if own.clone().count() >= SEEN
+                && let Some(oldest) = own.map(|(job, _)| *job).min()
+            {
+                self.seen.remove(&oldest);
+            }
             let job = st.request(seen.sid, "<ping xmlns='urn:xmpp:ping'/>");
             self.seen.insert(job, Seen { asked: true, ..seen });
         }

@@ -3,12 +3,14 @@
 
 use super::order;
 use crate::core::logged::Logged;
+use crate::core::share::{Shared, Shares, limits, whose};
 use crate::core::{Job, State};
 use crate::ext::{form, rsm};
 use crate::store::{self, Rows};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Scope, Stanza, StanzaError, Type, stamp};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Results in a page if the client does not say how many it wants.
 const PAGE_ROWS: usize = 50;
@@ -33,8 +35,16 @@ const QUERY_ID_BYTES: usize = 256;
 const QUERY_BYTES: usize = 64 * 1024;
 /// Requests of one client that wait for the one before.
 const TASKS: usize = 16;
-/// Clients whose requests wait, at most: those of other servers are not known by their sessions.
-const CLIENTS: usize = 4096;
+/// Requests of all clients that wait, at most.
+const QUERIES: usize = 4096;
+
+pub(in crate::ext) const SHARED: Shared = Shared {
+    what: "queries of archives that wait for the one before; those of accounts, and those of rooms",
+    whole: limits![QUERIES, TASKS],
+    share: "an account or a component: the rule; of one session, that number",
+    checked: "ext/archive/query.rs",
+    told: "`resource-constraint`: one query after the other",
+};
 
 /// The fields that can be filled in (§4.1.5).
 pub(in crate::ext) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='form'>\
@@ -110,6 +120,8 @@ pub(in crate::ext) struct Task {
     pub iq: Stanza,
     source: Source,
     want: Want,
+    /// In whose share it is, while it waits.
+    whose: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -429,7 +441,7 @@ impl Task {
         // What waits is short, whatever the request was.
         let mut head = Stanza::new(Kind::Iq, iq.ty).with_id(&iq.id().unwrap_or_default());
         (head.from, head.to) = (iq.from.clone(), iq.to.clone());
-        Task { iq: head, source, want }
+        Task { iq: head, source, want, whose: None }
     }
 
     /// A query for messages.
@@ -441,6 +453,10 @@ impl Task {
     /// A query for the first message and the last.
     pub fn ends(source: Source, iq: &Stanza) -> Task {
         Task::new(source, iq, Want::Ends { first: None, last: None })
+    }
+
+    fn whose(&self) -> &str {
+        self.whose.as_deref().unwrap_or_default()
     }
 
     /// What is read.
@@ -504,22 +520,26 @@ pub(in crate::ext) struct Queue<K> {
     tasks: BTreeMap<K, VecDeque<Task>>,
     /// Whose a job is.
     jobs: BTreeMap<Job, K>,
+    /// How many somebody has.
+    shares: Shares,
 }
 
 impl<K> Default for Queue<K> {
     fn default() -> Queue<K> {
-        Queue { tasks: BTreeMap::new(), jobs: BTreeMap::new() }
+        Queue { tasks: BTreeMap::new(), jobs: BTreeMap::new(), shares: Shares::default() }
     }
 }
 
 impl<K: Ord + Clone> Queue<K> {
     /// A request waits for its turn. Says whether that is now: then [`Queue::next`] is called.
-    pub fn push(&mut self, client: K, task: Task) -> Result<bool, StanzaError> {
-        let full = self.tasks.len() >= CLIENTS;
-        if self.tasks.get(&client).map_or(full, |tasks| tasks.len() >= TASKS) {
-            let text = "one query after the other";
+    pub fn push(&mut self, st: &State, client: K, mut task: Task) -> Result<bool, StanzaError> {
+        let whose = task.iq.from.as_ref().map_or("", |from| whose(st, from));
+        let many = self.tasks.get(&client).is_some_and(|tasks| tasks.len() >= TASKS);
+        if many || !self.shares.may(whose, 1, QUERIES) {
+            let text = "too many of your queries wait; one after the other";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
+        task.whose = Some(self.shares.add(whose, 1));
         let tasks = self.tasks.entry(client).or_default();
         tasks.push_back(task);
         Ok(tasks.len() == 1)
@@ -533,8 +553,9 @@ impl<K: Ord + Clone> Queue<K> {
             return None;
         }
         let task = tasks.pop_front();
-        if task.is_none() {
-            self.tasks.remove(client);
+        match &task {
+            Some(task) => self.shares.take(task.whose(), 1),
+            None => drop(self.tasks.remove(client)),
         }
         task
     }
@@ -549,13 +570,16 @@ impl<K: Ord + Clone> Queue<K> {
     /// Answers what a client asked first with an error.
     pub fn refuse(&mut self, st: &mut State, client: &K, error: &StanzaError) {
         if let Some(task) = self.tasks.get_mut(client).and_then(VecDeque::pop_front) {
+            self.shares.take(task.whose(), 1);
             st.refuse(&task.iq, error);
         }
     }
 
     /// A client is gone.
     pub fn forget(&mut self, client: &K) {
-        self.tasks.remove(client);
+        for task in self.tasks.remove(client).into_iter().flatten() {
+            self.shares.take(task.whose(), 1);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod own;
 
 use super::disco::{self, Identity, Info};
 use super::form::{self, Form, Submitted};
+use crate::core::share::{Ledger, Shared, limits};
 use crate::core::{self, About, Event, Extension, Flow, Handled, Job, Place, Sid, State};
 use crate::store::{Engine, StoreError};
 use crate::wire::scram::Credentials;
@@ -19,6 +20,15 @@ use std::collections::BTreeMap;
 const ACCOUNT_SESSIONS: usize = 8;
 /// Commands that all together may have begun.
 const SESSIONS: usize = 1024;
+
+pub(super) const SHARED: Shared = Shared {
+    what: "commands that have begun and wait for their form",
+    whole: limits![SESSIONS, ACCOUNT_SESSIONS],
+    share: "an account: that number, its oldest goes; if there are too many in all, who has most loses first",
+    checked: "ext/commands/mod.rs",
+    told: "`session-expired` when it goes on with the oldest",
+};
+
 /// How long a form may take to be filled in, in milliseconds.
 const SESSION_MS: u64 = 15 * 60_000;
 /// The longest password, in bytes.
@@ -194,15 +204,24 @@ impl Commands {
             self.sessions.retain(|_, session| Some(session.number) != first);
         }
         if self.sessions.len() >= SESSIONS {
-            return Err(
-                StanzaError::new(Condition::ResourceConstraint).text("too many commands have begun; try again later")
-            );
+            self.make_room();
         }
         let payload = format!("<actions execute='complete'><complete/></actions>{}", form(self, st, by).xml());
         let own = matches!(at, Place::Own(_));
         let session = Session { owner: by.clone(), command, own, until: now.saturating_add(SESSION_MS), number };
         self.sessions.insert(tag.session.clone(), session);
         st.reply(iq, tag.write("executing", &payload))
+    }
+
+    /// Of who has begun most, what was begun first is forgotten.
+    fn make_room(&mut self) {
+        let mut ledger = Ledger::default();
+        let mut all: Vec<_> = self.sessions.iter().collect();
+        all.sort_unstable_by_key(|(_, session)| session.number);
+        all.into_iter().for_each(|(id, session)| ledger.put(id.clone(), session.owner.bare_str(), 1));
+        if let Some(id) = ledger.surplus() {
+            self.sessions.remove(&id);
+        }
     }
 
     /// Goes on with a command that was begun.

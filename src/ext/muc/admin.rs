@@ -170,7 +170,7 @@ fn read(room: &Room, from: &Jid, item: Node<'_>) -> Result<Change, StanzaError> 
 /// Whether all of it may be done (§9.2).
 fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError> {
     let (mut jids, mut nicks, mut reserved) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let (mut new, mut owners) = (Vec::new(), 0_isize);
+    let (mut new, mut owners, mut texts) = (Vec::new(), 0_isize, 0);
     for change in changes {
         match change {
             Change::Role { nick, role, .. } => {
@@ -179,7 +179,7 @@ fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError>
                     return Err(bad("somebody stands twice in the request"));
                 }
             }
-            Change::Affiliation { jid, affiliation, nick, .. } => {
+            Change::Affiliation { jid, affiliation, nick, reason } => {
                 room.may_set_affiliation(from, jid, *affiliation)?;
                 if !jids.insert(jid) {
                     return Err(bad("somebody stands twice in the request"));
@@ -189,6 +189,8 @@ fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError>
                 {
                     return Err(Condition::Conflict.into());
                 }
+                let kept = reason.as_ref().filter(|_| *affiliation == Affiliation::Outcast);
+                texts += kept.map_or(0, String::len) + nick.as_ref().map_or(0, String::len);
                 owners += isize::from(*affiliation == Affiliation::Owner)
                     - isize::from(room.affiliation(jid) == Affiliation::Owner);
                 if *affiliation != Affiliation::None && !room.affiliations.contains_key(jid.as_str()) {
@@ -197,7 +199,7 @@ fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError>
             }
         }
     }
-    room.has_room(&new)?;
+    room.has_room(&new, texts)?;
     let before = room.affiliations.values().filter(|known| known.affiliation == Affiliation::Owner).count();
     if owners < 0 && before.saturating_add_signed(owners) == 0 {
         return Err(StanzaError::new(Condition::Conflict).text("a room has an owner"));

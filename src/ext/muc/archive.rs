@@ -47,7 +47,7 @@ impl Muc {
             ("prefs", _) => return Err(Condition::FeatureNotImplemented.into()),
             _ => return Err(StanzaError::new(Condition::BadRequest).text("no such request")),
         };
-        if self.queries.push(from.clone(), task)? {
+        if self.queries.push(st, from.clone(), task)? {
             self.run(st, &from);
         }
         Ok(Flow::Done)

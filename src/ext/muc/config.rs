@@ -131,6 +131,12 @@ impl Config {
         Ok((config, begins, open))
     }
 
+    /// The bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.name, &self.description, &self.lang, &self.pubsub];
+        texts.map(String::len).iter().sum::<usize>() + self.password.as_ref().map_or(0, String::len)
+    }
+
     /// The roles that `muc#roomconfig_allowpm` means.
     pub fn private_of(word: &str) -> Option<Roles> {
         Some(match word {

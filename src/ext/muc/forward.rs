@@ -4,11 +4,12 @@
 //! answered.
 
 use super::Muc;
+use crate::core::share::{Ledger, Shared, limits, whose};
 use crate::core::{About, Flow, Handled, State};
 use crate::wire::{Condition, Jid, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 
-/// Requests that wait for an answer, at most; then the oldest ones are forgotten.
+/// Requests that wait for an answer, at most.
 const FORWARDS: usize = 1024;
 /// Those of one session.
 const FORWARDS_OF_ONE: usize = 64;
@@ -23,6 +24,8 @@ pub(super) const SELF_PING: About = About::new("XEP-0410", "MUC Self-Ping (Schr√
 pub struct Forwards {
     /// By the order in which they came.
     waiting: BTreeMap<u64, Forward>,
+    /// By whom each was sent.
+    owed: Ledger<u64>,
     last: u64,
 }
 
@@ -38,25 +41,38 @@ struct Forward {
     to: Jid,
 }
 
+pub(in crate::ext) const SHARED: Shared = Shared {
+    what: "requests between occupants that wait for an answer",
+    whole: limits![FORWARDS, FORWARDS_OF_ONE],
+    share: "a session: that number; else an account or a component: who has most loses first",
+    checked: "ext/muc/forward.rs",
+    told: "its oldest is forgotten: the answer does not arrive",
+};
+
 impl Forwards {
-    fn add(&mut self, forward: Forward) {
+    fn add(&mut self, whose: &str, forward: Forward) {
         let mut own = self.waiting.iter().filter(|(_, other)| other.from == forward.from).map(|(n, _)| *n);
         let oldest_own = own.next();
         let many = own.count() + 1 >= FORWARDS_OF_ONE;
-        if many && let Some(n) = oldest_own {
-            self.waiting.remove(&n);
-        } else if self.waiting.len() >= FORWARDS {
-            self.waiting.pop_first();
+        let surplus = if many { oldest_own } else { None };
+        if let Some(n) = surplus.or_else(|| self.owed.surplus().filter(|_| self.waiting.len() >= FORWARDS)) {
+            self.remove(n);
         }
         self.last += 1;
+        self.owed.put(self.last, whose, 1);
         self.waiting.insert(self.last, forward);
+    }
+
+    fn remove(&mut self, n: u64) -> Option<Forward> {
+        self.owed.take(&n);
+        self.waiting.remove(&n)
     }
 
     /// What an answer is for. From the full JID that was asked, or in its name.
     fn take(&mut self, id: &str, from: &Jid) -> Option<Forward> {
         let fits = |forward: &Forward| forward.id == id && forward.asked == *from;
         let n = self.waiting.iter().find(|(_, forward)| fits(forward)).map(|(n, _)| *n)?;
-        self.waiting.remove(&n)
+        self.remove(n)
     }
 }
 
@@ -100,7 +116,7 @@ impl Muc {
         let Ok(sender) = room.jid.with_resource(nick) else { return Ok(Flow::Pass) };
         let token = st.token();
         st.send(iq.clone().with_id(&token).from(sender).to(asked.clone()));
-        self.forwards.add(Forward { id: token, asked, from, was: id, to });
+        self.forwards.add(whose(st, &from), Forward { id: token, asked, from: from.clone(), was: id, to });
         Ok(Flow::Done)
     }
 

@@ -5,7 +5,7 @@ use super::Muc;
 use super::affiliation::Privilege;
 use super::owner::changed;
 use super::presence::{Notice, Whom};
-use super::room::Room;
+use super::room::{AROUND_BYTES, Room};
 use crate::core::{About, Flow, Handled, State};
 use crate::ext::form;
 use crate::store::record::{Broken, Reader, Writer};
@@ -25,6 +25,8 @@ const URI_BYTES: usize = 256;
 const TITLE_BYTES: usize = 128;
 /// The longest id of a command's session, in bytes.
 const SESSION_BYTES: usize = 64;
+/// What one that is worn costs besides its URI, in bytes, about.
+const WORN_BYTES: usize = 32;
 /// The name of their row.
 pub const ROW: &str = "hats";
 
@@ -61,6 +63,17 @@ impl Hats {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// What they take in memory, in bytes, about.
+    pub fn bytes(&self) -> usize {
+        let known = self
+            .known
+            .iter()
+            .map(|(uri, (title, hue))| AROUND_BYTES + uri.len() + title.len() + hue.as_deref().map_or(0, str::len));
+        let worn = |uris: &BTreeSet<Box<str>>| uris.iter().map(|uri| WORN_BYTES + uri.len()).sum::<usize>();
+        let worn = self.worn.iter().map(|(jid, uris)| AROUND_BYTES + jid.as_str().len() + worn(uris));
+        known.chain(worn).sum()
     }
 
     /// Their row.
@@ -272,9 +285,10 @@ fn execute(room: &mut Room, st: &mut State, what: &str, command: Node<'_>) -> Re
     if hats == room.hats {
         return Ok(());
     }
+    room.fits(hats.bytes().saturating_sub(room.hats.bytes()))?;
     store(room, st, &hats)?;
     let listed = hats.known != room.hats.known;
-    room.hats = hats;
+    room.set_hats(hats);
     for nick in affected.iter().flat_map(|jid| room.nicks_of(jid)).collect::<Vec<_>>() {
         room.show(st, &nick, Whom::All, &Notice::default());
     }

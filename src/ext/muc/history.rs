@@ -79,10 +79,11 @@ pub fn keep(st: &mut State, room: &mut Room, from: &Jid, said: &Stanza) -> Resul
         return st.archive(&room.owner, from, &kept, Way::Room);
     }
     let id = kept.mark;
+    room.said.0 += kept.bytes();
     room.past.push_back(kept);
-    let mut bytes: usize = room.past.iter().map(Stanza::bytes).sum();
-    while room.past.len() > PAST || bytes > PAST_BYTES {
-        bytes -= room.past.pop_front().map_or(0, |oldest| oldest.bytes());
+    while room.past.len() > PAST || room.said.0 > PAST_BYTES.min(room.said_most) {
+        let Some(oldest) = room.past.pop_front() else { break };
+        room.said.0 = room.said.0.saturating_sub(oldest.bytes());
     }
     Ok(id)
 }

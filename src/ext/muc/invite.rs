@@ -2,48 +2,29 @@
 //! (XEP-0249) are messages like others.
 
 use super::affiliation::{Affiliation, Privilege};
+use super::minute::Minute;
 use super::presence::Notice;
 use super::room::Room;
 use super::{Muc, admin};
 use crate::core::{About, Flow, Handled, State};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// What one person may make rooms send to others in a minute: invitations, and requests for voice and for membership.
-const KNOCKS_A_MINUTE: u32 = 20;
-/// People who do so in a minute, at most.
-const KNOCKING: usize = 4096;
+pub const KNOCKS_A_MINUTE: u32 = 20;
 /// The longest name of a thread, in bytes.
 const THREAD_BYTES: usize = 256;
 
 /// XEP-0249: what is sent from one user to another passes as it is.
 pub(super) const DIRECT: About = About::new("XEP-0249", "Direct MUC Invitations", "1.2", "");
 
-/// Who made rooms send something to others in this minute, and how often.
-#[derive(Debug, Default)]
-pub struct Knocks {
-    minute: u64,
-    counts: BTreeMap<Jid, u32>,
-}
-
-impl Knocks {
-    /// Counts `times` more, or refuses them all.
-    pub fn knock(&mut self, now: u64, jid: &Jid, times: usize) -> Result<(), StanzaError> {
-        let minute = now / 60_000;
-        if self.minute != minute {
-            *self = Knocks { minute, counts: BTreeMap::new() };
-        }
-        let refused = || StanzaError::new(Condition::ResourceConstraint).text("not so many; wait a minute");
-        if self.counts.len() >= KNOCKING && !self.counts.contains_key(jid.bare_str()) {
-            return Err(refused());
-        }
-        let count = self.counts.entry(jid.bare()).or_default();
-        let more = u32::try_from(times).unwrap_or(u32::MAX);
-        *count = Some(count.saturating_add(more)).filter(|count| *count <= KNOCKS_A_MINUTE).ok_or_else(refused)?;
-        Ok(())
-    }
+/// Counts that somebody makes a room send something to others.
+///
+/// # Errors
+/// `resource-constraint` if that is too often.
+pub fn knock(knocks: &mut Minute, st: &State, jid: &Jid, times: usize) -> Result<(), StanzaError> {
+    knocks.count(st, jid, times, KNOCKS_A_MINUTE).map_err(|error| error.text("not so many; wait a minute"))
 }
 
 /// A message to a room, not of the type `groupchat`. `Pass`: it is nothing of the kind.
@@ -75,16 +56,25 @@ pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> 
         new.sort_unstable();
         new.dedup();
     }
-    room.has_room(&new.iter().collect::<Vec<_>>())?;
+    let guests: Vec<&Jid> = new.iter().collect();
+    let is_admin = room.may(&from, Privilege::Administer);
+    if is_admin {
+        room.has_room(&guests, 0)?
+    } else {
+        room.has_room_for_guests(&from, &guests)?
+    }
     if !new.is_empty() {
         st.write()?;
     }
-    muc.knocks.knock(st.now.mono, &from, people.len())?;
+    knock(&mut muc.knocks, st, &from, people.len())?;
     let Some(room) = muc.rooms.get_mut(local) else { return Ok(Flow::Done) };
     let actor = room.occupant_of(&from).map(|(nick, _)| nick.to_owned());
     for jid in &new {
         let notice = Notice { actor: actor.as_deref(), ..Notice::default() };
         admin::change_affiliation(room, st, jid, Affiliation::Member, None, &notice)?;
+        if !is_admin {
+            room.brought(st, jid, &from)?;
+        }
     }
     for (to, invite) in people {
         let mut inside = String::new();
@@ -125,7 +115,7 @@ fn send(room: &Room, st: &mut State, from: &Jid, to: Jid, id: Option<&str>, insi
 
 /// Somebody was added to a members-only room: it invites them (§9.5), if not too many are.
 pub fn added(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, jid: &Jid) {
-    if muc.knocks.knock(st.now.mono, from, 1).is_ok()
+    if knock(&mut muc.knocks, st, from, 1).is_ok()
         && let Some(room) = muc.rooms.get(local)
     {
         send(room, st, from, jid.clone(), None, "");
@@ -154,7 +144,7 @@ fn declined(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza, from: 
         let _ = write!(x, "<reason>{}</reason>", escaped(&reason));
     }
     let answer = Stanza::new(Kind::Message, Type::None).from(room.jid.clone()).to(to).with(x + "</decline></x>");
-    muc.knocks.knock(st.now.mono, from, 1)?;
+    knock(&mut muc.knocks, st, from, 1)?;
     st.send(match message.id() {
         Some(id) => answer.with_id(&id),
         None => answer,

@@ -5,7 +5,8 @@ use super::history::Wanted;
 use super::occupant::{Occupant, SEATS, Seat};
 use super::presence::{Notice, Whom, clean, gone};
 use super::room::Room;
-use super::{LOCKED_MS, Muc, ROOMS_BYTES, ROOMS_OF_ONE};
+use super::{LOCKED_MS, Muc, ROOMS_BYTES, ROOMS_OF_ONE, SEATS_BYTES};
+use crate::core::share::{may_have, whose};
 use crate::core::{Creators, Flow, Handled, State};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
@@ -81,15 +82,26 @@ impl Muc {
             self.create(st, local, from, to)?;
             created = true;
         }
-        let now = st.now.mono;
         let Some(room) = self.rooms.get_mut(local) else { return Ok(()) };
+        let (before, weight) = (room.seat(from).map_or(0, |seat| seat.weight), Seat::bytes(from, &seen));
+        let has_seat = || match self.seats.may(whose(st, from), weight.saturating_sub(before), SEATS_BYTES) {
+            true => Ok(()),
+            false => full("your sessions in rooms have their share of all; leave a room first"),
+        };
         if inside {
-            room.pace(now, from)?;
+            has_seat()?;
+            room.pace(st, from)?;
             room.update(st, from, nick, &seen)?;
         } else {
-            room.admits(from, nick, joins)?;
-            room.pace(now, from)?;
+            room.admits(st, from, nick, joins)?;
+            has_seat()?;
+            room.pace(st, from)?;
             room.enter(st, from, nick, &seen);
+        }
+        if let Some(seat) = room.seat(from) {
+            seat.weight = weight;
+            self.seats.take(whose(st, from), before);
+            self.seats.add(whose(st, from), weight);
         }
         let Some(joins) = joins else { return Ok(()) };
         // What was read for it so far is of no use any more.
@@ -120,16 +132,20 @@ impl Muc {
         if !allowed {
             return Err(Condition::NotAllowed.into());
         }
-        let full = |text: &'static str| Err(StanzaError::new(Condition::ResourceConstraint).text(text));
-        let owned = self.rooms.values().filter(|room| room.affiliation(from) == Affiliation::Owner).count();
-        if owned >= ROOMS_OF_ONE {
-            return full("you have too many rooms; destroy one");
-        }
-        if self.rooms.values().map(Room::bytes).sum::<usize>() > ROOMS_BYTES {
-            return full("there are too many rooms");
+        let payer = whose(st, from);
+        if st.local(from).is_some() && self.made.of(payer) >= ROOMS_OF_ONE {
+            return full("you have made too many rooms; destroy one");
         }
         let begins = st.next_mark();
-        self.rooms.insert(local.into(), Room::new(to.bare(), from, begins));
+        let room = Room::new(to.bare(), from, payer, begins);
+        if !self.bytes.may(payer, room.bytes(), ROOMS_BYTES) {
+            return full(
+                "the rooms that you made have their share of what all rooms may take; shorten a list or destroy one",
+            );
+        }
+        self.rooms.insert(local.into(), room);
+        self.enroll(local);
+        self.lend(local);
         self.locks.insert(st.after(LOCKED_MS), (local.into(), begins));
         Ok(())
     }
@@ -146,6 +162,10 @@ impl Muc {
             room.remove_session(st, from, &gone(), &Notice { codes: &[333], ..Notice::default() });
         }
     }
+}
+
+fn full<T>(text: &'static str) -> Result<T, StanzaError> {
+    Err(StanzaError::new(Condition::ResourceConstraint).text(text))
 }
 
 /// Whether an error says that what was sent did not arrive, and more would not.
@@ -177,7 +197,7 @@ fn refuse(st: &mut State, presence: &Stanza, error: &StanzaError) {
 
 impl Room {
     /// Whether somebody may enter with a nickname (§7.2.5 to §7.2.10).
-    fn admits(&self, from: &Jid, nick: &str, x: Option<Node<'_>>) -> Result<(), StanzaError> {
+    fn admits(&self, st: &State, from: &Jid, nick: &str, x: Option<Node<'_>>) -> Result<(), StanzaError> {
         let affiliation = self.affiliation(from);
         if self.locked && affiliation != Affiliation::Owner {
             return Err(StanzaError::new(Condition::ItemNotFound).text("the room is not configured yet"));
@@ -196,14 +216,23 @@ impl Room {
         }
         self.nick_is_free(from, nick)?;
         let spare = if affiliation >= Affiliation::Admin { SPARE_OCCUPANTS } else { 0 };
-        let full = self.occupants.len() >= self.config.max_users as usize + spare;
+        let most = self.config.max_users as usize + spare;
+        let all = self.occupants.len();
         match self.occupants.get(nick) {
-            Some(own) if own.seats.len() >= SEATS => Err(Condition::ResourceConstraint.into()),
-            None if full => {
+            Some(own) if own.seats.len() >= SEATS => full("your nickname has as many sessions here as it can have"),
+            None if all >= most => {
                 let full = StanzaError::new(Condition::ServiceUnavailable).ty(ErrorType::Wait);
                 Err(full.text("the room is full"))
             }
-            _ => Ok(()),
+            None => {
+                // One nickname is for whoever comes in.
+                let own = self.occupants.values().filter(|other| whose(st, &other.bare) == whose(st, from)).count();
+                if own > 0 && !may_have(own, 1, all, most) {
+                    return full("you have your share of the nicknames in this room; leave with one first");
+                }
+                Ok(())
+            }
+            Some(_) => Ok(()),
         }
     }
 

@@ -12,38 +12,88 @@ mod affiliation;
 mod archive;
 mod config;
 mod disco;
-mod forward;
+pub(in crate::ext) mod forward;
 mod hats;
 mod history;
 mod invite;
 mod join;
 mod message;
-mod moderate;
+pub(in crate::ext) mod minute;
+pub(in crate::ext) mod moderate;
 mod occupant;
 mod owner;
 mod presence;
 mod register;
-mod room;
+pub(in crate::ext) mod room;
 mod search;
 mod vcard;
 mod voice;
 
 use super::archive::Unreadable;
 use super::archive::query::Queue;
+use crate::core::share::{Shared, Shares, limits, whose};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, State, scan};
-use crate::store::{Batch, Engine, Rows, StoreError, Tree, key};
+use crate::store::{BATCH_OPS, Batch, Engine, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use affiliation::Affiliation;
+use config::OCCUPANTS_MOST;
+use minute::Minute;
 use presence::{Notice, Whom, gone};
 use room::Room;
 use std::collections::BTreeMap;
 
-/// What all rooms may take in memory, in bytes, about, without who is there. More are not made.
+/// What all rooms may take in memory, in bytes, about, without who is there.
 const ROOMS_BYTES: usize = 16 * 1024 * 1024;
-/// Rooms that one person may own when making another.
+/// Rooms that one account may have made.
 const ROOMS_OF_ONE: usize = 200;
+/// The vCards of all rooms, in bytes.
+const VCARDS_BYTES: usize = 32 * 1024 * 1024;
+/// What was said in all rooms without an archive, and is kept in memory, in bytes.
+const SAID_BYTES: usize = 8 * 1024 * 1024;
+/// What all who are in rooms take in memory, in bytes, about.
+const SEATS_BYTES: usize = 32 * 1024 * 1024;
+/// What waits in all rooms for those who are being sent the history, in bytes, about.
+const HELD_BYTES: usize = 8 * 1024 * 1024;
 /// Time in which who made a room must configure it, in milliseconds; then it is gone.
 const LOCKED_MS: u64 = 5 * 60_000;
+
+pub(super) const SHARED: [Shared; 5] = [
+    Shared {
+        what: "rooms: lists with reasons and nicknames, configuration, subject, hats, what was taken back",
+        whole: limits![ROOMS_BYTES, ROOMS_OF_ONE],
+        share: "an account: that number of rooms that it made, and the rule for their bytes, whoever makes them grow",
+        checked: "ext/muc/room.rs",
+        told: "`resource-constraint`: shorten a list or destroy a room",
+    },
+    Shared {
+        what: "what was said in rooms without an archive",
+        whole: limits![SAID_BYTES],
+        share: "an account: the rule for the rooms that it made",
+        checked: "ext/muc/history.rs",
+        told: "the oldest in the same room is forgotten",
+    },
+    Shared {
+        what: "vCards of rooms",
+        whole: limits![VCARDS_BYTES],
+        share: "an account: the rule for the rooms that it made",
+        checked: "ext/muc/vcard.rs",
+        told: "`resource-constraint`: remove a picture",
+    },
+    Shared {
+        what: "sessions in rooms, with their presence",
+        whole: limits![SEATS_BYTES, OCCUPANTS_MOST],
+        share: "an account or a component: the rule; of the nicknames in one room, too, from the second on",
+        checked: "ext/muc/join.rs",
+        told: "`resource-constraint`: leave a room first",
+    },
+    Shared {
+        what: "what is said in rooms and waits for those who are being sent the history",
+        whole: limits![HELD_BYTES],
+        share: "a room: the loudest one loses first",
+        checked: "ext/muc/mod.rs",
+        told: "its sessions get no history",
+    },
+];
 
 /// The service.
 #[derive(Default)]
@@ -66,7 +116,17 @@ pub(super) struct Muc {
     /// Requests for vCards that are being read.
     vcards: BTreeMap<Job, Stanza>,
     /// What people make rooms send to others.
-    knocks: invite::Knocks,
+    knocks: Minute,
+    /// What the rooms take that somebody made, in bytes, and how many they are.
+    bytes: Shares,
+    made: Shares,
+    /// The same of their vCards, and of what was said there.
+    vcard_bytes: Shares,
+    said: Shares,
+    /// What the sessions take that are in rooms, in bytes.
+    seats: Shares,
+    /// What waits in each room, in bytes.
+    held: Shares,
 }
 
 impl Muc {
@@ -79,6 +139,81 @@ impl Muc {
         Ok(room)
     }
 
+    /// Says a room how much it may take in this turn.
+    fn lend(&mut self, local: &str) {
+        if let Some(room) = self.rooms.get_mut(local) {
+            room.most = room.weight + self.bytes.spare(&room.payer, ROOMS_BYTES);
+            room.said_most = room.said.1 + self.said.spare(&room.payer, SAID_BYTES);
+        }
+    }
+
+    /// Counts what a room takes now, and who has left it.
+    fn settle(&mut self, st: &State, local: &str) {
+        let Some(room) = self.rooms.get_mut(local) else { return };
+        let bytes = room.bytes();
+        if bytes != room.weight {
+            self.bytes.take(&room.payer, room.weight);
+            self.bytes.add(&room.payer, bytes);
+            room.weight = bytes;
+        }
+        for (shares, (now, before)) in [(&mut self.vcard_bytes, &mut room.picture), (&mut self.said, &mut room.said)] {
+            if now != before {
+                shares.take(&room.payer, *before);
+                shares.add(&room.payer, *now);
+                *before = *now;
+            }
+        }
+        for (jid, weight) in room.left.drain(..) {
+            self.seats.take(whose(st, &jid), weight);
+        }
+    }
+
+    /// A room is in somebody's share from now on.
+    fn enroll(&mut self, local: &str) {
+        let Some(room) = self.rooms.get_mut(local) else { return };
+        room.weight = room.bytes();
+        (room.picture.1, room.said.1) = (room.picture.0, room.said.0);
+        self.bytes.add(&room.payer, room.weight);
+        self.vcard_bytes.add(&room.payer, room.picture.1);
+        self.said.add(&room.payer, room.said.1);
+        self.made.add(&room.payer, 1);
+    }
+
+    /// It is no longer.
+    fn strike(&mut self, room: &Room) {
+        self.bytes.take(&room.payer, room.weight);
+        self.vcard_bytes.take(&room.payer, room.picture.1);
+        self.said.take(&room.payer, room.said.1);
+        self.made.take(&room.payer, 1);
+    }
+
+    /// An owner goes on with a room whose maker is none of its owners any more: it is in the share of that one from now on, if it
+    /// has room there. Nobody gets a room into theirs by what others do.
+    fn adopt(&mut self, st: &mut State, local: &str, owner: &Jid) {
+        let heir: Box<str> = whose(st, owner).into();
+        let Some(room) = self.rooms.get_mut(local) else { return };
+        let left = room.affiliations.get(&*room.payer).is_none_or(|known| known.affiliation != Affiliation::Owner);
+        if heir == room.payer || !left || !self.bytes.may(&heir, room.weight, ROOMS_BYTES) {
+            return;
+        }
+        let (before, weight, picture, said) = (room.payer.clone(), room.weight, room.picture.1, room.said.1);
+        if room.set_payer(st, &heir).is_ok() {
+            let parts = [(&mut self.bytes, weight), (&mut self.vcard_bytes, picture), (&mut self.said, said)];
+            for (shares, part) in parts.into_iter().chain([(&mut self.made, 1)]) {
+                shares.take(&before, part);
+                shares.add(&heir, part);
+            }
+            self.lend(local);
+        }
+    }
+
+    /// Counts anew what all rooms take.
+    fn recount(&mut self) {
+        (self.bytes, self.vcard_bytes, self.said, self.made) = Default::default();
+        let all: Vec<Box<str>> = self.rooms.keys().cloned().collect();
+        all.iter().for_each(|local| self.enroll(local));
+    }
+
     /// Removes a room, and tells all who are there. `destroy`: the element that says so (§10.9), empty for none.
     ///
     /// # Errors
@@ -89,6 +224,20 @@ impl Muc {
             room.forget(st)?;
         }
         let Some(mut room) = self.rooms.remove(local) else { return Ok(()) };
+        self.strike(&room);
+        let lock = self.locks.iter().find(|(_, (name, begins))| **name == *local && *begins == room.begins);
+        if let Some(job) = lock.map(|(job, _)| *job) {
+            self.locks.remove(&job);
+            st.forget(job);
+        }
+        self.held.take(local, usize::MAX);
+        for (jid, nick) in &room.sessions {
+            let seat = room.occupants.get(nick).and_then(|occupant| occupant.seats.get(jid));
+            self.seats.take(whose(st, jid), seat.map_or(0, |seat| seat.weight));
+        }
+        for (jid, weight) in room.left.drain(..) {
+            self.seats.take(whose(st, &jid), weight);
+        }
         let nicks: Vec<Box<str>> = room.occupants.keys().cloned().collect();
         for nick in nicks {
             // Each only hears of itself: there is nobody left to whom the others matter.
@@ -106,17 +255,41 @@ impl Muc {
 
     /// After something was done in a room: what has nobody and is not to stay is gone.
     fn sweep(&mut self, st: &mut State, local: &str) {
+        self.settle(st, local);
+        if !self.reads.is_empty() || self.held.all() > 0 {
+            self.hand_over_late(st, local);
+        }
+        let Some(room) = self.rooms.get(local) else { return };
+        if room.sessions.is_empty() && !room.is_stored() {
+            let _ = self.destroy(st, local, "");
+        }
+    }
+
+    /// The storage is too slow: those for whom too much waits do without the history, and those in the room where most is said, if
+    /// it is too much in all.
+    fn hand_over_late(&mut self, st: &mut State, local: &str) {
         let late = |read: &&history::Read| *read.local == *local;
         let late: Vec<Jid> = self.reads.values().filter(late).map(|read| read.jid.clone()).collect();
         let Some(room) = self.rooms.get_mut(local) else { return };
-        for jid in late {
-            // The storage is too slow: they do without the history.
-            if room.seat(&jid).is_some_and(|seat| seat.holds_too_much()) {
-                room.hand_over(st, &jid, Vec::new());
+        let mut held = 0;
+        for jid in &late {
+            if room.seat(jid).is_some_and(|seat| seat.holds_too_much()) {
+                room.hand_over(st, jid, Vec::new());
             }
+            held += room.seat(jid).map_or(0, |seat| seat.held());
         }
-        if room.sessions.is_empty() && !room.is_stored() {
-            let _ = self.destroy(st, local, "");
+        self.held.take(local, usize::MAX);
+        self.held.add(local, held);
+        while self.held.all() > HELD_BYTES {
+            let Some(loudest) = self.held.greediest().map(Box::<str>::from) else { return };
+            self.held.take(&loudest, usize::MAX);
+            let late: Vec<Jid> =
+                self.reads.values().filter(|read| read.local == loudest).map(|read| read.jid.clone()).collect();
+            if let Some(room) = self.rooms.get_mut(&loudest) {
+                for jid in late.iter().filter(|jid| room_holds(room, jid)).cloned().collect::<Vec<_>>() {
+                    room.hand_over(st, &jid, Vec::new());
+                }
+            }
         }
     }
 
@@ -164,6 +337,11 @@ impl Muc {
     }
 }
 
+/// Whether something waits for a session in a room.
+fn room_holds(room: &mut Room, jid: &Jid) -> bool {
+    room.seat(jid).is_some_and(|seat| seat.held() > 0)
+}
+
 impl Extension for Muc {
     fn about(&self) -> &'static About {
         &About {
@@ -206,6 +384,26 @@ impl Extension for Muc {
             engine.commit(&[batch])?;
             self.rooms.remove(&local);
         }
+        scan(engine, Tree::Vcard, b"@", |key, value| {
+            let local = std::str::from_utf8(key).ok().and_then(|owner| owner.strip_prefix('@'));
+            if let Some(room) = local.and_then(|local| self.rooms.get_mut(local)) {
+                room.picture.0 = value.len();
+            }
+            Ok(())
+        })?;
+        let mut payers = Batch::default();
+        for room in self.rooms.values_mut() {
+            if let Some((key, value)) = room.settle_payer(st) {
+                payers.put(Tree::Room, key, value);
+            }
+            if payers.ops.len() >= BATCH_OPS / 2 {
+                engine.commit(&[std::mem::take(&mut payers)])?;
+            }
+        }
+        if !payers.is_empty() {
+            engine.commit(&[payers])?;
+        }
+        self.recount();
         for room in self.rooms.values() {
             // What is archived from now on lies behind that, also if the clock went back.
             let since = room.affiliations.values().map(|known| known.since).chain([room.open]);
@@ -218,6 +416,7 @@ impl Extension for Muc {
     fn serve(&mut self, st: &mut State, stanza: &mut Stanza) -> Handled {
         let Some(to) = stanza.to.clone() else { return Ok(Flow::Done) };
         let Some(local) = to.local() else { return self.at_service(st, stanza) };
+        self.lend(local);
         let handled = self.at_room(st, local, stanza);
         self.sweep(st, local);
         handled
@@ -225,7 +424,10 @@ impl Extension for Muc {
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         match self.reads.remove(&job) {
-            Some(read) => self.history(st, job, read, rows),
+            Some(read) => {
+                self.held.take(&read.local, usize::MAX);
+                self.history(st, job, read, rows);
+            }
             None if self.moderations.contains_key(&job) => moderate::answer(self, st, job, rows),
             None if self.vcards.contains_key(&job) => vcard::answer(self, st, job, rows),
             None => self.queried(st, job, rows),
@@ -243,14 +445,22 @@ impl Extension for Muc {
         let Event::Removed(local) = event else { return };
         let Ok(jid) = Jid::new(Some(local), st.domain().domain(), None) else { return };
         // Whoever has the name next is somebody else.
-        let known = |room: &&mut Room| room.affiliations.contains_key(jid.as_str()) || room.hats.has(&jid);
-        let mut empty = Vec::new();
+        let known = |room: &&mut Room| {
+            room.affiliations.contains_key(jid.as_str()) || room.hats.has(&jid) || *room.payer == *jid.as_str()
+        };
+        let (mut changed, mut empty) = (Vec::new(), Vec::new());
         for room in self.rooms.values_mut().filter(known) {
+            changed.push(Box::<str>::from(room.local()));
+            if *room.payer == *jid.as_str() {
+                // Nobody else asked for it.
+                let service: Box<str> = room.jid.domain().into();
+                let _ = room.set_payer(st, &service);
+            }
             if room.hats.has(&jid) {
                 let mut hats = room.hats.clone();
                 hats.forget(&jid);
                 let _ = hats::store(room, st, &hats);
-                room.hats = hats;
+                room.set_hats(hats);
             }
             let _ = room.set_affiliation(st, &jid, Affiliation::None, &Notice::default());
             if room.sessions.is_empty()
@@ -260,6 +470,8 @@ impl Extension for Muc {
             }
             st.step();
         }
+        self.recount();
+        changed.iter().for_each(|local| self.settle(st, local));
         // What belonged to nobody else went with them.
         for local in empty {
             let _ = self.destroy(st, &local, "");

@@ -3,9 +3,10 @@
 
 use super::affiliation::Privilege;
 use super::message::is_subject;
-use super::room::{REASON_BYTES, Room};
+use super::room::{AROUND_BYTES, REASON_BYTES, Room};
 use super::{Muc, admin};
 use crate::core::logged::Logged;
+use crate::core::share::{Shared, limits, may_have};
 use crate::core::{About, Flow, Handled, Job, State};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Query, Rows};
@@ -14,6 +15,14 @@ use crate::wire::{Condition, Kind, Ns, Scope, Stanza, StanzaError, Type, stamp};
 
 /// Messages of a room that can be taken back, as long as the archive keeps them.
 const RETRACTIONS: usize = 500;
+
+pub(in crate::ext) const SHARED: Shared = Shared {
+    what: "messages of one room that were taken back",
+    whole: limits![RETRACTIONS],
+    share: "its admins: all; a moderator besides: the rule",
+    checked: "ext/muc/moderate.rs",
+    told: "`resource-constraint`: ask an admin",
+};
 /// What is kept of the reason, in bytes.
 const KEPT_BYTES: usize = 256;
 /// How the names of their rows begin; the number follows.
@@ -38,6 +47,11 @@ pub struct Retracted {
 }
 
 impl Retracted {
+    /// What it takes in memory, in bytes, about.
+    pub fn bytes(&self) -> usize {
+        AROUND_BYTES + self.by.len() + self.id.len() + self.reason.as_deref().map_or(0, str::len)
+    }
+
     /// Its row.
     pub fn record(&self) -> Box<[u8]> {
         Writer::new(1).str(&self.by).str(&self.id).u64(self.at).opt_str(self.reason.as_deref()).done()
@@ -112,6 +126,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
 /// What was read.
 pub fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
     let Some(Waiting { local, number, iq }) = muc.moderations.remove(&job) else { return };
+    muc.lend(&local);
     let done = match rows {
         None => Err(Condition::InternalServerError.into()),
         Some(rows) => {
@@ -129,6 +144,7 @@ pub fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
     if let Err(error) = done {
         st.refuse(&iq, &error);
     }
+    muc.settle(st, &local);
 }
 
 /// Whether it is something that an occupant said (§5).
@@ -145,11 +161,15 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
     if number < room.begins {
         return Err(not_found());
     }
-    let full = room.retracted.len() >= RETRACTIONS;
+    let own = room.retracted.values().filter(|other| other.id == occupant.id).count();
+    let admin = room.may(&from, Privilege::Administer);
+    let share = admin || may_have(own, 1, room.retracted.len(), RETRACTIONS);
+    let full = !share || room.retracted.len() >= RETRACTIONS;
     let reason = iq.child(Ns::MODERATE, "moderate").and_then(admin::reason);
     let kept = |reason: &String| reason[..reason.floor_char_boundary(KEPT_BYTES.min(REASON_BYTES))].into();
     let mut retracted =
         Retracted { by: nick.into(), id: occupant.id.clone(), at: st.now.wall, reason: reason.as_ref().map(kept) };
+    room.fits(retracted.bytes())?;
     st.write()?;
     if full {
         // What is too old to be in the archive needs no tombstone.
@@ -157,19 +177,30 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
         let oldest = st.now.wall.saturating_sub(days).saturating_mul(1000);
         let gone = room.retracted.first_key_value().map(|(number, _)| *number).filter(|n| days > 0 && *n < oldest);
         let Some(gone) = gone else {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("too many messages were retracted"));
+            let text =
+                if share { "too many messages were retracted" } else { "you have retracted your share; ask an admin" };
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         };
         room.delete(st, &row(gone))?;
-        room.retracted.remove(&gone);
+        let gone = room.retracted.remove(&gone).map_or(0, |gone| gone.bytes());
+        room.count(0, gone);
     }
     room.put(st, &row(number), retracted.record())?;
-    room.retracted.insert(number, retracted.clone());
+    room.take_back(number, retracted.clone());
     retracted.reason = reason.map(Box::from);
     let (id, jid) = (st.uid(&room.owner, number), room.jid.clone());
     let xml = format!("<retract xmlns='urn:xmpp:message-retract:1' id='{id}'>{}</retract>", retracted.inside(room));
     let said = Stanza::new(Kind::Message, Type::Groupchat).from(jid.clone()).with(xml).with_id(&st.token());
     muc.publish(st, local, &jid, said)?;
     st.confirm(iq, "")
+}
+
+impl Room {
+    /// Remembers that a message was taken back.
+    pub fn take_back(&mut self, number: u64, retracted: Retracted) {
+        self.count(retracted.bytes(), 0);
+        self.retracted.insert(number, retracted);
+    }
 }
 
 /// Changes a message from the archive that was taken back: `id` is its number. Nothing is left of it but who said it and when.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// Sessions of one person under one nickname.
 pub const SEATS: usize = 32;
+/// What a session in a room takes besides its texts, in bytes, about.
+const SEAT_BYTES: usize = 512;
 /// What waits for a session that is being sent the history, in bytes. More, and it gets no history.
 const HELD_BYTES: usize = 256 * 1024;
 
@@ -32,6 +34,8 @@ pub struct Seat {
     pub presence: Stanza,
     /// Greater for a presence that came later.
     pub since: u64,
+    /// What it takes of the share of its account, in bytes.
+    pub weight: usize,
     /// What it gets once it has the history.
     held: Option<Held>,
 }
@@ -47,7 +51,12 @@ struct Held {
 impl Seat {
     /// A new one.
     pub fn new(presence: Stanza, since: u64) -> Seat {
-        Seat { presence, since, held: None }
+        Seat { presence, since, weight: 0, held: None }
+    }
+
+    /// What a session takes that is in a room with this presence, in bytes, about.
+    pub fn bytes(jid: &Jid, presence: &Stanza) -> usize {
+        SEAT_BYTES + 2 * jid.as_str().len() + presence.bytes()
     }
 
     /// Sends something to its client, `to` set: at once, or behind the history.
@@ -71,9 +80,14 @@ impl Seat {
         self.held.as_ref().is_some_and(|held| held.job == job)
     }
 
+    /// What waits, in bytes.
+    pub fn held(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.bytes)
+    }
+
     /// Whether more waits than may.
     pub fn holds_too_much(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.bytes > HELD_BYTES)
+        self.held() > HELD_BYTES
     }
 
     /// What waited; nothing waits any more.

@@ -57,8 +57,11 @@ const OWNERS: &str = "muc#roomconfig_roomowners";
 /// A request to a room.
 pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
+    muc.room(local, &from)?.must(&from, Privilege::Own)?;
+    if iq.ty == Type::Set {
+        muc.adopt(st, local, &from);
+    }
     let room = muc.room(local, &from)?;
-    room.must(&from, Privilege::Own)?;
     let bad = |text: &'static str| StanzaError::new(Condition::BadRequest).text(text);
     let query = iq.child(Ns::MUC_OWNER, "query").ok_or_else(|| bad("no such request"))?;
     if iq.ty == Type::Get {
@@ -313,7 +316,7 @@ fn people(room: &Room, from: &Jid, fields: &mut Submitted) -> Result<BTreeMap<Ji
         return Err(unacceptable(format!("at most {} owners and admins change at once", admin::ITEMS)));
     }
     let new: Vec<&Jid> = changes.keys().filter(|jid| !room.affiliations.contains_key(jid.as_str())).collect();
-    room.has_room(&new)?;
+    room.has_room(&new, 0)?;
     Ok(changes)
 }
 

@@ -73,7 +73,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         room.set_nick(st, &from, Some(&nick))?;
     } else if is_open(room) {
         let notice = Notice::default();
-        room.has_room(&[&from])?;
+        room.has_room_for_guests(&from, &[&from])?;
         admin::change_affiliation(room, st, &from.bare(), Affiliation::Member, Some(&nick), &notice)?;
     } else {
         ask(muc, st, local, &from, &nick)?;
@@ -96,7 +96,7 @@ fn ask(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, nick: &str) -> Re
     let message = Stanza::new(Kind::Message, Type::None).from(room.jid.clone()).with(form);
     let admins = room.affiliations.iter().filter(|(_, known)| known.affiliation >= Affiliation::Admin);
     let admins: Vec<Jid> = admins.map(|(jid, _)| jid.clone()).take(ASKED).collect();
-    muc.knocks.knock(st.now.mono, from, 1)?;
+    invite::knock(&mut muc.knocks, st, from, 1)?;
     for jid in admins {
         st.send(message.clone().to(jid));
     }
@@ -116,7 +116,7 @@ pub fn answered(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, mut fiel
     match room.affiliation(&jid) {
         Affiliation::Outcast => Err(StanzaError::new(Condition::NotAllowed).text("they are banned")),
         Affiliation::None => {
-            room.has_room(&[&jid])?;
+            room.has_room(&[&jid], 0)?;
             let actor = room.occupant_of(from).map(|(nick, _)| nick.to_owned());
             let notice = Notice { actor: actor.as_deref(), ..Notice::default() };
             admin::change_affiliation(room, st, &jid, Affiliation::Member, nick.as_deref(), &notice)?;

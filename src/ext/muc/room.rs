@@ -6,11 +6,13 @@
 use super::affiliation::{Affiliation, Privilege, Role};
 use super::config::Config;
 use super::hats::{self, Hats};
+use super::minute::Minute;
 use super::moderate::{self, Retracted};
 use super::occupant::Occupant;
 use super::presence::{Notice, Whom, gone};
 use super::vcard;
 use crate::core::State;
+use crate::core::share::{Shared, limits, may_have, whose};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
@@ -19,7 +21,8 @@ use std::fmt::Write as _;
 
 /// Affiliations in one room.
 pub const AFFILIATIONS: usize = 2000;
-/// The same in bytes, their nicknames and reasons among it: a list of them is one answer.
+/// The same in bytes, their nicknames and reasons among it: a list of them is one answer. Half of both is for admins: what members and
+/// strangers add, by invitations and registrations, leaves them room to ban somebody.
 const AFFILIATIONS_BYTES: usize = 192 * 1024;
 /// The longest reason that is kept or told, in bytes.
 pub const REASON_BYTES: usize = 1024;
@@ -28,7 +31,15 @@ const PRESENCE_A_MINUTE: u32 = 60;
 /// What a room costs besides its rows, in bytes, about.
 const ROOM_BYTES: usize = 1024;
 /// What an affiliation or an occupant costs besides its text, in bytes, about.
-const AROUND_BYTES: usize = 256;
+pub const AROUND_BYTES: usize = 256;
+
+pub(in crate::ext) const SHARED: Shared = Shared {
+    what: "lists of one room",
+    whole: limits![AFFILIATIONS, AFFILIATIONS_BYTES],
+    share: "its admins: all; whoever else brings people in: the rule of half",
+    checked: "ext/muc/room.rs",
+    told: "`resource-constraint`: ask an admin",
+};
 
 /// A room.
 #[derive(Debug)]
@@ -61,8 +72,23 @@ pub struct Room {
     pub sessions: BTreeMap<Jid, Box<str>>,
     /// What was said, while nothing is archived ([`super::history`]).
     pub past: VecDeque<Stanza>,
-    /// The minute, and who sent how much presence in it, by bare JID.
-    pace: (u64, BTreeMap<Jid, u32>),
+    /// In whose share it is ([`crate::core::share::whose`]): who made it; the service, if that account is gone. Empty: that is not known.
+    pub payer: Box<str>,
+    /// How much of that share it takes, in bytes: [`Room::bytes`] when that was looked at last.
+    pub weight: usize,
+    /// How much it may take in this turn.
+    pub most: usize,
+    /// The bytes of its rows.
+    pub kept: usize,
+    /// The bytes of what was said, and how many of them are in the share of that already; and how many they may be in this turn.
+    pub said: (usize, usize),
+    pub said_most: usize,
+    /// The bytes of its vCard, and how many of them are in the share already.
+    pub picture: (usize, usize),
+    /// Sessions that have left in this turn, and what they took of their share.
+    pub left: Vec<(Jid, usize)>,
+    /// Who sent how much presence in this minute.
+    pace: Minute,
     /// The last number of a presence.
     last: u64,
 }
@@ -79,23 +105,35 @@ pub struct Affiliated {
     /// The first number of the archive that may be read by somebody who was banned: what was said before the ban was lifted, they
     /// never see. It stays, whatever becomes of them.
     pub since: u64,
+    /// Who brought them in, by bare JID, if that was no admin.
+    pub by: Option<Box<str>>,
 }
 
 impl Affiliated {
+    /// What its row takes in memory, in bytes, about.
+    fn bytes(&self, jid: &Jid) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        AROUND_BYTES + jid.as_str().len() + text(&self.nick) + text(&self.reason) + text(&self.by)
+    }
+
     fn record(&self) -> Box<[u8]> {
-        let w = Writer::new(1).u8(self.affiliation as u8);
-        w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since).done()
+        let w = Writer::new(if self.by.is_none() { 1 } else { 2 }).u8(self.affiliation as u8);
+        let w = w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since);
+        self.by.iter().fold(w, |w, by| w.str(by)).done()
     }
 
     fn from_record(record: &[u8]) -> Result<Affiliated, Broken> {
         let mut r = Reader::new(record)?;
-        if r.version != 1 {
+        if !matches!(r.version, 1 | 2) {
             return Err(Broken);
         }
         let affiliation = *Affiliation::ALL.get(usize::from(r.u8()?)).ok_or(Broken)?;
         let mut text = || r.opt_str().map(|text| text.map(Box::from));
         let (nick, reason) = (text()?, text()?);
-        Ok(Affiliated { affiliation, nick, reason, since: r.u64()? })
+        let since = r.u64()?;
+        // Of those whom admins brought in, and of old ones, that is not said.
+        let by = if r.version == 2 { Some(r.str()?.into()) } else { None };
+        Ok(Affiliated { affiliation, nick, reason, since, by })
     }
 }
 
@@ -111,6 +149,10 @@ pub struct Subject {
 }
 
 impl Subject {
+    fn bytes(&self) -> usize {
+        self.xml.len() + self.nick.len()
+    }
+
     fn record(&self) -> Box<[u8]> {
         Writer::new(1).str(&self.xml).str(&self.nick).u64(self.at).done()
     }
@@ -145,16 +187,23 @@ impl Subject {
 const CONFIG: &str = "config";
 /// The row of its subject.
 const SUBJECT: &str = "subject";
+/// The row that says in whose share it is.
+const PAYER: &str = "payer";
 /// How the rows of affiliations begin; the bare JID follows.
 const AFFILIATION: &str = "a ";
 
+fn payer_record(payer: &str) -> Box<[u8]> {
+    Writer::new(1).str(payer).done()
+}
+
 impl Room {
-    /// A new one that its creator has to configure.
-    pub fn new(jid: Jid, creator: &Jid, begins: u64) -> Room {
+    /// A new one that its creator has to configure, in somebody's share.
+    pub fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64) -> Room {
         let mut room = Room::bare(jid, Config::default(), begins);
         room.locked = true;
+        room.payer = payer.into();
         let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
-        room.affiliations.insert(creator.bare(), owner);
+        room.keep(creator.bare(), owner);
         room
     }
 
@@ -174,7 +223,15 @@ impl Room {
             occupants: BTreeMap::new(),
             sessions: BTreeMap::new(),
             past: VecDeque::new(),
-            pace: (0, BTreeMap::new()),
+            payer: Box::default(),
+            weight: 0,
+            most: 0,
+            kept: 0,
+            said: (0, 0),
+            said_most: 0,
+            picture: (0, 0),
+            left: Vec::new(),
+            pace: Minute::default(),
             last: 0,
         }
     }
@@ -227,12 +284,46 @@ impl Room {
         self.config.persistent && !self.locked
     }
 
-    /// What it takes in memory, in bytes, about.
+    /// What it takes in memory, in bytes, about, without who is there.
     pub fn bytes(&self) -> usize {
-        let known: usize = self.affiliations.keys().map(|jid| jid.as_str().len() + AROUND_BYTES).sum();
-        let known = known + self.retracted.len() * AROUND_BYTES;
-        let config = self.config.name.len() + self.config.description.len() + self.subject.xml.len();
-        ROOM_BYTES + self.owner.len() + known + config
+        ROOM_BYTES + 2 * self.owner.len() + self.kept + self.config.bytes() + self.subject.bytes()
+    }
+
+    /// Whether it may take so much more.
+    ///
+    /// # Errors
+    /// `resource-constraint` if that is not in the share of who made it.
+    pub fn fits(&self, more: usize) -> Result<(), StanzaError> {
+        if more == 0 || self.bytes() + more <= self.most {
+            return Ok(());
+        }
+        let text = "the rooms of whoever made this one have their share of what all rooms may take; shorten a list or destroy one";
+        Err(StanzaError::new(Condition::ResourceConstraint).text(text))
+    }
+
+    /// Something was added, and something taken away, of what is counted in [`Room::bytes`].
+    pub fn count(&mut self, added: usize, gone: usize) {
+        self.kept = (self.kept + added).saturating_sub(gone);
+    }
+
+    fn keep(&mut self, jid: Jid, known: Affiliated) {
+        let added = known.bytes(&jid);
+        let gone = self.affiliations.get(&jid).map_or(0, |before| before.bytes(&jid));
+        self.count(added, gone);
+        self.affiliations.insert(jid, known);
+    }
+
+    /// Other hats, which are stored already.
+    pub fn set_hats(&mut self, hats: Hats) {
+        self.count(hats.bytes(), self.hats.bytes());
+        self.hats = hats;
+    }
+
+    /// Another one pays for it.
+    pub fn set_payer(&mut self, st: &mut State, payer: &str) -> Result<(), StanzaError> {
+        self.put(st, PAYER, payer_record(payer))?;
+        self.payer = payer.into();
+        Ok(())
     }
 
     /// A number for a presence, greater than all before.
@@ -245,18 +336,9 @@ impl Room {
     ///
     /// # Errors
     /// `resource-constraint` if they send it too often: everybody gets it.
-    pub fn pace(&mut self, now: u64, jid: &Jid) -> Result<(), StanzaError> {
-        let minute = now / 60_000;
-        if self.pace.0 != minute {
-            self.pace = (minute, BTreeMap::new());
-        }
-        let count = self.pace.1.entry(jid.bare()).or_default();
-        *count += 1;
-        if *count > PRESENCE_A_MINUTE {
-            let text = "too much presence; wait a minute";
-            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
-        }
-        Ok(())
+    pub fn pace(&mut self, st: &State, jid: &Jid) -> Result<(), StanzaError> {
+        let text = "too much presence; wait a minute";
+        self.pace.count(st, jid, 1, PRESENCE_A_MINUTE).map_err(|error| error.text(text))
     }
 
     // --- rows ---
@@ -279,16 +361,34 @@ impl Room {
             room.subject = Subject::from_record(value)?;
         } else if let Some(jid) = what.strip_prefix(AFFILIATION) {
             let jid = Jid::parse(jid).map_err(|_| damaged())?;
-            room.affiliations.insert(jid, Affiliated::from_record(value)?);
+            room.keep(jid, Affiliated::from_record(value)?);
+        } else if what == PAYER {
+            room.payer = Reader::new(value)?.str()?.into();
         } else if let Some(number) = what.strip_prefix(moderate::ROW) {
             let number = u64::from_str_radix(number, 16).map_err(|_| damaged())?;
-            room.retracted.insert(number, Retracted::from_record(value)?);
+            room.take_back(number, Retracted::from_record(value)?);
         } else if what == hats::ROW {
-            room.hats = Hats::from_record(value)?;
+            room.set_hats(Hats::from_record(value)?);
         } else if what == vcard::ROW {
             room.vcard = Some(vcard::from_record(value)?);
         }
         Ok(())
+    }
+
+    /// In whose share a room is that was read: one from before there were shares in that of the first of its owners, one whose payer
+    /// is gone in that of the service. If that is not what is stored: the row that says so.
+    pub fn settle_payer(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
+        let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts.contains_key(local));
+        let payer: Box<str> = if self.payer.is_empty() {
+            let mut owners = self.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
+            owners.next().map(|(jid, _)| whose(st, jid).into())?
+        } else if Jid::parse(&self.payer).is_ok_and(|payer| gone(&payer)) {
+            self.jid.domain().into()
+        } else {
+            return None;
+        };
+        self.payer = payer;
+        Some((self.key(PAYER), payer_record(&self.payer)))
     }
 
     /// Whether all of it was read: not so, if the power failed while it was made or destroyed.
@@ -338,6 +438,7 @@ impl Room {
 
     /// Keeps the subject.
     pub fn set_subject(&mut self, st: &mut State, subject: Subject) -> Result<(), StanzaError> {
+        self.fits(subject.bytes().saturating_sub(self.subject.bytes()))?;
         self.put(st, SUBJECT, subject.record())?;
         self.subject = subject;
         Ok(())
@@ -374,9 +475,9 @@ impl Room {
         let jid = jid.bare();
         let before = self.known(&jid);
         if before.affiliation == Affiliation::None && affiliation != Affiliation::None {
-            self.has_room(&[&jid])?;
+            self.has_room(&[&jid], 0)?;
         }
-        let mut known = Affiliated { affiliation, ..before.clone() };
+        let mut known = Affiliated { affiliation, by: None, ..before.clone() };
         let cut = |reason: &str| reason[..reason.floor_char_boundary(REASON_BYTES)].into();
         known.reason = notice.reason.filter(|_| affiliation == Affiliation::Outcast).map(cut);
         if known.reason.is_some() && self.affiliations_bytes() > AFFILIATIONS_BYTES / 2 {
@@ -427,11 +528,15 @@ impl Room {
     }
 
     fn put_known(&mut self, st: &mut State, jid: &Jid, known: Affiliated) -> Result<(), StanzaError> {
+        let is_none = known == Affiliated::default();
+        let before = self.affiliations.get(jid.as_str()).map_or(0, |before| before.bytes(jid));
+        self.fits(if is_none { 0 } else { known.bytes(jid).saturating_sub(before) })?;
         self.put_affiliation(st, jid, &known)?;
-        if known == Affiliated::default() {
+        if is_none {
             self.affiliations.remove(jid.as_str());
+            self.count(0, before);
         } else {
-            self.affiliations.insert(jid.clone(), known);
+            self.keep(jid.clone(), known);
         }
         Ok(())
     }
@@ -442,8 +547,8 @@ impl Room {
         self.affiliations.iter().map(|(jid, known)| jid.as_str().len() + text(&known.nick) + text(&known.reason)).sum()
     }
 
-    /// Whether there is room for those, who have no row yet.
-    pub fn has_room(&self, new: &[&Jid]) -> Result<(), StanzaError> {
+    /// Whether there is room for those, who have no row yet, and for so many bytes of nicknames and reasons.
+    pub fn has_room(&self, new: &[&Jid], texts: usize) -> Result<(), StanzaError> {
         let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
         let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
         let full =
@@ -452,7 +557,25 @@ impl Room {
             let text = "the lists of this room are full";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
-        Ok(())
+        self.fits(texts + count * AROUND_BYTES + bytes)
+    }
+
+    /// The same for those whom somebody adds who is no admin.
+    pub fn has_room_for_guests(&self, by: &Jid, new: &[&Jid]) -> Result<(), StanzaError> {
+        let text = "you have brought as many people into this room as you may; ask an admin";
+        let theirs = self.affiliations.iter().filter(|(_, known)| known.by.as_deref() == Some(by.bare_str()));
+        let (count, bytes) = theirs.fold((0, 0), |(n, bytes), (jid, _)| (n + 1, bytes + jid.as_str().len()));
+        let more = new.iter().map(|jid| jid.bare_str().len()).sum();
+        let rows = may_have(count, new.len(), self.affiliations.len(), AFFILIATIONS / 2);
+        if !rows || !may_have(bytes, more, self.affiliations_bytes(), AFFILIATIONS_BYTES / 2) {
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
+        self.has_room(new, 0)
+    }
+
+    /// Somebody who is no admin has brought somebody in.
+    pub fn brought(&mut self, st: &mut State, jid: &Jid, by: &Jid) -> Result<(), StanzaError> {
+        self.put_known(st, jid, Affiliated { by: Some(by.bare_str().into()), ..self.known(jid) })
     }
 
     /// Gives an occupant another role and tells all (§8.2 to §8.5); [`Role::None`]: removes it, with 307. Whether it may be done
@@ -472,6 +595,7 @@ impl Room {
         if let Some(occupant) = self.occupants.remove(nick) {
             for (jid, seat) in occupant.seats {
                 self.sessions.remove(&jid);
+                self.left.push((jid, seat.weight));
                 seat.removed().for_each(|stanza| st.send(stanza));
             }
         }
@@ -489,6 +613,7 @@ impl Room {
         let shown = |occupant: &Occupant| occupant.shown().map(|(jid, _)| jid.clone());
         let was = shown(occupant);
         if let Some(seat) = occupant.seats.remove(jid) {
+            self.left.push((jid.clone(), seat.weight));
             seat.removed().for_each(|stanza| st.send(stanza));
         }
         let changed = was != shown(occupant);
@@ -504,6 +629,7 @@ impl Room {
     /// # Errors
     /// `resource-constraint` if storage takes nothing; then nothing is changed.
     pub fn configure(&mut self, st: &mut State, config: Config) -> Result<(), StanzaError> {
+        self.fits(config.bytes().saturating_sub(self.config.bytes()))?;
         st.write()?;
         let was_stored = self.is_stored();
         let before = std::mem::replace(&mut self.config, config);
@@ -523,15 +649,18 @@ impl Room {
                     st.step();
                 }
                 hats::store(self, st, &self.hats)?;
+                self.put(st, PAYER, payer_record(&self.payer))?;
             }
             // Last: a room without that row is none ([`Room::is_whole`]).
             self.put(st, CONFIG, self.config.record(self.begins, self.open))?;
         } else if was_stored {
             self.forget(st)?;
             self.vcard = None;
+            self.picture.0 = 0;
         }
         if self.config.archive && !before.archive {
             self.past.clear();
+            self.said.0 = 0;
         }
         // What was made for others may show what they may not see any more.
         self.occupants.values_mut().for_each(|occupant| occupant.faces = None);
@@ -577,5 +706,51 @@ impl Room {
                 seat.send(st, message.clone().to(jid.clone()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_comes_back() {
+        let outcast = Affiliated {
+            affiliation: Affiliation::Outcast,
+            reason: Some("why".into()),
+            since: 7,
+            ..Affiliated::default()
+        };
+        let member = Affiliated { affiliation: Affiliation::Member, nick: Some("n".into()), ..Affiliated::default() };
+        let brought = Affiliated { by: Some("juliet@house.test".into()), ..member.clone() };
+        for (version, known) in [(1, Affiliated::default()), (1, outcast), (1, member), (2, brought)] {
+            let record = known.record();
+            assert_eq!((record[0], Affiliated::from_record(&record)), (version, Ok(known)));
+            for end in 0..record.len() {
+                assert_eq!(Affiliated::from_record(&record[..end]), Err(Broken), "{end}");
+            }
+        }
+        assert_eq!(Affiliated::from_record(&[3]), Err(Broken), "a newer one");
+    }
+
+    /// What is counted as it comes and goes is what is there.
+    #[test]
+    fn a_room_knows_what_it_takes() {
+        let jid = |text: &str| Jid::parse(text).unwrap();
+        let creator = jid("juliet@house.test/balcony");
+        let mut room = Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1);
+        let empty = room.bytes();
+        let long = Affiliated { reason: Some("r".repeat(500).into()), ..Affiliated::default() };
+        for (n, known) in [(0, long.clone()), (1, long), (0, Affiliated::default())] {
+            room.keep(jid(&format!("u{n}@house.test")), known);
+        }
+        let rows = room.affiliations.iter().map(|(jid, known)| known.bytes(jid)).sum::<usize>();
+        assert_eq!(room.kept, rows);
+        room.most = room.bytes() + 10;
+        assert!(room.fits(10).is_ok() && room.fits(11).is_err());
+        room.most = 0;
+        assert!(room.fits(0).is_ok() && room.fits(1).is_err());
+        assert_eq!(room.bytes() - empty, rows - creator.bare_str().len() - AROUND_BYTES);
     }
 }

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 
 /// The longest text to search for, in bytes.
 const TEXT_BYTES: usize = 256;
+/// What is searched of a description, in bytes: a search looks at all rooms, and nobody makes it long for the others.
+const SOUGHT_BYTES: usize = 512;
 /// Rooms in a page if the client does not say how many it wants, and at most.
 const PAGE: usize = 100;
 
@@ -110,12 +112,15 @@ impl Wanted {
         if !self.rooms || !room.config.public || room.locked || room.occupants.len() < self.occupants {
             return false;
         }
+        if self.words.is_empty() {
+            return true;
+        }
+        let description = &room.config.description;
+        let description = &description[..description.floor_char_boundary(SOUGHT_BYTES)];
         let mut text = String::new();
-        for (wanted, part) in [
-            (self.name, room.config.name.as_str()),
-            (self.description, room.config.description.as_str()),
-            (self.address, room.jid.as_str()),
-        ] {
+        for (wanted, part) in
+            [(self.name, room.config.name.as_str()), (self.description, description), (self.address, room.jid.as_str())]
+        {
             if wanted {
                 text.push_str(&part.to_lowercase());
                 text.push('\n');

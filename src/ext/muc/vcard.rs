@@ -1,10 +1,10 @@
 //! The vCard of a room, with its avatar (XEP-0486). The vCard has a row of its own, as it is large; the hashes of the pictures are kept
 //! with the room.
 
-use super::Muc;
 use super::affiliation::Privilege;
 use super::owner::changed;
 use super::room::Room;
+use super::{Muc, VCARDS_BYTES};
 use crate::core::{About, Flow, Handled, Job, State};
 use crate::ext::vcard::VCARD_BYTES;
 use crate::store::record::{Broken, Reader, Writer};
@@ -85,13 +85,21 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         return Err(StanzaError::new(Condition::NotAcceptable).text(text));
     }
     let hashes = hashes(vcard)?;
+    let (payer, more) = (room.payer.clone(), copy.len().saturating_sub(room.picture.0));
+    if more > 0 && !muc.vcard_bytes.may(&payer, more, VCARDS_BYTES) {
+        let text = "the rooms of whoever made this one have their share of all vCards of rooms; remove a picture";
+        return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+    }
+    let room = muc.room(local, &from)?;
     let row = key::account(&room.owner);
     let batch = st.write()?;
     if vcard.children().next().is_none() {
         batch.delete(Tree::Vcard, row);
         room.delete(st, ROW)?;
         room.vcard = None;
+        room.picture.0 = 0;
     } else {
+        room.picture.0 = copy.len();
         batch.put(Tree::Vcard, row, copy.into_bytes());
         room.put(st, ROW, record(&hashes))?;
         room.vcard = Some(hashes);

@@ -2,7 +2,7 @@
 
 use super::affiliation::{Privilege, Role};
 use super::presence::Notice;
-use super::{Muc, register};
+use super::{Muc, invite, register};
 use crate::core::{Flow, Handled, State};
 use crate::ext::form::{self, Submitted};
 use crate::wire::xml::escaped;
@@ -57,7 +57,7 @@ fn asked(muc: &mut Muc, st: &mut State, local: &str, from: &Jid) -> Handled {
     if !room.occupants.values().any(|occupant| occupant.role == Role::Moderator) {
         return Err(StanzaError::new(Condition::RecipientUnavailable).text("there is no moderator"));
     }
-    muc.knocks.knock(st.now.mono, from, 1)?;
+    invite::knock(&mut muc.knocks, st, from, 1)?;
     let occupants = muc.rooms.get_mut(local).into_iter().flat_map(|room| room.occupants.values_mut());
     for occupant in occupants.filter(|occupant| occupant.role == Role::Moderator) {
         for (jid, seat) in &mut occupant.seats {

@@ -4,6 +4,7 @@
 //! A hash that is not known is asked for: one question for each hash at a time. An answer that has the hash holds for all sessions
 //! with it; any other answer for the session that gave it alone.
 
+use crate::core::share::{Ledger, Shared, limits};
 use crate::core::{Job, Sid, State};
 use crate::wire::xml::escaped;
 use crate::wire::{Node, Ns, Stanza, Type};
@@ -15,12 +16,22 @@ use std::sync::Arc;
 
 /// Hashes that are remembered.
 const KNOWN: usize = 256;
+/// Questions to one session that wait for its answer: one that changes its hash again and again is not asked for each.
+const QUESTIONS: usize = 8;
 /// The names of nodes that a client is interested in, in bytes; what is more does not count.
 const INTERESTS_BYTES: usize = 8 * 1024;
 /// The node, the hash and its algorithm together, in bytes.
 const KEY_BYTES: usize = 512;
 /// How long a session is waited for before another with the same hash is asked, in milliseconds.
 const ANSWER_MS: u64 = 10_000;
+
+pub(in crate::ext) const SHARED: Shared = Shared {
+    what: "hashes of what clients want to be told of",
+    whole: limits![KNOWN, QUESTIONS],
+    share: "an account whose client told what one stands for: who has most loses first; a session is asked that many questions at a time",
+    checked: "ext/pubsub/caps.rs",
+    told: "its least used one is forgotten, and asked for again",
+};
 
 /// The names of nodes.
 pub(super) type Interests = Arc<BTreeSet<Box<str>>>;
@@ -54,9 +65,9 @@ struct Question {
 #[derive(Debug, Default)]
 pub(super) struct Caps {
     sessions: BTreeMap<Sid, Session>,
-    /// With a number that grows whenever one is used.
-    known: BTreeMap<Key, (u64, Interests)>,
-    uses: u64,
+    known: BTreeMap<Key, Interests>,
+    /// Whose client told each.
+    told: Ledger<Key>,
     questions: BTreeMap<Key, Question>,
     /// What the jobs are about: questions, and the time for them.
     jobs: BTreeMap<Job, (Key, Sid)>,
@@ -91,11 +102,12 @@ impl Caps {
                 self.sessions.insert(sid, Session { key: key.clone(), interests: None });
             }
         }
-        if let Some((used, interests)) = self.known.get_mut(&key) {
-            self.uses += 1;
-            *used = self.uses;
-            let interests = interests.clone();
+        if let Some(interests) = self.known.get(&key).cloned() {
+            self.told.touch(&key);
             return self.settle(sid, interests);
+        }
+        if self.jobs.values().filter(|(_, asked)| *asked == sid).count() >= 2 * QUESTIONS {
+            return News::new();
         }
         match self.questions.get_mut(&key) {
             Some(question) => question.waiting.push_back(sid),
@@ -123,7 +135,11 @@ impl Caps {
 
     /// The client's answer.
     pub fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) -> News {
-        let Some((key, _)) = self.jobs.remove(&job) else { return News::new() };
+        let Some(asked) = self.jobs.remove(&job) else { return News::new() };
+        // The time for it.
+        let timers = self.jobs.extract_if(.., |_, other| *other == asked);
+        timers.for_each(|(timer, _)| st.forget(timer));
+        let (key, _) = asked;
         let query = reply.child(Ns::DISCO_INFO, "query").filter(|_| reply.ty == Type::Result);
         let interests = query.map(interests).unwrap_or_default();
         let verified = query.and_then(|query| verification(query, &key.hash)).is_some_and(|ver| *ver == *key.ver);
@@ -136,16 +152,22 @@ impl Caps {
             return news;
         }
         self.questions.remove(&key);
-        self.uses += 1;
-        if self.known.len() >= KNOWN
-            && let Some(oldest) = self.known.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone())
-        {
-            self.known.remove(&oldest);
-        }
-        self.known.insert(key.clone(), (self.uses, interests.clone()));
+        self.remember(st, sid, &key, &interests);
         let same = |(_, session): &(&Sid, &Session)| session.key == key;
         let sids: Vec<Sid> = self.sessions.iter().filter(same).map(|(sid, _)| *sid).collect();
         sids.into_iter().flat_map(|sid| self.settle(sid, interests.clone())).collect()
+    }
+
+    fn remember(&mut self, st: &State, sid: Sid, key: &Key, interests: &Interests) {
+        let whose = st.sessions.get(&sid).map_or("", |session| session.local());
+        self.told.put(key.clone(), whose, 1);
+        self.known.insert(key.clone(), interests.clone());
+        if self.known.len() > KNOWN
+            && let Some(surplus) = self.told.surplus()
+        {
+            self.told.take(&surplus);
+            self.known.remove(&surplus);
+        }
     }
 
     /// A session was waited for long enough.
@@ -170,8 +192,8 @@ impl Caps {
     /// A session is not available any more.
     pub fn gone(&mut self, st: &mut State, sid: Sid) {
         if let Some(Session { key, .. }) = self.sessions.remove(&sid) {
-            // An answer is not due from one that has ended; the timer finds nothing to do.
-            self.jobs.retain(|_, (_, asked)| *asked != sid);
+            let over = self.jobs.extract_if(.., |_, (_, asked)| *asked == sid);
+            over.for_each(|(job, _)| st.forget(job));
             self.next(st, key, sid);
         }
     }

@@ -14,6 +14,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// What one session gets at one time, in bytes: a part of what its queue and its outbox hold.
 const LAST_BYTES: usize = 512 * 1024;
+/// How often it may become interested in something while it still gets what it wanted before.
+const SENDINGS: usize = 8;
 /// What an event has around its payload, in bytes, about.
 const AROUND_BYTES: usize = 512;
 
@@ -51,6 +53,10 @@ impl PubSub {
 
     fn greet(&mut self, st: &mut State, sid: Sid, homes: &[Jid], names: &BTreeSet<Box<str>>) {
         let Some(to) = st.sessions.get(&sid).map(|session| session.jid.clone()) else { return };
+        let theirs = |task: &&Task| matches!(task, Task::Last(sending, ..) if sending.sid == Some(sid));
+        if self.tasks.values().filter(theirs).count() >= SENDINGS {
+            return;
+        }
         let mut queue = VecDeque::new();
         for jid in homes {
             let home = Home::account(jid.clone());

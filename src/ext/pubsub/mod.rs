@@ -9,13 +9,13 @@
 //! [`Event::Published`] and [`Event::Retracted`].
 
 mod access;
-mod caps;
+pub(super) mod caps;
 mod config;
 mod disco;
 mod errors;
 mod items;
 mod last;
-mod node;
+pub(super) mod node;
 mod notify;
 mod owner;
 mod publish;

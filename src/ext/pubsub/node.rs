@@ -5,6 +5,7 @@
 
 use super::config::Config;
 use super::errors;
+use crate::core::share::{Shared, Shares, limits, may_have};
 use crate::core::{State, scan};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Bytes, Engine, StoreError, Tree, key};
@@ -27,6 +28,8 @@ const HEAD_BYTES: usize = 64 * 1024;
 const ACCOUNT_BYTES: usize = 4 * 1024 * 1024;
 /// The same of the service.
 const SERVICE_BYTES: usize = 32 * 1024 * 1024;
+/// The addresses that one account has subscribed to one node, in bytes.
+const SUBSCRIBER_BYTES: usize = 2048;
 /// What an item counts besides its texts, in bytes: it has a place in memory and a row.
 const ITEM_AROUND_BYTES: usize = 512;
 /// The name of a node, in bytes.
@@ -37,6 +40,37 @@ pub(super) const ID_BYTES: usize = 512;
 pub(super) const PAYLOAD_BYTES: usize = 128 * 1024;
 /// Items of one node, and what `max` means.
 pub(super) const MAX_ITEMS: u32 = 1000;
+
+pub(in crate::ext) const SHARED: [Shared; 4] = [
+    Shared {
+        what: "nodes of the service",
+        whole: limits![SERVICE_NODES, CREATED_NODES],
+        share: "an account: that number of nodes that it made, and the rule",
+        checked: "ext/pubsub/node.rs",
+        told: "`resource-constraint` with `max-nodes-exceeded`: delete one",
+    },
+    Shared {
+        what: "configurations, affiliations and subscriptions of the nodes of the service",
+        whole: limits![SERVICE_HEAD_BYTES],
+        share: "an account: the rule for the nodes that it made; half of that, by the rule, for who subscribes there",
+        checked: "ext/pubsub/node.rs",
+        told: "`resource-constraint`: delete a node; subscribers: `policy-violation` with `too-many-subscriptions`",
+    },
+    Shared {
+        what: "items of the nodes of the service",
+        whole: limits![SERVICE_BYTES],
+        share: "a publisher: the rule",
+        checked: "ext/pubsub/node.rs",
+        told: "`resource-constraint`: retract an item",
+    },
+    Shared {
+        what: "the nodes of an account that others publish at and subscribe to",
+        whole: limits![ACCOUNT_BYTES, ACCOUNT_HEAD_BYTES, HEAD_BYTES, SUBSCRIBER_BYTES],
+        share: "the account itself: all; another publisher: the rule; a subscriber: the rule of half, and that number in one node",
+        checked: "ext/pubsub/node.rs",
+        told: "`resource-constraint`: retract an item; subscribers: `policy-violation` with `too-many-subscriptions`",
+    },
+];
 
 /// What the service's nodes are stored under: it is no localpart.
 const SERVICE: &str = "@pubsub";
@@ -270,17 +304,46 @@ impl Leaf {
     }
 }
 
+/// The nodes of one place.
 #[derive(Debug, Default)]
 struct Nodes {
     by_name: BTreeMap<Box<str>, Leaf>,
     head_bytes: usize,
     item_bytes: usize,
+    /// How many somebody made, and the bytes of their heads.
+    made: Shares,
+    heads: Shares,
+    /// The bytes of the items that somebody published; an account's own have no name.
+    published: Shares,
 }
 
 /// All nodes.
 #[derive(Debug, Default)]
 pub(super) struct Forest {
     homes: BTreeMap<Box<str>, Nodes>,
+    /// The domain that is served.
+    domain: Box<str>,
+}
+
+/// Whose share something of somebody is: [`crate::core::share::whose`].
+fn whose<'a>(domain: &str, jid: &'a Jid) -> &'a str {
+    if jid.domain() == domain && jid.local().is_some() { jid.bare_str() } else { jid.domain() }
+}
+
+/// In whose share an item is.
+fn publisher<'a>(domain: &str, item: &'a Item) -> &'a str {
+    item.publisher.as_ref().map_or("", |jid| whose(domain, jid))
+}
+
+/// What a subscription adds to a head, in bytes.
+fn subscription_bytes(jid: &Jid) -> usize {
+    jid.as_str().len() + 5
+}
+
+/// What the subscriptions of somebody add to a head, in bytes.
+fn subscribed(head: &Head, who: &Jid) -> usize {
+    let own = head.subscriptions.keys().filter(|jid| jid.bare_str() == who.as_str());
+    own.map(subscription_bytes).sum()
 }
 
 fn full(text: String) -> StanzaError {
@@ -291,13 +354,18 @@ impl Forest {
     /// Reads all that is stored. What belongs to accounts that are gone is taken out.
     pub fn load(&mut self, st: &State, engine: &mut dyn Engine) -> Result<(), StoreError> {
         let damaged = || StoreError::Damaged("the key of a node or an item in the database is not readable".into());
+        self.domain = st.domain().domain().into();
         let ours = |jid: &Jid| st.local(jid).is_some_and(|local| !st.accounts.contains_key(local));
         let mut changed = Vec::new();
         scan(engine, Tree::Node, &[], |key, record| {
             let (owner, name) = key::split(key).ok_or_else(damaged)?;
             let name = std::str::from_utf8(name).map_err(|_| damaged())?;
             let mut head = Head::from_record(record)?;
-            if head.forget(ours) {
+            let orphan = owner == SERVICE && ours(&head.creator);
+            if orphan {
+                head.creator = st.domain().clone();
+            }
+            if head.forget(ours) || orphan {
                 changed.push((Box::<str>::from(owner), Box::<str>::from(name)));
             }
             self.put(owner, name, head);
@@ -339,9 +407,14 @@ impl Forest {
     fn put(&mut self, owner: &str, name: &str, head: Head) {
         let new = head.record().len();
         let nodes = self.homes.entry(owner.into()).or_default();
+        let creator = whose(&self.domain, &head.creator);
+        nodes.heads.add(creator, new);
+        nodes.made.add(creator, 1);
         match nodes.by_name.get_mut(name) {
             Some(leaf) => {
                 nodes.head_bytes = nodes.head_bytes.saturating_sub(leaf.head_bytes);
+                nodes.heads.take(whose(&self.domain, &leaf.head.creator), leaf.head_bytes);
+                nodes.made.take(whose(&self.domain, &leaf.head.creator), 1);
                 (leaf.head, leaf.head_bytes) = (head, new);
             }
             None => {
@@ -357,6 +430,7 @@ impl Forest {
         let Some(nodes) = self.homes.get_mut(owner) else { return };
         let Some(leaf) = nodes.by_name.get_mut(name) else { return };
         nodes.item_bytes += item.bytes();
+        nodes.published.add(publisher(&self.domain, &item), item.bytes());
         leaf.last = leaf.last.max(number);
         leaf.items.insert(number, item);
     }
@@ -366,6 +440,7 @@ impl Forest {
         let Some(nodes) = self.homes.get_mut(owner) else { return };
         if let Some(item) = nodes.by_name.get_mut(name).and_then(|leaf| leaf.items.remove(&number)) {
             nodes.item_bytes = nodes.item_bytes.saturating_sub(item.bytes());
+            nodes.published.take(publisher(&self.domain, &item), item.bytes());
         }
     }
 
@@ -374,8 +449,12 @@ impl Forest {
         let nodes = self.homes.get_mut(owner)?;
         let leaf = nodes.by_name.remove(name)?;
         nodes.head_bytes = nodes.head_bytes.saturating_sub(leaf.head_bytes);
-        let items: usize = leaf.items.values().map(Item::bytes).sum();
-        nodes.item_bytes = nodes.item_bytes.saturating_sub(items);
+        nodes.heads.take(whose(&self.domain, &leaf.head.creator), leaf.head_bytes);
+        nodes.made.take(whose(&self.domain, &leaf.head.creator), 1);
+        for item in leaf.items.values() {
+            nodes.item_bytes = nodes.item_bytes.saturating_sub(item.bytes());
+            nodes.published.take(publisher(&self.domain, item), item.bytes());
+        }
         Some(leaf)
     }
 
@@ -388,14 +467,37 @@ impl Forest {
             let text = format!("the name of a node has at most {NAME_BYTES} bytes");
             return Err(StanzaError::new(Condition::NotAcceptable).text(text));
         }
-        let count = self.of(&home.key).count();
-        let own = |leaf: &Leaf| leaf.head.creator == *creator;
+        let Some(nodes) = self.homes.get(&home.key) else { return Ok(()) };
+        let creator = whose(&self.domain, creator);
         let enough = if home.is_account() {
-            count >= ACCOUNT_NODES
+            nodes.by_name.len() >= ACCOUNT_NODES
         } else {
-            count >= SERVICE_NODES || self.of(&home.key).filter(|(_, leaf)| own(leaf)).count() >= CREATED_NODES
+            nodes.made.of(creator) >= CREATED_NODES || !nodes.made.may(creator, 1, SERVICE_NODES)
         };
-        if enough { Err(errors::too_many_nodes().text("there are too many nodes")) } else { Ok(()) }
+        let text = "you have made as many nodes as you can have; delete one";
+        if enough { Err(errors::too_many_nodes().text(text)) } else { Ok(()) }
+    }
+
+    /// Whether somebody may subscribe an address to a node. They take of the share of who made it, which must last for that one.
+    pub fn takes_subscription(&self, home: &Home, name: &str, who: &Jid, jid: &Jid) -> bool {
+        let Some((nodes, leaf)) = self.homes.get(&home.key).and_then(|nodes| Some((nodes, nodes.by_name.get(name)?)))
+        else {
+            return false;
+        };
+        let more = subscription_bytes(jid);
+        let here = subscribed(&leaf.head, who);
+        let creator = whose(&self.domain, &leaf.head.creator);
+        let (taken, most) = if home.is_account() {
+            (nodes.head_bytes, ACCOUNT_HEAD_BYTES)
+        } else {
+            let taken = nodes.heads.of(creator);
+            (taken, taken + nodes.heads.spare(creator, SERVICE_HEAD_BYTES))
+        };
+        let theirs = nodes.by_name.values().filter(|other| whose(&self.domain, &other.head.creator) == creator);
+        let own: usize = theirs.map(|other| subscribed(&other.head, who)).sum();
+        here + more <= SUBSCRIBER_BYTES
+            && may_have(here, more, leaf.head_bytes, HEAD_BYTES)
+            && may_have(own, more, taken, most / 2)
     }
 
     /// Stores the head of a node, new or not.
@@ -403,19 +505,38 @@ impl Forest {
     /// # Errors
     /// `policy-violation` if there is too much in it, or `resource-constraint` in all heads of its place; then nothing is changed.
     pub fn save(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
+        self.fits(home, name, &head)?;
+        self.store(st, home, name, head)
+    }
+
+    /// Whether the head of a node may be like that.
+    ///
+    /// # Errors
+    /// As [`Forest::save`].
+    pub fn fits(&self, home: &Home, name: &str, head: &Head) -> Result<(), StanzaError> {
         let record = head.record();
         if record.len() > HEAD_BYTES {
             let text = "the node has too many subscriptions, affiliations or too long a configuration";
             return Err(StanzaError::new(Condition::PolicyViolation).text(text));
         }
-        let most = if home.is_account() { ACCOUNT_HEAD_BYTES } else { SERVICE_HEAD_BYTES };
-        let nodes = self.homes.get(&home.key);
         let old = self.get(&home.key, name).map_or(0, |leaf| leaf.head_bytes);
-        let bytes = nodes.map_or(0, |nodes| nodes.head_bytes).saturating_sub(old) + record.len();
-        if bytes > most && record.len() > old {
-            return Err(full(format!("all nodes together have at most {most} bytes of configuration")));
+        let more = record.len().saturating_sub(old);
+        if let Some(nodes) = self.homes.get(&home.key).filter(|_| more > 0) {
+            if home.is_account() && nodes.head_bytes + more > ACCOUNT_HEAD_BYTES {
+                let text = format!("all nodes together have at most {ACCOUNT_HEAD_BYTES} bytes of configuration");
+                return Err(full(text));
+            }
+            let creator = whose(&self.domain, &head.creator);
+            if !home.is_account() && !nodes.heads.may(creator, more, SERVICE_HEAD_BYTES) {
+                let text = "the nodes that their creator made have their share of what all may have; delete one";
+                return Err(full(text.into()));
+            }
         }
-        st.write()?.put(Tree::Node, home.row(name), record);
+        Ok(())
+    }
+
+    fn store(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
+        st.write()?.put(Tree::Node, home.row(name), head.record());
         self.put(&home.key, name, head);
         Ok(())
     }
@@ -439,10 +560,19 @@ impl Forest {
         let number = leaf.map_or(0, |leaf| leaf.last.saturating_add(1)).max(now);
         let mut gone = oldest.to_vec();
         gone.extend(leaf.and_then(|leaf| leaf.number(&item.id)));
-        let freed: usize = leaf.iter().flat_map(|l| gone.iter().filter_map(|n| l.items.get(n))).map(Item::bytes).sum();
-        let bytes = self.homes.get(&home.key).map_or(0, |nodes| nodes.item_bytes).saturating_sub(freed);
+        let freed: Vec<&Item> = leaf.iter().flat_map(|l| gone.iter().filter_map(|n| l.items.get(n))).collect();
+        let who = publisher(&self.domain, &item);
+        let own: usize =
+            freed.iter().filter(|item| publisher(&self.domain, item) == who).map(|item| item.bytes()).sum();
+        let freed: usize = freed.iter().map(|item| item.bytes()).sum();
+        let nodes = self.homes.get(&home.key);
+        let bytes = nodes.map_or(0, |nodes| nodes.item_bytes).saturating_sub(freed);
         if bytes + item.bytes() > most {
             return Err(full(format!("all items together have at most {most} bytes")));
+        }
+        let more = item.bytes().saturating_sub(own);
+        if !who.is_empty() && nodes.is_some_and(|nodes| !nodes.published.may(who, more, most)) {
+            return Err(full("your items have their share of what all may have here; retract some".into()));
         }
         if let Some(head) = head {
             self.save(st, home, name, head)?;
@@ -485,23 +615,29 @@ impl Forest {
     /// nothing. A node at the service that nobody owns now goes, too.
     pub fn account_removed(&mut self, st: &mut State, local: &str, service: &Jid) {
         self.homes.remove(local);
-        let gone = |jid: &Jid| jid.local() == Some(local) && jid.domain() == st.domain().domain();
+        let domain = st.domain().clone();
+        let gone = |jid: &Jid| jid.local() == Some(local) && jid.domain() == domain.domain();
         let mut changed = Vec::new();
         for (owner, nodes) in &mut self.homes {
             for (name, leaf) in &mut nodes.by_name {
-                if leaf.head.forget(gone) {
+                // What nobody pays for who is there is the server's own.
+                let orphan = &**owner == SERVICE && gone(&leaf.head.creator);
+                if leaf.head.forget(gone) || orphan {
                     changed.push((owner.clone(), name.clone()));
                 }
             }
         }
         for (owner, name) in changed {
             let home = Home { key: owner, jid: service.clone() };
-            let Some(head) = self.get(&home.key, &name).map(|leaf| leaf.head.clone()) else { continue };
+            let Some(mut head) = self.get(&home.key, &name).map(|leaf| leaf.head.clone()) else { continue };
+            if !home.is_account() && gone(&head.creator) {
+                head.creator = domain.clone();
+            }
             // Storage was asked when the account was removed.
             let _ = if !home.is_account() && !head.has_owner() {
                 self.delete(st, &home, &name).map(|_| ())
             } else {
-                self.save(st, &home, &name, head)
+                self.store(st, &home, &name, head)
             };
             st.step();
         }

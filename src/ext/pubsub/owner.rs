@@ -225,7 +225,7 @@ impl PubSub {
             if rq.home.is_account() {
                 next.affiliations.remove(&rq.home.jid);
             }
-            if !jid.is_bare() || !fine || self.forest.save(st, &rq.home, &name, next.clone()).is_err() {
+            if !jid.is_bare() || !fine || self.forest.fits(&rq.home, &name, &next).is_err() {
                 wrong += &affiliation_xml(&jid, before);
                 continue;
             }
@@ -233,7 +233,10 @@ impl PubSub {
                 notify::subscription(st, &rq.home, &name, gone, "none");
             }
             head = next;
-            st.step();
+        }
+        // All of it is one row: written once.
+        if self.forest.get(&rq.home.key, &name).is_some_and(|leaf| leaf.head != head) {
+            self.forest.save(st, &rq.home, &name, head)?;
         }
         changed(st, rq, "affiliations", &name, &wrong)
     }

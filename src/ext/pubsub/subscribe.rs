@@ -58,7 +58,8 @@ impl PubSub {
             state = Subscription::Subscribed;
         }
         let own = leaf.head.subscriptions.keys().filter(|jid| jid.bare_str() == rq.who.as_str());
-        if own.count() >= ADDRESSES {
+        let full = || !rq.own() && !self.forest.takes_subscription(&rq.home, &name, &rq.who, &jid);
+        if own.count() >= ADDRESSES || full() {
             return Err(errors::too_many_subscriptions());
         }
         let mut head = leaf.head.clone();
