@@ -43,7 +43,7 @@ fn the_table_in_the_readme_is_what_the_extensions_say() {
 const SHARES: (&str, &str) = ("//! <!-- shares -->\n", "//! <!-- /shares -->");
 
 fn shares() -> Vec<&'static Shared> {
-    table::shares().into_iter().chain(inglenook::service::SHARED).collect()
+    table::shares().into_iter().chain(inglenook::service::shared()).collect()
 }
 
 #[test]

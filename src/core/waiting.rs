@@ -4,12 +4,22 @@
 
 use super::effect::Sid;
 use super::session::Session;
+use super::share::{Shared, limits, spare};
 use super::state::State;
 
 /// What may wait for one account whatever waits for others, in bytes.
 pub const WAITING_FREE_BYTES: usize = 256 * 1024;
 /// How often what waits for a session is looked at: whenever it has grown by so many bytes.
 const STEP_BYTES: usize = 32 * 1024;
+
+/// For the table in `src/lib.rs`.
+pub const SHARED: Shared = Shared {
+    what: "bytes that clients have not acknowledged, or have not come back for: half of the setting `waiting_bytes`",
+    whole: limits![WAITING_FREE_BYTES],
+    share: "an account: the rule, and that in any case",
+    checked: "core/waiting.rs",
+    told: "its session with most of it ends with `resource-constraint`; its messages are kept",
+};
 
 impl Session {
     /// What waits for its client, in bytes.
@@ -35,7 +45,7 @@ impl State {
             return None;
         }
         let all: usize = self.sessions.values().map(Session::waiting_bytes).sum();
-        if own <= self.settings.waiting_bytes.saturating_sub(all) {
+        if spare(own, all, self.settings.waiting_bytes) > 0 {
             return None;
         }
         account.sessions.values().max_by_key(|sid| bytes(sid)).copied()

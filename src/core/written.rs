@@ -5,6 +5,7 @@
 use super::component::Components;
 use super::effect::Sid;
 use super::session::Session;
+use super::share::{Shared, limits};
 use super::state::State;
 use crate::store::{Batch, Op};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Stanza, StanzaError, Type};
@@ -16,6 +17,15 @@ pub const WRITTEN_FREE_BYTES: u64 = 1024 * 1024;
 const FORGIVEN_MS: u64 = 86_400_000;
 /// What a change costs besides its bytes, in bytes.
 const CHANGE_BYTES: usize = 64;
+
+/// For the table in `src/lib.rs`.
+pub const SHARED: Shared = Shared {
+    what: "the disk and the archive: what is stored within a day",
+    whole: limits![WRITTEN_FREE_BYTES],
+    share: "an account or a component: as much as is left on the disk, and half of the archive; that in any case",
+    checked: "core/written.rs",
+    told: "`resource-constraint`, of messages and requests that change something: later it can store again",
+};
 
 /// What one has had stored.
 #[derive(Debug)]

@@ -2,9 +2,11 @@
 
 use super::config::Config;
 use super::hub::{Hub, lock};
+use super::share::ACCOUNT_CONNECTIONS;
 use super::tls::Acceptor;
 use super::{Failure, Result, component, conn, host};
 use crate::core::network;
+use crate::core::share::{Shared, limits};
 use smol::{Async, Timer};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -25,6 +27,16 @@ const MEMORY_PART: u64 = 4;
 const CONNECTION_BYTES: usize = 16 * 1024;
 /// Connections above the most that may be, for a moment: somebody was let in, and who has to go for that is not gone yet.
 const SPARE: usize = 16;
+
+/// For the table in `src/lib.rs`.
+pub(super) const SHARED: Shared = Shared {
+    what: "connections, and the descriptors and the memory for them: the setting `connections`, but no more than the system has",
+    whole: limits![KEPT_DESCRIPTORS, ACCOUNT_CONNECTIONS],
+    share: "an address: the setting `connections_per_address`, and when all are taken, the one with most that have not logged in \
+            loses its oldest; an account: the latter number",
+    checked: "service/listen.rs",
+    told: "the connection is closed; stream error `resource-constraint` after a login",
+};
 
 /// A port that is listened on.
 #[derive(Debug)]

@@ -39,7 +39,9 @@ use crate::core::share::Shared;
 use std::fmt;
 
 /// What is shared by connections and by the disk, for the table in `src/lib.rs`.
-pub const SHARED: &[Shared] = &[];
+pub fn shared() -> impl Iterator<Item = &'static Shared> {
+    share::SHARED.iter().chain([&listen::SHARED])
+}
 
 /// Why a command failed, for the person who typed it: what is wrong, whose fault it is, what to do.
 #[derive(Clone, PartialEq, Eq, Debug)]

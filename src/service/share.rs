@@ -1,11 +1,12 @@
 //! What one owner of connections may take of what all share, so that nobody's flood costs anybody else more than a moment.
 //!
 //! An owner is an account, a component, or an address whose connections have not said whose they are. Of each shared thing that is
-//! counted in bytes it may have what it leaves to the others ([`left_to_others`]): a greedy one gets half, the next a quarter, and who
-//! has little is never refused. Of the processor it gets turns: a connection that has more to do than fits into [`TURN`], or whose
-//! owner has had more than its part lately, lines up behind those of other owners.
+//! counted in bytes it may have what it leaves to the others ([`crate::core::share`]), and who has little is never refused. Of the
+//! processor it gets turns: a connection that has more to do than fits into [`TURN`], or whose owner has had more than its part lately,
+//! lines up behind those of other owners.
 
 use super::hub::lock;
+use crate::core::share::{Shared, limits, spare};
 use crate::wire::Jid;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -29,8 +30,10 @@ const WAITING_STEP_BYTES: usize = 16 * 1024;
 /// Connections of one account: the sessions it may have, and as many that have not bound or not ended yet.
 pub const ACCOUNT_CONNECTIONS: usize = 2 * crate::core::session::SESSIONS;
 
-/// How long a connection works before the others have their turn.
-pub const TURN: Duration = Duration::from_micros(500);
+/// How long a connection works before the others have their turn, in microseconds.
+pub const TURN_US: u64 = 500;
+/// The same.
+pub const TURN: Duration = Duration::from_micros(TURN_US);
 /// The part of one processor that an owner may have without lining up: one of so many.
 const PROCESSOR_PART: u32 = 4;
 /// How far an owner may be ahead of that part, in time of the processor.
@@ -52,10 +55,31 @@ impl Owner {
     }
 }
 
-/// Whether somebody who has `own` of `whole`, of which `all` is taken, leaves as much to the others as that.
-pub fn left_to_others(own: usize, all: usize, whole: usize) -> bool {
-    own <= whole.saturating_sub(all)
-}
+/// For the table in `src/lib.rs`.
+pub(super) const SHARED: [Shared; 3] = [
+    Shared {
+        what: "bytes on their way to the disk",
+        whole: limits![UNWRITTEN_BYTES, UNWRITTEN_FREE_BYTES],
+        share: "an account, a component or an address: the rule, and the latter in any case",
+        checked: "service/share.rs",
+        told: "is not read from until some of it is written; while nothing can be written, what has to be is refused",
+    },
+    Shared {
+        what: "bytes that wait for clients to read them, and of stanzas that have no end yet: half of the setting `waiting_bytes`",
+        whole: limits![WAITING_FREE_BYTES],
+        share: "an account, a component or an address: the rule, and that in any case",
+        checked: "service/share.rs",
+        told: "stream error `resource-constraint`",
+    },
+    Shared {
+        what: "the processor, in turns",
+        whole: limits![TURN_US, PROCESSOR_PART],
+        share: "an account, a component or an address: a turn of so many microseconds, one connection of each after the other; \
+                who needs less than one of so many parts of a processor does not line up",
+        checked: "service/share.rs",
+        told: "waits for its next turn",
+    },
+];
 
 /// What the connections of one owner have of what all share.
 #[derive(Debug)]
@@ -180,8 +204,7 @@ impl Share {
     /// Whether it has more on the way to the disk than it leaves to the others.
     pub(super) fn is_crowded(&self) -> bool {
         let own = self.unwritten.load(Ordering::Relaxed);
-        own > UNWRITTEN_FREE_BYTES
-            && !left_to_others(own, self.shares.unwritten.load(Ordering::Relaxed), UNWRITTEN_BYTES)
+        own > UNWRITTEN_FREE_BYTES && spare(own, self.shares.unwritten.load(Ordering::Relaxed), UNWRITTEN_BYTES) == 0
     }
 
     /// Counts what waits for a client, `now` instead of `before`; says whether that may be.
@@ -190,7 +213,7 @@ impl Share {
             let more = now - before;
             let own = self.waiting.fetch_add(more, Ordering::Relaxed) + more;
             let all = self.shares.waiting.fetch_add(more, Ordering::Relaxed) + more;
-            own <= WAITING_FREE_BYTES || left_to_others(own, all, self.shares.waiting_most.load(Ordering::Relaxed))
+            own <= WAITING_FREE_BYTES || spare(own, all, self.shares.waiting_most.load(Ordering::Relaxed)) > 0
         } else {
             self.waiting.fetch_sub(before - now, Ordering::Relaxed);
             self.shares.waiting.fetch_sub(before - now, Ordering::Relaxed);
