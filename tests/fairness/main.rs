@@ -342,21 +342,22 @@ fn more_connections_than_an_account_may_have() {
     let _alone = alone();
     let (dir, server) = house("connections_per_address = 1000\n");
     // Authenticated, and not bound: no session counts them.
-    let mut greedy: Vec<Tls> = (0..ACCOUNT_CONNECTIONS + 8)
+    let mut greedy: Vec<(Tls, String)> = (0..ACCOUNT_CONNECTIONS + 8)
         .map(|n| {
             let mut stream = tls(connect_from(&server, "c2s_tls", &format!("127.0.3.{}", n % 9 + 1)), &dir.ca());
             greet(&mut stream);
             stream.write_all(plain("flood", PASSWORD).as_bytes()).unwrap();
-            until(&mut stream, "<success");
-            stream
+            let said = until(&mut stream, "<success");
+            (stream, said)
         })
         .collect();
     let mut ended = 0;
-    for stream in &mut greedy {
+    for (stream, said) in &mut greedy {
         stream.sock.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
-        ended += usize::from(String::from_utf8_lossy(&rest).contains("too many connections"));
+        *said += &String::from_utf8_lossy(&rest);
+        ended += usize::from(said.contains("too many connections"));
     }
     assert_eq!(ended, 8);
     let mut other = stream(&server, &dir);
