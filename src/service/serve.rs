@@ -280,7 +280,8 @@ impl Server {
             .start(engine, window, shared.wear.clone(), move |input| told.handle(input))
             .map_err(|e| Failure(format!("the system gives no thread: {e}")))?;
         let mut tasks = vec![executor.spawn(hub.clone().tick()), executor.spawn(shared.clone().watch_certificate())];
-        tasks.push(executor.spawn(hub.shares().clone().admit()));
+        // Who lines up is let in to the last.
+        executor.spawn(hub.shares().clone().admit()).detach();
         tasks.push(executor.spawn(admin::listen(control, shared.clone())));
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
