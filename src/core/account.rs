@@ -22,6 +22,8 @@ pub struct Account {
     pub blocked: BTreeSet<Jid>,
     /// Its sessions by resource.
     pub sessions: BTreeMap<Box<str>, Sid>,
+    /// How many messages wait for it in storage (XEP-0160).
+    pub kept: usize,
 }
 
 impl Account {
@@ -34,6 +36,7 @@ impl Account {
             roster: Roster::default(),
             blocked: BTreeSet::new(),
             sessions: BTreeMap::new(),
+            kept: 0,
         }
     }
 

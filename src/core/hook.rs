@@ -40,7 +40,7 @@ pub enum Flow {
     Pass,
     /// It is dealt with: nobody else sees it, nothing more happens.
     Done,
-    /// Of [`Extension::arrive`] and [`Extension::hold`]: it is stored, and will be delivered or told of later.
+    /// Of [`Extension::hold`]: it is stored, and will be delivered or told of later.
     Kept,
 }
 

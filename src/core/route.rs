@@ -186,11 +186,7 @@ impl Core {
         for n in 0..self.extensions.len() {
             match self.hook(n, |x, st| x.arrive(st, local, stanza))? {
                 Flow::Pass => {}
-                Flow::Done => return Ok(Flow::Done),
-                Flow::Kept => {
-                    self.accepted(local, stanza);
-                    return Ok(Flow::Done);
-                }
+                Flow::Done | Flow::Kept => return Ok(Flow::Done),
             }
         }
         let receivers = |st: &State| -> Vec<Sid> {
