@@ -90,6 +90,11 @@ impl Deliveries {
         self.told.first().map_or(u64::MAX, |(since, _)| *since).min(self.recent.0)
     }
 
+    /// Whether nobody has a message for sure.
+    pub(super) fn is_on_its_way(&self, mark: u64) -> bool {
+        self.on_their_way.contains_key(&mark)
+    }
+
     fn remove(&mut self, mark: u64) -> Option<OnItsWay> {
         let way = self.on_their_way.remove(&mark)?;
         self.told.remove(&(way.since, mark));
@@ -302,7 +307,7 @@ impl State {
 
     /// Whether a message is in the queue of a session, connected or not.
     pub fn is_held(&self, mark: u64) -> bool {
-        self.deliveries.on_their_way.contains_key(&mark)
+        self.deliveries.is_on_its_way(mark)
     }
 
     fn connected(&self, way: &OnItsWay) -> bool {

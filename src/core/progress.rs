@@ -12,6 +12,7 @@
 
 use super::delivery::Given;
 use super::effect::Sid;
+use super::hook::Event;
 use super::quiet::Handed;
 use super::session::Session;
 use super::state::{State, Work};
@@ -41,6 +42,10 @@ pub struct Progress {
     asked: Vec<u64>,
     /// It has read them in the archive.
     read: BTreeSet<u64>,
+    /// How many requests to read there are not answered yet.
+    reading: usize,
+    /// How many of them are to be answered before it is handed what is older.
+    awaited: usize,
 }
 
 impl Progress {
@@ -55,7 +60,7 @@ impl Progress {
     }
 
     fn is_over(&self) -> bool {
-        !self.behind && self.is_sure() && self.queue.is_empty() && self.read.is_empty()
+        !self.behind && self.is_sure() && self.queue.is_empty() && self.read.is_empty() && self.reading == 0
     }
 }
 
@@ -180,16 +185,50 @@ impl State {
         self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_none_or(|p| p.is_sure())
     }
 
-    /// Messages of the archive were written to a session. While others wait for its account, it need not get those again.
+    /// A session asks for messages of the archive.
+    pub fn begin_reading(&mut self, sid: Sid) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        if self.accounts.get(session.local()).is_some_and(|account| account.kept > 0) {
+            session.progress.get_or_insert_default().reading += 1;
+        }
+    }
+
+    /// Such a request was answered.
+    pub fn end_reading(&mut self, sid: Sid) {
+        let Some(progress) = self.progress(sid).filter(|progress| progress.reading > 0) else { return };
+        progress.reading -= 1;
+        if progress.awaited > 0 {
+            progress.awaited -= 1;
+            if progress.awaited == 0 {
+                self.announce(Event::Read(sid));
+            }
+        }
+        self.end_progress(sid, true);
+    }
+
+    /// What a session has asked for in the archive is to come before what is older: it is not to get that twice.
+    pub fn await_reading(&mut self, sid: Sid) {
+        if let Some(progress) = self.progress(sid) {
+            progress.awaited = progress.reading;
+        }
+    }
+
+    /// Whether it is still to come.
+    pub fn awaits_reading(&self, sid: Sid) -> bool {
+        self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.awaited > 0)
+    }
+
+    /// Messages of the archive were written to a session. Those of them that wait for its account, or may have to, it need not get
+    /// again.
     pub fn has_read(&mut self, sid: Sid, marks: impl IntoIterator<Item = u64>) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
-        if self.accounts.get(session.local()).is_none_or(|account| account.kept == 0) {
-            return;
-        }
-        let read = &mut session.progress.get_or_insert_default().read;
+        let kept = self.accounts.get(session.local()).is_some_and(|account| account.kept > 0);
         for mark in marks {
-            if read.len() < READ {
-                read.insert(mark);
+            if kept || self.deliveries.is_on_its_way(mark) {
+                let read = &mut session.progress.get_or_insert_default().read;
+                if read.len() < READ {
+                    read.insert(mark);
+                }
             }
         }
     }

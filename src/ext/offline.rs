@@ -79,8 +79,8 @@ struct Mailbox {
     retry: Option<Job>,
     /// Who gets them.
     readers: BTreeMap<Sid, Reader>,
-    /// A client that reads the archive has begun: those between these numbers that are archived are not handed out any more.
-    cleared: Option<(u64, u64)>,
+    /// Clients that read the archive: those between these numbers that are archived are not handed to them.
+    cleared: BTreeMap<Sid, (u64, u64)>,
     /// A session was ended for its silence, and nobody has answered since.
     patient: bool,
 }
@@ -224,6 +224,7 @@ impl Offline {
         let reader = mailbox.readers.entry(sid).or_default();
         (reader.restart, reader.through) = (true, false);
         st.fall_behind(sid);
+        st.await_reading(sid);
         self.read_on(st, local, sid);
     }
 
@@ -239,7 +240,7 @@ impl Offline {
     /// Asks for the next page, if it is time for that.
     fn read_on(&mut self, st: &mut State, local: &str, sid: Sid) {
         let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
-        if reader.waits.is_some() || reader.through || !connected(st, sid) {
+        if reader.waits.is_some() || reader.through || !connected(st, sid) || st.awaits_reading(sid) {
             return;
         }
         if !receives(st, sid) {
@@ -370,6 +371,7 @@ impl Offline {
     /// A session is gone. What it has not confirmed goes to the others.
     fn ended(&mut self, st: &mut State, sid: Sid, local: &str) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
+        mailbox.cleared.remove(&sid);
         if let Some(reader) = mailbox.readers.remove(&sid) {
             for job in [reader.waits, reader.ping, reader.timeout].into_iter().flatten() {
                 self.jobs.remove(&job);
@@ -396,7 +398,8 @@ impl Offline {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
         reader.timeout = None;
-        if !std::mem::replace(&mut mailbox.patient, true) {
+        // One that counts is ended by its own silence (XEP-0198), and may come back.
+        if !managed(st, sid) && !std::mem::replace(&mut mailbox.patient, true) {
             let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a ping");
             return st.close(sid, Some(silent));
         }
@@ -426,7 +429,7 @@ impl Mailbox {
         let readable = from_record(value).filter(|message| {
             let from = message.from.as_ref();
             let blocks = |from| st.accounts.get(local).is_none_or(|account| account.blocks(from));
-            let cleared = self.cleared.is_some_and(|(first, last)| (first..=last).contains(&number));
+            let cleared = self.cleared.get(&sid).is_some_and(|(first, last)| (*first..=*last).contains(&number));
             !(from.is_some_and(blocks) || cleared && is_archived(st, local, message))
         });
         let Some(mut message) = readable else {
@@ -442,7 +445,7 @@ impl Mailbox {
         }
         let counts = managed(st, sid);
         if st.was_read(sid, number) {
-            // It is not in need of it, but may not have it for sure. If it counts, what it read in the archive tells that.
+            // It does not need it, but may not have it for sure. If it counts, what it read in the archive tells that.
             if !counts {
                 reader.sent.insert(number);
                 st.unsure(sid, number);
@@ -485,7 +488,9 @@ impl Extension for Offline {
         };
         let [Some(rows)] = inline.rows else { return };
         let first = rows.first().and_then(|(key, _)| Some(u64::from_be_bytes((**key).try_into().ok()?)));
-        mailbox.cleared = first.or(inline.archived.map(|(first, _)| first)).map(|first| (first, st.last_mark()));
+        if let Some(first) = first.or(inline.archived.map(|(first, _)| first)) {
+            mailbox.cleared.insert(sid, (first, st.last_mark()));
+        }
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
@@ -593,6 +598,11 @@ impl Extension for Offline {
             Event::Parted(sid) => {
                 if let Some(local) = local(st, sid) {
                     self.parted(st, *sid, &local);
+                }
+            }
+            Event::Read(sid) => {
+                if let Some(local) = local(st, sid) {
+                    self.read_on(st, &local, *sid);
                 }
             }
             Event::Closed { sid, local, .. } => self.ended(st, *sid, local),
