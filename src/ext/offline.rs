@@ -221,9 +221,14 @@ impl Offline {
     /// A session takes messages: it gets what waits. Or it gets what somebody has left, too.
     fn begin(&mut self, st: &mut State, local: &str, sid: Sid) {
         let Some(mailbox) = self.boxes.get_mut(local).filter(|m| m.count > m.done.len()) else { return };
+        let on_its_way = mailbox.readers.get(&sid).is_some_and(|reader| !reader.through);
         let reader = mailbox.readers.entry(sid).or_default();
         (reader.restart, reader.through) = (true, false);
         st.fall_behind(sid);
+        if on_its_way {
+            // Behind the page that it has not confirmed.
+            return self.is_confirmed(st, local, sid);
+        }
         st.await_reading(sid);
         self.read_on(st, local, sid);
     }
@@ -389,6 +394,7 @@ impl Offline {
                 reader.sent.remove(number);
             }
             (reader.ping, reader.timeout) = (None, None);
+            reader.restart |= !lost.is_empty();
         }
         self.begin_others(st, local, sid);
     }
