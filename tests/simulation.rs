@@ -14,6 +14,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod house;
+#[path = "simulation/silent.rs"]
+mod silent;
 
 use house::{DOMAIN, Dice, House};
 use inglenook::core::Sid;
@@ -450,4 +452,21 @@ fn random_lives() {
     for seed in 0..number("INGLENOOK_SEEDS").unwrap_or(300) {
         Life::new(seed).live();
     }
+}
+
+#[test]
+fn silent_devices() {
+    let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap());
+    if let Some(seed) = number("INGLENOOK_SEED") {
+        let mut life = silent::Life::new(seed);
+        life.aloud = true;
+        return life.live();
+    }
+    let seeds = number("INGLENOOK_SEEDS").unwrap_or(400);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || (thread..seeds).step_by(threads as usize).for_each(|seed| silent::Life::new(seed).live()));
+        }
+    });
 }

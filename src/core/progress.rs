@@ -82,10 +82,10 @@ impl State {
     }
 
     /// Older messages are to be handed to a session: what others send to it waits from now on, until [`State::catch_up`].
-    pub fn fall_behind(&mut self, sid: Sid) {
-        if let Some(session) = self.sessions.get_mut(&sid) {
-            session.progress.get_or_insert_default().behind = true;
-        }
+    /// Says whether that was not so before.
+    pub fn fall_behind(&mut self, sid: Sid) -> bool {
+        let Some(session) = self.sessions.get_mut(&sid) else { return false };
+        !std::mem::replace(&mut session.progress.get_or_insert_default().behind, true)
     }
 
     /// Lets a stanza wait, if it must.
@@ -243,7 +243,8 @@ impl State {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let Some(progress) = session.progress.as_deref_mut() else { return };
         if !kept {
-            progress.read.clear();
+            // One that is on its way may be kept again.
+            progress.read.retain(|mark| self.deliveries.is_on_its_way(*mark));
         }
         if progress.is_over() {
             session.progress = None;

@@ -104,8 +104,8 @@ struct Reader {
     timeout: Option<Job>,
     /// They have arrived since the page was asked for.
     skip: BTreeSet<u64>,
-    /// Somebody left messages that may be before the place.
-    restart: bool,
+    /// Somebody has left messages since: they are read behind what came meanwhile.
+    again: bool,
 }
 
 /// What becomes of a message that nobody is there to take.
@@ -221,14 +221,17 @@ impl Offline {
     /// A session takes messages: it gets what waits. Or it gets what somebody has left, too.
     fn begin(&mut self, st: &mut State, local: &str, sid: Sid) {
         let Some(mailbox) = self.boxes.get_mut(local).filter(|m| m.count > m.done.len()) else { return };
-        let on_its_way = mailbox.readers.get(&sid).is_some_and(|reader| !reader.through);
-        let reader = mailbox.readers.entry(sid).or_default();
-        (reader.restart, reader.through) = (true, false);
-        st.fall_behind(sid);
-        if on_its_way {
-            // Behind the page that it has not confirmed.
+        if let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| !reader.through) {
+            reader.again = true;
+            if st.fall_behind(sid) {
+                // It had stopped taking messages on the way, and others came since.
+                reader.until = st.last_mark();
+            }
             return self.is_confirmed(st, local, sid);
         }
+        let reader = mailbox.readers.entry(sid).or_default();
+        reader.from_the_first(st.last_mark());
+        st.fall_behind(sid);
         st.await_reading(sid);
         self.read_on(st, local, sid);
     }
@@ -251,9 +254,6 @@ impl Offline {
         if !receives(st, sid) {
             return self.through(st, local, sid);
         }
-        if std::mem::take(&mut reader.restart) {
-            (reader.after, reader.until) = (None, st.last_mark());
-        }
         reader.skip.clear();
         let after = reader.after.map(|number| key::numbered(local, number));
         let prefix = key::prefix(local);
@@ -267,7 +267,7 @@ impl Offline {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
         reader.waits = None;
-        if !connected(st, sid) || !receives(st, sid) || reader.restart {
+        if !connected(st, sid) || !receives(st, sid) {
             return self.read_on(st, local, sid);
         }
         let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -303,10 +303,13 @@ impl Offline {
 
     /// The session has all that was stored: what waited behind that follows.
     fn through(&mut self, st: &mut State, local: &str, sid: Sid) {
-        if let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) {
-            reader.through = true;
-        }
+        let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+        reader.through = true;
+        let again = std::mem::take(&mut reader.again);
         st.catch_up(sid);
+        if again && receives(st, sid) {
+            self.begin(st, local, sid);
+        }
     }
 
     /// Asks a client whether it has read what it does not count.
@@ -394,7 +397,12 @@ impl Offline {
                 reader.sent.remove(number);
             }
             (reader.ping, reader.timeout) = (None, None);
-            reader.restart |= !lost.is_empty();
+            if !lost.is_empty() {
+                // Before what comes now.
+                let until = if reader.through { st.last_mark() } else { reader.until };
+                reader.from_the_first(until);
+                st.fall_behind(sid);
+            }
         }
         self.begin_others(st, local, sid);
     }
@@ -415,6 +423,12 @@ impl Offline {
             self.jobs.insert(timeout, Wanted::Reader(local.into(), sid));
             self.read_on(st, local, sid);
         }
+    }
+}
+
+impl Reader {
+    fn from_the_first(&mut self, until: u64) {
+        (self.after, self.until, self.through) = (None, until, false);
     }
 }
 
