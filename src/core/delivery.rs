@@ -335,6 +335,16 @@ impl State {
         self.work.extend(messages.into_iter().map(Work::Hold));
     }
 
+    /// A session comes that takes messages: what others of its account have not acknowledged of what came for all is kept at once,
+    /// for it would come late if they never do.
+    pub(super) fn share(&mut self, local: &str, comes: Sid) {
+        for sid in self.sessions_of(local) {
+            let Some(session) = self.sessions.get(&sid).filter(|_| sid != comes) else { continue };
+            let for_all = |message: &&Stanza| message.mark > 0 && message.to.as_ref().is_some_and(|to| to.is_bare());
+            self.work.extend(session.undelivered().filter(for_all).cloned().map(Work::Keep));
+        }
+    }
+
     /// Notes what arrived, when something is stored anyway.
     pub(super) fn note_settled(&mut self) {
         if self.deliveries.settled.is_empty() || self.write().is_err() {
@@ -484,11 +494,16 @@ impl Core {
     }
 
     /// Then it is kept.
-    pub(super) fn hold(&mut self, mut message: Stanza) {
-        if !self.must_hold(message.mark) {
-            return;
+    pub(super) fn hold(&mut self, message: Stanza) {
+        if self.must_hold(message.mark) {
+            self.hold_now(message);
         }
-        let Some(way) = self.state.deliveries.on_their_way.get(&message.mark) else { return };
+    }
+
+    /// Keeps a message that is on its way, if it is not kept.
+    pub(super) fn hold_now(&mut self, mut message: Stanza) {
+        let way = self.state.deliveries.on_their_way.get(&message.mark);
+        let Some(way) = way.filter(|way| !way.kept) else { return };
         let local = way.local.clone();
         let outcome = self.keep_it(&local, &mut message);
         let deliveries = &mut self.state.deliveries;

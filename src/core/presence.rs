@@ -84,6 +84,7 @@ fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
         st.catch_up(sid);
     }
     if receives && !received {
+        st.share(&local, sid);
         st.work.push_back(Work::Event(Event::Receives(sid)));
     }
     Ok(())

@@ -317,6 +317,7 @@ impl Core {
                     }
                 }
                 Work::Hold(message) => self.hold(message),
+                Work::Keep(message) => self.hold_now(message),
                 Work::Promise(ack) => self.state.promise(ack),
                 Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
                 Work::Login(sid) => self.go_on(sid),

@@ -220,7 +220,7 @@ impl Offline {
 
     /// A session takes messages: it gets what waits. Or it gets what somebody has left, too.
     fn begin(&mut self, st: &mut State, local: &str, sid: Sid) {
-        let Some(mailbox) = self.boxes.get_mut(local).filter(|m| m.count > m.done.len()) else { return };
+        let Some(mailbox) = self.boxes.get_mut(local) else { return };
         if let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| !reader.through) {
             reader.again = true;
             if st.fall_behind(sid) {
@@ -228,6 +228,9 @@ impl Offline {
                 reader.until = st.last_mark();
             }
             return self.is_confirmed(st, local, sid);
+        }
+        if mailbox.count == mailbox.done.len() {
+            return;
         }
         let reader = mailbox.readers.entry(sid).or_default();
         reader.from_the_first(st.last_mark());

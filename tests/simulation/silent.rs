@@ -5,7 +5,7 @@
 //!
 //! What must hold, whatever happens:
 //! - at each session the letters of one sender are in order, in whatever form they come: to the bare or the full JID, from storage, as
-//!   a copy. Only what was sent to another device, or while another one took it, may come late, and says so (XEP-0203); and what a
+//!   a copy. Only what was sent to another device may come late, and says so (XEP-0203); and what a
 //!   session saw of newer letters while it took none of the old ones (no presence, or a negative priority) does not count for those;
 //! - no session gets a letter twice, nor one that it has read in the archive;
 //! - a letter reaches every healthy device that takes it in the same turn, whatever the others do;
@@ -73,7 +73,7 @@ pub struct Life {
     due: BTreeSet<Letter>,
     /// Letters that somebody has.
     arrived: BTreeSet<Letter>,
-    /// Letters that were sent to one device, or while one took them.
+    /// Letters that were sent to one device.
     shared: BTreeSet<Letter>,
     log: Vec<String>,
     pub aloud: bool,
@@ -337,7 +337,7 @@ impl Life {
         if !self.devices.iter().any(lost) {
             self.due.insert(letter);
         }
-        if one.is_some() || !takers.is_empty() {
+        if one.is_some() {
             self.shared.insert(letter);
         }
         // A few of them fill a page.
