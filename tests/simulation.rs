@@ -464,7 +464,9 @@ fn silent_devices() {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            scope.spawn(move || (thread..seeds).step_by(threads as usize).for_each(|seed| silent::Life::new(seed).live()));
+            scope.spawn(move || {
+                (thread..seeds).step_by(threads as usize).for_each(|seed| silent::Life::new(seed).live())
+            });
         }
     });
 }

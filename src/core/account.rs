@@ -24,6 +24,8 @@ pub struct Account {
     pub sessions: BTreeMap<Box<str>, Sid>,
     /// How many messages wait for it in storage (XEP-0160).
     pub kept: usize,
+    /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).
+    pub silences: u8,
 }
 
 impl Account {
@@ -37,6 +39,7 @@ impl Account {
             blocked: BTreeSet::new(),
             sessions: BTreeMap::new(),
             kept: 0,
+            silences: 0,
         }
     }
 

@@ -233,7 +233,7 @@ impl Offline {
             return;
         }
         let reader = mailbox.readers.entry(sid).or_default();
-        reader.from_the_first(st.last_mark());
+        reader.rewind(st.last_mark());
         st.fall_behind(sid);
         st.await_reading(sid);
         self.read_on(st, local, sid);
@@ -403,7 +403,7 @@ impl Offline {
             if !lost.is_empty() {
                 // Before what comes now.
                 let until = if reader.through { st.last_mark() } else { reader.until };
-                reader.from_the_first(until);
+                reader.rewind(until);
                 st.fall_behind(sid);
             }
         }
@@ -430,7 +430,7 @@ impl Offline {
 }
 
 impl Reader {
-    fn from_the_first(&mut self, until: u64) {
+    fn rewind(&mut self, until: u64) {
         (self.after, self.until, self.through) = (None, until, false);
     }
 }

@@ -48,6 +48,8 @@ struct Device {
     /// Stanzas that it has handled, with stream management.
     handled: Option<u32>,
     id: Option<String>,
+    /// What it had got, and not said so, before its stream counted: that may come again.
+    uncounted: Vec<(Letter, bool)>,
     carbons: bool,
     /// All letters that came, in order; whether they were copies.
     seen: Vec<(Letter, bool)>,
@@ -57,6 +59,25 @@ struct Device {
 }
 
 impl Device {
+    fn new(name: usize, sid: Sid, pings: Answers, acks: Answers) -> Device {
+        Device {
+            name,
+            sid,
+            pings,
+            acks,
+            open: Vec::new(),
+            dead: false,
+            gone: false,
+            handled: None,
+            id: None,
+            uncounted: Vec::new(),
+            carbons: false,
+            seen: Vec::new(),
+            aside: 0,
+            read: BTreeSet::new(),
+        }
+    }
+
     fn is_healthy(&self) -> bool {
         self.pings == Answers::AtOnce && self.acks == Answers::AtOnce && !self.dead && !self.gone
     }
@@ -175,21 +196,7 @@ impl Life {
             _ => (how[self.dice.roll(4)], how[self.dice.roll(4)]),
         };
         self.say(format!("r{name} connects as {}, pings {pings:?}, acks {acks:?}", sid.0));
-        self.devices.push(Device {
-            name,
-            sid,
-            pings,
-            acks,
-            open: Vec::new(),
-            dead: false,
-            gone: false,
-            handled: None,
-            id: None,
-            carbons: false,
-            seen: Vec::new(),
-            aside: 0,
-            read: BTreeSet::new(),
-        });
+        self.devices.push(Device::new(name, sid, pings, acks));
         let at = self.devices.len() - 1;
         if self.dice.roll(2) == 0 {
             self.enable(at);
@@ -274,6 +281,8 @@ impl Life {
         if answer.starts_with("<resumed") {
             let device = &mut self.devices[at];
             (device.sid, device.dead, device.gone) = (sid, false, false);
+            let again = std::mem::take(&mut device.uncounted);
+            device.seen.retain(|letter| !again.contains(letter));
         } else {
             self.house.cut(sid);
             self.devices.remove(at);
@@ -307,6 +316,9 @@ impl Life {
     }
 
     fn answer(&mut self, at: usize) {
+        if !self.devices[at].dead && !self.devices[at].gone {
+            self.devices[at].uncounted.clear();
+        }
         for id in std::mem::take(&mut self.devices[at].open) {
             self.send(at, &format!("<iq type='result' id='{id}' to='{DOMAIN}'/>"));
         }
@@ -320,6 +332,10 @@ impl Life {
 
     fn write(&mut self) {
         let from = self.dice.roll(SENDERS);
+        if self.house.is_closed(self.senders[from]) {
+            // It was silent for too long.
+            self.senders[from] = self.house.login(&format!("sender{from}@{DOMAIN}/x"));
+        }
         self.next += 1;
         let letter = (from, self.next);
         let n = self.devices.len();
@@ -413,6 +429,9 @@ impl Life {
             let (_, id) = xml.split_once(" id='").unwrap();
             let device = &mut self.devices[at];
             (device.id, device.handled) = (Some(id.split('\'').next().unwrap().to_owned()), Some(0));
+            if !device.open.is_empty() {
+                device.uncounted = device.seen.clone();
+            }
             return;
         }
         if xml.starts_with("<r ") {
@@ -483,21 +502,7 @@ impl Life {
             self.house.release();
             let sid = self.house.login(&format!("{OWNER}@{DOMAIN}/r{name}"));
             let before = self.arrived.clone();
-            self.devices = vec![Device {
-                name,
-                sid,
-                pings: Answers::AtOnce,
-                acks: Answers::AtOnce,
-                open: Vec::new(),
-                dead: false,
-                gone: false,
-                handled: None,
-                id: None,
-                carbons: false,
-                seen: Vec::new(),
-                aside: 0,
-                read: BTreeSet::new(),
-            }];
+            self.devices = vec![Device::new(name, sid, Answers::AtOnce, Answers::AtOnce)];
             self.send(0, "<presence/>");
             self.read_all();
             self.check(!self.devices.is_empty(), || "a healthy device was hung up on".into());

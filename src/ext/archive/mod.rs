@@ -142,10 +142,10 @@ impl Archive {
 
     /// Which of the messages that a client was sent wait, and must be sure to have arrived.
     fn waits(&mut self, st: &mut State, mut seen: Seen, rows: Rows) {
-        let waiting = rows.iter().filter_map(|(key, _)| key::number(key));
+        let mut waiting = rows.iter().filter_map(|(key, _)| key::number(key));
         seen.waiting.extend(waiting.clone().filter(|number| seen.numbers.contains(number)));
         // What waits is not all in this archive: others may be between them.
-        if let Some(last) = waiting.last().filter(|last| seen.numbers.last().is_some_and(|end| last < end)) {
+        if let Some(last) = waiting.next_back().filter(|last| seen.numbers.last().is_some_and(|end| last < end)) {
             return self.look_for(st, last, seen);
         }
         if !seen.waiting.is_empty() && st.sessions.contains_key(&seen.sid) {
