@@ -510,8 +510,23 @@ impl Core {
         match (outcome, deliveries.on_their_way.get_mut(&message.mark)) {
             (Ok(Flow::Kept), Some(way)) => way.kept = true,
             // Nobody needs to know what becomes of it.
-            (Ok(Flow::Done), Some(way)) if !way.logged => drop(deliveries.remove(message.mark)),
+            (Ok(Flow::Done), Some(way)) if !way.logged => self.unkept(message.mark),
+            (_, Some(way)) if way.holders.is_empty() => {
+                // Where it was written it cannot be known better. Where it waits, its end will tell.
+                let given = way.unsure.clone();
+                if !given.iter().any(|sid| self.state.is_behind(*sid)) {
+                    self.unkept(message.mark);
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// A message is not kept, and nothing is done about it any more.
+    fn unkept(&mut self, mark: u64) {
+        let Some(way) = self.state.deliveries.remove(mark) else { return };
+        for sid in way.unsure {
+            self.state.take_for_sure(sid, mark);
         }
     }
 

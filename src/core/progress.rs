@@ -4,7 +4,8 @@
 //! addressed, copies too: stanzas of one pair of entities stay in order (RFC 6120 §10.1). It waits here, in memory, and not in
 //! storage: most of it has another receiver that has it at once, or is nothing that can be stored. So there is a limit, and who
 //! passes it has a client that reads more slowly than it is written to; the session ends, as with [`super::sm::QUEUE_BYTES`].
-//! What the server itself answers does not wait: that is another pair.
+//! What the server itself answers, for itself, a service or an account, does not wait: that is another pair, and a client may not read
+//! on before it has its answer.
 //!
 //! A client without stream management is asked (by a ping) whether it has read what it was handed. Until it answers, its line may be
 //! dead: what else is written to it, or waits for it, is not sure to arrive, and is kept if nobody else has it. The same goes for
@@ -64,19 +65,21 @@ impl Progress {
     }
 }
 
-/// Whether a stanza for this session comes behind what is older.
-fn waits(session: &Session, stanza: &Stanza) -> bool {
-    let Some(from) = &stanza.from else { return false };
-    let ours = from.is_bare() && (from.as_str() == session.jid.domain() || from.as_str() == session.jid.bare_str());
-    match stanza.kind {
-        // What it reads in the archive it has asked for.
-        Kind::Message => !(ours && stanza.child(Ns::MAM, "result").is_some()),
-        Kind::Presence => !ours && *from != session.jid,
-        Kind::Iq => !ours,
-    }
-}
-
 impl State {
+    /// Whether a stanza for this session comes behind what is older.
+    fn waits(&self, session: &Session, stanza: &Stanza) -> bool {
+        let Some(from) = &stanza.from else { return false };
+        let local = from.domain() == session.jid.domain() || self.services.contains_key(from.domain());
+        // Clients speak from full JIDs.
+        let ours = local && from.is_bare();
+        match stanza.kind {
+            // What it reads in an archive it has asked for.
+            Kind::Message => !(ours && stanza.child(Ns::MAM, "result").is_some()),
+            Kind::Presence => *from != session.jid,
+            Kind::Iq => !ours,
+        }
+    }
+
     fn progress(&mut self, sid: Sid) -> Option<&mut Progress> {
         self.sessions.get_mut(&sid).and_then(|session| session.progress.as_deref_mut())
     }
@@ -90,11 +93,13 @@ impl State {
 
     /// Lets a stanza wait, if it must.
     pub(super) fn behind(&mut self, sid: Sid, stanza: &Stanza) -> bool {
-        let Some(session) = self.sessions.get_mut(&sid) else { return false };
-        if !session.progress.as_ref().is_some_and(|p| p.behind) || !waits(session, stanza) {
+        let Some(session) = self.sessions.get(&sid).filter(|s| s.progress.as_ref().is_some_and(|p| p.behind)) else {
+            return false;
+        };
+        if !self.waits(session, stanza) {
             return false;
         }
-        let Some(progress) = session.progress.as_deref_mut() else { return false };
+        let Some(progress) = self.progress(sid) else { return false };
         progress.bytes += stanza.bytes() + WAITING_BYTES;
         progress.queue.push_back(stanza.clone());
         if progress.bytes > BEHIND_BYTES {
@@ -162,6 +167,18 @@ impl State {
         if let Some(session) = self.sessions.get_mut(&sid) {
             session.progress.get_or_insert_default().given.push(mark);
         }
+    }
+
+    /// A message that was just written cannot be kept: then it is as sure as any that is written to who does not count.
+    pub(super) fn take_for_sure(&mut self, sid: Sid, mark: u64) {
+        if let Some(progress) = self.progress(sid) {
+            progress.given.pop_if(|last| *last == mark);
+        }
+    }
+
+    /// Whether older messages are still to come.
+    pub(super) fn is_behind(&self, sid: Sid) -> bool {
+        self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.behind)
     }
 
     /// A question is about to be written behind all that was given. Says whether there is any.

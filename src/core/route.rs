@@ -323,7 +323,7 @@ impl Core {
                 Work::Login(sid) => self.go_on(sid),
                 Work::Overflow(sid) => {
                     let error = StreamError::new(StreamCondition::ResourceConstraint);
-                    self.state.close(sid, Some(error.text("too much was not acknowledged")));
+                    self.state.close(sid, Some(error.text("too much was not acknowledged, or not read")));
                 }
             }
             self.state.step();

@@ -50,6 +50,8 @@ struct Device {
     id: Option<String>,
     /// What it had got, and not said so, before its stream counted: that may come again.
     uncounted: Vec<(Letter, bool)>,
+    /// That comes again, and late.
+    again: BTreeSet<Letter>,
     carbons: bool,
     /// All letters that came, in order; whether they were copies.
     seen: Vec<(Letter, bool)>,
@@ -71,6 +73,7 @@ impl Device {
             handled: None,
             id: None,
             uncounted: Vec::new(),
+            again: BTreeSet::new(),
             carbons: false,
             seen: Vec::new(),
             aside: 0,
@@ -283,6 +286,7 @@ impl Life {
             (device.sid, device.dead, device.gone) = (sid, false, false);
             let again = std::mem::take(&mut device.uncounted);
             device.seen.retain(|letter| !again.contains(letter));
+            device.again.extend(again.into_iter().map(|(letter, _)| letter));
         } else {
             self.house.cut(sid);
             self.devices.remove(at);
@@ -465,7 +469,7 @@ impl Life {
         let what = if stanza.child(Ns::MAM, "result").is_some() { "in the archive" } else { "" };
         let copy = stanza.child(Ns::CARBONS, "received").is_some();
         let old = stanza.child(Ns::DELAY, "delay").is_some();
-        let late = old && self.shared.contains(&letter);
+        let late = old && (self.shared.contains(&letter) || self.devices[at].again.contains(&letter));
         self.say(format!("r{name} reads {letter:?} {what}{}", if copy { "copy" } else { "" }));
         if !what.is_empty() {
             self.devices[at].read.insert(letter);
