@@ -326,3 +326,111 @@ fn what_was_asked_of_the_archive_before_the_presence_does_not_come_twice() {
         assert_eq!(words(&mut house, next), [""; 0], "{sm}");
     }
 }
+
+/// A room, a private message of which comes while older messages are still to come.
+#[test]
+fn what_an_occupant_says_in_private_stays_in_order() {
+    let (mut house, romeo) = away(120);
+    let balcony = house.login(BALCONY);
+    let enter = |nick: &str| {
+        format!("<presence to='hall@conference.{DOMAIN}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    };
+    house.send(romeo, &enter("romeo"));
+    house.send(
+        romeo,
+        "<iq type='set' id='1' to='hall@conference.house.test'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+         <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+         <field var='muc#roomconfig_membersonly'><value>0</value></field></x></query></iq>",
+    );
+    house.send(balcony, &enter("juliet"));
+    words(&mut house, balcony);
+    house.send(balcony, "<presence/>");
+    let (came, ping) = read(&mut house, balcony);
+    assert_eq!(came, old(0..50));
+    let hall = |to: &str, ty: &str, body: &str| {
+        format!("<message type='{ty}' to='hall@conference.{DOMAIN}{to}'><body>{body}</body></message>")
+    };
+    house.send(romeo, &hall("", "groupchat", "all"));
+    house.send(romeo, &hall("/juliet", "chat", "private"));
+    house.send(romeo, &hall("", "groupchat", "all again"));
+    house.send(balcony, "<iq type='get' id='room' to='hall@conference.house.test'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert_eq!(words(&mut house, balcony), ["room"], "its own question is answered");
+    reply(&mut house, balcony, &ping.unwrap());
+    let ping = read(&mut house, balcony).1;
+    reply(&mut house, balcony, &ping.unwrap());
+    assert_eq!(words(&mut house, balcony)[20..], ["all", "private", "all again"]);
+}
+
+/// Stream management begins in the middle: what came before is confirmed by the answer, what comes then by acknowledgement.
+#[test]
+fn whoever_begins_to_count_in_the_middle_loses_nothing() {
+    for inactive in ["", "<inactive xmlns='urn:xmpp:csi:0'/>"] {
+        let (mut house, romeo) = away(120);
+        let balcony = come(&mut house, BALCONY);
+        let ping = read(&mut house, balcony).1.unwrap();
+        say(&mut house, romeo, "juliet@house.test", "before");
+        house.send(balcony, &format!("{inactive}<enable xmlns='urn:xmpp:sm:3'/>"));
+        say(&mut house, romeo, BALCONY, "after");
+        reply(&mut house, balcony, &ping);
+        let (mut came, mut handled) = (Vec::new(), 0);
+        loop {
+            let page = words(&mut house, balcony);
+            if page.is_empty() {
+                break;
+            }
+            handled += page.len();
+            came.extend(page);
+            house.send(balcony, &format!("<a xmlns='urn:xmpp:sm:3' h='{handled}'/>"));
+        }
+        assert_eq!(came, [old(50..120), vec!["before".into(), "after".into()]].concat(), "{inactive}");
+        house.cut(balcony);
+        let next = come(&mut house, "juliet@house.test/next");
+        assert_eq!(words(&mut house, next), [""; 0]);
+    }
+}
+
+/// One that never says it is there, and reads the archive, is nobody's hindrance, and takes nothing away before it has answered.
+#[test]
+fn whoever_only_reads_the_archive_delays_nobody() {
+    let (mut house, romeo) = away(3);
+    let reader = house.login("juliet@house.test/reader");
+    house.send(reader, "<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>");
+    let ping = read(&mut house, reader).1.unwrap();
+    let balcony = come(&mut house, BALCONY);
+    let (came, question) = read(&mut house, balcony);
+    assert_eq!(came, old(0..3));
+    say(&mut house, romeo, "juliet@house.test", "live");
+    assert_eq!(words(&mut house, balcony), ["live"]);
+    house.cut(balcony);
+    let _ = question;
+    // The one that read them has them; the others get what nobody has said to have.
+    house.send(reader, "<presence/>");
+    assert_eq!(words(&mut house, reader), ["+live"], "not what it has read");
+    let next = come(&mut house, "juliet@house.test/next");
+    assert_eq!(words(&mut house, next), [old(0..3), vec!["+live".into()]].concat());
+    house.cut(next);
+    reply(&mut house, reader, &ping);
+    let next = come(&mut house, "juliet@house.test/next");
+    assert_eq!(words(&mut house, next), ["+live"]);
+}
+
+/// What cannot be kept is refused if it was never written, and is like any other message if it was.
+#[test]
+fn a_full_mailbox_refuses_what_never_reached_anybody() {
+    let mut house = House::with(|s| s.offline_bytes = 88_000);
+    house.account("juliet@house.test");
+    let romeo = house.login("romeo@house.test/orchard");
+    let large = "x".repeat(7_000);
+    for n in 0..11 {
+        say(&mut house, romeo, "juliet@house.test", &format!("old{n}"));
+        say(&mut house, romeo, "juliet@house.test", &large);
+    }
+    assert_eq!(house.receive_all(romeo).len(), 0);
+    let balcony = come(&mut house, BALCONY);
+    words(&mut house, balcony);
+    say(&mut house, romeo, "juliet@house.test", &large);
+    assert_eq!(house.receive_all(romeo), [""; 0], "it waits for her");
+    house.cut(balcony);
+    let told = house.receive_all(romeo).concat();
+    assert!(told.contains("type='error'") && told.contains("service-unavailable"), "{told}");
+}

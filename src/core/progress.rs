@@ -55,6 +55,11 @@ impl Progress {
         self.given.is_empty() && self.asked.is_empty()
     }
 
+    /// What waits, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What waits, in order.
     pub fn waiting(&self) -> impl Iterator<Item = &Stanza> {
         self.queue.iter()
@@ -99,11 +104,17 @@ impl State {
         if !self.waits(session, stanza) {
             return false;
         }
-        let Some(progress) = self.progress(sid) else { return false };
+        let Some(session) = self.sessions.get_mut(&sid) else { return false };
+        let before = session.waiting_bytes();
+        let Some(progress) = session.progress.as_deref_mut() else { return false };
         progress.bytes += stanza.bytes() + WAITING_BYTES;
         progress.queue.push_back(stanza.clone());
         if progress.bytes > BEHIND_BYTES {
             self.work.push_back(Work::Overflow(sid));
+        } else if session.has_grown(before)
+            && let Some(most) = self.waits_too_much(sid)
+        {
+            self.work.push_back(Work::Overflow(most));
         }
         true
     }
