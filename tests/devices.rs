@@ -434,3 +434,60 @@ fn a_full_mailbox_refuses_what_never_reached_anybody() {
     let told = house.receive_all(romeo).concat();
     assert!(told.contains("type='error'") && told.contains("service-unavailable"), "{told}");
 }
+
+/// The same of one that counts, and never says so.
+#[test]
+fn a_client_that_never_acknowledges_gets_everything_once() {
+    let (mut house, romeo) = away(120);
+    for _ in 0..3 {
+        let balcony = house.login(BALCONY);
+        house.send(balcony, "<enable xmlns='urn:xmpp:sm:3'/><presence/>");
+        assert_eq!(words(&mut house, balcony), old(0..50));
+        house.pass(61_000);
+        assert!(house.is_closed(balcony));
+    }
+    let balcony = house.login(BALCONY);
+    house.send(balcony, "<enable xmlns='urn:xmpp:sm:3'/><presence/>");
+    let romeo = if house.is_closed(romeo) { house.login("romeo@house.test/orchard") } else { romeo };
+    say(&mut house, romeo, "juliet@house.test", "live");
+    let mut came = Vec::new();
+    for _ in 0..9 {
+        came.extend(words(&mut house, balcony));
+        house.pass(60_000);
+    }
+    assert!(!house.is_closed(balcony));
+    assert_eq!(came, [old(0..120), vec!["live".into()]].concat());
+    house.cut(balcony);
+    let next = come(&mut house, "juliet@house.test/next");
+    let mut came = Vec::new();
+    while let (page, Some(ping)) = read(&mut house, next) {
+        came.extend(page);
+        reply(&mut house, next, &ping);
+    }
+    assert_eq!(came, [old(0..120), vec!["+live".into()]].concat());
+}
+
+/// Two that count have read the same in the archive, and say so in the same moment: what waits is counted right all the same.
+#[test]
+fn what_two_have_at_once_is_gone_once() {
+    let (mut house, romeo) = away(2);
+    let devices = ["juliet@house.test/a", "juliet@house.test/b"].map(|jid| {
+        let sid = house.login(jid);
+        house.send(sid, "<enable xmlns='urn:xmpp:sm:3'/>");
+        house.send(
+            sid,
+            "<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'>\
+             <set xmlns='http://jabber.org/protocol/rsm'><max>1</max></set></query></iq>",
+        );
+        house.receive_all(sid);
+        sid
+    });
+    house.hold = true;
+    for sid in devices {
+        house.send(sid, "<a xmlns='urn:xmpp:sm:3' h='2'/>");
+    }
+    house.release();
+    say(&mut house, romeo, "juliet@house.test", "more");
+    let balcony = come(&mut house, BALCONY);
+    assert_eq!(words(&mut house, balcony), ["+old1", "+more"]);
+}

@@ -299,6 +299,8 @@ impl Offline {
         }
         if last {
             self.through(st, local, sid);
+        } else if !page.is_empty() {
+            self.time(st, local, sid);
         }
         self.ask(st, local, sid, bytes);
         self.is_confirmed(st, local, sid);
@@ -331,7 +333,7 @@ impl Offline {
     /// Goes on, or is done, if nothing is waited for.
     fn is_confirmed(&mut self, st: &mut State, local: &str, sid: Sid) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
-        let Some(reader) = mailbox.readers.get(&sid) else { return };
+        let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
         if reader.ping.is_some() || !reader.sent.is_empty() || !st.is_sure(sid) {
             return;
         }
@@ -339,6 +341,9 @@ impl Offline {
             mailbox.readers.remove(&sid);
             st.end_progress(sid, true);
             return self.forget_empty(st, local);
+        }
+        if let Some(timeout) = reader.timeout.take() {
+            self.jobs.remove(&timeout);
         }
         self.read_on(st, local, sid);
     }
@@ -399,7 +404,9 @@ impl Offline {
             for number in &lost {
                 reader.sent.remove(number);
             }
-            (reader.ping, reader.timeout) = (None, None);
+            for job in [reader.ping.take(), reader.timeout.take()].into_iter().flatten() {
+                self.jobs.remove(&job);
+            }
             if !lost.is_empty() {
                 // Before what comes now.
                 let until = if reader.through { st.last_mark() } else { reader.until };
@@ -421,11 +428,17 @@ impl Offline {
             return st.close(sid, Some(silent));
         }
         if !reader.through {
-            let timeout = st.after(CONFIRM_MS + PAGE_BYTES as u64);
-            reader.timeout = Some(timeout);
-            self.jobs.insert(timeout, Wanted::Reader(local.into(), sid));
+            self.time(st, local, sid);
             self.read_on(st, local, sid);
         }
+    }
+
+    /// Goes on after some time even if nothing is confirmed.
+    fn time(&mut self, st: &mut State, local: &str, sid: Sid) {
+        let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+        let timeout = st.after(CONFIRM_MS + PAGE_BYTES as u64);
+        reader.timeout = Some(timeout);
+        self.jobs.insert(timeout, Wanted::Reader(local.into(), sid));
     }
 }
 
@@ -598,6 +611,8 @@ impl Extension for Offline {
                 mailbox.done.insert(mark, bytes);
             }
             None if mailbox.done.contains_key(&mark) => {}
+            // Another has told the same: it must not count twice.
+            None if self.jobs.values().any(|w| matches!(w, Wanted::Row(l, m) if **l == *local && *m == mark)) => return,
             None => {
                 let job = st.ask(Query::Get(Tree::Offline, key::numbered(local, mark)));
                 self.jobs.insert(job, Wanted::Row(local.into(), mark));
