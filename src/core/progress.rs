@@ -193,7 +193,7 @@ impl State {
     }
 
     /// A question is about to be written behind all that was given. Says whether there is any.
-    pub fn asks(&mut self, sid: Sid) -> bool {
+    pub fn asks_now(&mut self, sid: Sid) -> bool {
         let Some(progress) = self.progress(sid) else { return false };
         let given = std::mem::take(&mut progress.given);
         progress.asked.extend(given);
@@ -262,7 +262,7 @@ impl State {
     }
 
     /// Whether a session has read this message in the archive.
-    pub fn was_read(&self, sid: Sid, mark: u64) -> bool {
+    pub fn knows(&self, sid: Sid, mark: u64) -> bool {
         self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.read.contains(&mark))
     }
 

@@ -320,7 +320,7 @@ impl Offline {
     /// Asks a client whether it has read what it does not count.
     fn ask(&mut self, st: &mut State, local: &str, sid: Sid, bytes: usize) {
         let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
-        if reader.ping.is_some() || !st.asks(sid) {
+        if reader.ping.is_some() || !st.asks_now(sid) {
             return;
         }
         let ping = st.request(sid, "<ping xmlns='urn:xmpp:ping'/>");
@@ -480,7 +480,7 @@ impl Mailbox {
             return None;
         }
         let counts = managed(st, sid);
-        if st.was_read(sid, number) {
+        if st.knows(sid, number) {
             // It does not need it, but may not have it for sure. If it counts, what it read in the archive tells that.
             if !counts {
                 reader.sent.insert(number);
