@@ -82,7 +82,8 @@
 //! sender and of its receiver call it. Stream management ([`core::sm`]) keeps it in the queue of each session that it was written to,
 //! until that client acknowledges it; the session waits for its client when the connection is lost. `core/delivery.rs` knows who has a
 //! message: as soon as somebody does, it needs no more delivery, and a note in the log says so. What nobody can be sure to have soon is
-//! kept by `ext/offline.rs`, and handed out page by page. After a power cut the end of the log is read again: what was on its way is
+//! kept by `ext/offline.rs`, and handed out page by page, to each session at its own pace: what comes for that one meanwhile waits behind
+//! the last page (`core/progress.rs`), so that stanzas of one sender stay in order, and nobody else waits. After a power cut the end of the log is read again: what was on its way is
 //! kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
 //! sides send again exactly what the other does not have.
 //!

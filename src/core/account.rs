@@ -22,6 +22,10 @@ pub struct Account {
     pub blocked: BTreeSet<Jid>,
     /// Its sessions by resource.
     pub sessions: BTreeMap<Box<str>, Sid>,
+    /// How many messages wait for it in storage (XEP-0160).
+    pub kept: usize,
+    /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).
+    pub silences: u8,
 }
 
 impl Account {
@@ -34,6 +38,8 @@ impl Account {
             roster: Roster::default(),
             blocked: BTreeSet::new(),
             sessions: BTreeMap::new(),
+            kept: 0,
+            silences: 0,
         }
     }
 

@@ -39,12 +39,24 @@ struct OnItsWay {
     local: Box<str>,
     /// The sessions that have it in their queues, and how their streams count it.
     holders: Vec<(Sid, Counted)>,
+    /// The sessions that were given it and do not count it ([`super::progress`]).
+    unsure: Vec<Sid>,
     /// It is in the log.
     logged: bool,
     /// It is kept elsewhere, too.
     kept: bool,
     /// The entry of the log from which on this is told.
     since: u64,
+}
+
+/// What became of a message that had waited behind older ones.
+pub(super) enum Given {
+    /// How the stream counts it, and what it is called.
+    Counted((u32, u64)),
+    /// It is not known whether it arrives.
+    Unsure,
+    /// It needs nothing more.
+    Sure,
 }
 
 /// What the end of the log tells at a start.
@@ -76,6 +88,11 @@ impl Deliveries {
     /// [`crate::store::Batch::low`]
     pub(super) fn low(&self) -> u64 {
         self.told.first().map_or(u64::MAX, |(since, _)| *since).min(self.recent.0)
+    }
+
+    /// Whether nobody has a message for sure.
+    pub(super) fn is_on_its_way(&self, mark: u64) -> bool {
+        self.on_their_way.contains_key(&mark)
     }
 
     fn remove(&mut self, mark: u64) -> Option<OnItsWay> {
@@ -115,16 +132,23 @@ impl State {
 
     /// Writes a message to these sessions of an account.
     pub(super) fn write_message(&mut self, local: &str, message: &Stanza, targets: &[Sid], kept: bool) {
-        let mut holders = Vec::new();
+        let (mut holders, mut unsure) = (Vec::new(), Vec::new());
         let mut had = false;
+        let numbered = message.mark > 0 && message.kind == Kind::Message;
         for sid in targets {
-            match self.hand(*sid, message.clone()) {
+            // What is kept is what the others wait behind.
+            let handed = if kept { self.pass(*sid, message.clone()) } else { self.hand(*sid, message.clone()) };
+            match handed {
                 Handed::Counted(counted) => holders.push((*sid, counted)),
                 Handed::Written => had = true,
                 Handed::Dropped => had |= kept,
+                Handed::Unsure | Handed::Waits => unsure.push(*sid),
+            }
+            if handed == Handed::Unsure && numbered {
+                self.unsure(*sid, message.mark);
             }
         }
-        if message.mark == 0 || message.kind != Kind::Message || targets.is_empty() {
+        if !numbered || targets.is_empty() {
             return;
         }
         if had {
@@ -133,18 +157,64 @@ impl State {
             }
             return;
         }
-        if holders.is_empty() {
+        if holders.is_empty() && unsure.is_empty() {
             return;
         }
         let way = self.deliveries.on_their_way.entry(message.mark).or_insert_with(|| OnItsWay {
             local: local.into(),
             holders: Vec::new(),
+            unsure: Vec::new(),
             logged: false,
             kept,
             since: 0,
         });
         way.kept |= kept;
         way.holders.extend(holders);
+        way.unsure.extend(unsure);
+    }
+
+    /// Whether a session was given a message that its stream does not count.
+    pub(super) fn is_given(&self, sid: Sid, mark: u64) -> bool {
+        self.deliveries.on_their_way.get(&mark).is_some_and(|way| way.unsure.contains(&sid))
+    }
+
+    /// Whether a message is on its way to a session.
+    pub fn is_on_its_way_to(&self, sid: Sid, mark: u64) -> bool {
+        let way = self.deliveries.on_their_way.get(&mark);
+        way.is_some_and(|way| way.unsure.contains(&sid) || way.holders.iter().any(|(holder, _)| *holder == sid))
+    }
+
+    /// A session will not have a message that it was given.
+    pub(super) fn not_given(&mut self, sid: Sid, mark: u64) {
+        let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return };
+        way.unsure.retain(|given| *given != sid);
+        if way.holders.is_empty() && way.unsure.is_empty() && self.deliveries.remove(mark).is_some_and(|w| w.logged) {
+            self.settle(mark);
+        }
+    }
+
+    /// A message that waited behind older ones for a session was handed to it.
+    pub(super) fn waited(&mut self, local: &str, sid: Sid, message: Stanza, handed: Handed) -> Given {
+        let mark = message.mark;
+        let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return Given::Sure };
+        way.unsure.retain(|given| *given != sid);
+        match handed {
+            Handed::Counted(counted) => {
+                way.holders.push((sid, counted));
+                if !way.kept {
+                    self.work.push_back(Work::Hold(message));
+                }
+                Given::Counted((counted.count, mark))
+            }
+            Handed::Unsure => {
+                way.unsure.push(sid);
+                Given::Unsure
+            }
+            Handed::Written | Handed::Dropped | Handed::Waits => {
+                self.has(local, mark);
+                Given::Sure
+            }
+        }
     }
 
     /// Hands messages that are kept to a session with stream management: when one is acknowledged, [`super::Extension::had`] is told.
@@ -172,6 +242,15 @@ impl State {
         self.flush(sid);
         if noted {
             self.note_handed(local, stream, counts);
+        }
+    }
+
+    /// How a session's stream counts messages that were just written to it is stored.
+    pub(super) fn note_counts(&mut self, sid: Sid, local: &str, counts: Vec<(u32, u64)>) {
+        let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        self.flush(sid);
+        for counts in counts.chunks(NOTES) {
+            self.note_handed(local, stream, counts.to_vec());
         }
     }
 
@@ -210,25 +289,11 @@ impl State {
         }
     }
 
-    /// Hands a message that is kept to these sessions; the `delivered` hooks see it. With `track`, [`super::Extension::had`] is told
-    /// when the first of them has it.
-    pub fn deliver_kept(&mut self, local: &str, message: Stanza, targets: Vec<Sid>, track: bool) {
-        for sid in &targets {
-            if track && self.sessions.get(sid).is_some_and(|s| s.managed.is_some()) {
-                self.hand_over(local, std::slice::from_ref(&message), *sid);
-            } else {
-                self.send_to(*sid, message.clone());
-                if track {
-                    self.has(local, message.mark);
-                }
-            }
-        }
-        self.work.push_back(Work::Delivered(local.into(), message, targets));
-    }
-
     /// How the streams count a message that was just written to them, for the log; empty if it needs no more than that.
     pub(super) fn on_its_way(&mut self, mark: u64) -> Vec<Counted> {
-        let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return Vec::new() };
+        // What no stream counts is kept elsewhere: the log has nothing to tell.
+        let way = self.deliveries.on_their_way.get_mut(&mark).filter(|way| !way.holders.is_empty());
+        let Some(way) = way else { return Vec::new() };
         way.logged = true;
         self.deliveries.told_since(mark, mark);
         self.holders(mark)
@@ -240,14 +305,9 @@ impl State {
         way.map(|way| way.holders.iter().map(|(_, counted)| *counted).collect()).unwrap_or_default()
     }
 
-    /// Whether a message is in the queue of a connected session, which will have it.
-    pub fn is_arriving(&self, mark: u64) -> bool {
-        self.deliveries.on_their_way.get(&mark).is_some_and(|way| self.connected(way))
-    }
-
     /// Whether a message is in the queue of a session, connected or not.
     pub fn is_held(&self, mark: u64) -> bool {
-        self.deliveries.on_their_way.contains_key(&mark)
+        self.deliveries.is_on_its_way(mark)
     }
 
     fn connected(&self, way: &OnItsWay) -> bool {
@@ -261,6 +321,7 @@ impl State {
 
     /// The session's account is removed: the messages that it has not acknowledged go with it.
     pub(super) fn abandon(&mut self, sid: Sid) {
+        self.lose_given(sid);
         let Some(session) = self.sessions.get(&sid) else { return };
         for stanza in session.undelivered() {
             self.deliveries.remove(stanza.mark);
@@ -272,6 +333,16 @@ impl State {
         let Some(session) = self.sessions.get(&sid) else { return };
         let messages: Vec<Stanza> = session.undelivered().filter(|s| s.mark > 0).cloned().collect();
         self.work.extend(messages.into_iter().map(Work::Hold));
+    }
+
+    /// A session comes that takes messages: what others of its account have not acknowledged of what came for all is kept at once,
+    /// for it would come late if they never do.
+    pub(super) fn share(&mut self, local: &str, comes: Sid) {
+        for sid in self.sessions_of(local) {
+            let Some(session) = self.sessions.get(&sid).filter(|_| sid != comes) else { continue };
+            let for_all = |message: &&Stanza| message.mark > 0 && message.to.as_ref().is_some_and(|to| to.is_bare());
+            self.work.extend(session.undelivered().filter(for_all).cloned().map(Work::Keep));
+        }
     }
 
     /// Notes what arrived, when something is stored anyway.
@@ -423,19 +494,39 @@ impl Core {
     }
 
     /// Then it is kept.
-    pub(super) fn hold(&mut self, mut message: Stanza) {
-        if !self.must_hold(message.mark) {
-            return;
+    pub(super) fn hold(&mut self, message: Stanza) {
+        if self.must_hold(message.mark) {
+            self.hold_now(message);
         }
-        let Some(way) = self.state.deliveries.on_their_way.get(&message.mark) else { return };
+    }
+
+    /// Keeps a message that is on its way, if it is not kept.
+    pub(super) fn hold_now(&mut self, mut message: Stanza) {
+        let way = self.state.deliveries.on_their_way.get(&message.mark);
+        let Some(way) = way.filter(|way| !way.kept) else { return };
         let local = way.local.clone();
         let outcome = self.keep_it(&local, &mut message);
         let deliveries = &mut self.state.deliveries;
         match (outcome, deliveries.on_their_way.get_mut(&message.mark)) {
             (Ok(Flow::Kept), Some(way)) => way.kept = true,
             // Nobody needs to know what becomes of it.
-            (Ok(Flow::Done), Some(way)) if !way.logged => drop(deliveries.remove(message.mark)),
+            (Ok(Flow::Done), Some(way)) if !way.logged => self.unkept(message.mark),
+            (_, Some(way)) if way.holders.is_empty() => {
+                // Where it was written it cannot be known better. Where it waits, its end will tell.
+                let given = way.unsure.clone();
+                if !given.iter().any(|sid| self.state.is_behind(*sid)) {
+                    self.unkept(message.mark);
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// A message is not kept, and nothing is done about it any more.
+    fn unkept(&mut self, mark: u64) {
+        let Some(way) = self.state.deliveries.remove(mark) else { return };
+        for sid in way.unsure {
+            self.state.take_for_sure(sid, mark);
         }
     }
 
@@ -461,7 +552,8 @@ impl Core {
         }
         let Some(way) = self.state.deliveries.on_their_way.get_mut(&stanza.mark) else { return };
         way.holders.retain(|(holder, _)| *holder != sid);
-        if !way.holders.is_empty() {
+        way.unsure.retain(|given| *given != sid);
+        if !way.holders.is_empty() || !way.unsure.is_empty() {
             // If the others are not connected either, it is kept already.
             return self.hold(stanza);
         }

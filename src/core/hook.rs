@@ -40,7 +40,7 @@ pub enum Flow {
     Pass,
     /// It is dealt with: nobody else sees it, nothing more happens.
     Done,
-    /// Of [`Extension::arrive`] and [`Extension::hold`]: it is stored, and will be delivered or told of later.
+    /// Of [`Extension::hold`]: it is stored, and will be delivered or told of later.
     Kept,
 }
 
@@ -83,6 +83,8 @@ pub enum Event {
     Parted(Sid),
     /// A session that had lost its connection has another (XEP-0198 §5).
     Resumed(Sid),
+    /// A session has read in the archive what it had asked for when [`State::await_reading`] was called.
+    Read(Sid),
     /// An item was published at a node of an account; its payload can be read.
     Published {
         /// Whose node.

@@ -11,6 +11,7 @@ pub mod logged;
 mod login;
 mod number;
 pub mod presence;
+pub mod progress;
 pub mod quiet;
 mod random;
 pub mod reading;

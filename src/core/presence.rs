@@ -23,6 +23,7 @@ pub(super) fn sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
                 // Its own session sees it, too (RFC 6121 §4.5.2).
                 st.send_to(sid, echo.to(own));
             }
+            st.catch_up(sid);
             Ok(())
         }
         (Type::None | Type::Unavailable, Some(_)) => directed(st, sid, presence),
@@ -78,7 +79,12 @@ fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
         pending_requests(st, sid, &local);
     }
     st.work.push_back(Work::Event(Event::Broadcast(sid)));
+    if received && !receives {
+        // It gets no older messages any more.
+        st.catch_up(sid);
+    }
     if receives && !received {
+        st.share(&local, sid);
         st.work.push_back(Work::Event(Event::Receives(sid)));
     }
     Ok(())
@@ -180,13 +186,14 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
     let me = session.jid.clone();
     let local: Box<str> = session.local().into();
     unavailable(st, sid, Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()));
+    st.lose_given(sid);
     let left = st.sessions.remove(&sid);
-    if let Some(session) = &left
-        && let Some(managed) = &session.managed
-    {
-        st.ended(&local, managed);
-        // Its client may forget the stream: better noted at once.
-        st.note_settled();
+    if let Some(session) = &left {
+        if let Some(managed) = &session.managed {
+            st.ended(&local, managed);
+            // Its client may forget the stream: better noted at once.
+            st.note_settled();
+        }
         st.work.extend(session.undelivered().cloned().map(|stanza| Work::Left(sid, stanza)));
     }
     if let Some(stream) = left.and_then(|session| session.stream) {

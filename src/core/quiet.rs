@@ -44,6 +44,10 @@ pub(super) enum Handed {
     /// How its stream counts it. While it is held for a client without a connection, that is how it counts it at most: what is
     /// before it may still be dropped, and whoever says to have seen so many has seen it.
     Counted(Counted),
+    /// It was written behind something that the client has not shown to have read.
+    Unsure,
+    /// It waits behind what is older ([`super::progress`]).
+    Waits,
 }
 
 /// What is held for a session.
@@ -125,9 +129,21 @@ impl State {
         }
     }
 
-    /// Writes a stanza to a session, or holds it there.
+    /// Writes a stanza to a session, or holds it there, or lets it wait behind what is older.
     pub(super) fn hand(&mut self, sid: Sid, stanza: Stanza) -> Handed {
+        self.put(sid, stanza, true)
+    }
+
+    /// Writes a stanza to a session past what waits behind something older, or holds it there.
+    pub(super) fn pass(&mut self, sid: Sid, stanza: Stanza) -> Handed {
+        self.put(sid, stanza, false)
+    }
+
+    fn put(&mut self, sid: Sid, stanza: Stanza, waits: bool) -> Handed {
         let Some(session) = self.sessions.get_mut(&sid) else { return self.write_to(sid, stanza) };
+        if waits && session.progress.is_some() {
+            return if self.behind(sid, &stanza) { Handed::Waits } else { self.pass(sid, stanza) };
+        }
         let connected = session.stream.is_some();
         if connected && session.quiet.is_none() {
             return self.write_to(sid, stanza);
@@ -181,7 +197,10 @@ impl State {
                 let (fits, now) = managed.push(&stanza);
                 (fits, now, Handed::Counted(managed.count_of(0)))
             }
-            None => (true, true, Handed::Written),
+            None => {
+                let sure = session.progress.as_ref().is_none_or(|progress| progress.is_sure());
+                (true, true, if sure { Handed::Written } else { Handed::Unsure })
+            }
         };
         let grown = session.has_grown(before);
         if let (Some(stream), true) = (session.stream, now) {

@@ -186,11 +186,7 @@ impl Core {
         for n in 0..self.extensions.len() {
             match self.hook(n, |x, st| x.arrive(st, local, stanza))? {
                 Flow::Pass => {}
-                Flow::Done => return Ok(Flow::Done),
-                Flow::Kept => {
-                    self.accepted(local, stanza);
-                    return Ok(Flow::Done);
-                }
+                Flow::Done | Flow::Kept => return Ok(Flow::Done),
             }
         }
         let receivers = |st: &State| -> Vec<Sid> {
@@ -321,12 +317,13 @@ impl Core {
                     }
                 }
                 Work::Hold(message) => self.hold(message),
+                Work::Keep(message) => self.hold_now(message),
                 Work::Promise(ack) => self.state.promise(ack),
                 Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
                 Work::Login(sid) => self.go_on(sid),
                 Work::Overflow(sid) => {
                     let error = StreamError::new(StreamCondition::ResourceConstraint);
-                    self.state.close(sid, Some(error.text("too much was not acknowledged")));
+                    self.state.close(sid, Some(error.text("too much was not acknowledged, or not read")));
                 }
             }
             self.state.step();

@@ -1,6 +1,7 @@
 //! A session: one connected resource.
 
 use super::effect::Sid;
+use super::progress::Progress;
 use super::quiet::Quiet;
 use super::sm::Managed;
 use crate::wire::login::Client;
@@ -41,6 +42,8 @@ pub struct Session {
     pub managed: Option<Box<Managed>>,
     /// What its client need not know yet, while that is inactive (XEP-0352) or has no connection.
     pub quiet: Option<Box<Quiet>>,
+    /// How far it is with what was stored before it came (XEP-0160), while it is not through.
+    pub progress: Option<Box<Progress>>,
 }
 
 impl Session {
@@ -57,13 +60,15 @@ impl Session {
             client: None,
             managed: None,
             quiet: None,
+            progress: None,
         }
     }
 
     /// All that its client has not acknowledged, or was not even sent, in order.
     pub fn undelivered(&self) -> impl Iterator<Item = &Stanza> {
         let queued = self.managed.iter().flat_map(|managed| managed.unacknowledged());
-        queued.chain(self.quiet.iter().flat_map(|quiet| quiet.held()))
+        let held = self.quiet.iter().flat_map(|quiet| quiet.held());
+        queued.chain(held).chain(self.progress.iter().flat_map(|progress| progress.waiting()))
     }
 
     /// Its account's localpart.

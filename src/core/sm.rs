@@ -23,6 +23,9 @@ pub const QUEUE_STANZAS: usize = 10_000;
 pub const QUEUED_BYTES: usize = 256;
 /// Time in which a client must answer `<r/>`, in milliseconds. One that does not has lost its connection.
 pub const ANSWER_MS: u64 = 60_000;
+/// So often that is believed of an account's sessions until one of them acknowledges something. A client that never does is then left
+/// alone, or it would come back for the same messages for ever; whether its line is dead, its stream finds out.
+pub const SILENCES: u8 = 3;
 /// Streams that cannot be resumed any more and are remembered, each with what its client may have seen.
 pub const ENDED_STREAMS: usize = 1024;
 /// The messages of all of them that may have been seen; each costs 16 bytes.
@@ -329,6 +332,11 @@ impl State {
                 if ask && !managed.queue.is_empty() && !done.is_empty() {
                     self.streams.ask.push(sid);
                 }
+                if !done.is_empty()
+                    && let Some(account) = self.accounts.get_mut(&local)
+                {
+                    account.silences = 0;
+                }
                 for mark in done.iter().map(|s| s.mark).filter(|mark| *mark > 0) {
                     self.has(&local, mark);
                 }
@@ -372,6 +380,14 @@ impl State {
         };
         let Some(stream) = stream else { return };
         if now >= requested + ANSWER_MS {
+            let account = self.accounts.get_mut(session.jid.local().unwrap_or_default());
+            if account.as_ref().is_some_and(|account| account.silences >= SILENCES) {
+                managed.requested = None;
+                return self.streams.ask.push(sid);
+            }
+            if let Some(account) = account {
+                account.silences += 1;
+            }
             let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a request for an ack");
             self.effects.push(Effect::Close(stream, Some(silent)));
             self.lost(stream, false);

@@ -69,6 +69,8 @@ pub(super) enum Work {
     Had(Box<str>, u64),
     /// A message that may have to be kept.
     Hold(Stanza),
+    /// A message that is to be kept, if it is on its way.
+    Keep(Stanza),
     /// What the answer to a question of an extension is.
     Answered(Job, Stanza),
     /// A stanza that a session left behind.

@@ -25,7 +25,8 @@ impl Session {
     /// What waits for its client, in bytes.
     pub fn waiting_bytes(&self) -> usize {
         let managed = self.managed.as_ref().map_or(0, |managed| managed.waiting().1);
-        managed + self.quiet.as_ref().map_or(0, |quiet| quiet.bytes())
+        let quiet = self.quiet.as_ref().map_or(0, |quiet| quiet.bytes());
+        managed + quiet + self.progress.as_ref().map_or(0, |progress| progress.bytes())
     }
 
     /// Whether that has become so much more that it must be looked at.

@@ -1,26 +1,26 @@
 //! XEP-0160: messages that nobody was there to take wait in storage.
 //!
-//! What is promised. A message that was accepted while nobody was there is handed to the first session that takes messages, in the
-//! order of arrival, page by page, and deleted only when that session's client has confirmed it: by its acknowledgement (XEP-0198),
-//! or, without stream management, by the answer to a ping sent behind the page. A message is never handed out again after that was
-//! seen. A session that ends before confirmed nothing: its page goes to the next session, each message with the same stanza-id
-//! (XEP-0359), so that a client that did see it knows it again; one that comes back with the id of its stream says what it has seen,
-//! and does not get it again (`core/sm.rs`).
+//! What is promised. A message that was accepted while nobody was there is handed, in the order of arrival and page by page, to each
+//! session that takes messages and comes before somebody has it; it is deleted when the first of these clients has confirmed it: by its
+//! acknowledgement (XEP-0198), or, without stream management, by the answer to a ping sent behind the page. No session gets it twice,
+//! and nobody gets it after that was seen. What a session that ends did not confirm goes to those that have not had it and to the next
+//! one, each message with the same stanza-id (XEP-0359), so that a client that did see it knows it again; one that comes back with the
+//! id of its stream says what it has seen, and does not get it again (`core/sm.rs`).
 //!
-//! What is on its way to a session that lost its connection is kept here, too, until that session comes back and has it, or ends.
-//! Somebody else who comes meanwhile does not wait for that.
+//! Each session has its own place in what is stored, and waits for nobody. What comes for it while older messages are still to
+//! come waits behind them (`core/progress.rs`): until the last page is written, not until it is confirmed. Other sessions get it at
+//! once. It is stored, too, if nobody got it who is sure to read it.
 //!
-//! While old messages are handed out, new ones wait behind them, marked as `live`: when their turn comes they go to every session
-//! that takes messages, as any new message does, and the others with carbons get copies. Two exceptions, both better than
-//! an error to the sender: chat states and what must not be stored go past, and so does everything while storage is full or failing.
+//! A client that answers nothing is ended once: most likely its line is dead. If the next one does not answer either, it is somebody who
+//! never does. That one stays, and gets the rest, too, or it would come back for the same page for ever.
 
 use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
 use crate::core::share::{Ledger, Shared, limits, whose};
 use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Recovered, Sid, State, scan};
-use crate::store::record::{Broken, Reader, Writer};
+use crate::store::record::{Broken, Reader as Reading, Writer};
 use crate::store::{BATCH_OPS, Batch, Engine, Page, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
-use crate::wire::{Condition, Kind, Ns, Scope, Stanza, StanzaError, StreamCondition, StreamError, Type};
+use crate::wire::{Condition, Ns, Scope, Stanza, StanzaError, StreamCondition, StreamError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages that wait for one account, whatever their size.
@@ -48,14 +48,16 @@ pub(super) const SHARED: Shared = Shared {
 #[derive(Default)]
 pub(super) struct Offline {
     boxes: BTreeMap<Box<str>, Mailbox>,
-    /// Whose a job is.
+    /// What a job is for.
     jobs: BTreeMap<Job, Wanted>,
 }
 
 /// What a job is for.
 enum Wanted {
-    /// A page, its confirmation, or time to go on with this account's messages.
-    Flush(Box<str>),
+    /// A page for this session, the answer to a ping, or time to go on.
+    Reader(Box<str>, Sid),
+    /// Time to delete what is done.
+    Delete(Box<str>),
     /// A message that arrived, and is to be deleted if it is there.
     Row(Box<str>, u64),
 }
@@ -73,37 +75,37 @@ struct Mailbox {
     held: BTreeMap<u64, usize>,
     /// Stored still, but not to be handed out again: (number, bytes).
     done: BTreeMap<u64, usize>,
-    /// They came while the account was online, were handed out, copies too, and not confirmed: one session gets them again.
-    again: BTreeSet<u64>,
     /// Deletes them when storage works again.
     retry: Option<Job>,
-    /// Somebody is getting them.
-    flush: Option<Flush>,
-    /// A client that reads the archive has begun: those between these numbers that are archived are not handed out any more.
-    cleared: Option<(u64, u64)>,
-    /// Somebody was, and lost the connection: the rest is still to come, before anything new.
-    unfinished: bool,
+    /// Who gets them.
+    readers: BTreeMap<Sid, Reader>,
+    /// Clients that read the archive: those between these numbers that are archived are not handed to them.
+    cleared: BTreeMap<Sid, (u64, u64)>,
+    /// A session was ended for its silence, and nobody has answered since.
+    patient: bool,
 }
 
-/// Messages on their way to a session.
-struct Flush {
-    sid: Sid,
+/// A session on its way through them.
+#[derive(Default)]
+struct Reader {
     /// The last number that was read.
     after: Option<u64>,
-    /// What of the page is not confirmed: whether it is live, and whether other sessions got it, too.
-    sent: BTreeMap<u64, (bool, bool)>,
-    /// The page, the answer to the ping, or the time to try again; none if the session acknowledges.
+    /// The last number that it is to get: later ones are written to it as they come.
+    until: u64,
+    /// What it was handed and nobody has confirmed.
+    sent: BTreeSet<u64>,
+    /// There is nothing left to read.
+    through: bool,
+    /// The page, or the time to try again.
     waits: Option<Job>,
-    /// When the client has been silent for too long.
+    /// The question whether it has read what it got.
+    ping: Option<Job>,
+    /// When it has been silent for too long.
     timeout: Option<Job>,
     /// They have arrived since the page was asked for.
     skip: BTreeSet<u64>,
-    /// New ones were stored since then, which it may not show.
-    more: bool,
-    /// The page was asked for from the first message on.
-    first: bool,
-    /// Somebody left messages that may be before the place.
-    restart: bool,
+    /// Somebody has left messages since: they are read behind what came meanwhile.
+    again: bool,
 }
 
 /// What becomes of a message that nobody is there to take.
@@ -126,18 +128,18 @@ fn worth(message: &Stanza) -> Worth {
     if keep { Worth::Keep } else { Worth::Drop }
 }
 
-/// A row: whether it came while the account was online, how the streams that it was written to count it, and the message with
-/// its note of delay.
-fn record(live: bool, holders: &[Counted], message: &Stanza) -> Box<[u8]> {
-    let w = Writer::new(2).u8(u8::from(live)).u32(holders.len() as u32);
+/// A row: how the streams that the message was written to count it, and the message with its note of delay.
+fn record(holders: &[Counted], message: &Stanza) -> Box<[u8]> {
+    // The flag told which came behind older ones, while these waited in storage.
+    let w = Writer::new(2).u8(0).u32(holders.len() as u32);
     let w = holders.iter().fold(w, |w, c| w.u64(c.stream).u32(c.count));
     w.str(&message.to_xml()).done()
 }
 
 /// The front of a row; the message is what follows.
-fn head<'a>(record: &'a [u8]) -> Result<(bool, Vec<Counted>, Reader<'a>), Broken> {
-    let mut r = Reader::new(record)?;
-    let live = r.u8()? == 1;
+fn head<'a>(record: &'a [u8]) -> Result<(Vec<Counted>, Reading<'a>), Broken> {
+    let mut r = Reading::new(record)?;
+    r.u8()?;
     let holders = match r.version {
         // Before stream management.
         1 => Vec::new(),
@@ -147,13 +149,12 @@ fn head<'a>(record: &'a [u8]) -> Result<(bool, Vec<Counted>, Reader<'a>), Broken
         }
         _ => return Err(Broken),
     };
-    Ok((live, holders, r))
+    Ok((holders, r))
 }
 
-fn from_record(record: &[u8]) -> Option<(bool, Stanza)> {
-    let (live, _, mut rest) = head(record).ok()?;
-    let message = Stanza::parse(rest.str().ok()?, Scope::client()).ok()??;
-    Some((live, message))
+fn from_record(record: &[u8]) -> Option<Stanza> {
+    let (_, mut rest) = head(record).ok()?;
+    Stanza::parse(rest.str().ok()?, Scope::client()).ok()?
 }
 
 /// In whose share a message is.
@@ -170,16 +171,13 @@ fn is_archived(st: &State, local: &str, message: &Stanza) -> bool {
     st.accounts.get(local).is_some_and(|account| by(account.jid.as_str()).is_some())
 }
 
-/// Whether a session can be handed something now.
-fn takes(st: &State, sid: Sid) -> bool {
-    st.sessions.get(&sid).is_some_and(|s| s.receives() && s.stream.is_some())
+/// Whether a session takes messages, also one that has lost its connection.
+fn receives(st: &State, sid: Sid) -> bool {
+    st.sessions.get(&sid).is_some_and(|s| s.receives())
 }
 
-/// The sessions that take messages, also those that have lost their connection.
-fn receivers(st: &State, local: &str) -> Vec<Sid> {
-    let mut sids = st.sessions_of(local);
-    sids.retain(|sid| st.sessions.get(sid).is_some_and(|s| s.receives()));
-    sids
+fn connected(st: &State, sid: Sid) -> bool {
+    st.sessions.get(&sid).is_some_and(|s| s.stream.is_some())
 }
 
 fn managed(st: &State, sid: Sid) -> bool {
@@ -187,8 +185,8 @@ fn managed(st: &State, sid: Sid) -> bool {
 }
 
 impl Offline {
-    /// Stores a message; `Pass` where it has no room.
-    fn store(&mut self, st: &mut State, local: &str, message: &Stanza, live: bool, held: bool) -> Handled {
+    /// Stores a message; `Pass` where it has no room. `held`: it is on its way to somebody.
+    fn store(&mut self, st: &mut State, local: &str, message: &Stanza, held: bool) -> Handled {
         if !st.accounts.contains_key(local) {
             return Ok(Flow::Pass);
         }
@@ -206,16 +204,13 @@ impl Offline {
             let text = "too much of yours waits for them already";
             return Err(StanzaError::new(Condition::ServiceUnavailable).text(text));
         }
-        let row = record(live, &st.holders(message.mark), &message.clone().with(delay::note(st, message.mark)));
+        let row = record(&st.holders(message.mark), &message.clone().with(delay::note(st, message.mark)));
         if row.len() > room.min(VALUE_BYTES) {
             return Ok(Flow::Pass);
         }
         st.write()?;
         let mailbox = self.boxes.entry(local.into()).or_default();
-        mailbox.add(message.mark, sender, row.len());
-        if let Some(flush) = &mut mailbox.flush {
-            flush.more = true;
-        }
+        mailbox.add(st, local, (message.mark, sender), row.len());
         if held {
             mailbox.held.insert(message.mark, row.len());
         }
@@ -223,121 +218,134 @@ impl Offline {
         Ok(Flow::Done)
     }
 
-    /// Asks for the next page, for whoever gets them; or for somebody else, if that one takes none any more.
-    fn go_on(&mut self, st: &mut State, local: &str) {
+    /// A session takes messages: it gets what waits. Or it gets what somebody has left, too.
+    fn begin(&mut self, st: &mut State, local: &str, sid: Sid) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
-        let (sid, after) = match mailbox.flush.take() {
-            Some(flush) if takes(st, flush.sid) => (flush.sid, flush.after.filter(|_| !flush.restart)),
-            _ => match receivers(st, local).into_iter().find(|sid| takes(st, *sid)) {
-                Some(sid) => (sid, None),
-                None => {
-                    mailbox.unfinished = true;
-                    return;
-                }
-            },
-        };
-        if mailbox.count == mailbox.done.len() {
-            return self.forget_empty(local);
+        if let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| !reader.through) {
+            reader.again = true;
+            if st.fall_behind(sid) {
+                // It had stopped taking messages on the way, and others came since.
+                reader.until = st.last_mark();
+            }
+            return self.is_confirmed(st, local, sid);
         }
-        let after_key = after.map(|number| key::numbered(local, number));
-        let prefix = key::prefix(local);
-        let waits =
-            st.ask(Query::Scan { tree: Tree::Offline, prefix, after: after_key, rows: PAGE_ROWS, bytes: PAGE_BYTES });
-        self.jobs.insert(waits, Wanted::Flush(local.into()));
-        mailbox.unfinished = false;
-        mailbox.flush = Some(Flush {
-            sid,
-            after,
-            sent: BTreeMap::new(),
-            waits: Some(waits),
-            timeout: None,
-            skip: BTreeSet::new(),
-            more: false,
-            first: after.is_none(),
-            restart: false,
-        });
+        if mailbox.count == mailbox.done.len() {
+            return;
+        }
+        let reader = mailbox.readers.entry(sid).or_default();
+        reader.rewind(st.last_mark());
+        st.fall_behind(sid);
+        st.await_reading(sid);
+        self.read_on(st, local, sid);
     }
 
-    /// Sends a page.
-    fn page(&mut self, st: &mut State, local: &str, rows: Rows) {
-        let Some(mailbox) = self.boxes.get_mut(local) else { return };
-        let Some(flush) = mailbox.flush.as_mut().filter(|f| takes(st, f.sid)) else { return self.go_on(st, local) };
-        flush.waits = None;
-        let (sid, acknowledges) = (flush.sid, managed(st, flush.sid));
-        let (none, mut bytes, mut page) = (rows.is_empty(), 0_usize, Vec::new());
-        if none && flush.first && !flush.more {
-            // Storage has fewer than were counted: it knows better.
-            mailbox.count = mailbox.done.len();
-            mailbox.bytes = mailbox.done.values().sum();
-            mailbox.senders = Ledger::default();
+    fn begin_others(&mut self, st: &mut State, local: &str, without: Sid) {
+        for sid in st.sessions_of(local) {
+            // Who has no connection begins when it has one.
+            if sid != without && receives(st, sid) && connected(st, sid) {
+                self.begin(st, local, sid);
+            }
         }
+    }
+
+    /// Asks for the next page, if it is time for that.
+    fn read_on(&mut self, st: &mut State, local: &str, sid: Sid) {
+        let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+        if reader.waits.is_some() || reader.through || !connected(st, sid) || st.awaits_reading(sid) {
+            return;
+        }
+        if !receives(st, sid) {
+            return self.through(st, local, sid);
+        }
+        reader.skip.clear();
+        let after = reader.after.map(|number| key::numbered(local, number));
+        let prefix = key::prefix(local);
+        let waits = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows: PAGE_ROWS, bytes: PAGE_BYTES });
+        reader.waits = Some(waits);
+        self.jobs.insert(waits, Wanted::Reader(local.into(), sid));
+    }
+
+    /// Hands out a page.
+    fn page(&mut self, st: &mut State, local: &str, sid: Sid, rows: Rows) {
+        let Some(mailbox) = self.boxes.get_mut(local) else { return };
+        let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
+        reader.waits = None;
+        if !connected(st, sid) || !receives(st, sid) {
+            return self.read_on(st, local, sid);
+        }
+        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let mut last = rows.len() < PAGE_ROWS && bytes < PAGE_BYTES;
+        let mut page = Vec::new();
         for (key, value) in rows {
             let Some(number) = key::number(&key) else { continue };
-            // A connected session that will have it is no reason to hand it out twice.
-            if mailbox.done.contains_key(&number) || flush.skip.contains(&number) || st.is_arriving(number) {
-                flush.after = Some(number);
-                continue;
-            }
-            let row = from_record(&value);
-            // New ones go to others, too: not before the old ones have arrived.
-            let is_live = row.as_ref().is_some_and(|(live, _)| *live) && !mailbox.again.contains(&number);
-            if is_live && flush.sent.values().any(|(live, _)| !live) {
+            let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
+            last |= number > reader.until;
+            if last && number > reader.until {
                 break;
             }
-            flush.after = Some(number);
-            bytes += value.len();
+            reader.after = Some(number);
+            let seen = mailbox.done.contains_key(&number)
+                || reader.skip.contains(&number)
+                || reader.sent.contains(&number)
+                || st.is_on_its_way_to(sid, number);
+            if seen {
+                continue;
+            }
             mailbox.held.insert(number, value.len());
-            let mut elsewhere = false;
-            // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), or that is read elsewhere, goes with
-            // the page unseen.
-            let readable = row.filter(|(_, message)| {
-                let from = message.from.as_ref();
-                let blocks = |from| st.accounts.get(local).is_none_or(|account| account.blocks(from));
-                let cleared = mailbox.cleared.is_some_and(|(first, last)| (first..=last).contains(&number));
-                !(from.is_some_and(blocks) || cleared && is_archived(st, local, message))
-            });
-            let Some((_, mut message)) = readable else {
-                st.has(local, number);
-                continue;
-            };
-            message.mark = number;
-            if number == 0 {
-                // From before messages had such numbers; it cannot be acknowledged.
-                st.send_to(sid, message);
-                st.has(local, number);
-                continue;
-            }
-            if is_live {
-                let targets = receivers(st, local);
-                elsewhere = targets.len() > 1 && !acknowledges;
-                st.deliver_kept(local, message, targets, acknowledges);
-            } else if acknowledges {
-                page.push(message);
-            } else {
-                st.send_to(sid, message);
-            }
-            flush.sent.insert(number, (is_live, elsewhere));
+            page.extend(mailbox.row(st, local, sid, number, &value));
         }
-        flush.skip.clear();
         if !page.is_empty() {
             st.hand_over(local, &page, sid);
         }
-        if none && !flush.more && !flush.restart {
-            mailbox.flush = None;
-            return self.forget_empty(local);
+        if last {
+            self.through(st, local, sid);
+        } else if !page.is_empty() {
+            self.time(st, local, sid);
         }
-        if flush.sent.is_empty() {
-            // Nothing was there for this one: it is on its way, or gone.
-            return self.go_on(st, local);
+        self.ask(st, local, sid, bytes);
+        self.is_confirmed(st, local, sid);
+    }
+
+    /// The session has all that was stored: what waited behind that follows.
+    fn through(&mut self, st: &mut State, local: &str, sid: Sid) {
+        let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+        reader.through = true;
+        let again = std::mem::take(&mut reader.again);
+        st.catch_up(sid);
+        if again && receives(st, sid) {
+            self.begin(st, local, sid);
         }
-        if acknowledges {
+    }
+
+    /// Asks a client whether it has read what it does not count.
+    fn ask(&mut self, st: &mut State, local: &str, sid: Sid, bytes: usize) {
+        let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+        if reader.ping.is_some() || !st.asks_now(sid) {
             return;
         }
-        let waits = st.request(sid, "<ping xmlns='urn:xmpp:ping'/>");
+        let ping = st.request(sid, "<ping xmlns='urn:xmpp:ping'/>");
         let timeout = st.after(CONFIRM_MS + bytes as u64);
-        (flush.waits, flush.timeout) = (Some(waits), Some(timeout));
-        self.jobs.insert(waits, Wanted::Flush(local.into()));
-        self.jobs.insert(timeout, Wanted::Flush(local.into()));
+        (reader.ping, reader.timeout) = (Some(ping), Some(timeout));
+        self.jobs.insert(ping, Wanted::Reader(local.into(), sid));
+        self.jobs.insert(timeout, Wanted::Reader(local.into(), sid));
+    }
+
+    /// Goes on, or is done, if nothing is waited for.
+    fn is_confirmed(&mut self, st: &mut State, local: &str, sid: Sid) {
+        let Some(mailbox) = self.boxes.get_mut(local) else { return };
+        let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
+        if reader.ping.is_some() || !reader.sent.is_empty() || !st.is_sure(sid) {
+            return;
+        }
+        if reader.through {
+            mailbox.readers.remove(&sid);
+            st.end_progress(sid, true);
+            return self.forget_empty(st, local);
+        }
+        if let Some(timeout) = reader.timeout.take() {
+            self.jobs.remove(&timeout);
+        }
+        self.read_on(st, local, sid);
     }
 
     /// Deletes what is done.
@@ -347,60 +355,145 @@ impl Offline {
             if mailbox.retry.is_none() && !mailbox.done.is_empty() {
                 let retry = st.after(RETRY_MS);
                 mailbox.retry = Some(retry);
-                self.jobs.insert(retry, Wanted::Flush(local.into()));
+                self.jobs.insert(retry, Wanted::Delete(local.into()));
             }
             return;
         }
-        if let Some(flush) = &mut mailbox.flush {
-            flush.skip.extend(mailbox.done.keys());
+        for reader in mailbox.readers.values_mut().filter(|reader| reader.waits.is_some()) {
+            reader.skip.extend(mailbox.done.keys());
         }
         for (number, bytes) in std::mem::take(&mut mailbox.done) {
             if let Ok(batch) = st.write() {
                 batch.delete(Tree::Offline, key::numbered(local, number));
             }
             st.step();
-            mailbox.again.remove(&number);
             mailbox.senders.take(&number);
             mailbox.count = mailbox.count.saturating_sub(1);
             mailbox.bytes = mailbox.bytes.saturating_sub(bytes);
         }
-        self.forget_empty(local);
+        if let Some(account) = st.accounts.get_mut(local) {
+            account.kept = mailbox.count;
+        }
+        self.forget_empty(st, local);
     }
 
-    fn forget_empty(&mut self, local: &str) {
-        if self.boxes.get(local).is_some_and(|m| m.count == 0 && m.flush.is_none() && m.retry.is_none()) {
+    fn forget_empty(&mut self, st: &mut State, local: &str) {
+        if self.boxes.get(local).is_some_and(|m| m.count == 0 && m.readers.is_empty() && m.retry.is_none()) {
             self.boxes.remove(local);
+            st.sessions_of(local).into_iter().for_each(|sid| st.end_progress(sid, false));
         }
     }
 
-    /// The session that was getting them gets no more for now.
+    /// A session is gone. What it has not confirmed goes to the others.
     fn ended(&mut self, st: &mut State, sid: Sid, local: &str) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
-        if let Some(flush) = mailbox.flush.take_if(|f| f.sid == sid) {
-            if let Some(waits) = flush.waits {
-                self.jobs.remove(&waits);
-            }
-            for (number, (live, elsewhere)) in flush.sent {
-                // New ones that others got: that one session missed them, as it would have without the ones before.
-                if elsewhere {
-                    st.has(local, number);
-                } else if live && !st.is_held(number) {
-                    mailbox.again.insert(number);
-                }
+        mailbox.cleared.remove(&sid);
+        if let Some(reader) = mailbox.readers.remove(&sid) {
+            for job in [reader.waits, reader.ping, reader.timeout].into_iter().flatten() {
+                self.jobs.remove(&job);
             }
         }
-        match &mut mailbox.flush {
-            None => self.go_on(st, local),
-            Some(flush) => flush.restart = true,
+        self.begin_others(st, local, sid);
+        self.forget_empty(st, local);
+    }
+
+    /// A session has lost its connection. What was written there and not counted is not known to have arrived, and comes again.
+    fn parted(&mut self, st: &mut State, sid: Sid, local: &str) {
+        let lost = st.lose_given(sid);
+        if let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) {
+            for number in &lost {
+                reader.sent.remove(number);
+            }
+            for job in [reader.ping.take(), reader.timeout.take()].into_iter().flatten() {
+                self.jobs.remove(&job);
+            }
+            if !lost.is_empty() {
+                // Before what comes now.
+                let until = if reader.through { st.last_mark() } else { reader.until };
+                reader.rewind(until);
+                st.fall_behind(sid);
+            }
         }
+        self.begin_others(st, local, sid);
+    }
+
+    /// A client has not answered for too long.
+    fn silent(&mut self, st: &mut State, local: &str, sid: Sid) {
+        let Some(mailbox) = self.boxes.get_mut(local) else { return };
+        let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
+        reader.timeout = None;
+        // One that counts is ended by its own silence (XEP-0198), and may come back.
+        if !managed(st, sid) && !std::mem::replace(&mut mailbox.patient, true) {
+            let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a ping");
+            return st.close(sid, Some(silent));
+        }
+        if !reader.through {
+            self.time(st, local, sid);
+            self.read_on(st, local, sid);
+        }
+    }
+
+    /// Goes on after some time even if nothing is confirmed.
+    fn time(&mut self, st: &mut State, local: &str, sid: Sid) {
+        let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+        let timeout = st.after(CONFIRM_MS + PAGE_BYTES as u64);
+        reader.timeout = Some(timeout);
+        self.jobs.insert(timeout, Wanted::Reader(local.into(), sid));
+    }
+}
+
+impl Reader {
+    fn rewind(&mut self, until: u64) {
+        (self.after, self.until, self.through) = (None, until, false);
     }
 }
 
 impl Mailbox {
-    fn add(&mut self, number: u64, sender: &str, bytes: usize) {
+    fn add(&mut self, st: &mut State, local: &str, (number, sender): (u64, &str), bytes: usize) {
         self.count += 1;
         self.bytes += bytes;
         self.senders.put(number, sender, bytes);
+        if let Some(account) = st.accounts.get_mut(local) {
+            account.kept = self.count;
+        }
+    }
+
+    /// Hands a row to a session; or returns it, if that counts what it gets.
+    fn row(&mut self, st: &mut State, local: &str, sid: Sid, number: u64, value: &[u8]) -> Option<Stanza> {
+        let reader = self.readers.get_mut(&sid)?;
+        // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), or that is read elsewhere, is done.
+        let readable = from_record(value).filter(|message| {
+            let from = message.from.as_ref();
+            let blocks = |from| st.accounts.get(local).is_none_or(|account| account.blocks(from));
+            let cleared = self.cleared.get(&sid).is_some_and(|(first, last)| (*first..=*last).contains(&number));
+            !(from.is_some_and(blocks) || cleared && is_archived(st, local, message))
+        });
+        let Some(mut message) = readable else {
+            st.has(local, number);
+            return None;
+        };
+        message.mark = number;
+        if number == 0 {
+            // From before messages had such numbers; it cannot be acknowledged.
+            st.send_old(sid, message);
+            st.has(local, number);
+            return None;
+        }
+        let counts = managed(st, sid);
+        if st.knows(sid, number) {
+            // It does not need it, but may not have it for sure. If it counts, what it read in the archive tells that.
+            if !counts {
+                reader.sent.insert(number);
+                st.unsure(sid, number);
+            }
+            return None;
+        }
+        reader.sent.insert(number);
+        if counts {
+            return Some(message);
+        }
+        st.hand_old(sid, message);
+        None
     }
 }
 
@@ -431,7 +524,9 @@ impl Extension for Offline {
         };
         let [Some(rows)] = inline.rows else { return };
         let first = rows.first().and_then(|(key, _)| Some(u64::from_be_bytes((**key).try_into().ok()?)));
-        mailbox.cleared = first.or(inline.archived.map(|(first, _)| first)).map(|first| (first, st.last_mark()));
+        if let Some(first) = first.or(inline.archived.map(|(first, _)| first)) {
+            mailbox.cleared.insert(sid, (first, st.last_mark()));
+        }
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
@@ -444,10 +539,11 @@ impl Extension for Offline {
                 st.seen_mark(number);
                 stored.insert((Box::<str>::from(local), number), value.len());
                 let mailbox = self.boxes.entry(local.into()).or_default();
-                let message = from_record(value).map(|(_, message)| message);
-                mailbox.add(number, message.as_ref().map_or("", |message| sender(st, message)), value.len());
+                let message = from_record(value);
+                let sender = message.as_ref().map_or("", |message| sender(st, message));
+                mailbox.add(st, local, (number, sender), value.len());
                 // One that cannot be read is dropped when it is its turn.
-                let holders = head(value).map(|(_, holders, _)| holders).unwrap_or_default();
+                let holders = head(value).map(|(holders, _)| holders).unwrap_or_default();
                 if !holders.is_empty() {
                     mailbox.held.insert(number, value.len());
                     st.was_written(local, number, &holders);
@@ -469,9 +565,9 @@ impl Extension for Offline {
                     continue;
                 };
                 if st.accounts.contains_key(&local) && !stored.contains_key(&(local.clone(), message.mark)) {
-                    let row = record(false, holders, &message.clone().with(delay::note(st, message.mark)));
+                    let row = record(holders, &message.clone().with(delay::note(st, message.mark)));
                     let mailbox = self.boxes.entry(local.clone()).or_default();
-                    mailbox.add(message.mark, sender(st, message), row.len());
+                    mailbox.add(st, &local, (message.mark, sender(st, message)), row.len());
                     mailbox.held.insert(message.mark, row.len());
                     batch.put(Tree::Offline, key::numbered(&local, message.mark), row);
                     st.was_written(&local, message.mark, holders);
@@ -483,24 +579,9 @@ impl Extension for Offline {
         Ok(())
     }
 
-    /// New messages wait behind the old ones.
-    fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
-        let chat = stanza.ty == Type::Chat;
-        let waits = stanza.kind == Kind::Message
-            && self.boxes.get(local).is_some_and(|m| m.flush.is_some() || m.unfinished)
-            && (chat || matches!(stanza.ty, Type::None | Type::Normal | Type::Unknown))
-            // To a session that is there, or to one that is not and nobody else (RFC 6121 §8.5.3).
-            && stanza.to.as_ref().is_some_and(|to| to.is_bare() || (chat && st.session_at(to).is_none()))
-            && worth(stanza) == Worth::Keep;
-        match waits.then(|| self.store(st, local, stanza, true, false)) {
-            Some(Ok(Flow::Done)) => Ok(Flow::Kept),
-            _ => Ok(Flow::Pass),
-        }
-    }
-
     fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
         match worth(message) {
-            Worth::Keep => self.store(st, local, message, false, false),
+            Worth::Keep => self.store(st, local, message, false),
             Worth::Drop => Ok(Flow::Done),
             Worth::Refuse => Ok(Flow::Pass),
         }
@@ -508,7 +589,7 @@ impl Extension for Offline {
 
     fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
         match worth(message) {
-            Worth::Keep if self.store(st, local, message, false, true)? == Flow::Done => Ok(Flow::Kept),
+            Worth::Keep if self.store(st, local, message, true)? == Flow::Done => Ok(Flow::Kept),
             Worth::Drop => Ok(Flow::Done),
             Worth::Keep | Worth::Refuse => Ok(Flow::Pass),
         }
@@ -516,47 +597,57 @@ impl Extension for Offline {
 
     fn had(&mut self, st: &mut State, local: &str, mark: u64) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
+        let mut confirmed = Vec::new();
+        for (sid, reader) in &mut mailbox.readers {
+            if reader.waits.is_some() {
+                reader.skip.insert(mark);
+            }
+            if reader.sent.remove(&mark) {
+                confirmed.push(*sid);
+            }
+        }
         match mailbox.held.remove(&mark) {
             Some(bytes) => {
                 mailbox.done.insert(mark, bytes);
             }
             None if mailbox.done.contains_key(&mark) => {}
+            // Another has told the same: it must not count twice.
+            None if self.jobs.values().any(|w| matches!(w, Wanted::Row(l, m) if **l == *local && *m == mark)) => return,
             None => {
-                if let Some(flush) = &mut mailbox.flush {
-                    flush.skip.insert(mark);
-                }
                 let job = st.ask(Query::Get(Tree::Offline, key::numbered(local, mark)));
                 self.jobs.insert(job, Wanted::Row(local.into(), mark));
                 return;
             }
         }
-        let confirmed = mailbox
-            .flush
-            .as_mut()
-            .is_some_and(|flush| flush.sent.remove(&mark).is_some() && flush.sent.is_empty() && flush.waits.is_none());
         self.delete(st, local);
-        if confirmed {
-            self.go_on(st, local);
+        for sid in confirmed {
+            self.is_confirmed(st, local, sid);
         }
     }
 
     fn event(&mut self, st: &mut State, event: &Event) {
+        let local = |st: &State, sid: &Sid| st.sessions.get(sid).map(|s| Box::<str>::from(s.local()));
         match event {
             Event::Receives(sid) | Event::Resumed(sid) => {
-                let Some(local) = st.sessions.get(sid).map(|s| Box::<str>::from(s.local())) else { return };
-                if self.boxes.get(&local).is_some_and(|m| m.flush.is_none()) {
-                    self.go_on(st, &local);
+                if let Some(local) = local(st, sid).filter(|_| receives(st, *sid)) {
+                    self.begin(st, &local, *sid);
                 }
             }
             Event::Parted(sid) => {
-                let Some(local) = st.sessions.get(sid).map(|s| Box::<str>::from(s.local())) else { return };
-                self.ended(st, *sid, &local);
+                if let Some(local) = local(st, sid) {
+                    self.parted(st, *sid, &local);
+                }
+            }
+            Event::Read(sid) => {
+                if let Some(local) = local(st, sid) {
+                    self.read_on(st, &local, *sid);
+                }
             }
             Event::Closed { sid, local, .. } => self.ended(st, *sid, local),
             Event::Removed(local) => {
                 self.boxes.remove(local);
                 self.jobs.retain(|_, wanted| match wanted {
-                    Wanted::Flush(whose) | Wanted::Row(whose, _) => whose != local,
+                    Wanted::Reader(whose, _) | Wanted::Delete(whose) | Wanted::Row(whose, _) => whose != local,
                 });
             }
             Event::Bound(_) | Event::Broadcast(_) | Event::Published { .. } | Event::Retracted { .. } => {}
@@ -571,49 +662,56 @@ impl Extension for Offline {
                     self.delete(st, &local);
                 }
             }
-            // It will be handed out once more.
-            (Some(Wanted::Row(..)), None) | (None, _) => {}
-            (Some(Wanted::Flush(local)), rows) => {
-                let Some(flush) = self.boxes.get_mut(&local).and_then(|m| m.flush.as_mut()) else { return };
-                match rows {
-                    _ if flush.waits != Some(job) => {}
-                    Some(rows) => self.page(st, &local, rows),
-                    None => {
-                        let retry = st.after(RETRY_MS);
-                        flush.waits = Some(retry);
-                        self.jobs.insert(retry, Wanted::Flush(local));
-                    }
-                }
+            (Some(Wanted::Reader(local, sid)), Some(rows)) => self.page(st, &local, sid, rows),
+            (Some(Wanted::Reader(local, sid)), None) => {
+                let Some(reader) = self.boxes.get_mut(&local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+                let retry = st.after(RETRY_MS);
+                reader.waits = Some(retry);
+                self.jobs.insert(retry, Wanted::Reader(local, sid));
+                // Nobody knows when storage can be read again: what is new does not wait for that.
+                st.catch_up(sid);
             }
+            // It will be handed out once more.
+            (Some(Wanted::Row(..) | Wanted::Delete(_)), _) | (None, _) => {}
         }
     }
 
     /// The page was read.
-    fn replied(&mut self, st: &mut State, _sid: Sid, job: Job, _reply: &Stanza) {
-        let Some(Wanted::Flush(local)) = self.jobs.remove(&job) else { return };
+    fn replied(&mut self, st: &mut State, sid: Sid, job: Job, _reply: &Stanza) {
+        let Some(Wanted::Reader(local, _)) = self.jobs.remove(&job) else { return };
         let Some(mailbox) = self.boxes.get_mut(&local) else { return };
-        let Some(flush) = mailbox.flush.as_mut().filter(|f| f.waits == Some(job)) else { return };
-        flush.waits = None;
-        for number in flush.sent.keys() {
-            st.has(&local, *number);
+        let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| reader.ping == Some(job)) else { return };
+        (reader.ping, reader.timeout) = (None, None);
+        mailbox.patient = false;
+        for number in st.answered(sid, |number| !reader.sent.contains(&number)) {
+            reader.sent.remove(&number);
+            // What others have is not stored any more.
+            if mailbox.held.contains_key(&number) || st.is_held(number) {
+                st.has(&local, number);
+            }
         }
+        self.ask(st, &local, sid, 0);
+        self.is_confirmed(st, &local, sid);
     }
 
     fn timer(&mut self, st: &mut State, job: Job) {
-        let Some(Wanted::Flush(local)) = self.jobs.remove(&job) else { return };
-        let Some(mailbox) = self.boxes.get_mut(&local) else { return };
-        if mailbox.retry == Some(job) {
-            mailbox.retry = None;
-            return self.delete(st, &local);
-        }
-        match &mailbox.flush {
-            Some(flush) if flush.waits == Some(job) => self.go_on(st, &local),
-            // Most likely its line is dead, and messages that are sent there are lost.
-            Some(flush) if flush.timeout == Some(job) => {
-                let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a ping");
-                st.close(flush.sid, Some(silent));
+        match self.jobs.remove(&job) {
+            Some(Wanted::Delete(local)) => {
+                if let Some(mailbox) = self.boxes.get_mut(&local) {
+                    mailbox.retry = None;
+                }
+                self.delete(st, &local);
             }
-            _ => {}
+            Some(Wanted::Reader(local, sid)) => {
+                let Some(reader) = self.boxes.get_mut(&local).and_then(|m| m.readers.get_mut(&sid)) else { return };
+                if reader.waits == Some(job) {
+                    reader.waits = None;
+                    self.read_on(st, &local, sid);
+                } else if reader.timeout == Some(job) {
+                    self.silent(st, &local, sid);
+                }
+            }
+            Some(Wanted::Row(..)) | None => {}
         }
     }
 }
@@ -646,8 +744,7 @@ mod tests {
         let kept = message(
             "<message from='romeo@house.test/orchard' to='juliet@house.test' id='1'><body>Hark</body></message>",
         );
-        let (live, back) = from_record(&record(true, &[Counted { stream: 1, count: 2 }], &kept)).unwrap();
-        assert!(live);
+        let back = from_record(&record(&[Counted { stream: 1, count: 2 }], &kept)).unwrap();
         assert_eq!(back.to_xml(), kept.to_xml());
         assert!(from_record(b"").is_none());
         assert!(from_record(&[2, 0]).is_none());

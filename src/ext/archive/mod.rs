@@ -28,7 +28,9 @@ use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use query::{Queue, Source, Task, View};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is read to know which messages wait, in bytes, about.
+/// What is read at once to know which messages wait, in messages.
+const SEEN_ROWS: usize = 256;
+/// The same in bytes, about.
 const SEEN_BYTES: usize = 64 * 1024;
 /// Pages of one session whose receipt waits to be confirmed by a ping; of the oldest it is not known then.
 const SEEN: usize = 16;
@@ -62,6 +64,8 @@ pub(super) struct Archive {
 struct Seen {
     sid: Sid,
     numbers: BTreeSet<u64>,
+    /// Those of them that are known to wait.
+    waiting: Vec<u64>,
     /// The client answered a ping behind it.
     asked: bool,
 }
@@ -102,7 +106,9 @@ impl Archive {
     /// A request waits for its turn.
     fn queue(&mut self, st: &mut State, iq: &Stanza, task: Task) -> Handled {
         let Some(sid) = iq.from.as_ref().and_then(|from| st.session_at(from)) else { return Ok(Flow::Pass) };
-        if self.tasks.push(st, sid, task)? {
+        let first = self.tasks.push(st, sid, task)?;
+        st.begin_reading(sid);
+        if first {
             self.run(st, sid);
         }
         Ok(Flow::Done)
@@ -112,25 +118,37 @@ impl Archive {
     fn run(&mut self, st: &mut State, sid: Sid) {
         while let Some(task) = self.tasks.next(st, &sid) {
             let came = task.finish(st);
+            st.end_reading(sid);
             if let Some(session) = st.sessions.get(&sid)
                 && let Some(first) = came.iter().min()
                 // What waits is being handed to one that takes messages, anyway.
                 && !session.receives()
             {
-                let prefix = key::prefix(session.local());
-                let after = Some(key::numbered(session.local(), first.saturating_sub(1)));
-                let (rows, bytes) = (came.len(), SEEN_BYTES);
-                let job = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows, bytes });
-                self.seen.insert(job, Seen { sid, numbers: came.into_iter().collect(), asked: false });
+                let after = first.saturating_sub(1);
+                let numbers = came.into_iter().collect();
+                self.look_for(st, after, Seen { sid, numbers, waiting: Vec::new(), asked: false });
             }
         }
     }
 
+    /// Looks which messages wait, behind this number.
+    fn look_for(&mut self, st: &mut State, after: u64, seen: Seen) {
+        let Some(session) = st.sessions.get(&seen.sid) else { return };
+        let prefix = key::prefix(session.local());
+        let after = Some(key::numbered(session.local(), after));
+        let job = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows: SEEN_ROWS, bytes: SEEN_BYTES });
+        self.seen.insert(job, seen);
+    }
+
     /// Which of the messages that a client was sent wait, and must be sure to have arrived.
     fn waits(&mut self, st: &mut State, mut seen: Seen, rows: Rows) {
-        let waiting: BTreeSet<u64> = rows.iter().filter_map(|(key, _)| key::number(key)).collect();
-        seen.numbers.retain(|number| waiting.contains(number));
-        if !seen.numbers.is_empty() && st.sessions.contains_key(&seen.sid) {
+        let mut waiting = rows.iter().filter_map(|(key, _)| key::number(key));
+        seen.waiting.extend(waiting.clone().filter(|number| seen.numbers.contains(number)));
+        // What waits is not all in this archive: others may be between them.
+        if let Some(last) = waiting.next_back().filter(|last| seen.numbers.last().is_some_and(|end| last < end)) {
+            return self.look_for(st, last, seen);
+        }
+        if !seen.waiting.is_empty() && st.sessions.contains_key(&seen.sid) {
             let own = self.seen.iter().filter(|(_, other)| other.sid == seen.sid);
             if own.clone().count() >= SEEN
                 && let Some(oldest) = own.map(|(job, _)| *job).min()
@@ -309,6 +327,7 @@ impl Extension for Archive {
         };
         if let Err(error) = taken {
             self.tasks.refuse(st, &sid, &error);
+            st.end_reading(sid);
         }
         self.run(st, sid);
     }
@@ -317,7 +336,7 @@ impl Extension for Archive {
     fn replied(&mut self, st: &mut State, _sid: Sid, job: Job, _reply: &Stanza) {
         let Some(seen) = self.seen.remove(&job).filter(|seen| seen.asked) else { return };
         let Some(local) = st.sessions.get(&seen.sid).map(|s| Box::<str>::from(s.local())) else { return };
-        for number in seen.numbers {
+        for number in seen.waiting {
             st.has(&local, number);
         }
     }

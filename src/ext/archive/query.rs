@@ -397,6 +397,10 @@ impl Search {
         }
         let sid = st.session_at(to);
         let managed = sid.and_then(|sid| st.sessions.get(&sid)).is_some_and(|s| s.managed.is_some());
+        let to_account = |message: &Stanza| message.to.as_ref().is_some_and(|to| to.bare_str() == account.as_str());
+        if let Some(sid) = sid {
+            st.has_read(sid, self.found.iter().filter(|(_, message)| to_account(message)).map(|(id, _)| *id));
+        }
         let mut came = Vec::new();
         for (id, message) in &self.found {
             let (uid, stamp) = (st.uid(local, *id), stamp::format(id / 1000));
@@ -406,7 +410,7 @@ impl Search {
             let mut result = Stanza::new(Kind::Message, Type::None).from(account.clone()).to(to.clone());
             result.wrap(&before, message, "</forwarded></result>");
             // Whoever has this has the message: if it waits, it need not (§6.1.1). Not while the message itself is on its way.
-            if message.to.as_ref().is_some_and(|to| to.bare_str() == account.as_str()) && !st.is_held(*id) {
+            if to_account(message) && !st.is_held(*id) {
                 if managed {
                     result.mark = *id;
                 } else {
