@@ -40,6 +40,8 @@ pub struct Session {
     pub client: Option<NonZeroU64>,
     /// Its stream management, if its client enabled it (XEP-0198).
     pub managed: Option<Box<Managed>>,
+    /// What its stanzas have made the server store and is not counted yet, in bytes; see [`super::written`].
+    pub(super) unpaid: u32,
     /// What its client need not know yet, while that is inactive (XEP-0352) or has no connection.
     pub quiet: Option<Box<Quiet>>,
     /// How far it is with what was stored before it came (XEP-0160), while it is not through.
@@ -59,6 +61,7 @@ impl Session {
             waits_until: None,
             client: None,
             managed: None,
+            unpaid: 0,
             quiet: None,
             progress: None,
         }

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be stored for somebody within a day however full the disk is, in bytes, as long as there is room at all.
 pub const WRITTEN_FREE_BYTES: u64 = 1024 * 1024;
+/// What a session has had stored is counted when it is so much, in bytes.
+const COUNTED_BYTES: u32 = 8 * 1024;
 /// In which time all of what somebody has had stored is forgiven, in milliseconds.
 const FORGIVEN_MS: u64 = 86_400_000;
 /// What a change costs besides its bytes, in bytes.
@@ -118,9 +120,16 @@ impl State {
 
     /// Counts the changes of this turn for whose stanza made them.
     pub(super) fn charge(&mut self, batch: &Batch) {
-        let share = self.written_share();
         let Some(sid) = self.payer else { return };
-        let bytes = batch.ops.iter().map(op_bytes).sum::<usize>() as u64;
+        let mut bytes = batch.ops.iter().map(op_bytes).sum::<usize>() as u64;
+        if let Some(session) = self.sessions.get_mut(&sid) {
+            bytes += u64::from(std::mem::take(&mut session.unpaid));
+            if let Ok(few @ 0..COUNTED_BYTES) = u32::try_from(bytes) {
+                session.unpaid = few;
+                return;
+            }
+        }
+        let share = self.written_share();
         let who = who(&self.sessions, &self.components, sid);
         self.written.charge(who, bytes, self.now.mono, share);
     }

@@ -3,7 +3,7 @@
 
 use super::conn::{Entry, HANG_UP_MS, WRITE_BYTES, WRITE_MS, Wait, linger, too_much, tune, wait};
 use super::hub::{Hub, Mail};
-use super::share::{Owner, TURN};
+use super::share::{Owner, TURN_NS};
 use crate::core::Input;
 use crate::stream::Mono;
 use crate::stream::component::{Component, Event};
@@ -16,7 +16,6 @@ use std::net::{IpAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -45,8 +44,9 @@ struct Conn {
     progress: Mono,
     timer: Timer,
     timer_at: Mono,
-    /// When this turn is over.
-    over: Instant,
+    /// What the clock showed last, in nanoseconds since the start; and when this turn is over.
+    now: u64,
+    over: u64,
     end: Option<End>,
 }
 
@@ -71,7 +71,8 @@ pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>, ip: IpAddr) {
         progress: since,
         timer: Timer::never(),
         timer_at: Mono::MAX,
-        over: Instant::now(),
+        now: 0,
+        over: u64::MAX,
         end: None,
     };
     let end = poll_fn(|cx| conn.poll(cx)).await;
@@ -91,14 +92,17 @@ pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>, ip: IpAddr) {
 impl Conn {
     /// Does what can be done now, until the stream ends or the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Some(begun) = self.entry.begin(cx) else { return Poll::Pending };
-        self.over = begun + TURN;
+        let begun = self.look();
+        if !self.entry.begin(begun, cx) {
+            return Poll::Pending;
+        }
+        self.over = begun + TURN_NS;
         let (end, more) = match self.work(cx) {
             Some(end) => (end, false),
             None => (Poll::Pending, true),
         };
         let fits = self.entry.keeps(self.stream.held_bytes() + self.rest.len() + self.out.len() - self.sent);
-        self.entry.end(begun, more, cx);
+        self.entry.end((begun, self.now), more, cx);
         if end.is_pending() && !fits {
             log::info!("{:?}: closed, this component keeps more waiting than it leaves to the others", self.entry.sid);
             self.stream.close(Some(&too_much("too much of this component was waiting")), &mut self.out);
@@ -129,10 +133,21 @@ impl Conn {
             if !busy {
                 return Some(Poll::Pending);
             }
-            if Instant::now() >= self.over {
+            if self.look() >= self.over {
                 return None;
             }
         }
+    }
+
+    /// Looks at the clock.
+    fn look(&mut self) -> u64 {
+        self.now = self.entry.hub.nanos();
+        self.now
+    }
+
+    /// What it showed, in milliseconds.
+    fn mono(&self) -> Mono {
+        self.now / 1_000_000
     }
 
     /// Writes what the peer takes.
@@ -141,7 +156,7 @@ impl Conn {
             let left = &self.out.as_bytes()[self.sent..];
             let Poll::Ready(n) = Pin::new(&mut self.socket).poll_write(cx, left)? else { return Ok(()) };
             self.sent += n;
-            self.progress = self.entry.hub.mono();
+            self.progress = self.mono();
         }
         self.out.clear();
         self.out.shrink_to(WRITE_BYTES);
@@ -166,7 +181,7 @@ impl Conn {
 
     /// Looks after the clock. Ready: it was time for something.
     fn late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = self.entry.hub.mono();
+        let now = self.mono();
         let stuck = if self.out.is_empty() { Mono::MAX } else { self.progress + WRITE_MS };
         if stuck <= now {
             log::info!("{:?}: closed, this component does not read", self.entry.sid);
@@ -188,7 +203,7 @@ impl Conn {
     /// Counts the peer's time to take what is written from now on, if nothing was in writing before.
     fn began(&mut self) {
         if self.out.is_empty() {
-            self.progress = self.entry.hub.mono();
+            self.progress = self.mono();
         }
     }
 
@@ -196,7 +211,7 @@ impl Conn {
     fn feed(&mut self, mut input: &[u8]) {
         self.began();
         while self.end.is_none() && !self.waits {
-            if Instant::now() >= self.over && !input.is_empty() {
+            if self.look() >= self.over && !input.is_empty() {
                 break;
             }
             let Some(event) = self.stream.next(&mut input, &mut self.out) else { return };
@@ -205,9 +220,9 @@ impl Conn {
                 Event::Proved(name, secret) => {
                     self.waits = true;
                     self.known = true;
-                    self.entry.hub.handle(Input::Attach(sid, name, secret));
+                    self.entry.tell(Input::Attach(sid, name, secret));
                 }
-                Event::Stanza(stanza) => self.entry.hub.handle(Input::Stanza(sid, stanza)),
+                Event::Stanza(stanza) => self.entry.tell(Input::Stanza(sid, stanza)),
                 Event::Closed => self.end = Some(End::Said),
             }
         }

@@ -4,7 +4,7 @@
 //! buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
 
 use super::hub::{Hub, Mail, Outbox};
-use super::share::{ACCOUNT_CONNECTIONS, Owner, Share, TURN, Turns, Waiting, in_turns};
+use super::share::{ACCOUNT_CONNECTIONS, Owner, Share, TURN_NS, Turns, Waiting, in_turns};
 use super::tls::{Acceptor, Stream};
 use crate::core::{Input, Sid, network};
 use crate::stream::c2s::C2s;
@@ -20,7 +20,6 @@ use std::net::{IpAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 /// How long a peer may take none of what is written to it, in milliseconds.
 pub const WRITE_MS: Mono = 60_000;
@@ -103,7 +102,8 @@ async fn begin(
                 progress: since,
                 timer: Timer::never(),
                 timer_at: Mono::MAX,
-                over: Instant::now() + TURN,
+                now: 0,
+                over: u64::MAX,
                 end: None,
             });
             conn.feed(&early);
@@ -143,14 +143,19 @@ impl Entry {
         connections <= ACCOUNT_CONNECTIONS
     }
 
-    /// When this turn began, if it is its turn.
-    pub fn begin(&mut self, cx: &Context<'_>) -> Option<Instant> {
-        self.turns.begin(self.kept.share(), cx)
+    /// Whether it is its turn now, in nanoseconds since the start.
+    pub fn begin(&mut self, now: u64, cx: &Context<'_>) -> bool {
+        self.turns.begin(self.kept.share(), now, cx)
     }
 
-    /// The turn is over. `more`: something is left to do.
-    pub fn end(&mut self, begun: Instant, more: bool, cx: &Context<'_>) {
-        self.turns.end(self.kept.share(), begun, more, cx);
+    /// The turn from then to now is over. `more`: something is left to do.
+    pub fn end(&mut self, time: (u64, u64), more: bool, cx: &Context<'_>) {
+        self.turns.end(self.kept.share(), time, more, cx);
+    }
+
+    /// Tells the core.
+    pub fn tell(&self, input: Input) {
+        self.hub.handle_of(Some(self.kept.share()), input);
     }
 
     /// It keeps so many bytes. Says whether that may be.
@@ -311,16 +316,20 @@ struct Conn {
     progress: Mono,
     timer: Timer,
     timer_at: Mono,
-    /// When this turn is over.
-    over: Instant,
+    /// What the clock showed last, in nanoseconds since the start; and when this turn is over.
+    now: u64,
+    over: u64,
     end: Option<End>,
 }
 
 impl Conn {
     /// Does what can be done now, until the stream ends or the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Some(begun) = self.entry.begin(cx) else { return Poll::Pending };
-        self.over = begun + TURN;
+        let begun = self.look();
+        if !self.entry.begin(begun, cx) {
+            return Poll::Pending;
+        }
+        self.over = begun + TURN_NS;
         if self.out.is_empty() {
             self.out = WRITE.take();
         }
@@ -335,7 +344,7 @@ impl Conn {
         }
         let kept = self.c2s.held_bytes() + self.rest.len() + self.out.len() - self.sent + self.stream.unsent();
         let fits = self.entry.keeps(kept);
-        self.entry.end(begun, more, cx);
+        self.entry.end((begun, self.now), more, cx);
         if end.is_pending() && !fits {
             log::info!("{:?}: closed, its owner keeps more waiting than it leaves to the others", self.entry.sid);
             self.close(Some(too_much("too much of this account or address was waiting")), End::Unclean);
@@ -368,10 +377,21 @@ impl Conn {
             if !busy {
                 return Some(Poll::Pending);
             }
-            if Instant::now() >= self.over {
+            if self.look() >= self.over {
                 return None;
             }
         }
+    }
+
+    /// Looks at the clock.
+    fn look(&mut self) -> u64 {
+        self.now = self.entry.hub.nanos();
+        self.now
+    }
+
+    /// What it showed, in milliseconds.
+    fn mono(&self) -> Mono {
+        self.now / 1_000_000
     }
 
     /// Writes what the peer takes.
@@ -381,14 +401,14 @@ impl Conn {
                 return Ok(());
             };
             self.sent += n;
-            self.progress = self.entry.hub.mono();
+            self.progress = self.mono();
         }
         self.out.clear();
         self.sent = 0;
         let unsent = self.stream.unsent();
         let _ = self.stream.poll_flush(cx)?;
         if self.stream.unsent() < unsent {
-            self.progress = self.entry.hub.mono();
+            self.progress = self.mono();
         }
         Ok(())
     }
@@ -421,7 +441,7 @@ impl Conn {
 
     /// Looks after the clock. Ready: it was time for something.
     fn late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = self.entry.hub.mono();
+        let now = self.mono();
         let idle = self.is_idle();
         let stuck = if idle { Mono::MAX } else { self.progress + WRITE_MS };
         if stuck <= now {
@@ -451,7 +471,7 @@ impl Conn {
     /// Counts the peer's time to take what is written from now on, if nothing was in writing before.
     fn began(&mut self, idle: bool) {
         if idle {
-            self.progress = self.entry.hub.mono();
+            self.progress = self.mono();
         }
     }
 
@@ -460,11 +480,10 @@ impl Conn {
         let idle = self.is_idle();
         self.began(idle);
         while self.end.is_none() && self.waits.is_none() {
-            let now = Instant::now();
-            if now >= self.over && !input.is_empty() {
+            if self.look() >= self.over && !input.is_empty() {
                 break;
             }
-            match self.c2s.next(self.entry.hub.mono_of(now), &mut input, &mut self.out) {
+            match self.c2s.next(self.now / 1_000_000, &mut input, &mut self.out) {
                 None => return,
                 event => self.react(event),
             }
@@ -534,7 +553,7 @@ impl Conn {
 
     fn tell(&mut self, input: Input) {
         self.known = true;
-        self.entry.hub.handle(input);
+        self.entry.tell(input);
     }
 
     /// Gives the stream what came from the core.

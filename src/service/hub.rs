@@ -158,9 +158,6 @@ impl Outbox {
         lock(&self.inner).waiting.belongs_to(share);
     }
 
-    fn share(&self) -> Arc<Share> {
-        lock(&self.inner).waiting.share().clone()
-    }
 }
 
 impl Inner {
@@ -254,7 +251,6 @@ pub struct Hub {
     storage: Storage,
     /// Weak: the tasks on it hold the hub.
     executor: Weak<Executor<'static>>,
-    start: Instant,
     next: AtomicU64,
     shares: Arc<Shares>,
     /// Storage takes nothing: nothing more comes to wait for it.
@@ -277,7 +273,6 @@ impl Hub {
             components: Mutex::default(),
             storage,
             executor: Arc::downgrade(executor),
-            start: Instant::now(),
             next: AtomicU64::new(1),
             shares: Shares::new(usize::MAX),
             stalled: false.into(),
@@ -286,23 +281,23 @@ impl Hub {
 
     /// Milliseconds since the start.
     pub fn mono(&self) -> u64 {
-        self.mono_of(Instant::now())
+        self.nanos() / 1_000_000
     }
 
-    /// The same of a moment.
-    pub fn mono_of(&self, moment: Instant) -> u64 {
-        moment.saturating_duration_since(self.start).as_millis() as u64
-    }
-
-    /// What owners of connections have of what all share.
-    pub fn shares(&self) -> &Arc<Shares> {
-        &self.shares
+    /// Nanoseconds since the start.
+    pub fn nanos(&self) -> u64 {
+        self.shares.nanos()
     }
 
     /// The moment of a time of [`Hub::mono`].
     pub fn instant(&self, mono: u64) -> Instant {
         // Nobody waits longer than a year; what is further away must not overflow.
-        self.start + Duration::from_millis(mono.min(self.mono() + 31_536_000_000))
+        self.shares.moment(mono.min(self.mono() + 31_536_000_000).saturating_mul(1_000_000))
+    }
+
+    /// What owners of connections have of what all share.
+    pub fn shares(&self) -> &Arc<Shares> {
+        &self.shares
     }
 
     /// The components that may connect now.
@@ -443,21 +438,21 @@ impl Hub {
 
     /// The one entrance to the core: carries out what it wants before it returns.
     pub fn handle(self: &Arc<Self>, input: Input) {
+        self.handle_of(None, input);
+    }
+
+    /// The same, of somebody.
+    pub(super) fn handle_of(self: &Arc<Self>, share: Option<&Arc<Share>>, input: Input) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let from = match &input {
-            Input::Committed(number) => {
-                state.unwritten.written(*number, &self.shares);
-                None
-            }
+        match &input {
+            Input::Committed(number) => state.unwritten.written(*number, &self.shares),
             Input::Stalled(stalled) => {
                 self.stalled.store(*stalled, Ordering::Relaxed);
                 state.unwritten.wake();
-                None
             }
-            Input::Stanza(sid, _) => Some(*sid),
-            _ => None,
-        };
+            _ => {}
+        }
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let now = Now { mono: self.mono(), wall };
         state.core.handle(now, input, &mut state.effects);
@@ -470,9 +465,8 @@ impl Hub {
                 Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
                 Effect::Close(sid, error) => (sid, Mail::Close(error)),
                 Effect::Commit(number, batch) => {
-                    let share = from.and_then(|sid| state.sessions.get(&sid)).map(|outbox| outbox.share());
                     let bytes = batch.ops.iter().map(op_bytes).sum();
-                    state.unwritten.add(number, bytes, share, &self.shares);
+                    state.unwritten.add(number, bytes, share.cloned(), &self.shares);
                     self.storage.commit(number, batch);
                     continue;
                 }
@@ -544,9 +538,9 @@ impl Hub {
                 alarm.waker = Some(cx.waker().clone());
                 match alarm.at {
                     None => return Poll::Pending,
-                    at if at != set => {
-                        set = at;
-                        timer.set_at(at.unwrap_or(self.start));
+                    Some(at) if set != Some(at) => {
+                        set = Some(at);
+                        timer.set_at(at);
                     }
                     _ => {}
                 }

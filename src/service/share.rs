@@ -30,14 +30,15 @@ const WAITING_STEP_BYTES: usize = 16 * 1024;
 /// Connections of one account: the sessions it may have, and as many that have not bound or not ended yet.
 pub const ACCOUNT_CONNECTIONS: usize = 2 * crate::core::session::SESSIONS;
 
-/// How long a connection works before the others have their turn, in microseconds.
-pub const TURN_US: u64 = 500;
-/// The same.
-pub const TURN: Duration = Duration::from_micros(TURN_US);
+/// How long a connection works before the others have their turn, in microseconds. Shorter turns make less of what is said to many: each
+/// of them gets it in more pieces.
+pub const TURN_US: u64 = 2000;
+/// The same in nanoseconds.
+pub const TURN_NS: u64 = TURN_US * 1000;
 /// The part of one processor that an owner may have without lining up: one of so many.
-const PROCESSOR_PART: u32 = 4;
-/// How far an owner may be ahead of that part, in time of the processor.
-const AHEAD: Duration = Duration::from_micros(1_000);
+const PROCESSOR_PART: u64 = 4;
+/// How far an owner may be ahead of that part, in nanoseconds of the processor.
+const AHEAD_NS: u64 = 2_000_000;
 
 /// Whose a connection is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -128,6 +129,16 @@ impl Shares {
             line: Mutex::default(),
             start: Instant::now(),
         })
+    }
+
+    /// Nanoseconds since the start.
+    pub fn nanos(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    /// The moment that was `nanos` nanoseconds after the start.
+    pub fn moment(&self, nanos: u64) -> Instant {
+        self.start + Duration::from_nanos(nanos)
     }
 
     /// Another limit for what waits for all clients together, in bytes.
@@ -221,23 +232,16 @@ impl Share {
         }
     }
 
-    /// Counts time of the processor.
-    fn used(&self, begun: Instant) {
-        let time = begun.elapsed() * PROCESSOR_PART;
-        let now = self.since_start(begun);
-        let until = self.used_until.load(Ordering::Relaxed).max(now);
+    /// Counts time of the processor, in nanoseconds since the start.
+    fn used(&self, begun: u64, now: u64) {
+        let until = self.used_until.load(Ordering::Relaxed).max(begun);
         // Two at once may overwrite each other: then it was cheaper.
-        self.used_until.store(until.saturating_add(time.as_nanos() as u64), Ordering::Relaxed);
+        self.used_until.store(until + (now - begun) * PROCESSOR_PART, Ordering::Relaxed);
     }
 
     /// Whether it has had more of the processor than its part.
-    fn is_ahead(&self, now: Instant) -> bool {
-        let ahead = self.used_until.load(Ordering::Relaxed).saturating_sub(self.since_start(now));
-        ahead > (AHEAD * PROCESSOR_PART).as_nanos() as u64
-    }
-
-    fn since_start(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.shares.start).as_nanos() as u64
+    fn is_ahead(&self, now: u64) -> bool {
+        self.used_until.load(Ordering::Relaxed).saturating_sub(now) > AHEAD_NS * PROCESSOR_PART
     }
 }
 
@@ -332,29 +336,28 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// When this turn began, if it is its turn; else the waker is kept.
-    pub(super) fn begin(&mut self, share: &Arc<Share>, cx: &Context<'_>) -> Option<Instant> {
-        let now = Instant::now();
+    /// Whether it is its turn now, in nanoseconds since the start; else the waker is kept.
+    pub(super) fn begin(&mut self, share: &Arc<Share>, now: u64, cx: &Context<'_>) -> bool {
         match &self.ticket {
             None if share.is_ahead(now) => {
                 self.line_up(share, cx);
-                return None;
+                return false;
             }
             None => {}
             Some(ticket) => {
                 lock(&ticket.waker).clone_from(cx.waker());
                 if !ticket.passed.load(Ordering::Acquire) {
-                    return None;
+                    return false;
                 }
                 self.ticket = None;
             }
         }
-        Some(now)
+        true
     }
 
-    /// The turn that began then is over. `more`: there is something left to do, and the next one is asked for.
-    pub(super) fn end(&mut self, share: &Arc<Share>, begun: Instant, more: bool, cx: &Context<'_>) {
-        share.used(begun);
+    /// The turn that began then is over now. `more`: there is something left to do, and the next one is asked for.
+    pub(super) fn end(&mut self, share: &Arc<Share>, (begun, now): (u64, u64), more: bool, cx: &Context<'_>) {
+        share.used(begun, now);
         if more {
             self.line_up(share, cx);
         }
@@ -382,9 +385,12 @@ impl Turns {
 pub(super) async fn in_turns<T>(share: Arc<Share>, what: impl Future<Output = T>) -> T {
     let (mut what, mut turns) = (pin!(what), Turns::default());
     poll_fn(|cx| {
-        let Some(begun) = turns.begin(&share, cx) else { return Poll::Pending };
+        let begun = share.shares.nanos();
+        if !turns.begin(&share, begun, cx) {
+            return Poll::Pending;
+        }
         let done = what.as_mut().poll(cx);
-        turns.end(&share, begun, false, cx);
+        turns.end(&share, (begun, share.shares.nanos()), false, cx);
         done
     })
     .await
@@ -462,13 +468,13 @@ mod tests {
         let (many, one) = (shares.share(known("many")), shares.share(known("one")));
         let mut crowd: Vec<Turns> = (0..32).map(|_| Turns::default()).collect();
         for turns in &mut crowd {
-            let begun = turns.begin(&many, cx).expect("nobody has used anything");
-            turns.end(&many, begun, true, cx);
-            assert!(turns.begin(&many, cx).is_none(), "it is in the line");
+            assert!(turns.begin(&many, 0, cx), "nobody has used anything");
+            turns.end(&many, (0, 1), true, cx);
+            assert!(!turns.begin(&many, 2, cx), "it is in the line");
         }
         let mut single = Turns::default();
-        let begun = single.begin(&one, cx).unwrap();
-        single.end(&one, begun, true, cx);
+        assert!(single.begin(&one, 0, cx));
+        single.end(&one, (0, 1), true, cx);
         let mut admitted = Vec::new();
         while let Some(ticket) = lock(&shares.line).next() {
             ticket.pass();
@@ -476,7 +482,7 @@ mod tests {
         }
         assert_eq!(admitted.iter().position(|one| *one), Some(1), "one of each in turn");
         assert_eq!(admitted.len(), 33);
-        assert!(single.begin(&one, cx).is_some() && crowd.iter_mut().all(|turns| turns.begin(&many, cx).is_some()));
+        assert!(single.begin(&one, 3, cx) && crowd.iter_mut().all(|turns| turns.begin(&many, 3, cx)));
     }
 
     #[test]
@@ -484,11 +490,12 @@ mod tests {
         let shares = Shares::new(1 << 20);
         let cx = &mut Context::from_waker(Waker::noop());
         let share = shares.share(known("busy"));
-        let long_ago = Instant::now().checked_sub(3 * AHEAD).unwrap();
-        share.used(long_ago);
+        let now = 2 * AHEAD_NS;
+        share.used(0, now);
         let mut turns = Turns::default();
-        assert!(turns.begin(&share, cx).is_none());
+        assert!(!turns.begin(&share, now, cx));
         lock(&shares.line).next().unwrap().pass();
-        assert!(turns.begin(&share, cx).is_some());
+        assert!(turns.begin(&share, now, cx));
+        assert!(Turns::default().begin(&share, PROCESSOR_PART * now, cx), "it has waited");
     }
 }
