@@ -134,6 +134,9 @@ fn ports(report: &mut Report, config: &Config) {
             Err(e) => report.wrong(format!("port: {e}")),
         }
     }
+    let most = listen::most(config);
+    let fewer = if most < config.connections { ": the system has no descriptors or memory for more" } else { "" };
+    report.fine(format!("connections: {most} at the same time{fewer}"));
     if config.c2s.is_empty() && config.c2s_tls.is_empty() {
         report.wrong("port: no app can connect. Put an address into c2s or c2s_tls in [listen].");
     }

@@ -146,7 +146,7 @@ fn explain(name: &str, address: SocketAddr, error: &std::io::Error) -> String {
 }
 
 /// Connections that may be: what the settings say, and what there are descriptors and memory for.
-fn most(config: &Config) -> usize {
+pub fn most(config: &Config) -> usize {
     let memory = usize::try_from(host::memory_bytes() / MEMORY_PART).unwrap_or(usize::MAX) / CONNECTION_BYTES;
     config.connections.min(host::descriptors().saturating_sub(KEPT_DESCRIPTORS)).min(memory).max(1)
 }

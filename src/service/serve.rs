@@ -190,7 +190,10 @@ impl Server {
         };
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);
-        let gate = Gate::new(config);
+        let (gate, most) = (Gate::new(config), listen::most(config));
+        if most < config.connections {
+            log::info!("{most} connections at the same time: the system has no descriptors or memory for more");
+        }
         let shared = Shared {
             hub,
             domain: domain.clone(),
