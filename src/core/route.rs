@@ -3,6 +3,7 @@
 use super::admin;
 use super::hook::{Event, Extension, Flow, Handled, Place};
 use super::presence;
+use super::session::Session;
 use super::state::{State, Work};
 use super::{Core, Sid};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
@@ -189,23 +190,17 @@ impl Core {
                 Flow::Done | Flow::Kept => return Ok(Flow::Done),
             }
         }
-        let receivers = |st: &State| -> Vec<Sid> {
-            let mut sids = st.sessions_of(local);
-            sids.retain(|sid| st.sessions.get(sid).is_some_and(|s| s.receives()));
-            sids
-        };
         let place = |st: &State, bare: bool| {
-            if !st.accounts.contains_key(local) {
-                return To::NoUser;
-            }
+            let Some(account) = st.accounts.get(local) else { return To::NoUser };
             if !bare && !to.is_bare() {
                 return if st.session_at(to).is_some() { To::Full } else { To::FullGone };
             }
             // RFC 6121 §8.5.2.1.1: for messages, sessions with a negative priority are not there.
-            let online = match stanza.kind {
-                Kind::Message => !receivers(st).is_empty(),
-                Kind::Presence | Kind::Iq => !st.available(local).is_empty(),
+            let is_there = |session: &Session| match stanza.kind {
+                Kind::Message => session.receives(),
+                Kind::Presence | Kind::Iq => session.presence.is_some(),
             };
+            let online = account.sessions.values().any(|sid| st.sessions.get(sid).is_some_and(is_there));
             if online { To::BareOnline } else { To::BareOffline }
         };
         let mut verdict = rule(stanza.kind, stanza.ty, place(&self.state, false));
@@ -222,7 +217,8 @@ impl Core {
                 self.deliver(local, stanza, target.as_slice())
             }
             Rule::Receivers => {
-                let targets = receivers(&self.state);
+                let mut targets = self.state.sessions_of(local);
+                targets.retain(|sid| self.state.sessions.get(sid).is_some_and(Session::receives));
                 self.deliver(local, stanza, &targets)
             }
             Rule::Available => {

@@ -1005,6 +1005,9 @@ fn special(b: u8) -> bool {
 
 /// How long `text` is when it is escaped, in bytes.
 pub fn escaped_bytes(text: &str) -> usize {
+    if !text.bytes().any(special) {
+        return text.len();
+    }
     let of = |b| match b {
         b'\'' | b'"' => 6,
         b'&' | b'\n' | b'\r' => 5,
