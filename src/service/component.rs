@@ -3,7 +3,7 @@
 
 use super::conn::{Entry, HANG_UP_MS, WRITE_BYTES, WRITE_MS, Wait, linger, too_much, tune, wait};
 use super::hub::{Hub, Mail};
-use super::share::{Owner, TURN_NS};
+use super::share::Owner;
 use crate::core::Input;
 use crate::stream::Mono;
 use crate::stream::component::{Component, Event};
@@ -96,7 +96,7 @@ impl Conn {
         if !self.entry.begin(begun, cx) {
             return Poll::Pending;
         }
-        self.over = begun + TURN_NS;
+        self.over = begun + self.entry.hub.shares().turn();
         let (end, more) = match self.work(cx) {
             Some(end) => (end, false),
             None => (Poll::Pending, true),

@@ -4,7 +4,7 @@
 //! buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
 
 use super::hub::{Hub, Mail, Outbox};
-use super::share::{ACCOUNT_CONNECTIONS, Owner, Share, TURN_NS, Turns, Waiting, in_turns};
+use super::share::{ACCOUNT_CONNECTIONS, Owner, Share, Turns, Waiting, in_turns};
 use super::tls::{Acceptor, Stream};
 use crate::core::{Input, Sid, network};
 use crate::stream::c2s::C2s;
@@ -329,7 +329,7 @@ impl Conn {
         if !self.entry.begin(begun, cx) {
             return Poll::Pending;
         }
-        self.over = begun + TURN_NS;
+        self.over = begun + self.entry.hub.shares().turn();
         if self.out.is_empty() {
             self.out = WRITE.take();
         }

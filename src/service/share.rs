@@ -2,7 +2,7 @@
 //!
 //! An owner is an account, a component, or an address whose connections have not said whose they are. Of each shared thing that is
 //! counted in bytes it may have what it leaves to the others ([`crate::core::share`]), and who has little is never refused. Of the
-//! processor it gets turns: a connection that has more to do than fits into [`TURN`], or whose owner has had more than its part lately,
+//! processor it gets turns: a connection that has more to do than fits into [`TURN_US`], or whose owner has had more than its part lately,
 //! lines up behind those of other owners.
 
 use super::hub::lock;
@@ -30,11 +30,11 @@ const WAITING_STEP_BYTES: usize = 16 * 1024;
 /// Connections of one account: the sessions it may have, and as many that have not bound or not ended yet.
 pub const ACCOUNT_CONNECTIONS: usize = 2 * crate::core::session::SESSIONS;
 
-/// How long a connection works before the others have their turn, in microseconds. Shorter turns make less of what is said to many: each
-/// of them gets it in more pieces.
+/// How long a connection works before it lines up, in microseconds. With longer turns what is said to many reaches each of them in fewer
+/// pieces.
 pub const TURN_US: u64 = 2000;
-/// The same in nanoseconds.
-pub const TURN_NS: u64 = TURN_US * 1000;
+/// The same while others have lined up already, in microseconds.
+pub const SHORT_TURN_US: u64 = 500;
 /// The part of one processor that an owner may have without lining up: one of so many.
 const PROCESSOR_PART: u64 = 4;
 /// How far an owner may be ahead of that part, in nanoseconds of the processor.
@@ -74,9 +74,9 @@ pub(super) const SHARED: [Shared; 3] = [
     },
     Shared {
         what: "the processor, in turns",
-        whole: limits![TURN_US, PROCESSOR_PART],
-        share: "an account, a component or an address: a turn of so many microseconds, one connection of each after the other; \
-                who needs less than one of so many parts of a processor does not line up",
+        whole: limits![TURN_US, SHORT_TURN_US, PROCESSOR_PART],
+        share: "an account, a component or an address: a turn of so many microseconds, of fewer while others have lined up, one \
+                connection of each after the other; who needs less than one of so many parts of a processor does not line up",
         checked: "service/share.rs",
         told: "waits for its next turn",
     },
@@ -115,6 +115,8 @@ pub struct Shares {
     /// What may wait for clients, in bytes.
     waiting_most: AtomicUsize,
     line: Mutex<Line>,
+    /// How many are in it.
+    lined_up: AtomicUsize,
     start: Instant,
 }
 
@@ -127,8 +129,14 @@ impl Shares {
             waiting: 0.into(),
             waiting_most: waiting_bytes.into(),
             line: Mutex::default(),
+            lined_up: 0.into(),
             start: Instant::now(),
         })
+    }
+
+    /// How long a turn is now, in nanoseconds.
+    pub(super) fn turn(&self) -> u64 {
+        1000 * if self.lined_up.load(Ordering::Relaxed) > 0 { SHORT_TURN_US } else { TURN_US }
     }
 
     /// Nanoseconds since the start.
@@ -177,6 +185,7 @@ impl Shares {
                 next.map_or(Poll::Pending, Poll::Ready)
             })
             .await;
+            self.lined_up.fetch_sub(1, Ordering::Relaxed);
             ticket.pass();
             smol::future::yield_now().await;
         }
@@ -367,6 +376,7 @@ impl Turns {
         let waker = Mutex::new(cx.waker().clone());
         let ticket = Arc::new(Ticket { share: share.clone(), passed: false.into(), waker });
         self.ticket = Some(ticket.clone());
+        share.shares.lined_up.fetch_add(1, Ordering::Relaxed);
         let owner = Arc::as_ptr(&ticket.share) as usize;
         let mut line = lock(&share.shares.line);
         let tickets = line.tickets.entry(owner).or_default();
