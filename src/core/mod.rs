@@ -3,6 +3,7 @@
 pub mod account;
 pub mod admin;
 pub mod archived;
+pub mod clock;
 mod component;
 mod delivery;
 pub mod effect;
@@ -122,6 +123,8 @@ impl Core {
     fn load(&mut self, engine: &mut dyn Engine) -> Result<(), StoreError> {
         let st = &mut self.state;
         let domain = st.settings.domain.clone();
+        st.clock = clock::Clock::load(engine)?;
+        st.numbers.load(engine)?;
         scan(engine, Tree::Account, &[], |key, value| {
             let local = std::str::from_utf8(key).map_err(|_| damaged("an account's name"))?;
             let jid = Jid::new(Some(local), domain.domain(), None).map_err(|_| damaged("an account's name"))?;
@@ -162,6 +165,7 @@ impl Core {
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.state.now = now;
         self.state.started.get_or_insert(now.mono);
+        self.state.clock.look(now, &self.state.numbers);
         std::mem::swap(&mut self.state.effects, effects);
         let mut heard = None;
         match input {
