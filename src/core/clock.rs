@@ -66,6 +66,17 @@ struct Point {
     off: u64,
 }
 
+/// A clock that went ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Leap {
+    /// What it showed before, in milliseconds since 1970.
+    before: u64,
+    /// How far, in milliseconds.
+    by: u64,
+    /// The lived day.
+    day: u32,
+}
+
 /// What is known of a clock that went back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Back {
@@ -94,6 +105,8 @@ pub(super) struct Clock {
     ends: u64,
     /// How long the box was off in the course of it, in milliseconds.
     off: u64,
+    /// The day since which the clock has shown what cannot be.
+    blind: Option<u32>,
     points: VecDeque<Point>,
     /// Whether what is older than the first point is as old as its numbers say.
     agreed: Option<bool>,
@@ -101,8 +114,8 @@ pub(super) struct Clock {
     doubted: u64,
     /// How far it has gone back below what was believed, in milliseconds.
     below: u64,
-    /// When it went ahead last, by what it showed before, and how far.
-    leapt: Option<(u64, u64)>,
+    /// How it went ahead last.
+    leapt: Option<Leap>,
     /// When it went back last.
     back: Option<Back>,
     /// Numbers up to this one may be dropped on the clock's word, as far as they are old enough; and the day of that.
@@ -143,12 +156,14 @@ impl Clock {
         }
         let some = |known: u8, value: u64| (known == 1).then_some(value);
         (self.day, self.ends, self.known, self.off) = (r.u32()?, r.u64()?, r.u64()?, r.u64()?);
+        self.blind = Some(r.u32()?).filter(|day| *day > 0);
         self.agreed = match r.u8()? {
             0 => None,
             agreed => Some(agreed == 1),
         };
         (self.doubted, self.below) = (r.u64()?, r.u64()?);
-        self.leapt = some(r.u8()?, r.u64()?).zip(Some(r.u64()?));
+        let leapt = (r.u8()?, Leap { before: r.u64()?, by: r.u64()?, day: r.u32()? });
+        self.leapt = Some(leapt.1).filter(|_| leapt.0 == 1);
         let (back, since) = (r.u8()?, some(r.u8()?, r.u64()?));
         let (until, by) = (r.u64()?, r.u64()?);
         self.back = (back == 1).then_some(Back { since, until, by });
@@ -161,8 +176,10 @@ impl Clock {
         let some = |w: Writer, value: Option<u64>| w.u8(value.is_some().into()).u64(value.unwrap_or_default());
         let agreed = self.agreed.map_or(0, |agreed| if agreed { 1 } else { 2 });
         let w = Writer::new(1).u32(self.day).u64(self.ends.saturating_sub(now.mono)).u64(self.shown(now)).u64(self.off);
-        let (before, by) = self.leapt.unzip();
-        let w = some(w.u8(agreed).u64(self.doubted).u64(self.below), before).u64(by.unwrap_or_default());
+        let w = w.u32(self.blind.unwrap_or_default());
+        let Leap { before, by, day } = self.leapt.unwrap_or(Leap { before: 0, by: 0, day: 0 });
+        let w = w.u8(agreed).u64(self.doubted).u64(self.below).u8(self.leapt.is_some().into());
+        let w = w.u64(before).u64(by).u32(day);
         let Back { since, until, by } = self.back.unwrap_or(Back { since: None, until: 0, by: 0 });
         let w = some(w.u8(self.back.is_some().into()), since).u64(until).u64(by);
         w.u64(self.allowed.0).u32(self.allowed.1).done()
@@ -201,8 +218,11 @@ impl Clock {
             self.end_day(now, numbers.last());
         }
         if !is_plausible(now.wall) {
+            self.blind.get_or_insert(self.day);
             return;
         }
+        // Who knows on which of several days the box was off?
+        let same_day = self.blind.take().is_none_or(|day| day == self.day);
         let run = now.mono.saturating_sub(self.started.unwrap_or(now.mono));
         // How far it has moved by itself; while the box was off, or until it was set after the start, it may have.
         let (moved, may) = match self.ahead {
@@ -217,7 +237,7 @@ impl Clock {
             self.agreed = Some(now.wall >= newest && now.wall - newest <= OFF_MS);
         }
         let (far, before) = (moved.unsigned_abs(), now.wall.saturating_add_signed(-moved));
-        if far >= JUMP_MS {
+        if far >= JUMP_MS && (same_day || moved < 0 || far > OFF_MS) {
             self.changed = true;
             if moved > 0 { self.forward(far, before, may) } else { self.backward(far, now.wall) }
         }
@@ -285,8 +305,8 @@ impl Clock {
         }
         // It may turn out later that it was wrong.
         self.leapt = match self.leapt {
-            Some((before, by)) if self.doubted > rest => Some((before, by + rest)),
-            _ => Some((before, rest)),
+            Some(leap) if self.doubted > rest => Some(Leap { by: leap.by + rest, ..leap }),
+            _ => Some(Leap { before, by: rest, day: self.day }),
         };
     }
 
@@ -294,6 +314,10 @@ impl Clock {
     fn backward(&mut self, far: u64, wall: u64) {
         let mut rest = far - far.min(self.doubted);
         self.doubted -= far - rest;
+        if self.doubted < far / 10 {
+            // That is how long the box was off meanwhile.
+            self.doubted = 0;
+        }
         let mut take = |off: &mut u64| {
             let less = rest.min(*off);
             (rest, *off) = (rest - less, *off - less);
@@ -310,8 +334,8 @@ impl Clock {
             }
         }
         self.below += rest;
-        let leapt = self.leapt.filter(|(_, by)| far >= by - by / 10);
-        self.back = Some(Back { since: leapt.map(|(before, _)| before), until: wall, by: far });
+        let leapt = self.leapt.filter(|leap| far >= leap.by - leap.by / 10);
+        self.back = Some(Back { since: leapt.map(|leap| leap.before), until: wall, by: far });
         if self.doubted == 0 {
             self.leapt = None;
         }
@@ -390,7 +414,9 @@ impl Clock {
 
     /// In words, if there is something to tell.
     fn told(&self) -> Option<String> {
-        let Some((before, _)) = self.leapt.filter(|_| self.doubted > 0) else { return told(self.back, self.below) };
+        // A clock that has been so for long is likely to be right.
+        let leapt = self.leapt.filter(|leap| self.doubted > 0 && leap.day + CONFIRMED_DAYS > self.day);
+        let Some(Leap { before, .. }) = leapt else { return told(self.back, self.below) };
         Some(format!(
             "went ahead by {} at {}. If it is wrong now, set it (timedatectl set-ntp true); nothing is dropped because of it",
             span(self.doubted),
@@ -480,5 +506,25 @@ impl State {
     /// What there is to tell of the clock, in words.
     pub fn clock_told(&self) -> Option<String> {
         self.clock.told()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        for (ms, words) in [
+            (60_000, "1 minutes"),
+            (7_200_000, "2 hours"),
+            (DAY_MS * 47 / 24, "47 hours"),
+            (3 * DAY_MS, "3 days"),
+            (700 * DAY_MS, "700 days"),
+            (4000 * DAY_MS, "10 years"),
+        ] {
+            assert_eq!(span(ms), words);
+        }
+        assert_eq!(minute(1_767_225_659_999), "2026-01-01 00:00 UTC");
     }
 }
