@@ -454,11 +454,11 @@ fn minute(ms: u64) -> String {
 /// Milliseconds, for people.
 fn span(ms: u64) -> String {
     let (minutes, days) = (ms / 60_000, ms / DAY_MS);
-    match (days / 365, days, minutes / 60) {
-        (0, 0, 0..=1) => format!("{minutes} minutes"),
-        (0, 0..=1, hours) => format!("{hours} hours"),
-        (0 | 1, days, _) => format!("{days} days"),
-        (years, _, _) => format!("{years} years"),
+    match (days, minutes / 60) {
+        (0, 0..=1) => format!("{minutes} minutes"),
+        (0..=1, hours) => format!("{hours} hours"),
+        (0..730, _) => format!("{days} days"),
+        _ => format!("{} years", (days + 182) / 365),
     }
 }
 
@@ -521,7 +521,8 @@ mod tests {
             (DAY_MS * 47 / 24, "47 hours"),
             (3 * DAY_MS, "3 days"),
             (700 * DAY_MS, "700 days"),
-            (4000 * DAY_MS, "10 years"),
+            (4000 * DAY_MS, "11 years"),
+            (30 * 365 * DAY_MS - 5, "30 years"),
         ] {
             assert_eq!(span(ms), words);
         }

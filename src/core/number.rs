@@ -10,9 +10,9 @@
 use super::scan;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Batch, Engine as Store, StoreError, Tree};
+use crate::wire::stamp;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use crate::wire::stamp;
 use ring::hmac;
 
 /// How far numbers are ahead of the clock, from one on.

@@ -7,7 +7,7 @@
 //! is a wish to the contrary for a message that would be left out for what it says. Then there are the account's own preferences
 //! (`prefs`).
 //!
-//! A message is one entry of the log for both sides. Its number is its id, and the time when it came. The id is told in `stanza-id`
+//! A message is one entry of the log for both sides. Its number is its id, and tells when it came. The id is told in `stanza-id`
 //! to those who may read the archive: in what they receive, and in the copies of what they send (XEP-0280), never to the other side.
 //!
 //! A message that waits for a client to come (XEP-0160), and that one has read here before, need not wait any more: when the client
