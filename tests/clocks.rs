@@ -8,7 +8,7 @@
 use inglenook::core::{Command, Core, Effect, Input, Now, Settings, Sid};
 use inglenook::service::driver::Driver;
 use inglenook::store::memory::Memory;
-use inglenook::store::{Batch, Engine, Query, Rows, StoreError};
+use inglenook::store::{Batch, Engine, Query, Rows, StoreError, Tree};
 use inglenook::wire::scram::Credentials;
 use inglenook::wire::{Jid, Ns, Scope, Stanza, stamp};
 use std::collections::BTreeMap;
@@ -370,4 +370,25 @@ fn less_than_a_year_that_turns_out_to_be_wrong_is_forgotten() {
     assert_eq!(life.left(u64::MAX), 49 * 24);
     write(&mut life, 60);
     life.check("wrong for a moment");
+}
+
+#[test]
+fn an_archive_from_before_such_days_were_counted_is_as_old_as_it_says() {
+    let mut life = Life::new(30);
+    write(&mut life, 29);
+    // As an older version has left it.
+    let mut rows = Batch::default();
+    rows.delete_all(Tree::Meta, *b"clock\0");
+    life.house.as_mut().unwrap().engine.commit(&[rows]).unwrap();
+    life.restart(HOUR, 0);
+    let mut before = life.left(u64::MAX);
+    assert_eq!(before, 29 * 24);
+    for _ in 0..20 {
+        write(&mut life, 1);
+        let after = life.left(u64::MAX);
+        assert!(before + 24 - after <= 24, "{before} {after}");
+        before = after;
+    }
+    assert!(before <= 33 * 24, "{before} are left");
+    life.check("from before");
 }
