@@ -7,6 +7,21 @@ use crate::wire::Jid;
 use crate::wire::scram::{Credentials, Keys};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Networks that an account remembers; those that it was used from once only are forgotten first.
+const NETWORKS: usize = 8;
+/// Networks that are stored when they are new. Further ones are when the account is used from there again: a phone is somewhere
+/// else every hour, and that must not be written each time.
+const NETWORKS_AT_ONCE: usize = 2;
+
+/// A network that the password was right in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// What the throttle calls it.
+    network: u64,
+    /// More than once.
+    again: bool,
+}
+
 /// A local account.
 #[derive(Debug)]
 pub struct Account {
@@ -26,6 +41,8 @@ pub struct Account {
     pub kept: usize,
     /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).
     pub silences: u8,
+    /// Where it was used from, the last first.
+    known: Vec<Known>,
 }
 
 impl Account {
@@ -40,6 +57,28 @@ impl Account {
             sessions: BTreeMap::new(),
             kept: 0,
             silences: 0,
+            known: Vec::new(),
+        }
+    }
+
+    /// Whether the password was right in this network.
+    pub fn knows(&self, network: u64) -> bool {
+        self.known.iter().any(|known| known.network == network)
+    }
+
+    /// The password was right in this network. Says whether that is worth a write.
+    pub fn learn(&mut self, network: u64) -> bool {
+        let at = self.known.iter().position(|known| known.network == network);
+        let before = at.map(|at| self.known.remove(at));
+        if self.known.len() >= NETWORKS {
+            let once = self.known.iter().rposition(|known| !known.again);
+            self.known.remove(once.unwrap_or(NETWORKS - 1));
+        }
+        let known = Known { network, again: before.is_some() };
+        self.known.insert(0, known);
+        match before {
+            Some(before) => !before.again,
+            None => self.known.len() <= NETWORKS_AT_ONCE,
         }
     }
 
@@ -62,11 +101,11 @@ impl Account {
         let keys = |w: Writer, k: &Keys| w.u32(k.iterations).bytes(&k.salt).bytes(&k.stored).bytes(&k.server);
         let w = keys(Writer::new(1), &self.credentials.sha1);
         let w = keys(w, &self.credentials.sha256);
-        match &self.last_seen {
+        let w = match &self.last_seen {
             Some((time, status)) => w.u8(1).u64(*time).str(status),
             None => w.u8(0),
-        }
-        .done()
+        };
+        self.known.iter().fold(w, |w, known| w.u64(known.network)).done()
     }
 
     /// The account of such a row.
@@ -88,6 +127,11 @@ impl Account {
         if r.u8()? == 1 {
             account.last_seen = Some((r.u64()?, r.str()?.into()));
         }
+        // Older versions have none, and read past them.
+        while let Ok(network) = r.u64() {
+            account.known.push(Known { network, again: true });
+        }
+        account.known.truncate(NETWORKS);
         Ok(account)
     }
 }

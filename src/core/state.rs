@@ -20,7 +20,6 @@ use super::throttle::Throttle;
 use super::token::Tokens;
 use super::written::{Written, over_share};
 use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
-use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -114,8 +113,8 @@ impl Ack {
 /// Something that waits for its time.
 #[derive(Debug)]
 pub(super) enum Timer {
-    Credentials(Sid, Credentials),
-    Login(Sid),
+    /// Of those who want to log in, and wait.
+    Logins,
     Extension(usize, Job),
     Unanswered(Sid),
     Hibernated(Sid),
