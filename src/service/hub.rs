@@ -392,7 +392,7 @@ impl Hub {
 
     /// What there is to tell of the clock.
     pub fn clock_told(&self) -> Option<String> {
-        lock(&self.state).core.state().clock_told()
+        self.state.lock().core.state().clock_told()
     }
 
     /// Does something with the database between two commits; see [`Storage::with`].
