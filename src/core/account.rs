@@ -22,6 +22,10 @@ pub struct Known {
     again: bool,
 }
 
+/// Those of one account, the last first.
+#[derive(Default, Debug)]
+struct Networks(Vec<Known>);
+
 /// A local account.
 #[derive(Debug)]
 pub struct Account {
@@ -41,8 +45,8 @@ pub struct Account {
     pub kept: usize,
     /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).
     pub silences: u8,
-    /// Where it was used from, the last first.
-    known: Vec<Known>,
+    /// Where it was used from. Many accounts are not there: nothing is kept for them.
+    known: Option<Box<Networks>>,
 }
 
 impl Account {
@@ -57,28 +61,32 @@ impl Account {
             sessions: BTreeMap::new(),
             kept: 0,
             silences: 0,
-            known: Vec::new(),
+            known: None,
         }
+    }
+
+    fn networks(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().flat_map(|networks| &networks.0)
     }
 
     /// Whether the password was right in this network.
     pub fn knows(&self, network: u64) -> bool {
-        self.known.iter().any(|known| known.network == network)
+        self.networks().any(|known| known.network == network)
     }
 
     /// The password was right in this network. Says whether that is worth a write.
     pub fn learn(&mut self, network: u64) -> bool {
-        let at = self.known.iter().position(|known| known.network == network);
-        let before = at.map(|at| self.known.remove(at));
-        if self.known.len() >= NETWORKS {
-            let once = self.known.iter().rposition(|known| !known.again);
-            self.known.remove(once.unwrap_or(NETWORKS - 1));
+        let Networks(all) = &mut **self.known.get_or_insert_default();
+        let at = all.iter().position(|known| known.network == network);
+        let before = at.map(|at| all.remove(at));
+        if all.len() >= NETWORKS {
+            let once = all.iter().rposition(|known| !known.again);
+            all.remove(once.unwrap_or(NETWORKS - 1));
         }
-        let known = Known { network, again: before.is_some() };
-        self.known.insert(0, known);
+        all.insert(0, Known { network, again: before.is_some() });
         match before {
             Some(before) => !before.again,
-            None => self.known.len() <= NETWORKS_AT_ONCE,
+            None => all.len() <= NETWORKS_AT_ONCE,
         }
     }
 
@@ -105,7 +113,7 @@ impl Account {
             Some((time, status)) => w.u8(1).u64(*time).str(status),
             None => w.u8(0),
         };
-        self.known.iter().fold(w, |w, known| w.u64(known.network)).done()
+        self.networks().fold(w, |w, known| w.u64(known.network)).done()
     }
 
     /// The account of such a row.
@@ -129,9 +137,8 @@ impl Account {
         }
         // Older versions have none, and read past them.
         while let Ok(network) = r.u64() {
-            account.known.push(Known { network, again: true });
+            account.known.get_or_insert_default().0.push(Known { network, again: true });
         }
-        account.known.truncate(NETWORKS);
         Ok(account)
     }
 }
