@@ -42,7 +42,7 @@ pub struct Account {
     /// Its sessions by resource.
     pub sessions: BTreeMap<Box<str>, Sid>,
     /// How many messages wait for it in storage (XEP-0160).
-    pub kept: usize,
+    pub kept: u32,
     /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).
     pub silences: u8,
     /// Where it was used from. Many accounts are not there: nothing is kept for them.

@@ -157,7 +157,6 @@ impl Outbox {
     fn belongs_to(&self, share: Arc<Share>) {
         lock(&self.inner).waiting.belongs_to(share);
     }
-
 }
 
 impl Inner {
