@@ -77,7 +77,8 @@
 //!
 //! # What becomes of a message
 //!
-//! A message that enters the server gets a number, its time in microseconds ([`Stanza::mark`](wire::Stanza::mark)). If one of the two
+//! A message that enters the server gets a number ([`Stanza::mark`](wire::Stanza::mark)), greater than all before, whatever the clock
+//! does; [`State::stamp`](core::State::stamp) tells when it came, and `core/clock.rs` what the clock is worth. If one of the two
 //! sides archives it, it is one [entry](core::logged::Logged) in the [log](store::Entry), which also says what the streams of its
 //! sender and of its receiver call it. Stream management ([`core::sm`]) keeps it in the queue of each session that it was written to,
 //! until that client acknowledges it; the session waits for its client when the connection is lost. `core/delivery.rs` knows who has a

@@ -144,3 +144,68 @@ fn a_good_certificate_is_kept_when_the_next_boot_has_no_clock() {
     assert!(server.stop().success());
     assert_eq!(std::fs::read(&file).unwrap(), made);
 }
+
+/// What the archive says: the stamps, and the bodies.
+fn archive(stream: &mut Tls) -> Vec<(String, String)> {
+    stream.write_all(b"<iq type='set' id='all'><query xmlns='urn:xmpp:mam:2'/></iq>").unwrap();
+    let found = until(stream, "</iq>");
+    let part = |text: &str, from: &str, to: char| text.split_once(from).unwrap().1.split(to).next().unwrap().to_owned();
+    found.split("<result ").skip(1).map(|r| (part(r, "stamp='", '\''), part(r, "<body>", '<'))).collect()
+}
+
+fn say(stream: &mut Tls, body: &str) {
+    let message = format!("<message type='chat' to='romeo@example.org'><body>{body}</body></message>");
+    stream.write_all(message.as_bytes()).unwrap();
+    ping(stream);
+}
+
+/// Seconds since 1970 of a stamp.
+fn seconds(stamp: &str) -> i64 {
+    (inglenook::wire::stamp::parse(stamp).unwrap() / 1000).cast_signed()
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_told_and_stamps_nothing_after_it() {
+    let Some(library) = library() else { return };
+    let dir = Dir::with("domain = \"example.org\"\nplain = true");
+    let (server, clock) = start(&dir, &library, 0);
+    for name in ["juliet", "romeo"] {
+        ok(&dir, &["user", "add", name, "--password-stdin"], "capulet\n");
+    }
+    assert!(!ok(&dir, &["status"], "").contains("clock"));
+    let mut juliet = login_at(&server, &dir, now()).unwrap();
+    let begun = now();
+    let right = |stamp: &str| (begun..=now()).contains(&seconds(stamp));
+    say(&mut juliet, "before");
+    clock.set(30 * 365 * DAY);
+    say(&mut juliet, "ahead");
+    let status = ok(&dir, &["status"], "");
+    assert!(status.contains("clock        went ahead by 30 years at"), "{status}");
+    // That one is for nobody else.
+    server.logs("renewed the certificate");
+    assert!(login_at(&server, &dir, now()).is_err());
+    clock.set(0);
+    say(&mut juliet, "after");
+    let told = "was ahead by 30 years, from ";
+    for (words, before) in [("status", "clock        "), ("check", "clock: it ")] {
+        let said = common::binary::run(&dir, &[words, "--data", dir.data().to_str().unwrap()], "");
+        assert!(said.out.contains(&format!("{before}{told}")), "{}", said.out);
+    }
+    // The certificate is one for now again.
+    server.logs("renewed the certificate");
+    login_at(&server, &dir, now()).unwrap();
+    assert!(server.stop().success());
+    for (words, before) in [("status", "clock        "), ("check", "clock: it ")] {
+        let said = common::binary::run(&dir, &[words, "--data", dir.data().to_str().unwrap()], "");
+        assert!(said.out.contains(&format!("{before}{told}")), "{}", said.out);
+    }
+    let (server, _clock) = start(&dir, &library, 0);
+    let mut juliet = login_at(&server, &dir, now()).unwrap();
+    say(&mut juliet, "restarted");
+    let found = archive(&mut juliet);
+    let bodies: Vec<&str> = found.iter().map(|(_, body)| &**body).collect();
+    assert_eq!(bodies, ["before", "ahead", "after", "restarted"]);
+    let rights: Vec<bool> = found.iter().map(|(stamp, _)| right(stamp)).collect();
+    assert_eq!(rights, [true, false, true, true], "{found:?}");
+    assert!(server.stop().success());
+}

@@ -7,6 +7,25 @@ use crate::wire::Jid;
 use crate::wire::scram::{Credentials, Keys};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Networks that an account remembers; those that it was used from once only are forgotten first.
+const NETWORKS: usize = 8;
+/// Networks that are stored when they are new. Further ones are when the account is used from there again: a phone is somewhere
+/// else every hour, and that must not be written each time.
+const NETWORKS_AT_ONCE: usize = 2;
+
+/// A network that the password was right in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// What the throttle calls it.
+    network: u64,
+    /// More than once.
+    again: bool,
+}
+
+/// Those of one account, the last first.
+#[derive(Default, Debug)]
+struct Networks(Vec<Known>);
+
 /// A local account.
 #[derive(Debug)]
 pub struct Account {
@@ -23,9 +42,11 @@ pub struct Account {
     /// Its sessions by resource.
     pub sessions: BTreeMap<Box<str>, Sid>,
     /// How many messages wait for it in storage (XEP-0160).
-    pub kept: usize,
+    pub kept: u32,
     /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).
     pub silences: u8,
+    /// Where it was used from. Many accounts are not there: nothing is kept for them.
+    known: Option<Box<Networks>>,
 }
 
 impl Account {
@@ -40,6 +61,32 @@ impl Account {
             sessions: BTreeMap::new(),
             kept: 0,
             silences: 0,
+            known: None,
+        }
+    }
+
+    fn networks(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().flat_map(|networks| &networks.0)
+    }
+
+    /// Whether the password was right in this network.
+    pub fn knows(&self, network: u64) -> bool {
+        self.networks().any(|known| known.network == network)
+    }
+
+    /// The password was right in this network. Says whether that is worth a write.
+    pub fn learn(&mut self, network: u64) -> bool {
+        let Networks(all) = &mut **self.known.get_or_insert_default();
+        let at = all.iter().position(|known| known.network == network);
+        let before = at.map(|at| all.remove(at));
+        if all.len() >= NETWORKS {
+            let once = all.iter().rposition(|known| !known.again);
+            all.remove(once.unwrap_or(NETWORKS - 1));
+        }
+        all.insert(0, Known { network, again: before.is_some() });
+        match before {
+            Some(before) => !before.again,
+            None => all.len() <= NETWORKS_AT_ONCE,
         }
     }
 
@@ -62,11 +109,11 @@ impl Account {
         let keys = |w: Writer, k: &Keys| w.u32(k.iterations).bytes(&k.salt).bytes(&k.stored).bytes(&k.server);
         let w = keys(Writer::new(1), &self.credentials.sha1);
         let w = keys(w, &self.credentials.sha256);
-        match &self.last_seen {
+        let w = match &self.last_seen {
             Some((time, status)) => w.u8(1).u64(*time).str(status),
             None => w.u8(0),
-        }
-        .done()
+        };
+        self.networks().fold(w, |w, known| w.u64(known.network)).done()
     }
 
     /// The account of such a row.
@@ -87,6 +134,10 @@ impl Account {
         let mut account = Account::new(jid, credentials);
         if r.u8()? == 1 {
             account.last_seen = Some((r.u64()?, r.str()?.into()));
+        }
+        // Older versions have none, and read past them.
+        while let Ok(network) = r.u64() {
+            account.known.get_or_insert_default().0.push(Known { network, again: true });
         }
         Ok(account)
     }

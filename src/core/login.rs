@@ -5,15 +5,18 @@
 //! In order: the proof of a token is checked, as late as passwords are when somebody is guessing. A token that is new, or was, is
 //! stored. Then the old session is asked for; then extensions have read what they need; then the stream is bound.
 
+use super::account::Account;
 use super::effect::{Effect, Job, Sid};
 use super::session::client_mark;
 use super::state::{Ack, State, Timer, Work, name_of};
+use super::throttle::{self, Outcome};
 use super::{Core, Inline};
 use crate::store::{Query, Rows};
 use crate::wire::login::{Begin, Begins, Begun, Client, Refused, TAG_BYTES, Upgrade, enable, is_true};
-use crate::wire::scram::Hash;
+use crate::wire::scram::{Credentials, Hash};
 use crate::wire::{Jid, Manage, Ns, StreamCondition, StreamError};
 use ring::hmac;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A login under way.
@@ -44,8 +47,7 @@ impl Login {
 impl Core {
     /// XEP-0388 §2.6: all that was asked for with the proof.
     pub(super) fn begin(&mut self, sid: Sid, begin: Box<Begin>, peer: IpAddr) {
-        let st = &mut self.state;
-        let at = begin.proof.as_ref().map(|_| st.throttle.when(st.now.mono, &begin.account, peer));
+        let proves = begin.proof.is_some().then(|| begin.account.clone());
         let login = Login {
             begin,
             proof: None,
@@ -56,10 +58,36 @@ impl Core {
             reading: 0,
             archived: None,
         };
-        st.logins.insert(sid, login);
-        match at.filter(|at| *at > st.now.mono) {
-            Some(at) => st.set_timer(at, Timer::Login(sid)),
+        self.state.logins.insert(sid, login);
+        match proves {
+            Some(account) => self.login(sid, account, peer),
             None => self.prove(sid),
+        }
+    }
+
+    /// Somebody wants to log in, and may have to wait until they may try.
+    pub(super) fn login(&mut self, sid: Sid, jid: Jid, peer: IpAddr) {
+        let st = &mut self.state;
+        let network = throttle::network_mark(&st.secret, peer);
+        let known = st.account(&jid).is_some_and(|account| account.knows(network));
+        st.throttle.ask(st.now.mono, sid, jid, &st.secret, peer, known);
+        self.admit();
+    }
+
+    /// Lets those try whose turn it is.
+    pub(super) fn admit(&mut self) {
+        let now = self.state.now.mono;
+        while let Some((sid, jid)) = self.state.throttle.next(now) {
+            let st = &mut self.state;
+            if st.logins.contains_key(&sid) {
+                self.prove(sid);
+            } else {
+                let credentials = st.credentials(&jid);
+                st.effects.push(Effect::Credentials(sid, credentials));
+            }
+        }
+        if let Some(at) = self.state.throttle.wake(now) {
+            self.state.set_timer(at, Timer::Logins);
         }
     }
 
@@ -184,6 +212,30 @@ impl Core {
 }
 
 impl State {
+    /// What a password must prove. Who is not here has some, too, as one of those has that are.
+    fn credentials(&self, jid: &Jid) -> Credentials {
+        if let Some(account) = self.account(jid) {
+            return account.credentials.clone();
+        }
+        let iterations = |a: &Account| (a.credentials.sha1.iterations, a.credentials.sha256.iterations);
+        let there: BTreeSet<(u32, u32)> = self.accounts.values().map(iterations).collect();
+        let set = there.is_empty().then_some((self.settings.iterations, self.settings.iterations));
+        Credentials::fake_among(&self.secret, jid.as_str(), there.into_iter().chain(set))
+    }
+
+    /// How a login ended. The account remembers where its password was right.
+    pub(super) fn login_ended(&mut self, sid: Sid, jid: &Jid, peer: IpAddr, success: bool) {
+        let outcome = if success { Outcome::Success } else { Outcome::Failure };
+        self.throttle.ended(self.now.mono, sid, outcome);
+        let network = throttle::network_mark(&self.secret, peer);
+        let local = self.local(jid).map(Box::<str>::from).unwrap_or_default();
+        let Some(account) = self.accounts.get_mut(&local).filter(|_| success) else { return };
+        if account.learn(network) {
+            // It is only kept in mind until the account's row is written for another reason.
+            let _ = self.write_account(&local);
+        }
+    }
+
     /// The stream of a login is gone.
     pub(super) fn forget_login(&mut self, sid: Sid) {
         if self.logins.remove(&sid).is_some() {

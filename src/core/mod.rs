@@ -3,6 +3,7 @@
 pub mod account;
 pub mod admin;
 pub mod archived;
+pub mod clock;
 mod component;
 mod delivery;
 pub mod effect;
@@ -34,10 +35,10 @@ pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
 pub use quiet::Worth;
 pub use settings::{Creators, PushContent, Settings};
 pub use state::{State, Way};
+use throttle::Outcome;
 pub use throttle::network;
 
 use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
-use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
 use account::Account;
 use archived::Archived;
@@ -122,6 +123,8 @@ impl Core {
     fn load(&mut self, engine: &mut dyn Engine) -> Result<(), StoreError> {
         let st = &mut self.state;
         let domain = st.settings.domain.clone();
+        st.clock = clock::Clock::load(engine)?;
+        st.numbers.load(engine)?;
         scan(engine, Tree::Account, &[], |key, value| {
             let local = std::str::from_utf8(key).map_err(|_| damaged("an account's name"))?;
             let jid = Jid::new(Some(local), domain.domain(), None).map_err(|_| damaged("an account's name"))?;
@@ -162,11 +165,15 @@ impl Core {
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.state.now = now;
         self.state.started.get_or_insert(now.mono);
+        self.state.clock.look(now, &self.state.numbers);
         std::mem::swap(&mut self.state.effects, effects);
         let mut heard = None;
         match input {
             Input::Login(sid, jid, peer) => self.login(sid, jid, peer),
-            Input::LoginEnded(_, jid, peer, success) => self.state.throttle.ended(now.mono, &jid, peer, success),
+            Input::LoginEnded(sid, jid, peer, success) => {
+                self.state.login_ended(sid, &jid, peer, success);
+                self.admit();
+            }
             Input::Begin(sid, begin, peer) => self.begin(sid, begin, peer),
             Input::Bind(sid, jid, resource) => {
                 let answer = self.bind(sid, &jid, resource);
@@ -187,7 +194,11 @@ impl Core {
             },
             Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),
             Input::Closed(stream, _) if self.state.detach(stream) => {}
-            Input::Closed(stream, clean) => self.state.lost(stream, clean),
+            Input::Closed(stream, clean) => {
+                self.state.throttle.ended(now.mono, stream, Outcome::Nothing);
+                self.state.lost(stream, clean);
+                self.admit();
+            }
             Input::Closing(stream) => self.state.closing(stream),
             Input::Enable(stream, resume, max) => {
                 let enabled = self.state.enable(stream, resume, max);
@@ -243,8 +254,7 @@ impl Core {
     fn due(&mut self) {
         while let Some(timer) = self.state.timers.first_entry().filter(|t| t.key().0 <= self.state.now.mono) {
             match timer.remove() {
-                Timer::Credentials(sid, credentials) => self.state.effects.push(Effect::Credentials(sid, credentials)),
-                Timer::Login(sid) => self.prove(sid),
+                Timer::Logins => self.admit(),
                 Timer::Unanswered(sid) => self.state.unanswered(sid),
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
@@ -254,20 +264,6 @@ impl Core {
                     self.hook(n, |x, st| x.timer(st, job));
                 }
             }
-        }
-    }
-
-    fn login(&mut self, sid: Sid, jid: Jid, peer: std::net::IpAddr) {
-        let st = &mut self.state;
-        let credentials = match st.account(&jid) {
-            Some(account) => account.credentials.clone(),
-            None => Credentials::fake(&st.secret, jid.as_str(), st.settings.iterations),
-        };
-        let at = st.throttle.when(st.now.mono, &jid, peer);
-        if at <= st.now.mono {
-            st.effects.push(Effect::Credentials(sid, credentials));
-        } else {
-            st.set_timer(at, Timer::Credentials(sid, credentials));
         }
     }
 

@@ -1,23 +1,55 @@
 //! The numbers of messages, and how they look outside.
 //!
-//! A number is the time in microseconds since 1970, or one more than the last: they grow whatever the clock does. Outside it is
+//! A number is the time in microseconds since 1970, or more, so that they grow whatever the clock does. When the clock went back, all
+//! that come from there on are ahead of it by so much that they follow the last; that is remembered ([`Skew`]) until the clock has
+//! caught up, and tells when a message came: what it is stamped with is right again as soon as the clock is, also if its number is
+//! of a year to come. Outside a number is
 //! followed by a code over the number and whose archive it is in: nobody can guess an id (XEP-0313 §3), and one that was never
 //! given is refused without reading anything.
 
+use super::scan;
+use crate::store::record::{Broken, Reader, Writer};
+use crate::store::{Batch, Engine as Store, StoreError, Tree};
+use crate::wire::stamp;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use ring::hmac;
+
+/// How far numbers are ahead of the clock, from one on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Skew {
+    /// The first number.
+    from: u64,
+    /// Microseconds.
+    by: u64,
+}
 
 /// Gives numbers, and texts for them.
 #[derive(Debug)]
 pub(super) struct Numbers {
     key: hmac::Key,
+    /// In ascending order; before the first, numbers are what the clock showed.
+    skews: Vec<Skew>,
+    /// How many of them, from the last on, are not stored yet.
+    unwritten: usize,
+    /// The first numbers of those that are to be forgotten.
+    gone: Vec<u64>,
     /// The last that was given.
     last: u64,
     /// The last that an entry of the log has.
     pub(super) logged: u64,
 }
 
+/// Skews that are remembered: a clock that goes back more often has the oldest forgotten, and dates from there are wrong again.
+const SKEWS: usize = 4096;
+/// Skews that are written or deleted at once.
+const SKEWS_AT_ONCE: usize = 20;
+/// A clock that went back by less than this, in microseconds, is waited for.
+const BACK_US: u64 = 1_000_000;
+/// A clock that went ahead by more than this, in microseconds, needs no skew but what it takes to follow the last number.
+const AHEAD_US: u64 = 30 * 86_400_000_000;
+/// How the keys of skews begin in [`Tree::Meta`]; their first numbers follow, big-endian.
+const ROWS: &[u8] = b"clock\0skew\0";
 /// Bytes of the code in a text.
 const CODE: usize = 10;
 /// Bytes of a pseudonym: nobody can find another JID with the same one.
@@ -27,7 +59,36 @@ impl Numbers {
     pub(super) fn new(secret: &[u8; 32]) -> Numbers {
         // A key of its own: the secret is used for other things, too.
         let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"numbers of messages");
-        Numbers { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), last: 0, logged: 0 }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
+        Numbers { key, skews: Vec::new(), unwritten: 0, gone: Vec::new(), last: 0, logged: 0 }
+    }
+
+    /// Reads the skews.
+    pub(super) fn load(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
+        scan(engine, Tree::Meta, ROWS, |key, row| {
+            let from = key.get(ROWS.len()..).and_then(|from| from.try_into().ok()).map(u64::from_be_bytes);
+            let mut r = Reader::new(row)?;
+            if r.version != 1 {
+                return Err(Broken.into());
+            }
+            self.skews.push(Skew { from: from.ok_or(Broken)?, by: r.u64()? });
+            Ok(())
+        })
+    }
+
+    /// Adds to a batch what must be stored with the numbers in it.
+    pub(super) fn note(&mut self, batch: &mut Batch) {
+        if self.unwritten == 0 {
+            return;
+        }
+        let row = |from: u64| [ROWS, &from.to_be_bytes()].concat();
+        let first = self.skews.len() - self.unwritten.min(self.skews.len());
+        for skew in self.skews.iter().skip(first).take(SKEWS_AT_ONCE) {
+            batch.put(Tree::Meta, row(skew.from), Writer::new(1).u64(skew.by).done());
+        }
+        self.unwritten = self.unwritten.saturating_sub(SKEWS_AT_ONCE);
+        let keep = self.gone.len().saturating_sub(SKEWS_AT_ONCE);
+        self.gone.drain(keep..).for_each(|from| batch.delete(Tree::Meta, row(from)));
     }
 
     /// This one was given before.
@@ -40,10 +101,59 @@ impl Numbers {
         self.last
     }
 
-    /// The next one. `wall`: milliseconds since 1970.
-    pub(super) fn next(&mut self, wall: u64) -> u64 {
-        self.last = wall.saturating_mul(1000).max(self.last.saturating_add(1));
+    /// The next one. `time`: milliseconds since 1970.
+    pub(super) fn next(&mut self, time: u64) -> u64 {
+        let at = time.min(stamp::LAST_MS) * 1000;
+        let skew = self.skews.last().map_or(0, |skew| skew.by);
+        if skew == 0 && at > self.last {
+            self.last = at;
+            return at;
+        }
+        self.next_skewed(at, skew)
+    }
+
+    /// The same, while numbers are ahead of the clock, or must be. `at`: microseconds since 1970.
+    fn next_skewed(&mut self, at: u64, skew: u64) -> u64 {
+        let (next, before) = (self.last.saturating_add(1), self.last.saturating_sub(skew));
+        let behind = next.saturating_sub(at.saturating_add(skew));
+        let other = at > self.last || behind > BACK_US || at > before.saturating_add(AHEAD_US);
+        let by = if other { next.saturating_sub(at) } else { skew };
+        self.last = next.max(at.saturating_add(by));
+        if by != skew {
+            self.skews.push(Skew { from: self.last, by });
+            self.unwritten += 1;
+            if self.skews.len() > SKEWS {
+                self.gone.push(self.skews.remove(0).from);
+                self.unwritten = self.unwritten.min(SKEWS);
+            }
+        }
         self.last
+    }
+
+    /// When a number was given, in milliseconds since 1970.
+    pub(super) fn stamp(&self, number: u64) -> u64 {
+        let n = self.skews.partition_point(|skew| skew.from <= number);
+        let by = n.checked_sub(1).map_or(0, |n| self.skews[n].by);
+        number.saturating_sub(by) / 1000
+    }
+
+    /// The numbers that were given from `start` to `end`, in milliseconds since 1970, both included; in ascending order, none
+    /// adjacent. One that is open has no end in numbers.
+    pub(super) fn between(&self, start: Option<u64>, end: Option<u64>) -> Vec<(u64, u64)> {
+        let mut found: Vec<(u64, u64)> = Vec::new();
+        for n in 0..=self.skews.len() {
+            let Skew { from, by } = n.checked_sub(1).map_or(Skew { from: 0, by: 0 }, |n| self.skews[n]);
+            let to = self.skews.get(n).map_or(u64::MAX, |next| next.from - 1);
+            let micros = |ms: u64| ms.saturating_mul(1000).saturating_add(by);
+            let from = start.map_or(from, |start| from.max(micros(start)));
+            let to = end.map_or(to, |end| to.min(micros(end).saturating_add(999)));
+            match found.last_mut() {
+                _ if from > to => {}
+                Some(last) if last.1.checked_add(1) == Some(from) => last.1 = to,
+                _ => found.push((from, to)),
+            }
+        }
+        found
     }
 
     /// How it looks outside, for what is `owner`'s.
@@ -93,7 +203,7 @@ mod tests {
         let mut numbers = Numbers::new(&[7; 32]);
         numbers.seen(1_700_000_000_000_000);
         let mut last = numbers.last();
-        for wall in [0, 0, 5, 1_700_000_000_001, 1_700_000_000_001, 3, u64::MAX / 1000, 0] {
+        for wall in [0, 0, 5, 1_700_000_000_001, 1_700_000_000_001, 3, u64::MAX, 0] {
             let next = numbers.next(wall);
             assert!(next > last, "{wall}");
             last = next;

@@ -166,7 +166,7 @@ fn unavailable(st: &mut State, sid: Sid, presence: Stanza) -> bool {
     }
     if was_available && st.available(&local).is_empty() {
         let status = presence.child(Ns::CLIENT, "status").map(|s| s.text().into_owned()).unwrap_or_default();
-        let now = st.now.wall;
+        let now = st.time();
         if let Some(account) = st.accounts.get_mut(&local) {
             account.last_seen = Some((now, cut(&status, roster::NAME_BYTES).into()));
         }

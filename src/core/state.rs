@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::archived::Archived;
+use super::clock::Clock;
 use super::component::Components;
 use super::delivery::Deliveries;
 use super::effect::{Effect, Job, Now, Sid};
@@ -19,7 +20,6 @@ use super::throttle::Throttle;
 use super::token::Tokens;
 use super::written::{Written, over_share};
 use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
-use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -113,8 +113,8 @@ impl Ack {
 /// Something that waits for its time.
 #[derive(Debug)]
 pub(super) enum Timer {
-    Credentials(Sid, Credentials),
-    Login(Sid),
+    /// Of those who want to log in, and wait.
+    Logins,
     Extension(usize, Job),
     Unanswered(Sid),
     Hibernated(Sid),
@@ -160,6 +160,7 @@ pub struct State {
     pub(super) login_jobs: BTreeMap<Job, (Sid, usize, usize)>,
     pub(super) secret: [u8; 32],
     pub(super) numbers: Numbers,
+    pub(super) clock: Clock,
     pub(super) streams: Streams,
     pub(super) deliveries: Deliveries,
     pub(super) reading: Reading,
@@ -219,6 +220,7 @@ impl State {
             login_jobs: BTreeMap::new(),
             secret,
             numbers: Numbers::new(&secret),
+            clock: Clock::default(),
             streams: Streams::default(),
             deliveries: Deliveries::default(),
             reading: Reading::default(),
@@ -514,10 +516,10 @@ impl State {
         Ok(&mut self.batch)
     }
 
-    /// A number for a message that enters the server ([`Stanza::mark`]): greater than all before, and its time in microseconds
-    /// since 1970 unless the clock went back.
+    /// A number for a message that enters the server ([`Stanza::mark`]): greater than all before. When that was,
+    /// [`State::stamp`] tells.
     pub fn next_mark(&mut self) -> u64 {
-        self.numbers.next(self.now.wall)
+        self.numbers.next(self.time())
     }
 
     /// The last number that was given.
@@ -570,7 +572,7 @@ impl State {
         }
         self.finish_entry();
         // The other side's entry has the number: this one gets the next.
-        let id = if self.numbers.logged < message.mark { message.mark } else { self.numbers.next(self.now.wall) };
+        let id = if self.numbers.logged < message.mark { message.mark } else { self.next_mark() };
         self.logged(id);
         self.draft = Some(Draft { at: self.batch.ops.len(), sent, received, message: message.clone() });
         // The other side is likely to follow.
@@ -656,6 +658,8 @@ impl State {
         if !self.batch.is_empty() {
             self.finish_entry();
             self.note_settled();
+            self.clock.note(self.now, &mut self.batch);
+            self.numbers.note(&mut self.batch);
             self.batch.low = self.deliveries.low();
             let batch = std::mem::take(&mut self.batch);
             self.charge(&batch);

@@ -45,5 +45,5 @@ fn cut(st: &State, stanza: &mut Stanza) -> bool {
 
 /// The note that this server held back a message since it came, which its [`Stanza::mark`] tells.
 pub(super) fn note(st: &State, mark: u64) -> String {
-    format!("<delay xmlns='urn:xmpp:delay' from='{}' stamp='{}'/>", st.domain(), stamp::format(mark / 1000))
+    format!("<delay xmlns='urn:xmpp:delay' from='{}' stamp='{}'/>", st.domain(), stamp::format(st.stamp(mark)))
 }

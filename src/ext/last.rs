@@ -46,7 +46,7 @@ impl Extension for Last {
                 allowed(st, local, iq.from.as_ref())?;
                 match st.accounts.get(local).and_then(|account| account.last_seen.as_ref()) {
                     _ if !st.available(local).is_empty() => (0, ""),
-                    Some((seen, status)) => (st.now.wall.saturating_sub(*seen), &**status),
+                    Some((seen, status)) => (st.time().saturating_sub(st.past(*seen)), &**status),
                     None => return Err(StanzaError::new(Condition::ItemNotFound).text("never seen here")),
                 }
             }

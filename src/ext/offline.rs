@@ -372,7 +372,7 @@ impl Offline {
             mailbox.bytes = mailbox.bytes.saturating_sub(bytes);
         }
         if let Some(account) = st.accounts.get_mut(local) {
-            account.kept = mailbox.count;
+            account.kept = mailbox.count as u32;
         }
         self.forget_empty(st, local);
     }
@@ -454,7 +454,7 @@ impl Mailbox {
         self.bytes += bytes;
         self.senders.put(number, sender, bytes);
         if let Some(account) = st.accounts.get_mut(local) {
-            account.kept = self.count;
+            account.kept = self.count as u32;
         }
     }
 

@@ -59,7 +59,7 @@ struct Registration {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Stored {
-    /// When it was made, in milliseconds since 1970.
+    /// Which one was made first.
     since: u64,
     /// The client's resource.
     resource: Box<str>,
@@ -164,7 +164,7 @@ impl Push {
             let text = format!("a registration has at most {REGISTRATION_BYTES} bytes");
             return Err(StanzaError::new(Condition::PolicyViolation).text(text));
         }
-        let mut stored = Stored { since: st.now.wall, resource: resource.into(), options: options.into() };
+        let mut stored = Stored { since: st.next_mark(), resource: resource.into(), options: options.into() };
         let known = self.accounts.get(local);
         if let Some(before) = known.and_then(|known| known.get(&name)) {
             let since = std::mem::replace(&mut stored.since, before.stored.since);

@@ -117,7 +117,10 @@ impl Register {
             || self.server.accounts >= SERVER_ACCOUNTS
             || peer.is_ipv6() && !self.sites.may(&site, 1, SERVER_ACCOUNTS as usize)
         {
-            return Err(refusal(Condition::ResourceConstraint, "too many registrations; try again in an hour"));
+            let since = if self.server.accounts >= SERVER_ACCOUNTS { self.server.since } else { made.since };
+            let minutes = (since + PERIOD_MS).saturating_sub(now).div_ceil(60_000);
+            let text = format!("too many registrations; try again in {minutes} minutes");
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
         made.attempts += 1;
         Ok(())

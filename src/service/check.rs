@@ -4,7 +4,7 @@ use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
 use super::serve::{Options, Place};
-use super::{admin, host, listen};
+use super::{admin, host, listen, status};
 use crate::store::card::Card;
 use rustix::fs::{Access, AtFlags, CWD};
 
@@ -61,6 +61,7 @@ pub fn run(options: &Options) -> Report {
     let runs = there && admin::runs(&data);
     if runs {
         report.fine("server: it runs");
+        report.fine.extend(status::clock_of(&data).map(|told| format!("clock: it {told}")));
     } else {
         ports(&mut report, &config);
     }
@@ -185,14 +186,19 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
     if !place.data.database().exists() {
         return report.fine("database: none yet; the first `inglenook serve` makes it");
     }
-    let read = || -> super::Result<()> {
+    let read = || -> super::Result<Option<String>> {
         let _lock = super::serve::hold(&place.data)?;
         let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
         engine.verify()?;
-        Ok(engine.close()?)
+        let told = crate::core::clock::stored(&mut engine)?;
+        engine.close()?;
+        Ok(told)
     };
     match read() {
-        Ok(()) => report.fine("database: all of it can be read"),
+        Ok(told) => {
+            report.fine("database: all of it can be read");
+            report.fine.extend(told.map(|told| format!("clock: it {told}")));
+        }
         Err(e) => report.wrong(format!("database: {e}")),
     }
 }

@@ -389,6 +389,11 @@ impl Hub {
         (connected, core.sessions.len() - connected, core.accounts.len())
     }
 
+    /// What there is to tell of the clock.
+    pub fn clock_told(&self) -> Option<String> {
+        self.state.lock().core.state().clock_told()
+    }
+
     /// Does something with the database between two commits; see [`Storage::with`].
     pub fn with_storage(&self, work: impl FnOnce(&mut dyn Keep, &mut Vec<Listener>) + Send + 'static) {
         self.storage.with(work);

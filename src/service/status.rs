@@ -6,10 +6,13 @@ use super::serve::{self, Options, Place, Shared};
 use super::storage::Keep;
 use super::wear::{Book, size};
 use super::{Failure, Result, host};
+use crate::core::clock;
 use crate::store::card::Card;
 use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
 use std::path::Path;
 
+/// The name of the line about the clock.
+const CLOCK: &str = "clock";
 /// Rows of a page.
 const PAGE_ROWS: usize = 500;
 /// Bytes of a page: what is committed meanwhile waits for one.
@@ -29,6 +32,12 @@ pub fn run(options: &Options) -> Result<Vec<String>> {
         Err(e) if admin::runs(&place.data) => admin::ask(&place.data, &Request::Status)?.ok_or(e),
         done => done,
     }
+}
+
+/// What a running server tells of its clock, if there is something to tell.
+pub(super) fn clock_of(data: &Data) -> Option<String> {
+    let lines = admin::ask(data, &Request::Status).ok()??;
+    lines.iter().find_map(|line| Some(line.strip_prefix(CLOCK)?.trim_start().to_owned()))
 }
 
 /// One line.
@@ -52,6 +61,7 @@ fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
     lines.push(waiting(messages, bytes));
     lines.push(archive(&mut engine));
+    lines.extend(clock::stored(&mut engine)?.map(|told| line(CLOCK, told)));
     engine.close()?;
     lines.push(on_disk(data));
     let clock = host::clock();
@@ -80,6 +90,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
     lines.push(waiting(messages, bytes));
     lines.push(shared.hub.on_storage(|engine| archive(engine))?);
+    lines.extend(shared.hub.clock_told().map(|told| line(CLOCK, told)));
     lines.push(on_disk(shared.data()));
     let clock = host::clock();
     let (book, run) = shared.wear.look();

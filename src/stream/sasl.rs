@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 /// How often a client may fail on one stream (RFC 6120 §6.4.5 asks for two to five retries).
 pub const ATTEMPTS: u8 = 4;
+/// How often it may be told besides that a mechanism is not for it: some go through all they know, once with each hash and each kind
+/// of channel binding, before they come to one that works.
+pub const MECHANISMS: u8 = 12;
 
 /// Why somebody could not log in (RFC 6120 §6.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +65,14 @@ impl Failure {
 /// A failure with words for whoever debugs the client; empty for none. No word may tell whether a user exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Refusal(pub(super) Failure, pub(super) &'static str);
+
+impl Refusal {
+    /// Whether it is of the mechanism, before anything was proven with it: there may be another one that works.
+    fn is_of_mechanism(self) -> bool {
+        matches!(self.0, Failure::InvalidMechanism | Failure::MechanismTooWeak)
+            || matches!(self.1, scram::OTHER_BINDING | scram::NOT_SEEN)
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mechanism {
@@ -156,6 +167,8 @@ pub(super) struct Sasl {
     tasks: Vec<Hash>,
     upgrade: Option<Upgrade>,
     failed: u8,
+    /// The same, because the mechanism was not for them.
+    unfit: u8,
 }
 
 enum State {
@@ -205,6 +218,7 @@ impl Sasl {
             tasks: Vec::new(),
             upgrade: None,
             failed: 0,
+            unfit: 0,
         }
     }
 
@@ -230,7 +244,7 @@ impl Sasl {
 
     /// Whether they failed too often.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.failed >= ATTEMPTS
+        self.failed >= ATTEMPTS || self.unfit >= MECHANISMS
     }
 
     /// An element of one of the profiles; answers it.
@@ -461,7 +475,8 @@ impl Sasl {
     fn fail(&mut self, refusal: Refusal, account: Option<Jid>, out: &mut String) -> Event {
         self.state = State::Idle;
         self.request = None;
-        self.failed = self.failed.saturating_add(1);
+        let count = if refusal.is_of_mechanism() { &mut self.unfit } else { &mut self.failed };
+        *count = count.saturating_add(1);
         self.profile.write_failure(refusal, out);
         Event::Failed(account.filter(|_| refusal.0 == Failure::NotAuthorized))
     }

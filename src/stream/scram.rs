@@ -14,6 +14,11 @@ pub(super) fn bindings(tls: &Tls) -> impl Iterator<Item = (&'static str, &[u8])>
     exporter.into_iter().chain([("tls-server-end-point", &tls.end_point[..])])
 }
 
+/// The client wants a type of channel binding that the connection does not have.
+pub(super) const OTHER_BINDING: &str = "this type of channel binding is not offered";
+/// The client says that it was offered no channel binding (RFC 5802 §6).
+pub(super) const NOT_SEEN: &str = "channel binding is offered here";
+
 /// A client's first message (RFC 5802 §7), that is answered once the keys of the account are here.
 pub(super) struct First {
     hash: Hash,
@@ -36,15 +41,13 @@ impl First {
         let mut binding = message.as_bytes()[..message.len() - bare.len()].to_vec();
         match (flag.split_once('='), plus) {
             (Some(("p", name)), true) => {
-                let (_, data) = bindings(tls)
-                    .find(|(offered, _)| *offered == name)
-                    .ok_or(malformed("this type of channel binding is not offered"))?;
+                let (_, data) = bindings(tls).find(|(offered, _)| *offered == name).ok_or(malformed(OTHER_BINDING))?;
                 binding.extend_from_slice(data);
             }
             (None, false) if flag == "n" => {}
             // It would have bound the channel, had it seen our offer: somebody has taken that away (RFC 5802 §6).
             (None, false) if flag == "y" => {
-                return Err(Refusal(Failure::NotAuthorized, "channel binding is offered here"));
+                return Err(Refusal(Failure::NotAuthorized, NOT_SEEN));
             }
             _ => return Err(malformed("the GS2 header does not fit the mechanism")),
         }

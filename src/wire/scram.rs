@@ -138,12 +138,22 @@ impl Credentials {
 
     /// What an unknown user is answered with: the same for the same name and secret, and no password fits.
     pub fn fake(secret: &[u8; 32], user: &str, iterations: u32) -> Credentials {
+        Credentials::fake_among(secret, user, [(iterations, iterations)])
+    }
+
+    /// The same, with iterations (of SHA-1 and SHA-256) that accounts have, so that nobody can tell by them: the name decides which,
+    /// and as long as they are among them it has the same. None count as one.
+    pub fn fake_among(secret: &[u8; 32], user: &str, there: impl IntoIterator<Item = (u32, u32)>) -> Credentials {
         // One salt for both, as accounts have; keys that are no hash of anything a client could send.
         let made = |hash: Hash, what: &str| hash.hmac(secret, format!("{what}\0{user}").as_bytes());
+        let drawn = |both: &(u32, u32)| made(Hash::Sha256, &format!("iterations {} {}", both.0, both.1));
+        let (sha1, sha256) = there.into_iter().max_by_key(drawn).unwrap_or((1, 1));
         let salt: Box<[u8]> = made(Hash::Sha256, "salt")[..SALT_BYTES].into();
-        let keys =
-            |hash| Keys { iterations, salt: salt.clone(), stored: made(hash, "stored"), server: made(hash, "server") };
-        Credentials { sha1: keys(Hash::Sha1), sha256: keys(Hash::Sha256) }
+        let keys = |hash, iterations| {
+            let (stored, server) = (made(hash, "stored"), made(hash, "server"));
+            Keys { iterations, salt: salt.clone(), stored, server }
+        };
+        Credentials { sha1: keys(Hash::Sha1, sha1), sha256: keys(Hash::Sha256, sha256) }
     }
 
     /// The keys for a hash function.
@@ -235,6 +245,25 @@ mod tests {
         }
         assert_eq!(fake.sha1.salt, fake.sha256.salt);
         assert!(!fake.check("x"));
+    }
+
+    #[test]
+    fn fakes_have_iterations_of_real_ones() {
+        let of = |name: &str, there: &[(u32, u32)]| {
+            let fake = Credentials::fake_among(&[7; 32], name, there.iter().copied());
+            (fake.sha1.iterations, fake.sha256.iterations)
+        };
+        let names: Vec<String> = (0..200).map(|n| format!("u{n}")).collect();
+        let (old, new) = ((4096, 4096), (4096, 10_000));
+        let olds = names.iter().filter(|name| of(name, &[old, new]) == old).count();
+        assert!((60..140).contains(&olds), "{olds}");
+        for name in &names {
+            assert_eq!(of(name, &[old]), old);
+            // It does not change but to one that is new, or because there is none any more.
+            let both = of(name, &[old, new]);
+            let three = of(name, &[(1, 2), old, new]);
+            assert!(three == both || three == (1, 2));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 const DAY_MS: u64 = 86_400_000;
 
 /// The last millisecond of the year 9999: XEP-0082's years have four digits.
-const LAST_MS: u64 = 253_402_300_799_999;
+pub const LAST_MS: u64 = 253_402_300_799_999;
 
 /// Milliseconds since 1970-01-01T00:00:00Z as `2002-09-10T23:08:25.123Z`. What lies behind the year 9999 is its last
 /// millisecond.

@@ -7,7 +7,7 @@
 //! is a wish to the contrary for a message that would be left out for what it says. Then there are the account's own preferences
 //! (`prefs`).
 //!
-//! A message is one entry of the log for both sides. Its number is its id, and the time when it came. The id is told in `stanza-id`
+//! A message is one entry of the log for both sides. Its number is its id, and tells when it came. The id is told in `stanza-id`
 //! to those who may read the archive: in what they receive, and in the copies of what they send (XEP-0280), never to the other side.
 //!
 //! A message that waits for a client to come (XEP-0160), and that one has read here before, need not wait any more: when the client
@@ -21,10 +21,9 @@ mod prefs;
 pub(super) mod query;
 
 use super::{chat_states, hints};
-use crate::core::token::PLAUSIBLE_MS;
 use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Place, Sid, State, Way};
 use crate::store::{Engine, Op, Query, Rows, StoreError, Tree, key};
-use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type, stamp};
 use query::{Queue, Source, Task, View};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,8 +53,10 @@ pub(super) struct Archive {
     last: (String, u64),
     /// The next look at the log.
     timer: Option<Job>,
-    /// The look at its oldest entry.
-    look: Option<Job>,
+    /// The look at its oldest entry, and which that was, if something was dropped since.
+    look: Option<(Job, Option<u64>)>,
+    /// The first number that was not too old.
+    young: u64,
     /// Bytes since the log was trimmed, about; at first nobody knows.
     added: Option<u64>,
 }
@@ -169,21 +170,41 @@ impl Archive {
         }
     }
 
-    /// The first number that is not too old. Only a clock that can be right makes anything old: not one that was never set, and not
-    /// one that shows a time before the newest message.
-    fn age(st: &State) -> u64 {
-        let days = u64::from(st.settings.archive_days);
-        let wall = st.now.wall;
-        let right = wall >= PLAUSIBLE_MS && wall >= st.last_mark() / 1000;
-        if days == 0 || !right { 0 } else { wall.saturating_sub(days * DAY_MS).saturating_mul(1000) }
-    }
-
-    /// Drops what is too old or too much.
+    /// Drops what is too much, and what was found to be too old.
     fn trim(&mut self, st: &mut State) {
-        let (before, bytes) = (Archive::age(st), st.settings.archive_bytes);
+        let (before, bytes) = (self.young, st.settings.archive_bytes);
         if let Ok(batch) = st.write() {
             batch.ops.push(Op::Trim { before, bytes });
             self.added = Some(0);
+        }
+    }
+
+    /// Asks for the oldest entry.
+    fn look(&mut self, st: &mut State, before: Option<u64>) {
+        self.look = Some((st.ask(Query::Since { after: 0, rows: 1, bytes: 1 }), before));
+    }
+
+    /// The oldest entry is known: drops what is too old, and tells what that was. `before`: the oldest until then.
+    fn looked(&mut self, st: &mut State, oldest: Option<u64>, before: Option<u64>) {
+        let days = st.settings.archive_days;
+        match (oldest, before) {
+            (Some(oldest), Some(before)) if oldest > before => {
+                let [from, to] = [before, oldest].map(|number| stamp::format(st.stamp(number)));
+                log::info!("dropped the messages from {from} to before {to}: they are older than {days} days");
+            }
+            (_, Some(_)) => {}
+            (None, None) => self.added = Some(0),
+            (Some(oldest), None) => {
+                let old = st.too_old(oldest).filter(|number| *number >= oldest);
+                self.young = self.young.max(old.map_or(0, |number| number.saturating_add(1)));
+                // Once after the start it is not known how much is there.
+                if old.is_some() || self.added.is_none() {
+                    self.trim(st);
+                }
+                if old.is_some() {
+                    self.look(st, Some(oldest));
+                }
+            }
         }
     }
 }
@@ -307,15 +328,9 @@ impl Extension for Archive {
     }
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
-        if self.look == Some(job) {
-            self.look = None;
+        if let Some((_, before)) = self.look.take_if(|(look, _)| *look == job) {
             let oldest = rows.and_then(|rows| Some(u64::from_be_bytes((*rows.first()?.0).try_into().ok()?)));
-            // Once after the start it is not known how much is there.
-            return match oldest {
-                Some(oldest) if oldest < Archive::age(st) || self.added.is_none() => self.trim(st),
-                Some(_) => {}
-                None => self.added = Some(0),
-            };
+            return self.looked(st, oldest, before);
         }
         if let Some(seen) = self.seen.remove(&job) {
             return self.waits(st, seen, rows.unwrap_or_default());
@@ -344,7 +359,7 @@ impl Extension for Archive {
     fn timer(&mut self, st: &mut State, job: Job) {
         if self.timer == Some(job) {
             self.timer = Some(st.after(DAY_MS));
-            self.look = Some(st.ask(Query::Since { after: 0, rows: 1, bytes: 1 }));
+            self.look(st, None);
         }
     }
 

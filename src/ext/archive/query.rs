@@ -107,7 +107,7 @@ pub(super) fn end_of(rows: &Rows) -> Option<u64> {
 pub(super) fn metadata(st: &State, owner: &str, ends: Option<(u64, u64)>) -> String {
     let Some((first, last)) = ends else { return "<metadata xmlns='urn:xmpp:mam:2'/>".into() };
     let end = |name: &str, mark: u64| {
-        let (uid, time) = (st.uid(owner, mark), stamp::format(mark / 1000));
+        let (uid, time) = (st.uid(owner, mark), stamp::format(st.stamp(mark)));
         format!("<{name} id='{uid}' timestamp='{time}'/>")
     };
     format!("<metadata xmlns='urn:xmpp:mam:2'>{}{}</metadata>", end("start", first), end("end", last))
@@ -145,6 +145,8 @@ struct Search {
     /// What is left to be read: the first number and the last.
     from: u64,
     to: u64,
+    /// And then those between these, in ascending order: there are some only where the clock went back.
+    spans: VecDeque<(u64, u64)>,
     /// Only those of them, in ascending order.
     ids: Option<VecDeque<u64>>,
     max: usize,
@@ -231,22 +233,24 @@ impl Search {
             Some(mut ids) => {
                 ids.sort_unstable();
                 ids.dedup();
-                Some(ids.into())
+                Some(VecDeque::from(ids))
             }
             None => None,
         };
         // A page lies behind or before something in the order of the result set.
         let (low, high) = if descending { (page_before, page_after) } else { (page_after, page_before) };
         let behind = |mark: u64| mark.saturating_add(1);
-        let from = [Some(source.begins), start.map(|ms| ms.saturating_mul(1000)), after.map(behind), low.map(behind)];
-        let end = end.map(|ms| ms.saturating_mul(1000).saturating_add(999));
-        let to = [end, before.map(|mark| mark.saturating_sub(1)), high.map(|mark| mark.saturating_sub(1))];
-        Ok(Search {
+        let from = [after.map(behind), low.map(behind)].into_iter().flatten().fold(source.begins, u64::max);
+        let to = [before, high].into_iter().flatten().map(|mark| mark.saturating_sub(1)).min().unwrap_or(u64::MAX);
+        let spans = st.marks_between(start, end).into_iter().map(|(first, last)| (first.max(from), last.min(to)));
+        let spans: VecDeque<_> = spans.filter(|(first, last)| first <= last).collect();
+        let mut search = Search {
             queryid,
             named,
             with,
-            from: from.into_iter().flatten().max().unwrap_or(0),
-            to: to.into_iter().flatten().min().unwrap_or(u64::MAX),
+            from,
+            to,
+            spans,
             ids,
             max: page.max.unwrap_or(PAGE_ROWS).min(PAGE_ROWS_MOST),
             descending,
@@ -256,7 +260,19 @@ impl Search {
             bytes: 0,
             complete: false,
             done: false,
-        })
+        };
+        match &mut search.ids {
+            Some(ids) => ids.retain(|id| search.spans.iter().any(|(first, last)| (first..=last).contains(&id))),
+            None => _ = search.next_span(),
+        }
+        Ok(search)
+    }
+
+    /// Goes on to the next numbers that are wanted. Says whether there are some.
+    fn next_span(&mut self) -> bool {
+        let next = if self.backwards { self.spans.pop_back() } else { self.spans.pop_front() };
+        (self.from, self.to) = next.unwrap_or((1, 0));
+        next.is_some()
     }
 
     /// What is to be asked next; `None`: nothing more.
@@ -278,7 +294,7 @@ impl Search {
             self.complete |= !self.done && left == 0;
             return (!self.done && left > 0).then(|| store::Query::Entries { owner: owner.into(), ids });
         }
-        if self.done || self.from > self.to {
+        if self.done || (self.from > self.to && !self.next_span()) {
             self.complete |= !self.done;
             return None;
         }
@@ -309,7 +325,9 @@ impl Search {
             return Ok(());
         }
         if rows.is_empty() && self.ids.is_none() {
-            (self.complete, self.done) = (true, true);
+            if !self.next_span() {
+                (self.complete, self.done) = (true, true);
+            }
             return Ok(());
         }
         let mut last = None;
@@ -403,7 +421,7 @@ impl Search {
         }
         let mut came = Vec::new();
         for (id, message) in &self.found {
-            let (uid, stamp) = (st.uid(local, *id), stamp::format(id / 1000));
+            let (uid, stamp) = (st.uid(local, *id), stamp::format(st.stamp(*id)));
             let before = format!(
                 "{start} id='{uid}'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='{stamp}'/>"
             );

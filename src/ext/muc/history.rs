@@ -48,7 +48,7 @@ impl Wanted {
         let number = |name: &str| history.attr(name)?.trim().parse::<u64>().ok();
         let small = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let since = history.attr("since").and_then(|since| stamp::parse(&since));
-        let seconds = number("seconds").map(|s| st.now.wall.saturating_sub(s.saturating_mul(1000)));
+        let seconds = number("seconds").map(|s| st.time().saturating_sub(s.saturating_mul(1000)));
         wanted.chars = number("maxchars").map(small);
         wanted.since = since.max(seconds).unwrap_or(0);
         match number("maxstanzas") {
@@ -113,15 +113,16 @@ impl Muc {
             let past = room.pick(st, jid, past, wanted);
             return room.hand_over(st, jid, past);
         }
-        let from = room.reads_from(jid).max(wanted.since.saturating_mul(1000));
+        let spans = st.marks_between(Some(wanted.since), None);
         let page = store::Page {
             owner: room.owner.clone(),
             with: None,
-            from,
+            from: spans.first().map_or(u64::MAX, |(from, _)| *from).max(room.reads_from(jid)),
             // What comes from now on, it gets as it comes.
             to: st.last_mark(),
             backwards: true,
-            rows: wanted.stanzas,
+            // Where the clock went back, some of them are from before.
+            rows: if spans.len() > 1 { usize::MAX } else { wanted.stanzas },
             bytes: BYTES,
         };
         let job = st.ask(store::Query::Archive(page));
@@ -164,7 +165,7 @@ impl Room {
         messages: impl Iterator<Item = (u64, Stanza)>,
         wanted: Wanted,
     ) -> Vec<Stanza> {
-        let first = self.reads_from(jid).max(wanted.since.saturating_mul(1000));
+        let first = self.reads_from(jid);
         let mut picked = Vec::new();
         let mut chars = 0;
         for (id, message) in messages {
@@ -172,13 +173,13 @@ impl Room {
                 break;
             }
             // The subject is told by itself.
-            if is_subject(&message) {
+            if st.stamp(id) < wanted.since || is_subject(&message) {
                 continue;
             }
             let mut message = shown(st, self, id, message, false);
             let uid = st.uid(&self.owner, id);
             message.note(Ns::SID, "stanza-id", &[("by", self.jid.as_str()), ("id", &uid)]);
-            message.note(Ns::DELAY, "delay", &[("from", self.jid.as_str()), ("stamp", &stamp::format(id / 1000))]);
+            message.note(Ns::DELAY, "delay", &[("from", self.jid.as_str()), ("stamp", &stamp::format(st.stamp(id)))]);
             if let Some(most) = wanted.chars {
                 let mut xml = String::new();
                 message.write(None, &mut xml);

@@ -59,7 +59,7 @@ impl Muc {
                 let text = format!("a subject has at most {SUBJECT_BYTES} bytes");
                 return Err(StanzaError::new(Condition::PolicyViolation).text(text));
             }
-            room.set_subject(st, Subject { xml, nick: nick.as_ref().into(), at: st.now.wall })?;
+            room.set_subject(st, Subject { xml, nick: nick.as_ref().into(), at: st.time() })?;
         }
         self.publish(st, local, &from, said)?;
         Ok(Flow::Done)

@@ -168,14 +168,12 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
     let reason = iq.child(Ns::MODERATE, "moderate").and_then(admin::reason);
     let kept = |reason: &String| reason[..reason.floor_char_boundary(KEPT_BYTES.min(REASON_BYTES))].into();
     let mut retracted =
-        Retracted { by: nick.into(), id: occupant.id.clone(), at: st.now.wall, reason: reason.as_ref().map(kept) };
+        Retracted { by: nick.into(), id: occupant.id.clone(), at: st.time(), reason: reason.as_ref().map(kept) };
     room.fits(retracted.bytes())?;
     st.write()?;
     if full {
         // What is too old to be in the archive needs no tombstone.
-        let days = u64::from(st.settings.archive_days) * 86_400_000;
-        let oldest = st.now.wall.saturating_sub(days).saturating_mul(1000);
-        let gone = room.retracted.first_key_value().map(|(number, _)| *number).filter(|n| days > 0 && *n < oldest);
+        let gone = room.retracted.first_key_value().map(|(number, _)| *number).filter(|n| st.is_surely_old(*n));
         let Some(gone) = gone else {
             let text =
                 if share { "too many messages were retracted" } else { "you have retracted your share; ask an admin" };

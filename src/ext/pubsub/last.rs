@@ -117,7 +117,7 @@ impl PubSub {
             let config = &leaf.head.config;
             let shown = notify::item(&home, config, &item, Some(payload).filter(|_| config.payloads));
             let message = notify::message(st, &home, config, &notify::items(&name, &shown));
-            let stamp = stamp::format(number / 1000);
+            let stamp = stamp::format(st.stamp(number));
             let delay = format!("<delay xmlns='urn:xmpp:delay' stamp='{stamp}'/>");
             st.send(message.with(delay).to(sending.to.clone()));
         }

@@ -198,7 +198,7 @@ impl Head {
         if !home.is_account() {
             affiliations.insert(creator.clone(), Affiliation::Owner);
         }
-        Head { created: st.now.wall, creator, config, affiliations, subscriptions: BTreeMap::new() }
+        Head { created: st.time(), creator, config, affiliations, subscriptions: BTreeMap::new() }
     }
 
     fn record(&self) -> Box<[u8]> {
@@ -352,11 +352,11 @@ fn full(text: String) -> StanzaError {
 
 impl Forest {
     /// Reads all that is stored. What belongs to accounts that are gone is taken out.
-    pub fn load(&mut self, st: &State, engine: &mut dyn Engine) -> Result<(), StoreError> {
+    pub fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
         let damaged = || StoreError::Damaged("the key of a node or an item in the database is not readable".into());
         self.domain = st.domain().domain().into();
         let ours = |jid: &Jid| st.local(jid).is_some_and(|local| !st.accounts.contains_key(local));
-        let mut changed = Vec::new();
+        let (mut changed, mut newest) = (Vec::new(), 0);
         scan(engine, Tree::Node, &[], |key, record| {
             let (owner, name) = key::split(key).ok_or_else(damaged)?;
             let name = std::str::from_utf8(name).map_err(|_| damaged())?;
@@ -375,9 +375,12 @@ impl Forest {
             let (owner, tail) = key::split(key).ok_or_else(damaged)?;
             let (name, number) = tail.split_last_chunk::<8>().ok_or_else(damaged)?;
             let name = name.strip_suffix(&[0]).and_then(|name| std::str::from_utf8(name).ok()).ok_or_else(damaged)?;
-            self.insert(owner, name, u64::from_be_bytes(*number), Item::from_record(record)?.0);
+            let number = u64::from_be_bytes(*number);
+            newest = newest.max(number);
+            self.insert(owner, name, number, Item::from_record(record)?.0);
             Ok(())
         })?;
+        st.seen_mark(newest);
         let mut batches = Vec::new();
         for (owner, name) in changed {
             let mut batch = crate::store::Batch::default();
@@ -555,9 +558,8 @@ impl Forest {
         oldest: &[u64],
     ) -> Result<(), StanzaError> {
         let most = if home.is_account() { ACCOUNT_BYTES } else { SERVICE_BYTES };
-        let now = st.now.wall.saturating_mul(1000);
+        let number = st.next_mark();
         let leaf = self.get(&home.key, name);
-        let number = leaf.map_or(0, |leaf| leaf.last.saturating_add(1)).max(now);
         let mut gone = oldest.to_vec();
         gone.extend(leaf.and_then(|leaf| leaf.number(&item.id)));
         let freed: Vec<&Item> = leaf.iter().flat_map(|l| gone.iter().filter_map(|n| l.items.get(n))).collect();
