@@ -24,7 +24,7 @@ pub mod share;
 pub mod sm;
 pub mod state;
 pub mod subscription;
-mod throttle;
+pub mod throttle;
 pub mod token;
 pub mod waiting;
 pub mod written;

@@ -22,6 +22,7 @@
 //! exists. From anywhere else accounts that exist and those that do not are alike.
 
 use super::effect::Sid;
+use super::share::{Shared, limits};
 use crate::wire::Jid;
 use ring::hmac;
 use std::collections::BTreeMap;
@@ -56,6 +57,16 @@ const PATIENCE_MS: u64 = 24_000;
 const FORGET_MS: u64 = 15 * 60_000;
 /// Failures that the first login of an account in a network makes up for: where many are new, many mistype.
 const MADE_UP: u32 = 3;
+
+/// For the table in `src/lib.rs`.
+pub const SHARED: Shared = Shared {
+    what: "attempts to log in that wait, and failures that are remembered",
+    whole: limits![WAITING, WAITING_OF_NETWORK, REMEMBERED, FREE_OF_NETWORK, FREE_OF_ACCOUNT],
+    share: "an account in a network, an account from elsewhere, a network at accounts it does not know: each its own delay, and that \
+            number of failures without one; a network: the second number of attempts",
+    checked: "core/throttle.rs",
+    told: "waits; one of too many is not answered",
+};
 
 /// What attempts pass one after the other, once some have failed.
 #[derive(Debug, Default, Clone)]

@@ -222,10 +222,16 @@ pub fn connect(server: &Server, name: &str) -> TcpStream {
 /// From another address of this machine, as another device would be.
 #[cfg(target_os = "linux")]
 pub fn connect_from(server: &Server, name: &str, from: &str) -> TcpStream {
+    socket_from(server.address(name), from)
+}
+
+/// The same, to an address.
+#[cfg(target_os = "linux")]
+pub fn socket_from(to: SocketAddr, from: &str) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&socket, &SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
-    connect(&socket, &server.address(name)).unwrap();
+    connect(&socket, &to).unwrap();
     let socket = TcpStream::from(socket);
     socket.set_read_timeout(Some(LONG)).unwrap();
     socket

@@ -1,7 +1,7 @@
 //! Many connections of one process that means harm: they say the same again and again, as fast as they are read, on one thread.
 
 use crate::PASSWORD;
-use crate::common::binary::{Dir, LONG, Server, Tls, connect, connect_from, log_in, tls};
+use crate::common::binary::{Dir, HEADER, LONG, Server, Tls, connect, connect_from, log_in, plain, socket_from, tls};
 use async_rustls::rustls::ClientConnection;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -178,6 +178,19 @@ pub fn handshake(server: std::net::SocketAddr, ca: &std::path::Path) {
     let mut stream = tls(socket, ca);
     let _ = stream.flush();
     while stream.conn.is_handshaking() && stream.conn.complete_io(&mut stream.sock).is_ok() {}
+}
+
+/// A login that fails, from this address.
+pub fn wrong_password(server: std::net::SocketAddr, ca: &std::path::Path, from: &str, name: &str) {
+    let socket = socket_from(server, from);
+    // It does not wait for ever: then the server has not answered yet.
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut stream = tls(socket, ca);
+    let mut buffer = [0; 4096];
+    let login = [HEADER, &plain(name, "not the password")].concat();
+    if stream.write_all(login.as_bytes()).and_then(|()| stream.flush()).is_ok() {
+        while matches!(stream.read(&mut buffer), Ok(1..)) {}
+    }
 }
 
 /// The same as [`connect`], for who needs no address of its own.

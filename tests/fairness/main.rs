@@ -12,7 +12,7 @@ mod crowd;
 
 use common::binary::*;
 use common::disk::Disk;
-use crowd::{Again, Crowd, handshake, silent, stream};
+use crowd::{Again, Crowd, handshake, silent, stream, wrong_password};
 use inglenook::service::share::ACCOUNT_CONNECTIONS;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -299,6 +299,28 @@ fn pictures_on_a_slow_card() {
         &format!("<iq type='set' id='p'><query xmlns='jabber:iq:private'><a xmlns='a'>{picture}</a></query></iq>"),
         2,
     );
+}
+
+// ---- logins ----
+
+/// A phone with an old password, in the same network as the visitor.
+#[test]
+fn a_wrong_password_again_and_again() {
+    let _alone = alone();
+    let (dir, server) = house("");
+    let (address, ca) = (server.address("c2s_tls"), dir.ca());
+    let phones: Vec<Again> = (0..4)
+        .map(|_| {
+            let ca = ca.clone();
+            Again::new(move || wrong_password(address, &ca, "127.0.9.2", "victim"))
+        })
+        .collect();
+    // It has failed often when the others come.
+    std::thread::sleep(seconds());
+    let mut beside = Beside::new();
+    beside.look_for(&server, &dir, seconds() * 2);
+    drop(phones);
+    beside.tell("a wrong password again and again");
 }
 
 // ---- descriptors ----
