@@ -31,7 +31,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn seconds() -> Duration {
-    Duration::from_secs_f64(std::env::var("INGLENOOK_SECONDS").map_or(2.0, |n| n.parse().unwrap()))
+    Duration::from_secs_f64(std::env::var("INGLENOOK_SECONDS").map_or(1.0, |n| n.parse().unwrap()))
 }
 
 fn house(settings: &str) -> (Dir, Server) {
@@ -375,7 +375,7 @@ fn more_connections_than_an_account_may_have() {
         .collect();
     let mut ended = 0;
     for (stream, said) in &mut greedy {
-        stream.sock.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream.sock.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
         *said += &String::from_utf8_lossy(&rest);
