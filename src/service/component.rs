@@ -3,7 +3,7 @@
 
 use super::conn::{Entry, HANG_UP_MS, WRITE_BYTES, WRITE_MS, Wait, linger, too_much, tune, wait};
 use super::hub::{Hub, Mail};
-use super::share::Owner;
+use super::share::{Owner, Watch};
 use crate::core::Input;
 use crate::stream::Mono;
 use crate::stream::component::{Component, Event};
@@ -44,9 +44,7 @@ struct Conn {
     progress: Mono,
     timer: Timer,
     timer_at: Mono,
-    /// What the clock showed last, in nanoseconds since the start; and when this turn is over.
-    now: u64,
-    over: u64,
+    watch: Watch,
     end: Option<End>,
 }
 
@@ -71,8 +69,7 @@ pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>, ip: IpAddr) {
         progress: since,
         timer: Timer::never(),
         timer_at: Mono::MAX,
-        now: 0,
-        over: u64::MAX,
+        watch: Watch::new(),
         end: None,
     };
     let end = poll_fn(|cx| conn.poll(cx)).await;
@@ -92,17 +89,18 @@ pub async fn serve(hub: Arc<Hub>, socket: Async<TcpStream>, ip: IpAddr) {
 impl Conn {
     /// Does what can be done now, until the stream ends or the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let begun = self.look();
+        self.watch.look(self.entry.hub.shares());
+        let begun = self.watch.now;
         if !self.entry.begin(begun, cx) {
             return Poll::Pending;
         }
-        self.over = begun + self.entry.hub.shares().turn();
+        self.watch.begin(self.entry.hub.shares());
         let (end, more) = match self.work(cx) {
             Some(end) => (end, false),
             None => (Poll::Pending, true),
         };
         let fits = self.entry.keeps(self.stream.held_bytes() + self.rest.len() + self.out.len() - self.sent);
-        self.entry.end((begun, self.now), more, cx);
+        self.entry.end((begun, self.watch.now), more, cx);
         if end.is_pending() && !fits {
             log::info!("{:?}: closed, this component keeps more waiting than it leaves to the others", self.entry.sid);
             self.stream.close(Some(&too_much("too much of this component was waiting")), &mut self.out);
@@ -133,21 +131,10 @@ impl Conn {
             if !busy {
                 return Some(Poll::Pending);
             }
-            if self.look() >= self.over {
+            if self.watch.look(self.entry.hub.shares()) {
                 return None;
             }
         }
-    }
-
-    /// Looks at the clock.
-    fn look(&mut self) -> u64 {
-        self.now = self.entry.hub.nanos();
-        self.now
-    }
-
-    /// What it showed, in milliseconds.
-    fn mono(&self) -> Mono {
-        self.now / 1_000_000
     }
 
     /// Writes what the peer takes.
@@ -156,7 +143,7 @@ impl Conn {
             let left = &self.out.as_bytes()[self.sent..];
             let Poll::Ready(n) = Pin::new(&mut self.socket).poll_write(cx, left)? else { return Ok(()) };
             self.sent += n;
-            self.progress = self.mono();
+            self.progress = self.watch.mono();
         }
         self.out.clear();
         self.out.shrink_to(WRITE_BYTES);
@@ -181,7 +168,7 @@ impl Conn {
 
     /// Looks after the clock. Ready: it was time for something.
     fn late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = self.mono();
+        let now = self.watch.mono();
         let stuck = if self.out.is_empty() { Mono::MAX } else { self.progress + WRITE_MS };
         if stuck <= now {
             log::info!("{:?}: closed, this component does not read", self.entry.sid);
@@ -203,7 +190,7 @@ impl Conn {
     /// Counts the peer's time to take what is written from now on, if nothing was in writing before.
     fn began(&mut self) {
         if self.out.is_empty() {
-            self.progress = self.mono();
+            self.progress = self.watch.mono();
         }
     }
 
@@ -211,7 +198,7 @@ impl Conn {
     fn feed(&mut self, mut input: &[u8]) {
         self.began();
         while self.end.is_none() && !self.waits {
-            if self.look() >= self.over && !input.is_empty() {
+            if self.watch.look(self.entry.hub.shares()) && !input.is_empty() {
                 break;
             }
             let Some(event) = self.stream.next(&mut input, &mut self.out) else { return };

@@ -4,7 +4,7 @@
 //! buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
 
 use super::hub::{Hub, Mail, Outbox};
-use super::share::{ACCOUNT_CONNECTIONS, Owner, Share, Turns, Waiting, in_turns};
+use super::share::{ACCOUNT_CONNECTIONS, Owner, Share, Turns, Waiting, Watch, in_turns};
 use super::tls::{Acceptor, Stream};
 use crate::core::{Input, Sid, network};
 use crate::stream::c2s::C2s;
@@ -102,8 +102,7 @@ async fn begin(
                 progress: since,
                 timer: Timer::never(),
                 timer_at: Mono::MAX,
-                now: 0,
-                over: u64::MAX,
+                watch: Watch::new(),
                 end: None,
             });
             conn.feed(&early);
@@ -316,20 +315,19 @@ struct Conn {
     progress: Mono,
     timer: Timer,
     timer_at: Mono,
-    /// What the clock showed last, in nanoseconds since the start; and when this turn is over.
-    now: u64,
-    over: u64,
+    watch: Watch,
     end: Option<End>,
 }
 
 impl Conn {
     /// Does what can be done now, until the stream ends or the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let begun = self.look();
+        self.watch.look(self.entry.hub.shares());
+        let begun = self.watch.now;
         if !self.entry.begin(begun, cx) {
             return Poll::Pending;
         }
-        self.over = begun + self.entry.hub.shares().turn();
+        self.watch.begin(self.entry.hub.shares());
         if self.out.is_empty() {
             self.out = WRITE.take();
         }
@@ -344,7 +342,7 @@ impl Conn {
         }
         let kept = self.c2s.held_bytes() + self.rest.len() + self.out.len() - self.sent + self.stream.unsent();
         let fits = self.entry.keeps(kept);
-        self.entry.end((begun, self.now), more, cx);
+        self.entry.end((begun, self.watch.now), more, cx);
         if end.is_pending() && !fits {
             log::info!("{:?}: closed, its owner keeps more waiting than it leaves to the others", self.entry.sid);
             self.close(Some(too_much("too much of this account or address was waiting")), End::Unclean);
@@ -377,21 +375,10 @@ impl Conn {
             if !busy {
                 return Some(Poll::Pending);
             }
-            if self.look() >= self.over {
+            if self.watch.look(self.entry.hub.shares()) {
                 return None;
             }
         }
-    }
-
-    /// Looks at the clock.
-    fn look(&mut self) -> u64 {
-        self.now = self.entry.hub.nanos();
-        self.now
-    }
-
-    /// What it showed, in milliseconds.
-    fn mono(&self) -> Mono {
-        self.now / 1_000_000
     }
 
     /// Writes what the peer takes.
@@ -401,14 +388,14 @@ impl Conn {
                 return Ok(());
             };
             self.sent += n;
-            self.progress = self.mono();
+            self.progress = self.watch.mono();
         }
         self.out.clear();
         self.sent = 0;
         let unsent = self.stream.unsent();
         let _ = self.stream.poll_flush(cx)?;
         if self.stream.unsent() < unsent {
-            self.progress = self.mono();
+            self.progress = self.watch.mono();
         }
         Ok(())
     }
@@ -441,7 +428,7 @@ impl Conn {
 
     /// Looks after the clock. Ready: it was time for something.
     fn late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = self.mono();
+        let now = self.watch.mono();
         let idle = self.is_idle();
         let stuck = if idle { Mono::MAX } else { self.progress + WRITE_MS };
         if stuck <= now {
@@ -471,7 +458,7 @@ impl Conn {
     /// Counts the peer's time to take what is written from now on, if nothing was in writing before.
     fn began(&mut self, idle: bool) {
         if idle {
-            self.progress = self.mono();
+            self.progress = self.watch.mono();
         }
     }
 
@@ -480,10 +467,10 @@ impl Conn {
         let idle = self.is_idle();
         self.began(idle);
         while self.end.is_none() && self.waits.is_none() {
-            if self.look() >= self.over && !input.is_empty() {
+            if self.watch.look(self.entry.hub.shares()) && !input.is_empty() {
                 break;
             }
-            match self.c2s.next(self.now / 1_000_000, &mut input, &mut self.out) {
+            match self.c2s.next(self.watch.mono(), &mut input, &mut self.out) {
                 None => return,
                 event => self.react(event),
             }

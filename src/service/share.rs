@@ -7,6 +7,7 @@
 
 use super::hub::lock;
 use crate::core::share::{Shared, limits, spare};
+use crate::stream::Mono;
 use crate::wire::Jid;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -335,6 +336,38 @@ impl Ticket {
     fn pass(&self) {
         self.passed.store(true, Ordering::Release);
         lock(&self.waker).wake_by_ref();
+    }
+}
+
+/// What a connection knows of the time, in nanoseconds since the start.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// When it last looked.
+    pub(super) now: u64,
+    /// When its turn is over.
+    over: u64,
+}
+
+impl Watch {
+    /// Without a turn that ends.
+    pub(super) fn new() -> Watch {
+        Watch { now: 0, over: u64::MAX }
+    }
+
+    /// Looks at the clock. Says whether the turn is over.
+    pub(super) fn look(&mut self, shares: &Shares) -> bool {
+        self.now = shares.nanos();
+        self.now >= self.over
+    }
+
+    /// A turn begins now.
+    pub(super) fn begin(&mut self, shares: &Shares) {
+        self.over = self.now + shares.turn();
+    }
+
+    /// When it last looked, in milliseconds.
+    pub(super) fn mono(&self) -> Mono {
+        self.now / 1_000_000
     }
 }
 
