@@ -317,6 +317,12 @@ impl Core {
         }
     }
 
+    /// What the last stanza said to clients that are far behind with what they read, in bytes: whoever sent it should be read from more
+    /// slowly.
+    pub fn take_said_to_slow(&mut self) -> usize {
+        self.state.take_said_to_slow()
+    }
+
     /// Other settings from now on. The domain stays. Gives the streams that must end: those of components that may not be here any
     /// more; the core has forgotten them.
     pub fn configure(&mut self, settings: Settings) -> Vec<(Sid, StreamError)> {

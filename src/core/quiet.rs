@@ -12,6 +12,7 @@ use super::effect::{Effect, Sid};
 use super::logged::Counted;
 use super::sm::{QUEUE_BYTES, QUEUE_STANZAS};
 use super::state::{State, Work};
+use super::waiting::SLOW_BYTES;
 use crate::wire::Stanza;
 use std::collections::BTreeMap;
 
@@ -164,7 +165,7 @@ impl State {
         let quiet = session.quiet.get_or_insert_default();
         quiet.push(name, stanza, connected);
         let (stanzas, bytes) = (quiet.len(), quiet.bytes);
-        let grown = session.has_grown(before);
+        let (grown, more_bytes) = (session.has_grown(before), session.waiting_bytes().saturating_sub(before));
         let handed = match &session.managed {
             Some(managed) => Handed::Counted(managed.count_of(stanzas)),
             None => Handed::Written,
@@ -180,6 +181,7 @@ impl State {
         } else if grown && let Some(most) = self.waits_too_much(sid) {
             self.work.push_back(Work::Overflow(most));
         }
+        self.said_to(sid, more_bytes);
         handed
     }
 
@@ -202,7 +204,7 @@ impl State {
                 (true, true, if sure { Handed::Written } else { Handed::Unsure })
             }
         };
-        let grown = session.has_grown(before);
+        let (grown, waiting) = (session.has_grown(before), session.waiting_bytes());
         if let (Some(stream), true) = (session.stream, now) {
             self.effects.push(Effect::Send(stream, stanza));
         }
@@ -210,6 +212,9 @@ impl State {
             self.work.push_back(Work::Overflow(sid));
         } else if grown && let Some(most) = self.waits_too_much(sid) {
             self.work.push_back(Work::Overflow(most));
+        }
+        if waiting > SLOW_BYTES {
+            self.said_to(sid, waiting.saturating_sub(before));
         }
         handed
     }

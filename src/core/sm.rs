@@ -65,6 +65,8 @@ pub struct Managed {
     bytes: usize,
     /// The last ones of them are not written yet: how many, and which batch they wait for.
     held_back: Option<(usize, u64)>,
+    /// When something was last acknowledged.
+    pub(super) acknowledged_at: u64,
     /// When our `<r/>` went out that is not answered.
     requested: Option<u64>,
     /// The timer for that runs.
@@ -86,6 +88,7 @@ impl Managed {
             queue: VecDeque::new(),
             bytes: 0,
             held_back: None,
+            acknowledged_at: 0,
             requested: None,
             timed: false,
             awaited: false,
@@ -326,8 +329,12 @@ impl State {
         let local: Box<str> = session.local().into();
         let Some(managed) = session.managed.as_mut() else { return };
         let sent = (managed.sent as u32).wrapping_sub(managed.unwritten() as u32);
+        let now = self.now.mono;
         match managed.acknowledge(h) {
             Some(done) => {
+                if !done.is_empty() {
+                    managed.acknowledged_at = now;
+                }
                 // Not after an answer without news: a client that is slow would be asked as fast as the line can.
                 if ask && !managed.queue.is_empty() && !done.is_empty() {
                     self.streams.ask.push(sid);

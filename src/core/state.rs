@@ -188,6 +188,8 @@ pub struct State {
     /// It has had more stored than its share.
     pub(super) over_share: bool,
     pub(super) written: Written,
+    /// See [`State::said_to`].
+    pub(super) said_to_slow: usize,
     random: Random,
     next: u64,
     batch: Batch,
@@ -238,6 +240,7 @@ impl State {
             payer: None,
             over_share: false,
             written: Written::default(),
+            said_to_slow: 0,
             random: Random::new(seed),
             next: 0,
             batch: Batch::default(),

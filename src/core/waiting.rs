@@ -9,6 +9,10 @@ use super::state::State;
 
 /// What may wait for one account whatever waits for others, in bytes.
 pub const WAITING_FREE_BYTES: usize = 256 * 1024;
+/// How much of what others say may wait for a client before who says more is slowed down, in bytes.
+pub const SLOW_BYTES: usize = 512 * 1024;
+/// A client that has acknowledged nothing for so long does not answer, in milliseconds.
+const DEAF_MS: u64 = 2_000;
 /// How often what waits for a session is looked at: whenever it has grown by so many bytes.
 const STEP_BYTES: usize = 32 * 1024;
 
@@ -36,6 +40,27 @@ impl Session {
 }
 
 impl State {
+    /// Something was written to a session. If its client is far behind, whoever said that is to be slowed down.
+    pub(super) fn said_to(&mut self, sid: Sid, bytes: usize) {
+        let Some(session) = self.sessions.get(&sid).filter(|session| session.waiting_bytes() > SLOW_BYTES) else {
+            return;
+        };
+        // Who acknowledges nothing at all is not waited for: it will be closed.
+        let answers = |at: u64| self.now.mono < at.saturating_add(DEAF_MS);
+        if !session.managed.as_ref().is_some_and(|managed| answers(managed.acknowledged_at)) {
+            return;
+        }
+        let from = self.payer.map(|payer| self.sessions.get(&payer));
+        if from.is_some_and(|from| from.is_none_or(|from| from.local() != session.local())) {
+            self.said_to_slow += bytes;
+        }
+    }
+
+    /// What was said in this turn to clients that are far behind, in bytes.
+    pub(super) fn take_said_to_slow(&mut self) -> usize {
+        std::mem::take(&mut self.said_to_slow)
+    }
+
     /// What waits for a session has grown. Gives the session of its account that has to end for that, if one has.
     pub(super) fn waits_too_much(&self, sid: Sid) -> Option<Sid> {
         let session = self.sessions.get(&sid)?;

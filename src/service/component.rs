@@ -123,7 +123,7 @@ impl Conn {
                 mail.into_iter().for_each(|mail| self.take(mail));
             }
             let open = self.end.is_none() && room && !self.waits;
-            busy |= open && !self.entry.is_crowded(cx) && self.read(cx).is_ready();
+            busy |= open && !self.entry.is_crowded(&self.watch, cx) && self.read(cx).is_ready();
             busy |= self.end.is_none() && self.late(cx).is_ready();
             if let Some(end) = self.end {
                 return Some(Poll::Ready(end));
@@ -198,7 +198,8 @@ impl Conn {
     fn feed(&mut self, mut input: &[u8]) {
         self.began();
         while self.end.is_none() && !self.waits {
-            if self.watch.look(self.entry.hub.shares()) && !input.is_empty() {
+            let is_over = self.watch.look(self.entry.hub.shares()) || self.entry.keeps_busy(&self.watch);
+            if is_over && !input.is_empty() {
                 break;
             }
             let Some(event) = self.stream.next(&mut input, &mut self.out) else { return };

@@ -162,9 +162,24 @@ impl Entry {
         self.kept.set(bytes)
     }
 
-    /// Whether nothing more should be read from its owner for now.
-    pub fn is_crowded(&self, cx: &Context<'_>) -> bool {
-        self.hub.is_crowded(self.kept.share(), cx.waker())
+    /// Whether nothing more should be read from its owner for now; its task is woken when that changes, or a timer is due
+    /// ([`Entry::paused_until`]).
+    pub fn is_crowded(&self, watch: &Watch, cx: &Context<'_>) -> bool {
+        self.is_paused(watch) || self.hub.is_crowded(self.kept.share(), cx.waker())
+    }
+
+    /// The same, without being woken.
+    pub fn keeps_busy(&self, watch: &Watch) -> bool {
+        self.is_paused(watch) || self.hub.keeps_busy(self.kept.share())
+    }
+
+    fn is_paused(&self, watch: &Watch) -> bool {
+        self.kept.share().paused_until() > watch.now
+    }
+
+    /// When its owner is read from again, in milliseconds; at once if that is over.
+    pub fn paused_until(&self, watch: &Watch) -> Option<Mono> {
+        self.is_paused(watch).then(|| self.kept.share().paused_until() / 1_000_000 + 1)
     }
 }
 
@@ -367,7 +382,7 @@ impl Conn {
                 Poll::Pending => false,
             };
             let open = self.end.is_none() && room && self.waits.is_none();
-            let busy = busy || open && !self.entry.is_crowded(cx) && self.read(cx).is_ready();
+            let busy = busy || open && !self.entry.is_crowded(&self.watch, cx) && self.read(cx).is_ready();
             let busy = busy || self.end.is_none() && self.late(cx).is_ready();
             if let Some(end) = self.end {
                 return Some(Poll::Ready(end));
@@ -443,7 +458,8 @@ impl Conn {
             return Poll::Ready(());
         }
         // The timer is only ever set to something earlier: most deadlines move away before they come.
-        let due = stuck.min(self.c2s.deadline());
+        let paused = self.entry.paused_until(&self.watch).unwrap_or(Mono::MAX);
+        let due = stuck.min(self.c2s.deadline()).min(paused);
         if due < self.timer_at {
             self.timer.set_at(self.entry.hub.instant(due));
             self.timer_at = due;
@@ -467,7 +483,8 @@ impl Conn {
         let idle = self.is_idle();
         self.began(idle);
         while self.end.is_none() && self.waits.is_none() {
-            if self.watch.look(self.entry.hub.shares()) && !input.is_empty() {
+            let is_over = self.watch.look(self.entry.hub.shares()) || self.entry.keeps_busy(&self.watch);
+            if is_over && !input.is_empty() {
                 break;
             }
             match self.c2s.next(self.watch.mono(), &mut input, &mut self.out) {

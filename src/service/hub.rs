@@ -5,6 +5,7 @@ use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
 use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
+use crate::core::waiting::SLOW_BYTES;
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
@@ -31,6 +32,9 @@ const MAIL_BYTES: usize = 256;
 const LARGE_BYTES: usize = 32 * 1024;
 /// What is taken from an outbox at once, in bytes, and what passes that.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// A client that has taken nothing for so long takes nothing.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// How long whoever asks storage waits for it.
 const STORAGE: Duration = Duration::from_secs(30);
@@ -70,6 +74,8 @@ struct Inner {
     full: bool,
     /// The server stops: nothing more is taken.
     stops: bool,
+    /// When a piece of a long one was last taken.
+    taken: Option<Instant>,
     waker: Option<Waker>,
     waiting: Waiting,
 }
@@ -94,6 +100,7 @@ impl Outbox {
                 bytes: 0,
                 full: false,
                 stops: false,
+                taken: None,
                 waker: None,
                 waiting,
             }),
@@ -102,13 +109,26 @@ impl Outbox {
     }
 
     fn push(&self, mail: Mail) {
+        self.push_from(mail, None);
+    }
+
+    /// The same, of what somebody else may have said.
+    fn push_from(&self, mail: Mail, from: Option<&Arc<Share>>) {
         let mut inner = lock(&self.inner);
         if inner.full {
             return;
         }
         inner.stops |= matches!(mail, Mail::Shutdown);
-        inner.bytes += mail.bytes();
+        let more = mail.bytes();
+        inner.bytes += more;
         let bytes = inner.bytes;
+        // Who takes nothing at all is not waited for: it will be closed.
+        if bytes > SLOW_BYTES
+            && inner.taken.is_some_and(|taken| taken.elapsed() < DEAF)
+            && let Some(from) = from.filter(|from| !Arc::ptr_eq(from, inner.waiting.share()))
+        {
+            from.slow_down(more);
+        }
         if bytes > self.limit || !inner.waiting.set(bytes) {
             inner.overflow();
         } else {
@@ -174,6 +194,7 @@ impl Inner {
             self.waiting.set(0);
             return std::mem::take(&mut self.mail);
         }
+        self.taken = Some(Instant::now());
         let (mut piece, mut bytes) = (VecDeque::new(), 0);
         while bytes <= PIECE_BYTES
             && let Some(mail) = self.mail.pop_front()
@@ -192,6 +213,8 @@ struct State {
     core: Core,
     effects: Vec<Effect>,
     sessions: HashMap<Sid, Arc<Outbox>>,
+    /// Whose questions to storage are not answered.
+    questions: HashMap<Job, Arc<Share>>,
     commands: HashMap<Job, channel::Sender<std::result::Result<Vec<String>, String>>>,
     unwritten: Unwritten,
 }
@@ -264,6 +287,7 @@ impl Hub {
                 core,
                 effects: Vec::new(),
                 sessions: HashMap::new(),
+                questions: HashMap::new(),
                 commands: HashMap::new(),
                 unwritten: Unwritten::default(),
             }),
@@ -426,14 +450,19 @@ impl Hub {
         meanwhile();
     }
 
-    /// Whether so much of an owner waits for the disk that nothing more should be read from it. If so, the waker is kept. While
-    /// storage takes nothing nobody waits: what has to be stored is refused, and all else goes on.
+    /// Whether an owner keeps storage so busy that nothing more should be read from it. While storage takes nothing nobody waits for
+    /// the disk: what has to be stored is refused, and all else goes on.
+    pub(super) fn keeps_busy(&self, share: &Share) -> bool {
+        share.asks_much() || share.is_crowded() && !self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// The same; if so, the waker is kept.
     pub(super) fn is_crowded(&self, share: &Share, waker: &Waker) -> bool {
-        if !share.is_crowded() || self.stalled.load(Ordering::Relaxed) {
+        if !self.keeps_busy(share) {
             return false;
         }
         let mut state = self.state.lock();
-        let crowded = share.is_crowded() && !self.stalled.load(Ordering::Relaxed);
+        let crowded = self.keeps_busy(share);
         if crowded && !state.unwritten.readers.iter().any(|kept| kept.will_wake(waker)) {
             state.unwritten.readers.push(waker.clone());
         }
@@ -449,7 +478,15 @@ impl Hub {
     pub(super) fn handle_of(self: &Arc<Self>, share: Option<&Arc<Share>>, input: Input) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        let mut asker = None;
         match &input {
+            Input::Answer(job, _) => {
+                asker = state.questions.remove(job);
+                if let Some(share) = &asker {
+                    share.is_answered();
+                    state.unwritten.wake();
+                }
+            }
             Input::Committed(number) => state.unwritten.written(*number, &self.shares),
             Input::Stalled(stalled) => {
                 self.stalled.store(*stalled, Ordering::Relaxed);
@@ -457,9 +494,16 @@ impl Hub {
             }
             _ => {}
         }
+        let share = share.or(asker.as_ref());
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let now = Now { mono: self.mono(), wall };
         state.core.handle(now, input, &mut state.effects);
+        let slow = state.core.take_said_to_slow();
+        if slow > 0
+            && let Some(share) = share
+        {
+            share.slow_down(slow);
+        }
         for effect in state.effects.drain(..) {
             let (sid, mail) = match effect {
                 Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
@@ -475,6 +519,10 @@ impl Hub {
                     continue;
                 }
                 Effect::Ask(job, query) => {
+                    if let Some(share) = share {
+                        share.asks();
+                        state.questions.insert(job, share.clone());
+                    }
                     self.storage.ask(job, query);
                     continue;
                 }
@@ -494,7 +542,7 @@ impl Hub {
                 }
             };
             if let Some(outbox) = state.sessions.get(&sid) {
-                outbox.push(mail);
+                outbox.push_from(mail, share);
             }
         }
     }

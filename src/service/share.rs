@@ -7,6 +7,7 @@
 
 use super::hub::lock;
 use crate::core::share::{Shared, limits, spare};
+use crate::core::waiting::SLOW_BYTES;
 use crate::stream::Mono;
 use crate::wire::Jid;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,6 +24,10 @@ use std::time::{Duration, Instant};
 pub const UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
 /// What an owner may have waiting for the disk whatever others have, in bytes.
 pub const UNWRITTEN_FREE_BYTES: usize = 64 * 1024;
+/// Questions to storage that an owner may have on their way. It is not read from until one is answered.
+pub const QUESTIONS: usize = 8;
+/// What somebody may then say to it, in bytes a second.
+pub const SLOW_BYTES_A_SECOND: u64 = 64 * 1024;
 /// What an owner may have waiting for its clients whatever others have, in bytes.
 pub const WAITING_FREE_BYTES: usize = 256 * 1024;
 /// Bytes that wait for a client are counted in steps of so many.
@@ -58,7 +63,21 @@ impl Owner {
 }
 
 /// For the table in `src/lib.rs`.
-pub(super) const SHARED: [Shared; 3] = [
+pub(super) const SHARED: [Shared; 5] = [
+    Shared {
+        what: "questions to storage",
+        whole: limits![QUESTIONS],
+        share: "an account, a component or an address: that number at a time",
+        checked: "service/share.rs",
+        told: "is not read from until one is answered",
+    },
+    Shared {
+        what: "what waits for a client that reads slowly, or has not acknowledged it",
+        whole: limits![SLOW_BYTES, SLOW_BYTES_A_SECOND],
+        share: "whoever says something to it while more than the first number waits: the second number",
+        checked: "service/share.rs",
+        told: "is read from more slowly",
+    },
     Shared {
         what: "bytes on their way to the disk",
         whole: limits![UNWRITTEN_BYTES, UNWRITTEN_FREE_BYTES],
@@ -93,6 +112,10 @@ pub struct Share {
     /// Bytes that wait for its clients.
     waiting: AtomicUsize,
     connections: AtomicUsize,
+    /// Questions to storage that are not answered.
+    questions: AtomicUsize,
+    /// Until when it is not read from, in nanoseconds since the start.
+    paused_until: AtomicU64,
     /// Up to when it has used its part of the processor, in nanoseconds since the start.
     used_until: AtomicU64,
 }
@@ -167,6 +190,8 @@ impl Shares {
             unwritten: 0.into(),
             waiting: 0.into(),
             connections: 0.into(),
+            questions: 0.into(),
+            paused_until: 0.into(),
             used_until: 0.into(),
         });
         of.insert(owner, Arc::downgrade(&share));
@@ -220,6 +245,36 @@ impl Share {
     /// Some of it is there. The caller has the hub's lock.
     pub(super) fn take_unwritten(&self, bytes: usize) {
         self.unwritten.store(self.unwritten.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+    }
+
+    /// One more question to storage.
+    pub(super) fn asks(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One is answered.
+    pub(super) fn is_answered(&self) {
+        self.questions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether it has as many as may be.
+    pub(super) fn asks_much(&self) -> bool {
+        self.questions.load(Ordering::Relaxed) >= QUESTIONS
+    }
+
+    /// It said so many bytes to somebody who does not read them as fast. A component speaks for many, and its owner vouches for it.
+    pub(super) fn slow_down(&self, bytes: usize) {
+        if !matches!(&self.owner, Owner::Known(name) if name.contains('@')) {
+            return;
+        }
+        let time = (bytes as u64).saturating_mul(1_000_000_000) / SLOW_BYTES_A_SECOND;
+        let from = self.paused_until.load(Ordering::Relaxed).max(self.shares.nanos());
+        self.paused_until.store(from.saturating_add(time), Ordering::Relaxed);
+    }
+
+    /// Until when it is not read from, in nanoseconds since the start.
+    pub(super) fn paused_until(&self) -> u64 {
+        self.paused_until.load(Ordering::Relaxed)
     }
 
     /// Whether it has more on the way to the disk than it leaves to the others.

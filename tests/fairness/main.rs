@@ -487,3 +487,70 @@ fn stanzas_that_never_end() {
         "stanzas that never end",
     );
 }
+
+// ---- what others do to somebody ----
+
+/// Somebody who reads a megabyte a second, and is told more than that.
+#[test]
+fn who_reads_slowly_stays_though_others_say_much() {
+    let _alone = alone();
+    for (managed, ty) in [(false, "headline"), (true, "headline"), (true, "chat")] {
+        let (dir, server) = house("");
+        let mut victim = stream(&server, &dir);
+        log_in(&mut victim, "victim", PASSWORD);
+        if managed {
+            victim.write_all(b"<enable xmlns='urn:xmpp:sm:3'/>").unwrap();
+            until(&mut victim, "<enabled");
+        }
+        let body = "x".repeat(1000);
+        let message = format!("<message to='victim@example.org' type='{ty}'><body>{body}</body></message>");
+        let crowd = Crowd::sessions(&server, &dir, "flood", 4, &message, true);
+        let (end, mut read, mut stanzas) = (Instant::now() + seconds() * 4, 0_u64, 0_u64);
+        let mut buffer = [0; 8192];
+        while Instant::now() < end {
+            let n = victim.read(&mut buffer).unwrap();
+            read += n as u64;
+            assert!(n > 0, "it was closed");
+            let text = String::from_utf8_lossy(&buffer[..n]);
+            assert!(!text.contains("<stream:error"), "{managed} {ty}: {text}");
+            stanzas += text.matches("</message>").count() as u64;
+            if managed && text.contains("<r ") {
+                victim.write_all(format!("<a xmlns='urn:xmpp:sm:3' h='{stanzas}'/>").as_bytes()).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(8));
+        }
+        eprintln!("{managed} {ty}: {} KiB read, {} said", read >> 10, crowd.said());
+        drop(crowd);
+    }
+}
+
+/// Each answer is a hundred times as long as the question, and comes from the card.
+#[test]
+fn pictures_asked_for_again_and_again() {
+    let _alone = alone();
+    let (dir, server) = house("");
+    let mut writer = stream(&server, &dir);
+    log_in(&mut writer, "flood", PASSWORD);
+    let picture = "x".repeat(75_000);
+    let card = format!(
+        "<iq type='set' id='c'><vCard xmlns='vcard-temp'><PHOTO><BINVAL>{picture}</BINVAL></PHOTO></vCard></iq>"
+    );
+    assert!(answer(&mut writer, "c", &card).contains("result"));
+    let mut other = stream(&server, &dir);
+    log_in(&mut other, "other", PASSWORD);
+    let crowd =
+        Crowd::sessions(&server, &dir, "flood", 8, "<iq type='get' id='g'><vCard xmlns='vcard-temp'/></iq>", true);
+    std::thread::sleep(seconds());
+    let mut slowest = Duration::ZERO;
+    for n in 0..10 {
+        let begun = Instant::now();
+        let id = format!("s{n}");
+        let set =
+            format!("<iq type='set' id='{id}'><query xmlns='jabber:iq:private'><a xmlns='a'>{n}</a></query></iq>");
+        assert!(answer(&mut other, &id, &set).contains("result"));
+        slowest = slowest.max(begun.elapsed());
+    }
+    drop(crowd);
+    eprintln!("beside 8 sessions that ask for pictures: something is stored within {:.0} ms", ms(slowest));
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+}
