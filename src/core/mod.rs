@@ -258,6 +258,7 @@ impl Core {
                 Timer::Unanswered(sid) => self.state.unanswered(sid),
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
+                Timer::Greeting(sid) => self.state.greet(sid),
                 Timer::Extension(n, job) => {
                     self.state.jobs.remove(&job);
                     self.state.timed.remove(&job);
