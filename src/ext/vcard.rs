@@ -22,7 +22,8 @@ impl Vcard {
     }
 }
 
-fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Handled {
+/// Stores an account's own.
+pub(super) fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Handled {
     if vcard.len() > VCARD_BYTES {
         let text = format!("a vCard has at most {VCARD_BYTES} bytes");
         return Err(StanzaError::new(Condition::NotAcceptable).text(text));

@@ -196,6 +196,19 @@ impl Config {
         }
     }
 
+    /// The same for a node of this name: what clients keep there for themselves is nobody else's, also if they do not say so
+    /// (XEP-0223, XEP-0402 §3.3, XEP-0490 §3.1).
+    pub fn named(account: bool, name: &str) -> Config {
+        let usual = Config::new(account);
+        match name {
+            "urn:xmpp:bookmarks:1" | "urn:xmpp:mds:displayed:0" if account => {
+                Config { access: Access::Whitelist, last: Last::Never, max_items: MAX_ITEMS, ..usual }
+            }
+            "storage:bookmarks" | "storage:rosternotes" if account => Config { access: Access::Whitelist, ..usual },
+            _ => usual,
+        }
+    }
+
     /// Takes over one field; says whether it is supported.
     fn set(&mut self, var: &str, values: Vec<String>) -> Result<bool, StanzaError> {
         match var {

@@ -39,7 +39,8 @@ impl PubSub {
         if !account && st.account(&rq.who).is_none() {
             return Err(Condition::Forbidden.into());
         }
-        let mut config = Config::new(account);
+        let given = create.attr("node").filter(|name| !name.is_empty());
+        let mut config = Config::named(account, given.as_deref().unwrap_or_default());
         if let Some(configure) = pubsub.children().find(|c| c.name() == "configure") {
             let first = pubsub.children().next().is_some_and(|first| first.name() == "create");
             if !first || configure.attr("node").is_some() || configure.ns() != Ns::PUBSUB {
@@ -49,7 +50,6 @@ impl PubSub {
                 config = config.configured(fields)?;
             }
         }
-        let given = create.attr("node").filter(|name| !name.is_empty());
         let name = given.as_deref().map_or_else(|| st.token(), str::to_owned);
         if self.forest.get(&rq.home.key, &name).is_some() {
             return Err(Condition::Conflict.into());
