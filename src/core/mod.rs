@@ -33,7 +33,7 @@ pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
 pub use quiet::Worth;
-pub use settings::{Creators, PushContent, Settings};
+pub use settings::{Creators, PushContent, RoomKind, Settings};
 pub use state::{State, Way};
 use throttle::Outcome;
 pub use throttle::network;

@@ -15,8 +15,6 @@ const PASSWORD_BYTES: usize = 1023;
 const NAME_BYTES: usize = 64;
 /// Strangers make no accounts beyond so many.
 const ACCOUNTS: usize = 10_000;
-/// Accounts that one address can make in [`PERIOD_MS`].
-const ADDRESS_ACCOUNTS: u32 = 3;
 /// Attempts of one address in that time: each tells whether a name is taken.
 const ADDRESS_ATTEMPTS: u32 = 20;
 /// Accounts that all addresses together can make in that time.
@@ -30,8 +28,8 @@ const SITE_BITS: u32 = 48;
 
 pub(super) const SHARED: Shared = Shared {
     what: "accounts that strangers make in an hour, and the addresses remembered for that",
-    whole: limits![SERVER_ACCOUNTS, ADDRESSES, ADDRESS_ACCOUNTS, ADDRESS_ATTEMPTS],
-    share: "an address: those numbers of accounts and attempts; an IPv6 network of 48 bits: the rule",
+    whole: limits![SERVER_ACCOUNTS, ADDRESSES, ADDRESS_ATTEMPTS],
+    share: "an address: as many accounts as the setting `registrations_an_hour` says, and that number of attempts, or twice that if it is more; an IPv6 network of 48 bits: the rule",
     checked: "ext/register.rs",
     told: "`resource-constraint`: try again in an hour",
 };
@@ -96,7 +94,7 @@ fn checked(password: String) -> Result<String, StanzaError> {
 
 impl Register {
     /// Counts an attempt of a stranger, or refuses it.
-    fn attempt(&mut self, now: u64, peer: IpAddr) -> Result<(), StanzaError> {
+    fn attempt(&mut self, now: u64, peer: IpAddr, most: u32) -> Result<(), StanzaError> {
         let peer = network(peer);
         let site = site(peer);
         if !self.addresses.contains_key(&peer) {
@@ -112,8 +110,8 @@ impl Register {
         if self.server.accounts == 0 {
             self.sites = Shares::default();
         }
-        if made.attempts >= ADDRESS_ATTEMPTS
-            || made.accounts >= ADDRESS_ACCOUNTS
+        if made.attempts >= ADDRESS_ATTEMPTS.max(most.saturating_mul(2))
+            || made.accounts >= most
             || self.server.accounts >= SERVER_ACCOUNTS
             || peer.is_ipv6() && !self.sites.may(&site, 1, SERVER_ACCOUNTS as usize)
         {
@@ -145,7 +143,7 @@ impl Register {
         }
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
-        self.attempt(st.now.mono, peer)?;
+        self.attempt(st.now.mono, peer, st.settings.registrations_an_hour)?;
         if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid)) {
             return Err(refusal(Condition::ResourceConstraint, "one registration after the other"));
         }
