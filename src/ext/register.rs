@@ -263,7 +263,7 @@ impl Extension for Register {
         let done = credentials.ok_or_else(unusable).and_then(|credentials| {
             match stranger {
                 Some(_) => admin::add(st, &jid, credentials),
-                None => admin::set_credentials(st, &jid, credentials),
+                None => admin::set_credentials(st, &jid, credentials, iq.from.as_ref()),
             }
             .map_err(failed)
         });
@@ -298,6 +298,8 @@ impl Extension for Register {
 mod tests {
     use super::*;
 
+    const ACCOUNTS_AN_HOUR: u32 = 3;
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -305,24 +307,24 @@ mod tests {
     #[test]
     fn an_address_makes_few_accounts() {
         let mut register = Register::default();
-        for _ in 0..ADDRESS_ACCOUNTS {
-            register.attempt(0, ip("192.0.2.1")).unwrap();
+        for _ in 0..ACCOUNTS_AN_HOUR {
+            register.attempt(0, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap();
             register.count(ip("192.0.2.1"));
         }
-        let refused = register.attempt(PERIOD_MS - 1, ip("192.0.2.1")).unwrap_err();
+        let refused = register.attempt(PERIOD_MS - 1, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap_err();
         assert_eq!(refused.condition, Condition::ResourceConstraint);
-        register.attempt(0, ip("192.0.2.2")).unwrap();
-        register.attempt(PERIOD_MS, ip("192.0.2.1")).unwrap();
+        register.attempt(0, ip("192.0.2.2"), ACCOUNTS_AN_HOUR).unwrap();
+        register.attempt(PERIOD_MS, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap();
     }
 
     #[test]
     fn a_network_is_one_address() {
         let mut register = Register::default();
         for n in 0..ADDRESS_ATTEMPTS {
-            register.attempt(0, ip(&format!("2001:db8::{n:x}"))).unwrap();
+            register.attempt(0, ip(&format!("2001:db8::{n:x}")), ACCOUNTS_AN_HOUR).unwrap();
         }
-        assert!(register.attempt(0, ip("2001:db8::ffff")).is_err());
-        assert!(register.attempt(0, ip("2001:db8:0:1::1")).is_ok());
+        assert!(register.attempt(0, ip("2001:db8::ffff"), ACCOUNTS_AN_HOUR).is_err());
+        assert!(register.attempt(0, ip("2001:db8:0:1::1"), ACCOUNTS_AN_HOUR).is_ok());
     }
 
     #[test]
@@ -330,10 +332,10 @@ mod tests {
         let mut register = Register::default();
         for n in 0..SERVER_ACCOUNTS {
             let address = IpAddr::V4(n.into());
-            register.attempt(0, address).unwrap();
+            register.attempt(0, address, ACCOUNTS_AN_HOUR).unwrap();
             register.count(address);
         }
-        assert!(register.attempt(0, ip("192.0.2.1")).is_err());
+        assert!(register.attempt(0, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).is_err());
     }
 
     /// Who has a network of their own is not everybody.
@@ -343,7 +345,7 @@ mod tests {
         let mut made = 0;
         for n in 0..2000 {
             let address = ip(&format!("2001:db8:7:{n:x}::1"));
-            if register.attempt(0, address).is_ok() {
+            if register.attempt(0, address, ACCOUNTS_AN_HOUR).is_ok() {
                 register.count(address);
                 made += 1;
             }
@@ -351,11 +353,11 @@ mod tests {
         assert_eq!(made, SERVER_ACCOUNTS / 2);
         for n in 0..10 {
             let address = ip(&format!("2001:db8:8:{n:x}::1"));
-            register.attempt(0, address).unwrap();
+            register.attempt(0, address, ACCOUNTS_AN_HOUR).unwrap();
             register.count(address);
         }
-        register.attempt(0, ip("192.0.2.1")).unwrap();
-        assert!(register.attempt(PERIOD_MS, ip("2001:db8:7::1")).is_ok(), "an hour later");
+        register.attempt(0, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap();
+        assert!(register.attempt(PERIOD_MS, ip("2001:db8:7::1"), ACCOUNTS_AN_HOUR).is_ok(), "an hour later");
         assert!(register.addresses.len() <= ADDRESSES && register.remembered.len() == register.addresses.len());
         assert!(register.addresses.contains_key(&ip("192.0.2.1")));
     }
@@ -364,7 +366,7 @@ mod tests {
     fn the_table_does_not_grow() {
         let mut register = Register::default();
         for n in 0..ADDRESSES as u32 + 10 {
-            register.attempt(u64::from(n), IpAddr::V4(n.into())).unwrap();
+            register.attempt(u64::from(n), IpAddr::V4(n.into()), ACCOUNTS_AN_HOUR).unwrap();
         }
         assert_eq!(register.addresses.len(), ADDRESSES);
     }
