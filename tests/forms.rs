@@ -105,7 +105,8 @@ fn check(xml: &str) {
     let forms = forms(xml);
     assert!(!forms.is_empty(), "{xml}");
     for (form_type, fields) in forms {
-        let (_, registry) = REGISTRY.iter().find(|(name, _)| *name == form_type).unwrap_or_else(|| panic!("{form_type}"));
+        let (_, registry) =
+            REGISTRY.iter().find(|(name, _)| *name == form_type).unwrap_or_else(|| panic!("{form_type}"));
         for (var, field) in fields {
             let short = ["pubsub#", "muc#roomconfig_", "muc#roominfo_", "muc#register_", "muc#", "hats#"]
                 .iter()
@@ -118,7 +119,11 @@ fn check(xml: &str) {
                 assert!(field.values.len() <= 1, "{form_type} {var} has several values");
             }
             if ty.starts_with("list-") && xml.contains("type='form'") {
-                assert!(field.values.iter().all(|v| field.options.contains(v)), "{form_type} {var}: {:?}", field.values);
+                assert!(
+                    field.values.iter().all(|v| field.options.contains(v)),
+                    "{form_type} {var}: {:?}",
+                    field.values
+                );
             }
         }
     }
@@ -195,7 +200,13 @@ fn rooms() {
     every_field(&mut house, romeo, ROOM, &query(""), ROOM_CONFIG, &query);
     let disco = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
     check(&ask(&mut house, romeo, "get", ROOM, disco));
-    check(&ask(&mut house, romeo, "get", "conference.house.test", "<search xmlns='urn:xmpp:channel-search:0:search'/>"));
+    check(&ask(
+        &mut house,
+        romeo,
+        "get",
+        "conference.house.test",
+        "<search xmlns='urn:xmpp:channel-search:0:search'/>",
+    ));
     check(&ask(&mut house, romeo, "get", ROOM, "<query xmlns='urn:xmpp:mam:2'/>"));
     // A stranger registers, and the owner is asked.
     let open = submit(ROOM_CONFIG, "muc#roomconfig_passwordprotectedroom", &["0".into()]);
@@ -218,16 +229,26 @@ fn nodes() {
         "romeo@house.test",
         "<query xmlns='jabber:iq:roster'><item jid='juliet@house.test'><group>Friends</group></item></query>",
     );
-    for (to, node) in [("romeo@house.test", "urn:x"), ("romeo@house.test", "urn:xmpp:bookmarks:1"), ("pubsub.house.test", "y")] {
+    for (to, node) in
+        [("romeo@house.test", "urn:x"), ("romeo@house.test", "urn:xmpp:bookmarks:1"), ("pubsub.house.test", "y")]
+    {
         let create = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'><create node='{node}'/></pubsub>");
         ask(&mut house, romeo, "set", to, &create);
         let wrap = |form: &str| {
-            format!("<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><configure node='{node}'>{form}</configure></pubsub>")
+            format!(
+                "<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><configure node='{node}'>{form}</configure></pubsub>"
+            )
         };
         every_field(&mut house, romeo, to, &wrap(""), NODE_CONFIG, &wrap);
         let disco = format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{node}'/>");
         check(&ask(&mut house, romeo, "get", to, &disco));
-        check(&ask(&mut house, romeo, "get", to, "<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><default/></pubsub>"));
+        check(&ask(
+            &mut house,
+            romeo,
+            "get",
+            to,
+            "<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><default/></pubsub>",
+        ));
     }
 }
 
@@ -250,7 +271,8 @@ fn the_server_and_its_commands() {
         );
         let items = ask(&mut house, nurse, "get", to, &list);
         for node in items.split(" node='").skip(2).map(|rest| rest.split('\'').next().unwrap()) {
-            let command = format!("<command xmlns='http://jabber.org/protocol/commands' node='{node}' action='execute'/>");
+            let command =
+                format!("<command xmlns='http://jabber.org/protocol/commands' node='{node}' action='execute'/>");
             let answer = ask(&mut house, nurse, "set", to, &command);
             if answer.contains("jabber:x:data") {
                 check(&answer);

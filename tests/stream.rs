@@ -436,7 +436,10 @@ fn first_messages_that_fail() {
 /// What slixmpp before 1.9, and with it Poezio, does: it binds the channel as no TLS 1.3 can, and then says `y`.
 #[test]
 fn a_client_that_knows_only_an_old_channel_binding() {
-    let unique = |mechanism, password| Scram { password, ..Scram::new(mechanism, "p=tls-unique,,", vec![7; 12], "ann", PASSWORD) };
+    let unique = |mechanism, password| Scram {
+        password,
+        ..Scram::new(mechanism, "p=tls-unique,,", vec![7; 12], "ann", PASSWORD)
+    };
     let unbound = format!("<failure {SASL}><malformed-request/>");
     let attempt = |play: &mut Play, scram: &Scram| {
         let challenge = play.say(&scram.first());

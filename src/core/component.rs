@@ -46,13 +46,7 @@ struct Attached {
 
 impl Attached {
     fn new(domain: Jid) -> Attached {
-        Attached {
-            domain,
-            shown: BTreeSet::new(),
-            shown_bytes: 0,
-            more_shown: false,
-            greetings: VecDeque::new(),
-        }
+        Attached { domain, shown: BTreeSet::new(), shown_bytes: 0, more_shown: false, greetings: VecDeque::new() }
     }
 
     /// Remembers a presence to somebody here, to be taken back when the component goes.
@@ -153,7 +147,9 @@ impl State {
     /// A stream is gone; says whether it was a component's. Whoever was available through it is not any more, for all who were told
     /// so (RFC 6121 §4.5), as with a session of ours that ends without a word.
     pub(super) fn detach(&mut self, sid: Sid) -> bool {
-        let Some(contacts) = self.components.attached.get(&sid).map(|attached| attached.more_shown) else { return false };
+        let Some(contacts) = self.components.attached.get(&sid).map(|attached| attached.more_shown) else {
+            return false;
+        };
         let contacts = if contacts { self.contacts_at(sid) } else { Vec::new() };
         let Some(Attached { domain, shown, .. }) = self.components.attached.remove(&sid) else { return false };
         self.components.streams.remove(domain.domain());

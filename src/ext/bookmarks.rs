@@ -425,7 +425,9 @@ impl Extension for Bookmarks {
                         None => self.caught_up(st, &account),
                     },
                     // They come later.
-                    (Some(Step::Then(None)), Some(wanted)) => drop(self.steps.insert(items, Step::Late(account, wanted))),
+                    (Some(Step::Then(None)), Some(wanted)) => {
+                        drop(self.steps.insert(items, Step::Late(account, wanted)))
+                    }
                     _ => self.caught_up(st, &account),
                 }
             }

@@ -34,7 +34,8 @@ pub fn knock(knocks: &mut Minute, st: &State, jid: &Jid, times: usize) -> Result
 /// # Errors
 /// `resource-constraint` if those are too many.
 pub fn count(knocks: &mut Minute, st: &State, jid: &Jid, people: usize) -> Result<(), StanzaError> {
-    let text = format!("at most {INVITATIONS_A_MINUTE} people are invited in a minute; the others can be in the next one");
+    let text =
+        format!("at most {INVITATIONS_A_MINUTE} people are invited in a minute; the others can be in the next one");
     knocks.count(st, jid, people, INVITATIONS_A_MINUTE).map_err(|error| error.text(text))
 }
 

@@ -739,7 +739,8 @@ mod tests {
     fn a_room_knows_what_it_takes() {
         let jid = |text: &str| Jid::parse(text).unwrap();
         let creator = jid("juliet@house.test/balcony");
-        let mut room = Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1, Config::default());
+        let mut room =
+            Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1, Config::default());
         let empty = room.bytes();
         let long = Affiliated { reason: Some("r".repeat(500).into()), ..Affiliated::default() };
         for (n, known) in [(0, long.clone()), (1, long), (0, Affiliated::default())] {

@@ -472,7 +472,8 @@ mod tests {
                 other.set(var, changed).unwrap();
                 let record = other.write(Writer::new(1)).done();
                 assert_eq!(Config::read(&mut Reader::new(&record).unwrap()).unwrap(), other, "{var}");
-                crate::wire::xml::Raw::parse(&other.form("form", &BTreeSet::new()), crate::wire::Scope::client()).unwrap();
+                crate::wire::xml::Raw::parse(&other.form("form", &BTreeSet::new()), crate::wire::Scope::client())
+                    .unwrap();
             }
         }
     }
