@@ -266,10 +266,8 @@ fn the_server_and_its_commands() {
     check(&ask(&mut house, nurse, "get", "nurse@house.test", "<query xmlns='urn:xmpp:mam:2'/>"));
     let mut seen = 0;
     for to in ["house.test", "nurse@house.test"] {
-        let list = format!(
-            "<query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/commands'/>"
-        );
-        let items = ask(&mut house, nurse, "get", to, &list);
+        let list = "<query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/commands'/>";
+        let items = ask(&mut house, nurse, "get", to, list);
         for node in items.split(" node='").skip(2).map(|rest| rest.split('\'').next().unwrap()) {
             let command =
                 format!("<command xmlns='http://jabber.org/protocol/commands' node='{node}' action='execute'/>");

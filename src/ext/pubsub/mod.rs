@@ -343,7 +343,7 @@ mod tests {
                     self.job = Some(st.ask(items("romeo", node, 10)))
                 }
                 Event::Retracted { node, item: Some(item), .. } if &**node == "urn:a" => {
-                    retract(st, &jid, "urn:b", item)
+                    let _ = retract(st, &jid, "urn:b", item);
                 }
                 other => self.told.push(format!("{other:?}")),
             }
