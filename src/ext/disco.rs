@@ -90,8 +90,8 @@ impl Info {
             out += "</value></field>";
             for (var, values) in fields {
                 out += "<field";
-                attr(&mut out, "var", var);
                 attr(&mut out, "type", form::registered(ty, var));
+                attr(&mut out, "var", var);
                 out += ">";
                 for value in values {
                     out += "<value>";
