@@ -197,6 +197,8 @@ fn rooms() {
     let romeo = house.login("romeo@house.test/r");
     house.send(romeo, &format!("<presence to='{ROOM}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>"));
     let query = |inside: &str| format!("<query xmlns='http://jabber.org/protocol/muc#owner'>{inside}</query>");
+    ask(&mut house, romeo, "set", ROOM, &query("<x xmlns='jabber:x:data' type='submit'/>"));
+    check(&ask(&mut house, romeo, "get", ROOM, "<query xmlns='urn:xmpp:mam:2'/>"));
     every_field(&mut house, romeo, ROOM, &query(""), ROOM_CONFIG, &query);
     let disco = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
     check(&ask(&mut house, romeo, "get", ROOM, disco));
@@ -207,7 +209,6 @@ fn rooms() {
         "conference.house.test",
         "<search xmlns='urn:xmpp:channel-search:0:search'/>",
     ));
-    check(&ask(&mut house, romeo, "get", ROOM, "<query xmlns='urn:xmpp:mam:2'/>"));
     // A stranger registers, and the owner is asked.
     let open = submit(ROOM_CONFIG, "muc#roomconfig_passwordprotectedroom", &["0".into()]);
     ask(&mut house, romeo, "set", ROOM, &query(&open));

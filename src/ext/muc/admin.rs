@@ -62,16 +62,19 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     }
     check(room, &from, &changes)?;
     let stored = changes.iter().any(|change| matches!(change, Change::Affiliation { .. }));
-    let added = added(room, &changes);
+    let (members, others) = added(room, &changes);
     if stored {
         st.write()?;
     }
-    if !added.is_empty() {
-        invite::count(&mut muc.knocks, st, &from, added.len())?;
+    if !members.is_empty() {
+        invite::count(&mut muc.knocks, st, &from, members.len())?;
     }
+    // Who runs a room with somebody hears of it as long as there are few.
+    let told = others.is_empty() || invite::count(&mut muc.knocks, st, &from, others.len()).is_ok();
+    let others = if told { others } else { Vec::new() };
     let room = muc.room(local, &from)?;
     apply(room, st, &from, &changes)?;
-    added.iter().for_each(|jid| invite::added(room, st, &from, jid));
+    members.iter().chain(&others).for_each(|jid| invite::added(room, st, &from, jid));
     // A role is not stored: that it has changed is true at once.
     if stored { st.confirm(iq, "") } else { st.reply(iq, "") }
 }
@@ -210,14 +213,20 @@ fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError>
     Ok(())
 }
 
-/// Who comes to belong to a members-only room and is not there.
-fn added(room: &Room, changes: &[Change]) -> Vec<Jid> {
-    let added = changes.iter().filter_map(|change| match change {
-        Change::Affiliation { jid, affiliation, .. } if *affiliation >= Affiliation::Member => Some(jid),
-        _ => None,
-    });
-    let new = |jid: &&Jid| room.known(jid).affiliation <= Affiliation::None && room.nicks_of(jid).is_empty();
-    added.filter(|jid| room.config.members_only && new(jid)).cloned().collect()
+/// Who comes to belong to a members-only room and is not there: members, and those who are more.
+fn added(room: &Room, changes: &[Change]) -> (Vec<Jid>, Vec<Jid>) {
+    let (mut members, mut others) = (Vec::new(), Vec::new());
+    for change in changes.iter().filter(|_| room.config.members_only) {
+        let Change::Affiliation { jid, affiliation, .. } = change else { continue };
+        if room.known(jid).affiliation <= Affiliation::None && room.nicks_of(jid).is_empty() {
+            match affiliation {
+                Affiliation::Member => members.push(jid.clone()),
+                Affiliation::Admin | Affiliation::Owner => others.push(jid.clone()),
+                _ => {}
+            }
+        }
+    }
+    (members, others)
 }
 
 /// Does it.

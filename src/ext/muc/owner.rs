@@ -104,7 +104,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
             let added: Vec<Jid> =
                 joins.map(|(jid, _)| jid).filter(|jid| config.members_only && new(jid)).cloned().collect();
             st.write()?;
-            invite::count(&mut muc.knocks, st, &from, added.len())?;
+            let told = added.is_empty() || invite::count(&mut muc.knocks, st, &from, added.len()).is_ok();
             let room = muc.room(local, &from)?;
             if config != room.config || room.locked {
                 room.configure(st, config)?;
@@ -114,7 +114,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
                 let notice = Notice { actor: nick.as_deref(), ..Notice::default() };
                 admin::change_affiliation(room, st, &jid, affiliation, None, &notice)?;
             }
-            added.iter().for_each(|jid| invite::added(room, st, &from, jid));
+            added.iter().filter(|_| told).for_each(|jid| invite::added(room, st, &from, jid));
             st.confirm(iq, "")
         }
     }
