@@ -251,7 +251,6 @@ fn what_is_wrong_ends_the_stream() {
             "<message from='juliet@example.org' to='juliet@example.org'><body>x</body></message>".to_owned(),
             "invalid-from",
         ),
-        ("<message to='juliet@example.org'><body>x</body></message>".into(), "improper-addressing"),
         ("<message from='gateway.example.org' to='juliet@example.org'></x>".into(), "not-well-formed"),
         (
             format!("<message from='gateway.example.org' to='juliet@example.org'>{}", "x".repeat(300_000)),
@@ -261,6 +260,92 @@ fn what_is_wrong_ends_the_stream() {
         ends(attach(&server), &bytes, condition);
         server.logs("the component gateway.example.org is gone");
     }
+}
+
+/// People of other networks have names that are no addresses here.
+#[test]
+fn a_stanza_with_an_unusable_sender_costs_that_stanza() {
+    let (dir, server) = house();
+    let mut gateway = attach(&server);
+    let mut juliet = login(&server, &dir, "juliet", "secret");
+    for from in ["from='user name@gateway.example.org'", "from='\u{1F600}&apos;@gateway.example.org/x'", ""] {
+        say(&mut gateway, &format!("<message {from} to='juliet@example.org' id='m1'><body>x</body></message>"));
+        let refused = until(&mut gateway, "</message>");
+        assert!(refused.contains("id='m1'") && refused.contains("<jid-malformed"), "{from}: {refused}");
+    }
+    say(&mut gateway, "<message from='b@gateway.example.org' to='juliet@example.org'><body>y</body></message>");
+    say(&mut juliet, "<presence/>");
+    let heard = until(&mut juliet, "</message>");
+    assert!(heard.contains("<body>y</body>") && !heard.contains("<body>x</body>"), "{heard}");
+}
+
+/// What a session sees of people behind the gateway, in order: their addresses, and whether they are there.
+fn seen(user: &mut Tls) -> Vec<(String, bool)> {
+    let heard = ping(user);
+    let presences = heard.split("<presence ").skip(1);
+    let from = |xml: &str| xml.split("from='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    presences.map(|xml| (from(xml), !xml.contains("type='unavailable'"))).collect()
+}
+
+/// A gateway that goes: those who were there through it are gone at once, for contacts, for others whom they told, and in rooms. When it
+/// is back, it is asked for its people, and told who is here.
+#[test]
+fn whoever_was_there_through_a_gateway_goes_with_it() {
+    let (dir, server) = house();
+    let mut gateway = attach(&server);
+    let mut juliet = login(&server, &dir, "juliet", "secret");
+    say(&mut juliet, "<presence/><presence to='romeo@gateway.example.org' type='subscribe'/>");
+    until(&mut gateway, "type='subscribe'/>");
+    say(
+        &mut gateway,
+        "<presence from='romeo@gateway.example.org' to='juliet@example.org' type='subscribed'/>\
+         <presence from='romeo@gateway.example.org' to='juliet@example.org' type='subscribe'/>\
+         <presence from='romeo@gateway.example.org/x' to='juliet@example.org'/>\
+         <presence from='romeo@gateway.example.org/y' to='juliet@example.org'/>\
+         <presence from='romeo@gateway.example.org/y' to='juliet@example.org' type='unavailable'/>\
+         <presence from='gateway.example.org' to='juliet@example.org'/>",
+    );
+    until(&mut juliet, "type='subscribe'");
+    say(
+        &mut juliet,
+        "<presence to='romeo@gateway.example.org' type='subscribed'/>\
+         <presence to='g@conference.example.org/Juliet'><x xmlns='http://jabber.org/protocol/muc'/></presence>\
+         <iq type='set' id='c' to='g@conference.example.org'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+         <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+         <field var='muc#roomconfig_membersonly'><value>0</value></field></x></query></iq>",
+    );
+    until(&mut juliet, "id='c'");
+    say(
+        &mut gateway,
+        "<presence from='bob@gateway.example.org/b' to='g@conference.example.org/Bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
+    );
+    until(&mut juliet, "/Bob'");
+    ping(&mut juliet);
+
+    drop(gateway);
+    server.logs("the component gateway.example.org is gone");
+    let mut gone = seen(&mut juliet);
+    gone.sort();
+    assert_eq!(
+        gone,
+        [
+            ("g@conference.example.org/Bob".to_owned(), false),
+            ("gateway.example.org".to_owned(), false),
+            ("romeo@gateway.example.org/x".to_owned(), false)
+        ]
+    );
+    let mut gateway = connect(&server);
+    let heard = prove(&mut gateway, NAME, SECRET, "<handshake/>") + &reaches(&mut juliet, &mut gateway);
+    let probe = "<presence to='romeo@gateway.example.org' from='juliet@example.org' type='probe'/>";
+    assert!(heard.starts_with("<handshake/>") && heard.contains(probe), "{heard}");
+    assert!(heard.contains("<presence to='romeo@gateway.example.org' from='juliet@example.org/"), "{heard}");
+    say(&mut gateway, "<presence from='romeo@gateway.example.org/z' to='juliet@example.org'/>");
+    until(&mut juliet, "romeo@gateway.example.org/z'");
+    // Likewise when the owner takes it out of the settings.
+    settings(&dir, &[]);
+    server.signal(Signal::HUP);
+    until(&mut gateway, "<host-gone");
+    until(&mut juliet, "from='romeo@gateway.example.org/z' type='unavailable'/>");
 }
 
 #[test]

@@ -174,9 +174,9 @@ fn who_walks_down_the_mechanisms_is_no_guesser() {
         };
         let try_it = |mechanism, gs2: &str| Scram::new(mechanism, gs2, vec![], "juliet", "juliet");
         for (mechanism, gs2) in [
-            ("SCRAM-SHA-512-PLUS", "p=tls-unique,,"),
-            ("SCRAM-SHA-256-PLUS", "p=tls-unique,,"),
-            ("SCRAM-SHA-1-PLUS", "p=tls-unique,,"),
+            ("SCRAM-SHA-512-PLUS", "p=tls-server-unique,,"),
+            ("SCRAM-SHA-256-PLUS", "p=tls-server-unique,,"),
+            ("SCRAM-SHA-1-PLUS", "p=tls-server-unique,,"),
             ("SCRAM-SHA-512", "y,,"),
             ("SCRAM-SHA-256", "y,,"),
             ("SCRAM-SHA-1", "y,,"),

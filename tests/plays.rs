@@ -11,7 +11,7 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::{Creators, PushContent, Sid};
+use inglenook::core::{Creators, PushContent, RoomKind, Sid};
 use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
@@ -194,6 +194,10 @@ impl Play {
                             "anybody" => Creators::Anybody,
                             _ => Creators::Local,
                         }
+                    }
+                    "registrations_an_hour" => s.registrations_an_hour = value.parse().unwrap(),
+                    "room_kind" => {
+                        s.room_kind = if value == "channel" { RoomKind::Channel } else { RoomKind::Group };
                     }
                     "admins" => s.admins = value.split(", ").map(|jid| Jid::parse(jid).unwrap()).collect(),
                     "contacts" => {

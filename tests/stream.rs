@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::scram::{SASL, Scram, data, response};
 use inglenook::stream::c2s::C2s;
 use inglenook::stream::plain::Plain;
-use inglenook::stream::sasl::{ATTEMPTS, Failure};
+use inglenook::stream::sasl::{ATTEMPTS, Failure, MECHANISMS};
 use inglenook::stream::*;
 use inglenook::wire::login::{Begins, Begun};
 use inglenook::wire::scram::Credentials;
@@ -393,7 +393,7 @@ fn first_messages_that_fail() {
         (plain("p=tls-exporter,,n=ann,r=x"), "malformed-request", "?"),
         (plus("n,,n=ann,r=x"), "malformed-request", "?"),
         (plus("y,,n=ann,r=x"), "malformed-request", "?"),
-        (plus("p=tls-unique,,n=ann,r=x"), "malformed-request", "?"),
+        (plus("p=tls-server-unique,,n=ann,r=x"), "malformed-request", "?"),
         (plus("p=,,n=ann,r=x"), "malformed-request", "?"),
         (plus("p,,n=ann,r=x"), "malformed-request", "?"),
         (plain("q,,n=ann,r=x"), "malformed-request", "?"),
@@ -431,6 +431,52 @@ fn first_messages_that_fail() {
         // They may try again.
         log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
     }
+}
+
+/// What slixmpp before 1.9, and with it Poezio, does: it binds the channel as no TLS 1.3 can, and then says `y`.
+#[test]
+fn a_client_that_knows_only_an_old_channel_binding() {
+    let unique = |mechanism, password| Scram {
+        password,
+        ..Scram::new(mechanism, "p=tls-unique,,", vec![7; 12], "ann", PASSWORD)
+    };
+    let unbound = format!("<failure {SASL}><malformed-request/>");
+    let attempt = |play: &mut Play, scram: &Scram| {
+        let challenge = play.say(&scram.first());
+        let (unproven, proof, _) = scram.last(&challenge);
+        play.say(&Scram::response(&unproven, &proof))
+    };
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    for mechanism in ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"] {
+        assert!(attempt(&mut play, &unique(mechanism, PASSWORD)).starts_with(&unbound));
+        assert_eq!(play.told(), ["failed ?"], "that is no guess");
+    }
+    // It is somebody else who has proved to know what is offered.
+    let bob = Scram { bare: "n=bob,r=abcdefgh".into(), ..scram("SCRAM-SHA-256", "y,,") };
+    assert!(play.say(&bob.first()).contains("<not-authorized/>"));
+    play.told();
+    log_in(&mut play, &scram("SCRAM-SHA-256", "y,,"));
+
+    // Whoever does not know the password opens no way by that, as one would who stands between.
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    assert!(attempt(&mut play, &unique("SCRAM-SHA-256-PLUS", "pencils")).contains("<not-authorized/>"));
+    assert_eq!(play.told(), ["failed ann@example.org"]);
+    assert!(play.say(&scram("SCRAM-SHA-256", "y,,").first()).contains("<not-authorized/>"));
+    // Nor does what somebody only begins.
+    assert!(play.say(&unique("SCRAM-SHA-1-PLUS", PASSWORD).first()).starts_with("<challenge"));
+    assert!(play.say(&format!("<abort {SASL}/>")).contains("<aborted/>"));
+    assert!(play.say(&scram("SCRAM-SHA-1", "y,,").first()).contains("<not-authorized/>"));
+
+    // Who has only that to say is heard long enough to go through all that there is.
+    let mut play = Play::new(terms(), tls());
+    play.say(HEADER);
+    for _ in 0..MECHANISMS {
+        assert!(!play.told().iter().any(|told| told.starts_with("closed")));
+        play.say(&scram("SCRAM-SHA-256", "y,,").first());
+    }
+    assert!(play.told().iter().any(|told| told.starts_with("closed")), "{:?}", play.told());
 }
 
 #[test]

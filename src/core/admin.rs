@@ -15,7 +15,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command) {
     let answer = match command {
         Command::UserAdd(jid, credentials) => add(st, &jid, credentials).map(|()| vec![format!("added {jid}")]),
         Command::UserPassword(jid, credentials) => {
-            set_credentials(st, &jid, credentials).map(|()| vec![format!("changed the password of {jid}")])
+            set_credentials(st, &jid, credentials, None).map(|()| vec![format!("changed the password of {jid}")])
         }
         Command::UserList => Ok(st.accounts.values().map(|a| a.jid.to_string()).collect()),
         Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
@@ -54,15 +54,22 @@ fn words(error: StanzaError) -> String {
     error.text.map_or_else(|| error.condition.as_str().to_owned(), |text| text.into_owned())
 }
 
-/// Gives an account another password.
-pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
+/// Gives an account another password. All its sessions end, as whoever is to be kept out may have one of them; but not that of
+/// `by`, who asked for it.
+pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials, by: Option<&Jid>) -> Result<(), String> {
     let Some(local) = st.account(jid).and(st.local(jid)) else { return Err(format!("there is no {jid}")) };
     st.write().map_err(words)?;
     if let Some(account) = st.accounts.get_mut(local) {
         account.credentials = credentials;
     }
     st.revoke_tokens(local);
-    st.write_account(local).map_err(words)
+    st.write_account(local).map_err(words)?;
+    let stays = by.and_then(|by| st.session_at(by));
+    for sid in st.sessions_of(local).into_iter().filter(|sid| Some(*sid) != stays) {
+        let changed = StreamError::new(StreamCondition::NotAuthorized).text("the password was changed; log in again");
+        st.close(sid, Some(changed));
+    }
+    Ok(())
 }
 
 /// An account that is being removed.

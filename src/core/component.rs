@@ -3,26 +3,71 @@
 
 use super::Core;
 use super::effect::{Effect, Sid};
-use super::hook::{Flow, Handled};
+use super::hook::{Event, Flow, Handled};
 use super::route::well_formed;
 use super::settings::Settings;
-use super::state::State;
-use crate::wire::{Condition, ErrorType, Jid, Kind, Secret, Stanza, StanzaError, StreamCondition, StreamError};
-use std::collections::BTreeMap;
+use super::state::{State, Timer, Work};
+use crate::wire::{Condition, ErrorType, Jid, Kind, Secret, Stanza, StanzaError, StreamCondition, StreamError, Type};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What is remembered of the presence that the people of one component have sent to people here, in bytes, about. Of what is beyond
+/// that, contacts are told when the component goes, and nobody else.
+const SHOWN_BYTES: usize = 2 * 1024 * 1024;
+/// What one of them takes besides the addresses, in bytes, about.
+const SHOWN_AROUND_BYTES: usize = 120;
+/// What a component that has come is told at once of presence here, in bytes, about; the rest follows bit by bit, so that its outbox
+/// holds it.
+const GREETING_BYTES: usize = 128 * 1024;
+/// Time between two such bits, in milliseconds.
+const GREETING_MS: u64 = 200;
 
 /// The components that are attached.
 #[derive(Debug, Default)]
 pub(super) struct Components {
     /// The stream of each, by its domain.
     streams: BTreeMap<Box<str>, Sid>,
-    /// The domain of each stream.
-    domains: BTreeMap<Sid, Jid>,
+    /// Each of them, by its stream.
+    attached: BTreeMap<Sid, Attached>,
+}
+
+/// A component that is attached.
+#[derive(Debug)]
+struct Attached {
+    domain: Jid,
+    /// Who of its people is available to whom here: from whom, and to which address.
+    shown: BTreeSet<(Jid, Jid)>,
+    /// What those take, in bytes, about.
+    shown_bytes: usize,
+    /// There were more.
+    more_shown: bool,
+    /// The accounts and their contacts there that are still to be asked about each other.
+    greetings: VecDeque<(Box<str>, Jid)>,
+}
+
+impl Attached {
+    fn new(domain: Jid) -> Attached {
+        Attached { domain, shown: BTreeSet::new(), shown_bytes: 0, more_shown: false, greetings: VecDeque::new() }
+    }
+
+    /// Remembers a presence to somebody here, to be taken back when the component goes.
+    fn note(&mut self, from: &Jid, to: &Jid, ty: Type) {
+        let bytes = SHOWN_AROUND_BYTES + from.as_str().len() + to.as_str().len();
+        let pair = (from.clone(), to.clone());
+        match ty {
+            Type::Unavailable if self.shown.remove(&pair) => self.shown_bytes -= bytes,
+            Type::None if !self.shown.contains(&pair) && self.shown_bytes + bytes > SHOWN_BYTES => {
+                self.more_shown = true;
+            }
+            Type::None if self.shown.insert(pair) => self.shown_bytes += bytes,
+            _ => {}
+        }
+    }
 }
 
 impl Components {
     /// The component of a stream.
     pub(super) fn of(&self, stream: Sid) -> Option<&Jid> {
-        self.domains.get(&stream)
+        self.attached.get(&stream).map(|attached| &attached.domain)
     }
 }
 
@@ -49,15 +94,76 @@ impl State {
         }
         log::info!("the component {name} is connected");
         self.components.streams.insert(name.domain().into(), sid);
-        self.components.domains.insert(sid, name.clone());
+        self.components.attached.insert(sid, Attached::new(name.clone()));
         self.effects.push(Effect::Bound(sid, Ok(name)));
+        let contacts = self.contacts_at(sid);
+        if let Some(attached) = self.components.attached.get_mut(&sid) {
+            attached.greetings = contacts.into();
+        }
+        self.greet(sid);
     }
 
-    /// A stream is gone; says whether it was a component's.
+    /// The contacts at a component of everybody who is available.
+    fn contacts_at(&self, sid: Sid) -> Vec<(Box<str>, Jid)> {
+        let Some(domain) = self.components.of(sid).map(Jid::domain) else { return Vec::new() };
+        let mut contacts = Vec::new();
+        for (local, account) in &self.accounts {
+            let there = |jid: &&Jid| jid.domain() == domain && !account.blocks(jid);
+            let roster = || account.roster.subscriptions().chain(account.roster.subscribers()).filter(there);
+            if account.sessions.is_empty() || roster().next().is_none() || self.available(local).is_empty() {
+                continue;
+            }
+            let jids: BTreeSet<Jid> = roster().cloned().collect();
+            contacts.extend(jids.into_iter().map(|jid| (local.clone(), jid)));
+        }
+        contacts
+    }
+
+    /// Asks a component that has come for the presence of its people, and tells it who is here (RFC 6121 §4.3, §4.2.2): it may know
+    /// nothing of what was before.
+    pub(super) fn greet(&mut self, sid: Sid) {
+        let mut bytes = 0;
+        while let Some(attached) = self.components.attached.get_mut(&sid) {
+            let Some((local, contact)) = attached.greetings.pop_front() else { return };
+            let Some(account) = self.accounts.get(&local).filter(|account| !account.blocks(&contact)) else { continue };
+            let (state, own) = (account.roster.state(&contact), account.jid.clone());
+            let sids = self.available(&local);
+            if state.to && !sids.is_empty() {
+                let probe = Stanza::new(Kind::Presence, Type::Probe).from(own).to(contact.clone());
+                bytes += probe.bytes();
+                self.send(probe);
+            }
+            if state.from {
+                let presences = sids.iter().filter_map(|sid| self.sessions.get(sid)?.presence.as_ref());
+                bytes += presences.map(Stanza::bytes).sum::<usize>();
+                super::presence::show(self, &local, &contact);
+            }
+            if bytes > GREETING_BYTES {
+                return self.set_timer(self.now.mono + GREETING_MS, Timer::Greeting(sid));
+            }
+        }
+    }
+
+    /// A stream is gone; says whether it was a component's. Whoever was available through it is not any more, for all who were told
+    /// so (RFC 6121 §4.5), as with a session of ours that ends without a word.
     pub(super) fn detach(&mut self, sid: Sid) -> bool {
-        let Some(name) = self.components.domains.remove(&sid) else { return false };
-        self.components.streams.remove(name.domain());
-        log::info!("the component {name} is gone");
+        let Some(contacts) = self.components.attached.get(&sid).map(|attached| attached.more_shown) else {
+            return false;
+        };
+        let contacts = if contacts { self.contacts_at(sid) } else { Vec::new() };
+        let Some(Attached { domain, shown, .. }) = self.components.attached.remove(&sid) else { return false };
+        self.components.streams.remove(domain.domain());
+        log::info!("the component {domain} is gone");
+        self.work.push_back(Work::Event(Event::ComponentGone(domain)));
+        let gone = |from: Jid, to: Jid| Stanza::new(Kind::Presence, Type::Unavailable).from(from).to(to);
+        for (local, contact) in contacts {
+            if let Some(own) = self.accounts.get(&local).map(|account| account.jid.clone()) {
+                self.send(gone(contact, own));
+            }
+        }
+        for (from, to) in shown {
+            self.send(gone(from, to));
+        }
         true
     }
 
@@ -71,7 +177,8 @@ impl State {
             }
             _ => None,
         };
-        let streams = self.components.domains.iter().filter_map(|(sid, name)| Some((*sid, gone(name)?)));
+        let attached = self.components.attached.iter();
+        let streams = attached.filter_map(|(sid, attached)| Some((*sid, gone(&attached.domain)?)));
         let streams: Vec<_> = streams.collect();
         for (sid, _) in &streams {
             self.detach(*sid);
@@ -83,8 +190,13 @@ impl State {
 impl Core {
     /// A stanza of a component, whose stream has looked at `from`.
     pub(super) fn component_sent(&mut self, stream: Sid, stanza: Stanza) {
-        if !self.state.components.domains.contains_key(&stream) {
-            return;
+        let State { components, settings, .. } = &mut self.state;
+        let Some(attached) = components.attached.get_mut(&stream) else { return };
+        if stanza.kind == Kind::Presence
+            && let (Some(from), Some(to)) = (&stanza.from, &stanza.to)
+            && to.domain() == settings.domain.domain()
+        {
+            attached.note(from, to, stanza.ty);
         }
         let allowed = well_formed(&stanza).and_then(|()| self.state.pays(stream, &stanza));
         match allowed.and_then(|()| self.state.asks(None, &stanza)) {

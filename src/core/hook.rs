@@ -4,7 +4,7 @@ use super::effect::{Job, Sid};
 use super::state::State;
 use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
-use crate::wire::{Node, Ns, Stanza, StanzaError};
+use crate::wire::{Jid, Node, Ns, Stanza, StanzaError};
 use std::net::IpAddr;
 
 /// What an extension says of itself: discovery, the README's table and `doap.xml` are made from it.
@@ -83,6 +83,8 @@ pub enum Event {
     Parted(Sid),
     /// A session that had lost its connection has another (XEP-0198 §5).
     Resumed(Sid),
+    /// A component is not attached any more: nobody is at this domain.
+    ComponentGone(Jid),
     /// A session has read in the archive what it had asked for when [`State::await_reading`] was called.
     Read(Sid),
     /// An item was published at a node of an account; its payload can be read.

@@ -33,7 +33,7 @@ pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Job, Now, Sid};
 pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
 pub use quiet::Worth;
-pub use settings::{Creators, PushContent, Settings};
+pub use settings::{Creators, PushContent, RoomKind, Settings};
 pub use state::{State, Way};
 use throttle::Outcome;
 pub use throttle::network;
@@ -258,6 +258,7 @@ impl Core {
                 Timer::Unanswered(sid) => self.state.unanswered(sid),
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
+                Timer::Greeting(sid) => self.state.greet(sid),
                 Timer::Extension(n, job) => {
                     self.state.jobs.remove(&job);
                     self.state.timed.remove(&job);

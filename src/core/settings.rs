@@ -26,6 +26,16 @@ pub enum Creators {
     Anybody,
 }
 
+/// What new rooms are like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RoomKind {
+    /// For its members, who know each other by their addresses, and hidden from all others.
+    #[default]
+    Group,
+    /// Open to everybody, in the list of rooms, and only moderators see the addresses.
+    Channel,
+}
+
 /// The settings of the core; the file's are read by `service::config`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -59,6 +69,10 @@ pub struct Settings {
     pub components: BTreeMap<Jid, Secret>,
     /// Who may create rooms.
     pub create_rooms: Creators,
+    /// What new rooms are like.
+    pub room_kind: RoomKind,
+    /// Accounts that strangers at one address may make in an hour.
+    pub registrations_an_hour: u32,
 }
 
 impl Settings {
@@ -80,6 +94,8 @@ impl Settings {
             admins: Vec::new(),
             components: BTreeMap::new(),
             create_rooms: Creators::default(),
+            room_kind: RoomKind::default(),
+            registrations_an_hour: 3,
         }
     }
 }

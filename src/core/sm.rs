@@ -233,6 +233,13 @@ fn code(st: &State, account: &str, number: u64) -> String {
     context.update(b"stream\0");
     context.update(account.as_bytes());
     context.update(&number.to_be_bytes());
+    // Whoever has the name of an account that was removed is somebody else.
+    let local = account.split_once('@').map_or(account, |(local, _)| local);
+    let archived = st.archives.get(local).filter(|_| st.accounts.contains_key(local));
+    let begins = archived.map_or(0, |archived| archived.begins);
+    if begins > 0 {
+        context.update(&begins.to_be_bytes());
+    }
     context.sign().as_ref().iter().take(CODE_DIGITS / 2).map(|b| format!("{b:02x}")).collect()
 }
 

@@ -119,6 +119,7 @@ pub(super) enum Timer {
     Unanswered(Sid),
     Hibernated(Sid),
     Note,
+    Greeting(Sid),
 }
 
 /// A message whose entry in the log is not written yet: the other side may see it, too.

@@ -9,7 +9,7 @@ use super::vcard::{self, VCARD_BYTES};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, presence};
 use crate::store::{Engine, Query, Rows, StoreError, Tree, key};
 use crate::wire::xml::{Raw, Scope, escaped};
-use crate::wire::{Kind, Node, Ns, Stanza, Type};
+use crate::wire::{Condition, Kind, Node, Ns, Stanza, StanzaError, Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest;
@@ -18,7 +18,15 @@ use std::collections::BTreeMap;
 const DATA: &str = "urn:xmpp:avatar:data";
 const METADATA: &str = "urn:xmpp:avatar:metadata";
 /// Items of metadata that are read: a node that is configured for more keeps the newest behind the others.
-const METADATA_ITEMS: usize = 16;
+const METADATA_ITEMS: usize = 1000;
+/// What both nodes must have, to take a picture.
+const CONFIG: [(&str, &str); 5] = [
+    ("pubsub#persist_items", "true"),
+    ("pubsub#deliver_payloads", "true"),
+    ("pubsub#publish_node_full", "retract-oldest"),
+    ("pubsub#max_payload_size", "max"),
+    ("pubsub#type", ""),
+];
 
 /// XEP-0084, which is nothing but two nodes.
 const USER_AVATAR: About = About::new("XEP-0084", "User Avatar", "1.1.4", "");
@@ -32,10 +40,15 @@ pub(super) struct Avatars {
     hashes: BTreeMap<Box<str>, Box<str>>,
     /// What waits for storage, or for the nodes.
     steps: BTreeMap<Job, Step>,
+    /// vCards that are stored once their picture is published: by the first of the requests for it, with how many are not answered, and
+    /// why one of them failed.
+    sets: BTreeMap<Job, (Stanza, usize, Option<String>)>,
 }
 
 /// What is waited for.
 enum Step {
+    /// A part of publishing the picture of a vCard that is to be stored.
+    Part(Job),
     /// The metadata of an account whose picture has changed.
     Metadata(Box<str>),
     /// The picture itself: whose, and the hash that it should have.
@@ -176,23 +189,61 @@ impl Avatars {
         }
     }
 
-    /// XEP-0398 §3.2
-    fn publish(&self, st: &mut State, iq: &Stanza, vcard: Node<'_>) {
-        let Some(account) = iq.from.as_ref().map(crate::wire::Jid::bare) else { return };
+    /// XEP-0398 §3.2: a vCard that is to be stored. `Pass`: there is nothing to publish.
+    fn publish(&mut self, st: &mut State, iq: &Stanza, vcard: Node<'_>) -> Handled {
+        let Some(account) = iq.from.as_ref().map(crate::wire::Jid::bare) else { return Ok(Flow::Pass) };
         let known = account.local().and_then(|local| self.hashes.get(local));
-        match photo(vcard) {
+        let jobs = match photo(vcard) {
             Some(Some(Photo { hash, bytes, ty })) if known.map(|known| &**known) != Some(&hash) => {
+                // However a client has configured them. If that fails, so does what follows.
+                for node in [DATA, METADATA] {
+                    pubsub::configure(st, &account, node, &CONFIG);
+                }
                 let data = format!("<data xmlns='{DATA}'>{}</data>", BASE64.encode(&bytes));
-                pubsub::publish(st, &account, DATA, &hash, &data, &[]);
                 let (size, ty) = (bytes.len(), escaped(&ty));
                 let info = format!("<info bytes='{size}' id='{hash}' type='{ty}'/>");
                 let metadata = format!("<metadata xmlns='{METADATA}'>{info}</metadata>");
-                pubsub::publish(st, &account, METADATA, &hash, &metadata, &[]);
+                vec![
+                    pubsub::publish(st, &account, DATA, &hash, &data, &CONFIG[..1]),
+                    pubsub::publish(st, &account, METADATA, &hash, &metadata, &CONFIG[..1]),
+                ]
             }
             Some(None) if known.is_some() => {
-                pubsub::publish(st, &account, METADATA, "none", &format!("<metadata xmlns='{METADATA}'/>"), &[]);
+                let none = format!("<metadata xmlns='{METADATA}'/>");
+                pubsub::configure(st, &account, METADATA, &CONFIG);
+                vec![pubsub::publish(st, &account, METADATA, "none", &none, &CONFIG[..1])]
             }
-            _ => {}
+            _ => return Ok(Flow::Pass),
+        };
+        let first = jobs[0];
+        self.steps.extend(jobs.iter().map(|job| (*job, Step::Part(first))));
+        self.sets.insert(first, (iq.clone(), jobs.len(), None));
+        Ok(Flow::Done)
+    }
+
+    /// A part of publishing a picture was answered: the vCard is stored once all is published, and refused if it is not, so that it
+    /// never says something else than the nodes.
+    fn part(&mut self, st: &mut State, set: Job, reply: &Stanza) {
+        let Some((_, left, failed)) = self.sets.get_mut(&set) else { return };
+        *left -= 1;
+        if reply.ty == Type::Error {
+            let text = reply.child(Ns::CLIENT, "error").and_then(|error| error.child(Ns::STANZAS, "text"));
+            *failed = Some(text.map_or_else(|| "the node does not take it".into(), |text| text.text().into_owned()));
+        }
+        if *left > 0 {
+            return;
+        }
+        let Some((iq, _, failed)) = self.sets.remove(&set) else { return };
+        let local = iq.from.as_ref().and_then(crate::wire::Jid::local).unwrap_or_default().to_owned();
+        let stored = match (failed, iq.child(Ns::VCARD, "vCard")) {
+            (None, Some(vcard)) => vcard::set(st, &iq, &local, vcard.copy()),
+            (why, _) => {
+                let text = format!("the picture could not be published: {}", why.unwrap_or_default());
+                Err(StanzaError::new(Condition::ResourceConstraint).text(text))
+            }
+        };
+        if let Err(error) = stored {
+            st.refuse(&iq, &error);
         }
     }
 }
@@ -241,9 +292,8 @@ impl Extension for Avatars {
                 self.steps.insert(job, Step::Stored(iq.clone()));
                 Ok(Flow::Done)
             }
-            (Place::Own(_), Type::Set) if vcard.xml().len() <= VCARD_BYTES && st.write().is_ok() => {
-                self.publish(st, iq, vcard);
-                Ok(Flow::Pass)
+            (Place::Own(_), Type::Set) if vcard.copy().len() <= VCARD_BYTES && st.write().is_ok() => {
+                self.publish(st, iq, vcard)
             }
             _ => Ok(Flow::Pass),
         }
@@ -264,14 +314,15 @@ impl Extension for Avatars {
                     let stored = rows.into_iter().next().and_then(|(_, xml)| String::from_utf8(xml.into()).ok());
                     self.photo_for(st, iq, stored);
                 }
-                None => st.refuse(&iq, &crate::wire::Condition::InternalServerError.into()),
+                None => st.refuse(&iq, &Condition::InternalServerError.into()),
             },
-            Some(Step::Data(..) | Step::Photo(..)) | None => {}
+            Some(Step::Data(..) | Step::Photo(..) | Step::Part(_)) | None => {}
         }
     }
 
     fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {
         match self.steps.remove(&job) {
+            Some(Step::Part(set)) => self.part(st, set, reply),
             Some(Step::Data(local, wanted)) => {
                 // XEP-0398 §3.1: a hash that is not that of the picture is nobody's.
                 let right = data(reply).and_then(|text| decode(&text)).is_some_and(|bytes| *hash(&bytes) == *wanted);

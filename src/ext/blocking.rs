@@ -56,6 +56,16 @@ fn seeing(account: &Account, entries: &BTreeSet<Jid>) -> BTreeSet<Jid> {
     jids
 }
 
+/// Whose invitation, or answer to one, a room passes on.
+fn carried(message: &Stanza) -> Option<Jid> {
+    if !message.may_have(Ns::MUC_USER) {
+        return None;
+    }
+    let x = message.child(Ns::MUC_USER, "x")?;
+    let inside = x.children().find(|c| c.is(Ns::MUC_USER, "invite") || c.is(Ns::MUC_USER, "decline"))?;
+    Jid::parse(&inside.attr("from")?).ok()
+}
+
 fn block(st: &mut State, local: &str, entries: &BTreeSet<Jid>) -> Result<(), StanzaError> {
     st.write()?;
     let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
@@ -153,6 +163,8 @@ impl Extension for Blocking {
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         let (Some(account), Some(from)) = (st.accounts.get(local), &stanza.from) else { return Ok(Flow::Pass) };
         match stanza.kind {
+            // Nor do they come through a room (XEP-0045 §7.8.2).
+            Kind::Message if carried(stanza).is_some_and(|inviter| account.blocks(&inviter)) => Ok(Flow::Done),
             _ if !account.blocks(from) => Ok(Flow::Pass),
             Kind::Presence => Ok(Flow::Done),
             Kind::Message | Kind::Iq => Err(Condition::ServiceUnavailable.into()),

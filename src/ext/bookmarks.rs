@@ -14,7 +14,11 @@ const NODE: &str = "urn:xmpp:bookmarks:1";
 const OLD_NODE: &str = "storage:bookmarks";
 /// The row of private storage.
 const ELEMENT: &str = "storage:bookmarks\0storage";
-/// §3.3, for nodes that are not there yet.
+/// Items of the old node that are read: a client may have made it keep more than one.
+const OLD_ITEMS: usize = 1000;
+/// Rooms that the native node keeps.
+const ROOMS: usize = 1000;
+/// §3.3: nothing is written into a node that is otherwise configured.
 const OPTIONS: [(&str, &str); 4] = [
     ("pubsub#persist_items", "true"),
     ("pubsub#max_items", "max"),
@@ -22,11 +26,37 @@ const OPTIONS: [(&str, &str); 4] = [
     ("pubsub#access_model", "whitelist"),
 ];
 
+/// What a node must have besides, to take everything and give it to nobody.
+const BESIDES: [(&str, &str); 4] = [
+    ("pubsub#publish_model", "publishers"),
+    ("pubsub#publish_node_full", "retract-oldest"),
+    ("pubsub#max_payload_size", "max"),
+    ("pubsub#type", ""),
+];
+/// XEP-0223 §3, for the old node, which keeps as many items as it does.
+const OLD_OPTIONS: [(&str, &str); 2] = [("pubsub#persist_items", "true"), ("pubsub#access_model", "whitelist")];
+
 #[derive(Default)]
 pub(super) struct Bookmarks {
     /// Accounts that have the old node.
     old: BTreeSet<Box<str>>,
     steps: BTreeMap<Job, Step>,
+    /// What is being changed in native nodes, by the first of the requests for it.
+    changes: BTreeMap<Job, Change>,
+    /// Accounts whose old node has something that is not in the native one yet: how often, and whether the native one has changed
+    /// meanwhile, which the old one is to follow.
+    behind: BTreeMap<Box<str>, (usize, bool)>,
+}
+
+/// What an old client wrote is on its way into the native node.
+struct Change {
+    account: Jid,
+    /// What the client waits for.
+    iq: Option<Stanza>,
+    /// Requests that are not answered.
+    left: usize,
+    /// Why one of them failed.
+    failed: Option<String>,
 }
 
 /// XEP-0048
@@ -41,12 +71,18 @@ enum Step {
     Element(Stanza),
     /// The items that belong into it.
     Items(Stanza, Option<String>),
-    /// Private storage takes what an old client wrote.
-    Stored(Stanza),
-    /// The items that are to become what an old client wrote.
-    Merge(Jid, Vec<Bookmark>, Option<Stanza>),
-    /// What an old client wrote into the old node: whose.
-    OldItem(Jid),
+    /// The items that are to become what an old client wants to store.
+    Before(Stanza),
+    /// Private storage takes what it wrote; the items.
+    Stored(Stanza, Vec<(String, Bookmark)>),
+    /// A part of a change.
+    Part(Job),
+    /// What an old client wrote into the old node, whose; the items then come as the answer to the second.
+    OldItem(Jid, Job),
+    /// The items, when an old client wrote into the old node.
+    Then(Option<Native>),
+    /// The same, when what it wrote is known.
+    Late(Jid, Vec<Bookmark>),
     /// The items that the old node is to show, and the item that it has.
     Show(Jid, Option<String>),
     /// That item.
@@ -86,8 +122,8 @@ impl Bookmark {
         *self == Bookmark { extensions: self.extensions.clone(), ..other.clone() }
     }
 
-    /// As a `<conference/>` of this namespace.
-    fn write(&self, ns: Ns) -> String {
+    /// As a `<conference/>` of this namespace. `before`: what an old client wrote of it, with what only that knows.
+    fn write(&self, ns: Ns, before: Option<Node<'_>>) -> String {
         let mut out = String::from("<conference");
         let native = ns == Ns::BOOKMARKS;
         out += &if native { format!(" xmlns='{NODE}'") } else { format!(" jid='{}'", self.jid) };
@@ -96,6 +132,10 @@ impl Bookmark {
         }
         if self.autojoin {
             out += " autojoin='true'";
+        }
+        let known = |name: &str| matches!(name, "jid" | "name" | "autojoin" | "xmlns") || name.contains(':');
+        for (name, value) in before.iter().flat_map(|before| before.attrs()).filter(|(name, _)| !known(name)) {
+            out += &format!(" {name}='{}'", escaped(&value));
         }
         out += ">";
         for (name, value) in [("nick", &self.nick), ("password", &self.password)] {
@@ -106,6 +146,8 @@ impl Bookmark {
         if native {
             out += &self.extensions;
         }
+        let known = |c: &Node<'_>| c.is(Ns::STORAGE_BOOKMARKS, "nick") || c.is(Ns::STORAGE_BOOKMARKS, "password");
+        before.iter().flat_map(|before| before.children()).filter(|c| !known(c)).for_each(|c| out += &c.copy());
         out + "</conference>"
     }
 }
@@ -127,52 +169,187 @@ fn stored_in(xml: &str) -> Option<Vec<Bookmark>> {
     raw.root().is(Ns::STORAGE_BOOKMARKS, "storage").then(|| stored(raw.root()))
 }
 
-/// The items of the native node. `None`: there is no such node.
-fn native(reply: &Stanza) -> Option<Vec<Bookmark>> {
-    let items = reply.child(Ns::PUBSUB, "pubsub")?.child(Ns::PUBSUB, "items")?;
-    let read = |item: Node<'_>| Bookmark::read(&item.attr("id")?, item.child(Ns::BOOKMARKS, "conference")?);
-    Some(items.children().filter_map(read).collect())
+/// What is in the native node.
+enum Native {
+    /// Each item with its id.
+    Items(Vec<(String, Bookmark)>),
+    /// There is no such node.
+    Missing,
+    /// It keeps no items.
+    Keepless,
+    /// It could not be read.
+    Unreadable,
 }
 
-/// A `<storage/>` with these rooms, and what else the one before had (XEP-0048 §3.1 has addresses of pages).
-fn storage(bookmarks: &[Bookmark], before: Option<&str>) -> String {
-    let mut out = String::from("<storage xmlns='storage:bookmarks'>");
-    bookmarks.iter().for_each(|bookmark| out += &bookmark.write(Ns::STORAGE_BOOKMARKS));
-    if let Some(raw) = before.and_then(|xml| Raw::parse(xml, Scope::client()).ok()) {
-        let others = raw.root().children().filter(|c| !c.is(Ns::STORAGE_BOOKMARKS, "conference"));
-        others.for_each(|c| out += &c.copy());
+impl Native {
+    /// The items. `None`: they could not be read.
+    fn items(self) -> Option<Vec<(String, Bookmark)>> {
+        match self {
+            Native::Items(items) => Some(items),
+            Native::Missing | Native::Keepless => Some(Vec::new()),
+            Native::Unreadable => None,
+        }
     }
-    out + "</storage>"
+
+    fn of(reply: &Stanza) -> Native {
+        let items = || reply.child(Ns::PUBSUB, "pubsub")?.child(Ns::PUBSUB, "items");
+        let read = |item: Node<'_>| {
+            let id = item.attr("id")?;
+            Some((id.to_string(), Bookmark::read(&id, item.child(Ns::BOOKMARKS, "conference")?)?))
+        };
+        match items() {
+            Some(items) => Native::Items(items.children().filter_map(read).collect()),
+            None if has(reply, Condition::ItemNotFound) => Native::Missing,
+            None if has(reply, Condition::FeatureNotImplemented) => Native::Keepless,
+            None => Native::Unreadable,
+        }
+    }
 }
 
-/// What an old client stored in the item of the old node.
+/// Whether it is this error.
+fn has(reply: &Stanza, condition: Condition) -> bool {
+    let error = reply.child(Ns::CLIENT, "error").filter(|_| reply.ty == Type::Error);
+    error.is_some_and(|error| error.child(Ns::STANZAS, condition.as_str()).is_some())
+}
+
+/// Each room once, whatever the ids of its items: the newest says what it is.
+fn once(items: Vec<(String, Bookmark)>) -> Vec<Bookmark> {
+    let mut seen = BTreeSet::new();
+    let mut all: Vec<Bookmark> = items.into_iter().rev().map(|(_, bookmark)| bookmark).collect();
+    all.retain(|bookmark| seen.insert(bookmark.jid.clone()));
+    all.reverse();
+    all
+}
+
+/// A `<storage/>` with these rooms, and what else the one before had: addresses of pages (XEP-0048 §3.1), rooms whose address is none,
+/// and what only its client knows of a room.
+fn storage(bookmarks: &[Bookmark], before: Option<&str>) -> String {
+    let raw = before.and_then(|xml| Raw::parse(xml, Scope::client()).ok());
+    let (mut known, mut others) = (BTreeMap::new(), String::new());
+    for c in raw.iter().flat_map(|raw| raw.root().children()) {
+        let room = c.is(Ns::STORAGE_BOOKMARKS, "conference").then(|| c.attr("jid")).flatten();
+        match room.and_then(|jid| Jid::parse(&jid).ok()) {
+            Some(jid) => drop(known.insert(jid.bare(), c)),
+            None => others += &c.copy(),
+        }
+    }
+    let mut out = String::from("<storage xmlns='storage:bookmarks'>");
+    for bookmark in bookmarks {
+        out += &bookmark.write(Ns::STORAGE_BOOKMARKS, known.get(&bookmark.jid).copied());
+    }
+    out + &others + "</storage>"
+}
+
+/// What an old client stored in the old node: in the item of the name that all use, else in the newest.
 fn old_item(rows: Option<Rows>) -> Option<String> {
-    let (_, record) = rows?.into_iter().next_back()?;
-    Some(pubsub::item(&record)?.1)
+    let mut items: Vec<(Box<str>, String)> = rows?.iter().filter_map(|(_, record)| pubsub::item(record)).collect();
+    let current = items.iter().position(|(id, _)| **id == *"current");
+    let at = current.or(items.len().checked_sub(1))?;
+    Some(items.swap_remove(at).1)
 }
 
 impl Bookmarks {
+    /// What an old client wrote into the old node is in the native one, as far as it goes in.
+    fn caught_up(&mut self, st: &mut State, account: &Jid) {
+        let local = account.local().unwrap_or_default();
+        let Some((times, changed)) = self.behind.get_mut(local) else { return };
+        *times -= 1;
+        if *times > 0 {
+            return;
+        }
+        let changed = *changed;
+        self.behind.remove(local);
+        if changed && self.old.contains(local) {
+            self.show(st, account);
+        }
+    }
+
+    /// Lets the old node follow the native one.
+    fn show(&mut self, st: &mut State, account: &Jid) {
+        let job = st.ask(pubsub::items(account.local().unwrap_or_default(), OLD_NODE, OLD_ITEMS));
+        self.steps.insert(job, Step::Shown(account.clone()));
+    }
+
     /// Asks for the native items of an account, as it would itself.
-    fn items(&mut self, st: &mut State, account: &Jid, step: Step) {
+    fn items(&mut self, st: &mut State, account: &Jid, step: Step) -> Job {
         let payload = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{NODE}'/></pubsub>");
         let job = st.inquire(account.clone(), account.clone(), Type::Get, payload);
         self.steps.insert(job, step);
+        job
     }
 
-    /// §5.3.2: what is not as it is wanted becomes so, nothing else is touched.
-    fn merge(st: &mut State, account: &Jid, is: Option<Vec<Bookmark>>, wanted: Vec<Bookmark>) {
-        let options: &[(&str, &str)] = if is.is_none() { &OPTIONS } else { &[] };
-        let mut is: BTreeMap<Jid, Bookmark> = is.into_iter().flatten().map(|b| (b.jid.clone(), b)).collect();
+    /// §5.3.2: what is not as it is wanted becomes so, nothing else is touched. The client is told once all of it is stored, or that it
+    /// is not.
+    fn merge(
+        &mut self,
+        st: &mut State,
+        account: &Jid,
+        is: Vec<(String, Bookmark)>,
+        wanted: Vec<Bookmark>,
+        iq: Option<Stanza>,
+    ) {
+        let mut groups: BTreeMap<Jid, Vec<(String, Bookmark)>> = BTreeMap::new();
+        is.into_iter().for_each(|(id, b)| groups.entry(b.jid.clone()).or_default().push((id, b)));
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
         for mut bookmark in wanted {
-            let before = is.remove(&bookmark.jid);
-            if before.as_ref().is_some_and(|before| before.same(&bookmark)) {
-                continue;
+            let mut group = groups.remove(&bookmark.jid).unwrap_or_default();
+            let before = group.last().map(|(_, before)| before.clone());
+            group.retain(|(id, _)| *id != *bookmark.jid.as_str());
+            let same = before.as_ref().is_some_and(|before| before.same(&bookmark));
+            // §3: the id is the address of the room. The newest that says something else is another client's.
+            if !same || !group.is_empty() {
+                bookmark.extensions = before.map(|before| before.extensions).unwrap_or_default();
+                new.push(bookmark);
             }
-            bookmark.extensions = before.map(|before| before.extensions).unwrap_or_default();
-            pubsub::publish(st, account, NODE, bookmark.jid.as_str(), &bookmark.write(Ns::BOOKMARKS), options);
+            gone.extend(group.into_iter().map(|(id, _)| id));
         }
-        for gone in is.keys() {
-            pubsub::retract(st, account, NODE, gone.as_str());
+        gone.extend(groups.into_values().flatten().map(|(id, _)| id));
+        let mut jobs: Vec<Job> = gone.iter().map(|id| pubsub::retract(st, account, NODE, id)).collect();
+        if !new.is_empty() {
+            // If that fails, so does what follows.
+            pubsub::configure(st, account, NODE, &[&OPTIONS[..], &BESIDES].concat());
+        }
+        for bookmark in new {
+            let xml = bookmark.write(Ns::BOOKMARKS, None);
+            jobs.push(pubsub::publish(st, account, NODE, bookmark.jid.as_str(), &xml, &OPTIONS));
+        }
+        let Some(first) = jobs.first().copied() else {
+            match iq {
+                Some(iq) => drop(st.confirm_all(&iq, "")),
+                None => self.caught_up(st, account),
+            }
+            return;
+        };
+        self.steps.extend(jobs.iter().map(|job| (*job, Step::Part(first))));
+        self.changes.insert(first, Change { account: account.clone(), iq, left: jobs.len(), failed: None });
+    }
+
+    /// A part of a change was answered.
+    fn part(&mut self, st: &mut State, change: Job, reply: &Stanza) {
+        let Some(Change { left, failed, .. }) = self.changes.get_mut(&change) else { return };
+        *left -= 1;
+        // What was to be retracted may have gone by itself.
+        if reply.ty == Type::Error && !has(reply, Condition::ItemNotFound) {
+            let text = reply.child(Ns::CLIENT, "error").and_then(|error| error.child(Ns::STANZAS, "text"));
+            *failed = Some(text.map_or_else(|| "the node does not take it".into(), |text| text.text().into_owned()));
+        }
+        if *left > 0 {
+            return;
+        }
+        match self.changes.remove(&change) {
+            Some(Change { iq: Some(iq), failed: None, .. }) => drop(st.confirm_all(&iq, "")),
+            Some(Change { iq: Some(iq), failed: Some(why), .. }) => {
+                let text = format!("not all bookmarks could be stored: {why}");
+                st.refuse(&iq, &StanzaError::new(Condition::ResourceConstraint).text(text));
+            }
+            Some(Change { account, failed, .. }) => {
+                if failed.is_some() {
+                    // The old node has what the native one could not take: it is not made to follow.
+                    self.old.remove(account.local().unwrap_or_default());
+                }
+                self.caught_up(st, &account);
+            }
+            None => {}
         }
     }
 }
@@ -213,15 +390,17 @@ impl Extension for Bookmarks {
         if !element.is(Ns::STORAGE_BOOKMARKS, "storage") {
             return Ok(Flow::Pass);
         }
+        if iq.ty == Type::Set && stored(element).len() > ROOMS {
+            let text = format!("at most {ROOMS} rooms can be bookmarked");
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
         if iq.ty == Type::Get {
             let job = st.ask(Query::Get(Tree::Private, key::named(local, ELEMENT)));
             self.steps.insert(job, Step::Element(iq.clone()));
         } else {
             st.write()?;
-            let bare = from.bare();
-            let payload = format!("<query xmlns='jabber:iq:private'>{}</query>", element.copy());
-            let job = st.inquire(bare.clone(), bare, Type::Set, payload);
-            self.steps.insert(job, Step::Stored(iq.clone()));
+            // What others change from now on is not what this client has seen.
+            self.items(st, &from.bare(), Step::Before(iq.clone()));
         }
         Ok(Flow::Done)
     }
@@ -233,13 +412,23 @@ impl Extension for Bookmarks {
                 let row =
                     rows.map(|rows| rows.into_iter().next().map(|(_, xml)| String::from_utf8(xml.into())).transpose());
                 match row {
-                    Some(Ok(row)) => self.items(st, &account, Step::Items(iq, row)),
+                    Some(Ok(row)) => drop(self.items(st, &account, Step::Items(iq, row))),
                     Some(Err(_)) | None => st.refuse(&iq, &Condition::InternalServerError.into()),
                 }
             }
-            Some(Step::OldItem(account)) => {
-                if let Some(wanted) = old_item(rows).and_then(|xml| stored_in(&xml)) {
-                    self.items(st, &account, Step::Merge(account.clone(), wanted, None));
+            Some(Step::OldItem(account, items)) => {
+                let is = self.steps.remove(&items);
+                let wanted = old_item(rows).and_then(|xml| stored_in(&xml));
+                match (is, wanted) {
+                    (Some(Step::Then(Some(native))), Some(wanted)) => match native.items() {
+                        Some(is) => self.merge(st, &account, is, wanted, None),
+                        None => self.caught_up(st, &account),
+                    },
+                    // They come later.
+                    (Some(Step::Then(None)), Some(wanted)) => {
+                        drop(self.steps.insert(items, Step::Late(account, wanted)))
+                    }
+                    _ => self.caught_up(st, &account),
                 }
             }
             Some(Step::Shown(account)) => {
@@ -253,15 +442,29 @@ impl Extension for Bookmarks {
     fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {
         match self.steps.remove(&job) {
             Some(Step::Items(iq, row)) => {
-                let xml = match (native(reply), row) {
+                let xml = match (Native::of(reply), row) {
                     // Nothing was ever converted.
-                    (None, Some(row)) => row,
-                    (None, None) => "<storage xmlns='storage:bookmarks'/>".into(),
-                    (Some(bookmarks), row) => storage(&bookmarks, row.as_deref()),
+                    (Native::Missing | Native::Keepless, Some(row)) => row,
+                    (Native::Missing | Native::Keepless, None) => "<storage xmlns='storage:bookmarks'/>".into(),
+                    (Native::Items(items), row) => storage(&once(items), row.as_deref()),
+                    (Native::Unreadable, _) => return st.refuse(&iq, &Condition::InternalServerError.into()),
                 };
                 let _ = st.reply(&iq, format!("<query xmlns='jabber:iq:private'>{xml}</query>"));
             }
-            Some(Step::Stored(iq)) => {
+            Some(Step::Before(iq)) => {
+                let (Some(account), Some(query)) = (iq.from.as_ref().map(Jid::bare), iq.child(Ns::PRIVATE, "query"))
+                else {
+                    return;
+                };
+                let Some(is) = Native::of(reply).items() else {
+                    return st.refuse(&iq, &Condition::InternalServerError.into());
+                };
+                let element = query.children().next().map(Node::copy).unwrap_or_default();
+                let payload = format!("<query xmlns='jabber:iq:private'>{element}</query>");
+                let job = st.inquire(account.clone(), account, Type::Set, payload);
+                self.steps.insert(job, Step::Stored(iq, is));
+            }
+            Some(Step::Stored(iq, is)) => {
                 let (Some(account), Some(query)) = (iq.from.as_ref().map(Jid::bare), iq.child(Ns::PRIVATE, "query"))
                 else {
                     return;
@@ -271,23 +474,29 @@ impl Extension for Bookmarks {
                     return st.refuse(&iq, &StanzaError::new(Condition::ResourceConstraint).text(text));
                 }
                 let wanted = query.child(Ns::STORAGE_BOOKMARKS, "storage").map(stored).unwrap_or_default();
-                self.items(st, &account, Step::Merge(account.clone(), wanted, Some(iq.clone())));
+                self.merge(st, &account, is, wanted, Some(iq));
             }
-            Some(Step::Merge(account, wanted, iq)) => {
-                Bookmarks::merge(st, &account, native(reply), wanted);
-                if let Some(iq) = iq {
-                    let _ = st.confirm_all(&iq, "");
-                }
-            }
+            Some(Step::Then(_)) => drop(self.steps.insert(job, Step::Then(Some(Native::of(reply))))),
+            Some(Step::Late(account, wanted)) => match Native::of(reply).items() {
+                Some(is) => self.merge(st, &account, is, wanted, None),
+                None => self.caught_up(st, &account),
+            },
+            Some(Step::Part(change)) => self.part(st, change, reply),
             Some(Step::Show(account, item)) => {
-                let bookmarks = native(reply).unwrap_or_default();
+                let bookmarks = match Native::of(reply) {
+                    Native::Items(items) => once(items),
+                    Native::Missing => Vec::new(),
+                    Native::Keepless | Native::Unreadable => return,
+                };
                 let Some(shown) = item.as_deref().and_then(stored_in) else { return };
                 let by_jid = |all: &[Bookmark]| -> BTreeMap<Jid, Bookmark> {
                     all.iter().map(|b| (b.jid.clone(), Bookmark { extensions: String::new(), ..b.clone() })).collect()
                 };
                 if by_jid(&bookmarks) != by_jid(&shown) {
                     let xml = storage(&bookmarks, item.as_deref());
-                    pubsub::publish(st, &account, OLD_NODE, "current", &xml, &[]);
+                    // There are passwords in it.
+                    pubsub::configure(st, &account, OLD_NODE, &[&OLD_OPTIONS[..], &BESIDES].concat());
+                    pubsub::publish(st, &account, OLD_NODE, "current", &xml, &OLD_OPTIONS);
                 }
             }
             _ => {}
@@ -300,6 +509,7 @@ impl Extension for Bookmarks {
             Event::Retracted { local, node, .. } => (local, node),
             Event::Removed(local) => {
                 self.old.remove(local);
+                self.behind.remove(local);
                 return;
             }
             _ => return,
@@ -308,14 +518,16 @@ impl Extension for Bookmarks {
         match (&**node, event) {
             (OLD_NODE, Event::Published { .. }) => {
                 self.old.insert(local.clone());
-                let job = st.ask(pubsub::items(local, OLD_NODE, 1));
-                self.steps.insert(job, Step::OldItem(account));
+                self.behind.entry(local.clone()).or_default().0 += 1;
+                let items = self.items(st, &account, Step::Then(None));
+                let job = st.ask(pubsub::items(local, OLD_NODE, OLD_ITEMS));
+                self.steps.insert(job, Step::OldItem(account, items));
             }
             (OLD_NODE, _) => drop(self.old.remove(local)),
-            (NODE, _) if self.old.contains(local) => {
-                let job = st.ask(pubsub::items(local, OLD_NODE, 1));
-                self.steps.insert(job, Step::Shown(account));
-            }
+            (NODE, _) if self.old.contains(local) => match self.behind.get_mut(local) {
+                Some((_, changed)) => *changed = true,
+                None => self.show(st, &account),
+            },
             _ => {}
         }
     }

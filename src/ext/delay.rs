@@ -20,12 +20,16 @@ impl Extension for Delay {
 
     /// What a client says in the server's name: copies of the message would tell it to the others.
     fn leave(&mut self, st: &mut State, _sid: Sid, stanza: &mut Stanza) -> Handled {
-        cut(st, stanza);
+        // Whoever delayed it says so: one without a name is for the receiver's server to make.
+        cut(st, stanza, |from| from.is_none());
         Ok(Flow::Pass)
     }
 
     fn arrive(&mut self, st: &mut State, _local: &str, stanza: &mut Stanza) -> Handled {
-        if cut(st, stanza) {
+        let bare = |jid: &Option<Jid>| jid.as_ref().map(Jid::bare);
+        let (to, sender) = (bare(&stanza.to), bare(&stanza.from));
+        // Nor does its receiver, but for what one sends to oneself.
+        if cut(st, stanza, |from| from.is_some() && bare(&from) == to && to != sender) {
             // Not what its sender's archive has.
             stanza.mark = 0;
         }
@@ -33,13 +37,15 @@ impl Extension for Delay {
     }
 }
 
-/// §5: the recipient's server discards those in its own name.
-fn cut(st: &State, stanza: &mut Stanza) -> bool {
+/// §5: the recipient's server discards those in its own name, and those for which `more` is true.
+fn cut(st: &State, stanza: &mut Stanza, more: impl Fn(Option<Jid>) -> bool) -> bool {
     if stanza.kind != Kind::Message || !stanza.may_have(Ns::DELAY) {
         return false;
     }
-    let ours = |from: &str| Jid::parse(from).is_ok_and(|from| from == *st.domain());
-    let forged = |c: Node<'_>| c.is(Ns::DELAY, "delay") && c.attr("from").is_some_and(|from| ours(&from));
+    let forged = |c: Node<'_>| {
+        let from = c.attr("from").and_then(|from| Jid::parse(&from).ok());
+        c.is(Ns::DELAY, "delay") && (from.as_ref() == Some(st.domain()) || more(from))
+    };
     stanza.cut(forged)
 }
 

@@ -1,7 +1,7 @@
 //! XEP-0030: Service Discovery. What the server and its accounts are and can do, made from what all extensions say of
 //! themselves.
 
-use super::{caps, commands, contacts};
+use super::{caps, commands, contacts, form};
 use crate::core::{About, Extension, Flow, Handled, Place, State};
 use crate::wire::xml::{escape, escaped};
 use crate::wire::{Condition, Ns, Stanza, Type};
@@ -90,6 +90,7 @@ impl Info {
             out += "</value></field>";
             for (var, values) in fields {
                 out += "<field";
+                attr(&mut out, "type", form::registered(ty, var));
                 attr(&mut out, "var", var);
                 out += ">";
                 for value in values {

@@ -64,6 +64,22 @@ pub(super) fn fields(form: Node<'_>) -> Result<Submitted, StanzaError> {
     Ok(fields)
 }
 
+/// The type of a field that an entity tells of itself (XEP-0128), as the registry of its form has it: XEP-0157 §4, XEP-0045 §16.5.4,
+/// XEP-0486 §3.1, XEP-0060 §16.4.3.
+pub(super) fn registered(form_type: &str, var: &str) -> &'static str {
+    match (form_type, var) {
+        ("http://jabber.org/network/serverinfo", _) => "list-multi",
+        (_, "muc#roominfo_contactjid" | "pubsub#contact" | "pubsub#owner" | "pubsub#publisher") => "jid-multi",
+        (_, "pubsub#creator") => "jid-single",
+        (_, "muc#roominfo_subjectmod" | "muc#roomconfig_changesubject" | "muc#roomconfig_allowinvites") => "boolean",
+        (_, "muc#roomconfig_membersonly" | "muc#roomconfig_moderatedroom") => "boolean",
+        (_, "muc#roominfo_avatarhash") => "text-multi",
+        (_, "pubsub#language" | "pubsub#access_model" | "pubsub#publish_model") => "list-single",
+        (_, "muc#roomconfig_allowpm") => "list-single",
+        _ => "text-single",
+    }
+}
+
 /// A form to be filled in, or to be read.
 pub(super) struct Form(String);
 

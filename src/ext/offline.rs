@@ -650,7 +650,8 @@ impl Extension for Offline {
                     Wanted::Reader(whose, _) | Wanted::Delete(whose) | Wanted::Row(whose, _) => whose != local,
                 });
             }
-            Event::Bound(_) | Event::Broadcast(_) | Event::Published { .. } | Event::Retracted { .. } => {}
+            Event::Bound(_) | Event::Broadcast(_) | Event::ComponentGone(_) => {}
+            Event::Published { .. } | Event::Retracted { .. } => {}
         }
     }
 

@@ -15,8 +15,6 @@ const PASSWORD_BYTES: usize = 1023;
 const NAME_BYTES: usize = 64;
 /// Strangers make no accounts beyond so many.
 const ACCOUNTS: usize = 10_000;
-/// Accounts that one address can make in [`PERIOD_MS`].
-const ADDRESS_ACCOUNTS: u32 = 3;
 /// Attempts of one address in that time: each tells whether a name is taken.
 const ADDRESS_ATTEMPTS: u32 = 20;
 /// Accounts that all addresses together can make in that time.
@@ -30,8 +28,8 @@ const SITE_BITS: u32 = 48;
 
 pub(super) const SHARED: Shared = Shared {
     what: "accounts that strangers make in an hour, and the addresses remembered for that",
-    whole: limits![SERVER_ACCOUNTS, ADDRESSES, ADDRESS_ACCOUNTS, ADDRESS_ATTEMPTS],
-    share: "an address: those numbers of accounts and attempts; an IPv6 network of 48 bits: the rule",
+    whole: limits![SERVER_ACCOUNTS, ADDRESSES, ADDRESS_ATTEMPTS],
+    share: "an address: as many accounts as the setting `registrations_an_hour` says, and that number of attempts, or twice that if it is more; an IPv6 network of 48 bits: the rule",
     checked: "ext/register.rs",
     told: "`resource-constraint`: try again in an hour",
 };
@@ -96,7 +94,7 @@ fn checked(password: String) -> Result<String, StanzaError> {
 
 impl Register {
     /// Counts an attempt of a stranger, or refuses it.
-    fn attempt(&mut self, now: u64, peer: IpAddr) -> Result<(), StanzaError> {
+    fn attempt(&mut self, now: u64, peer: IpAddr, most: u32) -> Result<(), StanzaError> {
         let peer = network(peer);
         let site = site(peer);
         if !self.addresses.contains_key(&peer) {
@@ -112,8 +110,8 @@ impl Register {
         if self.server.accounts == 0 {
             self.sites = Shares::default();
         }
-        if made.attempts >= ADDRESS_ATTEMPTS
-            || made.accounts >= ADDRESS_ACCOUNTS
+        if made.attempts >= ADDRESS_ATTEMPTS.max(most.saturating_mul(2))
+            || made.accounts >= most
             || self.server.accounts >= SERVER_ACCOUNTS
             || peer.is_ipv6() && !self.sites.may(&site, 1, SERVER_ACCOUNTS as usize)
         {
@@ -145,7 +143,7 @@ impl Register {
         }
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
-        self.attempt(st.now.mono, peer)?;
+        self.attempt(st.now.mono, peer, st.settings.registrations_an_hour)?;
         if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid)) {
             return Err(refusal(Condition::ResourceConstraint, "one registration after the other"));
         }
@@ -265,7 +263,7 @@ impl Extension for Register {
         let done = credentials.ok_or_else(unusable).and_then(|credentials| {
             match stranger {
                 Some(_) => admin::add(st, &jid, credentials),
-                None => admin::set_credentials(st, &jid, credentials),
+                None => admin::set_credentials(st, &jid, credentials, iq.from.as_ref()),
             }
             .map_err(failed)
         });
@@ -300,6 +298,8 @@ impl Extension for Register {
 mod tests {
     use super::*;
 
+    const ACCOUNTS_AN_HOUR: u32 = 3;
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -307,24 +307,24 @@ mod tests {
     #[test]
     fn an_address_makes_few_accounts() {
         let mut register = Register::default();
-        for _ in 0..ADDRESS_ACCOUNTS {
-            register.attempt(0, ip("192.0.2.1")).unwrap();
+        for _ in 0..ACCOUNTS_AN_HOUR {
+            register.attempt(0, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap();
             register.count(ip("192.0.2.1"));
         }
-        let refused = register.attempt(PERIOD_MS - 1, ip("192.0.2.1")).unwrap_err();
+        let refused = register.attempt(PERIOD_MS - 1, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap_err();
         assert_eq!(refused.condition, Condition::ResourceConstraint);
-        register.attempt(0, ip("192.0.2.2")).unwrap();
-        register.attempt(PERIOD_MS, ip("192.0.2.1")).unwrap();
+        register.attempt(0, ip("192.0.2.2"), ACCOUNTS_AN_HOUR).unwrap();
+        register.attempt(PERIOD_MS, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap();
     }
 
     #[test]
     fn a_network_is_one_address() {
         let mut register = Register::default();
         for n in 0..ADDRESS_ATTEMPTS {
-            register.attempt(0, ip(&format!("2001:db8::{n:x}"))).unwrap();
+            register.attempt(0, ip(&format!("2001:db8::{n:x}")), ACCOUNTS_AN_HOUR).unwrap();
         }
-        assert!(register.attempt(0, ip("2001:db8::ffff")).is_err());
-        assert!(register.attempt(0, ip("2001:db8:0:1::1")).is_ok());
+        assert!(register.attempt(0, ip("2001:db8::ffff"), ACCOUNTS_AN_HOUR).is_err());
+        assert!(register.attempt(0, ip("2001:db8:0:1::1"), ACCOUNTS_AN_HOUR).is_ok());
     }
 
     #[test]
@@ -332,10 +332,10 @@ mod tests {
         let mut register = Register::default();
         for n in 0..SERVER_ACCOUNTS {
             let address = IpAddr::V4(n.into());
-            register.attempt(0, address).unwrap();
+            register.attempt(0, address, ACCOUNTS_AN_HOUR).unwrap();
             register.count(address);
         }
-        assert!(register.attempt(0, ip("192.0.2.1")).is_err());
+        assert!(register.attempt(0, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).is_err());
     }
 
     /// Who has a network of their own is not everybody.
@@ -345,7 +345,7 @@ mod tests {
         let mut made = 0;
         for n in 0..2000 {
             let address = ip(&format!("2001:db8:7:{n:x}::1"));
-            if register.attempt(0, address).is_ok() {
+            if register.attempt(0, address, ACCOUNTS_AN_HOUR).is_ok() {
                 register.count(address);
                 made += 1;
             }
@@ -353,11 +353,11 @@ mod tests {
         assert_eq!(made, SERVER_ACCOUNTS / 2);
         for n in 0..10 {
             let address = ip(&format!("2001:db8:8:{n:x}::1"));
-            register.attempt(0, address).unwrap();
+            register.attempt(0, address, ACCOUNTS_AN_HOUR).unwrap();
             register.count(address);
         }
-        register.attempt(0, ip("192.0.2.1")).unwrap();
-        assert!(register.attempt(PERIOD_MS, ip("2001:db8:7::1")).is_ok(), "an hour later");
+        register.attempt(0, ip("192.0.2.1"), ACCOUNTS_AN_HOUR).unwrap();
+        assert!(register.attempt(PERIOD_MS, ip("2001:db8:7::1"), ACCOUNTS_AN_HOUR).is_ok(), "an hour later");
         assert!(register.addresses.len() <= ADDRESSES && register.remembered.len() == register.addresses.len());
         assert!(register.addresses.contains_key(&ip("192.0.2.1")));
     }
@@ -366,7 +366,7 @@ mod tests {
     fn the_table_does_not_grow() {
         let mut register = Register::default();
         for n in 0..ADDRESSES as u32 + 10 {
-            register.attempt(u64::from(n), IpAddr::V4(n.into())).unwrap();
+            register.attempt(u64::from(n), IpAddr::V4(n.into()), ACCOUNTS_AN_HOUR).unwrap();
         }
         assert_eq!(register.addresses.len(), ADDRESSES);
     }

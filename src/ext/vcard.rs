@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// The longest vCard, in bytes: there is a picture in it, in base64.
 pub(super) const VCARD_BYTES: usize = 128 * 1024;
 
+/// What is told of one that was never set to who may know that.
+pub(super) const NONE: &str = "<vCard xmlns='vcard-temp'/>";
+
 #[derive(Default)]
 pub(super) struct Vcard {
     /// Requests that wait for what storage says.
@@ -22,7 +25,8 @@ impl Vcard {
     }
 }
 
-fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Handled {
+/// Stores an account's own.
+pub(super) fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Handled {
     if vcard.len() > VCARD_BYTES {
         let text = format!("a vCard has at most {VCARD_BYTES} bytes");
         return Err(StanzaError::new(Condition::NotAcceptable).text(text));
@@ -69,8 +73,8 @@ pub(super) fn answer(st: &mut State, iq: &Stanza, vcard: Option<String>) {
     let own = iq.from.as_ref().zip(iq.to.as_ref()).is_some_and(|(from, to)| from.bare_str() == to.bare_str());
     match vcard {
         Some(vcard) => drop(st.reply(iq, vcard)),
-        // XEP-0054 §3.1; and §3.3: as if there were no such account.
-        None if own => st.refuse(iq, &Condition::ItemNotFound.into()),
+        // XEP-0054 §3.1: libraries read before they write; and §3.3: as if there were no such account.
+        None if own => drop(st.reply(iq, NONE)),
         None => st.refuse(iq, &Condition::ServiceUnavailable.into()),
     }
 }

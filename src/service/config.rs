@@ -65,6 +65,10 @@ pub struct Config {
     pub components: BTreeMap<Jid, Secret>,
     /// Who may create rooms.
     pub create_rooms: core::Creators,
+    /// What new rooms are like.
+    pub room_kind: core::RoomKind,
+    /// Accounts that strangers at one address may make in an hour.
+    pub registrations_an_hour: u32,
     /// (kind, URI) of XEP-0157.
     pub contacts: Vec<(String, String)>,
 }
@@ -123,6 +127,15 @@ const SETTINGS: &[Setting] = &[
                   work in either case.",
         expects: "true or false",
         set: |c, v| put(&mut c.registration, v.as_bool()),
+    },
+    Setting {
+        table: "",
+        name: "registrations_an_hour",
+        default: "3",
+        meaning: "How many accounts strangers at one address may make in an hour, where they may; all of them\n\
+                  together make 100. A class behind one router needs more than 3.",
+        expects: "a number from 1 to 100",
+        set: |c, v| put(&mut c.registrations_an_hour, number(v, 1, 100).map(|n| n as u32)),
     },
     Setting {
         table: "",
@@ -328,6 +341,23 @@ const SETTINGS: &[Setting] = &[
             put(&mut c.create_rooms, Some(creators))
         },
     },
+    Setting {
+        table: "rooms",
+        name: "kind",
+        default: "\"group\"",
+        meaning: "What a new room is like until its owner says otherwise. \"group\": only members come in, who see each\n\
+                  other's addresses, and nobody else finds it. \"channel\": everybody comes in and finds it, and only its\n\
+                  moderators see addresses; who enters the same name in two apps is in the same room.",
+        expects: "\"group\" or \"channel\"",
+        set: |c, v| {
+            let kind = match v.as_str()? {
+                "group" => core::RoomKind::Group,
+                "channel" => core::RoomKind::Channel,
+                _ => return None,
+            };
+            put(&mut c.room_kind, Some(kind))
+        },
+    },
     contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
         contacts(c, "abuse", v)
     }),
@@ -446,6 +476,8 @@ impl Default for Config {
             component: Vec::new(),
             components: BTreeMap::new(),
             create_rooms: core::Creators::default(),
+            room_kind: core::RoomKind::default(),
+            registrations_an_hour: 3,
             contacts: Vec::new(),
         };
         for setting in SETTINGS {
@@ -564,6 +596,8 @@ impl Config {
         settings.admins = self.admins.clone();
         settings.components = self.components.clone();
         settings.create_rooms = self.create_rooms;
+        settings.room_kind = self.room_kind;
+        settings.registrations_an_hour = self.registrations_an_hour;
         settings
     }
 }

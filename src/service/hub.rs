@@ -334,21 +334,27 @@ impl Hub {
     }
 
     /// Other settings from now on: for the core, and for streams that begin later.
-    pub fn configure(&self, settings: Settings, plain: bool, commit_window: Duration) {
+    pub fn configure(self: &Arc<Self>, settings: Settings, plain: bool, commit_window: Duration) {
         self.storage.set_window(commit_window);
         self.shares.set_waiting_bytes(settings.waiting_bytes);
         let registration = settings.registration;
         *lock(&self.components) = Arc::new(settings.components.clone());
-        let (features, upgrades) = {
+        let (features, upgrades, dismissed) = {
             let state = &mut *self.state.lock();
-            for (sid, error) in state.core.configure(settings) {
+            let dismissed = state.core.configure(settings);
+            let some = !dismissed.is_empty();
+            for (sid, error) in dismissed {
                 if let Some(outbox) = state.sessions.get(&sid) {
                     outbox.push(Mail::Close(Some(error)));
                 }
             }
             // They depend on the settings: XEP-0115 has a hash of all that the server tells of itself.
-            (state.core.stream_features(), state.core.upgrades())
+            (state.core.stream_features(), state.core.upgrades(), some)
         };
+        if dismissed {
+            // Those who had contacts there are told.
+            self.handle(Input::Tick);
+        }
         let mut terms = lock(&self.terms);
         *terms = Arc::new(Terms { plain, registration, features, upgrades, ..Terms::clone(&terms) });
     }

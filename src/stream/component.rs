@@ -4,7 +4,9 @@
 use super::header;
 use super::random::Random;
 use super::{Mono, PLAIN_BYTES, UNAUTHENTICATED_MS, small_limits, stanza_limits};
-use crate::wire::{Frame, Framer, Jid, Ns, Raw, Scope, Secret, Slice, Stanza, StreamCondition, StreamError};
+use crate::wire::{
+    Condition, Frame, Framer, Jid, Ns, Raw, Scope, Secret, Slice, Stanza, StanzaError, StreamCondition, StreamError,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -203,9 +205,13 @@ impl Line {
                 self.phase = Phase::Proved(name.clone());
                 Ok(Some(Event::Proved(name, secret)))
             }
-            (_, _, Phase::Attached(name)) => match Stanza::from_raw(raw, &self.scope)? {
+            (_, _, Phase::Attached(name)) => match read(&raw, xml, &self.scope)? {
                 Some(mut stanza) => {
-                    check_addresses(&stanza, name)?;
+                    if let Err(error) = check_addresses(&stanza, raw.root().attr("from").as_deref(), name)? {
+                        let error = refusal(stanza, &error, name, &self.domain);
+                        error.iter().for_each(|error| error.write(None, out));
+                        return Ok(None);
+                    }
                     if let Some(lang) = &self.lang {
                         stanza.default_lang(lang);
                     }
@@ -229,18 +235,46 @@ impl Line {
     }
 }
 
-/// XEP-0114 §3: a stanza has both addresses, and the sender's is at the component's domain.
-fn check_addresses(stanza: &Stanza, name: &Jid) -> Result<(), StreamError> {
-    let lacks = |what| Err(StreamError::new(StreamCondition::ImproperAddressing).text(what));
+/// A stanza; also one that says itself that it is in `jabber:client`, as some libraries do, where it means the same.
+fn read(raw: &Arc<Raw>, xml: &str, scope: &Scope) -> Result<Option<Stanza>, StreamError> {
+    match Stanza::from_raw(raw.clone(), scope)? {
+        None if raw.root().attr("xmlns").as_deref() == Some(Ns::CLIENT.uri()) => Stanza::parse(xml, Scope::client()),
+        stanza => Ok(stanza),
+    }
+}
+
+/// XEP-0114 §3: a stanza has both addresses, and the sender's is at the component's domain. People of other networks have names that
+/// are none here: that costs their stanza, not the stream of all the others. `said`: what the sender's address is written like.
+fn check_addresses(stanza: &Stanza, said: Option<&str>, name: &Jid) -> Result<Result<(), StanzaError>, StreamError> {
+    let malformed = |text: &'static str| Ok(Err(StanzaError::new(Condition::JidMalformed).text(text)));
     match &stanza.from {
         Some(from) if from.domain() == name.domain() => {}
-        None if !stanza.bad_from => return lacks("a stanza needs a 'from'"),
+        None if !stanza.bad_from => return malformed("a stanza needs a 'from'"),
+        _ if said.is_some_and(|said| is_at(said, name)) => return malformed("the address in 'from' is not a JID"),
         _ => return Err(StreamCondition::InvalidFrom.into()),
     }
     if stanza.to.is_none() && !stanza.bad_to {
-        return lacks("a stanza needs a 'to'");
+        return malformed("a stanza needs a 'to'");
     }
-    Ok(())
+    Ok(Ok(()))
+}
+
+/// Whether something that is no address is meant to be one at this domain.
+fn is_at(said: &str, name: &Jid) -> bool {
+    let at = |address: &str| {
+        let domain = address.rsplit_once('@').map_or(address, |(_, domain)| domain);
+        Jid::parse(domain).is_ok_and(|jid| jid.as_str() == name.as_str())
+    };
+    // The name may have a slash, and so may the resource.
+    at(said) || said.match_indices('/').any(|(n, _)| at(&said[..n]))
+}
+
+/// The error of a stanza without a usable sender, to the component itself.
+fn refusal(mut stanza: Stanza, error: &StanzaError, name: &Jid, domain: &Jid) -> Option<Stanza> {
+    stanza.from = Some(name.clone());
+    stanza.bad_from = false;
+    stanza.to.get_or_insert_with(|| domain.clone());
+    Stanza::error_of(&stanza, error)
 }
 
 #[cfg(test)]
@@ -391,11 +425,7 @@ mod tests {
             ("<message from='example.org' to='romeo@example.org'/>".to_owned(), "invalid-from"),
             ("<message from='juliet@example.org' to='romeo@example.org'/>".into(), "invalid-from"),
             ("<message from='other.gateway.example.org' to='romeo@example.org'/>".into(), "invalid-from"),
-            ("<message from='@gateway.example.org' to='romeo@example.org'/>".into(), "invalid-from"),
-            ("<message to='romeo@example.org'/>".into(), "improper-addressing"),
-            ("<message from='gateway.example.org'/>".into(), "improper-addressing"),
             ("<handshake/>".into(), "unsupported-stanza-type"),
-            ("<message xmlns='jabber:client' from='gateway.example.org' to='x'/>".into(), "unsupported-stanza-type"),
             ("<message from='gateway.example.org' to='x'></iq>".into(), "not-well-formed"),
             ("<message from='gateway.example.org' to='x'><!-- --></message>".into(), "restricted-xml"),
             (format!("<message from='gateway.example.org' to='x'>{deep}"), "policy-violation"),
@@ -407,6 +437,34 @@ mod tests {
         let mut play = play().attach();
         play.say("<message from='gateway.example.org' to='@'/>");
         assert_eq!(play.said.len(), 1, "that is worth an answer, not the stream");
+    }
+
+    #[test]
+    fn an_unusable_address_costs_one_stanza() {
+        let mut play = play().attach();
+        let long = format!("{}@gateway.example.org", "x".repeat(1100));
+        for from in [
+            "from='user name@gateway.example.org'",
+            "from='@gateway.example.org'",
+            "from='\u{1F600} &quot;x&quot;@gateway.example.org/a/b'",
+            "from='a/b@gateway.example.org/home'",
+            "from='a@b@GATEWAY.example.org'",
+            "from='x@gateway.example.org/'",
+            &format!("from='{long}'"),
+            "",
+        ] {
+            let to = if from.contains("to=") { "" } else { "to='romeo@example.org'" };
+            let heard = play.say(&format!("<message {from} {to} id='1'><body>x</body></message>"));
+            assert!(heard.starts_with("<message to='gateway.example.org' from="), "{from}: {heard}");
+            assert!(heard.contains("type='error' id='1'") && heard.contains("<jid-malformed"), "{from}: {heard}");
+        }
+        let heard = play.say("<iq from='gateway.example.org' type='get' id='1'><x/></iq>");
+        assert!(heard.starts_with("<iq to='gateway.example.org' from='example.org' type='error'"), "{heard}");
+        // An error is not answered.
+        assert_eq!(play.say("<iq from='@gateway.example.org' to='x' type='error' id='1'/>"), "");
+        assert_eq!(play.said, [""; 0]);
+        play.say("<message xmlns='jabber:client' from='gateway.example.org' to='x'><body>x</body></message>");
+        assert_eq!(play.said.len(), 1, "it means the same");
     }
 
     #[test]

@@ -169,6 +169,8 @@ pub(super) struct Sasl {
     failed: u8,
     /// The same, because the mechanism was not for them.
     unfit: u8,
+    /// Who has proved to have seen the offer, though not in a way that lets in.
+    saw: Option<Jid>,
 }
 
 enum State {
@@ -219,6 +221,7 @@ impl Sasl {
             upgrade: None,
             failed: 0,
             unfit: 0,
+            saw: None,
         }
     }
 
@@ -308,6 +311,10 @@ impl Sasl {
             }
             ("response", State::Second(second)) => {
                 let last = second.check(&self.profile.decode(&node.text())?)?;
+                if second.is_unbound() {
+                    self.saw = Some(second.account);
+                    return Err(Refusal(Failure::MalformedRequest, scram::OTHER_BINDING));
+                }
                 Ok(self.proven(second.account, Some(last), around.out))
             }
             ("next", State::Proposed(account, hash)) => {
@@ -340,7 +347,7 @@ impl Sasl {
         let domain = &around.terms.domain;
         let (state, event) = match mechanism {
             Mechanism::Scram { hash, plus } => {
-                let first = First::read(data, hash, plus, domain, around.tls)?;
+                let first = First::read(data, hash, plus, self.saw.as_ref(), domain, around.tls)?;
                 let account = first.account.clone();
                 (State::First(first), Event::Credentials(account))
             }

@@ -18,6 +18,8 @@ pub(super) fn bindings(tls: &Tls) -> impl Iterator<Item = (&'static str, &[u8])>
 pub(super) const OTHER_BINDING: &str = "this type of channel binding is not offered";
 /// The client says that it was offered no channel binding (RFC 5802 §6).
 pub(super) const NOT_SEEN: &str = "channel binding is offered here";
+/// The type that old clients know alone. It is not to be had of this library, and means nothing in TLS 1.3 (RFC 9266 §1).
+const TLS_UNIQUE: &str = "tls-unique";
 
 /// A client's first message (RFC 5802 §7), that is answered once the keys of the account are here.
 pub(super) struct First {
@@ -29,26 +31,34 @@ pub(super) struct First {
     nonce: String,
     /// What `c=` has to be: the GS2 header, and the channel's data with -PLUS.
     binding: Vec<u8>,
+    /// It binds the channel in a way that cannot be checked here.
+    unbound: bool,
 }
 
 impl First {
-    /// Reads the message. `plus`: whether the mechanism is a -PLUS.
-    pub(super) fn read(message: &[u8], hash: Hash, plus: bool, domain: &Jid, tls: &Tls) -> Result<First, Refusal> {
+    /// Reads the message. `plus`: whether the mechanism is a -PLUS. `saw`: who has proved to know what is offered
+    /// ([`Second::is_unbound`]).
+    pub(super) fn read(
+        message: &[u8],
+        hash: Hash,
+        plus: bool,
+        saw: Option<&Jid>,
+        domain: &Jid,
+        tls: &Tls,
+    ) -> Result<First, Refusal> {
         let malformed = |text| Refusal(Failure::MalformedRequest, text);
         let message = std::str::from_utf8(message).map_err(|_| malformed("not UTF-8"))?;
         let (flag, rest) = message.split_once(',').ok_or(malformed("no GS2 header"))?;
         let (authzid, bare) = rest.split_once(',').ok_or(malformed("no GS2 header"))?;
         let mut binding = message.as_bytes()[..message.len() - bare.len()].to_vec();
+        let mut unbound = false;
         match (flag.split_once('='), plus) {
-            (Some(("p", name)), true) => {
-                let (_, data) = bindings(tls).find(|(offered, _)| *offered == name).ok_or(malformed(OTHER_BINDING))?;
-                binding.extend_from_slice(data);
-            }
-            (None, false) if flag == "n" => {}
-            // It would have bound the channel, had it seen our offer: somebody has taken that away (RFC 5802 §6).
-            (None, false) if flag == "y" => {
-                return Err(Refusal(Failure::NotAuthorized, NOT_SEEN));
-            }
+            (Some(("p", name)), true) => match bindings(tls).find(|(offered, _)| *offered == name) {
+                Some((_, data)) => binding.extend_from_slice(data),
+                None if name == TLS_UNIQUE => unbound = true,
+                None => return Err(malformed(OTHER_BINDING)),
+            },
+            (None, false) if flag == "n" || flag == "y" => {}
             _ => return Err(malformed("the GS2 header does not fit the mechanism")),
         }
 
@@ -66,12 +76,16 @@ impl First {
         only_optional(attributes)?;
 
         let account = account(&name, domain)?;
+        // It would have bound the channel, had it seen our offer: somebody has taken that away (RFC 5802 §6).
+        if flag == "y" && saw != Some(&account) {
+            return Err(Refusal(Failure::NotAuthorized, NOT_SEEN));
+        }
         if !authzid.is_empty() {
             let authzid = authzid.strip_prefix("a=").and_then(unescape).ok_or(malformed("no GS2 header"))?;
             same_account(&authzid, &account)?;
         }
         let (bare, nonce) = (bare.to_owned(), nonce.to_owned());
-        Ok(First { hash, account, bare, nonce, binding })
+        Ok(First { hash, account, bare, nonce, binding, unbound })
     }
 
     /// The hash function of the mechanism.
@@ -90,8 +104,8 @@ impl First {
         }
         let signed = format!("{},{message},", self.bare);
         let Keys { stored, server, .. } = keys;
-        let (hash, account, binding) = (self.hash, self.account, self.binding);
-        (Second { hash, account, stored, server, binding, nonce, signed }, message)
+        let (hash, account, binding, unbound) = (self.hash, self.account, self.binding, self.unbound);
+        (Second { hash, account, stored, server, binding, unbound, nonce, signed }, message)
     }
 }
 
@@ -103,12 +117,20 @@ pub(super) struct Second {
     stored: Box<[u8]>,
     server: Box<[u8]>,
     binding: Vec<u8>,
+    unbound: bool,
     nonce: String,
     /// `AuthMessage` up to the last comma.
     signed: String,
 }
 
 impl Second {
+    /// Whether the channel is bound in a way that cannot be checked here. A proof that is right lets nobody in then, but shows that
+    /// whoever has the password has seen that binding is offered, and knows nothing better: after that a `y` of the same client takes
+    /// nothing away that it would have had. Who stands between cannot make such a proof.
+    pub(super) fn is_unbound(&self) -> bool {
+        self.unbound
+    }
+
     /// Checks `client-final-message`; gives `server-final-message`.
     pub(super) fn check(&self, message: &[u8]) -> Result<String, Refusal> {
         let malformed = |text| Refusal(Failure::MalformedRequest, text);
@@ -126,7 +148,8 @@ impl Second {
             .ok_or(malformed("no channel binding"))?;
         let nonce = attributes.next().and_then(|second| second.strip_prefix("r=")).ok_or(malformed("no nonce"))?;
         only_optional(attributes)?;
-        if binding != self.binding {
+        let fits = if self.unbound { binding.starts_with(&self.binding) } else { binding == self.binding };
+        if !fits {
             return Err(Refusal(Failure::NotAuthorized, "the channel binding does not match"));
         }
         if nonce != self.nonce {
@@ -192,7 +215,7 @@ mod tests {
 
     fn first(message: &str, hash: Hash) -> First {
         let tls = Tls { exporter: None, end_point: [0; 32].into() };
-        First::read(message.as_bytes(), hash, false, &Jid::parse("example.org").unwrap(), &tls).unwrap()
+        First::read(message.as_bytes(), hash, false, None, &Jid::parse("example.org").unwrap(), &tls).unwrap()
     }
 
     /// The examples of RFC 5802 §5 and RFC 7677 §3, message by message.

@@ -95,9 +95,23 @@ pub(super) const COMMANDS: &[Command] = &[
             let account = st.account(&jid).ok_or_else(|| no_account(&jid))?;
             let roster = account.roster.items.values().filter(|item| item.listed).count().to_string();
             let resources = account.sessions.keys().map(|resource| &**resource).collect();
+            // The registry has one line for all sessions; this is what can hold them.
+            let sessions = Field {
+                var: "onlineresources",
+                ty: "text-multi",
+                label: "Sessions",
+                values: resources,
+                ..Field::default()
+            };
             let form = Form::result(FORM_TYPE)
-                .field(&Field { var: "rostersize", label: "Contacts", values: vec![&roster], ..Field::default() })
-                .field(&Field { var: "onlineresources", label: "Sessions", values: resources, ..Field::default() });
+                .field(&Field {
+                    var: "rostersize",
+                    ty: "text-single",
+                    label: "Contacts",
+                    values: vec![&roster],
+                    ..Field::default()
+                })
+                .field(&sessions);
             Ok(Done::Told(form.xml()))
         },
     },
@@ -318,7 +332,8 @@ fn is_active(session: &Session) -> bool {
 
 fn number(st: &State, who: Who, var: &str) -> Result<Done, StanzaError> {
     let number = who.users(st).count().to_string();
-    let field = Field { var, label: "The number of users", values: vec![&number], ..Field::default() };
+    let field =
+        Field { var, ty: "text-single", label: "The number of users", values: vec![&number], ..Field::default() };
     Ok(Done::Told(Form::result(FORM_TYPE).field(&field).xml()))
 }
 

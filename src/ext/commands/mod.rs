@@ -386,10 +386,13 @@ impl Extension for Commands {
 
     fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {
         let Some(Waiting { iq, tag, by, jid, new }) = self.passwords.remove(&job) else { return };
-        let change = if new { core::admin::add } else { core::admin::set_credentials };
+        let change = |st: &mut State, keys| match new {
+            true => core::admin::add(st, &jid, keys),
+            false => core::admin::set_credentials(st, &jid, keys, iq.from.as_ref()),
+        };
         let unusable = || bad_payload("the password has characters that cannot be used");
         let failed = |text: String| StanzaError::new(Condition::Conflict).ty(ErrorType::Wait).text(text);
-        let done = credentials.ok_or_else(unusable).and_then(|keys| change(st, &jid, keys).map_err(failed));
+        let done = credentials.ok_or_else(unusable).and_then(|keys| change(st, keys).map_err(failed));
         match done {
             Ok(()) => {
                 log::info!("{by} has {} {jid}", if new { "added" } else { "changed the password of" });

@@ -62,13 +62,19 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     }
     check(room, &from, &changes)?;
     let stored = changes.iter().any(|change| matches!(change, Change::Affiliation { .. }));
+    let (members, others) = added(room, &changes);
     if stored {
         st.write()?;
     }
-    let added = apply(room, st, &from, &changes)?;
-    for jid in added {
-        invite::added(muc, st, local, &from, &jid);
+    if !members.is_empty() {
+        invite::count(&mut muc.knocks, st, &from, members.len())?;
     }
+    // Who runs a room with somebody hears of it as long as there are few.
+    let told = others.is_empty() || invite::count(&mut muc.knocks, st, &from, others.len()).is_ok();
+    let others = if told { others } else { Vec::new() };
+    let room = muc.room(local, &from)?;
+    apply(room, st, &from, &changes)?;
+    members.iter().chain(&others).for_each(|jid| invite::added(room, st, &from, jid));
     // A role is not stored: that it has changed is true at once.
     if stored { st.confirm(iq, "") } else { st.reply(iq, "") }
 }
@@ -207,11 +213,26 @@ fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError>
     Ok(())
 }
 
-/// Does it. Returns who came to belong to a members-only room and is not there.
-fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[Change]) -> Result<Vec<Jid>, StanzaError> {
+/// Who comes to belong to a members-only room and is not there: members, and those who are more.
+fn added(room: &Room, changes: &[Change]) -> (Vec<Jid>, Vec<Jid>) {
+    let (mut members, mut others) = (Vec::new(), Vec::new());
+    for change in changes.iter().filter(|_| room.config.members_only) {
+        let Change::Affiliation { jid, affiliation, .. } = change else { continue };
+        if room.known(jid).affiliation <= Affiliation::None && room.nicks_of(jid).is_empty() {
+            match affiliation {
+                Affiliation::Member => members.push(jid.clone()),
+                Affiliation::Admin | Affiliation::Owner => others.push(jid.clone()),
+                _ => {}
+            }
+        }
+    }
+    (members, others)
+}
+
+/// Does it.
+fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[Change]) -> Result<(), StanzaError> {
     let actor: Option<Box<str>> = room.occupant_of(from).map(|(nick, _)| nick.into());
     let notice = |reason: &Option<String>| (actor.as_deref(), reason.clone());
-    let mut added = Vec::new();
     for change in changes {
         match change {
             Change::Role { nick, role, reason } => {
@@ -227,13 +248,6 @@ fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[Change]) -> Res
                 if before != *affiliation {
                     let notice = Notice { actor, reason: reason.as_deref(), ..Notice::default() };
                     change_affiliation(room, st, jid, *affiliation, nick.as_deref(), &notice)?;
-                    if room.config.members_only
-                        && before <= Affiliation::None
-                        && *affiliation >= Affiliation::Member
-                        && room.nicks_of(jid).is_empty()
-                    {
-                        added.push(jid.clone());
-                    }
                 } else if let Some(nick) = nick
                     && *affiliation >= Affiliation::Member
                 {
@@ -242,7 +256,7 @@ fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[Change]) -> Res
             }
         }
     }
-    Ok(added)
+    Ok(())
 }
 
 /// Makes somebody something else, with a nickname or without, and tells it to those in the room: by the presence of who is there, by a

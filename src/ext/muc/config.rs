@@ -1,6 +1,7 @@
 //! What the owners of a room can choose (XEP-0045 §10.1.3, §16.5.3).
 
 use super::affiliation::{Role, Roles};
+use crate::core::RoomKind;
 use crate::store::record::{Broken, Reader, Writer};
 
 /// The options of a room. The default is what a team expects: it stays, only members come in, everybody knows who is who (so that
@@ -84,6 +85,16 @@ impl Default for Config {
 const VERSION: u8 = 1;
 
 impl Config {
+    /// What a new room is like, as the owner of the box wants it.
+    pub fn of(kind: RoomKind) -> Config {
+        match kind {
+            RoomKind::Group => Config::default(),
+            RoomKind::Channel => {
+                Config { public: true, members_only: false, semi_anonymous: true, ..Config::default() }
+            }
+        }
+    }
+
     /// The options that are yes or no, in the order of their bits in a record.
     fn flags(&mut self) -> [&mut bool; 8] {
         [

@@ -13,6 +13,8 @@ use std::fmt::Write as _;
 
 /// What one person may make rooms send to others in a minute: invitations, and requests for voice and for membership.
 pub const KNOCKS_A_MINUTE: u32 = 20;
+/// People whom an admin may invite in a minute, or add, which invites them: a class of thirty both ways.
+pub const INVITATIONS_A_MINUTE: u32 = 64;
 /// The longest name of a thread, in bytes.
 const THREAD_BYTES: usize = 256;
 
@@ -27,6 +29,16 @@ pub fn knock(knocks: &mut Minute, st: &State, jid: &Jid, times: usize) -> Result
     knocks.count(st, jid, times, KNOCKS_A_MINUTE).map_err(|error| error.text("not so many; wait a minute"))
 }
 
+/// The same of an admin who invites people, or adds them.
+///
+/// # Errors
+/// `resource-constraint` if those are too many.
+pub fn count(knocks: &mut Minute, st: &State, jid: &Jid, people: usize) -> Result<(), StanzaError> {
+    let text =
+        format!("at most {INVITATIONS_A_MINUTE} people are invited in a minute; the others can be in the next one");
+    knocks.count(st, jid, people, INVITATIONS_A_MINUTE).map_err(|error| error.text(text))
+}
+
 /// A message to a room, not of the type `groupchat`. `Pass`: it is nothing of the kind.
 pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> Handled {
     let Some(from) = message.from.clone() else { return Ok(Flow::Pass) };
@@ -34,7 +46,7 @@ pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> 
     if let Some(decline) = x.child(Ns::MUC_USER, "decline") {
         return declined(muc, st, local, message, &from, decline);
     }
-    let most = KNOCKS_A_MINUTE as usize + 1;
+    let most = INVITATIONS_A_MINUTE as usize + 1;
     let invites: Vec<Node<'_>> = x.children().filter(|c| c.is(Ns::MUC_USER, "invite")).take(most).collect();
     if invites.is_empty() {
         return Ok(Flow::Pass);
@@ -66,7 +78,10 @@ pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> 
     if !new.is_empty() {
         st.write()?;
     }
-    knock(&mut muc.knocks, st, &from, people.len())?;
+    match is_admin {
+        true => count(&mut muc.knocks, st, &from, people.len())?,
+        false => knock(&mut muc.knocks, st, &from, people.len())?,
+    }
     let Some(room) = muc.rooms.get_mut(local) else { return Ok(Flow::Done) };
     let actor = room.occupant_of(&from).map(|(nick, _)| nick.to_owned());
     for jid in &new {
@@ -113,13 +128,9 @@ fn send(room: &Room, st: &mut State, from: &Jid, to: Jid, id: Option<&str>, insi
     });
 }
 
-/// Somebody was added to a members-only room: it invites them (§9.5), if not too many are.
-pub fn added(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, jid: &Jid) {
-    if knock(&mut muc.knocks, st, from, 1).is_ok()
-        && let Some(room) = muc.rooms.get(local)
-    {
-        send(room, st, from, jid.clone(), None, "");
-    }
+/// Somebody was added to a members-only room: it invites them (§9.5).
+pub fn added(room: &Room, st: &mut State, from: &Jid, jid: &Jid) {
+    send(room, st, from, jid.clone(), None, "");
 }
 
 /// Somebody does not want to come.

@@ -1,13 +1,14 @@
 //! Coming, changing and going (XEP-0045 §7.1, §7.2, §7.6, §7.7, §7.14).
 
 use super::affiliation::{Affiliation, Privilege};
+use super::config::Config;
 use super::history::Wanted;
 use super::occupant::{Occupant, SEATS, Seat};
 use super::presence::{Notice, Whom, clean, gone};
 use super::room::Room;
 use super::{LOCKED_MS, Muc, ROOMS_BYTES, ROOMS_OF_ONE, SEATS_BYTES};
 use crate::core::share::{may_have, whose};
-use crate::core::{Creators, Flow, Handled, State};
+use crate::core::{Creators, Flow, Handled, RoomKind, State};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 
@@ -130,14 +131,20 @@ impl Muc {
             Creators::Anybody => true,
         };
         if !allowed {
-            return Err(Condition::NotAllowed.into());
+            let who = match st.settings.create_rooms {
+                Creators::Admins => "the administrators of this server",
+                _ => "people with an account here",
+            };
+            let text = format!("there is no such room, and only {who} may make one");
+            return Err(StanzaError::new(Condition::NotAllowed).text(text));
         }
         let payer = whose(st, from);
         if st.local(from).is_some() && self.made.of(payer) >= ROOMS_OF_ONE {
             return full("you have made too many rooms; destroy one");
         }
         let begins = st.next_mark();
-        let room = Room::new(to.bare(), from, payer, begins);
+        let kind = st.settings.room_kind;
+        let room = Room::new(to.bare(), from, payer, begins, Config::of(kind));
         if !self.bytes.may(payer, room.bytes(), ROOMS_BYTES) {
             return full(
                 "the rooms that you made have their share of what all rooms may take; shorten a list or destroy one",
@@ -146,8 +153,23 @@ impl Muc {
         self.rooms.insert(local.into(), room);
         self.enroll(local);
         self.lend(local);
+        if kind == RoomKind::Channel {
+            return self.open(st, local);
+        }
         self.locks.insert(st.after(LOCKED_MS), (local.into(), begins));
         Ok(())
+    }
+
+    /// A new channel is there for everybody, before its maker has configured it.
+    fn open(&mut self, st: &mut State, local: &str) -> Result<(), StanzaError> {
+        let Some(room) = self.rooms.get_mut(local) else { return Ok(()) };
+        let config = room.config.clone();
+        let opened = room.configure(st, config);
+        if opened.is_err() {
+            // It was never stored, and nobody is there.
+            self.sweep(st, local);
+        }
+        opened
     }
 
     /// An error from an occupant's address: if it says that nobody is there, the session is removed (§18.1.2, §11.1).

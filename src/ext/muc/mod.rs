@@ -442,9 +442,34 @@ impl Extension for Muc {
     }
 
     fn event(&mut self, st: &mut State, event: &Event) {
-        let Event::Removed(local) = event else { return };
+        match event {
+            Event::Removed(local) => self.removed(st, local),
+            Event::ComponentGone(domain) => self.component_gone(st, domain),
+            _ => {}
+        }
+    }
+}
+
+impl Muc {
+    /// Whoever was in rooms through a component has left them (§14.4: no ghosts).
+    fn component_gone(&mut self, st: &mut State, domain: &Jid) {
+        let there = |jid: &&Jid| jid.domain() == domain.domain();
+        let rooms = self.rooms.iter().filter(|(_, room)| room.sessions.keys().any(|jid| there(&jid)));
+        let rooms: Vec<Box<str>> = rooms.map(|(local, _)| local.clone()).collect();
+        for local in rooms {
+            let Some(room) = self.rooms.get_mut(&local) else { continue };
+            let left: Vec<Jid> = room.sessions.keys().filter(there).cloned().collect();
+            for jid in left {
+                room.remove_session(st, &jid, &gone(), &Notice { codes: &[333], ..Notice::default() });
+            }
+            self.sweep(st, &local);
+            st.step();
+        }
+    }
+
+    /// An account is no more: whoever has the name next is somebody else.
+    fn removed(&mut self, st: &mut State, local: &str) {
         let Ok(jid) = Jid::new(Some(local), st.domain().domain(), None) else { return };
-        // Whoever has the name next is somebody else.
         let known = |room: &&mut Room| {
             room.affiliations.contains_key(jid.as_str()) || room.hats.has(&jid) || *room.payer == *jid.as_str()
         };

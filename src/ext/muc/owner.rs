@@ -5,7 +5,7 @@ use super::affiliation::{Affiliation, Privilege, Role, Roles};
 use super::config::{Config, DESCRIPTION_BYTES, FIELD_BYTES, HISTORY_MOST, NAME_BYTES, OCCUPANTS_MOST};
 use super::presence::Notice;
 use super::room::Room;
-use super::{Muc, admin};
+use super::{Muc, admin, invite};
 use crate::core::{Flow, Handled, State};
 use crate::ext::form::{self, Submitted};
 use crate::wire::xml::{escape, escaped};
@@ -72,7 +72,8 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         let element = venue(destroy)?;
         st.write()?;
         muc.destroy(st, local, &element)?;
-        return st.confirm(iq, "");
+        // §10.9: behind what those get who are there.
+        return st.confirm_all(iq, "");
     }
     let x =
         query.child(Ns::DATA_FORM, "x").ok_or_else(|| bad("there is neither a form nor a wish to destroy the room"))?;
@@ -80,7 +81,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         // §10.1.3, §10.2
         Some("cancel") if room.locked => {
             muc.destroy(st, local, "<destroy/>")?;
-            st.confirm(iq, "")
+            st.confirm_all(iq, "")
         }
         Some("cancel") => st.reply(iq, ""),
         // §10.1.2
@@ -98,7 +99,13 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
             let mut config = room.config.clone();
             fill(&mut config, &mut fields)?;
             let people = people(room, &from, &mut fields)?;
+            let new = |jid: &&Jid| room.known(jid).affiliation <= Affiliation::None && room.nicks_of(jid).is_empty();
+            let joins = people.iter().filter(|(_, affiliation)| **affiliation >= Affiliation::Member);
+            let added: Vec<Jid> =
+                joins.map(|(jid, _)| jid).filter(|jid| config.members_only && new(jid)).cloned().collect();
             st.write()?;
+            let told = added.is_empty() || invite::count(&mut muc.knocks, st, &from, added.len()).is_ok();
+            let room = muc.room(local, &from)?;
             if config != room.config || room.locked {
                 room.configure(st, config)?;
             }
@@ -107,6 +114,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
                 let notice = Notice { actor: nick.as_deref(), ..Notice::default() };
                 admin::change_affiliation(room, st, &jid, affiliation, None, &notice)?;
             }
+            added.iter().filter(|_| told).for_each(|jid| invite::added(room, st, &from, jid));
             st.confirm(iq, "")
         }
     }
@@ -190,7 +198,8 @@ fn show(room: &Room) -> String {
         &[],
     );
     field("text-private", PASSWORD, "The password", &[config.password.as_deref().unwrap_or_default()], &[]);
-    for (var, label, affiliation) in [(ADMINS, "Admins", Affiliation::Admin), (OWNERS, "Owners", Affiliation::Owner)] {
+    let owners = "Owners; who sends this stays one";
+    for (var, label, affiliation) in [(ADMINS, "Admins", Affiliation::Admin), (OWNERS, owners, Affiliation::Owner)] {
         let known = room.affiliations.iter().filter(|(_, known)| known.affiliation == affiliation);
         let jids: Vec<&str> = known.map(|(jid, _)| jid.as_str()).collect();
         field("jid-multi", var, label, &jids, &[]);
@@ -260,7 +269,8 @@ fn fill(config: &mut Config, fields: &mut Submitted) -> Result<(), StanzaError> 
     if password.as_ref().is_some_and(|password| password.len() > FIELD_BYTES) {
         return Err(unacceptable(format!("a password has at most {FIELD_BYTES} bytes")));
     }
-    match form::boolean(fields, PROTECTED)?.unwrap_or(config.password.is_some()) {
+    // One that is given is meant.
+    match form::boolean(fields, PROTECTED)?.unwrap_or(config.password.is_some() || password.is_some()) {
         false => config.password = None,
         true => {
             if given {
@@ -290,6 +300,10 @@ fn people(room: &Room, from: &Jid, fields: &mut Submitted) -> Result<BTreeMap<Ji
             // Somebody on both lists is an owner.
             listed.insert(jid, affiliation);
         }
+    }
+    if given[1] && !listed.values().any(|affiliation| *affiliation == Affiliation::Owner) {
+        // §10.2
+        return Err(StanzaError::new(Condition::Conflict).text("a room has an owner"));
     }
     for (jid, affiliation) in &listed {
         let is = room.known(jid).affiliation;

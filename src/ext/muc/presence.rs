@@ -83,10 +83,17 @@ fn x(affiliation: Affiliation, role: Role, jid: Option<&Jid>, notice: &Notice<'_
     out + "</x>"
 }
 
-/// Cuts from a presence what only the room may say (§17.3), and the request to enter.
+/// Cuts from a presence what only the room may say (§17.3, XEP-0359 §3, XEP-0203 §5), and the request to enter.
 pub fn clean(presence: &Stanza) -> Stanza {
     let mut presence = presence.clone();
-    presence.cut(|c| matches!(c.ns(), Ns::MUC | Ns::MUC_USER | Ns::OCCUPANT_ID | Ns::HATS));
+    let room = presence.to.as_ref().map(Jid::bare);
+    let by_room = |jid: &str| Jid::parse(jid).is_ok_and(|jid| Some(jid.bare()) == room);
+    presence.cut(|c| match c.ns() {
+        Ns::MUC | Ns::MUC_USER | Ns::OCCUPANT_ID | Ns::HATS => true,
+        Ns::SID => c.attr("by").is_some_and(|by| by_room(&by)),
+        Ns::DELAY => c.attr("from").is_none_or(|from| by_room(&from)),
+        _ => false,
+    });
     presence
 }
 

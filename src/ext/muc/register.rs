@@ -117,11 +117,16 @@ pub fn answered(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, mut fiel
         Affiliation::Outcast => Err(StanzaError::new(Condition::NotAllowed).text("they are banned")),
         Affiliation::None => {
             room.has_room(&[&jid], 0)?;
+            let invited = room.config.members_only && room.nicks_of(&jid).is_empty();
+            if invited {
+                invite::count(&mut muc.knocks, st, from, 1)?;
+            }
+            let room = muc.room(local, from)?;
             let actor = room.occupant_of(from).map(|(nick, _)| nick.to_owned());
             let notice = Notice { actor: actor.as_deref(), ..Notice::default() };
             admin::change_affiliation(room, st, &jid, Affiliation::Member, nick.as_deref(), &notice)?;
-            if room.config.members_only && room.nicks_of(&jid).is_empty() {
-                invite::added(muc, st, local, from, &jid);
+            if invited {
+                invite::added(room, st, from, &jid);
             }
             Ok(Flow::Done)
         }

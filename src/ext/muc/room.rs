@@ -198,8 +198,8 @@ fn payer_record(payer: &str) -> Box<[u8]> {
 
 impl Room {
     /// A new one that its creator has to configure, in somebody's share.
-    pub fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64) -> Room {
-        let mut room = Room::bare(jid, Config::default(), begins);
+    pub fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64, config: Config) -> Room {
+        let mut room = Room::bare(jid, config, begins);
         room.locked = true;
         room.payer = payer.into();
         let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
@@ -739,7 +739,8 @@ mod tests {
     fn a_room_knows_what_it_takes() {
         let jid = |text: &str| Jid::parse(text).unwrap();
         let creator = jid("juliet@house.test/balcony");
-        let mut room = Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1);
+        let mut room =
+            Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1, Config::default());
         let empty = room.bytes();
         let long = Affiliated { reason: Some("r".repeat(500).into()), ..Affiliated::default() };
         for (n, known) in [(0, long.clone()), (1, long), (0, Affiliated::default())] {

@@ -6,7 +6,7 @@ use super::owner::changed;
 use super::room::Room;
 use super::{Muc, VCARDS_BYTES};
 use crate::core::{About, Flow, Handled, Job, State};
-use crate::ext::vcard::VCARD_BYTES;
+use crate::ext::vcard::{NONE, VCARD_BYTES};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Query, Rows, Tree, key};
 use crate::wire::{Condition, Node, Ns, Stanza, StanzaError, Type};
@@ -68,7 +68,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
             room.must(&from, Privilege::Enter)?;
         }
         if room.vcard.is_none() {
-            return Err(Condition::ItemNotFound.into());
+            return st.reply(iq, NONE);
         }
         let job = st.ask(Query::Get(Tree::Vcard, key::account(&room.owner)));
         muc.vcards.insert(job, iq.clone());
@@ -112,15 +112,11 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
 pub fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
     let Some(iq) = muc.vcards.remove(&job) else { return };
     let vcard = rows.map(|rows| rows.into_iter().next().map(|(_, value)| String::from_utf8(value.into())));
-    let error = match vcard {
-        Some(Some(Ok(vcard))) => {
-            let _ = st.reply(&iq, vcard);
-            return;
-        }
-        Some(None) => Condition::ItemNotFound,
-        Some(Some(Err(_))) | None => Condition::InternalServerError,
-    };
-    st.refuse(&iq, &error.into());
+    match vcard {
+        Some(Some(Ok(vcard))) => drop(st.reply(&iq, vcard)),
+        Some(None) => drop(st.reply(&iq, NONE)),
+        Some(Some(Err(_))) | None => st.refuse(&iq, &Condition::InternalServerError.into()),
+    }
 }
 
 /// Adds to the form in which a room tells of itself.

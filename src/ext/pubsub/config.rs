@@ -7,6 +7,7 @@ use crate::store::record::{Broken, Reader, Writer};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, StanzaError};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// A title, a type or a language, in bytes.
 const TEXT_BYTES: usize = 512;
@@ -86,6 +87,13 @@ pub(super) struct Config {
     pub subscribe: bool,
 }
 
+/// Languages that can be chosen. One that is not among them can be set, too.
+const LANGUAGES: [&str; 24] = [
+    "ar", "cs", "da", "de", "el", "en", "es", "fi", "fr", "he", "hu", "it", "ja", "ko", "nl", "no", "pl", "pt", "ru",
+    "sv", "tr", "uk", "vi", "zh",
+];
+const GROUPS: &str = "pubsub#roster_groups_allowed";
+
 const CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 
 /// The fields, their types and what people read (§16.4.4).
@@ -93,10 +101,10 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("pubsub#title", "text-single", "A friendly name for the node"),
     ("pubsub#description", "text-single", "A description of the node"),
     ("pubsub#type", "text-single", "The namespace of payloads; empty: any"),
-    ("pubsub#language", "text-single", "The default language of the node"),
+    ("pubsub#language", "list-single", "The default language of the node"),
     ("pubsub#contact", "jid-multi", "The JIDs of those to contact with questions"),
     ("pubsub#access_model", "list-single", "Who may subscribe and retrieve items"),
-    ("pubsub#roster_groups_allowed", "text-multi", "The roster groups allowed to subscribe and retrieve items"),
+    ("pubsub#roster_groups_allowed", "list-multi", "The roster groups allowed to subscribe and retrieve items"),
     ("pubsub#publish_model", "list-single", "Who may publish"),
     ("pubsub#subscribe", "boolean", "Whether to allow subscriptions"),
     ("pubsub#persist_items", "boolean", "Whether to persist items to storage"),
@@ -193,6 +201,19 @@ impl Config {
             notify_config: false,
             notify_sub: false,
             subscribe: true,
+        }
+    }
+
+    /// The same for a node of this name: what clients keep there for themselves is nobody else's, also if they do not say so
+    /// (XEP-0223, XEP-0402 §3.3, XEP-0490 §3.1).
+    pub fn named(account: bool, name: &str) -> Config {
+        let usual = Config::new(account);
+        match name {
+            "urn:xmpp:bookmarks:1" | "urn:xmpp:mds:displayed:0" if account => {
+                Config { access: Access::Whitelist, last: Last::Never, max_items: MAX_ITEMS, ..usual }
+            }
+            "storage:bookmarks" | "storage:rosternotes" if account => Config { access: Access::Whitelist, ..usual },
+            _ => usual,
         }
     }
 
@@ -299,21 +320,31 @@ impl Config {
         }
     }
 
-    /// The form: to be filled in (`form`, §8.2.2), or what holds (`result`, §8.2.5.3).
-    pub fn form(&self, ty: &str) -> String {
+    /// The form: to be filled in (`form`, §8.2.2), or what holds (`result`, §8.2.5.3). `groups`: those of the owner's roster.
+    pub fn form(&self, ty: &str, groups: &BTreeSet<Box<str>>) -> String {
         let mut out = format!(
             "<x xmlns='jabber:x:data' type='{ty}'><field var='FORM_TYPE' type='hidden'><value>{CONFIG}</value></field>"
         );
         for (var, kind, label) in FIELDS {
-            out += &format!("<field var='{var}'");
+            out += &format!("<field var='{var}' type='{kind}'");
             if ty == "form" {
-                out += &format!(" type='{kind}' label='{}'", escaped(label));
+                out += &format!(" label='{}'", escaped(label));
             }
             out += ">";
-            for option in options(var).iter().filter(|_| ty == "form") {
-                out += &format!("<option><value>{option}</value></option>");
+            let values = self.values(var);
+            let mut choices: Vec<&str> = options(var).to_vec();
+            if *var == GROUPS {
+                choices.extend(groups.iter().map(|group| &**group));
             }
-            for value in self.values(var) {
+            // What is there can be chosen (XEP-0004 §3.3).
+            if kind.starts_with("list-") {
+                let others: Vec<&str> = values.iter().map(|v| &**v).filter(|v| !choices.contains(v)).collect();
+                choices.extend(others);
+            }
+            for option in choices.iter().filter(|_| ty == "form") {
+                out += &format!("<option><value>{}</value></option>", escaped(option));
+            }
+            for value in values {
                 out += &format!("<value>{}</value>", escaped(&value));
             }
             out += "</field>";
@@ -400,6 +431,7 @@ impl Config {
 
 fn options(var: &str) -> &'static [&'static str] {
     match var {
+        "pubsub#language" => &LANGUAGES,
         "pubsub#access_model" => Access::WORDS,
         "pubsub#publish_model" => Publish::WORDS,
         "pubsub#publish_node_full" => Full::WORDS,
@@ -433,14 +465,15 @@ mod tests {
                     "boolean" => vec![if now == ["1"] { "false" } else { "true" }.into()],
                     "list-single" => options(var).iter().rev().take(1).map(|o| o.to_string()).collect(),
                     "jid-multi" => vec!["bard@house.test".into(), "will@house.test".into()],
-                    "text-multi" => vec!["Friends & foes".into(), "Servants".into()],
+                    "list-multi" => vec!["Friends & foes".into(), "Servants".into()],
                     _ if var.ends_with("max_items") || var.ends_with("size") => vec!["7".into()],
                     _ => vec!["<A title>".into()],
                 };
                 other.set(var, changed).unwrap();
                 let record = other.write(Writer::new(1)).done();
                 assert_eq!(Config::read(&mut Reader::new(&record).unwrap()).unwrap(), other, "{var}");
-                crate::wire::xml::Raw::parse(&other.form("form"), crate::wire::Scope::client()).unwrap();
+                crate::wire::xml::Raw::parse(&other.form("form", &BTreeSet::new()), crate::wire::Scope::client())
+                    .unwrap();
             }
         }
     }

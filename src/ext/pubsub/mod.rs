@@ -93,39 +93,59 @@ fn attribute(name: &str, value: Option<&str>) -> String {
 }
 
 /// Publishes in the name of an account: the payload is one element with its namespace, `options` are fields of
-/// `pubsub#publish-options` with their values. It happens later in this turn, or not at all if the node is otherwise configured.
-pub(super) fn publish(st: &mut State, account: &Jid, node: &str, id: &str, payload: &str, options: &[(&str, &str)]) {
-    let mut form = String::from(
-        "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\
-         <value>http://jabber.org/protocol/pubsub#publish-options</value></field>",
-    );
-    for (var, value) in options {
-        form += &format!("<field var='{}'><value>{}</value></field>", escaped(var), escaped(value));
-    }
-    form += "</x></publish-options>";
+/// `pubsub#publish-options` with their values. It happens later in this turn, or not at all if the node is otherwise configured: the
+/// answer comes to [`Extension::answered`].
+pub(super) fn publish(
+    st: &mut State,
+    account: &Jid,
+    node: &str,
+    id: &str,
+    payload: &str,
+    options: &[(&str, &str)],
+) -> Job {
+    let form = form("http://jabber.org/protocol/pubsub#publish-options", options);
     let publish = format!(
-        "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{}'><item id='{}'>{payload}</item></publish>{form}</pubsub>",
+        "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{}'><item id='{}'>{payload}</item></publish>\
+         <publish-options>{form}</publish-options></pubsub>",
         escaped(node),
         escaped(id)
     );
-    request(st, account, publish);
+    request(st, account, publish)
 }
 
 /// Retracts in the name of an account; those who are interested are told.
-pub(super) fn retract(st: &mut State, account: &Jid, node: &str, id: &str) {
+pub(super) fn retract(st: &mut State, account: &Jid, node: &str, id: &str) -> Job {
     let retract = format!(
         "<pubsub xmlns='http://jabber.org/protocol/pubsub'><retract node='{}' notify='1'><item id='{}'/></retract></pubsub>",
         escaped(node),
         escaped(id)
     );
-    request(st, account, retract);
+    request(st, account, retract)
 }
 
-/// A request that an account makes to itself; nobody waits for its answer.
-fn request(st: &mut State, account: &Jid, payload: String) {
-    let id = st.token();
-    let iq = Stanza::new(Kind::Iq, Type::Set).from(account.bare()).to(account.bare());
-    st.send(iq.with_id(&id).with(payload));
+/// Configures a node in the name of an account, if there is such a node: fields of `pubsub#node_config`.
+pub(super) fn configure(st: &mut State, account: &Jid, node: &str, fields: &[(&str, &str)]) -> Job {
+    let configure = format!(
+        "<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><configure node='{}'>{}</configure></pubsub>",
+        escaped(node),
+        form("http://jabber.org/protocol/pubsub#node_config", fields)
+    );
+    request(st, account, configure)
+}
+
+fn form(ty: &str, fields: &[(&str, &str)]) -> String {
+    let mut form = format!(
+        "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'><value>{ty}</value></field>"
+    );
+    for (var, value) in fields {
+        form += &format!("<field var='{}'><value>{}</value></field>", escaped(var), escaped(value));
+    }
+    form + "</x>"
+}
+
+/// A request that an account makes to itself.
+fn request(st: &mut State, account: &Jid, payload: String) -> Job {
+    st.inquire(account.bare(), account.bare(), Type::Set, payload)
 }
 
 /// What to ask storage for, to read the items of an account's node: at most so many, the first that were published.
@@ -323,7 +343,7 @@ mod tests {
                     self.job = Some(st.ask(items("romeo", node, 10)))
                 }
                 Event::Retracted { node, item: Some(item), .. } if &**node == "urn:a" => {
-                    retract(st, &jid, "urn:b", item)
+                    let _ = retract(st, &jid, "urn:b", item);
                 }
                 other => self.told.push(format!("{other:?}")),
             }

@@ -20,6 +20,12 @@ fn open(element: &str, name: &str) -> String {
     format!("<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><{element} node='{}'>", escaped(name))
 }
 
+/// The groups of the roster of who configures a node.
+fn groups(st: &State, rq: &Request<'_>) -> BTreeSet<Box<str>> {
+    let items = st.account(&rq.who).into_iter().flat_map(|account| account.roster.items.values());
+    items.flat_map(|item| item.groups.iter().cloned()).collect()
+}
+
 impl PubSub {
     /// The head of a node for its owner.
     fn owned(&self, st: &State, rq: &Request<'_>, request: Node<'_>) -> Result<(String, Head), StanzaError> {
@@ -39,7 +45,8 @@ impl PubSub {
         if !account && st.account(&rq.who).is_none() {
             return Err(Condition::Forbidden.into());
         }
-        let mut config = Config::new(account);
+        let given = create.attr("node").filter(|name| !name.is_empty());
+        let mut config = Config::named(account, given.as_deref().unwrap_or_default());
         if let Some(configure) = pubsub.children().find(|c| c.name() == "configure") {
             let first = pubsub.children().next().is_some_and(|first| first.name() == "create");
             if !first || configure.attr("node").is_some() || configure.ns() != Ns::PUBSUB {
@@ -49,7 +56,6 @@ impl PubSub {
                 config = config.configured(fields)?;
             }
         }
-        let given = create.attr("node").filter(|name| !name.is_empty());
         let name = given.as_deref().map_or_else(|| st.token(), str::to_owned);
         if self.forest.get(&rq.home.key, &name).is_some() {
             return Err(Condition::Conflict.into());
@@ -71,13 +77,13 @@ impl PubSub {
     /// §8.2.1
     pub(super) fn configuration(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
         let (name, head) = self.owned(st, rq, request)?;
-        let form = head.config.form("form");
+        let form = head.config.form("form", &groups(st, rq));
         st.reply(rq.iq, format!("{}{form}</configure></pubsub>", open("configure", &name)))
     }
 
     /// §8.3
     pub(super) fn defaults(&mut self, st: &mut State, rq: &Request<'_>) -> Handled {
-        let form = Config::new(rq.home.is_account()).form("form");
+        let form = Config::new(rq.home.is_account()).form("form", &groups(st, rq));
         let xml = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><default>{form}</default></pubsub>");
         st.reply(rq.iq, xml)
     }
@@ -103,7 +109,7 @@ impl PubSub {
             self.forest.remove(st, &rq.home, &name, &oldest)?;
         }
         if head.config.notify_config {
-            let form = if head.config.payloads { head.config.form("result") } else { String::new() };
+            let form = if head.config.payloads { head.config.form("result", &BTreeSet::new()) } else { String::new() };
             let event = format!("<configuration node='{}'>{form}</configuration>", escaped(&name));
             self.notify(st, &rq.home, &name, &head, &event);
         }

@@ -68,7 +68,7 @@ impl PubSub {
         // XEP-0163 §3: the account's own client need not make the node first.
         let head = if missing && rq.own() {
             self.forest.has_room(&rq.home, &name, &rq.who)?;
-            let config = Config::new(true);
+            let config = Config::named(true, &name);
             let config = match options {
                 Some(fields) => config.wanted(fields)?.ok_or_else(errors::precondition)?,
                 None => config,
