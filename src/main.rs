@@ -5,7 +5,9 @@ use inglenook::service::admin::Request;
 use inglenook::service::data::Data;
 use inglenook::service::manager::Manager;
 use inglenook::service::serve::{Options, Server};
-use inglenook::service::{Failure, Result, backup, check, command, config, logging, owner, restore, status, user};
+use inglenook::service::{
+    Failure, Result, backup, check, command, config, logging, owner, restore, salvage, status, user,
+};
 use inglenook::store::sled_engine;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ enum Verb {
     Status(Status),
     Backup(Backup),
     Restore(Restore),
+    Salvage(Salvage),
 }
 
 /// Run the server. Needs no other argument and no file.
@@ -252,6 +255,18 @@ struct Restore {
     domain: Option<String>,
 }
 
+/// Put what is readable of a damaged data folder into a new one, and say what is lost. The server must not run.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "salvage")]
+struct Salvage {
+    /// the damaged data folder
+    #[argh(positional)]
+    dir: PathBuf,
+    /// the folder to make; else DIR.salvaged
+    #[argh(option, arg_name = "dir")]
+    to: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     // What we make is for this user alone, whatever makes it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -310,6 +325,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Restore(Restore { file, data, config, domain }) => {
             say(&restore::run(&Options { domain, ..options(data, config) }, &file)?)
         }
+        Verb::Salvage(Salvage { dir, to }) => say(&salvage::run(&dir, to.as_deref())?),
         Verb::Config(PrintConfig {}) => say(&[config::print().trim_end().to_owned()]),
         Verb::Check(Check { data, config }) => {
             let report = check::run(&owner(data, config)?);

@@ -57,6 +57,22 @@ impl Card {
         self.log.verify()
     }
 
+    /// The same of the rows alone: without the files of large values, and without the log.
+    pub(super) fn verify_rows(&self) -> Result<(), StoreError> {
+        self.sled.verify_rows()
+    }
+
+    /// What is damaged and costs no more than itself, in words: large values, and messages of the log. Reads all of it.
+    ///
+    /// # Errors
+    /// When the rows are damaged: then the rest cannot be served, either.
+    pub fn losses(&mut self) -> Result<Vec<String>, StoreError> {
+        self.sled.verify_rows()?;
+        let mut lost = self.sled.damaged_values()?;
+        lost.extend(self.log.verify().err().map(|e| e.to_string()));
+        Ok(lost)
+    }
+
     /// What was handed over and written since the start.
     pub fn written(&self) -> Written {
         self.sled.written() + self.log.written()

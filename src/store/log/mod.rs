@@ -172,6 +172,30 @@ impl Log {
         frame::read_header(&head, newest).map(drop)
     }
 
+    /// What of the segments in `dir` is not readable, in words; changes nothing.
+    pub(super) fn survey(dir: &Path) -> Result<Vec<String>, StoreError> {
+        let (mut lost, mut edge, mut before) = (Vec::new(), Edge::default(), None);
+        let segments = sequences(dir, ".seg")?;
+        let newest = segments.last().copied();
+        for sequence in segments {
+            let path = segment_path(dir, sequence);
+            let bytes = std::fs::read(&path).map_err(|e| disk::refused("read", &path, &e))?;
+            let whole = Whole::read(&bytes, sequence, edge)?;
+            let name = path.file_name().unwrap_or_default().display().to_string();
+            if before.is_some_and(|before| before + 1 != sequence) {
+                lost.push(format!("messages: files of the log before {name} are missing"));
+            }
+            // What stands at the end of the newest one may be what a crash tore.
+            let mut bad = whole.bad.iter().filter(|range| Some(sequence) != newest || range.start < whole.synced);
+            if bad.next().is_some() || whole.gaps > 0 {
+                let bytes: u32 = whole.bad.iter().map(|range| range.end - range.start).sum();
+                lost.push(format!("messages: {bytes} bytes of {name} cannot be read, {} changes are missing", whole.gaps));
+            }
+            (edge, before) = (whole.edge, Some(sequence));
+        }
+        Ok(lost)
+    }
+
     /// Opens or makes the log in `dir`. `known` is the number of the last frame that it must have. Segments are sealed when they
     /// pass `segment_bytes`; without `sync` nothing is durable, for a test.
     pub(super) fn open(dir: &Path, known: u64, segment_bytes: u64, sync: bool) -> Result<Log, StoreError> {
