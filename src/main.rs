@@ -167,6 +167,9 @@ struct CertShow {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "renew")]
 struct CertRenew {
+    /// make another authority, too: it must be installed on every device again
+    #[argh(switch)]
+    authority: bool,
     /// the data folder
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -315,7 +318,9 @@ fn run(verb: Verb) -> Result<()> {
                 say(&[command::cert_pem(&owner(data, config)?)?.trim_end().to_owned()])
             }
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
-            CertVerb::Renew(CertRenew { data, config }) => say(&command::cert_renew(&owner(data, config)?)?),
+            CertVerb::Renew(CertRenew { authority, data, config }) => {
+                say(&command::cert_renew(&owner(data, config)?, authority)?)
+            }
             CertVerb::Install(CertInstall { cert, key, data, config }) => {
                 say(&command::cert_install(&owner(data, config)?, &cert, &key)?)
             }

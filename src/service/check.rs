@@ -146,29 +146,17 @@ fn ports(report: &mut Report, config: &Config) {
 fn certificate(report: &mut Report, place: &Place) {
     let certificates = Certificates::of(&place.data);
     let now = certificates.now();
-    let (pair, facts) = match certificates.current() {
-        Ok(current) => current,
-        Err(_) if !certificates.ca_path().exists() => {
-            return report.fine("certificate: none yet; the first `inglenook serve` makes it");
-        }
-        Err(e) => return report.wrong(format!("certificate: {e} Fix: inglenook cert renew")),
-    };
-    let fix = if pair.installed { "inglenook cert install CERT KEY, with a new one" } else { "inglenook cert renew" };
+    if ["ca.crt", "ca.key", "server.crt", "server.key", "installed.pem"]
+        .iter()
+        .all(|name| !place.data.certificates().join(name).exists())
+    {
+        return report.fine("certificate: none yet; the first `inglenook serve` makes it");
+    }
     let before = report.wrong.len();
-    if facts.not_after <= now {
-        report.wrong(format!("certificate: it ended on {}. Fix: {fix}", facts.until));
-    } else if facts.days_left(now) < 14 {
-        report.wrong(format!("certificate: it ends on {}. Fix: {fix}", facts.until));
+    for fault in certificates.faults(Some(place.domain.as_str()), now) {
+        report.wrong(format!("certificate: {fault}"));
     }
-    if facts.not_before > now {
-        report.wrong(format!("certificate: it is not valid yet. Set the clock. Fix otherwise: {fix}"));
-    }
-    if !facts.covers(place.domain.as_str()) {
-        report.wrong(format!("certificate: it is not for {}. Fix: {fix}", place.domain));
-    }
-    if let Err(e) = super::tls::Acceptor::new(&pair.chain, &pair.key) {
-        report.wrong(format!("certificate: {e}. Fix: {fix}"));
-    }
+    let Ok((pair, facts)) = certificates.current() else { return };
     if !pair.installed {
         let missing: Vec<String> =
             Names::of_host(place.domain.as_str()).addresses.iter().map(ToString::to_string).collect();
@@ -186,17 +174,20 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
     if !place.data.database().exists() {
         return report.fine("database: none yet; the first `inglenook serve` makes it");
     }
-    let read = || -> super::Result<Option<String>> {
+    let read = || -> super::Result<(Vec<String>, Option<String>)> {
         let _lock = super::serve::hold(&place.data)?;
         let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
-        engine.verify()?;
+        let lost = engine.losses()?;
         let told = crate::core::clock::stored(&mut engine)?;
         engine.close()?;
-        Ok(told)
+        Ok((lost, told))
     };
     match read() {
-        Ok(told) => {
-            report.fine("database: all of it can be read");
+        Ok((lost, told)) => {
+            if lost.is_empty() {
+                report.fine("database: all of it can be read");
+            }
+            lost.into_iter().for_each(|what| report.wrong(format!("database: {what}. All else is served")));
             report.fine.extend(told.map(|told| format!("clock: it {told}")));
         }
         Err(e) => report.wrong(format!("database: {e}")),
