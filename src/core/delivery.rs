@@ -254,6 +254,15 @@ impl State {
         }
     }
 
+    /// Notes that the client of a stream is told of more than the messages that are in the log.
+    pub(super) fn note_heard(&mut self, stream: u64) {
+        let entry = self.note_of(&Logged::Heard(stream));
+        self.deliveries.count(entry.id);
+        if let Ok(batch) = self.write() {
+            batch.append(entry);
+        }
+    }
+
     fn note_handed(&mut self, local: &str, stream: u64, messages: Vec<(u32, u64)>) {
         let marks: Vec<u64> = messages.iter().map(|(_, mark)| *mark).collect();
         let entry = self.note_of(&Logged::Handed { local, stream, messages });
@@ -428,6 +437,7 @@ impl State {
                     Logged::Settled(ids) => ids.iter().for_each(|id| {
                         lost.remove(id);
                     }),
+                    Logged::Heard(stream) => self.counted(stream, |ended| ended.handled = None),
                     Logged::Handed { local, stream, messages } => {
                         handed.extend(messages.iter().map(|(_, mark)| (local.into(), *mark)));
                         self.counted(stream, |ended| {

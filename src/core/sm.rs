@@ -3,6 +3,12 @@
 //! Both counts are of the session, not of the connection that carries it. A stanza of the client counts as handled when the core has
 //! seen it, and is acknowledged when all that it changed is on stable storage: whoever reads `<a/>` may forget it. A stanza for the
 //! client stays in the queue until it is acknowledged; what becomes of it otherwise is told in `core/delivery.rs`.
+//!
+//! After a crash the log tells how far a stream was handled: up to its last message there. What came behind that and changed nothing,
+//! a presence or a request, may have been acknowledged all the same, and `<failed/>` must not say less than that (XEP-0198 §5: `h` may
+//! be left out). So before the first such acknowledgement behind a message a note goes into the log that the count is not known any
+//! more ([`State::acknowledge`]). It costs some 40 bytes at most once for each message that the client sends, nothing while it only
+//! sends messages, and nothing for all the pings behind the first.
 
 use super::effect::{Effect, Sid};
 use super::hook::Event;
@@ -54,6 +60,12 @@ pub struct Managed {
     handled: u32,
     /// Those of them that may be acknowledged.
     safe: u32,
+    /// The last of them that is a message in the log.
+    logged: u32,
+    /// The log says that more than that may have been acknowledged.
+    noted: bool,
+    /// What was acknowledged last.
+    acknowledged: u32,
     /// What the others wait for: the number of a batch, and how many stanzas are handled with it.
     waits: VecDeque<(u64, u32)>,
     /// The last batch that the answer to an `<r/>` waits for.
@@ -80,6 +92,9 @@ impl Managed {
             resume_ms,
             handled: 0,
             safe: 0,
+            logged: 0,
+            noted: false,
+            acknowledged: 0,
             waits: VecDeque::new(),
             asked: None,
             sent: 0,
@@ -95,6 +110,20 @@ impl Managed {
     /// How the stream counts the stanza of its client that is being handled.
     pub fn last_in(&self) -> Counted {
         Counted { stream: self.number, count: self.handled }
+    }
+
+    /// The stanza that is being handled is put into the log, with its count.
+    pub(super) fn is_logged(&mut self) {
+        self.logged = self.handled;
+        self.noted = false;
+    }
+
+    /// What may be acknowledged now: no more than the log knows of, or knows that it does not know.
+    fn acknowledgement(&mut self) -> u32 {
+        let news = |count: u32| count.wrapping_sub(self.acknowledged);
+        let all = self.noted || self.resume_ms.is_none() || news(self.safe) <= news(self.logged);
+        self.acknowledged = if all { self.safe } else { self.logged };
+        self.acknowledged
     }
 
     /// How the stream counts the stanza that was written last, or one so many behind it.
@@ -294,10 +323,11 @@ impl State {
     pub(super) fn acknowledge(&mut self, stream: Sid) {
         let Some(sid) = self.carried(stream) else { return };
         self.flush(sid);
+        self.note_unlogged(sid);
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
         match managed.waits.back() {
             None => {
-                let h = managed.handled;
+                let h = managed.acknowledgement();
                 self.effects.push(Effect::Manage(stream, Manage::Ack(h)));
             }
             Some((seq, _)) => {
@@ -307,6 +337,23 @@ impl State {
                     self.streams.asked.push_back((seq, sid));
                 }
             }
+        }
+    }
+
+    /// Something is to be acknowledged: if that is more than the messages that are in the log, the log has to say so first. While
+    /// storage takes nothing, no more is acknowledged.
+    fn note_unlogged(&mut self, sid: Sid) {
+        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
+        if managed.noted || managed.handled == managed.logged || managed.resume_ms.is_none() || self.write().is_err() {
+            return;
+        }
+        let Some(number) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        self.note_heard(number);
+        let seq = self.sealed() + 1;
+        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+            managed.noted = true;
+            managed.waits.push_back((seq, managed.handled));
+            self.streams.waiting.insert(sid);
         }
     }
 
@@ -471,13 +518,14 @@ impl State {
             }
         }
         self.streams.resuming.insert(stream, sid);
+        self.note_unlogged(sid);
         self.promise(Ack::Resumed { stream, sid, number, h });
     }
 
     /// The stream with this number, if it is one of the client's, cannot be resumed.
     fn not_resumed(&mut self, stream: Sid, number: Option<u64>, h: u32) {
-        // Nothing of a stream of ours is stored: then that is how much. It is never more than was handled.
-        let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
+        // What is not known is not said: never less than was acknowledged, never more than was handled.
+        let handled = number.and_then(|number| self.returned(number, h));
         let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
         // What it has seen is forgotten first: it will not ask again.
         self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
@@ -500,6 +548,7 @@ impl State {
         }
         *carrier = Some(stream);
         *waits_until = None;
+        managed.acknowledged = managed.handled;
         let (jid, handled) = (jid.clone(), managed.handled);
         self.streams.carries.insert(stream, sid);
         let id = id(self, jid.bare_str(), number);
@@ -551,7 +600,7 @@ impl State {
                 self.streams.asked.push_back((last, sid));
             }
             if let Some(stream) = session.stream {
-                self.effects.push(Effect::Manage(stream, Manage::Ack(managed.safe)));
+                self.effects.push(Effect::Manage(stream, Manage::Ack(managed.acknowledgement())));
             }
         }
     }
@@ -690,7 +739,8 @@ mod tests {
     #[test]
     fn stanzas_of_a_client_count_modulo_2_to_the_32() {
         let (mut st, _) = state();
-        st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap().handled = u32::MAX - 1;
+        let managed = st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap();
+        (managed.handled, managed.noted) = (u32::MAX - 1, true);
         for expected in [u32::MAX, 0, 1] {
             st.count_in(SID);
             st.handled(SID);

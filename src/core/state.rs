@@ -108,6 +108,28 @@ impl Ack {
     fn can_be_told(&self) -> bool {
         matches!(self, Ack::Manage(..) | Ack::Login(_) | Ack::Resumed { .. } | Ack::Close(_, None))
     }
+
+    /// What is told in its place when storage fails behind the change: that it is made and not stored. Who waits for ever learns less,
+    /// and "done" or "not done" may both be wrong: it is stored as soon as that is possible, and lost if the server ends before.
+    fn not_stored(self) -> Ack {
+        const WHY: &str = "the server's storage is full or failing: this is not stored yet. It will be as soon as there is room; if the \
+                           server ends before that, it is lost";
+        let error = |stanza: Stanza| match (stanza.kind, stanza.ty) {
+            (Kind::Iq, Type::Result) => {
+                let mut request = stanza.clone();
+                (request.from, request.to, request.ty) = (stanza.to.clone(), stanza.from.clone(), Type::Set);
+                let error = StanzaError::new(Condition::ResourceConstraint).text(WHY);
+                Stanza::error_of(&request, &error).unwrap_or(stanza)
+            }
+            _ => stanza,
+        };
+        match self {
+            Ack::Reply(stanza) => Ack::Reply(error(stanza)),
+            Ack::To(sid, stanza) => Ack::To(sid, error(stanza)),
+            Ack::Told(job, Ok(_)) => Ack::Told(job, Err(WHY.into())),
+            other => other,
+        }
+    }
 }
 
 /// Something that waits for its time.
@@ -198,7 +220,10 @@ pub struct State {
     /// The number of the batch that is being filled.
     seq: u64,
     committed: u64,
+    /// Storage takes nothing: what it was handed is not stored.
     stalled: bool,
+    /// Storage is to be handed nothing more; what it was handed is stored.
+    full: bool,
     acks: VecDeque<(u64, Ack)>,
 }
 
@@ -246,6 +271,7 @@ impl State {
             seq: 1,
             committed: 0,
             stalled: false,
+            full: false,
             acks: VecDeque::new(),
         }
     }
@@ -507,7 +533,7 @@ impl State {
     /// The changes of this turn, to add to. Refused while storage takes no more, and to who has had more stored than its share,
     /// before anything is changed: ask first.
     pub fn write(&mut self) -> Result<&mut Batch, StanzaError> {
-        if self.stalled {
+        if self.takes_nothing() {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
         }
         if self.over_share {
@@ -556,9 +582,12 @@ impl State {
         self.write()?;
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
-        let sender = self.heard.and_then(|sid| self.sessions.get(&sid));
+        let sender = self.heard.and_then(|sid| self.sessions.get_mut(&sid));
         let sender = sender.filter(|s| way == Way::Room || message.from.as_ref() == Some(&s.jid));
-        let sent = sender.and_then(|s| s.managed.as_ref()).map(|m| m.last_in());
+        let sent = sender.and_then(|s| s.managed.as_mut()).map(|m| {
+            m.is_logged();
+            m.last_in()
+        });
         let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
         if let Some(draft) = self.draft.as_mut().filter(|draft| draft.message.same(message))
             && let Some(Op::Append(entry)) = self.batch.ops.get_mut(draft.at)
@@ -694,16 +723,23 @@ impl State {
         self.stalled = stalled;
         if stalled {
             self.release(u64::MAX);
-            let acks = std::mem::take(&mut self.acks).into_iter();
-            let (now, later): (Vec<_>, _) = acks.partition(|(_, ack)| ack.can_be_told());
-            self.acks = later.into();
-            now.into_iter().for_each(|(_, ack)| self.keep(ack));
+            let acks = std::mem::take(&mut self.acks);
+            acks.into_iter().for_each(|(_, ack)| self.keep(ack.not_stored()));
         }
     }
 
-    /// Whether storage takes nothing.
+    pub(super) fn on_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// Whether what storage was handed is not stored.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// Whether storage is to be handed nothing.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.stalled || self.full
     }
 
     // --- numbers ---

@@ -114,8 +114,10 @@ impl Options {
         if let Some(stored) = core::stored_domain(&mut engine).map_err(explain)?
             && stored != place.domain.as_str()
         {
+            engine.close()?;
             return Err(Failure(format!(
-                "the accounts in {} belong to {stored}, not to {}. Say --domain {stored}, or choose another folder with --data.",
+                "the accounts in {0} belong to {stored}, not to {1}. Say --domain {stored}, or choose another folder with --data. If \
+                 the file {0}/domain says something else, write {stored} into it.",
                 place.data.dir().display(),
                 place.domain
             )));

@@ -70,6 +70,8 @@ pub struct Sled {
     /// The files in sled's `blobs` that are known to be durable.
     blobs: BTreeSet<OsString>,
     written: Written,
+    /// Bytes that stay free on the disk.
+    reserve: u64,
     /// Why no commit is possible any more.
     failed: Option<String>,
     sabotage: Sabotage,
@@ -151,6 +153,7 @@ impl Sled {
             dropped: Vec::new(),
             blobs: BTreeSet::new(),
             written: Written::default(),
+            reserve: RESERVE_BYTES,
             failed: None,
             sabotage,
         };
@@ -189,6 +192,11 @@ impl Sled {
     /// What was handed over and written since the start.
     pub fn written(&self) -> Written {
         self.written
+    }
+
+    /// From now on commits leave only so much free.
+    pub(super) fn set_reserve(&mut self, bytes: u64) {
+        self.reserve = bytes;
     }
 
     /// Bytes that a commit may still add to the disk, about.
@@ -267,7 +275,7 @@ impl Sled {
                 bytes += (key.len() + value.len()) as u64 * times;
             }
         }
-        disk::room(&self.dir, if puts { RESERVE_BYTES + bytes } else { RESERVE_DELETING_BYTES })
+        disk::room(&self.dir, if puts { self.reserve + bytes } else { RESERVE_DELETING_BYTES })
     }
 
     /// Makes the changes; see [`Sled::commit_logged`]. `files` are those of the large values.

@@ -60,6 +60,8 @@ pub struct Log {
     failed: Option<String>,
     segment_bytes: u64,
     sync: bool,
+    /// Bytes that stay free on the disk.
+    reserve: u64,
 }
 
 /// The newest segment.
@@ -212,6 +214,7 @@ impl Log {
             failed: None,
             segment_bytes,
             sync,
+            reserve: RESERVE_BYTES,
         };
         let mut segments = sequences(dir, ".seg")?;
         for sequence in sequences(dir, ".idx")? {
@@ -355,6 +358,11 @@ impl Log {
         Ok(frames.filter_map(batch).collect())
     }
 
+    /// From now on commits leave only so much free.
+    pub(super) fn set_reserve(&mut self, bytes: u64) {
+        self.reserve = bytes;
+    }
+
     /// The number of the last frame.
     pub(super) fn number(&self) -> u64 {
         self.edge.number
@@ -435,7 +443,7 @@ impl Log {
         if u64::from(base) + bytes.len() as u64 > u64::from(u32::MAX) {
             return Err(StoreError::Io(format!("{} bytes are too many for one commit", bytes.len())));
         }
-        let reserve = if deleting { RESERVE_DELETING_BYTES } else { RESERVE_BYTES };
+        let reserve = if deleting { RESERVE_DELETING_BYTES } else { self.reserve };
         disk::room(&self.dir, reserve + bytes.len() as u64)?;
         if self.active.is_none() {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
