@@ -90,7 +90,8 @@ pub(super) enum Ack {
     /// To a stream that is in no table: not yet authenticated, or gone already.
     To(Sid, Stanza),
     Close(Sid, Option<StreamError>),
-    Told(Job, Result<Vec<String>, String>),
+    /// What came of a command of the owner, and whether it changed something.
+    Told(Job, Result<Vec<String>, String>, bool),
     Manage(Sid, Manage),
     /// A login, which goes on.
     Login(Sid),
@@ -126,7 +127,10 @@ impl Ack {
         match self {
             Ack::Reply(stanza) => Ack::Reply(error(stanza)),
             Ack::To(sid, stanza) => Ack::To(sid, error(stanza)),
-            Ack::Told(job, Ok(_)) => Ack::Told(job, Err(WHY.into())),
+            Ack::Told(job, Ok(_), changed) => {
+                let then = "A new account is there then, too: give it a password with `inglenook user passwd`";
+                Ack::Told(job, Err(format!("{WHY}. {then}")), changed)
+            }
             other => other,
         }
     }
@@ -403,7 +407,7 @@ impl State {
     /// Answers a command of the owner: a change once it is on stable storage, all else (`changed` is false) at once, also
     /// while the storage takes nothing.
     pub(super) fn tell(&mut self, job: Job, answer: Result<Vec<String>, String>, changed: bool) {
-        let ack = Ack::Told(job, answer);
+        let ack = Ack::Told(job, answer, changed);
         if changed { self.promise(ack) } else { self.keep(ack) }
     }
 
@@ -428,7 +432,12 @@ impl State {
             Ack::Reply(stanza) => self.back(stanza),
             Ack::To(sid, stanza) => self.send_to(sid, stanza),
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
-            Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
+            Ack::Told(job, answer, changed) => {
+                for line in answer.iter().flatten().filter(|_| changed) {
+                    log::info!("{line}, as the owner wants");
+                }
+                self.effects.push(Effect::Told(job, answer));
+            }
             Ack::Manage(stream, element) => self.answer_resume(stream, element),
             Ack::Login(stream) => self.work.push_back(Work::Login(stream)),
             Ack::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),

@@ -40,8 +40,7 @@ const RENEW_DAYS: u64 = 60;
 const COMMON_NAME_BYTES: usize = 64;
 
 /// The way to another authority.
-const NEW_AUTHORITY: &str =
-    "Without one: `inglenook cert renew --authority` makes another authority, which must be installed on every device again.";
+const NEW_AUTHORITY: &str = "Without one: `inglenook cert renew --authority` makes another authority, which must be installed on every device again.";
 /// The keys that TLS can use.
 const KINDS: &str = "These work: ECDSA with P-256 or P-384, RSA from 2048 bits on, Ed25519. A new one: `openssl genpkey -algorithm EC \
                      -pkeyopt ec_paramgen_curve:P-256 -out KEY`; the certificate must be made for it.";
@@ -187,10 +186,13 @@ impl Certificates {
     pub fn acceptor(&self) -> Result<(tls::Acceptor, Pair, Facts)> {
         let path = self.dir.join("installed.pem");
         let fix = match path.exists() {
-            true => format!("Fix: `inglenook cert install CERT KEY`, or remove {} to use the server's own", path.display()),
-            false => "Fix: `inglenook cert renew`".to_owned(),
+            true => {
+                format!("Fix: inglenook cert install CERT KEY, or remove {} to use the server's own", path.display())
+            }
+            false => "Fix: inglenook cert renew".to_owned(),
         };
-        let ready = self.current().and_then(|(pair, facts)| Ok((tls::Acceptor::new(&pair.chain, &pair.key)?, pair, facts)));
+        let ready =
+            self.current().and_then(|(pair, facts)| Ok((tls::Acceptor::new(&pair.chain, &pair.key)?, pair, facts)));
         ready.map_err(|e| Failure(format!("the certificate cannot be used: {}. {fix}.", e.0.trim_end_matches('.'))))
     }
 
@@ -237,27 +239,31 @@ impl Certificates {
         let installed = self.dir.join("installed.pem");
         let mut faults = Vec::new();
         if installed.exists() {
-            let fix = "Fix: `inglenook cert install CERT KEY`, with a new one.";
+            let fix = "Fix: inglenook cert install CERT KEY, with a new one";
             let read = self.current().and_then(|(pair, _)| {
                 tls::Acceptor::new(&pair.chain, &pair.key)?;
                 parse_all(&installed, &pair.chain)?;
                 signatures(&ders(&pair.chain))
             });
             faults.extend(read.err().map(|e| format!("{}: {}. {fix}", installed.display(), e.0.trim_end_matches('.'))));
-            faults.extend(first(&installed).ok().and_then(|facts| unfit(&facts, domain, now)).map(|why| format!("{why} {fix}")));
+            faults.extend(
+                first(&installed).ok().and_then(|facts| unfit(&facts, domain, now)).map(|why| format!("{why} {fix}")),
+            );
         } else if !["server.crt", "server.key"].iter().any(|name| self.dir.join(name).exists()) {
-            faults.push("there is none, though there is an authority. Fix: `inglenook cert renew`.".into());
+            faults.push("there is none, though there is an authority. Fix: inglenook cert renew".into());
         } else {
             match self.leaf() {
                 Ok(Ok(facts)) => {
-                    faults.extend(unfit(&facts, domain, now).map(|why| format!("{why} Fix: `inglenook cert renew`.")));
+                    faults.extend(unfit(&facts, domain, now).map(|why| format!("{why} Fix: inglenook cert renew")));
                 }
-                Ok(Err(why)) => faults.push(format!("{why} Fix: `inglenook cert renew`.")),
+                Ok(Err(why)) => faults.push(format!("{why} Fix: inglenook cert renew")),
                 Err(e) => faults.push(e.0),
             }
         }
         match self.authority() {
-            Ok(Ok(facts)) => faults.extend(unfit(&facts, None, now).map(|why| format!("the authority: {why} {NEW_AUTHORITY}"))),
+            Ok(Ok(facts)) => {
+                faults.extend(unfit(&facts, None, now).map(|why| format!("the authority: {why} {NEW_AUTHORITY}")))
+            }
             // Who has installed a certificate may have none of our own.
             Ok(Err(_)) if installed.exists() && !self.ca_path().exists() && !self.dir.join("ca.key").exists() => {}
             Ok(Err(why)) => faults.push(why),
@@ -270,8 +276,14 @@ impl Certificates {
     fn authority(&self) -> Result<std::result::Result<Facts, String>> {
         let (path, key) = (self.ca_path(), self.dir.join("ca.key"));
         let (pem, key_pem) = (maybe(&path)?, maybe(&key)?);
-        let wrong = |what: String| Ok(Err(format!("{what} What people have installed stays as it is: put the file back from a backup. {NEW_AUTHORITY}")));
-        let Some(pem) = pem else { return wrong(format!("{} is gone: no certificate can be renewed.", path.display())) };
+        let wrong = |what: String| {
+            Ok(Err(format!(
+                "{what} What people have installed stays as it is: put the file back from a backup. {NEW_AUTHORITY}"
+            )))
+        };
+        let Some(pem) = pem else {
+            return wrong(format!("{} is gone: no certificate can be renewed.", path.display()));
+        };
         let (Ok(facts), Some(der)) = (parse_all(&path, &pem), ders(&pem).into_iter().next()) else {
             return wrong(format!("{} is damaged: no certificate can be renewed.", path.display()));
         };
@@ -303,14 +315,22 @@ impl Certificates {
         match own_key(&key_pem) {
             None => return Ok(Err(format!("{} is damaged.", key.display()))),
             Some(pair) if !belongs(&pair, leaf) => {
-                return Ok(Err(format!("{} is the key of another certificate than {}.", key.display(), path.display())));
+                return Ok(Err(format!(
+                    "{} is the key of another certificate than {}.",
+                    key.display(),
+                    path.display()
+                )));
             }
             Some(_) => {}
         }
         let mut signed = chain.clone();
         if let Some(ca) = maybe(&self.ca_path())?.and_then(|ca| ders(&ca).into_iter().next()) {
             if chain.get(1).is_some_and(|sent| *sent != ca) {
-                return Ok(Err(format!("{} is of another authority than {}.", path.display(), self.ca_path().display())));
+                return Ok(Err(format!(
+                    "{} is of another authority than {}.",
+                    path.display(),
+                    self.ca_path().display()
+                )));
             }
             signed = vec![leaf.clone(), ca];
         }
@@ -329,7 +349,8 @@ impl Certificates {
         let chain = maybe(&self.dir.join("server.crt"))?.map(|pem| ders(&pem)).unwrap_or_default();
         let [leaf, ca] = &chain[..] else { return Ok(()) };
         let key = maybe(&self.dir.join("ca.key"))?.and_then(|pem| own_key(&pem));
-        let is_it = sound(ca) && signatures(&[leaf.clone(), ca.clone()]).is_ok() && key.is_none_or(|key| belongs(&key, ca));
+        let is_it =
+            sound(ca) && signatures(&[leaf.clone(), ca.clone()]).is_ok() && key.is_none_or(|key| belongs(&key, ca));
         if !is_it {
             return Ok(());
         }
@@ -346,7 +367,8 @@ impl Certificates {
             self.make_ca(&names.domain)?;
         }
         self.put_back_ca()?;
-        self.authority()?.map_err(|why| Failure(format!("{why} Or install your own with `inglenook cert install`.")))?;
+        self.authority()?
+            .map_err(|why| Failure(format!("{why} Or install your own with `inglenook cert install`.")))?;
         let ca_pem = read_text(&self.ca_path())?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, self.key("ca.key")?).map_err(words)?;
         let key = match maybe(&self.dir.join("server.key"))?.map(|pem| own_key(&pem)) {
@@ -706,7 +728,11 @@ fn signatures(chain: &[Vec<u8>]) -> Result<()> {
         };
         // A kind of signature that is not known here is for others to judge.
         if let Err(X509Error::SignatureVerificationError) = cert.verify_signature(Some(issuer.public_key())) {
-            return Err(Failure(format!("the signature of \"{}\" is not that of \"{}\".", cert.subject(), issuer.subject())));
+            return Err(Failure(format!(
+                "the signature of \"{}\" is not that of \"{}\".",
+                cert.subject(),
+                issuer.subject()
+            )));
         }
     }
     Ok(())
@@ -986,7 +1012,8 @@ mod tests {
             path
         };
         let refused = |chain: &Path, key: &Path| certificates.install(chain, key, "example.org", NOW).unwrap_err().0;
-        let pkcs8 = file("a.key", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n");
+        let pkcs8 =
+            file("a.key", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n");
         let old = file(
             "b.key",
             b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIB\n-----END RSA PRIVATE KEY-----\n",
@@ -1023,7 +1050,9 @@ mod tests {
         let (chain, key) = foreign(&temp, "example.org", NOW);
         let (chain, key) = (read_text(&chain).unwrap(), read_text(&key).unwrap());
         let utf8 = |text: &str| [b"\xef\xbb\xbf", text.as_bytes()].concat();
-        let utf16 = |text: &str| [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect::<Vec<u8>>();
+        let utf16 = |text: &str| {
+            [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect::<Vec<u8>>()
+        };
         let inside = chain.replace("-----\n-----", "-----\n\u{feff}-----").into_bytes();
         assert_ne!(inside, chain.as_bytes());
         for (chain, key) in [(utf8(&chain), utf8(&key)), (utf16(&chain), utf16(&key)), (inside, utf8(&key))] {

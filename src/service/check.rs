@@ -4,8 +4,10 @@ use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
 use super::serve::{Options, Place};
+use super::wear::size;
 use super::{admin, host, listen, status};
 use crate::store::card::Card;
+use crate::store::sled_engine::RESERVE_BYTES;
 use rustix::fs::{Access, AtFlags, CWD};
 
 /// What was found: lines for the person.
@@ -66,6 +68,7 @@ pub fn run(options: &Options) -> Report {
         ports(&mut report, &config);
     }
     if there {
+        space(&mut report, &data);
         certificate(&mut report, &place);
         if !runs {
             database(&mut report, options, &place);
@@ -126,6 +129,20 @@ fn folder(report: &mut Report, data: &Data) -> bool {
         report.fine(format!("data folder: {shown}, for this user alone"));
     }
     true
+}
+
+/// Whether there is room to store something.
+fn space(report: &mut Report, data: &Data) {
+    let Ok(stat) = rustix::fs::statvfs(data.dir()) else { return };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let (dir, has) = (data.dir().display(), size(free));
+    match free {
+        0..RESERVE_BYTES => report.wrong(format!(
+            "disk: only {has} are free on that of {dir}; the server stores nothing more below {}. Fix: make room there",
+            size(RESERVE_BYTES)
+        )),
+        _ => report.fine(format!("disk: {has} free")),
+    }
 }
 
 fn ports(report: &mut Report, config: &Config) {

@@ -29,7 +29,9 @@ pub fn run(dir: &Path, to: Option<&Path>) -> Result<Vec<String>> {
     let to = to.map_or_else(|| beside(dir), Path::to_owned);
     if std::fs::read_dir(&to).is_ok_and(|mut entries| entries.next().is_some()) || to.is_file() {
         let to = to.display();
-        return Err(Failure(format!("{to} is there already, and is not overwritten. Choose another folder with --to.")));
+        return Err(Failure(format!(
+            "{to} is there already, and is not overwritten. Choose another folder with --to."
+        )));
     }
     let new = Data::locate(Some(&to));
     let (lock, note) = hold(&old)?;
@@ -39,7 +41,11 @@ pub fn run(dir: &Path, to: Option<&Path>) -> Result<Vec<String>> {
     let (salvaged, mut lost) = done?;
     lost.extend(salvaged.lost);
     let rows = salvaged.rows;
-    let mut lines = vec![format!("salvaged     {shown} into {}: {rows} entries, {} of messages", to.display(), size(salvaged.log_bytes))];
+    let mut lines = vec![format!(
+        "salvaged     {shown} into {}: {rows} entries, {} of messages",
+        to.display(),
+        size(salvaged.log_bytes)
+    )];
     lines.extend(note);
     match lost.is_empty() {
         true => lines.push("lost         nothing".into()),
@@ -82,7 +88,8 @@ fn fill(old: &Data, new: &Data) -> Result<(Salvaged, Vec<String>)> {
     }
     let from = old.certificates();
     if from.is_dir() {
-        data::make_dir(&new.certificates()).map_err(|e| Failure(format!("{} cannot be made: {e}.", new.certificates().display())))?;
+        data::make_dir(&new.certificates())
+            .map_err(|e| Failure(format!("{} cannot be made: {e}.", new.certificates().display())))?;
         for entry in std::fs::read_dir(&from).into_iter().flatten().flatten() {
             copy(&entry.path(), &new.certificates().join(entry.file_name()), &mut lost)?;
         }
@@ -129,5 +136,6 @@ fn settle(old: &Data, new: &Data) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
     let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
     let owner = owner.filter(|_| rustix::process::geteuid().is_root());
-    super::restore::settle(new.dir(), owner).map_err(|e| Failure(format!("{} cannot be synced: {e}.", new.dir().display())))
+    super::restore::settle(new.dir(), owner)
+        .map_err(|e| Failure(format!("{} cannot be synced: {e}.", new.dir().display())))
 }

@@ -54,7 +54,10 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, StoreError> {
     let mut trees = match scan::read(&from.join("sled"), &NAMES) {
         Ok(trees) => trees,
         Err(e) => {
-            done.lost.push(format!("all accounts, contacts and rooms: {} cannot be read ({e})", from.join("sled/db").display()));
+            done.lost.push(format!(
+                "all accounts, contacts and rooms: {} cannot be read ({e})",
+                from.join("sled/db").display()
+            ));
             BTreeMap::new()
         }
     };
@@ -102,7 +105,8 @@ fn judge(trees: &BTreeMap<String, Found>, counted: Option<Count>, marked: u64, l
             there.add(at(tree), key, value);
         }
     }
-    let is_whole = counted.is_some_and(|count| (count.rows, count.sum) == (there.rows, there.sum) && count.commit >= marked);
+    let is_whole =
+        counted.is_some_and(|count| (count.rows, count.sum) == (there.rows, there.sum) && count.commit >= marked);
     if is_whole || trees.is_empty() {
         return;
     }
@@ -149,7 +153,9 @@ fn put(
         for (key, value) in &found.rows {
             let value = match value.split_first() {
                 Some((&INLINE, value)) => Ok(value.into()),
-                Some((&REFERENCE, reference)) => Reference::from_bytes(reference).and_then(|r| large::read_from(large, &r)),
+                Some((&REFERENCE, reference)) => {
+                    Reference::from_bytes(reference).and_then(|r| large::read_from(large, &r))
+                }
                 _ => Err(StoreError::Damaged("its tag is not known".into())),
             };
             match value {
@@ -196,7 +202,8 @@ fn copy_log(from: &Path, to: &Path, done: &mut Salvaged) -> Result<(), StoreErro
             }
         };
         let copy = to.join(entry.file_name());
-        let write = || File::create_new(&copy).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+        let write =
+            || File::create_new(&copy).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
         write().map_err(|e| disk::refused("write", &copy, &e))?;
         done.log_bytes += bytes.len() as u64;
     }
@@ -282,7 +289,8 @@ mod tests {
 
     /// A database with a history: what it has, and all values that a row ever had.
     fn victim(dir: &Path, closed: bool) -> (Table, BTreeSet<Vec<u8>>) {
-        let (mut sled, mut now, mut ever, mut state) = (Sled::open(dir, None).unwrap(), Table::new(), BTreeSet::new(), 7);
+        let (mut sled, mut now, mut ever, mut state) =
+            (Sled::open(dir, None).unwrap(), Table::new(), BTreeSet::new(), 7);
         for round in 0..400_u64 {
             let mut batch = Batch::default();
             for _ in 0..1 + mix(&mut state) % 6 {
@@ -301,7 +309,11 @@ mod tests {
             }
             sled.commit(&[batch]).unwrap();
         }
-        if closed { sled.close().unwrap() } else { drop(sled) }
+        if closed {
+            sled.close().unwrap()
+        } else {
+            drop(sled)
+        }
         (now, ever)
     }
 
@@ -309,7 +321,8 @@ mod tests {
         let mut sled = own(|| Sled::open(dir, None)).unwrap();
         let mut table = Table::new();
         for tree in Tree::ALL {
-            let query = Query::Scan { tree, prefix: Bytes::default(), after: None, rows: usize::MAX, bytes: usize::MAX };
+            let query =
+                Query::Scan { tree, prefix: Bytes::default(), after: None, rows: usize::MAX, bytes: usize::MAX };
             let rows: Rows = sled.query(&query).unwrap();
             table.extend(rows.into_iter().map(|(key, value)| ((at(tree), key.to_vec()), value.to_vec())));
         }
@@ -376,8 +389,9 @@ mod tests {
             fs::write(&db, &bad).unwrap();
             let _ = fs::remove_dir_all(dir.join("new"));
             let done = salvage(&dir.join("old"), &dir.join("new")).unwrap();
-            assert!(!done.lost.is_empty(), "{what}");
             let found = table(&dir.join("new"));
+            // What is written again later may be lost in its first place.
+            assert!(!done.lost.is_empty() || found == now, "{what}");
             assert!(found.values().all(|value| ever.contains(value)), "{what}");
             assert!(!some || found.len() > now.len() / 10, "{what}: {} of {}", found.len(), now.len());
         }

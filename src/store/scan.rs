@@ -72,7 +72,8 @@ enum Data {
 /// When the file cannot be read at all.
 pub(super) fn read(dir: &Path, names: &[&str]) -> io::Result<BTreeMap<String, Found>> {
     let file = File::open(dir.join("db"))?;
-    let mut scan = Scan { file, blobs: dir.join("blobs"), pages: BTreeMap::new(), broken: BTreeMap::new(), torn: u64::MAX };
+    let mut scan =
+        Scan { file, blobs: dir.join("blobs"), pages: BTreeMap::new(), broken: BTreeMap::new(), torn: u64::MAX };
     scan.walk_file()?;
     Ok(scan.trees(names))
 }
@@ -117,7 +118,9 @@ impl Scan {
                 let kind = bytes[at + 4];
                 let body = at + head..at + head + len;
                 let order = number * SEGMENT_BYTES as u64 + at as u64;
-                let whole = bytes.get(body.clone()).is_some_and(|body| sum(&bytes[at + 4..at + head], body) == bytes[at..at + 4]);
+                let whole = bytes
+                    .get(body.clone())
+                    .is_some_and(|body| sum(&bytes[at + 4..at + head], body) == bytes[at..at + 4]);
                 if !whole {
                     wasted += len;
                     if kind >= 4 && here {
@@ -137,7 +140,8 @@ impl Scan {
                 (at, follows) = (body.end, true);
             }
         }
-        self.torn = manifests.into_iter().filter(|(_, last)| *last > newest).map(|(at, _)| at).min().unwrap_or(u64::MAX);
+        self.torn =
+            manifests.into_iter().filter(|(_, last)| *last > newest).map(|(at, _)| at).min().unwrap_or(u64::MAX);
         for messages in self.pages.values_mut() {
             messages.retain(|message| message.order < self.torn);
             messages.sort_by_key(|message| message.order);
@@ -172,7 +176,8 @@ impl Scan {
             return None;
         }
         let mut bytes = std::fs::read(path).ok()?;
-        let whole = bytes.len() > 5 && crc32fast::hash(&bytes[4..]).to_le_bytes() == bytes[..4] && bytes[4] == message.kind;
+        let whole =
+            bytes.len() > 5 && crc32fast::hash(&bytes[4..]).to_le_bytes() == bytes[..4] && bytes[4] == message.kind;
         whole.then(|| bytes.split_off(5))
     }
 
@@ -183,7 +188,9 @@ impl Scan {
             match base.kind {
                 4 => return None,
                 8 | 9 => {
-                    let Some(mut page) = self.body(base).and_then(|body| Page::read(&body, base.order)) else { continue };
+                    let Some(mut page) = self.body(base).and_then(|body| Page::read(&body, base.order)) else {
+                        continue;
+                    };
                     for link in messages[n + 1..].iter().filter(|link| matches!(link.kind, 10 | 11)) {
                         if self.body(link).and_then(|body| page.apply(&body)).is_some() {
                             page.order = link.order;
@@ -301,7 +308,9 @@ impl Walk<'_> {
                 Data::Leaf(_) => tree.0.push(n),
                 Data::Index(children) => {
                     let ends = children.keys().skip(1).chain([&page.high]);
-                    open.extend(children.iter().zip(ends).map(|((key, child), end)| (*child, (key.clone(), end.clone()))));
+                    open.extend(
+                        children.iter().zip(ends).map(|((key, child), end)| (*child, (key.clone(), end.clone()))),
+                    );
                 }
             }
             // A page that was split just now is known to its neighbour alone.

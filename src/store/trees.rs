@@ -261,7 +261,8 @@ mod tests {
         count.add(2, b"k", b"v");
         count.remove(2, b"k", b"v");
         assert_eq!(count, one);
-        let hashes = std::collections::BTreeSet::from([hash(1, b"ab", b"c"), hash(1, b"a", b"bc"), hash(2, b"ab", b"c")]);
+        let hashes =
+            std::collections::BTreeSet::from([hash(1, b"ab", b"c"), hash(1, b"a", b"bc"), hash(2, b"ab", b"c")]);
         assert_eq!(hashes.len(), 3);
         assert_eq!(Count::from_bytes(&count.to_bytes()), Ok(count));
     }

@@ -191,7 +191,10 @@ impl Log {
             let mut bad = whole.bad.iter().filter(|range| Some(sequence) != newest || range.start < whole.synced);
             if bad.next().is_some() || whole.gaps > 0 {
                 let bytes: u32 = whole.bad.iter().map(|range| range.end - range.start).sum();
-                lost.push(format!("messages: {bytes} bytes of {name} cannot be read, {} changes are missing", whole.gaps));
+                lost.push(format!(
+                    "messages: {bytes} bytes of {name} cannot be read, {} changes are missing",
+                    whole.gaps
+                ));
             }
             (edge, before) = (whole.edge, Some(sequence));
         }
