@@ -158,7 +158,8 @@ fn says_what_to_do(lines: &[String]) -> bool {
         "Say ",
         "must hold",
         "must be",
-        "did you mean", " into it",
+        "did you mean",
+        " into it",
         "ove what stands",
     ];
     last.len() == 1 && lines.last() == Some(last[0]) && helps.iter().any(|word| last[0].contains(word))

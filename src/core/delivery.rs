@@ -82,6 +82,8 @@ pub(super) struct Deliveries {
     recent: (u64, u64),
     /// Entries since that was moved.
     entries: u64,
+    /// It was, and not all that matters is noted behind it.
+    moved: bool,
 }
 
 impl Deliveries {
@@ -117,6 +119,7 @@ impl Deliveries {
         if self.entries >= RECENT_ENTRIES {
             self.entries = 0;
             self.recent = (self.recent.1, id);
+            self.moved = true;
         }
     }
 }
@@ -254,12 +257,24 @@ impl State {
         }
     }
 
-    /// Notes that the client of a stream is told of more than the messages that are in the log.
-    pub(super) fn note_heard(&mut self, stream: u64) {
-        let entry = self.note_of(&Logged::Heard(stream));
+    /// Notes what the clients of these streams are told was handled.
+    pub(super) fn note_heard(&mut self, counts: Vec<Counted>) {
+        let entry = self.note_of(&Logged::Heard(counts));
         self.deliveries.count(entry.id);
         if let Ok(batch) = self.write() {
             batch.append(entry);
+        }
+    }
+
+    /// The part of the log that is read at a start has moved on: what was noted before it of streams that live is noted again.
+    pub(super) fn note_heard_again(&mut self) {
+        if !std::mem::take(&mut self.deliveries.moved) {
+            return;
+        }
+        let counts: Vec<Counted> =
+            self.sessions.values().filter_map(|s| s.managed.as_ref()?.heard()).take(NOTES).collect();
+        if !counts.is_empty() && self.write().is_ok() {
+            self.note_heard(counts);
         }
     }
 
@@ -437,7 +452,11 @@ impl State {
                     Logged::Settled(ids) => ids.iter().for_each(|id| {
                         lost.remove(id);
                     }),
-                    Logged::Heard(stream) => self.counted(stream, |ended| ended.handled = None),
+                    Logged::Heard(counts) => {
+                        for Counted { stream, count } in counts {
+                            self.counted(stream, |ended| ended.handled = Some(count));
+                        }
+                    }
                     Logged::Handed { local, stream, messages } => {
                         handed.extend(messages.iter().map(|(_, mark)| (local.into(), *mark)));
                         self.counted(stream, |ended| {

@@ -4,11 +4,11 @@
 //! seen it, and is acknowledged when all that it changed is on stable storage: whoever reads `<a/>` may forget it. A stanza for the
 //! client stays in the queue until it is acknowledged; what becomes of it otherwise is told in `core/delivery.rs`.
 //!
-//! After a crash the log tells how far a stream was handled: up to its last message there. What came behind that and changed nothing,
-//! a presence or a request, may have been acknowledged all the same, and `<failed/>` must not say less than that (XEP-0198 §5: `h` may
-//! be left out). So before the first such acknowledgement behind a message a note goes into the log that the count is not known any
-//! more ([`State::acknowledge`]). It costs some 40 bytes at most once for each message that the client sends, nothing while it only
-//! sends messages, and nothing for all the pings behind the first.
+//! After a crash the log tells how far a stream was handled: its last message there has its count. What came behind that and changed
+//! nothing, a presence or a request, is acknowledged, too, and `<failed/>` must not say less than `<a/>` did before: some clients
+//! subtract. So what is acknowledged and is in no message is noted in the log first. That costs some 40 bytes, and a sync if nothing
+//! else is stored just then; a client that only sends messages costs nothing. [`NOTES`] in a row, then one every [`NOTE_EVERY_MS`]: a
+//! client that asks more often gets the same answer again until then.
 
 use super::effect::{Effect, Sid};
 use super::hook::Event;
@@ -46,6 +46,10 @@ pub const SHARED: Shared = Shared {
 };
 /// The longest time for which an ended stream is remembered, in milliseconds.
 const ENDED_MS: u64 = 7 * 86_400_000;
+/// Notes of what was acknowledged that one stream has in reserve.
+const NOTES: u32 = 64;
+/// How often it gets another one, in milliseconds.
+const NOTE_EVERY_MS: u64 = 60_000;
 /// Hexadecimal digits of the code in an id.
 const CODE_DIGITS: usize = 32;
 
@@ -60,12 +64,12 @@ pub struct Managed {
     handled: u32,
     /// Those of them that may be acknowledged.
     safe: u32,
-    /// The last of them that is a message in the log.
+    /// Those of them that the log knows of.
     logged: u32,
-    /// The log says that more than that may have been acknowledged.
-    noted: bool,
     /// What was acknowledged last.
     acknowledged: u32,
+    /// Notes that it may have written, and since when.
+    notes: (u32, u64),
     /// What the others wait for: the number of a batch, and how many stanzas are handled with it.
     waits: VecDeque<(u64, u32)>,
     /// The last batch that the answer to an `<r/>` waits for.
@@ -93,8 +97,8 @@ impl Managed {
             handled: 0,
             safe: 0,
             logged: 0,
-            noted: false,
             acknowledged: 0,
+            notes: (NOTES, 0),
             waits: VecDeque::new(),
             asked: None,
             sent: 0,
@@ -115,15 +119,28 @@ impl Managed {
     /// The stanza that is being handled is put into the log, with its count.
     pub(super) fn is_logged(&mut self) {
         self.logged = self.handled;
-        self.noted = false;
     }
 
-    /// What may be acknowledged now: no more than the log knows of, or knows that it does not know.
+    /// What the log is to know of it.
+    pub(super) fn heard(&self) -> Option<Counted> {
+        (self.can_be_resumed() && self.logged > 0).then_some(Counted { stream: self.number, count: self.logged })
+    }
+
+    /// What may be acknowledged now: no more than the log knows of, if that will ever be asked.
     fn acknowledgement(&mut self) -> u32 {
         let news = |count: u32| count.wrapping_sub(self.acknowledged);
-        let all = self.noted || self.resume_ms.is_none() || news(self.safe) <= news(self.logged);
+        let all = !self.can_be_resumed() || news(self.safe) <= news(self.logged);
         self.acknowledged = if all { self.safe } else { self.logged };
         self.acknowledged
+    }
+
+    /// Whether another note may be written.
+    fn may_note(&mut self, now: u64) -> bool {
+        let (left, since) = self.notes;
+        let more = now.saturating_sub(since) / NOTE_EVERY_MS;
+        let left = left.saturating_add(more.min(u64::from(NOTES)) as u32).min(NOTES);
+        self.notes = (left.saturating_sub(1), if left == NOTES { now } else { since + more * NOTE_EVERY_MS });
+        left > 0
     }
 
     /// How the stream counts the stanza that was written last, or one so many behind it.
@@ -190,6 +207,7 @@ impl Managed {
     fn forget_unsafe(&mut self) {
         self.waits.clear();
         self.handled = self.safe;
+        self.logged = self.safe;
     }
 
     /// All batches up to this one are on stable storage.
@@ -340,18 +358,22 @@ impl State {
         }
     }
 
-    /// Something is to be acknowledged: if that is more than the messages that are in the log, the log has to say so first. While
-    /// storage takes nothing, no more is acknowledged.
+    /// Something is to be acknowledged: what of it is in no message of the log is noted there first. While storage takes nothing, no
+    /// more is acknowledged than before.
     fn note_unlogged(&mut self, sid: Sid) {
-        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
-        if managed.noted || managed.handled == managed.logged || managed.resume_ms.is_none() || self.write().is_err() {
+        let now = self.now.mono;
+        if self.takes_nothing() {
             return;
         }
-        let Some(number) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
-        self.note_heard(number);
+        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
+        if managed.handled == managed.logged || !managed.can_be_resumed() || !managed.may_note(now) {
+            return;
+        }
+        managed.logged = managed.handled;
+        let counted = managed.last_in();
+        self.note_heard(vec![counted]);
         let seq = self.sealed() + 1;
         if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
-            managed.noted = true;
             managed.waits.push_back((seq, managed.handled));
             self.streams.waiting.insert(sid);
         }
@@ -524,8 +546,8 @@ impl State {
 
     /// The stream with this number, if it is one of the client's, cannot be resumed.
     fn not_resumed(&mut self, stream: Sid, number: Option<u64>, h: u32) {
-        // What is not known is not said: never less than was acknowledged, never more than was handled.
-        let handled = number.and_then(|number| self.returned(number, h));
+        // Nothing of a stream of ours is stored: then nothing was acknowledged. It is never more than was handled.
+        let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
         let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
         // What it has seen is forgotten first: it will not ask again.
         self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
@@ -740,11 +762,13 @@ mod tests {
     fn stanzas_of_a_client_count_modulo_2_to_the_32() {
         let (mut st, _) = state();
         let managed = st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap();
-        (managed.handled, managed.noted) = (u32::MAX - 1, true);
+        (managed.handled, managed.logged, managed.acknowledged) = (u32::MAX - 1, u32::MAX - 1, u32::MAX - 1);
         for expected in [u32::MAX, 0, 1] {
             st.count_in(SID);
             st.handled(SID);
             st.acknowledge(SID);
+            st.seal();
+            st.on_committed(st.sealed());
             let Some(Effect::Manage(SID, Manage::Ack(h))) = st.effects.pop() else { panic!() };
             assert_eq!(h, expected);
         }

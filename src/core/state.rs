@@ -696,6 +696,7 @@ impl State {
         if !self.batch.is_empty() {
             self.finish_entry();
             self.note_settled();
+            self.note_heard_again();
             self.clock.note(self.now, &mut self.batch);
             self.numbers.note(&mut self.batch);
             self.batch.low = self.deliveries.low();
