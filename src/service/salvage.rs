@@ -13,6 +13,9 @@ use crate::store::salvage::{self, Salvaged};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// What is not followed.
+const LINK: std::io::ErrorKind = std::io::ErrorKind::InvalidInput;
+
 /// Salvages the folder `dir` into `to`, or into one beside it. Returns lines for the person.
 ///
 /// # Errors
@@ -121,7 +124,10 @@ fn settle_domain(old: &Data, new: &Data, lost: &mut Vec<String>) -> Result<()> {
 
 /// Copies a small file, if it is there.
 fn copy(from: &Path, to: &Path, lost: &mut Vec<String>) -> Result<()> {
-    match std::fs::read(from) {
+    // Root may be asked to, and follows no link that a broken server has laid.
+    match std::fs::symlink_metadata(from)
+        .and_then(|meta| if meta.is_symlink() { Err(LINK.into()) } else { std::fs::read(from) })
+    {
         Ok(bytes) => data::write(to, &bytes),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(e) => {
