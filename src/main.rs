@@ -5,7 +5,9 @@ use inglenook::service::admin::Request;
 use inglenook::service::data::Data;
 use inglenook::service::manager::Manager;
 use inglenook::service::serve::{Options, Server};
-use inglenook::service::{Failure, Result, backup, check, command, config, logging, owner, restore, status, user};
+use inglenook::service::{
+    Failure, Result, backup, check, command, config, logging, owner, restore, salvage, status, user,
+};
 use inglenook::store::sled_engine;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ enum Verb {
     Status(Status),
     Backup(Backup),
     Restore(Restore),
+    Salvage(Salvage),
 }
 
 /// Run the server. Needs no other argument and no file.
@@ -164,6 +167,9 @@ struct CertShow {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "renew")]
 struct CertRenew {
+    /// make another authority, too: it must be installed on every device again
+    #[argh(switch)]
+    authority: bool,
     /// the data folder
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -252,6 +258,18 @@ struct Restore {
     domain: Option<String>,
 }
 
+/// Put what is readable of a damaged data folder into a new one, and say what is lost. The server must not run.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "salvage")]
+struct Salvage {
+    /// the damaged data folder
+    #[argh(positional)]
+    dir: PathBuf,
+    /// the folder to make; else DIR.salvaged
+    #[argh(option, arg_name = "dir")]
+    to: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     // What we make is for this user alone, whatever makes it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -300,7 +318,9 @@ fn run(verb: Verb) -> Result<()> {
                 say(&[command::cert_pem(&owner(data, config)?)?.trim_end().to_owned()])
             }
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
-            CertVerb::Renew(CertRenew { data, config }) => say(&command::cert_renew(&owner(data, config)?)?),
+            CertVerb::Renew(CertRenew { authority, data, config }) => {
+                say(&command::cert_renew(&owner(data, config)?, authority)?)
+            }
             CertVerb::Install(CertInstall { cert, key, data, config }) => {
                 say(&command::cert_install(&owner(data, config)?, &cert, &key)?)
             }
@@ -310,6 +330,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Restore(Restore { file, data, config, domain }) => {
             say(&restore::run(&Options { domain, ..options(data, config) }, &file)?)
         }
+        Verb::Salvage(Salvage { dir, to }) => say(&salvage::run(&dir, to.as_deref())?),
         Verb::Config(PrintConfig {}) => say(&[config::print().trim_end().to_owned()]),
         Verb::Check(Check { data, config }) => {
             let report = check::run(&owner(data, config)?);

@@ -14,12 +14,12 @@ use std::path::Path;
 #[test]
 fn usage_ends_with_2_and_help_with_0() {
     let dir = Dir::new();
-    for wrong in [&["serve", "--sing"][..], &["user", "add"], &["sing"], &["backup"], &["restore"], &[]] {
+    for wrong in [&["serve", "--sing"][..], &["user", "add"], &["sing"], &["backup"], &["restore"], &["salvage"], &[]] {
         assert_eq!(run(&dir, wrong, "").code, 2, "{wrong:?}");
     }
     let help = run(&dir, &["--help"], "");
     assert_eq!(help.code, 0);
-    for verb in ["serve", "user", "cert", "config", "check", "status", "backup", "restore"] {
+    for verb in ["serve", "user", "cert", "config", "check", "status", "backup", "restore", "salvage"] {
         assert!(help.out.contains(verb), "{}", help.out);
     }
 }

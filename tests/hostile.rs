@@ -606,8 +606,12 @@ fn a_full_disk_is_told_and_loses_nothing() {
     ask(&mut romeo, "before", &roster_set("before"));
 
     disk.fill();
-    // The first change finds out: it is answered when there is room again, and not before.
+    // The first change finds out: it is told that it is not stored yet, soon, and it is not told that it failed.
+    let begun = Instant::now();
     say(&mut romeo, &roster_set("withheld"));
+    let got = until(&mut romeo, "</error></iq>");
+    assert!(got.contains("id='withheld'") && got.contains("<resource-constraint "), "{got}");
+    assert!(got.contains("not stored yet") && begun.elapsed() < Duration::from_secs(2), "{:?}: {got}", begun.elapsed());
     let told = server.logs("nothing can be stored");
     eprintln!("{told}");
     assert!(told.contains("KiB are free on the disk of") && told.contains("make room on that disk"), "{told}");
@@ -631,7 +635,6 @@ fn a_full_disk_is_told_and_loses_nothing() {
 
     disk.make_room();
     let begun = Instant::now();
-    until(&mut romeo, "id='withheld'/>");
     server.logs("the database can be written again");
     eprintln!("stored again {:?} after there was room", begun.elapsed());
     say(&mut romeo, &message("juliet", "second"));
@@ -658,6 +661,58 @@ fn a_full_disk_is_told_and_loses_nothing() {
         assert!(got.contains(&format!("'{kept}@example.org'")), "{kept}: {got}");
     }
     assert!(!got.contains("'refused@"), "{got}");
+    assert!(server.stop().success());
+}
+
+/// What the server lets itself write leaves the room that its next start needs; what it accepted is stored, what it refuses is told.
+#[test]
+fn what_is_written_leaves_room_for_the_next_start() {
+    let Some(disk) = Disk::new("24m") else {
+        return eprintln!("left out: this user cannot have a file system of its own here");
+    };
+    let dir = &disk.dir;
+    let server = Server::start(dir, &["--domain", "example.org"]);
+    let people = ["romeo", "juliet", "nurse", "tybalt", "paris", "benvolio"];
+    add(dir, &people);
+    let free = || {
+        let stat = rustix::fs::statvfs(dir.data()).unwrap();
+        (stat.f_bavail * stat.f_frsize) as usize
+    };
+    std::fs::write(dir.data().join("others"), vec![7; free() - 7 * MIB]).unwrap();
+    let mut kept = Vec::new();
+    let mut refused = 0;
+    for name in people {
+        let mut stream = login(&server, dir, name, PASSWORD);
+        for n in 0..40 {
+            let begun = Instant::now();
+            let notes = "note ".repeat(10_000);
+            let set = format!(
+                "<iq type='set' id='{name}{n}'><query xmlns='jabber:iq:private'><x xmlns='urn:example:{n}'>{notes}</x></query></iq>"
+            );
+            let got = ask(&mut stream, &format!("{name}{n}"), &set);
+            assert!(begun.elapsed() < Duration::from_secs(2), "{name} {n}: {:?}", begun.elapsed());
+            match got.contains("type='error'") {
+                true => refused += 1,
+                false => kept.push((name, n)),
+            }
+        }
+    }
+    server.logs("nothing can be stored: the disk is full");
+    assert!(refused > 0 && kept.len() > 10, "{refused} refused, {} kept", kept.len());
+    assert!(free() > 2 * MIB, "{} bytes are left", free());
+    assert!(run(dir, &["check", "--data", dir.data().to_str().unwrap()], "").out.contains("WRONG  disk: only "));
+    assert!(ok(dir, &["status"], "").contains("nothing more is stored until"));
+    server.kill();
+    let server = Server::start(dir, &[]);
+    let (name, n) = *kept.last().unwrap();
+    let mut stream = login(&server, dir, name, PASSWORD);
+    let get =
+        format!("<iq type='get' id='got'><query xmlns='jabber:iq:private'><x xmlns='urn:example:{n}'/></query></iq>");
+    assert!(ask(&mut stream, "got", &get).contains("note note"));
+    // With room it goes on by itself.
+    std::fs::remove_file(dir.data().join("others")).unwrap();
+    server.logs("the database can be written again");
+    assert!(ask(&mut stream, "again", &roster_set("again")).contains("type='result'"));
     assert!(server.stop().success());
 }
 
@@ -745,14 +800,19 @@ fn a_damaged_database_is_told_and_left_alone() {
             assert_eq!(error.matches("inglenook: ").count(), 1, "{error}");
             let folder = dir.data().join("db");
             assert!(error.contains(&format!("the database in {} is damaged: ", folder.display())), "{error}");
-            assert!(error.contains(&format!("`mv {0} {0}.damaged`", folder.display())), "{error}");
+            assert!(error.contains(&format!("`inglenook salvage {}`", dir.data().display())), "{error}");
             assert!(error.contains("Nothing was changed"), "{error}");
             assert!(files(&folder) == before, "the files are touched");
         }
-        // What it says helps.
-        std::fs::rename(dir.data().join("db"), dir.data().join("db.damaged")).unwrap();
+        // What it says helps, as far as anything is left.
+        let said = run(&dir, &["salvage", "data"], "");
+        assert!(said.code == 0 && said.out.contains("lost         "), "{}{}", said.out, said.err);
+        std::fs::rename(dir.data(), dir.0.join("data.damaged")).unwrap();
+        std::fs::rename(dir.0.join("data.salvaged"), dir.data()).unwrap();
         let server = Server::start(&dir, &[]);
-        add(&dir, &["romeo"]);
+        if !ok(&dir, &["user", "list"], "").contains("romeo") {
+            add(&dir, &["romeo"]);
+        }
         login(&server, &dir, "romeo", PASSWORD);
         assert!(server.stop().success());
     }

@@ -439,3 +439,65 @@ fn the_watchdog_writes_nothing() {
     }
     assert_eq!(written(), before);
 }
+
+/// What was acknowledged is known after a kill, whatever it was (XEP-0198 §5): some clients subtract.
+#[test]
+fn after_a_kill_no_less_is_known_than_was_acknowledged() {
+    let dir = Dir::with("plain = true\ndomain = \"example.org\"\nscram_iterations = 4096");
+    let mut server = Server::of(serve(&dir));
+    for name in ["juliet", "romeo"] {
+        ok(&dir, &["user", "add", name, "--password-stdin"], "a long password");
+    }
+    let number = |text: &str| -> u32 {
+        let (_, rest) = text.rsplit_once(" h='").unwrap_or_else(|| panic!("no count: {text}"));
+        rest.split_once('\'').unwrap().0.parse().unwrap()
+    };
+    let message = "<message type='chat' to='romeo@example.org'><body>hello</body></message>";
+    let state =
+        "<message type='chat' to='romeo@example.org'><active xmlns='http://jabber.org/protocol/chatstates'/></message>";
+    let (ping, presence) =
+        ("<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>", "<presence><status>here</status></presence>");
+    let request = "<r xmlns='urn:xmpp:sm:3'/>";
+    for (n, said) in [
+        vec![ping],
+        vec![presence, ping],
+        vec![message],
+        vec![message, ping],
+        vec![message, state, presence],
+        vec![ping, message, ping, ping, message],
+        vec![state; 20],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut stream = login(&server, &dir, "juliet", "a long password");
+        stream.write_all(b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>").unwrap();
+        let mut enabled = until(&mut stream, "<enabled ");
+        while !enabled.split_once("<enabled ").unwrap().1.contains("/>") {
+            enabled += &until(&mut stream, "/>");
+        }
+        let (_, rest) = enabled.rsplit_once(" id='").unwrap_or_else(|| panic!("{enabled}"));
+        let id = rest.split_once('\'').unwrap().0.to_owned();
+        let mut told = 0;
+        for stanza in said {
+            stream.write_all(stanza.as_bytes()).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let got = until(&mut stream, "<a ");
+            let rest = got.split_once("<a ").unwrap().1.to_owned();
+            let rest = if rest.contains("/>") { rest } else { rest + &until(&mut stream, "/>") };
+            told = number(&format!(" {rest}"));
+        }
+        assert_eq!(told as usize, said.len(), "round {n}");
+        server.kill();
+        server = Server::of(serve(&dir));
+        let mut stream = tls(connect(&server, "c2s_tls"), &dir.ca());
+        greet(&mut stream);
+        stream.write_all(common::binary::plain("juliet", "a long password").as_bytes()).unwrap();
+        until(&mut stream, "<success");
+        greet(&mut stream);
+        stream.write_all(format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>").as_bytes()).unwrap();
+        let failed = until(&mut stream, "</failed>");
+        assert!(number(&failed) >= told, "round {n}: {told} were acknowledged: {failed}");
+    }
+    assert!(server.stop().success());
+}

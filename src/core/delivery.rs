@@ -82,6 +82,8 @@ pub(super) struct Deliveries {
     recent: (u64, u64),
     /// Entries since that was moved.
     entries: u64,
+    /// It was, and not all that matters is noted behind it.
+    moved: bool,
 }
 
 impl Deliveries {
@@ -117,6 +119,7 @@ impl Deliveries {
         if self.entries >= RECENT_ENTRIES {
             self.entries = 0;
             self.recent = (self.recent.1, id);
+            self.moved = true;
         }
     }
 }
@@ -251,6 +254,27 @@ impl State {
         self.flush(sid);
         for counts in counts.chunks(NOTES) {
             self.note_handed(local, stream, counts.to_vec());
+        }
+    }
+
+    /// Notes what the clients of these streams are told was handled.
+    pub(super) fn note_heard(&mut self, counts: Vec<Counted>) {
+        let entry = self.note_of(&Logged::Heard(counts));
+        self.deliveries.count(entry.id);
+        if let Ok(batch) = self.write() {
+            batch.append(entry);
+        }
+    }
+
+    /// The part of the log that is read at a start has moved on: what was noted before it of streams that live is noted again.
+    pub(super) fn note_heard_again(&mut self) {
+        if !std::mem::take(&mut self.deliveries.moved) {
+            return;
+        }
+        let counts: Vec<Counted> =
+            self.sessions.values().filter_map(|s| s.managed.as_ref()?.heard()).take(NOTES).collect();
+        if !counts.is_empty() && self.write().is_ok() {
+            self.note_heard(counts);
         }
     }
 
@@ -428,6 +452,11 @@ impl State {
                     Logged::Settled(ids) => ids.iter().for_each(|id| {
                         lost.remove(id);
                     }),
+                    Logged::Heard(counts) => {
+                        for Counted { stream, count } in counts {
+                            self.counted(stream, |ended| ended.handled = Some(count));
+                        }
+                    }
                     Logged::Handed { local, stream, messages } => {
                         handed.extend(messages.iter().map(|(_, mark)| (local.into(), *mark)));
                         self.counted(stream, |ended| {

@@ -67,8 +67,12 @@ pub enum Input {
     Committed(u64),
     /// So many bytes more can be stored, about.
     Room(u64),
-    /// Storage takes no more for now (`true`), or takes again: nothing that must be stored is accepted meanwhile.
+    /// Storage fails (`true`), or takes again what it was handed: nothing that must be stored is accepted meanwhile, and who waits for
+    /// it is told that it is not stored yet.
     Stalled(bool),
+    /// The disk is full (`true`) up to what is kept free, or there is room again: nothing that must be stored is accepted
+    /// meanwhile. What was accepted before still is stored: that is one of the things that room is kept free for.
+    Full(bool),
     /// A command of the box's owner; the answer is [`Effect::Told`].
     Command(Job, Command),
     /// The time asked for has come.

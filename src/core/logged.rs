@@ -38,11 +38,14 @@ pub enum Logged<'a> {
         /// Its counts, and the numbers.
         messages: Vec<(u32, u64)>,
     },
+    /// How much of what the clients of these streams sent they are told was handled, be it in the log or not.
+    Heard(Vec<Counted>),
 }
 
 const MESSAGE: u8 = 1;
 const SETTLED: u8 = 2;
 const HANDED: u8 = 3;
+const HEARD: u8 = 4;
 
 impl<'a> Logged<'a> {
     /// As it is written.
@@ -66,6 +69,10 @@ impl<'a> Logged<'a> {
                 let w = Writer::new(1).u8(HANDED).str(local).u64(*stream).u32(messages.len() as u32);
                 messages.iter().fold(w, |w, (count, mark)| w.u32(*count).u64(*mark)).done()
             }
+            Logged::Heard(counts) => {
+                let w = Writer::new(1).u8(HEARD).u32(counts.len() as u32);
+                counts.iter().fold(w, |w, c| w.u64(c.stream).u32(c.count)).done()
+            }
         }
     }
 
@@ -85,6 +92,7 @@ impl<'a> Logged<'a> {
                 let messages = (0..r.u32()?).map(|_| Ok((r.u32()?, r.u64()?))).collect::<Result<_, Broken>>()?;
                 Ok(Logged::Handed { local, stream, messages })
             }
+            (1, HEARD) => Ok(Logged::Heard((0..r.u32()?).map(|_| counted(&mut r)).collect::<Result<_, Broken>>()?)),
             _ => Err(Broken),
         }
     }
@@ -104,6 +112,7 @@ mod tests {
             Logged::Message { sent: Some(c(u64::MAX, 7)), received: vec![c(1, u32::MAX), c(2, 0)], xml },
             Logged::Settled(vec![]),
             Logged::Settled(vec![1, u64::MAX]),
+            Logged::Heard(vec![c(u64::MAX, 7), c(0, u32::MAX)]),
             Logged::Handed { local: "juliet", stream: 9, messages: vec![(u32::MAX, 1), (0, u64::MAX)] },
         ] {
             let record = entry.record();

@@ -110,7 +110,7 @@ impl Core {
     /// Asks for the old session, reads what has to be read, or binds.
     pub(super) fn go_on(&mut self, sid: Sid) {
         let st = &mut self.state;
-        let stalled = st.is_stalled();
+        let stalled = st.takes_nothing();
         let Some(login) = st.logins.get_mut(&sid) else { return };
         if stalled {
             // Nobody knows when it will be stored.
@@ -322,7 +322,7 @@ impl State {
 
     /// Gives an account stronger keys for the password that was just proven (XEP-0480), unless it has another by now.
     fn upgrade(&mut self, local: &str, upgrade: Upgrade) -> bool {
-        let stalled = self.is_stalled();
+        let stalled = self.takes_nothing();
         let Some(account) = self.accounts.get_mut(local) else { return false };
         if stalled || account.credentials.sha256.stored != upgrade.of {
             return false;

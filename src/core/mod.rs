@@ -228,6 +228,7 @@ impl Core {
             Input::Committed(seq) => self.state.on_committed(seq),
             Input::Room(bytes) => self.state.set_room(bytes),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),
+            Input::Full(full) => self.state.on_full(full),
             Input::Command(job, command) => admin::command(&mut self.state, job, command),
             Input::Tick => self.state.wakes = None,
         }

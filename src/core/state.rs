@@ -90,7 +90,8 @@ pub(super) enum Ack {
     /// To a stream that is in no table: not yet authenticated, or gone already.
     To(Sid, Stanza),
     Close(Sid, Option<StreamError>),
-    Told(Job, Result<Vec<String>, String>),
+    /// What came of a command of the owner, and whether it changed something.
+    Told(Job, Result<Vec<String>, String>, bool),
     Manage(Sid, Manage),
     /// A login, which goes on.
     Login(Sid),
@@ -107,6 +108,31 @@ impl Ack {
     /// Whether it is told also while storage takes nothing: nobody is promised that a change is stored.
     fn can_be_told(&self) -> bool {
         matches!(self, Ack::Manage(..) | Ack::Login(_) | Ack::Resumed { .. } | Ack::Close(_, None))
+    }
+
+    /// What is told in its place when storage fails behind the change: that it is made and not stored. Who waits for ever learns less,
+    /// and "done" or "not done" may both be wrong: it is stored as soon as that is possible, and lost if the server ends before.
+    fn not_stored(self) -> Ack {
+        const WHY: &str = "the server's storage is full or failing: this is not stored yet. It will be as soon as there is room; if the \
+                           server ends before that, it is lost";
+        let error = |stanza: Stanza| match (stanza.kind, stanza.ty) {
+            (Kind::Iq, Type::Result) => {
+                let mut request = stanza.clone();
+                (request.from, request.to, request.ty) = (stanza.to.clone(), stanza.from.clone(), Type::Set);
+                let error = StanzaError::new(Condition::ResourceConstraint).text(WHY);
+                Stanza::error_of(&request, &error).unwrap_or(stanza)
+            }
+            _ => stanza,
+        };
+        match self {
+            Ack::Reply(stanza) => Ack::Reply(error(stanza)),
+            Ack::To(sid, stanza) => Ack::To(sid, error(stanza)),
+            Ack::Told(job, Ok(_), changed) => {
+                let then = "A new account is there then, too: give it a password with `inglenook user passwd`";
+                Ack::Told(job, Err(format!("{WHY}. {then}")), changed)
+            }
+            other => other,
+        }
     }
 }
 
@@ -201,7 +227,10 @@ pub struct State {
     /// The number of the batch that is being filled.
     seq: u64,
     committed: u64,
+    /// Storage takes nothing: what it was handed is not stored.
     stalled: bool,
+    /// Storage is to be handed nothing more; what it was handed is stored.
+    full: bool,
     acks: VecDeque<(u64, Ack)>,
 }
 
@@ -250,6 +279,7 @@ impl State {
             seq: 1,
             committed: 0,
             stalled: false,
+            full: false,
             acks: VecDeque::new(),
         }
     }
@@ -381,7 +411,7 @@ impl State {
     /// Answers a command of the owner: a change once it is on stable storage, all else (`changed` is false) at once, also
     /// while the storage takes nothing.
     pub(super) fn tell(&mut self, job: Job, answer: Result<Vec<String>, String>, changed: bool) {
-        let ack = Ack::Told(job, answer);
+        let ack = Ack::Told(job, answer, changed);
         if changed { self.promise(ack) } else { self.keep(ack) }
     }
 
@@ -406,7 +436,12 @@ impl State {
             Ack::Reply(stanza) => self.back(stanza),
             Ack::To(sid, stanza) => self.send_to(sid, stanza),
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
-            Ack::Told(job, answer) => self.effects.push(Effect::Told(job, answer)),
+            Ack::Told(job, answer, changed) => {
+                for line in answer.iter().flatten().filter(|_| changed) {
+                    log::info!("{line}, as the owner wants");
+                }
+                self.effects.push(Effect::Told(job, answer));
+            }
             Ack::Manage(stream, element) => self.answer_resume(stream, element),
             Ack::Login(stream) => self.work.push_back(Work::Login(stream)),
             Ack::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),
@@ -511,7 +546,7 @@ impl State {
     /// The changes of this turn, to add to. Refused while storage takes no more, and to who has had more stored than its share,
     /// before anything is changed: ask first.
     pub fn write(&mut self) -> Result<&mut Batch, StanzaError> {
-        if self.stalled {
+        if self.takes_nothing() {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
         }
         if self.over_share {
@@ -560,9 +595,12 @@ impl State {
         self.write()?;
         let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
-        let sender = self.heard.and_then(|sid| self.sessions.get(&sid));
+        let sender = self.heard.and_then(|sid| self.sessions.get_mut(&sid));
         let sender = sender.filter(|s| way == Way::Room || message.from.as_ref() == Some(&s.jid));
-        let sent = sender.and_then(|s| s.managed.as_ref()).map(|m| m.last_in());
+        let sent = sender.and_then(|s| s.managed.as_mut()).map(|m| {
+            m.is_logged();
+            m.last_in()
+        });
         let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
         if let Some(draft) = self.draft.as_mut().filter(|draft| draft.message.same(message))
             && let Some(Op::Append(entry)) = self.batch.ops.get_mut(draft.at)
@@ -662,6 +700,7 @@ impl State {
         if !self.batch.is_empty() {
             self.finish_entry();
             self.note_settled();
+            self.note_heard_again();
             self.clock.note(self.now, &mut self.batch);
             self.numbers.note(&mut self.batch);
             self.batch.low = self.deliveries.low();
@@ -698,16 +737,23 @@ impl State {
         self.stalled = stalled;
         if stalled {
             self.release(u64::MAX);
-            let acks = std::mem::take(&mut self.acks).into_iter();
-            let (now, later): (Vec<_>, _) = acks.partition(|(_, ack)| ack.can_be_told());
-            self.acks = later.into();
-            now.into_iter().for_each(|(_, ack)| self.keep(ack));
+            let acks = std::mem::take(&mut self.acks);
+            acks.into_iter().for_each(|(_, ack)| self.keep(ack.not_stored()));
         }
     }
 
-    /// Whether storage takes nothing.
+    pub(super) fn on_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// Whether what storage was handed is not stored.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// Whether storage is to be handed nothing.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.stalled || self.full
     }
 
     // --- numbers ---

@@ -12,14 +12,17 @@
 
 use super::data::{self, Data};
 use super::{Failure, Result, host, random, tls};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
@@ -35,6 +38,12 @@ const PAST_DAYS: u64 = 90;
 const RENEW_DAYS: u64 = 60;
 /// An upper bound of the X.509 name (RFC 5280 appendix A.1).
 const COMMON_NAME_BYTES: usize = 64;
+
+/// The way to another authority.
+const NEW_AUTHORITY: &str = "Without one: `inglenook cert renew --authority` makes another authority, which must be installed on every device again.";
+/// The keys that TLS can use.
+const KINDS: &str = "These work: ECDSA with P-256 or P-384, RSA from 2048 bits on, Ed25519. A new one: `openssl genpkey -algorithm EC \
+                     -pkeyopt ec_paramgen_curve:P-256 -out KEY`; the certificate must be made for it.";
 
 /// Under which names and addresses the server is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,6 +152,11 @@ impl Certificates {
         host::now().max(made)
     }
 
+    /// Whether the administrator has installed one.
+    pub fn is_installed(&self) -> bool {
+        self.dir.join("installed.pem").exists()
+    }
+
     /// The authority.
     ///
     /// # Errors
@@ -158,53 +172,212 @@ impl Certificates {
     pub fn current(&self) -> Result<(Pair, Facts)> {
         let installed = self.dir.join("installed.pem");
         if installed.exists() {
-            let both = read(&installed)?;
+            let both = clean(&read(&installed)?);
             return Ok((Pair { chain: both.clone(), key: both, installed: true }, first(&installed)?));
         }
         let path = self.dir.join("server.crt");
         Ok((Pair { chain: read(&path)?, key: read(&self.dir.join("server.key"))?, installed: false }, first(&path)?))
     }
 
-    /// Makes what is missing, and renews the server's certificate when it ends soon or lacks a name. `now`: seconds since
-    /// 1970. Says whether there is another one than before.
+    /// What the server shows, ready to be used.
     ///
     /// # Errors
-    /// When files cannot be read or written.
-    pub fn ensure(&self, names: &Names, now: u64) -> Result<bool> {
-        self.make_ca(&names.domain)?;
-        let fine = |facts: &Facts| {
-            facts.not_before <= now
-                && facts.days_left(now) >= RENEW_DAYS
-                && names.dns().iter().all(|name| facts.names.contains(name))
-                && names.addresses.iter().all(|address| facts.addresses.contains(address))
+    /// What is wrong with it, and the fix.
+    pub fn acceptor(&self) -> Result<(tls::Acceptor, Pair, Facts)> {
+        let path = self.dir.join("installed.pem");
+        let fix = match path.exists() {
+            true => {
+                format!("Fix: inglenook cert install CERT KEY, or remove {} to use the server's own", path.display())
+            }
+            false => "Fix: inglenook cert renew".to_owned(),
         };
-        let path = self.dir.join("server.crt");
-        if path.exists() && self.dir.join("server.key").exists() {
-            let leaf = first(&path)?;
-            if fine(&leaf) && leaf.issuer == self.ca()?.subject {
-                return Ok(false);
+        let ready =
+            self.current().and_then(|(pair, facts)| Ok((tls::Acceptor::new(&pair.chain, &pair.key)?, pair, facts)));
+        ready.map_err(|e| Failure(format!("the certificate cannot be used: {}. {fix}.", e.0.trim_end_matches('.'))))
+    }
+
+    /// Makes what is missing, and renews the server's certificate when it ends soon, lacks a name or is not whole. `now`: seconds
+    /// since 1970. Says whether there is another one than before. The authority is made once: people have installed it, and while
+    /// anything is left of it no other one takes its place.
+    ///
+    /// # Errors
+    /// When files cannot be read or written; when nothing is left that can be served.
+    pub fn ensure(&self, names: &Names, now: u64) -> Result<bool> {
+        if !["ca.crt", "ca.key", "server.crt", "server.key"].iter().any(|name| self.dir.join(name).exists()) {
+            self.make_ca(&names.domain)?;
+            self.renew(names, now)?;
+            return Ok(true);
+        }
+        self.put_back_ca()?;
+        let (authority, leaf) = (self.authority()?, self.leaf()?);
+        let renew = match (&authority, &leaf) {
+            (Ok(_), Ok(facts)) => {
+                facts.not_before > now
+                    || facts.days_left(now) < RENEW_DAYS
+                    || !names.dns().iter().all(|name| facts.names.contains(name))
+                    || !names.addresses.iter().all(|address| facts.addresses.contains(address))
+            }
+            (Ok(_), Err(why)) => {
+                log::warn!("{why} A new certificate of the same authority is made");
+                true
+            }
+            (Err(why), Ok(_)) => {
+                log::error!("{why}");
+                false
+            }
+            (Err(why), Err(also)) => return Err(Failure(format!("{also} {why}"))),
+        };
+        if renew {
+            self.renew(names, now)?;
+        }
+        Ok(renew)
+    }
+
+    /// What is wrong with the files, each with its fix: chain, keys, signatures, names and dates are held against each other.
+    /// `now`: seconds since 1970.
+    pub fn faults(&self, domain: Option<&str>, now: u64) -> Vec<String> {
+        let installed = self.dir.join("installed.pem");
+        let mut faults = Vec::new();
+        if installed.exists() {
+            let fix = "Fix: inglenook cert install CERT KEY, with a new one";
+            let read = self.current().and_then(|(pair, _)| {
+                tls::Acceptor::new(&pair.chain, &pair.key)?;
+                parse_all(&installed, &pair.chain)?;
+                signatures(&ders(&pair.chain))
+            });
+            faults.extend(read.err().map(|e| format!("{}: {}. {fix}", installed.display(), e.0.trim_end_matches('.'))));
+            faults.extend(
+                first(&installed).ok().and_then(|facts| unfit(&facts, domain, now)).map(|why| format!("{why} {fix}")),
+            );
+        } else if !["server.crt", "server.key"].iter().any(|name| self.dir.join(name).exists()) {
+            faults.push("there is none, though there is an authority. Fix: inglenook cert renew".into());
+        } else {
+            match self.leaf() {
+                Ok(Ok(facts)) => {
+                    faults.extend(unfit(&facts, domain, now).map(|why| format!("{why} Fix: inglenook cert renew")));
+                }
+                Ok(Err(why)) => faults.push(format!("{why} Fix: inglenook cert renew")),
+                Err(e) => faults.push(e.0),
             }
         }
-        self.renew(names, now)?;
-        Ok(true)
+        match self.authority() {
+            Ok(Ok(facts)) => {
+                faults.extend(unfit(&facts, None, now).map(|why| format!("the authority: {why} {NEW_AUTHORITY}")))
+            }
+            // Who has installed a certificate may have none of our own.
+            Ok(Err(_)) if installed.exists() && !self.ca_path().exists() && !self.dir.join("ca.key").exists() => {}
+            Ok(Err(why)) => faults.push(why),
+            Err(e) => faults.push(e.0),
+        }
+        faults
+    }
+
+    /// The authority, if its certificate and its key are there and whole; else what is wrong with it, and the fix.
+    fn authority(&self) -> Result<std::result::Result<Facts, String>> {
+        let (path, key) = (self.ca_path(), self.dir.join("ca.key"));
+        let (pem, key_pem) = (maybe(&path)?, maybe(&key)?);
+        let wrong = |what: String| {
+            Ok(Err(format!(
+                "{what} What people have installed stays as it is: put the file back from a backup. {NEW_AUTHORITY}"
+            )))
+        };
+        let Some(pem) = pem else {
+            return wrong(format!("{} is gone: no certificate can be renewed.", path.display()));
+        };
+        let (Ok(facts), Some(der)) = (parse_all(&path, &pem), ders(&pem).into_iter().next()) else {
+            return wrong(format!("{} is damaged: no certificate can be renewed.", path.display()));
+        };
+        if signatures(&[der.clone(), der.clone()]).is_err() {
+            return wrong(format!("{} is damaged: its signature does not hold.", path.display()));
+        }
+        let Some(key_pem) = key_pem else {
+            return wrong(format!("{} is gone: no certificate can be renewed.", key.display()));
+        };
+        match own_key(&key_pem) {
+            None => wrong(format!("{} is damaged: no certificate can be renewed.", key.display())),
+            Some(pair) if !belongs(&pair, &der) => {
+                wrong(format!("{} is the key of another authority than {}.", key.display(), path.display()))
+            }
+            Some(_) => Ok(facts.into_iter().next().ok_or_else(|| format!("{} is empty.", path.display()))),
+        }
+    }
+
+    /// The server's own certificate, if it is whole: its key, and the signature of the authority; else what is wrong with it.
+    fn leaf(&self) -> Result<std::result::Result<Facts, String>> {
+        let (path, key) = (self.dir.join("server.crt"), self.dir.join("server.key"));
+        let (pem, key_pem) = (maybe(&path)?, maybe(&key)?);
+        let Some(pem) = pem else { return Ok(Err(format!("{} is gone.", path.display()))) };
+        let chain = ders(&pem);
+        let (Ok(facts), Some(leaf)) = (parse_all(&path, &pem), chain.first()) else {
+            return Ok(Err(format!("{} is damaged.", path.display())));
+        };
+        let Some(key_pem) = key_pem else { return Ok(Err(format!("{} is gone.", key.display()))) };
+        match own_key(&key_pem) {
+            None => return Ok(Err(format!("{} is damaged.", key.display()))),
+            Some(pair) if !belongs(&pair, leaf) => {
+                return Ok(Err(format!(
+                    "{} is the key of another certificate than {}.",
+                    key.display(),
+                    path.display()
+                )));
+            }
+            Some(_) => {}
+        }
+        let mut signed = chain.clone();
+        if let Some(ca) = maybe(&self.ca_path())?.and_then(|ca| ders(&ca).into_iter().next()) {
+            if chain.get(1).is_some_and(|sent| *sent != ca) {
+                return Ok(Err(format!(
+                    "{} is of another authority than {}.",
+                    path.display(),
+                    self.ca_path().display()
+                )));
+            }
+            signed = vec![leaf.clone(), ca];
+        }
+        match signatures(&signed) {
+            Err(e) => Ok(Err(format!("{} is damaged: {}", path.display(), e.0))),
+            Ok(()) => Ok(facts.into_iter().next().ok_or_else(|| format!("{} is empty.", path.display()))),
+        }
+    }
+
+    /// The authority's certificate is sent along with the server's: if its own file is gone or damaged, that is where it is.
+    fn put_back_ca(&self) -> Result<()> {
+        let sound = |der: &Vec<u8>| signatures(&[der.clone(), der.clone()]).is_ok();
+        if maybe(&self.ca_path())?.is_some_and(|pem| ders(&pem).first().is_some_and(sound)) {
+            return Ok(());
+        }
+        let chain = maybe(&self.dir.join("server.crt"))?.map(|pem| ders(&pem)).unwrap_or_default();
+        let [leaf, ca] = &chain[..] else { return Ok(()) };
+        let key = maybe(&self.dir.join("ca.key"))?.and_then(|pem| own_key(&pem));
+        let is_it =
+            sound(ca) && signatures(&[leaf.clone(), ca.clone()]).is_ok() && key.is_none_or(|key| belongs(&key, ca));
+        if !is_it {
+            return Ok(());
+        }
+        log::warn!("{} was gone or damaged, and is there again: server.crt has a copy of it", self.ca_path().display());
+        data::write(&self.ca_path(), armored(ca).as_bytes())
     }
 
     /// Makes another certificate for the server, with the same key if there is one.
     ///
     /// # Errors
-    /// When files cannot be read or written.
+    /// When files cannot be read or written; when the authority is not whole.
     pub fn renew(&self, names: &Names, now: u64) -> Result<()> {
-        self.make_ca(&names.domain)?;
+        if !self.ca_path().exists() && !self.dir.join("ca.key").exists() && !self.dir.join("server.crt").exists() {
+            self.make_ca(&names.domain)?;
+        }
+        self.put_back_ca()?;
+        self.authority()?
+            .map_err(|why| Failure(format!("{why} Or install your own with `inglenook cert install`.")))?;
         let ca_pem = read_text(&self.ca_path())?;
-        let ca_key = self.key("ca.key").map_err(|e| {
-            Failure(format!(
-                "{e} Without it no certificate can be signed: put it back, or install your own with `cert install`."
-            ))
-        })?;
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).map_err(words)?;
-        let key = match self.dir.join("server.key").exists() {
-            true => self.key("server.key")?,
-            false => self.make_key("server.key")?,
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, self.key("ca.key")?).map_err(words)?;
+        let key = match maybe(&self.dir.join("server.key"))?.map(|pem| own_key(&pem)) {
+            Some(Some(key)) => key,
+            Some(None) => {
+                self.put_aside("server.key")?;
+                self.make_key("server.key")?
+            }
+            None => self.make_key("server.key")?,
         };
         let not_before = now.saturating_sub(PAST_DAYS * DAY);
         let mut params = params(&names.domain, not_before, not_before + LEAF_DAYS * DAY)?;
@@ -217,10 +390,30 @@ impl Certificates {
         data::write(&self.dir.join("server.crt"), format!("{}{ca_pem}", leaf.pem()).as_bytes())
     }
 
-    fn make_ca(&self, domain: &str) -> Result<()> {
-        if self.ca_path().exists() {
-            return Ok(());
+    /// Makes another authority, and a certificate of it. What is there of the old one is kept beside.
+    ///
+    /// # Errors
+    /// When files cannot be read or written.
+    pub fn renew_authority(&self, names: &Names, now: u64) -> Result<()> {
+        for name in ["ca.key", "ca.crt", "server.crt"] {
+            self.put_aside(name)?;
         }
+        self.make_ca(&names.domain)?;
+        self.renew(names, now)
+    }
+
+    /// Gives a file that counts no more another name.
+    fn put_aside(&self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        match std::fs::rename(&path, self.dir.join(format!("{name}.before"))) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Failure(format!("{} cannot be renamed: {e}.", path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn make_ca(&self, domain: &str) -> Result<()> {
         data::make_dir(&self.dir).map_err(|e| Failure(format!("{} cannot be made: {e}.", self.dir.display())))?;
         let key = self.make_key("ca.key")?;
         // 2020 to 2049: whatever the clock says, and the last year that all date formats of certificates know.
@@ -251,10 +444,28 @@ impl Certificates {
     /// # Errors
     /// When it cannot serve this domain now, with the reason.
     pub fn install(&self, chain: &Path, key: &Path, domain: &str, now: u64) -> Result<Vec<String>> {
-        let (chain_pem, key_pem) = (read(chain)?, read(key)?);
+        let (chain_pem, key_pem) = (clean(&read(chain)?), clean(&read(key)?));
         let certificates = parse_all(chain, &chain_pem)?;
-        tls::Acceptor::new(&chain_pem, &key_pem)
-            .map_err(|e| Failure(format!("{} and {} do not work together: {e}.", chain.display(), key.display())))?;
+        for pair in certificates.windows(2) {
+            if pair[0].issuer != pair[1].subject {
+                return Err(Failure(format!(
+                    "{} is out of order: \"{}\" is issued by \"{}\", but \"{}\" follows. Put the server's certificate first, then \
+                     each issuer's behind the one it issued.",
+                    chain.display(),
+                    pair[0].subject,
+                    pair[0].issuer,
+                    pair[1].subject
+                )));
+            }
+        }
+        if let Some(why) = no_key(key, &key_pem) {
+            return Err(Failure(why));
+        }
+        tls::Acceptor::new(&chain_pem, &key_pem).map_err(|e| match e.0.contains("failed to parse private key") {
+            true => Failure(format!("{} is damaged, or of a kind that does not work. {KINDS}", key.display())),
+            false => Failure(format!("{} and {} do not work together: {e}.", chain.display(), key.display())),
+        })?;
+        signatures(&ders(&chain_pem)).map_err(|e| Failure(format!("{} is damaged: {e}", chain.display())))?;
         let leaf = &certificates[0];
         if !leaf.covers(domain) {
             return Err(Failure(format!(
@@ -271,18 +482,6 @@ impl Certificates {
                 "{} is not valid yet by this box's clock. Set the clock, or wait.",
                 chain.display()
             )));
-        }
-        for pair in certificates.windows(2) {
-            if pair[0].issuer != pair[1].subject {
-                return Err(Failure(format!(
-                    "{} is out of order: \"{}\" is issued by \"{}\", but \"{}\" follows. Put the server's certificate first, then \
-                     each issuer's behind the one it issued.",
-                    chain.display(),
-                    pair[0].subject,
-                    pair[0].issuer,
-                    pair[1].subject
-                )));
-            }
         }
         data::make_dir(&self.dir).map_err(|e| Failure(format!("{} cannot be made: {e}.", self.dir.display())))?;
         let both = [&chain_pem[..], b"\n", &key_pem[..]].concat();
@@ -436,6 +635,134 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Failure(format!("{} cannot be read: {e}.", path.display())))
 }
 
+/// The same; nothing if it is not there.
+fn maybe(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure(format!(
+            "{} cannot be read: {e}. It must be a file of the server's user; put it back from a backup if it is not.",
+            path.display()
+        ))),
+        Ok(bytes) => Ok(Some(bytes)),
+    }
+}
+
+/// PEM as it was before an editor: without byte order marks, and not in UTF-16.
+fn clean(pem: &[u8]) -> Vec<u8> {
+    let wide = |order: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = pem[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units).into_bytes()
+    };
+    match pem {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => {
+            let (mut out, mut rest) = (Vec::with_capacity(pem.len()), pem);
+            while let Some((first, more)) = rest.split_first() {
+                rest = match rest.strip_prefix(b"\xef\xbb\xbf") {
+                    Some(behind) => behind,
+                    None => {
+                        out.push(*first);
+                        more
+                    }
+                };
+            }
+            out
+        }
+    }
+}
+
+/// Why a file holds no key that can be used, as far as its form tells.
+fn no_key(path: &Path, pem: &[u8]) -> Option<String> {
+    let (shown, text) = (path.display(), String::from_utf8_lossy(pem));
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Some(format!(
+            "{shown} has a password, which nobody can type when the server starts. Fix: `openssl pkey -in {shown} -out {shown}.plain`, \
+             then install {shown}.plain."
+        ));
+    }
+    if text.contains("BEGIN OPENSSH PRIVATE KEY") || text.contains("BEGIN DSA PRIVATE KEY") {
+        return Some(format!("{shown} is of a kind that does not work. {KINDS}"));
+    }
+    if ["PRIVATE KEY-----", "BEGIN "].iter().all(|part| text.contains(part)) {
+        return None;
+    }
+    Some(match pem.first() {
+        None => format!("{shown} is empty: the key is not readable."),
+        Some(0x30) => format!("the key is not readable: {shown} is not PEM. Fix: {}", converted(&shown)),
+        _ => format!("the key is not readable: there is no BEGIN PRIVATE KEY in {shown}."),
+    })
+}
+
+/// How a file in another form becomes PEM.
+fn converted(shown: &std::path::Display<'_>) -> String {
+    format!(
+        "`openssl pkcs12 -in {shown} -nodes -out both.pem` if it is PKCS #12 (.p12, .pfx), then install both.pem both.pem; else \
+         `openssl x509 -inform der -in CERT -out cert.pem` and `openssl pkey -inform der -in KEY -out key.pem`."
+    )
+}
+
+/// The certificates of PEM, as far as they are readable as that.
+fn ders(pem: &[u8]) -> Vec<Vec<u8>> {
+    let blocks = Pem::iter_from_buffer(pem).map_while(std::result::Result::ok);
+    blocks.filter(|block| block.label == "CERTIFICATE").map(|block| block.contents).collect()
+}
+
+/// A certificate as PEM.
+fn armored(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut out = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for line in text.as_bytes().chunks(64) {
+        out.push_str(&String::from_utf8_lossy(line));
+        out.push('\n');
+    }
+    out + "-----END CERTIFICATE-----\n"
+}
+
+/// Whether each certificate is signed by the next one. One by itself may come without its issuer.
+fn signatures(chain: &[Vec<u8>]) -> Result<()> {
+    let parse = |der| x509_parser::parse_x509_certificate(der).map(|(_, cert)| cert);
+    for pair in chain.windows(2) {
+        let (Ok(cert), Ok(issuer)) = (parse(&pair[0]), parse(&pair[1])) else {
+            return Err(Failure::new("a certificate is not readable."));
+        };
+        // A kind of signature that is not known here is for others to judge.
+        if let Err(X509Error::SignatureVerificationError) = cert.verify_signature(Some(issuer.public_key())) {
+            return Err(Failure(format!(
+                "the signature of \"{}\" is not that of \"{}\".",
+                cert.subject(),
+                issuer.subject()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A key that we have made.
+fn own_key(pem: &[u8]) -> Option<KeyPair> {
+    KeyPair::from_pem(std::str::from_utf8(pem).ok()?).ok()
+}
+
+/// Whether a key is that of a certificate.
+fn belongs(key: &KeyPair, der: &[u8]) -> bool {
+    let parsed = x509_parser::parse_x509_certificate(der);
+    parsed.is_ok_and(|(_, cert)| cert.public_key().raw == key.subject_public_key_info())
+}
+
+/// Why a certificate that is whole does not do.
+fn unfit(facts: &Facts, domain: Option<&str>, now: u64) -> Option<String> {
+    if facts.not_after <= now {
+        return Some(format!("it ended on {}.", facts.until));
+    }
+    if facts.days_left(now) < 14 {
+        return Some(format!("it ends on {}.", facts.until));
+    }
+    if facts.not_before > now {
+        return Some("it is not valid yet. Set the clock.".into());
+    }
+    domain.filter(|domain| !facts.covers(domain)).map(|domain| format!("it is not for {domain}."))
+}
+
 fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|_| Failure(format!("{} is not PEM.", path.display())))
 }
@@ -448,6 +775,10 @@ fn first(path: &Path) -> Result<Facts> {
 fn parse_all(path: &Path, pem: &[u8]) -> Result<Vec<Facts>> {
     let bad =
         |what: &dyn std::fmt::Display| Failure(format!("{} is not a readable certificate: {what}.", path.display()));
+    let pem = &clean(pem)[..];
+    if pem.first() == Some(&0x30) {
+        return Err(Failure(format!("{0} is not PEM. Fix: {1}", path.display(), converted(&path.display()))));
+    }
     let mut all = Vec::new();
     for block in Pem::iter_from_buffer(pem) {
         let block = block.map_err(|e| bad(&e))?;
@@ -669,6 +1000,131 @@ mod tests {
         };
         data::write(&mixed, (leaf_only(&chain) + &leaf_only(&other)).as_bytes()).unwrap();
         assert!(refused(&mixed, &key, NOW).contains("out of order"));
+    }
+
+    #[test]
+    fn four_common_mistakes_are_named_with_their_fix() {
+        let (temp, certificates) = fresh();
+        let (chain, key) = foreign(&temp, "example.org", NOW);
+        let file = |name: &str, content: &[u8]| {
+            let path = temp.0.join(name);
+            data::write(&path, content).unwrap();
+            path
+        };
+        let refused = |chain: &Path, key: &Path| certificates.install(chain, key, "example.org", NOW).unwrap_err().0;
+        let pkcs8 =
+            file("a.key", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n");
+        let old = file(
+            "b.key",
+            b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIB\n-----END RSA PRIVATE KEY-----\n",
+        );
+        for locked in [&pkcs8, &old] {
+            let said = refused(&chain, locked);
+            let fix = format!("openssl pkey -in {0} -out {0}.plain", locked.display());
+            assert!(said.contains("has a password") && said.contains(&fix), "{said}");
+        }
+        // A key that is PEM, but of no kind that works.
+        let odd = file("c.key", b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n");
+        for kind in ["P-256", "P-384", "RSA from 2048", "Ed25519"] {
+            assert!(refused(&chain, &odd).contains(kind));
+        }
+        let other_form = file("d.pfx", &[0x30, 0x82, 1, 2]);
+        assert!(refused(&chain, &other_form).contains("openssl pkcs12"));
+        assert!(refused(&other_form, &key).contains("openssl pkcs12"));
+        let empty = file("e.key", b"");
+        assert!(refused(&chain, &empty).contains("is empty"));
+        let (leaf, authority) = (blocks(&read(&chain).unwrap())[0].clone(), blocks(&read(&chain).unwrap())[1].clone());
+        let turned = file("turned.pem", (armored(&authority) + &armored(&leaf)).as_bytes());
+        assert!(refused(&turned, &key).contains("out of order"));
+        // A bit of the signature.
+        let mut bad = leaf.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        let damaged = file("damaged.pem", (armored(&bad) + &armored(&authority)).as_bytes());
+        assert!(refused(&damaged, &key).contains("signature"));
+        assert!(!certificates.is_installed());
+    }
+
+    #[test]
+    fn byte_order_marks_are_passed_over() {
+        let (temp, certificates) = fresh();
+        let (chain, key) = foreign(&temp, "example.org", NOW);
+        let (chain, key) = (read_text(&chain).unwrap(), read_text(&key).unwrap());
+        let utf8 = |text: &str| [b"\xef\xbb\xbf", text.as_bytes()].concat();
+        let utf16 = |text: &str| {
+            [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect::<Vec<u8>>()
+        };
+        let inside = chain.replace("-----\n-----", "-----\n\u{feff}-----").into_bytes();
+        assert_ne!(inside, chain.as_bytes());
+        for (chain, key) in [(utf8(&chain), utf8(&key)), (utf16(&chain), utf16(&key)), (inside, utf8(&key))] {
+            let (c, k) = (temp.0.join("c.pem"), temp.0.join("k.pem"));
+            std::fs::write(&c, chain).unwrap();
+            std::fs::write(&k, key).unwrap();
+            assert_eq!(certificates.install(&c, &k, "example.org", NOW).unwrap(), Vec::<String>::new());
+            assert_eq!(certificates.acceptor().unwrap().2.names[0], "example.org");
+            assert_eq!(ders(&certificates.current().unwrap().0.chain).len(), 2);
+            std::fs::remove_file(certificates.dir.join("installed.pem")).unwrap();
+        }
+    }
+
+    /// What people have on their devices is never replaced; what can be made again is.
+    #[test]
+    fn damage_is_told_and_the_authority_stays() {
+        let flipped = |pem: &[u8]| {
+            let mut ders = blocks(pem);
+            *ders[0].last_mut().unwrap() ^= 1;
+            ders.iter().map(|der| armored(der)).collect::<String>().into_bytes()
+        };
+        let other = Temp::new();
+        let stranger = Certificates { dir: other.0.join("cert") };
+        stranger.ensure(&names(), NOW).unwrap();
+        let foreign = |name: &str| read(&stranger.dir.join(name)).unwrap();
+        // Name, what becomes of it, whether the fault is told, whether a start makes another leaf.
+        type Damage<'a> = (&'a str, Option<&'a dyn Fn(&[u8]) -> Vec<u8>>, &'a str, bool);
+        let noise = |_: &[u8]| b"x".to_vec();
+        let (ca_key, server_crt, server_key) =
+            (|_: &[u8]| foreign("ca.key"), |_: &[u8]| foreign("server.crt"), |_: &[u8]| foreign("server.key"));
+        let cases: [Damage<'_>; 12] = [
+            ("ca.crt", None, "ca.crt is gone", false),
+            ("ca.crt", Some(&noise), "ca.crt is damaged", false),
+            ("ca.crt", Some(&flipped), "ca.crt is damaged", false),
+            ("ca.key", None, "ca.key is gone", false),
+            ("ca.key", Some(&noise), "ca.key is damaged", false),
+            ("ca.key", Some(&ca_key), "ca.key is the key of another authority", false),
+            ("server.crt", None, "server.crt is gone", true),
+            ("server.crt", Some(&flipped), "signature", true),
+            ("server.crt", Some(&server_crt), "key of another certificate", true),
+            ("server.key", None, "server.key is gone", true),
+            ("server.key", Some(&noise), "server.key is damaged", true),
+            ("server.key", Some(&server_key), "key of another certificate", true),
+        ];
+        for (name, content, told, remade) in cases {
+            let (_temp, certificates) = fresh();
+            let path = certificates.dir.join(name);
+            let before = certificates.ca().unwrap();
+            match content {
+                Some(content) => data::write(&path, &content(&read(&path).unwrap())).unwrap(),
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            let faults = certificates.faults(Some("example.org"), NOW);
+            assert!(faults.iter().any(|fault| fault.contains(told)), "{name}: {faults:?}");
+            assert!(faults.iter().all(|fault| fault.contains("cert renew")), "{name}: {faults:?}");
+            assert_eq!(certificates.ensure(&names(), NOW).unwrap(), remade, "{name} {told}");
+            assert_eq!(certificates.ca().unwrap(), before, "{name} {told}");
+            certificates.acceptor().unwrap();
+            let healed = name != "ca.key";
+            assert_eq!(certificates.faults(Some("example.org"), NOW).is_empty(), healed, "{name} {told}");
+        }
+        // Nothing is left that could be served: then it is said, and nothing is made.
+        let (_temp, certificates) = fresh();
+        for name in ["ca.crt", "server.crt"] {
+            std::fs::remove_file(certificates.dir.join(name)).unwrap();
+        }
+        let said = certificates.ensure(&names(), NOW).unwrap_err().0;
+        assert!(said.contains("ca.crt is gone") && said.contains("cert renew --authority"), "{said}");
+        assert!(!certificates.ca_path().exists());
+        certificates.renew_authority(&names(), NOW).unwrap();
+        assert_eq!(certificates.faults(Some("example.org"), NOW), Vec::<String>::new());
+        assert!(certificates.dir.join("ca.key.before").exists());
     }
 
     #[test]

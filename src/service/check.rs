@@ -4,8 +4,10 @@ use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
 use super::serve::{Options, Place};
+use super::wear::size;
 use super::{admin, host, listen, status};
 use crate::store::card::Card;
+use crate::store::sled_engine::RESERVE_BYTES;
 use rustix::fs::{Access, AtFlags, CWD};
 
 /// What was found: lines for the person.
@@ -66,6 +68,7 @@ pub fn run(options: &Options) -> Report {
         ports(&mut report, &config);
     }
     if there {
+        space(&mut report, &data);
         certificate(&mut report, &place);
         if !runs {
             database(&mut report, options, &place);
@@ -128,6 +131,20 @@ fn folder(report: &mut Report, data: &Data) -> bool {
     true
 }
 
+/// Whether there is room to store something.
+fn space(report: &mut Report, data: &Data) {
+    let Ok(stat) = rustix::fs::statvfs(data.dir()) else { return };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let (dir, has) = (data.dir().display(), size(free));
+    match free {
+        0..RESERVE_BYTES => report.wrong(format!(
+            "disk: only {has} are free on that of {dir}; the server stores nothing more below {}. Fix: make room there",
+            size(RESERVE_BYTES)
+        )),
+        _ => report.fine(format!("disk: {has} free")),
+    }
+}
+
 fn ports(report: &mut Report, config: &Config) {
     for (name, address) in listen::wanted(config) {
         match listen::probe(name, address) {
@@ -146,29 +163,17 @@ fn ports(report: &mut Report, config: &Config) {
 fn certificate(report: &mut Report, place: &Place) {
     let certificates = Certificates::of(&place.data);
     let now = certificates.now();
-    let (pair, facts) = match certificates.current() {
-        Ok(current) => current,
-        Err(_) if !certificates.ca_path().exists() => {
-            return report.fine("certificate: none yet; the first `inglenook serve` makes it");
-        }
-        Err(e) => return report.wrong(format!("certificate: {e} Fix: inglenook cert renew")),
-    };
-    let fix = if pair.installed { "inglenook cert install CERT KEY, with a new one" } else { "inglenook cert renew" };
+    if ["ca.crt", "ca.key", "server.crt", "server.key", "installed.pem"]
+        .iter()
+        .all(|name| !place.data.certificates().join(name).exists())
+    {
+        return report.fine("certificate: none yet; the first `inglenook serve` makes it");
+    }
     let before = report.wrong.len();
-    if facts.not_after <= now {
-        report.wrong(format!("certificate: it ended on {}. Fix: {fix}", facts.until));
-    } else if facts.days_left(now) < 14 {
-        report.wrong(format!("certificate: it ends on {}. Fix: {fix}", facts.until));
+    for fault in certificates.faults(Some(place.domain.as_str()), now) {
+        report.wrong(format!("certificate: {fault}"));
     }
-    if facts.not_before > now {
-        report.wrong(format!("certificate: it is not valid yet. Set the clock. Fix otherwise: {fix}"));
-    }
-    if !facts.covers(place.domain.as_str()) {
-        report.wrong(format!("certificate: it is not for {}. Fix: {fix}", place.domain));
-    }
-    if let Err(e) = super::tls::Acceptor::new(&pair.chain, &pair.key) {
-        report.wrong(format!("certificate: {e}. Fix: {fix}"));
-    }
+    let Ok((pair, facts)) = certificates.current() else { return };
     if !pair.installed {
         let missing: Vec<String> =
             Names::of_host(place.domain.as_str()).addresses.iter().map(ToString::to_string).collect();
@@ -186,17 +191,20 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
     if !place.data.database().exists() {
         return report.fine("database: none yet; the first `inglenook serve` makes it");
     }
-    let read = || -> super::Result<Option<String>> {
+    let read = || -> super::Result<(Vec<String>, Option<String>)> {
         let _lock = super::serve::hold(&place.data)?;
         let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
-        engine.verify()?;
+        let lost = engine.losses()?;
         let told = crate::core::clock::stored(&mut engine)?;
         engine.close()?;
-        Ok(told)
+        Ok((lost, told))
     };
     match read() {
-        Ok(told) => {
-            report.fine("database: all of it can be read");
+        Ok((lost, told)) => {
+            if lost.is_empty() {
+                report.fine("database: all of it can be read");
+            }
+            lost.into_iter().for_each(|what| report.wrong(format!("database: {what}. All else is served")));
             report.fine.extend(told.map(|told| format!("clock: it {told}")));
         }
         Err(e) => report.wrong(format!("database: {e}")),

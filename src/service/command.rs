@@ -47,17 +47,24 @@ pub fn cert_pem(options: &Options) -> Result<String> {
     })
 }
 
-/// Makes another certificate with the same key.
+/// Makes another certificate with the same key; with `authority`, of another authority, which is made, too.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn cert_renew(options: &Options) -> Result<Vec<String>> {
+pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
     let Place { data, domain, .. } = options.place()?;
     data.make()?;
     let certificates = Certificates::of(&data);
-    certificates.renew(&Names::of_host(domain.as_str()), certificates.now())?;
+    let (names, now) = (Names::of_host(domain.as_str()), certificates.now());
+    let mut lines = Vec::new();
+    if authority {
+        certificates.renew_authority(&names, now)?;
+        lines.push(format!("made another authority: install {} on every device", certificates.ca_path().display()));
+    } else {
+        certificates.renew(&names, now)?;
+        lines.push("renewed the server's own certificate; its key is the same".to_owned());
+    }
     data.keep_domain(&domain)?;
-    let mut lines = vec!["renewed the server's own certificate; its key is the same".to_owned()];
     if certificates.current()?.0.installed {
         lines.push("the one in use is the installed one: `inglenook cert install` replaces that".to_owned());
     }

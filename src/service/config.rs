@@ -545,7 +545,10 @@ impl Config {
         match std::fs::read_to_string(&path) {
             Ok(text) => Config::parse(&path.display().to_string(), &text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Config::default()),
-            Err(e) => Err(Failure(format!("the settings {} cannot be read: {e}", path.display()))),
+            Err(e) => Err(Failure(format!(
+                "the settings {} cannot be read: {e}. Fix: make it a file that the server's user can read (chown, chmod), or remove it.",
+                path.display()
+            ))),
         }
     }
 

@@ -110,8 +110,8 @@ impl Data {
         };
         match (wanted, self.domain()?) {
             (Some(wanted), Some(kept)) if wanted != kept => Err(Failure(format!(
-                "{whose} says {wanted}, but the accounts in {} belong to {kept}. Serve {kept}, or choose another folder with \
-                 --data for {wanted}.",
+                "{whose} says {wanted}, but the accounts in {0} belong to {kept}. Serve {kept}, or choose another folder with \
+                 --data for {wanted}. If that is a mistake of the file {0}/domain, write {wanted} into it.",
                 self.dir.display()
             ))),
             (Some(domain), _) | (None, Some(domain)) => Ok(domain),

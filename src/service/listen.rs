@@ -105,6 +105,14 @@ pub fn bind(config: &Config) -> Result<Vec<Port>> {
     Ok(ports)
 }
 
+/// Tries whether all ports of the settings could be opened, and opens none.
+///
+/// # Errors
+/// When one cannot be had: which, and what to do.
+pub fn try_all(config: &Config) -> Result<()> {
+    places(config).try_for_each(|(name, wanted, _)| probe(name, wanted))
+}
+
 /// Tries whether a port could be opened.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 //! the one thread that owns the database.
 //! [`config`] reads the settings, [`data`] knows what lies where, [`cert`] makes and keeps certificates, [`admin`] is the
 //! owner's way in: to [`user`], [`status`], which asks [`wear`] what was written, and [`backup`]. What that makes, a
-//! [`container`], [`restore`] reads. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
+//! [`container`], [`restore`] reads; [`salvage`] reads what is left of a damaged folder. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
 //! what root is in somebody else's data folder.
 
 pub mod admin;
@@ -27,6 +27,7 @@ pub mod manager;
 pub mod owner;
 mod patient;
 pub mod restore;
+pub mod salvage;
 pub mod serve;
 pub mod share;
 pub mod status;

@@ -310,7 +310,7 @@ fn build(
 }
 
 /// Gives everything in a folder to its owner, and makes it durable.
-fn settle(dir: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+pub(super) fn settle(dir: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {

@@ -55,6 +55,11 @@ const CLOCK_JUMP: Duration = Duration::from_secs(60);
 /// How long a thread may work without a look at what came.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Threads that the server cannot be without: those of the database, of storage, of timers and sockets, of work that blocks.
+const THREADS_NEEDED: usize = 8;
+/// Those of the database.
+const THREADS_OF_STORE: usize = 4;
+
 /// How long to wait for a folder that another process has.
 const HOLD: Duration = Duration::from_secs(6);
 
@@ -102,14 +107,17 @@ impl Options {
     /// # Errors
     /// When the database cannot be opened, or belongs to another domain.
     pub fn open(&self, place: &Place) -> Result<(Core, Card)> {
+        threads(THREADS_OF_STORE)?;
         let dir = place.data.database();
         let explain = |e| sled_engine::explain(&dir, e);
         let mut engine = Card::open(&dir, self.probe.and_then(|make| make()))?;
         if let Some(stored) = core::stored_domain(&mut engine).map_err(explain)?
             && stored != place.domain.as_str()
         {
+            engine.close()?;
             return Err(Failure(format!(
-                "the accounts in {} belong to {stored}, not to {}. Say --domain {stored}, or choose another folder with --data.",
+                "the accounts in {0} belong to {stored}, not to {1}. Say --domain {stored}, or choose another folder with --data. If \
+                 the file {0}/domain says something else, write {stored} into it.",
                 place.data.dir().display(),
                 place.domain
             )));
@@ -164,6 +172,7 @@ impl Server {
     /// # Errors
     /// Whatever keeps the server from running, with what to do.
     pub fn open(options: Options) -> Result<Server> {
+        threads(THREADS_NEEDED)?;
         let place = options.place()?;
         let Place { data, config, domain } = &place;
         data.make()?;
@@ -173,12 +182,24 @@ impl Server {
         data.keep_domain(domain)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
-        certificates.ensure(&names, certificates.now())?;
-        let (pair, _) = certificates.current()?;
-        let acceptor = Mutex::new(Arc::new(Acceptor::new(&pair.chain, &pair.key)?));
-        let ports = listen::bind(config)?;
+        let installed = certificates.is_installed();
+        match certificates.ensure(&names, certificates.now()) {
+            // Our own are not what is shown.
+            Err(e) if installed => log::warn!("{e}"),
+            made => made.map(drop)?,
+        }
+        let acceptor = Mutex::new(Arc::new(certificates.acceptor()?.0));
+        listen::try_all(config)?;
         let (core, engine) = options.open(&place)?;
-        let control = admin::bind(data)?;
+        // Nobody is let in before it is known that the database can be served.
+        let taken = listen::bind(config).and_then(|ports| Ok((ports, admin::bind(data)?)));
+        let (ports, control) = match taken {
+            Ok(taken) => taken,
+            Err(e) => {
+                engine.close()?;
+                return Err(e);
+            }
+        };
         let (storage, requests) = Storage::channel();
         let terms = Terms {
             domain: domain.clone(),
@@ -356,6 +377,30 @@ async fn work<T>(executor: &Executor<'static>, until: impl Future<Output = T>) -
     smol::future::or(until, forever).await
 }
 
+/// Whether the system gives so many threads: what needs them would wait for ever.
+fn threads(count: usize) -> Result<()> {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let mut all = Vec::new();
+    let mut failed = None;
+    for _ in 0..count {
+        let held = held.clone();
+        match std::thread::Builder::new().spawn(move || lock(&held).recv().is_ok()) {
+            Ok(thread) => all.push(thread),
+            Err(e) => failed = Some(e),
+        }
+    }
+    drop(hold);
+    all.into_iter().for_each(|thread| drop(thread.join()));
+    match failed {
+        None => Ok(()),
+        Some(e) => Err(Failure(format!(
+            "the system gives no {count} threads to this program: {e}. Raise the limit (`TasksMax=` or `LimitNPROC=` of its unit, \
+             `ulimit -u`, the container's), or end other programs of its user."
+        ))),
+    }
+}
+
 /// Takes the folder. A command has it for a moment only, and a server that begins or ends soon can be asked or is gone: so
 /// this waits a little, but not for a server that runs.
 ///
@@ -436,8 +481,7 @@ impl Shared {
 
     fn read_again(&self) -> Result<Vec<String>> {
         let Place { config, .. } = Options { data: Some(self.data.dir().into()), ..self.options.clone() }.place()?;
-        let (pair, facts) = self.certificates.current()?;
-        let acceptor = Acceptor::new(&pair.chain, &pair.key)?;
+        let (acceptor, pair, facts) = self.certificates.acceptor()?;
         *lock(&self.acceptor) = Arc::new(acceptor);
         self.configure(&config);
         let before = std::mem::replace(&mut *lock(&self.config), config.clone());
@@ -487,8 +531,8 @@ impl Shared {
                 );
             }
         } else if self.certificates.ensure(&self.names, now)? {
-            let (pair, facts) = self.certificates.current()?;
-            *lock(&self.acceptor) = Arc::new(Acceptor::new(&pair.chain, &pair.key)?);
+            let (acceptor, _, facts) = self.certificates.acceptor()?;
+            *lock(&self.acceptor) = Arc::new(acceptor);
             log::info!("renewed the certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint);
         }
         Ok(())

@@ -8,6 +8,7 @@ use super::wear::{Book, size};
 use super::{Failure, Result, host};
 use crate::core::clock;
 use crate::store::card::Card;
+use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
 use std::path::Path;
 
@@ -130,7 +131,13 @@ fn since(book: &Book) -> String {
 
 fn on_disk(data: &Data) -> String {
     let free = rustix::fs::statvfs(data.dir()).map(|s| s.f_bavail.saturating_mul(s.f_frsize));
-    let free = free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+    let free = match free {
+        Ok(free) if free < RESERVE_BYTES => {
+            format!(", only {} free: nothing more is stored until there are {}", size(free), size(RESERVE_BYTES))
+        }
+        Ok(free) => format!(", {} free", size(free)),
+        Err(_) => String::new(),
+    };
     line("data", format!("{} in {}{free}", size(used(data.dir())), data.dir().display()))
 }
 

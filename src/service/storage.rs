@@ -12,8 +12,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long to wait before a failed commit is tried again.
+/// How long to wait before a failed commit is tried again, and before a full disk is looked at again.
 const RETRY: Duration = Duration::from_secs(3);
+/// The same for the first times: a disk that is busy for a moment is nobody's trouble. Who waits is told after that.
+const SOON: Duration = Duration::from_millis(400);
+const SOON_TIMES: u32 = 3;
+/// A disk that was full is not until there are so many bytes to be stored.
+const ROOM_AGAIN_BYTES: u64 = 512 * 1024;
 
 /// The part of the room on the disk that is worth telling of: one of so many.
 const ROOM_PART: u64 = 64;
@@ -27,6 +32,10 @@ pub trait Keep: Engine {
     fn room_bytes(&self) -> u64 {
         u64::MAX
     }
+
+    /// From now on commits may use some of what is kept free on the disk: whoever hands them over looks at [`Keep::room_bytes`] before
+    /// it accepts a change.
+    fn use_reserve(&mut self) {}
 
     /// The files of the message log, and how long each is as far as it is on stable storage. They only grow, or are removed whole.
     fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
@@ -42,6 +51,10 @@ impl Keep for Card {
 
     fn room_bytes(&self) -> u64 {
         Card::room_bytes(self)
+    }
+
+    fn use_reserve(&mut self) {
+        Card::use_reserve(self);
     }
 
     fn log_files(&mut self) -> Vec<(PathBuf, u64)> {
@@ -221,8 +234,11 @@ impl Requests {
             newest: 0,
             last,
             retry: None,
+            failures: 0,
             stalled: false,
             room: u64::MAX,
+            full: false,
+            looked: last,
         };
         std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self))
     }
@@ -242,13 +258,20 @@ struct Keeper<E, T> {
     last: Instant,
     /// When to try again, after a failure.
     retry: Option<Instant>,
+    /// How often it was tried in vain.
+    failures: u32,
     stalled: bool,
     /// What was last told of [`Keep::room_bytes`].
     room: u64,
+    /// There was none, and the core accepts nothing more.
+    full: bool,
+    /// When that was last looked at.
+    looked: Instant,
 }
 
 impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
     fn run(mut self, requests: &Requests) -> E {
+        self.engine.use_reserve();
         self.tell_room();
         loop {
             for request in requests.0.take(self.due()) {
@@ -273,7 +296,7 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
             }
             // Also while there is always something more to be taken.
             if self.due().is_some_and(|due| due <= Instant::now()) {
-                self.commit();
+                if self.batches.is_empty() { self.tell_room() } else { self.commit() }
             }
         }
     }
@@ -281,7 +304,8 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
     /// When the next commit is due. An idle system writes its first change at once.
     fn due(&self) -> Option<Instant> {
         if self.batches.is_empty() {
-            return None;
+            // Room comes without a word.
+            return self.full.then(|| self.looked + RETRY);
         }
         Some(self.retry.unwrap_or(self.last + self.window))
     }
@@ -297,6 +321,7 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                 self.batches.shrink_to(64);
                 self.last = Instant::now();
                 self.retry = None;
+                self.failures = 0;
                 self.tell_room();
                 (self.tell)(Input::Committed(self.newest));
                 self.wear.committed(self.engine.usage());
@@ -306,6 +331,11 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                 }
             }
             Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures <= SOON_TIMES && !self.stalled {
+                    self.retry = Some(Instant::now() + SOON);
+                    return;
+                }
                 self.retry = Some(Instant::now() + RETRY);
                 if !std::mem::replace(&mut self.stalled, true) {
                     (self.tell)(Input::Stalled(true));
@@ -321,6 +351,18 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
     /// Tells what can still be stored, if that is less or more than was told by a part.
     fn tell_room(&mut self) {
         let room = self.engine.room_bytes();
+        self.looked = Instant::now();
+        let full = if self.full { room < ROOM_AGAIN_BYTES } else { room == 0 };
+        if std::mem::replace(&mut self.full, full) != full {
+            (self.tell)(Input::Full(full));
+            match full {
+                true => log::error!(
+                    "nothing can be stored: the disk is full, up to what the next start needs. Make room on that disk. Meanwhile changes \
+                     and messages to people who are offline are refused."
+                ),
+                false => log::warn!("the database can be written again"),
+            }
+        }
         if room.abs_diff(self.room) > self.room / ROOM_PART {
             self.room = room;
             (self.tell)(Input::Room(room));

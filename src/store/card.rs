@@ -5,6 +5,7 @@
 //! that come before such a one in a commit; sled's rows carry the frame's number in the same transaction. So when the power goes between the two syncs, the next start finds frames
 //! that sled does not know, and makes their changes. What is only for one side never touches the other.
 
+use super::disk::RESERVE_ACCEPTED_BYTES;
 use super::log::{Log, SEGMENT_BYTES};
 use super::sled_engine::{Sabotage, Sled};
 use super::{Batch, Engine, Op, Query, Rows, StoreError, Written};
@@ -57,9 +58,32 @@ impl Card {
         self.log.verify()
     }
 
+    /// The same of the rows alone: without the files of large values, and without the log.
+    pub(super) fn verify_rows(&self) -> Result<(), StoreError> {
+        self.sled.verify_rows()
+    }
+
+    /// What is damaged and costs no more than itself, in words: large values, and messages of the log. Reads all of it.
+    ///
+    /// # Errors
+    /// When the rows are damaged: then the rest cannot be served, either.
+    pub fn losses(&mut self) -> Result<Vec<String>, StoreError> {
+        self.sled.verify_rows()?;
+        let mut lost = self.sled.damaged_values()?;
+        lost.extend(self.log.verify().err().map(|e| e.to_string()));
+        Ok(lost)
+    }
+
     /// What was handed over and written since the start.
     pub fn written(&self) -> Written {
         self.sled.written() + self.log.written()
+    }
+
+    /// From now on commits may use some of the room that is kept free: whoever hands them over looks at [`Card::room_bytes`] before it
+    /// accepts a change, and what was accepted must not fail.
+    pub fn use_reserve(&mut self) {
+        self.sled.set_reserve(RESERVE_ACCEPTED_BYTES);
+        self.log.set_reserve(RESERVE_ACCEPTED_BYTES);
     }
 
     /// Bytes that a commit may still add to the disk, about; all there are if the system does not tell.

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Bytes that stay free on the disk whatever is stored, so that sled never meets its end: some of its segments of 512 KiB.
 pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Bytes that stay free when what was accepted before the disk was full is stored.
+pub const RESERVE_ACCEPTED_BYTES: u64 = 2 * 1024 * 1024;
+
 /// Bytes that stay free when a commit only deletes: a full disk must not keep anybody from making room.
 pub const RESERVE_DELETING_BYTES: u64 = 1024 * 1024;
 
@@ -111,6 +114,16 @@ pub(super) fn refused(what: &str, path: &Path, e: &io::Error) -> StoreError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             StoreError::Full(format!("no room to {what} {path}: {e}. Nothing was changed; make room on that disk"))
         }
-        _ => StoreError::Io(format!("cannot {what} {path}: {e}")),
+        io::ErrorKind::PermissionDenied => StoreError::Io(format!(
+            "cannot {what} {path}: {e}. Run as the owner of the data folder, or chown all of it to the server's user"
+        )),
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => StoreError::Io(format!(
+            "cannot {what} {path}: {e}. Move what stands there away, and put the file back from a copy, or run `inglenook salvage` on \
+             the data folder"
+        )),
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::Io(format!(
+            "cannot {what} {path}: {e}. A worn card does that: look at dmesg, and copy the data folder to another one"
+        )),
+        _ => StoreError::Io(format!("cannot {what} {path}: {e}. Look at the disk (dmesg)")),
     }
 }

@@ -5,12 +5,19 @@
 //! never changed; a value that is replaced gets a new number.
 
 use super::record::{Reader, Writer};
-use super::{Bytes, StoreError, VALUE_BYTES, disk};
+use super::{Bytes, StoreError, Tree, VALUE_BYTES, disk};
 use ring::digest::{SHA256, digest};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// For how long a start reads large values to see whether they are whole; the others are looked at when they are read.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// The longest key that is noted beside a large value.
+const NOTED_BYTES: usize = 1024;
 
 /// How the name of a file ends that is being written.
 const PART: &str = "part";
@@ -38,6 +45,37 @@ impl Reference {
     }
 }
 
+/// What is noted beside the number of a large value: how to know it, and whose it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Note {
+    pub(super) reference: Reference,
+    pub(super) tree: Tree,
+    pub(super) key: Bytes,
+}
+
+impl Note {
+    /// Whose value is lost, behind the name of its file.
+    fn words(&self) -> String {
+        format!(": it is {}", super::salvage::words(self.tree, &self.key))
+    }
+
+    /// Of the value that a reference leads to; a key that is very long is not noted.
+    pub(super) fn bytes_of(reference: &[u8], tree: usize, key: &[u8]) -> Bytes {
+        match key.len() <= NOTED_BYTES {
+            true => Writer::new(1).bytes(reference).u8(tree as u8).bytes(key).done(),
+            false => Bytes::default(),
+        }
+    }
+
+    /// Older versions noted nothing.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Note> {
+        let mut record = Reader::new(bytes).ok()?;
+        let reference = Reference::from_bytes(record.bytes().ok()?).ok()?;
+        let tree = *Tree::ALL.get(usize::from(record.u8().ok()?))?;
+        Some(Note { reference, tree, key: record.bytes().ok()?.into() })
+    }
+}
+
 /// The folder of large values.
 #[derive(Debug)]
 pub(super) struct Large {
@@ -46,15 +84,29 @@ pub(super) struct Large {
 }
 
 impl Large {
-    /// Opens or makes the folder. `used` are the numbers the database refers to: what else is there was left over by a crash
-    /// and goes; what is missing is damage.
-    pub(super) fn open(dir: &Path, used: &BTreeSet<u64>) -> Result<Large, StoreError> {
+    /// Opens or makes the folder. `used` are the values that the database refers to: what else is there was left over by a crash
+    /// and goes. One that is missing or damaged costs that value alone: a line of the program's log says which.
+    pub(super) fn open(dir: &Path, used: &BTreeMap<u64, Option<Note>>) -> Result<Large, StoreError> {
         disk::make_dir(dir).map_err(|e| disk::refused("make", dir, &e))?;
-        let leftovers = check(dir, used)?;
+        let (leftovers, missing) = look(dir, used)?;
         for path in leftovers {
-            disk::remove(&path).map_err(|e| disk::refused("remove", &path, &e))?;
+            if let Err(e) = disk::remove(&path) {
+                log::warn!("cannot remove {}, which is not needed: {e}", path.display());
+            }
         }
-        Ok(Large { dir: dir.into(), next: used.last().map_or(0, |n| n.saturating_add(1)) })
+        let large = Large { dir: dir.into(), next: used.keys().last().map_or(0, |n| n.saturating_add(1)) };
+        let begun = Instant::now();
+        for (number, note) in used {
+            let (path, whose) = (dir.join(name(*number)), note.as_ref().map_or_else(String::new, Note::words));
+            if missing.contains(number) {
+                log::error!("{} is missing{whose}. Put the file back from a copy; all else is served", path.display());
+            } else if let Some(note) = note.as_ref().filter(|_| begun.elapsed() < CHECK)
+                && let Err(e) = large.read(&note.reference)
+            {
+                log::error!("{e}{whose}. All else is served");
+            }
+        }
+        Ok(large)
     }
 
     /// Writes a value to a new file and syncs it; [`Large::sync`] makes the name durable.
@@ -91,7 +143,7 @@ impl Large {
         let mut value = Vec::with_capacity((reference.len as usize).min(VALUE_BYTES));
         let read = File::open(&path).and_then(|file| file.take(u64::from(reference.len) + 1).read_to_end(&mut value));
         match read {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(disk::refused("read", &path, &e)),
+            Err(e) if is_passing(&e) => Err(disk::refused("read", &path, &e)),
             Ok(_)
                 if value.len() == reference.len as usize
                     && digest(&SHA256, &value).as_ref() == reference.sha256.as_slice() =>
@@ -99,7 +151,7 @@ impl Large {
                 Ok(value.into())
             }
             _ => Err(StoreError::Damaged(format!(
-                "{} is damaged; it holds a value of the database. Put the file back from a copy, or restore a backup",
+                "{} is damaged or missing, and the value that it holds is lost unless the file is put back from a copy",
                 path.display()
             ))),
         }
@@ -114,9 +166,9 @@ impl Large {
     }
 }
 
-/// Whether all files that the database refers to are in the folder; what else was left there.
-pub(super) fn check(dir: &Path, used: &BTreeSet<u64>) -> Result<Vec<PathBuf>, StoreError> {
-    let mut missing = used.clone();
+/// What is in the folder that the database does not refer to, and the numbers that it refers to and that are missing there.
+fn look(dir: &Path, used: &BTreeMap<u64, Option<Note>>) -> Result<(Vec<PathBuf>, BTreeSet<u64>), StoreError> {
+    let mut missing: BTreeSet<u64> = used.keys().copied().collect();
     let mut leftovers = Vec::new();
     for entry in disk::entries(dir).map_err(|e| disk::refused("read", dir, &e))? {
         match entry.file_name().to_str().and_then(number) {
@@ -127,13 +179,18 @@ pub(super) fn check(dir: &Path, used: &BTreeSet<u64>) -> Result<Vec<PathBuf>, St
             None => log::warn!("{} does not belong to the database", entry.path().display()),
         }
     }
-    match missing.first() {
-        None => Ok(leftovers),
-        Some(n) => {
-            let path = dir.join(name(*n));
-            Err(StoreError::Damaged(format!("the file {}, which holds a value, is missing", path.display())))
-        }
-    }
+    Ok((leftovers, missing))
+}
+
+/// Reads a value of the folder `dir`, and checks it.
+pub(super) fn read_from(dir: &Path, reference: &Reference) -> Result<Bytes, StoreError> {
+    Large { dir: dir.into(), next: 0 }.read(reference)
+}
+
+/// Whether an error is of the system, not of the file.
+fn is_passing(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(e), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::AGAIN))
 }
 
 fn name(number: u64) -> String {
@@ -152,12 +209,12 @@ mod tests {
     #[test]
     fn values_come_back_and_leftovers_go() {
         let dir = crate::store::scratch("large");
-        let mut large = Large::open(&dir, &BTreeSet::new()).unwrap();
+        let mut large = Large::open(&dir, &BTreeMap::new()).unwrap();
         let (a, b) = (large.write(&[1; 5000]).unwrap(), large.write(&[2; 9000]).unwrap());
         assert_eq!(Reference::from_bytes(&a.to_bytes()).unwrap(), a);
         fs::write(dir.join("0000000000000009.part"), b"torn").unwrap();
         fs::write(dir.join("notes.txt"), b"the owner's").unwrap();
-        let mut large = Large::open(&dir, &BTreeSet::from([a.number])).unwrap();
+        let mut large = Large::open(&dir, &BTreeMap::from([(a.number, None)])).unwrap();
         assert_eq!(&*large.read(&a).unwrap(), &[1; 5000]);
         assert!(matches!(large.read(&b), Err(StoreError::Damaged(_))));
         assert_eq!(disk::entries(&dir).unwrap().len(), 2);
@@ -167,7 +224,7 @@ mod tests {
     #[test]
     fn damage_is_told() {
         let dir = crate::store::scratch("large-damage");
-        let mut large = Large::open(&dir, &BTreeSet::new()).unwrap();
+        let mut large = Large::open(&dir, &BTreeMap::new()).unwrap();
         let a = large.write(&[1; 5000]).unwrap();
         let path = dir.join(name(a.number));
         for bad in [vec![1; 4999], vec![1; 5001], [vec![1; 4999], vec![2]].concat()] {
@@ -175,6 +232,9 @@ mod tests {
             assert!(matches!(large.read(&a), Err(StoreError::Damaged(_))));
         }
         fs::remove_file(&path).unwrap();
-        assert!(matches!(Large::open(&dir, &BTreeSet::from([a.number])), Err(StoreError::Damaged(_))));
+        let large = Large::open(&dir, &BTreeMap::from([(a.number, None)])).unwrap();
+        assert!(matches!(large.read(&a), Err(StoreError::Damaged(_))));
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(large.read(&a), Err(StoreError::Damaged(_))));
     }
 }

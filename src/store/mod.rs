@@ -3,7 +3,8 @@
 //!
 //! [`Engine`] is the whole contract: [`card`] keeps it on a card, [`memory`] in a test that can cut the power. On the card,
 //! [`sled_engine`] has the trees and [`log`](mod@log) the messages. Around sled: `trees` opens it and counts what it holds, `large` keeps what is too large for it, `mark` tells a close in order from a
-//! crash, `probe` tries whether it can be opened at all, and `disk` has the words for the file system.
+//! crash, `probe` tries whether it can be opened at all, [`salvage`](mod@salvage) makes a new one of what `scan` can read of a damaged one, and `disk`
+//! has the words for the file system.
 
 pub mod card;
 mod disk;
@@ -14,6 +15,8 @@ mod mark;
 pub mod memory;
 mod probe;
 pub mod record;
+pub mod salvage;
+mod scan;
 pub mod sled_engine;
 mod trees;
 

@@ -10,7 +10,7 @@
 
 use super::mark::Mark;
 use super::trees::{SCHEMA, Trees};
-use super::{StoreError, disk, large};
+use super::{StoreError, disk};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::symlink;
@@ -46,11 +46,9 @@ fn read(dir: &Path) -> Result<(), StoreError> {
     if trees.schema()?.is_some_and(|found| found > SCHEMA) {
         return Ok(());
     }
-    trees.verify(mark.commit)?;
-    match dir.parent() {
-        Some(whole) => large::check(&whole.join("large"), &trees.large()?).map(drop),
-        None => Ok(()),
-    }
+    // What a large value's file lost costs that value alone.
+    trees.large()?;
+    trees.verify(mark.commit)
 }
 
 /// Copies the database in `dir` to a folder in it, runs `command` with that path as the last argument, and removes the copy.
@@ -92,11 +90,12 @@ pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
 
 /// What the owner reads when the database is damaged.
 pub(super) fn damaged(dir: &Path, why: &str) -> StoreError {
-    let dir = dir.display();
+    let whole = dir.parent().filter(|whole| dir.ends_with("db") && !whole.as_os_str().is_empty()).unwrap_or(dir);
+    let (dir, whole) = (dir.display(), whole.display());
     StoreError::Damaged(format!(
-        "the database in {dir} is damaged: {}. Nothing was changed. With the server stopped, first keep what is there: \
-         `mv {dir} {dir}.damaged`. Then restore a copy of that folder, if you have one; without it the server starts with \
-         no accounts. A damaged database often means a worn card: put the restored data on a new one",
+        "the database in {dir} is damaged: {}. Nothing was changed. With the server stopped, `inglenook salvage {whole}` puts all \
+         that is readable into a new folder, and says what is lost; or restore a backup with `inglenook restore FILE --data {whole}`. \
+         A damaged database often means a worn card: put the data on a new one",
         why.trim().trim_end_matches('.')
     ))
 }

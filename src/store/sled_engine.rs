@@ -8,10 +8,10 @@
 //! length nor the disk's cache durable. Without the transaction a killed process leaves half a batch; without the sync a power
 //! cut takes back what was acknowledged; `tests/storage.rs` shows both.
 
-use super::large::{Large, Reference};
+use super::large::{Large, Note, Reference};
 use super::mark::{Mark, MarkFile, newer, seal};
 use super::trees::{COUNT, Count, ENGINE, INLINE, REFERENCE, Trees, at, failed, large_key};
-use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, VALUE_BYTES, Written, disk, probe};
+use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, Tree, VALUE_BYTES, Written, disk, probe};
 use sled::transaction::{ConflictableTransactionError as Stop, TransactionError, Transactional, TransactionalTree};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -70,6 +70,8 @@ pub struct Sled {
     /// The files in sled's `blobs` that are known to be durable.
     blobs: BTreeSet<OsString>,
     written: Written,
+    /// Bytes that stay free on the disk.
+    reserve: u64,
     /// Why no commit is possible any more.
     failed: Option<String>,
     sabotage: Sabotage,
@@ -151,6 +153,7 @@ impl Sled {
             dropped: Vec::new(),
             blobs: BTreeSet::new(),
             written: Written::default(),
+            reserve: RESERVE_BYTES,
             failed: None,
             sabotage,
         };
@@ -176,19 +179,24 @@ impl Sled {
 
     /// Reads everything and holds it against what was counted and summed on the way in.
     pub fn verify(&self) -> Result<(), StoreError> {
-        self.trees.verify(self.count.commit).map_err(|e| explain(&self.dir, e))?;
-        for row in self.trees.all[..ENGINE].iter().flat_map(sled::Tree::iter) {
-            let (_, value) = row.map_err(|e| explain(&self.dir, failed(&e)))?;
-            if value.first() == Some(&REFERENCE) {
-                self.decode(&value)?;
-            }
-        }
-        Ok(())
+        self.verify_rows()?;
+        let lost = self.damaged_values()?;
+        if lost.is_empty() { Ok(()) } else { Err(StoreError::Damaged(lost.join("; "))) }
+    }
+
+    /// The same without the files of large values.
+    pub(super) fn verify_rows(&self) -> Result<(), StoreError> {
+        self.trees.verify(self.count.commit).map_err(|e| explain(&self.dir, e))
     }
 
     /// What was handed over and written since the start.
     pub fn written(&self) -> Written {
         self.written
+    }
+
+    /// From now on commits leave only so much free.
+    pub(super) fn set_reserve(&mut self, bytes: u64) {
+        self.reserve = bytes;
     }
 
     /// Bytes that a commit may still add to the disk, about.
@@ -267,7 +275,7 @@ impl Sled {
                 bytes += (key.len() + value.len()) as u64 * times;
             }
         }
-        disk::room(&self.dir, if puts { RESERVE_BYTES + bytes } else { RESERVE_DELETING_BYTES })
+        disk::room(&self.dir, if puts { self.reserve + bytes } else { RESERVE_DELETING_BYTES })
     }
 
     /// Makes the changes; see [`Sled::commit_logged`]. `files` are those of the large values.
@@ -389,7 +397,7 @@ impl Sled {
                     Some(value) => {
                         count.add(*tree, key, value);
                         if let Some(number) = large_number(value).map_err(Stop::Abort)? {
-                            trees[ENGINE].insert(large_key(number), &[])?;
+                            trees[ENGINE].insert(large_key(number), &*Note::bytes_of(&value[1..], *tree, key))?;
                         }
                         trees[*tree].insert(&**key, &**value)?;
                     }
@@ -433,6 +441,33 @@ impl Sled {
             self.large.remove(number);
         }
         Ok(())
+    }
+
+    /// The value behind its tag; nothing if its file is damaged: that costs the value alone. It stays, for when the file comes back.
+    fn whole(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self.decode(value) {
+            Err(StoreError::Damaged(why)) if value.first() == Some(&REFERENCE) => {
+                log::error!("{why}: it is {}. All else is served", super::salvage::words(tree, key));
+                Ok(None)
+            }
+            value => value.map(Some),
+        }
+    }
+
+    /// Whose large values are damaged, in words; reads all of them.
+    pub(super) fn damaged_values(&self) -> Result<Vec<String>, StoreError> {
+        let mut lost = Vec::new();
+        for (tree, rows) in Tree::ALL.into_iter().zip(&self.trees.all) {
+            for row in rows.iter() {
+                let (key, value) = row.map_err(|e| explain(&self.dir, failed(&e)))?;
+                if value.first() == Some(&REFERENCE)
+                    && let Err(e) = self.decode(&value)
+                {
+                    lost.push(format!("{e}: it is {}", super::salvage::words(tree, &key)));
+                }
+            }
+        }
+        Ok(lost)
     }
 
     /// The value behind its tag.
@@ -488,7 +523,8 @@ impl Engine for Sled {
         match query {
             Query::Get(tree, key) => {
                 let value = self.trees.all[at(*tree)].get(key).map_err(|e| failed(&e))?;
-                value.map(|value| Ok((key.clone(), self.decode(&value)?))).into_iter().collect()
+                let Some(value) = value else { return Ok(Rows::new()) };
+                Ok(self.whole(*tree, key, &value)?.map(|value| (key.clone(), value)).into_iter().collect())
             }
             Query::Scan { tree, prefix, after, rows, bytes } => {
                 let from = match after {
@@ -501,7 +537,7 @@ impl Engine for Sled {
                     if !key.starts_with(prefix) || out.len() >= *rows || size >= *bytes {
                         break;
                     }
-                    let value = self.decode(&value)?;
+                    let Some(value) = self.whole(*tree, &key, &value)? else { continue };
                     size += key.len() + value.len();
                     out.push(((*key).into(), value));
                 }
@@ -537,7 +573,7 @@ pub fn explain(dir: &Path, e: StoreError) -> StoreError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::{Tree, key, memory::Memory, scratch};
+    use crate::store::{key, memory::Memory, scratch};
 
     fn get(engine: &mut dyn Engine, tree: Tree, key: &[u8]) -> Option<Bytes> {
         engine.query(&Query::Get(tree, key.into())).unwrap().pop().map(|(_, value)| value)
@@ -583,8 +619,9 @@ mod tests {
         sled.commit(&[batch]).unwrap();
         drop(sled);
         assert_eq!(get(&mut open().unwrap(), Tree::Vcard, b"k").unwrap().len(), 5000);
-        let large = disk::entries(&dir.join("large")).unwrap().pop().unwrap().path();
-        std::fs::remove_file(large).unwrap();
+        let mut db = std::fs::read(dir.join("sled/db")).unwrap();
+        db[600] ^= 1;
+        std::fs::write(dir.join("sled/db"), db).unwrap();
         assert!(matches!(open(), Err(StoreError::Damaged(_))));
         // Nothing is left of the copies.
         let left = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("probe-");

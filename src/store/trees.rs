@@ -1,8 +1,9 @@
 //! sled itself: how it is opened, which trees it has, what it keeps in its own rows, and what its errors mean to the owner.
 
+use super::large::Note;
 use super::record::{Broken, Reader, Writer};
 use super::{Bytes, StoreError, Tree, disk, mark};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -25,11 +26,17 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The place of the engine's own tree behind [`Tree::ALL`]: `schema`, `count`, and a row for each large value.
 pub(super) const ENGINE: usize = Tree::ALL.len();
 
+/// What sled calls the trees.
+#[rustfmt::skip]
+pub(super) const NAMES: [&str; ENGINE + 1] = [
+    "meta", "account", "roster", "block", "private", "vcard", "offline", "archive", "room", "node", "item", "push", "token", "engine",
+];
+
 /// The key of [`Count`].
 pub(super) const COUNT: &[u8] = b"count";
 
-const SCHEMA_KEY: &[u8] = b"schema";
-const LARGE_PREFIX: &[u8] = b"large/";
+pub(super) const SCHEMA_KEY: &[u8] = b"schema";
+pub(super) const LARGE_PREFIX: &[u8] = b"large/";
 
 /// The tag of a value that stands in sled as it is.
 pub(super) const INLINE: u8 = 0;
@@ -53,9 +60,9 @@ pub(super) struct Count {
     /// The transactions so far.
     pub(super) commit: u64,
     /// The rows in all trees but the engine's.
-    rows: u64,
+    pub(super) rows: u64,
     /// The sum of their hashes.
-    sum: u64,
+    pub(super) sum: u64,
     /// The last frame of the message log whose changes have been made.
     pub(super) applied: u64,
 }
@@ -75,7 +82,7 @@ impl Count {
         Writer::new(2).u64(self.commit).u64(self.rows).u64(self.sum).u64(self.applied).done()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Count, Broken> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Count, Broken> {
         let mut record = Reader::new(bytes)?;
         let (commit, rows, sum) = (record.u64()?, record.u64()?, record.u64()?);
         // The first layout knew no log.
@@ -112,12 +119,7 @@ impl Trees {
         let config = sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
         let opened = (|| {
             let db = config.open()?;
-            #[rustfmt::skip]
-            let names = [
-                "meta", "account", "roster", "block", "private", "vcard", "offline", "archive", "room", "node", "item", "push",
-                "token", "engine",
-            ];
-            let all = names.iter().map(|name| db.open_tree(name)).collect::<sled::Result<_>>()?;
+            let all = NAMES.iter().map(|name| db.open_tree(name)).collect::<sled::Result<_>>()?;
             Ok(Trees { config: config.clone(), db, all })
         })();
         opened.map_err(|e| opening(dir, &e))
@@ -193,13 +195,13 @@ impl Trees {
         }
     }
 
-    /// The numbers of all large values.
-    pub(super) fn large(&self) -> Result<BTreeSet<u64>, StoreError> {
+    /// All large values: their numbers, and what is noted of them.
+    pub(super) fn large(&self) -> Result<BTreeMap<u64, Option<Note>>, StoreError> {
         let rows = self.all[ENGINE].scan_prefix(LARGE_PREFIX);
         rows.map(|row| {
-            let (key, _) = row.map_err(|e| failed(&e))?;
+            let (key, note) = row.map_err(|e| failed(&e))?;
             let tail = key[LARGE_PREFIX.len()..].try_into().map_err(|_| Broken)?;
-            Ok(u64::from_be_bytes(tail))
+            Ok((u64::from_be_bytes(tail), Note::from_bytes(&note)))
         })
         .collect()
     }
@@ -259,7 +261,8 @@ mod tests {
         count.add(2, b"k", b"v");
         count.remove(2, b"k", b"v");
         assert_eq!(count, one);
-        let hashes = BTreeSet::from([hash(1, b"ab", b"c"), hash(1, b"a", b"bc"), hash(2, b"ab", b"c")]);
+        let hashes =
+            std::collections::BTreeSet::from([hash(1, b"ab", b"c"), hash(1, b"a", b"bc"), hash(2, b"ab", b"c")]);
         assert_eq!(hashes.len(), 3);
         assert_eq!(Count::from_bytes(&count.to_bytes()), Ok(count));
     }

@@ -60,6 +60,8 @@ pub struct Log {
     failed: Option<String>,
     segment_bytes: u64,
     sync: bool,
+    /// Bytes that stay free on the disk.
+    reserve: u64,
 }
 
 /// The newest segment.
@@ -172,6 +174,33 @@ impl Log {
         frame::read_header(&head, newest).map(drop)
     }
 
+    /// What of the segments in `dir` is not readable, in words; changes nothing.
+    pub(super) fn survey(dir: &Path) -> Result<Vec<String>, StoreError> {
+        let (mut lost, mut edge, mut before) = (Vec::new(), Edge::default(), None);
+        let segments = sequences(dir, ".seg")?;
+        let newest = segments.last().copied();
+        for sequence in segments {
+            let path = segment_path(dir, sequence);
+            let bytes = std::fs::read(&path).map_err(|e| disk::refused("read", &path, &e))?;
+            let whole = Whole::read(&bytes, sequence, edge)?;
+            let name = path.file_name().unwrap_or_default().display().to_string();
+            if before.is_some_and(|before| before + 1 != sequence) {
+                lost.push(format!("messages: files of the log before {name} are missing"));
+            }
+            // What stands at the end of the newest one may be what a crash tore.
+            let mut bad = whole.bad.iter().filter(|range| Some(sequence) != newest || range.start < whole.synced);
+            if bad.next().is_some() || whole.gaps > 0 {
+                let bytes: u32 = whole.bad.iter().map(|range| range.end - range.start).sum();
+                lost.push(format!(
+                    "messages: {bytes} bytes of {name} cannot be read, {} changes are missing",
+                    whole.gaps
+                ));
+            }
+            (edge, before) = (whole.edge, Some(sequence));
+        }
+        Ok(lost)
+    }
+
     /// Opens or makes the log in `dir`. `known` is the number of the last frame that it must have. Segments are sealed when they
     /// pass `segment_bytes`; without `sync` nothing is durable, for a test.
     pub(super) fn open(dir: &Path, known: u64, segment_bytes: u64, sync: bool) -> Result<Log, StoreError> {
@@ -188,6 +217,7 @@ impl Log {
             failed: None,
             segment_bytes,
             sync,
+            reserve: RESERVE_BYTES,
         };
         let mut segments = sequences(dir, ".seg")?;
         for sequence in sequences(dir, ".idx")? {
@@ -331,6 +361,11 @@ impl Log {
         Ok(frames.filter_map(batch).collect())
     }
 
+    /// From now on commits leave only so much free.
+    pub(super) fn set_reserve(&mut self, bytes: u64) {
+        self.reserve = bytes;
+    }
+
     /// The number of the last frame.
     pub(super) fn number(&self) -> u64 {
         self.edge.number
@@ -411,7 +446,7 @@ impl Log {
         if u64::from(base) + bytes.len() as u64 > u64::from(u32::MAX) {
             return Err(StoreError::Io(format!("{} bytes are too many for one commit", bytes.len())));
         }
-        let reserve = if deleting { RESERVE_DELETING_BYTES } else { RESERVE_BYTES };
+        let reserve = if deleting { RESERVE_DELETING_BYTES } else { self.reserve };
         disk::room(&self.dir, reserve + bytes.len() as u64)?;
         if self.active.is_none() {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);

@@ -1,0 +1,147 @@
+//! The command `salvage`: what is readable of a damaged data folder, in a new one beside it.
+//!
+//! The damaged folder stays as it is. What could not be read is said, in a few lines.
+
+use super::cert::Certificates;
+use super::data::{self, Data};
+use super::serve;
+use super::wear::{self, size};
+use super::{Failure, Result, config, owner};
+use crate::core;
+use crate::store::card::Card;
+use crate::store::salvage::{self, Salvaged};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What is not followed.
+const LINK: std::io::ErrorKind = std::io::ErrorKind::InvalidInput;
+
+/// Salvages the folder `dir` into `to`, or into one beside it. Returns lines for the person.
+///
+/// # Errors
+/// When there is nothing to salvage, or the new folder cannot be made.
+pub fn run(dir: &Path, to: Option<&Path>) -> Result<Vec<String>> {
+    let old = Data::locate(Some(dir));
+    let shown = dir.display();
+    let found = std::fs::read_dir(dir)
+        .map_err(|e| Failure(format!("{shown} cannot be read: {e}. Say which folder, and run as its owner.")))?;
+    let names: Vec<OsString> = found.flatten().map(|entry| entry.file_name()).collect();
+    if !["db", "cert", "domain"].iter().any(|name| names.iter().any(|n| n == name)) {
+        return Err(Failure(format!("{shown} holds no data of inglenook. Say which folder does.")));
+    }
+    let to = to.map_or_else(|| beside(dir), Path::to_owned);
+    if std::fs::read_dir(&to).is_ok_and(|mut entries| entries.next().is_some()) || to.is_file() {
+        let to = to.display();
+        return Err(Failure(format!(
+            "{to} is there already, and is not overwritten. Choose another folder with --to."
+        )));
+    }
+    let new = Data::locate(Some(&to));
+    let (lock, note) = hold(&old)?;
+    new.make()?;
+    let done = fill(&old, &new);
+    drop(lock);
+    let (salvaged, mut lost) = done?;
+    lost.extend(salvaged.lost);
+    let rows = salvaged.rows;
+    let mut lines = vec![format!(
+        "salvaged     {shown} into {}: {rows} entries, {} of messages",
+        to.display(),
+        size(salvaged.log_bytes)
+    )];
+    lines.extend(note);
+    match lost.is_empty() {
+        true => lines.push("lost         nothing".into()),
+        false => lines.extend(lost.into_iter().map(|what| format!("lost         {what}"))),
+    }
+    let to = to.display();
+    lines.push(format!("next         mv {shown} {shown}.damaged && mv {to} {shown} && inglenook check --data {shown}"));
+    Ok(lines)
+}
+
+/// The folder's name with more behind it.
+fn beside(dir: &Path) -> PathBuf {
+    let whole = dir.components().as_path();
+    let mut name = OsString::from(whole);
+    name.push(".salvaged");
+    name.into()
+}
+
+/// Keeps a server from using the folder meanwhile. A card that cannot be written any more can still be read.
+fn hold(old: &Data) -> Result<(Option<data::Lock>, Option<String>)> {
+    match owner::as_owner(old, || old.lock()) {
+        Ok(Some(lock)) => Ok((Some(lock), None)),
+        Ok(None) => Ok((Some(serve::hold(old)?), None)),
+        Err(e) => Ok((None, Some(format!("note         {e} It was only read: no server must run on it meanwhile.")))),
+    }
+}
+
+/// Fills the new folder. Gives what came of the database, and what else is lost.
+fn fill(old: &Data, new: &Data) -> Result<(Salvaged, Vec<String>)> {
+    let mut lost = Vec::new();
+    let mut salvaged = Salvaged::default();
+    if old.database().exists() {
+        salvaged = salvage::salvage(&old.database(), &new.database())?;
+    } else {
+        lost.push("all accounts, contacts, rooms and messages: there is no folder db".into());
+    }
+    settle_domain(old, new, &mut lost)?;
+    for name in ["inglenook.toml", wear::FILE] {
+        copy(&old.dir().join(name), &new.dir().join(name), &mut lost)?;
+    }
+    let from = old.certificates();
+    if from.is_dir() {
+        data::make_dir(&new.certificates())
+            .map_err(|e| Failure(format!("{} cannot be made: {e}.", new.certificates().display())))?;
+        for entry in std::fs::read_dir(&from).into_iter().flatten().flatten() {
+            copy(&entry.path(), &new.certificates().join(entry.file_name()), &mut lost)?;
+        }
+        let domain = new.domain()?.map(|domain| domain.to_string());
+        let certificates = Certificates::of(new);
+        lost.extend(certificates.faults(domain.as_deref(), certificates.now()));
+    }
+    settle(old, new)?;
+    Ok((salvaged, lost))
+}
+
+/// Finds out whose data it is.
+fn settle_domain(old: &Data, new: &Data, lost: &mut Vec<String>) -> Result<()> {
+    let mut domain = old.domain().ok().flatten();
+    if domain.is_none() && new.database().exists() {
+        let mut engine = Card::open(&new.database(), None)?;
+        let stored = core::stored_domain(&mut engine).ok().flatten();
+        engine.close()?;
+        domain = stored.and_then(|stored| config::domain(&stored));
+    }
+    match domain {
+        Some(domain) => new.keep_domain(&domain),
+        None => {
+            lost.push("the domain: say it with --domain NAME at the next start".into());
+            Ok(())
+        }
+    }
+}
+
+/// Copies a small file, if it is there.
+fn copy(from: &Path, to: &Path, lost: &mut Vec<String>) -> Result<()> {
+    // Root may be asked to, and follows no link that a broken server has laid.
+    match std::fs::symlink_metadata(from)
+        .and_then(|meta| if meta.is_symlink() { Err(LINK.into()) } else { std::fs::read(from) })
+    {
+        Ok(bytes) => data::write(to, &bytes),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => {
+            lost.push(format!("{}: it cannot be read ({e})", from.display()));
+            Ok(())
+        }
+    }
+}
+
+/// The new folder is of who has the old one.
+fn settle(old: &Data, new: &Data) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
+    let owner = owner.filter(|_| rustix::process::geteuid().is_root());
+    super::restore::settle(new.dir(), owner)
+        .map_err(|e| Failure(format!("{} cannot be synced: {e}.", new.dir().display())))
+}
