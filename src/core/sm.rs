@@ -7,8 +7,8 @@
 //! After a crash the log tells how far a stream was handled: its last message there has its count. What came behind that and changed
 //! nothing, a presence or a request, is acknowledged, too, and `<failed/>` must not say less than `<a/>` did before: some clients
 //! subtract. So what is acknowledged and is in no message is noted in the log first. That costs some 40 bytes, and a sync if nothing
-//! else is stored just then; a client that only sends messages costs nothing. [`NOTES`] in a row, then one every [`NOTE_EVERY_MS`]: a
-//! client that asks more often gets the same answer again until then.
+//! else is stored just then; a client that only sends messages costs nothing. [`NOTES`] in a row, then one every [`NOTE_EVERY_MS`]: of a
+//! client that asks more often the log may know less than it was told.
 
 use super::effect::{Effect, Sid};
 use super::hook::Event;
@@ -66,8 +66,6 @@ pub struct Managed {
     safe: u32,
     /// Those of them that the log knows of.
     logged: u32,
-    /// What was acknowledged last.
-    acknowledged: u32,
     /// Notes that it may have written, and since when.
     notes: (u32, u64),
     /// What the others wait for: the number of a batch, and how many stanzas are handled with it.
@@ -99,7 +97,6 @@ impl Managed {
             handled: 0,
             safe: 0,
             logged: 0,
-            acknowledged: 0,
             notes: (NOTES, 0),
             waits: VecDeque::new(),
             asked: None,
@@ -127,14 +124,6 @@ impl Managed {
     /// What the log is to know of it.
     pub(super) fn heard(&self) -> Option<Counted> {
         (self.can_be_resumed() && self.logged > 0).then_some(Counted { stream: self.number, count: self.logged })
-    }
-
-    /// What may be acknowledged now: no more than the log knows of, if that will ever be asked.
-    fn acknowledgement(&mut self) -> u32 {
-        let news = |count: u32| count.wrapping_sub(self.acknowledged);
-        let all = !self.can_be_resumed() || news(self.safe) <= news(self.logged);
-        self.acknowledged = if all { self.safe } else { self.logged };
-        self.acknowledged
     }
 
     /// Whether another note may be written.
@@ -355,7 +344,7 @@ impl State {
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
         match managed.waits.back() {
             None => {
-                let h = managed.acknowledgement();
+                let h = managed.safe;
                 self.effects.push(Effect::Manage(stream, Manage::Ack(h)));
             }
             Some((seq, _)) => {
@@ -368,8 +357,8 @@ impl State {
         }
     }
 
-    /// Something is to be acknowledged: what of it is in no message of the log is noted there first. While storage takes nothing, no
-    /// more is acknowledged than before.
+    /// Something is to be acknowledged: what of it is in no message of the log is noted there first. While storage takes nothing,
+    /// nothing is noted.
     fn note_unlogged(&mut self, sid: Sid) {
         let now = self.now.mono;
         if self.takes_nothing() {
@@ -584,7 +573,6 @@ impl State {
         }
         *carrier = Some(stream);
         *waits_until = None;
-        managed.acknowledged = managed.handled;
         let (jid, handled) = (jid.clone(), managed.handled);
         self.streams.carries.insert(stream, sid);
         let id = id(self, jid.bare_str(), number);
@@ -636,7 +624,7 @@ impl State {
                 self.streams.asked.push_back((last, sid));
             }
             if let Some(stream) = session.stream {
-                self.effects.push(Effect::Manage(stream, Manage::Ack(managed.acknowledgement())));
+                self.effects.push(Effect::Manage(stream, Manage::Ack(managed.safe)));
             }
         }
     }
@@ -776,7 +764,7 @@ mod tests {
     fn stanzas_of_a_client_count_modulo_2_to_the_32() {
         let (mut st, _) = state();
         let managed = st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap();
-        (managed.handled, managed.logged, managed.acknowledged) = (u32::MAX - 1, u32::MAX - 1, u32::MAX - 1);
+        (managed.handled, managed.logged) = (u32::MAX - 1, u32::MAX - 1);
         for expected in [u32::MAX, 0, 1] {
             st.count_in(SID);
             st.handled(SID);
