@@ -26,6 +26,8 @@ const NOTE_MS: u64 = 5_000;
 const NOTES: usize = 4096;
 /// Entries of the log that are read again at a start, about, besides those that are on their way: they tell what clients sent.
 const RECENT_ENTRIES: u64 = 1024;
+/// So many notes of what streams were told count as one entry: they are short, and must not push messages out.
+const HEARD_WEIGHT: u64 = 8;
 /// Time for which the streams before a restart are remembered, in milliseconds.
 const RECOVERED_MS: u64 = 86_400_000;
 /// Entries read at once.
@@ -80,7 +82,7 @@ pub(super) struct Deliveries {
     timed: bool,
     /// From where on the log is read at a start if nothing is on its way, and from where on soon.
     recent: (u64, u64),
-    /// Entries since that was moved.
+    /// Entries since that was moved, in parts of [`HEARD_WEIGHT`].
     entries: u64,
     /// It was, and not all that matters is noted behind it.
     moved: bool,
@@ -115,8 +117,13 @@ impl Deliveries {
 
     /// Another entry.
     fn count(&mut self, id: u64) {
-        self.entries += 1;
-        if self.entries >= RECENT_ENTRIES {
+        self.weigh(id, HEARD_WEIGHT);
+    }
+
+    /// The same, as the part of one that it is.
+    fn weigh(&mut self, id: u64, parts: u64) {
+        self.entries += parts;
+        if self.entries >= RECENT_ENTRIES * HEARD_WEIGHT {
             self.entries = 0;
             self.recent = (self.recent.1, id);
             self.moved = true;
@@ -260,7 +267,7 @@ impl State {
     /// Notes what the clients of these streams are told was handled.
     pub(super) fn note_heard(&mut self, counts: Vec<Counted>) {
         let entry = self.note_of(&Logged::Heard(counts));
-        self.deliveries.count(entry.id);
+        self.deliveries.weigh(entry.id, 1);
         if let Ok(batch) = self.write() {
             batch.append(entry);
         }
