@@ -168,9 +168,10 @@ impl Entry {
         self.is_paused(watch) || self.hub.is_crowded(self.kept.share(), cx.waker())
     }
 
-    /// The same, without being woken.
+    /// Whether even what was read already has to wait: short requests can have long answers. What is to be written is as long as what
+    /// was read, and does not.
     pub fn keeps_busy(&self, watch: &Watch) -> bool {
-        self.is_paused(watch) || self.hub.keeps_busy(self.kept.share())
+        self.is_paused(watch) || self.kept.share().asks_much()
     }
 
     fn is_paused(&self, watch: &Watch) -> bool {
