@@ -48,7 +48,8 @@
 //!    it is done, and all of it is done before the next input. That is what keeps stanzas in order.
 //! 6. Out come [`Effect::Send`](core::Effect::Send)s. The hub puts each into the outbox of its session; the stanza is shared, not
 //!    copied. The lock is free again.
-//! 7. Each `conn` takes its whole outbox at once and writes it.
+//! 7. Each `conn` takes what waits in its outbox, up to 64 KiB at once, and writes it. It works in turns ([`service::share`]): what it
+//!    has not done by the end of one, it does when the other accounts have had theirs.
 //!
 //! # What an answer promises
 //!
@@ -84,8 +85,8 @@
 //! until that client acknowledges it; the session waits for its client when the connection is lost. `core/delivery.rs` knows who has a
 //! message: as soon as somebody does, it needs no more delivery, and a note in the log says so. What nobody can be sure to have soon is
 //! kept by `ext/offline.rs`, and handed out page by page, to each session at its own pace: what comes for that one meanwhile waits behind
-//! the last page (`core/progress.rs`), so that stanzas of one sender stay in order, and nobody else waits. After a power cut the end of the log is read again: what was on its way is
-//! kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
+//! the last page (`core/progress.rs`), so that stanzas of one sender stay in order, and nobody else waits. After a power cut the end of
+//! the log is read again: what was on its way is kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
 //! sides send again exactly what the other does not have.
 //!
 //! # What a client is spared
@@ -105,7 +106,7 @@
 //!
 //! Whatever a peer can make grow has a limit, a constant with its unit in the name, where it is looked at: those of a connection
 //! in [`stream`], of a login in `core/throttle.rs`, of sessions and their presence in [`core::session`], of rosters in
-//! [`core::roster`], of a value and a batch in [`store`], of outboxes and of what waits for the disk in [`service::hub`], and each
+//! [`core::roster`], of a value and a batch in [`store`], of outboxes in [`service::hub`], of what waits for the disk in [`service::share`], and each
 //! extension's at the top of its file. What passes one is refused with an error that says so.
 //!
 //! # Shares
