@@ -5,7 +5,7 @@ mod house;
 
 use house::House;
 use inglenook::core::Sid;
-use inglenook::store::{Batch, Copy, Engine, Entry};
+use inglenook::store::{Batch, Copies, Engine, Entry};
 use inglenook::wire::{Kind, Ns, Scope, Stanza};
 
 const MAM: &str = "urn:xmpp:mam:2";
@@ -310,7 +310,7 @@ fn what_is_too_much_is_dropped_when_it_is() {
 fn an_entry_that_is_no_message_is_skipped() {
     let mut house = House::new();
     let (romeo, juliet) = conversation(&mut house, 0..2);
-    let copies = vec![Copy { owner: "juliet".into(), with: "romeo@house.test".into() }];
+    let copies: Copies = [("juliet", "romeo@house.test")].into_iter().collect();
     for (n, value) in [&b""[..], b"\x01\x09", b"\x01\x01\0\0\x03\0\0\0<a>", b"\x01\x02\0\0\0\0"].into_iter().enumerate()
     {
         house.pass(1000);

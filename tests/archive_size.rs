@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use inglenook::store::card::Card;
-use inglenook::store::{Batch, Copy, Engine, Entry, Page, Query};
+use inglenook::store::{Batch, Copies, Engine, Entry, Page, Query};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,12 +30,12 @@ fn memory_kib() -> u64 {
 /// Message `n` of twenty people who talk to each other.
 fn message(n: u64) -> Batch {
     let (a, b) = (n % 20, (n / 20 + n + 1) % 20);
-    let copy = |a, b| Copy { owner: format!("user{a}").into(), with: format!("user{b}@house.example").into() };
+    let copy = |a, b| (format!("user{a}"), format!("user{b}@house.example"));
     let value: Vec<u8> = (0..300).map(|i| (n.wrapping_mul(i + 7) >> 3) as u8).collect();
     let mut batch = Batch::default();
     batch.append(Entry {
         id: 1_700_000_000_000_000 + n * 1_000,
-        copies: vec![copy(a, b), copy(b, a)],
+        copies: [copy(a, b), copy(b, a)].into_iter().collect(),
         value: value.into(),
     });
     batch

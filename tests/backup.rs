@@ -412,13 +412,13 @@ fn a_large_backup_does_not_stop_the_server() {
 #[test]
 fn the_message_log_comes_along() {
     use inglenook::store::card::Card;
-    use inglenook::store::{Batch, Copy, Engine, Entry, Page, Query, Tree, key};
+    use inglenook::store::{Batch, Copies, Engine, Entry, Page, Query, Tree, key};
     let dir = house(&["juliet"]);
     let database = dir.data().join("db");
     let mut card = Card::open(&database, None).unwrap();
     let entry = |id: u64| Entry {
         id,
-        copies: vec![Copy { owner: "juliet".into(), with: "romeo@example.org".into() }],
+        copies: [("juliet", "romeo@example.org")].into_iter().collect(),
         value: format!("{id} {}", "x".repeat(2_000)).into_bytes().into(),
     };
     // Some segments of it, each entry with a row that is gone again.

@@ -16,7 +16,7 @@ use super::quiet::Handed;
 use super::sm::Ended;
 use super::state::{State, Timer, Work};
 use super::{Core, damaged};
-use crate::store::{Batch, Engine, Entry, Query, StoreError};
+use crate::store::{Batch, Copies, Engine, Entry, Query, StoreError};
 use crate::wire::{Condition, Jid, Kind, Scope, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -393,7 +393,7 @@ impl State {
     fn note_of(&mut self, what: &Logged<'_>) -> Entry {
         let id = self.next_mark();
         self.numbers.logged = id;
-        Entry { id, copies: Vec::new(), value: what.record() }
+        Entry { id, copies: Copies::default(), value: what.record() }
     }
 
     /// A message was put into the log.

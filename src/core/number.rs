@@ -52,6 +52,8 @@ const AHEAD_US: u64 = 30 * 86_400_000_000;
 const ROWS: &[u8] = b"clock\0skew\0";
 /// Bytes of the code in a text.
 const CODE: usize = 10;
+/// Bytes of a text, in Base64.
+pub(super) const TEXT_BYTES: usize = (8 + CODE) / 3 * 4;
 /// Bytes of a pseudonym: nobody can find another JID with the same one.
 const PSEUDONYM_BYTES: usize = 24;
 
@@ -158,10 +160,16 @@ impl Numbers {
 
     /// How it looks outside, for what is `owner`'s.
     pub(super) fn text(&self, owner: &str, number: u64) -> String {
+        self.write_text(owner, number, &mut [0; TEXT_BYTES]).to_owned()
+    }
+
+    /// The same, in `text`: every message is given one or two.
+    pub(super) fn write_text<'a>(&self, owner: &str, number: u64, text: &'a mut [u8; TEXT_BYTES]) -> &'a str {
         let mut bytes = [0; 8 + CODE];
         bytes[..8].copy_from_slice(&number.to_be_bytes());
         bytes[8..].copy_from_slice(&self.code(owner, number));
-        BASE64.encode(bytes)
+        let len = BASE64.encode_slice(bytes, text).unwrap_or_default();
+        std::str::from_utf8(&text[..len]).unwrap_or_default()
     }
 
     /// The number of a text of [`Numbers::text`]; `None`: it is none of this owner's.

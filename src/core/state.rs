@@ -19,7 +19,7 @@ use super::sm::Streams;
 use super::throttle::Throttle;
 use super::token::Tokens;
 use super::written::{Written, over_share};
-use crate::store::{BATCH_OPS, Batch, Copy, Entry, Op, Query, Tree, key};
+use crate::store::{BATCH_OPS, Batch, Copies, Entry, Op, Query, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -31,6 +31,8 @@ const REQUESTS: usize = 64;
 
 /// Memory for writing an entry that stays, in bytes.
 const TEXT_BYTES: usize = 4096;
+/// Room for the lengths of names, and for a domain that is not in the first archive of an entry, in bytes.
+const COPIES_BYTES: usize = 24;
 
 /// Which side's archive a message is put into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -578,8 +580,9 @@ impl State {
 
     /// Notes in a message what it is called in an account's archive (XEP-0359).
     pub fn note_id(&self, account: &Jid, message: &mut Stanza) {
-        let uid = self.uid(account.local().unwrap_or_default(), message.mark);
-        message.note(Ns::SID, "stanza-id", &[("by", account.as_str()), ("id", &uid)]);
+        let mut text = [0; super::number::TEXT_BYTES];
+        let uid = self.numbers.write_text(account.local().unwrap_or_default(), message.mark, &mut text);
+        message.note(Ns::SID, "stanza-id", &[("by", account.as_str()), ("id", uid)]);
     }
 
     /// The number that such an id stands for; `None` if it was not given out for this account.
@@ -593,7 +596,6 @@ impl State {
     pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<u64, StanzaError> {
         // Before it counts as logged.
         self.write()?;
-        let copy = Copy { owner: local.into(), with: with.bare_str().into() };
         // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
         let sender = self.heard.and_then(|sid| self.sessions.get_mut(&sid));
         let sender = sender.filter(|s| way == Way::Room || message.from.as_ref() == Some(&s.jid));
@@ -608,7 +610,7 @@ impl State {
         {
             draft.sent = sent.or(draft.sent);
             draft.received.append(&mut received);
-            entry.copies.push(copy);
+            entry.copies.push(local, with.bare_str());
             self.note_archived(local, message.mark);
             return Ok(message.mark);
         }
@@ -617,9 +619,9 @@ impl State {
         let id = if self.numbers.logged < message.mark { message.mark } else { self.next_mark() };
         self.logged(id);
         self.draft = Some(Draft { at: self.batch.ops.len(), sent, received, message: message.clone() });
-        // The other side is likely to follow.
-        let mut copies = Vec::with_capacity(2);
-        copies.push(copy);
+        // The other side is likely to follow: what is `with` here has a part that is the owner there.
+        let mut copies = Copies::with_room(2 * (local.len() + with.bare_str().len()) + COPIES_BYTES);
+        copies.push(local, with.bare_str());
         self.write()?.append(Entry { id, copies, value: Box::default() });
         self.note_archived(local, id);
         Ok(id)
@@ -647,7 +649,7 @@ impl State {
     pub fn is_archived(&self, local: &str, mark: u64) -> bool {
         let last =
             self.batch.ops.iter().rev().find_map(|op| if let Op::Append(entry) = op { Some(entry) } else { None });
-        last.is_some_and(|entry| entry.id == mark && entry.copies.iter().any(|copy| &*copy.owner == local))
+        last.is_some_and(|entry| entry.id == mark && entry.copies.has(local, None))
     }
 
     /// Stores the account's own row again.

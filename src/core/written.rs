@@ -172,10 +172,7 @@ pub(super) fn over_share() -> StanzaError {
 fn op_bytes(op: &Op) -> usize {
     match op {
         Op::Put(_, key, value) => key.len() + value.len() + CHANGE_BYTES,
-        Op::Append(entry) => {
-            let names = entry.copies.iter().map(|copy| copy.owner.len() + copy.with.len());
-            entry.value.len() + names.sum::<usize>() + CHANGE_BYTES
-        }
+        Op::Append(entry) => entry.value.len() + entry.copies.bytes() + CHANGE_BYTES,
         Op::Delete(..) | Op::DeleteAll(..) | Op::Trim { .. } => 0,
     }
 }

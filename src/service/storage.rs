@@ -395,7 +395,7 @@ fn touches(batch: &Batch, query: &Query) -> bool {
         Query::Scan { tree, prefix, .. } => (tree, prefix),
         Query::Archive(Page { owner, .. }) | Query::Entries { owner, .. } => {
             return batch.ops.iter().any(|op| match op {
-                Op::Append(entry) => entry.copies.iter().any(|copy| copy.owner == *owner),
+                Op::Append(entry) => entry.copies.has(owner, None),
                 Op::Trim { .. } => true,
                 _ => false,
             });

@@ -142,13 +142,14 @@ impl Engine for Card {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::Copies;
     use super::*;
     use crate::store::{Entry, Tree, disk, scratch};
     use std::fs;
 
     fn append(id: u64) -> Batch {
         let mut batch = Batch::default();
-        batch.append(Entry { id, copies: Vec::new(), value: (*b"value").into() });
+        batch.append(Entry { id, copies: Copies::default(), value: (*b"value").into() });
         batch
     }
 
@@ -235,7 +236,7 @@ mod tests {
         batch.delete(Tree::Meta, *b"key");
         card.commit(&[batch.clone()]).unwrap();
         // It changes nothing, and must not when it is seen again.
-        batch.append(Entry { id: 7, copies: Vec::new(), value: (*b"").into() });
+        batch.append(Entry { id: 7, copies: Copies::default(), value: (*b"").into() });
         card.commit(&[batch]).unwrap();
         let mut batch = Batch::default();
         batch.put(Tree::Meta, *b"key", *b"8");

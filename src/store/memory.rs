@@ -35,8 +35,7 @@ impl Memory {
 
     fn page(&self, page: &Page) -> Rows {
         let Page { owner, with, from, to, backwards, rows, bytes } = page;
-        let mine =
-            |e: &&Entry| e.copies.iter().any(|c| c.owner == *owner && with.as_ref().is_none_or(|with| c.with == *with));
+        let mine = |e: &&Entry| e.copies.has(owner, with.as_deref());
         if from > to {
             return Rows::new();
         }
@@ -100,7 +99,7 @@ impl Engine for Memory {
             }
             Query::Archive(page) => Ok(self.page(page)),
             Query::Entries { owner, ids } => {
-                let of = |e: &&Entry| e.copies.iter().any(|c| c.owner == *owner);
+                let of = |e: &&Entry| e.copies.has(owner, None);
                 let mut ids = ids.to_vec();
                 ids.sort_unstable();
                 ids.dedup();

@@ -7,9 +7,11 @@
 //! has the words for the file system.
 
 pub mod card;
+mod copies;
 mod disk;
 pub mod key;
 mod large;
+mod leb128;
 pub mod log;
 mod mark;
 pub mod memory;
@@ -20,6 +22,7 @@ mod scan;
 pub mod sled_engine;
 mod trees;
 
+pub use copies::Copies;
 use std::fmt;
 
 /// The trees: one kind of record each; [`key`] says what the keys are.
@@ -113,18 +116,9 @@ pub struct Entry {
     /// Its number, greater than that of every entry before it: microseconds since 1970, or one more than the last.
     pub id: u64,
     /// The archives that it is in.
-    pub copies: Vec<Copy>,
+    pub copies: Copies,
     /// What it says.
     pub value: Bytes,
-}
-
-/// An archive that an entry is in.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Copy {
-    /// Whose: a localpart of ours, or later a room.
-    pub owner: Box<str>,
-    /// The bare JID of the other side, to find a conversation by.
-    pub with: Box<str>,
 }
 
 /// The longest value, in bytes: an offline message of the longest stanza, and its envelope.

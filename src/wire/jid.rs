@@ -5,6 +5,7 @@
 //! over the tables: Resourceprep and the PRECIS crates refuse every code point that their old Unicode tables do not know,
 //! so a resource or a room nickname with an emoji would be no address.
 
+use super::xml::escaped_bytes;
 use memchr::memchr;
 use std::borrow::Cow;
 use std::fmt;
@@ -35,6 +36,8 @@ pub struct Jid {
     bare: u16,
     /// Where it ends itself: a bare JID shares the text of a full one.
     end: u16,
+    /// How many bytes longer the resourcepart is when it is escaped: all that is counted in bytes of XML asks for it.
+    escapes: u16,
 }
 
 /// Why a text is not a JID; the stanza error is `jid-malformed`.
@@ -79,9 +82,10 @@ impl Jid {
             true => whole.into(),
             false => [local, at, &domain, slash, resource].concat().into(),
         };
-        // They fit: each part has at most 1,023 bytes.
+        // They fit: each part has at most 1,023 bytes, and each of them becomes six at most.
         let end = bare + slash.len() + resource.len();
-        Ok(Jid { text, domain: start as u16, bare: bare as u16, end: end as u16 })
+        let escapes = escaped_bytes(resource) - resource.len();
+        Ok(Jid { text, domain: start as u16, bare: bare as u16, end: end as u16, escapes: escapes as u16 })
     }
 
     /// The prepared localpart.
@@ -117,6 +121,12 @@ impl Jid {
     /// The same bare JID with this resource.
     pub fn with_resource(&self, resource: &str) -> Result<Jid, JidError> {
         Jid::new(self.local(), self.domain(), Some(resource))
+    }
+
+    /// How long it is in XML, in bytes. Only a resourcepart can hold something that is escaped.
+    pub fn xml_bytes(&self) -> usize {
+        let escapes = if self.is_bare() { 0 } else { self.escapes as usize };
+        self.end as usize + escapes
     }
 
     /// The whole address.

@@ -9,7 +9,7 @@
 use super::error::{StanzaError, StreamCondition, StreamError};
 use super::jid::Jid;
 use super::ns::Ns;
-use super::xml::{Attr, Attrs, Node, Raw, Scope, Slice, escape, escaped_bytes, unescape, write_declaration};
+use super::xml::{Attr, Attrs, Node, Raw, Scope, Slice, escape, unescape, write_declaration};
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
@@ -527,9 +527,7 @@ impl Stanza {
     pub fn bytes(&self) -> usize {
         /// Tags, names of attributes, quotes and a default namespace.
         const AROUND_BYTES: usize = 96;
-        // Only a resource can hold something that is escaped.
-        let of = |jid: &Jid| jid.bare_str().len() + 1 + jid.resource().map_or(0, escaped_bytes);
-        let jid = |jid: &Option<Jid>| jid.as_ref().map_or(0, of);
+        let jid = |jid: &Option<Jid>| jid.as_ref().map_or(0, Jid::xml_bytes);
         let Rest { id, extra, body, .. } = &*self.rest;
         let slices = id.iter().chain(extra).chain(body.iter().map(|part| &part.slice));
         AROUND_BYTES + jid(&self.to) + jid(&self.from) + slices.map(|slice| slice.as_str().len()).sum::<usize>()

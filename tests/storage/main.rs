@@ -10,7 +10,7 @@ mod workload;
 use cut::Disk;
 use inglenook::store::card::Card;
 use inglenook::store::sled_engine::{Sabotage, probe};
-use inglenook::store::{Batch, Bytes, Copy, Engine, Entry, Query, StoreError, Tree, VALUE_BYTES};
+use inglenook::store::{Batch, Bytes, Copies, Engine, Entry, Query, StoreError, Tree, VALUE_BYTES};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
@@ -206,10 +206,10 @@ fn fill(dir: &Path) {
     batch.put(Tree::Vcard, key(0), vec![1; VALUE_BYTES]);
     assert!(matches!(sled.commit(&[batch]), Err(StoreError::Full(_))));
     // A message finds no room, but that one was delivered does, so that what was kept for it can go.
-    let copies = vec![Copy { owner: "juliet".into(), with: "romeo@example.org".into() }];
-    let append = |id: u64, copies: &[Copy]| {
+    let copies: Copies = [("juliet", "romeo@example.org")].into_iter().collect();
+    let append = |id: u64, copies: &Copies| {
         let mut batch = Batch::default();
-        batch.append(Entry { id, copies: copies.into(), value: vec![1; 50_000].into() });
+        batch.append(Entry { id, copies: copies.clone(), value: vec![1; 50_000].into() });
         batch
     };
     let mut last = 0;
@@ -218,7 +218,7 @@ fn fill(dir: &Path) {
     }
     assert!(last < 20, "{last} messages of 50 KB");
     assert!(matches!(sled.commit(&[append(last + 1, &copies)]), Err(StoreError::Full(_))));
-    sled.commit(&[append(last + 1, &[])]).unwrap();
+    sled.commit(&[append(last + 1, &Copies::default())]).unwrap();
     assert_eq!(sled.query(&Query::Edge).unwrap()[0].1, (last + 1).to_be_bytes().into());
     let mut batch = Batch::default();
     (0..stored / 2).for_each(|n| batch.delete(Tree::Offline, key(n)));

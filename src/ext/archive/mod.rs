@@ -97,10 +97,10 @@ pub(super) fn lasting(message: &Stanza) -> bool {
     message.kind == Kind::Message && (hints::has(message, "store") || !chat_states::standalone(message)) && !forget()
 }
 
-/// Whether an account wants to have messages to or from somebody archived.
+/// Whether an account, which there is, wants to have messages to or from somebody archived.
 fn wants(st: &State, local: &str, other: &Jid) -> bool {
-    let Some(account) = st.accounts.get(local) else { return false };
-    st.archives.get(local).is_none_or(|archived| archived.wants(&account.roster, other))
+    let roster = || st.accounts.get(local).map(|account| &account.roster);
+    st.archives.get(local).is_none_or(|archived| archived.wants(roster, other))
 }
 
 impl Archive {

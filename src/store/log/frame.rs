@@ -9,8 +9,10 @@
 //!
 //! Both checks take in the segment's number and the place, so that a frame counts only where it was written.
 
+use super::super::copies::{is_of, pairs};
+use super::super::leb128::{Cut, put, put_bytes};
 use super::super::mark::newer;
-use super::super::{Batch, Bytes, Copy, Entry, Op, StoreError, Tree};
+use super::super::{Batch, Bytes, Entry, Op, StoreError, Tree};
 use std::ops::Range;
 
 /// The layout of segments and indexes this version writes and reads.
@@ -105,19 +107,6 @@ fn sum(sequence: u64, place: u32, fields: &[u8], body: &[u8]) -> [u8; 4] {
     crc.finalize().to_le_bytes()
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 /// `low` is near the first entry, or the greatest number there is, which is written as 0.
 fn near(low: u64, id: u64) -> u64 {
     if low == u64::MAX {
@@ -147,12 +136,8 @@ pub(super) fn write(out: &mut Vec<u8>, sequence: u64, base: u32, number: u64, sy
         put(out, entry.id - before);
         before = entry.id;
         put(out, entry.copies.len() as u64);
-        kept += 8 + entry.value.len();
-        for Copy { owner, with } in &entry.copies {
-            put_bytes(out, owner.as_bytes());
-            put_bytes(out, with.as_bytes());
-            kept += owner.len() + with.len();
-        }
+        out.extend_from_slice(entry.copies.names());
+        kept += 8 + entry.value.len() + entry.copies.bytes();
         put_bytes(out, &entry.value);
     }
     for op in &batch.ops {
@@ -230,31 +215,7 @@ pub(super) fn written(bytes: &[u8]) -> Option<Frame<'_>> {
     })
 }
 
-/// Bytes that are read from the front.
-#[derive(Clone)]
-struct Cut<'a>(&'a [u8]);
-
 impl<'a> Cut<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.0.split_at_checked(n)?;
-        self.0 = rest;
-        Some(head)
-    }
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let n = self.number()?;
-        self.take(usize::try_from(n).ok()?)
-    }
     fn entry(&mut self, before: u64) -> Option<Found<'a>> {
         let id = before.checked_add(self.number()?)?;
         let copies = self.number()?;
@@ -298,8 +259,8 @@ impl<'a> Frame<'a> {
         for _ in 0..self.count {
             let entry = rest.entry(before)?;
             before = entry.id;
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
-            let copies = entry.copies().map(|(owner, with)| Copy { owner: text(owner), with: text(with) }).collect();
+            let text = String::from_utf8_lossy;
+            let copies = entry.copies().map(|(owner, with)| (text(owner), text(with))).collect();
             batch.append(Entry { id: entry.id, copies, value: entry.value.into() });
         }
         if rest.0.is_empty() {
@@ -315,13 +276,12 @@ impl<'a> Frame<'a> {
 impl<'a> Found<'a> {
     /// The archives it is in: owner and the other side.
     pub(super) fn copies(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let mut rest = Cut(self.names);
-        (0..self.copies).map_while(move |_| Some((rest.bytes()?, rest.bytes()?)))
+        pairs(self.copies, self.names)
     }
 
     /// Whether it is in this archive, with this other side if one is asked for.
     pub(super) fn is_of(&self, owner: &str, with: Option<&str>) -> bool {
-        self.copies().any(|(o, w)| o == owner.as_bytes() && with.is_none_or(|with| w == with.as_bytes()))
+        self.copies().any(|pair| is_of(pair, owner, with))
     }
 }
 
@@ -363,10 +323,7 @@ mod tests {
     fn batch(id: u64) -> Batch {
         let mut batch = Batch { ops: Vec::new(), low: id - 3 };
         for id in [id, id + 1] {
-            let copies = vec![
-                Copy { owner: "juliet".into(), with: "romeo@example.org".into() },
-                Copy { owner: "romeo".into(), with: "juliet@example.org".into() },
-            ];
+            let copies = [("juliet", "romeo@example.org"), ("romeo", "juliet@example.org")].into_iter().collect();
             batch.append(Entry { id, copies, value: vec![id as u8; 200].into() });
         }
         batch

@@ -425,7 +425,7 @@ impl Log {
                         return Err(StoreError::Io(format!("an entry {id} cannot follow {last} in the message log")));
                     }
                     last = *id;
-                    let names = copies.iter().flat_map(|copy| [copy.owner.len(), copy.with.len()]);
+                    let names = copies.iter().flat_map(|(owner, with)| [owner.len(), with.len()]);
                     if value.len() > VALUE_BYTES || copies.len() > COPIES || names.max() > Some(NAME_BYTES) {
                         let len = value.len();
                         return Err(StoreError::Io(format!("an entry of {len} bytes passes the limits of the log")));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::memory::Memory;
-use crate::store::{Copy, Engine, Query, scratch};
+use crate::store::{Engine, Query, scratch};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ fn open(dir: &Path, known: u64) -> Log {
 }
 
 fn entry(id: u64, names: &[(&str, &str)], len: usize) -> Entry {
-    let copies = names.iter().map(|(owner, with)| Copy { owner: (*owner).into(), with: (*with).into() }).collect();
+    let copies = names.iter().copied().collect();
     let value: Vec<u8> = (0..len).map(|i| (id.wrapping_mul(31) as usize + i * 7) as u8).collect();
     Entry { id, copies, value: value.into() }
 }
