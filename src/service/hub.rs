@@ -26,6 +26,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// What may wait for a client that does not read, in bytes: a full roster and the presence of everybody in it fit in. More
 /// closes its stream, and nobody else notices.
 pub const OUTBOX_BYTES: usize = 2 * 1024 * 1024;
+/// The same of a component: many people are behind it, and enter all of their rooms when it comes.
+pub const COMPONENT_OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 /// What a stanza in an outbox costs besides its text, in bytes.
 const MAIL_BYTES: usize = 256;
 /// What a value that gets a file of its own costs besides its bytes, while it waits for the disk: time to sync it, in bytes.
@@ -64,13 +66,13 @@ pub enum Mail {
 #[derive(Debug)]
 pub struct Outbox {
     inner: Mutex<Inner>,
-    limit: usize,
 }
 
 #[derive(Debug)]
 struct Inner {
     mail: VecDeque<Mail>,
     bytes: usize,
+    limit: usize,
     full: bool,
     /// The server stops: nothing more is taken.
     stops: bool,
@@ -98,13 +100,13 @@ impl Outbox {
             inner: Mutex::new(Inner {
                 mail: VecDeque::new(),
                 bytes: 0,
+                limit,
                 full: false,
                 stops: false,
                 taken: None,
                 waker: None,
                 waiting,
             }),
-            limit,
         }
     }
 
@@ -129,7 +131,7 @@ impl Outbox {
         {
             from.slow_down(more);
         }
-        if bytes > self.limit || !inner.waiting.set(bytes) {
+        if bytes > inner.limit || !inner.waiting.set(bytes) {
             inner.overflow();
         } else {
             inner.mail.push_back(mail);
@@ -175,7 +177,11 @@ impl Outbox {
 
     /// It is another owner's from now on.
     fn belongs_to(&self, share: Arc<Share>) {
-        lock(&self.inner).waiting.belongs_to(share);
+        let mut inner = lock(&self.inner);
+        if share.is_component() {
+            inner.limit = COMPONENT_OUTBOX_BYTES;
+        }
+        inner.waiting.belongs_to(share);
     }
 }
 
@@ -677,6 +683,19 @@ mod tests {
         assert!(matches!(&Vec::from(all)[..], [Mail::Overflow]));
         outbox.push(mail(1));
         assert!(outbox.poll(Waker::noop(), false).is_pending());
+    }
+
+    /// A bridge that starts enters the rooms of all its people at once.
+    #[test]
+    fn an_outbox_of_a_component_takes_a_burst() {
+        let shares = Shares::new(64 * 1024 * 1024);
+        for (owner, takes) in [("juliet@house.test", false), ("irc.house.test", true)] {
+            let outbox = Outbox::new(OUTBOX_BYTES, shares.share(Owner::Address([127, 0, 0, 1].into())));
+            outbox.belongs_to(shares.share(Owner::Known(owner.into())));
+            (0..8 * 1024).for_each(|_| outbox.push(mail(1024)));
+            let Poll::Ready(first) = outbox.poll(Waker::noop(), false) else { panic!("there was mail") };
+            assert_eq!(!matches!(first[0], Mail::Overflow), takes, "{owner}");
+        }
     }
 
     /// A session that waited can be resumed, however small its stanzas are.

@@ -227,6 +227,11 @@ impl Share {
         }
     }
 
+    /// Whether it is a component's.
+    pub(super) fn is_component(&self) -> bool {
+        matches!(&self.owner, Owner::Known(name) if !name.contains('@'))
+    }
+
     /// One more connection; how many there are now.
     pub(super) fn connected(&self) -> usize {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
@@ -264,7 +269,7 @@ impl Share {
 
     /// It said so many bytes to somebody who does not read them as fast. A component speaks for many, and its owner vouches for it.
     pub(super) fn slow_down(&self, bytes: usize) {
-        if !matches!(&self.owner, Owner::Known(name) if name.contains('@')) {
+        if self.stranger().is_some() || self.is_component() {
             return;
         }
         let time = (bytes as u64).saturating_mul(1_000_000_000) / SLOW_BYTES_A_SECOND;
