@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use inglenook::store::card::Card;
-use inglenook::store::{Batch, Copies, Engine, Entry, Page, Query};
+use inglenook::store::{Batch, Engine, Entry, Page, Query};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -412,7 +412,7 @@ fn a_large_backup_does_not_stop_the_server() {
 #[test]
 fn the_message_log_comes_along() {
     use inglenook::store::card::Card;
-    use inglenook::store::{Batch, Copies, Engine, Entry, Page, Query, Tree, key};
+    use inglenook::store::{Batch, Engine, Entry, Page, Query, Tree, key};
     let dir = house(&["juliet"]);
     let database = dir.data().join("db");
     let mut card = Card::open(&database, None).unwrap();
