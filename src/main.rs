@@ -3,10 +3,11 @@
 use argh::FromArgs;
 use inglenook::service::admin::Request;
 use inglenook::service::data::Data;
+use inglenook::service::find::{self, Surroundings};
 use inglenook::service::manager::Manager;
 use inglenook::service::serve::{Options, Server};
 use inglenook::service::{
-    Failure, Result, backup, check, command, config, logging, owner, restore, salvage, status, user,
+    Failure, Result, backup, check, command, config, logging, owner, reset, restore, salvage, status, user, words,
 };
 use inglenook::store::sled_engine;
 use std::io::Write;
@@ -19,8 +20,11 @@ const PROBE: &str = "--probe-database";
 /// The XMPP server for small appliances.
 #[derive(FromArgs)]
 struct Args {
+    /// print name and version
+    #[argh(switch, short = 'V')]
+    version: bool,
     #[argh(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 #[derive(FromArgs)]
@@ -35,6 +39,7 @@ enum Verb {
     Backup(Backup),
     Restore(Restore),
     Salvage(Salvage),
+    Reset(Reset),
 }
 
 /// Run the server. Needs no other argument and no file.
@@ -76,7 +81,7 @@ struct UserAdd {
     /// the address: NAME@DOMAIN, or NAME alone
     #[argh(positional)]
     jid: String,
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -94,7 +99,7 @@ struct UserPasswd {
     /// the address: NAME@DOMAIN, or NAME alone
     #[argh(positional)]
     jid: String,
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -109,7 +114,7 @@ struct UserPasswd {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "list")]
 struct UserList {
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -124,7 +129,7 @@ struct UserRemove {
     /// the address: NAME@DOMAIN, or NAME alone
     #[argh(positional)]
     jid: String,
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -155,7 +160,7 @@ struct CertShow {
     /// print the authority's certificate instead, to install on phones and computers
     #[argh(switch)]
     pem: bool,
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -170,7 +175,7 @@ struct CertRenew {
     /// make another authority, too: it must be installed on every device again
     #[argh(switch)]
     authority: bool,
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -188,7 +193,7 @@ struct CertInstall {
     /// its key, PEM
     #[argh(positional)]
     key: PathBuf,
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -205,7 +210,7 @@ struct PrintConfig {}
 #[derive(FromArgs)]
 #[argh(subcommand, name = "check")]
 struct Check {
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -217,7 +222,7 @@ struct Check {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "status")]
 struct Status {
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -232,7 +237,7 @@ struct Backup {
     /// the file to make; it must not be there yet
     #[argh(positional)]
     file: PathBuf,
-    /// the data folder
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -247,7 +252,7 @@ struct Restore {
     /// the backup
     #[argh(positional)]
     file: PathBuf,
-    /// the data folder to make or to replace
+    /// the data folder to make or to replace; else the one that is there, else ./inglenook-data
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
     /// the settings
@@ -270,6 +275,15 @@ struct Salvage {
     to: Option<PathBuf>,
 }
 
+/// Begin anew: move all accounts, messages and certificates aside, and keep the settings. Asks first. The server must not run.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reset")]
+struct Reset {
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     // What we make is for this user alone, whatever makes it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -290,27 +304,37 @@ fn main() -> ExitCode {
     let args = match Args::from_args(&["inglenook"], words.get(1..).unwrap_or_default()) {
         Ok(args) => args,
         Err(early) if early.status.is_ok() => return finish(say(&[early.output.trim_end().to_owned()])),
-        Err(early) => {
-            complain(&format!("{}\nRun inglenook --help for what there is.", early.output.trim_end()));
-            return ExitCode::from(2);
-        }
+        Err(early) => return misused(early.output.trim_end(), words.get(1..).unwrap_or_default()),
     };
-    finish(run(args.verb))
+    match args {
+        Args { version: true, .. } => finish(say(&[format!("inglenook {}", env!("CARGO_PKG_VERSION"))])),
+        Args { verb: Some(verb), .. } => finish(run(verb)),
+        Args { verb: None, .. } => misused("A command is missing.", &[]),
+    }
+}
+
+/// Wrong usage: what was wrong, and what may have been meant.
+fn misused(what: &str, words: &[&str]) -> ExitCode {
+    let meant = words::meant(words).map(|meant| format!("Did you mean `inglenook {meant}`?\n")).unwrap_or_default();
+    complain(&format!("{what}\n{meant}Run inglenook --help for what there is."));
+    ExitCode::from(2)
 }
 
 fn run(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Serve(Serve { data, config, domain }) => serve(Options { domain, ..owner(data, config)? }),
+        Verb::Serve(Serve { data, config, domain }) => {
+            serve(Options { domain, ..become_owner(options(data, config))? })
+        }
         Verb::User(User { verb }) => match verb {
             UserVerb::Add(UserAdd { jid, data, config, password_stdin }) => {
-                with_password(&owner(data, config)?, password_stdin, |password| Request::Add(jid, password))
+                with_password(&told(owner(data, config)?), password_stdin, |password| Request::Add(jid, password))
             }
             UserVerb::Passwd(UserPasswd { jid, data, config, password_stdin }) => {
-                with_password(&owner(data, config)?, password_stdin, |password| Request::Password(jid, password))
+                with_password(&told(owner(data, config)?), password_stdin, |password| Request::Password(jid, password))
             }
             UserVerb::List(UserList { data, config }) => say(&user::run(&owner(data, config)?, &Request::List)?),
             UserVerb::Remove(UserRemove { jid, data, config }) => {
-                say(&user::run(&owner(data, config)?, &Request::Remove(jid))?)
+                say(&user::run(&told(owner(data, config)?), &Request::Remove(jid))?)
             }
         },
         Verb::Cert(Cert { verb }) => match verb {
@@ -319,21 +343,29 @@ fn run(verb: Verb) -> Result<()> {
             }
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
             CertVerb::Renew(CertRenew { authority, data, config }) => {
-                say(&command::cert_renew(&owner(data, config)?, authority)?)
+                say(&command::cert_renew(&told(owner(data, config)?), authority)?)
             }
             CertVerb::Install(CertInstall { cert, key, data, config }) => {
-                say(&command::cert_install(&owner(data, config)?, &cert, &key)?)
+                say(&command::cert_install(&told(owner(data, config)?), &cert, &key)?)
             }
         },
         Verb::Status(Status { data, config }) => say(&status::run(&owner(data, config)?)?),
-        Verb::Backup(Backup { file, data, config }) => say(&backup::run(&options(data, config), &file)?),
+        Verb::Backup(Backup { file, data, config }) => say(&backup::run(&told(existing(data, config)?), &file)?),
         Verb::Restore(Restore { file, data, config, domain }) => {
-            say(&restore::run(&Options { domain, ..options(data, config) }, &file)?)
+            let dir = find::to_replace(data.as_deref(), &Surroundings::of_process())?.dir().to_owned();
+            let options = Options { domain, found: data.is_none(), ..options(Some(dir), config) };
+            say(&restore::run(&told(options), &file)?)
         }
         Verb::Salvage(Salvage { dir, to }) => say(&salvage::run(&dir, to.as_deref())?),
+        Verb::Reset(Reset { data }) => {
+            say(&reset::run(&existing(data, None)?, &mut std::io::stderr(), &mut std::io::stdin().lock())?)
+        }
         Verb::Config(PrintConfig {}) => say(&[config::print().trim_end().to_owned()]),
         Verb::Check(Check { data, config }) => {
-            let report = check::run(&owner(data, config)?);
+            // Settings can be checked before the first start.
+            let prepared = data.as_ref().is_some_and(|dir| dir.join("inglenook.toml").exists());
+            let options = if prepared { become_owner(options(data, config))? } else { owner(data, config)? };
+            let report = check::run(&options);
             say(&report.fine.iter().map(|line| format!("ok     {line}")).collect::<Vec<_>>())?;
             say(&report.wrong.iter().map(|line| format!("WRONG  {line}")).collect::<Vec<_>>())?;
             match report.wrong.len() {
@@ -354,13 +386,16 @@ fn serve(options: Options) -> Result<()> {
     server.run()
 }
 
+/// Gives an account a password: that on standard input, or else one that is made and told.
 fn with_password(options: &Options, from_stdin: bool, request: impl FnOnce(String) -> Request) -> Result<()> {
-    if from_stdin {
-        return say(&user::run(options, &request(user::read_password()?))?);
-    }
-    let password = user::make_password()?;
+    let password = if from_stdin { user::read_password()? } else { user::make_password()? };
     let mut lines = user::run(options, &request(password.clone()))?;
-    lines.push(format!("password     {password}"));
+    let added = lines.iter().find_map(|line| line.strip_prefix("added "));
+    let mut entry = added.map_or(Ok(Vec::new()), |account| user::entry(options, account))?;
+    if !from_stdin {
+        entry.insert(entry.len().min(1), format!("password     {password}"));
+    }
+    lines.append(&mut entry);
     say(&lines)
 }
 
@@ -368,11 +403,31 @@ fn options(data: Option<PathBuf>, config: Option<PathBuf>) -> Options {
     Options { data, config, probe: Some(probe), ..Options::default() }
 }
 
+/// Of a command that makes no data folder: of the one that is there.
+fn existing(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
+    let dir = find::existing(data.as_deref(), &Surroundings::of_process())?.dir().to_owned();
+    Ok(Options { found: data.is_none(), ..options(Some(dir), config) })
+}
+
 /// The same, after we have become the owner of the data folder. Not for what has to do with folders of other people, too.
 fn owner(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
-    let options = options(data, config);
-    owner::become_owner(&Data::locate(options.data.as_deref()))?;
-    Ok(options)
+    become_owner(existing(data, config)?)
+}
+
+fn become_owner(options: Options) -> Result<Options> {
+    let became = owner::become_owner(&Data::locate(options.data.as_deref()))?;
+    Ok(Options { sudo: became && std::env::var_os("SUDO_USER").is_some(), ..options })
+}
+
+/// Of a command that changes or copies something: nobody should wonder later where, and of whom.
+fn told(options: Options) -> Options {
+    let data = Data::locate(options.data.as_deref());
+    if options.found
+        && let Ok(Some(domain)) = data.domain()
+    {
+        complain(&format!("inglenook: the data folder is {}, of {domain}", data.dir().display()));
+    }
+    options
 }
 
 /// This very program, to look at a database in a process of its own.

@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const PASSWORD: &str = "capulet";
+const PASSWORD: &str = "capulet house";
 
 fn add(dir: &Dir, name: &str) {
     ok(dir, &["user", "add", name, "--password-stdin"], &format!("{PASSWORD}\n"));
@@ -26,7 +26,7 @@ fn add(dir: &Dir, name: &str) {
 
 /// A folder with settings, these accounts, and no server.
 fn house(names: &[&str]) -> Dir {
-    let dir = Dir::with("plain = true\ndomain = \"example.org\"");
+    let dir = Dir::begun("plain = true\ndomain = \"example.org\"");
     ok(&dir, &["cert", "renew"], "");
     names.iter().for_each(|name| add(&dir, name));
     dir
@@ -174,6 +174,7 @@ fn what_does_not_fit_is_refused_and_nothing_changes() {
     assert_eq!(tree(&other.data()).len(), 1);
     // Data of another domain, and settings that say another.
     let foreign = Dir::with("");
+    std::fs::write(foreign.data().join("domain"), "example.net\n").unwrap();
     ok(&foreign, &["user", "add", "paris@example.net"], "");
     assert!(fails(&foreign, &["restore", &file], "").contains("belongs to example.net"));
     foreign.settings("domain = \"example.net\"");

@@ -19,7 +19,7 @@ fn usage_ends_with_2_and_help_with_0() {
     }
     let help = run(&dir, &["--help"], "");
     assert_eq!(help.code, 0);
-    for verb in ["serve", "user", "cert", "config", "check", "status", "backup", "restore", "salvage"] {
+    for verb in ["serve", "user", "cert", "config", "check", "status", "backup", "restore", "salvage", "reset"] {
         assert!(help.out.contains(verb), "{}", help.out);
     }
 }
@@ -29,7 +29,7 @@ fn what_config_prints_is_taken_as_settings() {
     let dir = Dir::new();
     let printed = run(&dir, &["config"], "");
     assert_eq!(printed.code, 0);
-    std::fs::create_dir(dir.data()).unwrap();
+    let dir = Dir::begun("");
     std::fs::write(dir.data().join("inglenook.toml"), printed.out).unwrap();
     assert_eq!(ok(&dir, &["user", "list"], ""), "");
 }
@@ -102,7 +102,7 @@ fn a_port_in_use_is_named_with_its_setting() {
 
 #[test]
 fn accounts_without_a_server() {
-    let dir = Dir::with("domain = \"example.org\"");
+    let dir = Dir::begun("");
     accounts(&dir);
 }
 
@@ -117,11 +117,11 @@ fn accounts_with_a_server() {
 
 fn accounts(dir: &Dir) {
     let made = ok(dir, &["user", "add", "Juliet"], "");
-    let (first, second) = made.split_once('\n').unwrap();
-    assert_eq!(first, "added juliet@example.org");
-    assert!(second.strip_prefix("password").unwrap().trim().len() >= 18, "{made}");
+    let made: Vec<&str> = made.lines().collect();
+    assert_eq!(made[..2], ["added juliet@example.org", "address      juliet@example.org"]);
+    assert!(made[2].strip_prefix("password").unwrap().trim().len() >= 18, "{made:?}");
     let told = ok(dir, &["user", "add", "romeo@example.org", "--password-stdin"], "calliope\n");
-    assert_eq!(told, "added romeo@example.org\n");
+    assert_eq!(told, "added romeo@example.org\naddress      romeo@example.org\n");
     assert_eq!(ok(dir, &["user", "list"], ""), "juliet@example.org\nromeo@example.org\n");
     assert!(fails(dir, &["user", "add", "romeo"], "").contains("there already"));
     assert!(fails(dir, &["user", "add", "tybalt@example.net"], "").contains("not an address of example.org"));
@@ -141,17 +141,151 @@ fn the_control_socket_works_in_a_deep_folder() {
     dir.0.push("a-folder-with-a-long-name/and-another-one-in-it/and-one-more-so-that-no-socket-address-holds-it-all");
     dir.settings("");
     let server = Server::start(&dir, &["--domain", "example.org"]);
-    assert_eq!(ok(&dir, &["user", "add", "romeo", "--password-stdin"], "calliope\n"), "added romeo@example.org\n");
+    assert_eq!(
+        ok(&dir, &["user", "add", "romeo", "--password-stdin"], "calliope\n").lines().next(),
+        Some("added romeo@example.org")
+    );
     assert!(fails(&dir, &["serve"], "").contains("runs on"));
     assert!(server.stop().success());
     dir.0 = top;
 }
 
+/// An account in a folder that no server uses has a password that never works.
 #[test]
-fn a_fresh_folder_takes_the_first_account_s_domain() {
-    let dir = Dir::with("");
-    ok(&dir, &["user", "add", "juliet@example.org"], "");
-    assert!(Server::start(&dir, &[]).greeting[0].ends_with("serves example.org"));
+fn only_serve_makes_a_data_folder() {
+    let dir = Dir::new();
+    let (file, toml) = (dir.0.join("chat.backup"), dir.0.join("settings.toml"));
+    let (file, toml) = (file.to_str().unwrap(), toml.to_str().unwrap());
+    std::fs::write(toml, "domain = \"example.org\"\n").unwrap();
+    let commands: [&[&str]; 12] = [
+        &["user", "add", "juliet@example.org"],
+        &["user", "add", "juliet@example.org", "--config", toml],
+        &["user", "passwd", "juliet"],
+        &["user", "list"],
+        &["user", "remove", "juliet"],
+        &["cert", "show"],
+        &["cert", "renew"],
+        &["cert", "install", toml, toml],
+        &["check"],
+        &["status"],
+        &["backup", file],
+        &["reset"],
+    ];
+    for words in commands {
+        let error = fails(&dir, words, "");
+        assert!(error.contains("is not there") && error.contains("inglenook serve --data"), "{words:?}: {error}");
+        // What the service manager says is as good as what is typed.
+        let mut command = command(&dir, words);
+        let said = command.env("STATE_DIRECTORY", dir.data()).output().unwrap();
+        assert_eq!(said.status.code(), Some(1), "{words:?}");
+        assert!(String::from_utf8(said.stderr).unwrap().contains("is not there"), "{words:?}");
+        let left: Vec<_> = std::fs::read_dir(&dir.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["settings.toml"], "{words:?}");
+    }
+    // A folder that holds something else stays as it is.
+    std::fs::create_dir(dir.data()).unwrap();
+    for words in commands {
+        assert!(fails(&dir, words, "").contains("holds no server's data"), "{words:?}");
+        assert_eq!(std::fs::read_dir(dir.data()).unwrap().count(), 0, "{words:?}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_run_makes_no_data_folder() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = Dir::new();
+    let toml = dir.0.join("settings.toml");
+    let settings =
+        format!("domain = \"example.org\"\n[listen]\nc2s = [\"{}\"]\nc2s_tls = []\n", taken.local_addr().unwrap());
+    std::fs::write(&toml, settings).unwrap();
+    let error = fails(&dir, &["serve", "--config", toml.to_str().unwrap()], "");
+    assert!(error.contains("setting c2s in [listen]"), "{error}");
+    assert!(!dir.data().exists());
+}
+
+/// The folder of the server that runs where the command is typed is taken, and named.
+#[test]
+fn a_folder_that_was_found_is_named() {
+    let mut dir = Dir::new();
+    let here = dir.0.clone();
+    dir.settings("");
+    std::fs::rename(dir.data(), here.join("inglenook-data")).unwrap();
+    let server = Server::of(command(&dir, &["serve", "--domain", "example.org"]));
+    assert!(server.greeting.last().unwrap().ends_with("inglenook user add NAME@example.org"), "{:?}", server.greeting);
+    let file = here.join("chat.backup");
+    for words in [&["user", "add", "juliet"][..], &["cert", "renew"], &["backup", file.to_str().unwrap()]] {
+        let said = run(&dir, words, "");
+        assert_eq!(said.code, 0, "{words:?}: {}", said.err);
+        assert_eq!(said.err, "inglenook: the data folder is inglenook-data, of example.org\n", "{words:?}");
+    }
+    // What changes nothing only tells what it was asked for.
+    let said = run(&dir, &["user", "list"], "");
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "juliet@example.org\n", ""));
+    assert!(server.stop().success());
+    dir.0 = here;
+}
+
+#[test]
+fn name_and_version() {
+    let dir = Dir::new();
+    for word in ["--version", "-V"] {
+        let said = run(&dir, &[word], "");
+        assert_eq!((said.code, said.err.as_str()), (0, ""));
+        assert_eq!(said.out, format!("inglenook {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 0);
+}
+
+#[test]
+fn a_wrong_word_is_told_what_was_meant() {
+    let dir = Dir::new();
+    for (words, meant) in [
+        (&["user", "del", "juliet"][..], "`inglenook user remove`"),
+        (&["user", "create", "juliet"], "`inglenook user add`"),
+        (&["user", "ls"], "`inglenook user list`"),
+        (&["adduser", "juliet"], "`inglenook user add`"),
+        (&["start"], "`inglenook serve`"),
+        (&["bakcup", "x"], "`inglenook backup`"),
+    ] {
+        let said = run(&dir, words, "");
+        assert_eq!(said.code, 2, "{words:?}");
+        assert!(said.err.contains(&format!("Did you mean {meant}?")), "{words:?}: {}", said.err);
+    }
+    assert!(!run(&dir, &["sing"], "").err.contains("Did you mean"));
+}
+
+#[test]
+fn a_password_that_is_too_short_is_refused() {
+    let dir = Dir::begun("");
+    ok(&dir, &["user", "add", "juliet"], "");
+    for running in [false, true] {
+        let server = running.then(|| Server::start(&dir, &[]));
+        for password in ["x", "1234567", "\u{00e4}\u{00e4}\u{00e4}\u{00e4}"] {
+            for words in
+                [["user", "add", "romeo", "--password-stdin"], ["user", "passwd", "juliet", "--password-stdin"]]
+            {
+                let error = fails(&dir, &words, &format!("{password}\n"));
+                assert!(error.contains("a password has at least 8 characters"), "{error}");
+            }
+        }
+        assert_eq!(ok(&dir, &["user", "list"], ""), "juliet@example.org\n");
+        ok(&dir, &["user", "passwd", "juliet", "--password-stdin"], "12345678\n");
+        drop(server);
+    }
+}
+
+/// What is to be typed into an app that does not find the server by itself.
+#[test]
+fn a_new_account_is_told_where_the_server_is() {
+    let dir = Dir::begun("");
+    let settings =
+        |listen: &str| std::fs::write(dir.data().join("inglenook.toml"), format!("[listen]\n{listen}\n")).unwrap();
+    settings("c2s = [\"127.0.0.7:15222\"]\nc2s_tls = []");
+    let said = ok(&dir, &["user", "add", "juliet"], "");
+    assert!(said.contains("server       127.0.0.7, port 15222: "), "{said}");
+    settings("c2s = []\nc2s_tls = [\"127.0.0.7:15223\"]");
+    let said = ok(&dir, &["user", "add", "romeo"], "");
+    assert!(said.contains("server       127.0.0.7, port 15223 (TLS from the first byte): "), "{said}");
 }
 
 #[test]
@@ -171,10 +305,10 @@ fn an_account_outlives_a_killed_server() {
 fn a_stop_says_goodbye_to_every_stream() {
     let dir = Dir::with("plain = true");
     let server = Server::start(&dir, &["--domain", "example.org"]);
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet house\n");
     let mut plain = connect(&server, "c2s");
     greet(&mut plain);
-    let mut session = login(&server, &dir, "juliet", "capulet");
+    let mut session = login(&server, &dir, "juliet", "capulet house");
     // One that has said nothing yet, and one in the middle of its handshake.
     let mut silent = connect(&server, "c2s_tls");
     silent.write_all(&[22, 3, 1]).unwrap();
@@ -219,7 +353,7 @@ fn settings_and_certificate_are_reloaded() {
     };
     assert!(!shown(&own_ca).unwrap().contains("PLAIN"));
     // Another authority's certificate for the same domain.
-    let other = Dir::with("domain = \"example.org\"");
+    let other = Dir::begun("");
     ok(&other, &["cert", "renew"], "");
     let files = other.data().join("cert");
     let (chain, key, other_ca) = (files.join("server.crt"), files.join("server.key"), files.join("ca.crt"));

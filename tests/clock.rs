@@ -82,7 +82,7 @@ fn login_at(server: &Server, dir: &Dir, time: i64) -> std::io::Result<Tls> {
     let connection = ClientConnection::new(Arc::new(config), "example.org".try_into().unwrap()).unwrap();
     let mut stream = StreamOwned::new(connection, connect(server, "c2s_tls"));
     stream.flush()?;
-    log_in(&mut stream, "juliet", "capulet");
+    log_in(&mut stream, "juliet", "capulet house");
     Ok(stream)
 }
 
@@ -99,7 +99,7 @@ fn a_board_without_a_clock_serves_and_gets_one() {
     let Some(library) = library() else { return };
     let dir = Dir::with("plain = true");
     let (server, clock) = start(&dir, &library, 600 - now());
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet house\n");
     // A phone, whose clock is right.
     let mut session = login_at(&server, &dir, now()).unwrap();
     assert!(asked(&mut session).starts_with("1970-01-01T00:1"));
@@ -128,7 +128,7 @@ fn a_good_certificate_is_kept_when_the_next_boot_has_no_clock() {
     // Made when the clock was right, in a year that is still to come.
     let later = now() + 800 * DAY;
     let (server, _clock) = start(&dir, &library, 800 * DAY);
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet house\n");
     login_at(&server, &dir, later).unwrap();
     assert!(server.stop().success());
     let file = dir.data().join("cert/server.crt");
@@ -167,10 +167,10 @@ fn seconds(stamp: &str) -> i64 {
 #[test]
 fn a_clock_that_was_ahead_is_told_and_stamps_nothing_after_it() {
     let Some(library) = library() else { return };
-    let dir = Dir::with("domain = \"example.org\"\nplain = true");
+    let dir = Dir::begun("domain = \"example.org\"\nplain = true");
     let (server, clock) = start(&dir, &library, 0);
     for name in ["juliet", "romeo"] {
-        ok(&dir, &["user", "add", name, "--password-stdin"], "capulet\n");
+        ok(&dir, &["user", "add", name, "--password-stdin"], "capulet house\n");
     }
     assert!(!ok(&dir, &["status"], "").contains("clock"));
     let mut juliet = login_at(&server, &dir, now()).unwrap();

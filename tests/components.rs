@@ -27,7 +27,7 @@ fn house() -> (Dir, Server) {
     let dir = Dir::new();
     settings(&dir, &[(NAME, SECRET)]);
     let server = Server::start(&dir, &[]);
-    ok(&dir, &["user", "add", "juliet@example.org", "--password-stdin"], "secret\n");
+    ok(&dir, &["user", "add", "juliet@example.org", "--password-stdin"], "a long secret\n");
     (dir, server)
 }
 
@@ -73,7 +73,7 @@ fn reaches(user: &mut Tls, gateway: &mut TcpStream) -> String {
 fn stanzas_go_both_ways() {
     let (dir, server) = house();
     let mut gateway = attach(&server);
-    let mut juliet = login(&server, &dir, "juliet", "secret");
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
     say(
         &mut juliet,
         "<iq type='get' id='1' to='example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>",
@@ -124,7 +124,7 @@ fn stanzas_go_both_ways() {
 fn presence_goes_both_ways() {
     let (dir, server) = house();
     let mut gateway = attach(&server);
-    let mut juliet = login(&server, &dir, "juliet", "secret");
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
     say(&mut juliet, "<presence to='romeo@gateway.example.org' type='subscribe'/>");
     let asked = until(&mut gateway, "/>");
     assert_eq!(asked, "<presence to='romeo@gateway.example.org' from='juliet@example.org' type='subscribe'/>");
@@ -146,7 +146,7 @@ fn presence_goes_both_ways() {
     until(&mut juliet, "</stream:stream>");
     let heard = until(&mut gateway, "type='unavailable'");
     assert!(heard.contains("to='romeo@gateway.example.org' from='juliet@example.org/"), "{heard}");
-    let mut juliet = login(&server, &dir, "juliet", "secret");
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
     let heard = reaches(&mut juliet, &mut gateway);
     assert!(heard.contains("type='probe'"), "{heard}");
     let own = heard.matches("<presence to='romeo@gateway.example.org' from='juliet@example.org/").count();
@@ -169,7 +169,7 @@ fn presence_goes_both_ways() {
 #[test]
 fn what_is_sent_to_one_that_is_not_there_comes_back() {
     let (dir, server) = house();
-    let mut juliet = login(&server, &dir, "juliet", "secret");
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
     for stanza in [
         "<message to='romeo@gateway.example.org' id='1'><body>x</body></message>",
         "<iq to='gateway.example.org' id='1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>",
@@ -267,7 +267,7 @@ fn what_is_wrong_ends_the_stream() {
 fn a_stanza_with_an_unusable_sender_costs_that_stanza() {
     let (dir, server) = house();
     let mut gateway = attach(&server);
-    let mut juliet = login(&server, &dir, "juliet", "secret");
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
     for from in ["from='user name@gateway.example.org'", "from='\u{1F600}&apos;@gateway.example.org/x'", ""] {
         say(&mut gateway, &format!("<message {from} to='juliet@example.org' id='m1'><body>x</body></message>"));
         let refused = until(&mut gateway, "</message>");
@@ -293,7 +293,7 @@ fn seen(user: &mut Tls) -> Vec<(String, bool)> {
 fn whoever_was_there_through_a_gateway_goes_with_it() {
     let (dir, server) = house();
     let mut gateway = attach(&server);
-    let mut juliet = login(&server, &dir, "juliet", "secret");
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
     say(&mut juliet, "<presence/><presence to='romeo@gateway.example.org' type='subscribe'/>");
     until(&mut gateway, "type='subscribe'/>");
     say(
@@ -352,7 +352,7 @@ fn whoever_was_there_through_a_gateway_goes_with_it() {
 fn a_component_that_does_not_read_is_closed() {
     let (dir, server) = house();
     let _deaf = attach(&server);
-    let mut juliet = login(&server, &dir, "juliet", "secret");
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
     let long = "x".repeat(200_000);
     // The system's buffers hold some of it.
     for n in 0..200 {
@@ -390,7 +390,7 @@ fn a_component_does_not_administrate() {
     say(
         &mut gateway,
         "<iq from='juliet@gateway.example.org' to='example.org' type='set' id='3'><query xmlns='jabber:iq:register'>\
-         <username>juliet</username><password>x</password></query></iq>",
+         <username>juliet</username><password>wherefore</password></query></iq>",
     );
     assert!(until(&mut gateway, "</iq>").contains("<registration-required"));
 }

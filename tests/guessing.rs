@@ -244,7 +244,7 @@ fn registrations_go_on_when_it_was_said() {
     let mut house = House::with(|s| s.registration = true);
     let register = |house: &mut House, name: &str| {
         let sid = open(house, OFFICE);
-        let iq = "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>NAME</username><password>x</password></query></iq>";
+        let iq = "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>NAME</username><password>wherefore</password></query></iq>";
         house.send(sid, &iq.replace("NAME", name));
         let got = house.receive_all(sid).concat();
         house.cut(sid);

@@ -629,7 +629,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
     let got = roster(&mut romeo);
     assert!(got.contains("before@example.org") && !got.contains("refused@example.org"), "{got}");
     assert!(!ping(&mut romeo).contains("id='withheld'/>"), "no false promise");
-    let error = fails(dir, &["user", "add", "tybalt", "--password-stdin"], "x\n");
+    let error = fails(dir, &["user", "add", "tybalt", "--password-stdin"], "wherefore\n");
     assert!(error.contains("full or failing"), "{error}");
     assert!(ok(dir, &["user", "list"], "").contains("nurse@example.org"));
 

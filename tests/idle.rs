@@ -16,10 +16,10 @@ const FIRST: usize = 50;
 
 #[test]
 fn an_idle_session_is_small() {
-    let dir = Dir::with("domain = \"example.org\"\nscram_iterations = 4096\nplain = true\n");
+    let dir = Dir::begun("domain = \"example.org\"\nscram_iterations = 4096\nplain = true\n");
     let server = Server::start(&dir, &[]);
     for n in 0..ACCOUNTS {
-        ok(&dir, &["user", "add", &format!("u{n}@example.org"), "--password-stdin"], "secret\n");
+        ok(&dir, &["user", "add", &format!("u{n}@example.org"), "--password-stdin"], "a long secret\n");
     }
     let mut begun = 0;
     let mut sessions: Vec<Tls> = Vec::new();
@@ -29,7 +29,7 @@ fn an_idle_session_is_small() {
         }
         let socket = connect_from(&server, "c2s_tls", &format!("127.0.{}.1", n % 200));
         let mut stream = tls(socket, &dir.ca());
-        log_in(&mut stream, &format!("u{}", n % ACCOUNTS), "secret");
+        log_in(&mut stream, &format!("u{}", n % ACCOUNTS), "a long secret");
         // So that all its buffers have been in use.
         let space = " ".repeat(2_000);
         stream

@@ -166,7 +166,8 @@ impl House {
     }
 
     fn user_add(&self, name: &str) {
-        let out = self.command(&["user", "add", &format!("{name}@{DOMAIN}"), "--password-stdin"], Some("secret"));
+        let out =
+            self.command(&["user", "add", &format!("{name}@{DOMAIN}"), "--password-stdin"], Some("a long secret"));
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
 
@@ -193,7 +194,7 @@ impl House {
     async fn client(&self, name: &str, direct: bool) -> Client {
         let jid = Jid::new(&format!("{name}@{DOMAIN}")).unwrap();
         let timeouts = Timeouts { read_timeout: PATIENCE, response_timeout: PATIENCE };
-        let password = "secret".to_owned();
+        let password = "a long secret".to_owned();
         let stream = if direct {
             let connector = DirectTlsServerConnector::from(DnsConfig::addr(&self.server().direct));
             StanzaStream::new_c2s(connector, jid, password, timeouts, 16)

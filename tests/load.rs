@@ -13,7 +13,7 @@ use common::binary::{Dir, Server, ok};
 
 #[test]
 fn pairs_chat_at_full_speed() {
-    let dir = Dir::with("domain = \"example.org\"\nscram_iterations = 4096\ncommit_window_ms = 10\n");
+    let dir = Dir::begun("domain = \"example.org\"\nscram_iterations = 4096\ncommit_window_ms = 10\n");
     let server = Server::start(&dir, &[]);
     for n in 0..8 {
         ok(&dir, &["user", "add", &format!("u{n}@example.org"), "--password-stdin"], "correct horse battery staple\n");

@@ -871,7 +871,7 @@ fn over_tls_in_one_round_trip() {
     use common::binary::{Dir, HEADER, Server, connect, ok, tls, until};
     use std::io::Write;
     const PASSWORD: &str = "a rose by any other name";
-    let dir = Dir::with("domain = \"example.org\"\nscram_iterations = 4096\nplain = true\n");
+    let dir = Dir::begun("domain = \"example.org\"\nscram_iterations = 4096\nplain = true\n");
     let begin = |server: &Server, said: &dyn Fn(&[u8; 32]) -> String, end: &str| {
         let mut stream = tls(connect(server, "c2s_tls"), &dir.ca());
         while stream.conn.is_handshaking() {

@@ -241,18 +241,18 @@ fn nobody_writes_lines_of_their_own_into_the_log() {
     let mut command = serve(&dir);
     command.env("RUST_LOG", "trace");
     let server = Server::of(command);
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet house\n");
     for name in
         ["juliet\ninfo: forged", "juliet\r\ninfo: forged", "juliet failed to log in from 192.0.2.1", "\u{1b}[2Jjuliet"]
     {
         let mut stream = tls(connect(&server, "c2s_tls"), &dir.ca());
         greet(&mut stream);
-        stream.write_all(common::binary::plain(name, "capulet").as_bytes()).unwrap();
+        stream.write_all(common::binary::plain(name, "capulet house").as_bytes()).unwrap();
         until(&mut stream, "</failure>");
     }
     // A resource may have more in it than a name.
     let mut stream = tls(connect(&server, "c2s_tls"), &dir.ca());
-    log_in(&mut stream, "juliet", "capulet");
+    log_in(&mut stream, "juliet", "capulet house");
     ping(&mut stream);
     drop(stream);
     let lines = all_lines(server);
@@ -319,19 +319,19 @@ fn root_leaves_nothing_of_its_own_in_the_server_s_folder() {
     if !geteuid().is_root() {
         return eprintln!("left out: only root can become somebody else");
     }
-    let dir = Dir::with("domain = \"example.org\"\nplain = true");
+    let dir = Dir::begun("domain = \"example.org\"\nplain = true");
     std::fs::set_permissions(&dir.0, PermissionsExt::from_mode(0o755)).unwrap();
     for path in [dir.data(), dir.data().join("inglenook.toml")] {
         chown(path, Some(USER), Some(USER)).unwrap();
     }
     // Before the server ran once.
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet house\n");
     ok(&dir, &["cert", "renew"], "");
     assert!(dir.data().join("db").exists() && dir.ca().exists());
     belongs(&dir.data());
     // While it runs: root is let in.
     let server = serve_as_user(&dir);
-    ok(&dir, &["user", "add", "romeo", "--password-stdin"], "capulet\n");
+    ok(&dir, &["user", "add", "romeo", "--password-stdin"], "capulet house\n");
     assert!(ok(&dir, &["status"], "").contains("runs for"));
     ok(&dir, &["backup", dir.0.join("one").to_str().unwrap()], "");
     assert!(server.stop().success());
@@ -355,7 +355,7 @@ fn root_leaves_nothing_of_its_own_in_the_server_s_folder() {
     belongs(&dir.data());
     // The server gets at all of it.
     let server = serve_as_user(&dir);
-    login(&server, &dir, "juliet", "capulet");
+    login(&server, &dir, "juliet", "capulet house");
     assert!(server.stop().success());
     // Root may also start it by hand, and the server is not root then.
     let server = Server::start(&dir, &[]);
@@ -378,7 +378,8 @@ fn root_gets_into_a_folder_that_its_owner_cannot_reach() {
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
     }
     std::fs::write(real.join("inglenook.toml"), "[listen]\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = []\n").unwrap();
-    for path in [real.clone(), real.join("inglenook.toml")] {
+    std::fs::write(real.join("domain"), "example.org\n").unwrap();
+    for path in [real.clone(), real.join("inglenook.toml"), real.join("domain")] {
         chown(path, Some(USER), Some(USER)).unwrap();
     }
     std::os::unix::fs::symlink("private/data", dir.data()).unwrap();
@@ -403,7 +404,7 @@ fn root_follows_no_link_that_the_server_has_laid() {
     if !geteuid().is_root() {
         return eprintln!("left out: only root can become somebody else");
     }
-    let dir = Dir::with("domain = \"example.org\"");
+    let dir = Dir::begun("domain = \"example.org\"");
     let precious = dir.0.join("precious");
     std::fs::write(&precious, "root's").unwrap();
     std::os::unix::fs::symlink(&precious, dir.data().join("lock")).unwrap();
@@ -443,7 +444,7 @@ fn the_watchdog_writes_nothing() {
 /// What was acknowledged is known after a kill, whatever it was (XEP-0198 §5): some clients subtract.
 #[test]
 fn after_a_kill_no_less_is_known_than_was_acknowledged() {
-    let dir = Dir::with("plain = true\ndomain = \"example.org\"\nscram_iterations = 4096");
+    let dir = Dir::begun("plain = true\ndomain = \"example.org\"\nscram_iterations = 4096");
     let mut server = Server::of(serve(&dir));
     for name in ["juliet", "romeo"] {
         ok(&dir, &["user", "add", name, "--password-stdin"], "a long password");

@@ -20,7 +20,7 @@ const USER: u32 = 54_321;
 
 /// A house with people, contacts, a picture, a message that waits, and settings.
 fn house(killed: bool) -> Dir {
-    let dir = Dir::with("domain = \"example.org\"\nplain = true\nscram_iterations = 4096");
+    let dir = Dir::begun("domain = \"example.org\"\nplain = true\nscram_iterations = 4096");
     let server = Server::start(&dir, &[]);
     for n in 0..12 {
         ok(&dir, &["user", "add", &format!("person{n:02}"), "--password-stdin"], PASSWORD);

@@ -19,13 +19,13 @@ fn says(status: &str, name: &str) -> String {
 
 #[test]
 fn status_tells_people_messages_and_what_was_written() {
-    let dir = Dir::with("plain = true\ndomain = \"example.org\"\ncard_writes_gb = 16000");
+    let dir = Dir::begun("plain = true\ncard_writes_gb = 16000");
     assert!(ok(&dir, &["status"], "").contains("none yet"));
     let server = Server::start(&dir, &[]);
     for name in ["juliet", "romeo"] {
-        ok(&dir, &["user", "add", name, "--password-stdin"], "capulet\n");
+        ok(&dir, &["user", "add", name, "--password-stdin"], "capulet house\n");
     }
-    let mut romeo = login(&server, &dir, "romeo", "capulet");
+    let mut romeo = login(&server, &dir, "romeo", "capulet house");
     for n in 0..3 {
         let message = format!("<message type='chat' to='juliet@example.org'><body>{n}</body></message>");
         romeo.write_all(message.as_bytes()).unwrap();
@@ -82,10 +82,10 @@ fn written(server: &Server) -> u64 {
 #[test]
 fn nothing_is_written_when_nothing_happens() {
     let seconds = std::env::var("INGLENOOK_IDLE_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
-    let dir = Dir::with("plain = true\ndomain = \"example.org\"");
+    let dir = Dir::begun("plain = true\ndomain = \"example.org\"");
     let server = Server::start(&dir, &[]);
-    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet\n");
-    let mut juliet = login(&server, &dir, "juliet", "capulet");
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "capulet house\n");
+    let mut juliet = login(&server, &dir, "juliet", "capulet house");
     ping(&mut juliet);
     // What the login was worth is committed.
     let mut before = (written(&server), changed(&dir));

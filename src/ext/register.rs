@@ -3,7 +3,7 @@
 
 use crate::core::share::{Ledger, Shared, Shares, limits};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, admin, network};
-use crate::wire::scram::Credentials;
+use crate::wire::scram::{Credentials, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
@@ -89,7 +89,8 @@ fn checked(password: String) -> Result<String, StanzaError> {
     if password.len() > PASSWORD_BYTES {
         return Err(refusal(Condition::NotAcceptable, "the password is too long"));
     }
-    Ok(password)
+    let short = |text: String| StanzaError::new(Condition::NotAcceptable).text(text);
+    long_enough(&password).map_err(short).map(|()| password)
 }
 
 impl Register {

@@ -10,6 +10,7 @@ use super::serve::Shared;
 use super::{Failure, Result, driver, status};
 use crate::core::Command;
 use crate::wire::Jid;
+use crate::wire::scram::{Credentials, long_enough};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::unix::{UnixListener, UnixStream};
 use smol::{Async, Timer};
@@ -84,9 +85,9 @@ impl Request {
     /// When the address or the password cannot be used.
     pub fn command(&self, domain: &Jid, iterations: u32) -> std::result::Result<Option<Command>, String> {
         Ok(Some(match self {
-            Request::Add(jid, password) => Command::UserAdd(address(jid, domain)?, driver::hash(password, iterations)?),
+            Request::Add(jid, password) => Command::UserAdd(address(jid, domain)?, keys(password, iterations)?),
             Request::Password(jid, password) => {
-                Command::UserPassword(address(jid, domain)?, driver::hash(password, iterations)?)
+                Command::UserPassword(address(jid, domain)?, keys(password, iterations)?)
             }
             Request::List => Command::UserList,
             Request::Remove(jid) => Command::UserRemove(address(jid, domain)?),
@@ -95,13 +96,24 @@ impl Request {
     }
 }
 
+/// The keys of a password that may be chosen.
+fn keys(password: &str, iterations: u32) -> std::result::Result<Credentials, String> {
+    long_enough(password)?;
+    driver::hash(password, iterations)
+}
+
 /// An account's address; a name alone is one of our domain.
 fn address(text: &str, domain: &Jid) -> std::result::Result<Jid, String> {
     let full = if text.contains('@') { text.to_owned() } else { format!("{text}@{domain}") };
     let jid = Jid::parse(&full).map_err(|e| format!("\"{text}\" is not an address: {e}"))?;
-    match jid.is_bare() {
-        true => Ok(jid),
-        false => Err(format!("\"{text}\" must end behind the domain")),
+    match (jid.is_bare(), jid.local()) {
+        (false, _) => Err(format!("\"{text}\" must end behind the domain")),
+        (true, Some(local)) if jid.domain() != domain.domain() => Err(format!(
+            "{jid} is not an address of {domain}, the domain of this server. Is {local}@{domain} meant? If not, say where the data \
+             of {} is with --data DIR",
+            jid.domain()
+        )),
+        (true, _) => Ok(jid),
     }
 }
 
@@ -375,7 +387,9 @@ mod tests {
     fn a_name_alone_is_of_our_domain() {
         let domain = Jid::parse("example.org").unwrap();
         assert_eq!(address("Juliet", &domain).unwrap().as_str(), "juliet@example.org");
-        assert_eq!(address("juliet@example.net", &domain).unwrap().as_str(), "juliet@example.net");
+        assert_eq!(address("juliet@Example.org", &domain).unwrap().as_str(), "juliet@example.org");
+        let error = address("juliet@example.net", &domain).unwrap_err();
+        assert!(error.contains("not an address of example.org") && error.contains("juliet@example.org"), "{error}");
         assert!(address("juliet@example.org/balcony", &domain).is_err());
         assert!(address("@", &domain).is_err());
     }

@@ -1,5 +1,6 @@
 //! The settings: one table of them, and the reader of the file.
 
+use super::words::distance;
 use super::{Failure, Result, host};
 use crate::core;
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
@@ -644,21 +645,6 @@ fn nearest(path: &str) -> String {
     let paths = SETTINGS.iter().map(|s| (distance(path, &full(s)).min(distance(name, s.name)), full(s)));
     let headers = tables().map(|t| (distance(path, t), format!("[{t}]")));
     paths.chain(headers).min_by_key(|(d, _)| *d).map(|(_, name)| name).unwrap_or_default()
-}
-
-/// Levenshtein's distance: how many letters must be put in, taken out or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    // A name of the file is bounded before it costs time.
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let here = (corner + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            corner = std::mem::replace(&mut row[j + 1], here);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

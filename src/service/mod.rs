@@ -3,10 +3,11 @@
 //! [`serve`] puts the parts together: [`listen`] accepts connections, [`conn`] carries one of them through [`tls`] and its
 //! stream, [`hub`] holds the core and carries out what it wants, [`share`] sees that nobody takes what others need, [`storage`] is
 //! the one thread that owns the database.
-//! [`config`] reads the settings, [`data`] knows what lies where, [`cert`] makes and keeps certificates, [`admin`] is the
+//! [`config`] reads the settings, [`data`] knows what lies where, [`find`] which folder is meant, [`cert`] makes and keeps certificates, [`admin`] is the
 //! owner's way in: to [`user`], [`status`], which asks [`wear`] what was written, and [`backup`]. What that makes, a
-//! [`container`], [`restore`] reads; [`salvage`] reads what is left of a damaged folder. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
-//! what root is in somebody else's data folder.
+//! [`container`], [`restore`] reads; [`reset`] moves aside what was there; [`salvage`] reads what is left of a damaged folder. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
+//! what root is in somebody else's data folder, [`words`] what
+//! was meant by a word that is none of ours.
 
 pub mod admin;
 pub mod backup;
@@ -19,6 +20,7 @@ pub mod conn;
 pub mod container;
 pub mod data;
 pub mod driver;
+pub mod find;
 pub mod host;
 pub mod hub;
 pub mod listen;
@@ -26,6 +28,7 @@ pub mod logging;
 pub mod manager;
 pub mod owner;
 mod patient;
+pub mod reset;
 pub mod restore;
 pub mod salvage;
 pub mod serve;
@@ -35,6 +38,7 @@ pub mod storage;
 pub mod tls;
 pub mod user;
 pub mod wear;
+pub mod words;
 
 use crate::core::share::Shared;
 use std::fmt;

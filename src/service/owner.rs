@@ -24,12 +24,13 @@ fn refuse(data: &Data, (user, group): (u32, u32), e: &std::io::Error) -> Failure
 }
 
 /// Makes the calling thread, and those that it starts from now on, the owner of the data folder, if we are root and it is somebody
-/// else's. To be called before there are other threads.
+/// else's: then the answer is yes. To be called before there are other threads.
 ///
 /// # Errors
 /// When the system refuses.
-pub fn become_owner(data: &Data) -> Result<()> {
-    other(data).map_or(Ok(()), |who| switch(who, true).map_err(|e| refuse(data, who, &e)))
+pub fn become_owner(data: &Data) -> Result<bool> {
+    let Some(who) = other(data) else { return Ok(false) };
+    switch(who, true).map_err(|e| refuse(data, who, &e)).map(|()| true)
 }
 
 /// Does something as the owner of the data folder, then is root again. Threads that it starts stay the owner.

@@ -10,7 +10,7 @@ use super::config::{self, Config};
 use super::container::{self, Head, Look, Sink, Totals};
 use super::data::{self, Data};
 use super::serve::{self, Options};
-use super::{Failure, Result, owner, random, wear};
+use super::{Failure, Result, find, owner, random, wear};
 use crate::core;
 use crate::store::card::Card;
 use crate::store::sled_engine::{self, Sled};
@@ -74,6 +74,7 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     let finished = finish(fresh.dir(), dir, there);
     drop(lock);
     at("end");
+    let next = find::start(dir);
     let dir = dir.display();
     let made = wear::date(head.made / 1000);
     let mut lines = vec![
@@ -85,12 +86,12 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
         lines.push(format!("before       what was there is in {before}: remove it when all is well"));
     }
     lines.extend(note.map(|note| format!("note         it was so when the backup was made: {note}")));
-    lines.push(format!("next         inglenook serve --data {dir}"));
+    lines.push(format!("next         {next}"));
     Ok(lines)
 }
 
 /// The folder that is meant, by a path whose last part can be renamed.
-fn whole(data: &Data) -> Result<Data> {
+pub(super) fn whole(data: &Data) -> Result<Data> {
     let dir = data.dir();
     let found = match dir.file_name() {
         Some(_) if !dir.is_symlink() => std::path::absolute(dir),
@@ -100,7 +101,7 @@ fn whole(data: &Data) -> Result<Data> {
     Ok(Data::locate(Some(&found)))
 }
 
-fn beside(dir: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(dir: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(dir);
     name.push(end);
     name.into()
@@ -177,7 +178,7 @@ fn clear(dir: &Path) -> Result<()> {
         if path.join(BUILDING).exists() {
             discard(&path).map_err(|e| cannot("removed", &path, &e))?;
         } else {
-            keep_before(&path, dir)?;
+            keep_before(&path, dir, BEFORE)?;
         }
     }
     Ok(())
@@ -196,7 +197,7 @@ fn discard(dir: &Path) -> std::io::Result<()> {
     std::fs::remove_dir_all(dir)
 }
 
-fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
+pub(super) fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
     let advice = match e.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => " Make room on that disk.",
         ErrorKind::PermissionDenied => " Run as somebody who may write in the folder around it, such as root.",
@@ -296,17 +297,23 @@ fn build(
         rows.verify().map_err(explain)?;
         rows.close()?;
     }
-    // The settings stay if the backup has none. What was written was written to this box's card.
-    for name in ["inglenook.toml", wear::FILE] {
-        let (from, to) = (old.dir().join(name), dir.join(name));
-        if !to.exists() && from.exists() {
-            std::fs::copy(&from, &to).map_err(|e| cannot("copied", &from, &e))?;
-        }
-    }
+    copy_kept(old.dir(), dir)?;
     at("sync");
     let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
     settle(dir, owner.filter(|_| rustix::process::geteuid().is_root())).map_err(|e| cannot("synced", dir, &e))?;
     Ok(wrong.map(|e| e.to_string()))
+}
+
+/// Copies what stays in a folder whatever becomes of its data, if it is not there yet: the settings, and how much was written to this
+/// box's card.
+pub(super) fn copy_kept(old: &Path, fresh: &Path) -> Result<()> {
+    for name in ["inglenook.toml", wear::FILE] {
+        let (from, to) = (old.join(name), fresh.join(name));
+        if !to.exists() && from.exists() {
+            std::fs::copy(&from, &to).map_err(|e| cannot("copied", &from, &e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives everything in a folder to its owner, and makes it durable.
@@ -336,7 +343,7 @@ fn sync_parent(dir: &Path) -> std::io::Result<()> {
 }
 
 /// Puts the new folder where the old one is, if there is one, and the old one where the new one was.
-fn put_into_place(fresh: &Path, dir: &Path, there: bool) -> Result<()> {
+pub(super) fn put_into_place(fresh: &Path, dir: &Path, there: bool) -> Result<()> {
     let flags = if there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     // The new folder's name is durable before it counts.
     let swap = sync_parent(fresh).and_then(|()| match rustix::fs::renameat_with(CWD, fresh, CWD, dir, flags) {
@@ -358,7 +365,7 @@ fn put_into_place(fresh: &Path, dir: &Path, there: bool) -> Result<()> {
 fn finish(aside: &Path, dir: &Path, there: bool) -> Result<Option<PathBuf>> {
     let finish = || -> Result<Option<PathBuf>> {
         std::fs::remove_file(dir.join(BUILDING)).map_err(|e| cannot("finished", dir, &e))?;
-        let before = if there { keep_before(aside, dir)? } else { None };
+        let before = if there { keep_before(aside, dir, BEFORE)? } else { None };
         sync_parent(dir).map_err(|e| cannot("synced", dir, &e))?;
         Ok(before)
     };
@@ -367,8 +374,8 @@ fn finish(aside: &Path, dir: &Path, there: bool) -> Result<Option<PathBuf>> {
     })
 }
 
-/// Gives the old data a name that tells what it is; without data in it, it goes.
-fn keep_before(aside: &Path, dir: &Path) -> Result<Option<PathBuf>> {
+/// Gives the old data a name that tells what it is, the folder's with `before` and the time; without data in it, it goes.
+pub(super) fn keep_before(aside: &Path, dir: &Path, before: &str) -> Result<Option<PathBuf>> {
     if !["domain", "db", "cert"].iter().any(|name| aside.join(name).exists()) {
         std::fs::remove_dir_all(aside).map_err(|e| cannot("removed", aside, &e))?;
         return Ok(None);
@@ -377,13 +384,13 @@ fn keep_before(aside: &Path, dir: &Path) -> Result<Option<PathBuf>> {
     let now: String = now.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     for n in 0..100 {
         let again = if n == 0 { String::new() } else { format!("-{n}") };
-        let before = beside(dir, &format!("{BEFORE}{now}{again}"));
-        match rustix::fs::renameat_with(CWD, aside, CWD, &before, RenameFlags::NOREPLACE) {
-            Ok(()) => return Ok(Some(before)),
+        let name = beside(dir, &format!("{before}{now}{again}"));
+        match rustix::fs::renameat_with(CWD, aside, CWD, &name, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Some(name)),
             Err(rustix::io::Errno::EXIST) => {}
-            Err(_) if !before.exists() => {
-                std::fs::rename(aside, &before).map_err(|e| cannot("renamed", aside, &e))?;
-                return Ok(Some(before));
+            Err(_) if !name.exists() => {
+                std::fs::rename(aside, &name).map_err(|e| cannot("renamed", aside, &e))?;
+                return Ok(Some(name));
             }
             Err(_) => {}
         }

@@ -24,7 +24,7 @@ use super::manager::Manager;
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
 use super::wear::Wear;
-use super::{Failure, Result, admin, host, random};
+use super::{Failure, Result, admin, find, host, random};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
@@ -68,6 +68,10 @@ const HOLD: Duration = Duration::from_secs(6);
 pub struct Options {
     /// The data folder; see [`Data::locate`].
     pub data: Option<PathBuf>,
+    /// Whether nobody named it: it was found ([`super::find`]).
+    pub found: bool,
+    /// Whether it is somebody else's, and the command was typed with `sudo`: as what is to be typed next must be.
+    pub sudo: bool,
     /// The settings; else `DIR/inglenook.toml` if it is there.
     pub config: Option<PathBuf>,
     /// The domain; see [`Data::settle`].
@@ -175,6 +179,10 @@ impl Server {
         threads(THREADS_NEEDED)?;
         let place = options.place()?;
         let Place { data, config, domain } = &place;
+        if !data.dir().exists() {
+            // A server that cannot run makes no folder: somebody would take it for that of the one that does.
+            listen::try_all(config)?;
+        }
         data.make()?;
         keep_private(data);
         let held = hold(data)?;
@@ -264,11 +272,7 @@ impl Server {
             lines.push(format!("authority    {}", shared.certificates.ca_path().display()));
             lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
         }
-        let dir = shared.data.dir();
-        let flag = match dir == std::path::Path::new(data::DEFAULT) {
-            true => String::new(),
-            false => format!(" --data {}", dir.display()),
-        };
+        let flag = find::flag(shared.data.dir());
         lines.push(format!("next         inglenook user add NAME@{}{flag}", shared.domain));
         Ok(lines)
     }

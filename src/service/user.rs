@@ -2,11 +2,10 @@
 
 use super::admin::{self, Request};
 use super::driver::Driver;
-use super::serve::{self, Options};
-use super::{Failure, Result, random};
+use super::serve::{self, Options, Place};
+use super::{Failure, Result, host, random};
 use crate::core::{Command, Core, Now};
 use crate::store::{Batch, Engine, Query, Rows, StoreError};
-use crate::wire::Jid;
 use std::io::BufRead;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,19 +20,9 @@ const GROUP: usize = 6;
 /// # Errors
 /// What is wrong, from the server, the core or the database.
 pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
-    let mut place = options.place()?;
+    let place = options.place()?;
     if let Some(lines) = admin::ask(&place.data, request)? {
         return Ok(lines);
-    }
-    // A fresh folder belongs to whom it is first used for.
-    if let Request::Add(jid, _) = request
-        && place.config.domain.is_none()
-        && place.data.domain()?.is_none()
-        && let Ok(jid) = Jid::parse(jid)
-        && jid.local().is_some()
-        && let Some(domain) = super::config::domain(jid.domain())
-    {
-        place.domain = domain;
     }
     let command = request.command(&place.domain, place.config.scram_iterations).map_err(Failure)?;
     let Some(command) = command else { return Ok(Vec::new()) };
@@ -43,6 +32,27 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
         Err(e) if admin::runs(&place.data) => admin::ask(&place.data, request)?.ok_or(e),
         done => done,
     }
+}
+
+/// What is to be typed into an app for a new account, besides its password: lines for the person.
+///
+/// # Errors
+/// When the settings cannot be read.
+pub fn entry(options: &Options, account: &str) -> Result<Vec<String>> {
+    let Place { config, domain, .. } = options.place()?;
+    let mut lines = vec![format!("address      {account}")];
+    let starttls = config.c2s.iter().map(|address| (address, ""));
+    let tls = config.c2s_tls.iter().map(|address| (address, " (TLS from the first byte)"));
+    if let Some((address, how)) = starttls.chain(tls).find(|(address, _)| address.port() != 0) {
+        let ours = host::addresses().into_iter().min_by_key(|ip| ip.is_ipv6()).map(|ip| ip.to_string());
+        let host = match address.ip().is_unspecified() {
+            true => ours.unwrap_or_else(|| domain.to_string()),
+            false => address.ip().to_string(),
+        };
+        let when = "if the app asks for it, or does not find it by itself";
+        lines.push(format!("server       {host}, port {}{how}: {when}", address.port()));
+    }
+    Ok(lines)
 }
 
 fn carry_out(core: Core, engine: &mut dyn Engine, command: Command) -> Result<Vec<String>> {

@@ -6,6 +6,8 @@ use subtle::ConstantTimeEq;
 
 /// The longest password, in bytes, before and after preparation.
 pub const PASSWORD_BYTES: usize = 1024;
+/// The shortest password that somebody may choose, in characters. One that an account has already goes on to work.
+pub const PASSWORD_CHARS: usize = 8;
 
 /// The length of a salt, in bytes: of those made for accounts, and so of [`Credentials::fake`]'s.
 pub const SALT_BYTES: usize = 16;
@@ -43,6 +45,17 @@ pub struct Credentials {
 /// Why a password cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PasswordError(pub &'static str);
+
+/// Whether a password may be chosen for an account.
+///
+/// # Errors
+/// When it is too short, in words for a person.
+pub fn long_enough(password: &str) -> Result<(), String> {
+    match password.chars().nth(PASSWORD_CHARS - 1) {
+        Some(_) => Ok(()),
+        None => Err(format!("a password has at least {PASSWORD_CHARS} characters")),
+    }
+}
 
 impl std::fmt::Display for PasswordError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

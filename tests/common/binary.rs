@@ -40,6 +40,13 @@ impl Dir {
         dir
     }
 
+    /// The same, and the data is that of `example.org` already, as after a first start.
+    pub fn begun(more: &str) -> Dir {
+        let dir = Dir::with(more);
+        std::fs::write(dir.data().join("domain"), "example.org\n").unwrap();
+        dir
+    }
+
     pub fn settings(&self, more: &str) {
         std::fs::create_dir_all(self.data()).unwrap();
         let text = format!("{more}\n[listen]\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n");

@@ -73,7 +73,7 @@ impl Peer {
     }
 
     fn inglenook(names: &BTreeSet<&str>) -> Peer {
-        let dir = Dir::with(&format!("domain = '{DOMAIN}'"));
+        let dir = Dir::begun("");
         let text = format!(
             "domain = '{DOMAIN}'\nplain = true\n[listen]\nc2s = []\nc2s_tls = ['127.0.0.1:0']\n\
              s2s = []\ns2s_tls = []\nhttps = []\n"

@@ -12,7 +12,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 pub(crate) const DOMAIN: &str = "example.org";
-pub(crate) const PASSWORD: &str = "secret";
+pub(crate) const PASSWORD: &str = "a long secret";
 const STREAMS: &str = "http://etherx.jabber.org/streams";
 
 pub(crate) struct Stream {

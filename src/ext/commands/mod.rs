@@ -10,7 +10,7 @@ use super::form::{self, Form, Submitted};
 use crate::core::share::{Ledger, Shared, limits};
 use crate::core::{self, About, Event, Extension, Flow, Handled, Job, Place, Sid, State};
 use crate::store::{Engine, StoreError};
-use crate::wire::scram::Credentials;
+use crate::wire::scram::{Credentials, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Kind, Node, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
 use announce::News;
@@ -293,6 +293,7 @@ impl Commands {
         if password.len() > PASSWORD_BYTES {
             return Err(bad_payload("the password is too long"));
         }
+        long_enough(&password).map_err(bad_payload)?;
         if self.passwords.values().any(|waiting| waiting.jid == jid || waiting.by.bare_str() == run.by.bare_str()) {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("a password is being changed already"));
         }

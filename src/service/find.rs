@@ -1,0 +1,410 @@
+//! Which data folder a command is about, if nobody says so.
+//!
+//! Only `serve` and `restore` make a data folder. Whatever else is typed is about one that is there: an account that was added to the
+//! wrong folder has a password that never works, and a backup of it is none. So a folder is taken without being named only if there
+//! is no other that could be meant.
+
+use super::admin;
+use super::data::{DEFAULT, Data};
+use super::{Failure, Result};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A way in which the server can be installed on a box, as in `cross/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    /// Where its data is.
+    pub dir: &'static str,
+    /// Files one of which is there if it is installed.
+    pub units: &'static [&'static str],
+    /// What starts its server.
+    pub start: &'static str,
+}
+
+/// Those that there are.
+const PACKAGES: [Package; 2] = [
+    Package {
+        dir: "/var/lib/inglenook",
+        units: &[
+            "/etc/systemd/system/inglenook.service",
+            "/usr/lib/systemd/system/inglenook.service",
+            "/lib/systemd/system/inglenook.service",
+        ],
+        start: "systemctl start inglenook",
+    },
+    Package { dir: "/etc/inglenook", units: &["/etc/init.d/inglenook"], start: "service inglenook start" },
+];
+
+/// Where data folders are looked for.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The one that the service manager names.
+    pub state_directory: Option<PathBuf>,
+    /// The one where the command is typed.
+    pub here: PathBuf,
+    /// The installed ones.
+    pub packages: Vec<Package>,
+    /// The processes, among them servers that run.
+    pub processes: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Surroundings {
+        Surroundings {
+            state_directory: std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            here: DEFAULT.into(),
+            packages: PACKAGES.into(),
+            processes: "/proc".into(),
+        }
+    }
+}
+
+/// What is known of a folder that could be meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Candidate {
+    dir: PathBuf,
+    /// Whether we may look into it.
+    open: bool,
+    runs: bool,
+}
+
+/// What is there.
+#[derive(Default, Debug)]
+struct Found {
+    candidates: Vec<Candidate>,
+    /// Servers that run for other users: where is not ours to know.
+    hidden: Vec<String>,
+}
+
+/// Whether a folder is one that a server has made: it says whose the accounts in it are, or has a database.
+///
+/// # Errors
+/// When we may not look into it.
+pub fn is_data(dir: &Path) -> std::io::Result<bool> {
+    for name in ["domain", "db"] {
+        match dir.join(name).symlink_metadata() {
+            Ok(_) => return Ok(true),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(false)
+}
+
+/// Holds that a folder is one that a server has made.
+///
+/// # Errors
+/// When it is not, with what to do.
+pub fn must_be_data(data: &Data) -> Result<()> {
+    let dir = data.dir().display();
+    match is_data(data.dir()) {
+        Ok(true) => Ok(()),
+        Err(e) => Err(Failure(format!("{dir} cannot be looked into: {e}. {SUDO}"))),
+        Ok(false) => {
+            let what = if data.dir().is_dir() { "holds no server's data" } else { "is not there" };
+            Err(Failure(format!(
+                "the data folder {dir} {what}. Nothing was made. Say which one is meant with --data DIR; `inglenook serve --data {dir}` \
+                 makes a new one there."
+            )))
+        }
+    }
+}
+
+/// What to do about a folder of somebody else.
+const SUDO: &str = "Run it as its owner or as root: type `sudo` before the command.";
+
+/// The folder that a command is about which does not make one: `named`, else the one that is there.
+///
+/// # Errors
+/// When none is there, or more than one, or it is not ours to look into.
+pub fn existing(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
+    if let Some(told) = named.or(around.state_directory.as_deref()) {
+        let data = Data::locate(Some(told));
+        return must_be_data(&data).map(|()| data);
+    }
+    let found = look(around);
+    match choose(&found, around)? {
+        Some(data) => Ok(data),
+        None => {
+            let mut places = vec![around.here.display().to_string()];
+            places.extend(around.packages.iter().map(|package| package.dir.to_owned()));
+            Err(Failure(format!(
+                "there is no data folder: looked for {}, and for a server that runs. Nothing was made. Say where it is with --data \
+                 DIR; `inglenook serve` makes a new one.",
+                places.join(", ")
+            )))
+        }
+    }
+}
+
+/// The folder that is to be replaced: `named`, else the one that is there, else one that is to be made where we are.
+///
+/// # Errors
+/// When there is more than one, or it is not ours to look into, or a server is installed whose folder was not made yet.
+pub fn to_replace(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
+    if let Some(told) = named.or(around.state_directory.as_deref()) {
+        return Ok(Data::locate(Some(told)));
+    }
+    if let Some(data) = choose(&look(around), around)? {
+        return Ok(data);
+    }
+    let is_installed = |package: &&Package| package.units.iter().any(|unit| Path::new(unit).exists());
+    match around.packages.iter().find(is_installed) {
+        Some(package) => Err(Failure(format!(
+            "the installed server has its data in {0}, where none is yet. Nothing was made. Say --data {0}, or another folder.",
+            package.dir
+        ))),
+        None => Ok(Data::locate(Some(&around.here))),
+    }
+}
+
+/// What starts the server of a folder.
+pub fn start(dir: &Path) -> String {
+    let same = |package: &Package| same_place(dir, Path::new(package.dir));
+    let installed = |package: &Package| package.units.iter().any(|unit| Path::new(unit).exists());
+    match PACKAGES.iter().find(|package| same(package) && installed(package)) {
+        Some(package) => package.start.to_owned(),
+        None => format!("inglenook serve{}", flag(dir)),
+    }
+}
+
+/// What is to be typed behind a command so that it is about a folder: nothing, if it is what is taken anyway.
+pub fn flag(dir: &Path) -> String {
+    match dir == Path::new(DEFAULT) {
+        true => String::new(),
+        false => format!(" --data {}", dir.display()),
+    }
+}
+
+fn same_place(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
+}
+
+/// The one that is meant, if that is sure; none, if there is none.
+fn choose(found: &Found, around: &Surroundings) -> Result<Option<Data>> {
+    let here = found.candidates.iter().find(|one| one.dir == around.here && one.open && one.runs);
+    match (here, &found.candidates[..], &found.hidden[..]) {
+        (Some(one), ..) => Ok(Some(Data::locate(Some(&one.dir)))),
+        (None, [], []) => Ok(None),
+        (None, [one], []) if one.open => Ok(Some(Data::locate(Some(&one.dir)))),
+        (None, [one], []) => {
+            Err(Failure(format!("the data folder {} is not ours to look into. {SUDO}", one.dir.display())))
+        }
+        (None, [], [process]) => Err(Failure(format!(
+            "a server runs for another user (process {process}), and where its data is, only that user and root can tell. {SUDO}"
+        ))),
+        (None, all, hidden) => {
+            let told = all.iter().map(|one| format!("--data {} ({})", one.dir.display(), describe(one)));
+            let told = told.chain(hidden.iter().map(|process| format!("that of process {process}, of another user")));
+            Err(Failure(format!(
+                "there is more than one data folder. Nothing was changed. Say which one is meant: {}.",
+                told.collect::<Vec<_>>().join(", or ")
+            )))
+        }
+    }
+}
+
+fn describe(one: &Candidate) -> String {
+    if !one.open {
+        return "not ours to look into".to_owned();
+    }
+    let whose = match Data::locate(Some(&one.dir)).domain() {
+        Ok(Some(domain)) => format!("of {domain}, "),
+        _ => String::new(),
+    };
+    whose + if one.runs { "its server runs" } else { "no server runs on it" }
+}
+
+/// Looks for all that could be meant, each once.
+fn look(around: &Surroundings) -> Found {
+    let mut found = Found::default();
+    let mut seen = BTreeMap::new();
+    let places = around.packages.iter().map(|package| PathBuf::from(package.dir));
+    let mut places: Vec<PathBuf> = std::iter::once(around.here.clone()).chain(places).collect();
+    for server in servers(&around.processes) {
+        match server {
+            Ok(dir) => places.push(dir),
+            Err(process) => found.hidden.push(process),
+        }
+    }
+    for dir in places {
+        let open = match is_data(&dir) {
+            Ok(false) => continue,
+            is => is.is_ok(),
+        };
+        let real = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        if seen.insert(real, ()).is_none() {
+            let runs = admin::runs(&Data::locate(Some(&dir)));
+            found.candidates.push(Candidate { dir, open, runs });
+        }
+    }
+    // A server that we cannot look at is one whose folder we cannot look into, if there is one.
+    if found.candidates.iter().any(|one| !one.open) {
+        found.hidden.clear();
+    }
+    found
+}
+
+/// The folders of servers that run, by what their processes were started with; for one of another user, its number.
+fn servers(processes: &Path) -> Vec<std::result::Result<PathBuf, String>> {
+    let entries = std::fs::read_dir(processes).into_iter().flatten().flatten();
+    let mut all: Vec<(u32, PathBuf)> =
+        entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path()))).collect();
+    all.sort_unstable();
+    let mut found = Vec::new();
+    for (number, process) in all {
+        let Ok(line) = std::fs::read(process.join("cmdline")) else { continue };
+        let Some(told) = served(&line) else { continue };
+        match folder(&process, told) {
+            Ok(dir) => {
+                // In a container the same path is another place: the folder knows who has it, if we may ask it.
+                if is_data(&dir).is_err() || Data::locate(Some(&dir)).holder() == number.to_string() {
+                    found.push(Ok(dir));
+                }
+            }
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => found.push(Err(number.to_string())),
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+/// Whether a command line is that of a server, and the folder that it names.
+fn served(line: &[u8]) -> Option<Option<PathBuf>> {
+    let mut words = line.split(|byte| *byte == 0).map(OsStr::from_bytes);
+    let program = Path::new(words.next()?).file_name()?;
+    if !program.as_bytes().starts_with(b"inglenook") || words.next()? != "serve" {
+        return None;
+    }
+    Some(words.skip_while(|word| *word != "--data").nth(1).map(PathBuf::from))
+}
+
+/// The whole path of the folder that a server was started with.
+fn folder(process: &Path, told: Option<PathBuf>) -> std::io::Result<PathBuf> {
+    let dir = match told {
+        Some(dir) => dir,
+        None => {
+            let environment = std::fs::read(process.join("environ"))?;
+            let mut variables = environment.split(|byte| *byte == 0);
+            let state = variables.find_map(|line| line.strip_prefix(b"STATE_DIRECTORY=")).filter(|dir| !dir.is_empty());
+            state.map_or_else(|| OsString::from(DEFAULT), |dir| OsStr::from_bytes(dir).to_owned()).into()
+        }
+    };
+    match dir.is_absolute() {
+        true => Ok(dir),
+        false => Ok(std::fs::read_link(process.join("cwd"))?.join(dir)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::data::tests::Temp;
+    use super::super::serve::hold;
+    use super::*;
+
+    /// Surroundings in which nothing is, but for what a test puts there.
+    fn nothing(temp: &Temp) -> Surroundings {
+        let (here, processes) = (temp.0.join("here"), temp.0.join("processes"));
+        std::fs::create_dir(&processes).unwrap();
+        Surroundings { state_directory: None, here, packages: Vec::new(), processes }
+    }
+
+    fn package(dir: &Path) -> Package {
+        Package { dir: dir.to_str().unwrap().to_owned().leak(), units: &[], start: "start" }
+    }
+
+    fn make(dir: &Path, domain: &str) {
+        std::fs::create_dir(dir).unwrap();
+        std::fs::write(dir.join("domain"), domain).unwrap();
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_made() {
+        let temp = Temp::new();
+        let mut around = nothing(&temp);
+        around.packages = vec![package(&temp.0.join("installed"))];
+        let error = existing(None, &around).unwrap_err().0;
+        for part in [around.here.to_str().unwrap(), "installed", "--data DIR", "inglenook serve"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let named = temp.0.join("named");
+        let error = existing(Some(&named), &around).unwrap_err().0;
+        assert!(error.contains("is not there") && error.contains(named.to_str().unwrap()), "{error}");
+        // A folder that holds something else, or only the settings of one that is to be.
+        std::fs::create_dir(&named).unwrap();
+        std::fs::write(named.join("inglenook.toml"), "").unwrap();
+        assert!(existing(Some(&named), &around).unwrap_err().0.contains("holds no server's data"));
+        around.state_directory = Some(named);
+        assert!(existing(None, &around).unwrap_err().0.contains("holds no server's data"));
+        assert!(!around.here.exists() && !temp.0.join("installed").exists());
+    }
+
+    #[test]
+    fn the_only_folder_is_taken_wherever_it_is() {
+        let temp = Temp::new();
+        let mut around = nothing(&temp);
+        let installed = temp.0.join("installed");
+        make(&installed, "chat.local");
+        around.packages = vec![package(&installed)];
+        assert_eq!(existing(None, &around).unwrap().dir(), installed);
+        assert_eq!(to_replace(None, &around).unwrap().dir(), installed);
+        // The same by another name is no other one.
+        std::os::unix::fs::symlink(&installed, &around.here).unwrap();
+        assert_eq!(existing(None, &around).unwrap().dir(), around.here);
+    }
+
+    #[test]
+    fn of_two_folders_none_is_guessed() {
+        let temp = Temp::new();
+        let mut around = nothing(&temp);
+        let installed = temp.0.join("installed");
+        make(&installed, "chat.local");
+        make(&around.here, "example.org");
+        around.packages = vec![package(&installed)];
+        for error in [existing(None, &around).unwrap_err().0, to_replace(None, &around).unwrap_err().0] {
+            for part in ["more than one", "of chat.local", "of example.org", "--data", "no server runs"] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+        // Unless the one here is that of a server that runs, which has its socket there.
+        let data = Data::locate(Some(&around.here));
+        let held = hold(&data).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(data.control()).unwrap();
+        assert_eq!(existing(None, &around).unwrap().dir(), around.here);
+        drop((socket, held));
+        // Or is named.
+        assert_eq!(existing(Some(&installed), &around).unwrap().dir(), installed);
+    }
+
+    #[test]
+    fn what_is_to_be_replaced_may_not_be_there_yet() {
+        let temp = Temp::new();
+        let mut around = nothing(&temp);
+        assert_eq!(to_replace(None, &around).unwrap().dir(), around.here);
+        let unit: &'static str = temp.0.join("unit").to_str().unwrap().to_owned().leak();
+        std::fs::write(unit, "").unwrap();
+        let package = Package { units: [unit].to_vec().leak(), ..package(&temp.0.join("installed")) };
+        around.packages = vec![package];
+        assert!(to_replace(None, &around).unwrap_err().0.contains("Say --data"));
+        assert_eq!(to_replace(Some(&temp.0.join("named")), &around).unwrap().dir(), temp.0.join("named"));
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_command_line() {
+        let line = |words: &[&str]| words.join("\0").into_bytes();
+        assert_eq!(served(&line(&["/usr/bin/inglenook", "serve", ""])), Some(None));
+        assert_eq!(
+            served(&line(&["./inglenook-aarch64", "serve", "--domain", "x", "--data", "chat"])),
+            Some(Some("chat".into()))
+        );
+        assert_eq!(served(&line(&["inglenook", "user", "serve"])), None);
+        assert_eq!(served(&line(&["/bin/sh", "serve"])), None);
+        assert_eq!(served(b""), None);
+    }
+}

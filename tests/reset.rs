@@ -1,0 +1,78 @@
+//! The command `reset`: a new beginning that asks first and deletes nothing.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::binary::{Dir, Server, fails, ok, run};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+/// What is in a folder beside its data folder.
+fn beside(dir: &Dir) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(&dir.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "data");
+    names
+}
+
+#[test]
+fn a_reset_moves_everything_aside_but_the_settings() {
+    let dir = Dir::begun("plain = true");
+    ok(&dir, &["user", "add", "juliet"], "");
+    let settings = std::fs::read(dir.data().join("inglenook.toml")).unwrap();
+    // A line is enough: nobody needs a terminal.
+    let said = ok(&dir, &["reset"], "example.org\n");
+    let [before] = &beside(&dir)[..] else { panic!("{:?}", beside(&dir)) };
+    assert!(before.starts_with("data.before-reset-"), "{before}");
+    let before = dir.0.join(before);
+    assert!(said.contains(&format!("`rm -r {}`", before.display())), "{said}");
+    assert!(said.lines().last().unwrap().contains("inglenook serve --data"), "{said}");
+    // What was there is whole.
+    let old = run(&dir, &["user", "list", "--data", before.to_str().unwrap()], "");
+    assert_eq!((old.code, old.out.as_str()), (0, "juliet@example.org\n"));
+    // What is there now is for its user alone, and begins anew, for another domain if one likes.
+    let mode = std::fs::metadata(dir.data()).unwrap();
+    assert_eq!((mode.permissions().mode() & 0o777, mode.uid()), (0o700, std::fs::metadata(&dir.0).unwrap().uid()));
+    assert_eq!(std::fs::read(dir.data().join("inglenook.toml")).unwrap(), settings);
+    assert!(
+        !dir.data().join("domain").exists() && !dir.data().join("cert").exists() && !dir.data().join("db").exists()
+    );
+    let server = Server::start(&dir, &["--domain", "example.net"]);
+    assert_eq!(ok(&dir, &["user", "list"], ""), "");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_reset_that_is_not_confirmed_changes_nothing() {
+    let dir = Dir::begun("");
+    ok(&dir, &["user", "add", "juliet"], "");
+    for answer in ["", "\n", "yes\n", "example.net\n", "example.org.\n", &"example.org".repeat(300)] {
+        let error = fails(&dir, &["reset"], answer);
+        assert!(error.contains("Type example.org to go on") && error.contains("Nothing was changed"), "{error}");
+        assert!(beside(&dir).is_empty());
+    }
+    assert_eq!(ok(&dir, &["user", "list"], ""), "juliet@example.org\n");
+}
+
+#[test]
+fn a_server_that_runs_is_not_reset() {
+    let dir = Dir::with("");
+    let server = Server::start(&dir, &["--domain", "example.org"]);
+    ok(&dir, &["user", "add", "juliet"], "");
+    let error = fails(&dir, &["reset"], "example.org\n");
+    assert!(error.contains("runs on") && !error.contains("to go on"), "{error}");
+    assert!(beside(&dir).is_empty());
+    assert_eq!(ok(&dir, &["user", "list"], ""), "juliet@example.org\n");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_second_reset_keeps_what_the_first_moved_aside() {
+    let dir = Dir::begun("");
+    for _ in 0..2 {
+        std::fs::write(dir.data().join("domain"), "example.org\n").unwrap();
+        ok(&dir, &["user", "add", "juliet"], "");
+        ok(&dir, &["reset"], "example.org\n");
+    }
+    assert_eq!(beside(&dir).len(), 2);
+}
