@@ -32,6 +32,7 @@ struct Args {
 enum Verb {
     Serve(Serve),
     User(User),
+    Room(RoomCommand),
     Cert(Cert),
     Config(PrintConfig),
     Check(Check),
@@ -129,6 +130,67 @@ struct UserRemove {
     /// the address: NAME@DOMAIN, or NAME alone
     #[argh(positional)]
     jid: String,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// List and remove rooms and say who owns them, whether the server runs or not.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "room")]
+struct RoomCommand {
+    #[argh(subcommand)]
+    verb: RoomVerb,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum RoomVerb {
+    List(RoomList),
+    Owner(RoomOwner),
+    Remove(RoomRemove),
+}
+
+/// List the rooms: what each is, how many belong to it, and who owns it.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+struct RoomList {
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Make an account an owner of a room, besides those that it has.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "owner")]
+struct RoomOwner {
+    /// the room: NAME@conference.DOMAIN, or NAME alone
+    #[argh(positional)]
+    room: String,
+    /// the account: NAME@DOMAIN, or NAME alone
+    #[argh(positional)]
+    jid: String,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Remove a room with all that is stored for it.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove")]
+struct RoomRemove {
+    /// the room: NAME@conference.DOMAIN, or NAME alone
+    #[argh(positional)]
+    room: String,
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -335,6 +397,15 @@ fn run(verb: Verb) -> Result<()> {
             UserVerb::List(UserList { data, config }) => say(&user::run(&owner(data, config)?, &Request::List)?),
             UserVerb::Remove(UserRemove { jid, data, config }) => {
                 say(&user::run(&told(owner(data, config)?), &Request::Remove(jid))?)
+            }
+        },
+        Verb::Room(RoomCommand { verb }) => match verb {
+            RoomVerb::List(RoomList { data, config }) => say(&user::run(&owner(data, config)?, &Request::RoomList)?),
+            RoomVerb::Owner(RoomOwner { room, jid, data, config }) => {
+                say(&user::run(&told(owner(data, config)?), &Request::RoomOwner(room, jid))?)
+            }
+            RoomVerb::Remove(RoomRemove { room, data, config }) => {
+                say(&user::run(&told(owner(data, config)?), &Request::RoomRemove(room))?)
             }
         },
         Verb::Cert(Cert { verb }) => match verb {

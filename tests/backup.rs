@@ -350,7 +350,8 @@ fn a_full_disk_ends_a_backup_and_a_restore_without_harm() {
     let file = path(&other, "a.backup");
     ok(&other, &["backup", &file], "");
     let dir = &disk.dir;
-    dir.settings("domain = \"example.org\"");
+    dir.settings("");
+    std::fs::write(dir.data().join("domain"), "example.org\n").unwrap();
     add(dir, "tybalt");
     let list = whose(dir);
     disk.fill();

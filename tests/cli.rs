@@ -19,7 +19,8 @@ fn usage_ends_with_2_and_help_with_0() {
     }
     let help = run(&dir, &["--help"], "");
     assert_eq!(help.code, 0);
-    for verb in ["serve", "user", "cert", "config", "check", "status", "backup", "restore", "salvage", "reset"] {
+    for verb in ["serve", "user", "room", "cert", "config", "check", "status", "backup", "restore", "salvage", "reset"]
+    {
         assert!(help.out.contains(verb), "{}", help.out);
     }
 }
@@ -157,12 +158,15 @@ fn only_serve_makes_a_data_folder() {
     let (file, toml) = (dir.0.join("chat.backup"), dir.0.join("settings.toml"));
     let (file, toml) = (file.to_str().unwrap(), toml.to_str().unwrap());
     std::fs::write(toml, "domain = \"example.org\"\n").unwrap();
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 15] = [
         &["user", "add", "juliet@example.org"],
         &["user", "add", "juliet@example.org", "--config", toml],
         &["user", "passwd", "juliet"],
         &["user", "list"],
         &["user", "remove", "juliet"],
+        &["room", "list"],
+        &["room", "owner", "garden", "juliet"],
+        &["room", "remove", "garden"],
         &["cert", "show"],
         &["cert", "renew"],
         &["cert", "install", toml, toml],

@@ -9,9 +9,9 @@ use crate::store::{Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, Type};
 
-/// Carries out a command; its answer waits until it is stored.
-pub(super) fn command(st: &mut State, job: Job, command: Command) {
-    let reads = matches!(command, Command::UserList);
+/// Carries out a command; its answer waits until it is stored. `asked`: what an extension answered.
+pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<Result<Vec<String>, String>>) {
+    let reads = matches!(command, Command::UserList | Command::RoomList);
     let answer = match command {
         Command::UserAdd(jid, credentials) => add(st, &jid, credentials).map(|()| vec![format!("added {jid}")]),
         Command::UserPassword(jid, credentials) => {
@@ -19,6 +19,9 @@ pub(super) fn command(st: &mut State, job: Job, command: Command) {
         }
         Command::UserList => Ok(st.accounts.values().map(|a| a.jid.to_string()).collect()),
         Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
+        Command::RoomList | Command::RoomOwner(..) | Command::RoomRemove(_) => {
+            asked.unwrap_or_else(|| Err("there are no rooms on this server".into()))
+        }
     };
     if answer.is_ok() && !reads {
         // Behind whatever else the change has set off.
@@ -47,7 +50,8 @@ fn store(st: &mut State, local: &str, account: &Account) -> Result<(), String> {
     Ok(())
 }
 
-fn words(error: StanzaError) -> String {
+/// An error, for a person.
+pub fn words(error: StanzaError) -> String {
     error.text.map_or_else(|| error.condition.as_str().to_owned(), |text| text.into_owned())
 }
 

@@ -90,6 +90,12 @@ pub enum Command {
     UserList,
     /// Removes an account and all that is stored for it, and tells its contacts.
     UserRemove(Jid),
+    /// The rooms, and who owns them.
+    RoomList,
+    /// Makes an account an owner of a room.
+    RoomOwner(Jid, Jid),
+    /// Destroys a room with all that is stored for it, and tells who is there.
+    RoomRemove(Jid),
 }
 
 /// What the core wants done. In order; each once.
@@ -128,6 +134,9 @@ impl std::fmt::Debug for Command {
             Command::UserPassword(jid, _) => write!(f, "UserPassword({jid})"),
             Command::UserList => f.write_str("UserList"),
             Command::UserRemove(jid) => write!(f, "UserRemove({jid})"),
+            Command::RoomList => f.write_str("RoomList"),
+            Command::RoomOwner(room, jid) => write!(f, "RoomOwner({room}, {jid})"),
+            Command::RoomRemove(room) => write!(f, "RoomRemove({room})"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an extension is: one value, one file, one line in the list `ext::all`. The order of the list is the order of the hooks.
 
-use super::effect::{Job, Sid};
+use super::effect::{Command, Job, Sid};
 use super::state::State;
 use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
@@ -202,6 +202,11 @@ pub trait Extension: Send {
     /// sender. An error is sent back from the address that it was sent to; `Pass`: `service-unavailable`, where that is allowed.
     fn serve(&mut self, st: &mut State, stanza: &mut Stanza) -> Handled {
         Ok(Flow::Pass)
+    }
+
+    /// A command of the box's owner that is about what this extension serves: lines for a person, or what is wrong. `None`: it is not.
+    fn command(&mut self, st: &mut State, command: &Command) -> Option<Result<Vec<String>, String>> {
+        None
     }
 
     /// Something happened.

@@ -229,7 +229,10 @@ impl Core {
             Input::Room(bytes) => self.state.set_room(bytes),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),
             Input::Full(full) => self.state.on_full(full),
-            Input::Command(job, command) => admin::command(&mut self.state, job, command),
+            Input::Command(job, command) => {
+                let asked = (0..self.extensions.len()).find_map(|n| self.hook(n, |x, st| x.command(st, &command)));
+                admin::command(&mut self.state, job, command, asked);
+            }
             Input::Tick => self.state.wakes = None,
         }
         let asker = std::mem::take(&mut self.state.reading.asker);

@@ -42,6 +42,12 @@ pub enum Request {
     List,
     /// Removes an account.
     Remove(String),
+    /// The rooms.
+    RoomList,
+    /// Makes an account an owner of a room: the room, and the account.
+    RoomOwner(String, String),
+    /// Removes a room.
+    RoomRemove(String),
     /// Reads settings and certificates again.
     Reload,
     /// How the server is.
@@ -57,6 +63,9 @@ impl Request {
             Request::Password(jid, password) => format!("passwd\t{jid}\t{password}\n"),
             Request::List => "list\n".into(),
             Request::Remove(jid) => format!("remove\t{jid}\n"),
+            Request::RoomList => "rooms\n".into(),
+            Request::RoomOwner(room, jid) => format!("room-owner\t{room}\t{jid}\n"),
+            Request::RoomRemove(room) => format!("room-remove\t{room}\n"),
             Request::Reload => "reload\n".into(),
             Request::Status => "status\n".into(),
             Request::Backup => "backup\n".into(),
@@ -72,6 +81,9 @@ impl Request {
             "passwd" => Request::Password(jid?, password?),
             "list" => Request::List,
             "remove" => Request::Remove(jid?),
+            "rooms" => Request::RoomList,
+            "room-owner" => Request::RoomOwner(jid?, password?),
+            "room-remove" => Request::RoomRemove(jid?),
             "reload" => Request::Reload,
             "status" => Request::Status,
             "backup" => Request::Backup,
@@ -91,6 +103,9 @@ impl Request {
             }
             Request::List => Command::UserList,
             Request::Remove(jid) => Command::UserRemove(address(jid, domain)?),
+            Request::RoomList => Command::RoomList,
+            Request::RoomOwner(at, jid) => Command::RoomOwner(room(at, domain)?, address(jid, domain)?),
+            Request::RoomRemove(at) => Command::RoomRemove(room(at, domain)?),
             Request::Reload | Request::Status | Request::Backup => return Ok(None),
         }))
     }
@@ -114,6 +129,17 @@ fn address(text: &str, domain: &Jid) -> std::result::Result<Jid, String> {
             jid.domain()
         )),
         (true, _) => Ok(jid),
+    }
+}
+
+/// A room's address; a name alone is one of our rooms.
+fn room(text: &str, domain: &Jid) -> std::result::Result<Jid, String> {
+    let host = format!("conference.{domain}");
+    let full = if text.contains('@') { text.to_owned() } else { format!("{text}@{host}") };
+    let jid = Jid::parse(&full).map_err(|e| format!("\"{text}\" is not an address: {e}"))?;
+    match jid.is_bare() && jid.local().is_some() && jid.domain() == host {
+        true => Ok(jid),
+        false => Err(format!("\"{text}\" is not the address of a room here: that is NAME@{host}")),
     }
 }
 
@@ -372,13 +398,16 @@ mod tests {
             Request::Password("juliet@example.org".into(), "x".into()),
             Request::List,
             Request::Remove("juliet".into()),
+            Request::RoomList,
+            Request::RoomOwner("garden".into(), "juliet".into()),
+            Request::RoomRemove("garden".into()),
             Request::Reload,
             Request::Status,
             Request::Backup,
         ] {
             assert!(Request::parse(request.line().trim_end_matches('\n')) == Some(request));
         }
-        for wrong in ["", "add", "add\tjuliet", "remove", "sing"] {
+        for wrong in ["", "add", "add\tjuliet", "remove", "sing", "room-owner\tgarden", "room-remove"] {
             assert!(Request::parse(wrong).is_none(), "{wrong}");
         }
     }
@@ -392,5 +421,11 @@ mod tests {
         assert!(error.contains("not an address of example.org") && error.contains("juliet@example.org"), "{error}");
         assert!(address("juliet@example.org/balcony", &domain).is_err());
         assert!(address("@", &domain).is_err());
+        assert_eq!(room("Garden", &domain).unwrap().as_str(), "garden@conference.example.org");
+        for wrong in
+            ["garden@example.org", "garden@conference.example.net", "garden@conference.example.org/Juliet", "@", ""]
+        {
+            assert!(room(wrong, &domain).is_err(), "{wrong}");
+        }
     }
 }

@@ -212,6 +212,11 @@ impl Client {
     }
 }
 
+/// Long enough for any server.
+fn password(user: &str) -> String {
+    format!("{user}-of-the-house")
+}
+
 impl Stage for Remote {
     fn account(&mut self, jid: &str) {
         let jid = Jid::parse(jid).unwrap().bare();
@@ -219,10 +224,11 @@ impl Stage for Remote {
         if self.accounts.contains(&bare) {
             return;
         }
-        let command = self.add.replace("{user}", user).replace("{domain}", DOMAIN).replace("{password}", user);
+        let command = self.add.replace("{user}", user).replace("{domain}", DOMAIN);
+        let command = command.replace("{password}", &password(user));
         let mut shell = Command::new("sh");
         let mut child = shell.args(["-c", &command]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        writeln!(child.stdin.take().unwrap(), "{user}").unwrap();
+        writeln!(child.stdin.take().unwrap(), "{}", password(user)).unwrap();
         assert!(child.wait().unwrap().success(), "{command}");
         self.accounts.push(bare);
     }
@@ -241,7 +247,7 @@ impl Stage for Remote {
         let sid = self.open();
         let client = self.clients.get_mut(&sid).unwrap();
         client.ask(&Remote::header(), "<stream:features");
-        client.authenticate(user, user);
+        client.authenticate(user, &password(user));
         client.ask(&Remote::header(), "<stream:features");
         let resource = jid.resource().map(|r| format!("<resource>{r}</resource>")).unwrap_or_default();
         let bind =

@@ -198,7 +198,7 @@ fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError>
                 let kept = reason.as_ref().filter(|_| *affiliation == Affiliation::Outcast);
                 texts += kept.map_or(0, String::len) + nick.as_ref().map_or(0, String::len);
                 owners += isize::from(*affiliation == Affiliation::Owner)
-                    - isize::from(room.affiliation(jid) == Affiliation::Owner);
+                    - isize::from(room.known(jid).affiliation == Affiliation::Owner);
                 if *affiliation != Affiliation::None && !room.affiliations.contains_key(jid.as_str()) {
                     new.push(jid);
                 }

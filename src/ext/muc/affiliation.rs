@@ -1,7 +1,16 @@
 //! Who may do what (XEP-0045 §5): affiliations last, roles end with the visit; and the tables of what they allow.
+//!
+//! Who administers the server (the setting `admins`) is an owner of every room, as it is with other servers: somebody must be able to go on
+//! with a room whose owners are gone. They stand on no list, and are in no room before they enter; when they do, the others see an
+//! owner. A password does not keep them out, and nobody bans them.
 
 use super::room::Room;
 use crate::wire::{Condition, Jid, StanzaError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The accounts that administer the server, by bare JID; shared by all rooms.
+pub type ServerAdmins = Arc<BTreeSet<Jid>>;
 
 /// What somebody is to a room, by bare JID, whether or not they are there (§5.2). In order: who comes later may do more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -122,6 +131,9 @@ pub enum Privilege {
 impl Room {
     /// What a bare or full JID is to the room. Whoever is nobody special is what their domain is, if that is banned (§9.2).
     pub fn affiliation(&self, jid: &Jid) -> Affiliation {
+        if self.server_admins.contains(jid.bare_str()) {
+            return Affiliation::Owner;
+        }
         let of = |who: &str| self.affiliations.get(who).map_or(Affiliation::None, |known| known.affiliation);
         match of(jid.bare_str()) {
             Affiliation::None if of(jid.domain()) == Affiliation::Outcast => Affiliation::Outcast,
@@ -231,7 +243,11 @@ impl Room {
         if affiliation == Affiliation::Outcast && target.bare_str() == actor.bare_str() {
             return Err(Condition::Conflict.into());
         }
-        if theirs == Affiliation::Owner && affiliation < Affiliation::Owner && own == Affiliation::Owner {
+        if affiliation == Affiliation::Outcast && self.server_admins.contains(target.bare_str()) {
+            return Err(StanzaError::new(Condition::NotAllowed).text("who administers this server is not banned"));
+        }
+        let listed = self.known(target).affiliation;
+        if listed == Affiliation::Owner && affiliation < Affiliation::Owner && own == Affiliation::Owner {
             let owners = self.affiliations.values().filter(|known| known.affiliation == Affiliation::Owner).count();
             if owners <= 1 {
                 return Err(StanzaError::new(Condition::Conflict).text("a room has an owner"));

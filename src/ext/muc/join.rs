@@ -230,7 +230,8 @@ impl Room {
         if !self.may(from, Privilege::Enter) {
             return Err(Condition::RegistrationRequired.into());
         }
-        if let Some(password) = &self.config.password {
+        let password = self.config.password.as_ref().filter(|_| !self.server_admins.contains(from.bare_str()));
+        if let Some(password) = password {
             let given = x.and_then(|x| x.child(Ns::MUC, "password")).map(|given| given.text());
             if given.as_deref() != Some(password.as_str()) {
                 return Err(Condition::NotAuthorized.into());

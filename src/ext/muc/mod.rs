@@ -1,7 +1,7 @@
 //! XEP-0045: Multi-User Chat. Rooms at `conference.` of the domain.
 //!
 //! [`room`] is what a room is and how it changes, [`affiliation`] who may do what, [`config`] what its owners can choose, [`occupant`]
-//! who is there, [`presence`] what is told of them. The use cases stand beside: each a file with functions that take the whole
+//! who is there, [`presence`] what is told of them, [`heir`] what becomes of it when an account goes. The use cases stand beside: each a file with functions that take the whole
 //! service, the state of the server, the room's localpart and the stanza, and return what a hook returns.
 //!
 //! What is sent to one room comes out in one order for all: everything a room says goes through the queue of the turn, and a session
@@ -10,10 +10,12 @@
 mod admin;
 mod affiliation;
 mod archive;
+mod command;
 mod config;
 mod disco;
 pub(in crate::ext) mod forward;
 mod hats;
+mod heir;
 mod history;
 mod invite;
 mod join;
@@ -32,15 +34,15 @@ mod voice;
 use super::archive::Unreadable;
 use super::archive::query::Queue;
 use crate::core::share::{Shared, Shares, limits, whose};
-use crate::core::{About, Event, Extension, Flow, Handled, Job, State, scan};
+use crate::core::{About, Command, Event, Extension, Flow, Handled, Job, State, scan};
 use crate::store::{BATCH_OPS, Batch, Engine, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
-use affiliation::Affiliation;
+use affiliation::{Affiliation, ServerAdmins};
 use config::OCCUPANTS_MOST;
 use minute::Minute;
 use presence::{Notice, Whom, gone};
 use room::Room;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What all rooms may take in memory, in bytes, about, without who is there.
 const ROOMS_BYTES: usize = 16 * 1024 * 1024;
@@ -102,6 +104,10 @@ pub(super) struct Muc {
     host: Option<Jid>,
     /// The rooms by localpart.
     rooms: BTreeMap<Box<str>, Room>,
+    /// Who administers the server, as the rooms know it.
+    server_admins: ServerAdmins,
+    /// The setting that it was made of.
+    admins: Vec<Jid>,
     /// When a locked room is removed: which, and where its archive begins, as another may have its name.
     locks: BTreeMap<Job, (Box<str>, u64)>,
     /// Histories that are being read.
@@ -171,6 +177,7 @@ impl Muc {
     /// A room is in somebody's share from now on.
     fn enroll(&mut self, local: &str) {
         let Some(room) = self.rooms.get_mut(local) else { return };
+        room.server_admins = self.server_admins.clone();
         room.weight = room.bytes();
         (room.picture.1, room.said.1) = (room.picture.0, room.said.0);
         self.bytes.add(&room.payer, room.weight);
@@ -188,10 +195,13 @@ impl Muc {
     }
 
     /// An owner goes on with a room whose maker is none of its owners any more: it is in the share of that one from now on, if it
-    /// has room there. Nobody gets a room into theirs by what others do.
+    /// has room there. Nobody gets a room into theirs by what others do, nor who only looks after the server.
     fn adopt(&mut self, st: &mut State, local: &str, owner: &Jid) {
         let heir: Box<str> = whose(st, owner).into();
         let Some(room) = self.rooms.get_mut(local) else { return };
+        if room.known(owner).affiliation != Affiliation::Owner {
+            return;
+        }
         let left = room.affiliations.get(&*room.payer).is_none_or(|known| known.affiliation != Affiliation::Owner);
         if heir == room.payer || !left || !self.bytes.may(&heir, room.weight, ROOMS_BYTES) {
             return;
@@ -393,7 +403,7 @@ impl Extension for Muc {
         })?;
         let mut payers = Batch::default();
         for room in self.rooms.values_mut() {
-            if let Some((key, value)) = room.settle_payer(st) {
+            for (key, value) in room.settle_payer(st).into_iter().chain(room.settle_owner(st)) {
                 payers.put(Tree::Room, key, value);
             }
             if payers.ops.len() >= BATCH_OPS / 2 {
@@ -403,11 +413,13 @@ impl Extension for Muc {
         if !payers.is_empty() {
             engine.commit(&[payers])?;
         }
+        self.server_admins = admins_of(st);
+        self.admins.clone_from(&st.settings.admins);
         self.recount();
         for room in self.rooms.values() {
             // What is archived from now on lies behind that, also if the clock went back.
-            let since = room.affiliations.values().map(|known| known.since).chain([room.open]);
-            st.seen_mark(since.fold(room.begins, |all, since| all.max(since.saturating_sub(1))));
+            let since = room.affiliations.values().map(|known| known.since.saturating_sub(1).max(known.given));
+            st.seen_mark(since.fold(room.begins.max(room.open.saturating_sub(1)), u64::max));
         }
         self.host = Some(host);
         Ok(())
@@ -415,6 +427,7 @@ impl Extension for Muc {
 
     fn serve(&mut self, st: &mut State, stanza: &mut Stanza) -> Handled {
         let Some(to) = stanza.to.clone() else { return Ok(Flow::Done) };
+        self.learn_admins(st);
         let Some(local) = to.local() else { return self.at_service(st, stanza) };
         self.lend(local);
         let handled = self.at_room(st, local, stanza);
@@ -439,6 +452,11 @@ impl Extension for Muc {
         if self.rooms.get(&local).is_some_and(|room| room.locked && room.begins == begins) {
             let _ = self.destroy(st, &local, "<destroy><reason>It was not configured.</reason></destroy>");
         }
+    }
+
+    fn command(&mut self, st: &mut State, command: &Command) -> Option<Result<Vec<String>, String>> {
+        self.learn_admins(st);
+        command::carry_out(self, st, command)
     }
 
     fn event(&mut self, st: &mut State, event: &Event) {
@@ -471,26 +489,16 @@ impl Muc {
     fn removed(&mut self, st: &mut State, local: &str) {
         let Ok(jid) = Jid::new(Some(local), st.domain().domain(), None) else { return };
         let known = |room: &&mut Room| {
-            room.affiliations.contains_key(jid.as_str()) || room.hats.has(&jid) || *room.payer == *jid.as_str()
+            room.affiliations.contains_key(jid.as_str())
+                || room.hats.has(&jid)
+                || *room.payer == *jid.as_str()
+                || room.affiliations.values().any(|known| known.by.as_deref() == Some(jid.as_str()))
         };
         let (mut changed, mut empty) = (Vec::new(), Vec::new());
         for room in self.rooms.values_mut().filter(known) {
             changed.push(Box::<str>::from(room.local()));
-            if *room.payer == *jid.as_str() {
-                // Nobody else asked for it.
-                let service: Box<str> = room.jid.domain().into();
-                let _ = room.set_payer(st, &service);
-            }
-            if room.hats.has(&jid) {
-                let mut hats = room.hats.clone();
-                hats.forget(&jid);
-                let _ = hats::store(room, st, &hats);
-                room.set_hats(hats);
-            }
-            let _ = room.set_affiliation(st, &jid, Affiliation::None, &Notice::default());
-            if room.sessions.is_empty()
-                && room.affiliations.values().all(|known| known.affiliation <= Affiliation::None)
-            {
+            room.lose(st, &jid);
+            if room.is_left_by_all() {
                 empty.push(Box::<str>::from(room.local()));
             }
             st.step();
@@ -503,4 +511,27 @@ impl Muc {
             st.step();
         }
     }
+
+    /// The rooms know whom the setting names, from the next stanza on that comes for one.
+    fn learn_admins(&mut self, st: &mut State) {
+        if self.admins == st.settings.admins {
+            return;
+        }
+        self.admins.clone_from(&st.settings.admins);
+        let now = admins_of(st);
+        let before = std::mem::replace(&mut self.server_admins, now.clone());
+        let changed: Vec<&Jid> = before.symmetric_difference(&now).collect();
+        for room in self.rooms.values_mut() {
+            room.server_admins = now.clone();
+            for jid in &changed {
+                room.reconsider(st, jid);
+                st.step();
+            }
+        }
+    }
+}
+
+/// The accounts that the setting names. What a component says of itself does not count.
+fn admins_of(st: &State) -> ServerAdmins {
+    st.settings.admins.iter().filter(|jid| st.local(jid).is_some()).cloned().collect::<BTreeSet<Jid>>().into()
 }

@@ -71,7 +71,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let nick = admin::free_nick(room, &from, &nick)?;
     if known.affiliation >= Affiliation::Member {
         room.set_nick(st, &from, Some(&nick))?;
-    } else if is_open(room) {
+    } else if is_open(room) || room.affiliation(&from) == Affiliation::Owner {
         let notice = Notice::default();
         room.has_room_for_guests(&from, &[&from])?;
         admin::change_affiliation(room, st, &from.bare(), Affiliation::Member, Some(&nick), &notice)?;
@@ -95,7 +95,11 @@ fn ask(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, nick: &str) -> Re
     );
     let message = Stanza::new(Kind::Message, Type::None).from(room.jid.clone()).with(form);
     let admins = room.affiliations.iter().filter(|(_, known)| known.affiliation >= Affiliation::Admin);
-    let admins: Vec<Jid> = admins.map(|(jid, _)| jid.clone()).take(ASKED).collect();
+    let mut admins: Vec<Jid> = admins.map(|(jid, _)| jid.clone()).take(ASKED).collect();
+    if admins.is_empty() {
+        // Of a room that nobody owns.
+        admins.extend(room.server_admins.iter().take(ASKED).cloned());
+    }
     invite::knock(&mut muc.knocks, st, from, 1)?;
     for jid in admins {
         st.send(message.clone().to(jid));
@@ -113,7 +117,12 @@ pub fn answered(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, mut fiel
     let jid = form::single(&mut fields, WHO)?.ok_or_else(|| bad("who is it?"))?;
     let jid = Jid::parse(&jid).map_err(|_| Condition::JidMalformed)?.bare();
     let nick = form::single(&mut fields, NICK)?.map(|nick| admin::free_nick(room, &jid, &nick)).transpose()?;
-    match room.affiliation(&jid) {
+    let is = if room.affiliation(&jid) == Affiliation::Outcast {
+        Affiliation::Outcast
+    } else {
+        room.known(&jid).affiliation
+    };
+    match is {
         Affiliation::Outcast => Err(StanzaError::new(Condition::NotAllowed).text("they are banned")),
         Affiliation::None => {
             room.has_room(&[&jid], 0)?;

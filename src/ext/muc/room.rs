@@ -3,7 +3,7 @@
 //! What changes is written first, if the room is persistent, then done, then told to all who are there. The one who asked for it is
 //! answered with [`State::confirm`].
 
-use super::affiliation::{Affiliation, Privilege, Role};
+use super::affiliation::{Affiliation, Privilege, Role, ServerAdmins};
 use super::config::Config;
 use super::hats::{self, Hats};
 use super::minute::Minute;
@@ -60,6 +60,8 @@ pub struct Room {
     pub locked: bool,
     /// By bare JID; without an entry: none.
     pub affiliations: BTreeMap<Jid, Affiliated>,
+    /// Who administers the server: owners of every room.
+    pub server_admins: ServerAdmins,
     /// What moderators took back, by its number in the archive.
     pub retracted: BTreeMap<u64, Retracted>,
     /// What people are called besides.
@@ -107,6 +109,9 @@ pub struct Affiliated {
     pub since: u64,
     /// Who brought them in, by bare JID, if that was no admin.
     pub by: Option<Box<str>>,
+    /// A number that is greater than that of everybody who has been what they are, or something else, for longer. 0: before such numbers
+    /// were stored, or they do not belong to the room.
+    pub given: u64,
 }
 
 impl Affiliated {
@@ -117,14 +122,18 @@ impl Affiliated {
     }
 
     fn record(&self) -> Box<[u8]> {
-        let w = Writer::new(if self.by.is_none() { 1 } else { 2 }).u8(self.affiliation as u8);
+        let version = if self.given > 0 { 3 } else { 1 + u8::from(self.by.is_some()) };
+        let w = Writer::new(version).u8(self.affiliation as u8);
         let w = w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since);
-        self.by.iter().fold(w, |w, by| w.str(by)).done()
+        match version {
+            3 => w.opt_str(self.by.as_deref()).u64(self.given).done(),
+            _ => self.by.iter().fold(w, |w, by| w.str(by)).done(),
+        }
     }
 
     fn from_record(record: &[u8]) -> Result<Affiliated, Broken> {
         let mut r = Reader::new(record)?;
-        if !matches!(r.version, 1 | 2) {
+        if !matches!(r.version, 1..=3) {
             return Err(Broken);
         }
         let affiliation = *Affiliation::ALL.get(usize::from(r.u8()?)).ok_or(Broken)?;
@@ -132,8 +141,13 @@ impl Affiliated {
         let (nick, reason) = (text()?, text()?);
         let since = r.u64()?;
         // Of those whom admins brought in, and of old ones, that is not said.
-        let by = if r.version == 2 { Some(r.str()?.into()) } else { None };
-        Ok(Affiliated { affiliation, nick, reason, since, by })
+        let by = match r.version {
+            1 => None,
+            2 => Some(r.str()?.into()),
+            _ => r.opt_str()?.map(Box::from),
+        };
+        let given = if r.version == 3 { r.u64()? } else { 0 };
+        Ok(Affiliated { affiliation, nick, reason, since, by, given })
     }
 }
 
@@ -202,7 +216,7 @@ impl Room {
         let mut room = Room::bare(jid, config, begins);
         room.locked = true;
         room.payer = payer.into();
-        let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
+        let owner = Affiliated { affiliation: Affiliation::Owner, given: begins, ..Affiliated::default() };
         room.keep(creator.bare(), owner);
         room
     }
@@ -217,6 +231,7 @@ impl Room {
             open: 0,
             locked: false,
             affiliations: BTreeMap::new(),
+            server_admins: ServerAdmins::default(),
             retracted: BTreeMap::new(),
             hats: Hats::default(),
             vcard: None,
@@ -306,7 +321,8 @@ impl Room {
         self.kept = (self.kept + added).saturating_sub(gone);
     }
 
-    fn keep(&mut self, jid: Jid, known: Affiliated) {
+    /// Keeps what somebody is, which is stored already.
+    pub fn keep(&mut self, jid: Jid, known: Affiliated) {
         let added = known.bytes(&jid);
         let gone = self.affiliations.get(&jid).map_or(0, |before| before.bytes(&jid));
         self.count(added, gone);
@@ -429,6 +445,11 @@ impl Room {
         Ok(())
     }
 
+    /// The row of somebody: its key and its value.
+    pub fn row_of(&self, jid: &Jid, known: &Affiliated) -> (crate::store::Bytes, Box<[u8]>) {
+        (self.key(&format!("{AFFILIATION}{}", jid.bare_str())), known.record())
+    }
+
     fn put_affiliation(&self, st: &mut State, jid: &Jid, known: &Affiliated) -> Result<(), StanzaError> {
         let what = format!("{AFFILIATION}{}", jid.bare_str());
         if *known == Affiliated::default() { self.delete(st, &what) } else { self.put(st, &what, known.record()) }
@@ -492,7 +513,14 @@ impl Room {
         if self.affiliation(&jid) == Affiliation::Outcast && affiliation != Affiliation::Outcast {
             known.since = st.last_mark().saturating_add(1);
         }
+        if affiliation <= Affiliation::None {
+            known.given = 0;
+        } else if before.affiliation != affiliation {
+            known.given = st.next_mark();
+        }
         self.put_known(st, &jid, known)?;
+        // What is on the list does not count for who administers the server.
+        let affiliation = if self.server_admins.contains(&jid) { Affiliation::Owner } else { affiliation };
         // A domain: all of its people that are nobody special (§9.2).
         let mut nicks = self.nicks_of(&jid);
         if jid.local().is_none() && affiliation == Affiliation::Outcast {
@@ -527,7 +555,11 @@ impl Room {
         self.put_known(st, &jid.bare(), Affiliated { nick: nick.map(Box::from), ..known })
     }
 
-    fn put_known(&mut self, st: &mut State, jid: &Jid, known: Affiliated) -> Result<(), StanzaError> {
+    /// Stores what somebody is, and keeps it.
+    ///
+    /// # Errors
+    /// As [`Room::set_affiliation`].
+    pub fn put_known(&mut self, st: &mut State, jid: &Jid, known: Affiliated) -> Result<(), StanzaError> {
         let is_none = known == Affiliated::default();
         let before = self.affiliations.get(jid.as_str()).map_or(0, |before| before.bytes(jid));
         self.fits(if is_none { 0 } else { known.bytes(jid).saturating_sub(before) })?;
@@ -724,14 +756,17 @@ mod tests {
         };
         let member = Affiliated { affiliation: Affiliation::Member, nick: Some("n".into()), ..Affiliated::default() };
         let brought = Affiliated { by: Some("juliet@house.test".into()), ..member.clone() };
-        for (version, known) in [(1, Affiliated::default()), (1, outcast), (1, member), (2, brought)] {
+        let given = Affiliated { given: 7, ..member.clone() };
+        let both = Affiliated { given: 7, ..brought.clone() };
+        let all = [(1, Affiliated::default()), (1, outcast), (1, member), (2, brought), (3, given), (3, both)];
+        for (version, known) in all {
             let record = known.record();
             assert_eq!((record[0], Affiliated::from_record(&record)), (version, Ok(known)));
             for end in 0..record.len() {
                 assert_eq!(Affiliated::from_record(&record[..end]), Err(Broken), "{end}");
             }
         }
-        assert_eq!(Affiliated::from_record(&[3]), Err(Broken), "a newer one");
+        assert_eq!(Affiliated::from_record(&[4]), Err(Broken), "a newer one");
     }
 
     /// What is counted as it comes and goes is what is there.

@@ -1,0 +1,80 @@
+//! What the owner of the box can do to rooms, whatever they are to them: see them, make somebody their owner, and end them.
+
+use super::affiliation::Affiliation;
+use super::presence::Notice;
+use super::room::Room;
+use super::{Muc, admin};
+use crate::core::admin::words;
+use crate::core::{Command, State};
+use crate::wire::Jid;
+
+/// What those get who are in a room that is ended.
+const ENDED: &str = "<destroy><reason>Whoever runs this server has ended the room.</reason></destroy>";
+
+/// Carries out a command; `None`: it is not about rooms.
+pub fn carry_out(muc: &mut Muc, st: &mut State, command: &Command) -> Option<Result<Vec<String>, String>> {
+    match command {
+        Command::RoomList => Some(Ok(muc.rooms.values().map(|room| line(st, room)).collect())),
+        Command::RoomOwner(room, jid) => Some(own(muc, st, room, jid)),
+        Command::RoomRemove(room) => Some(remove(muc, st, room)),
+        _ => None,
+    }
+}
+
+/// A room, for a person: address, kind, members, owners, name.
+fn line(st: &State, room: &Room) -> String {
+    let config = &room.config;
+    let mut kind = vec![if config.members_only { "group" } else { "channel" }];
+    kind.extend((!config.persistent && !room.locked).then_some("for as long as somebody is in it"));
+    kind.extend(room.locked.then_some("not configured yet"));
+    let count = |affiliation| room.affiliations.values().filter(|known| known.affiliation >= affiliation).count();
+    let members = match count(Affiliation::Member) {
+        1 => "1 member".to_owned(),
+        n => format!("{n} members"),
+    };
+    let owners = room.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
+    let owners: Vec<&str> = owners.map(|(jid, _)| jid.as_str()).collect();
+    let owners = match room.has_owner(st) {
+        true => format!("owned by {}", owners.join(", ")),
+        // Who is on the list has no account.
+        false => format!("NO OWNER (make somebody one: inglenook room owner {} NAME)", room.local()),
+    };
+    let name = match config.name.as_str() {
+        "" => String::new(),
+        name => format!(", \"{}\"", name.replace(char::is_control, " ")),
+    };
+    format!("{}  {}, {members}, {owners}{name}", room.jid, kind.join(", "))
+}
+
+fn own(muc: &mut Muc, st: &mut State, at: &Jid, jid: &Jid) -> Result<Vec<String>, String> {
+    let local = at.local().unwrap_or_default();
+    let room = muc.rooms.get(local).ok_or_else(|| missing(at))?;
+    if st.account(jid).is_none() {
+        return Err(format!("there is no {jid}"));
+    }
+    if room.known(jid).affiliation == Affiliation::Owner {
+        return Ok(vec![format!("{jid} is an owner of {at} already")]);
+    }
+    st.write().map_err(words)?;
+    muc.lend(local);
+    if let Some(room) = muc.rooms.get_mut(local) {
+        let notice = Notice::default();
+        admin::change_affiliation(room, st, jid, Affiliation::Owner, None, &notice).map_err(words)?;
+    }
+    muc.sweep(st, local);
+    Ok(vec![format!("{jid} is an owner of {at} from now on")])
+}
+
+fn remove(muc: &mut Muc, st: &mut State, at: &Jid) -> Result<Vec<String>, String> {
+    let local = at.local().unwrap_or_default();
+    if !muc.rooms.contains_key(local) {
+        return Err(missing(at));
+    }
+    st.write().map_err(words)?;
+    muc.destroy(st, local, ENDED).map_err(words)?;
+    Ok(vec![format!("removed {at}")])
+}
+
+fn missing(at: &Jid) -> String {
+    format!("there is no room {at}; `inglenook room list` tells those that there are")
+}

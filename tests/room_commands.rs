@@ -1,0 +1,132 @@
+//! The command `room`, with the server running and without: what the owner of the box sees of rooms, and can do to them.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::binary::{Dir, Server, Tls, fails, login, ok, until};
+use std::io::Write;
+
+const PASSWORD: &str = "wherefore art thou";
+const SETTINGS: &str = "plain = true\nscram_iterations = 4096";
+
+/// A server with these accounts.
+fn house(names: &[&str]) -> (Dir, Server) {
+    let dir = Dir::with(SETTINGS);
+    let server = Server::start(&dir, &["--domain", "example.org"]);
+    for name in names {
+        ok(&dir, &["user", "add", name, "--password-stdin"], &format!("{PASSWORD}\n"));
+    }
+    (dir, server)
+}
+
+/// Sends an IQ and waits for its answer, which must be a result.
+fn ask(session: &mut Tls, to: &str, inner: &str) {
+    session.write_all(format!("<iq type='set' id='ask' to='{to}'>{inner}</iq>").as_bytes()).unwrap();
+    let said = until(session, "id='ask'");
+    let answer = said.rsplit("<iq ").next().unwrap();
+    assert!(answer.contains("type='result'"), "{inner}: {answer}");
+}
+
+/// Makes a room, with what is to be said to it.
+fn room(session: &mut Tls, name: &str, nick: &str, fields: &[(&str, &str)]) {
+    let at = format!("{name}@conference.example.org");
+    let join = format!("<presence to='{at}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+    session.write_all(join.as_bytes()).unwrap();
+    let fields: String =
+        fields.iter().map(|(var, value)| format!("<field var='{var}'><value>{value}</value></field>")).collect();
+    let form = "<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>";
+    let form = format!("<x xmlns='jabber:x:data' type='submit'>{form}{fields}</x>");
+    ask(session, &at, &format!("<query xmlns='http://jabber.org/protocol/muc#owner'>{form}</query>"));
+}
+
+fn affiliation(session: &mut Tls, name: &str, who: &str, what: &str) {
+    let item = format!("<item jid='{who}@example.org' affiliation='{what}'/>");
+    let query = format!("<query xmlns='http://jabber.org/protocol/muc#admin'>{item}</query>");
+    ask(session, &format!("{name}@conference.example.org"), &query);
+}
+
+#[test]
+fn rooms_are_listed_given_and_removed() {
+    let (dir, server) = house(&["juliet", "romeo", "nurse"]);
+    assert_eq!(ok(&dir, &["room", "list"], ""), "");
+    let mut romeo = login(&server, &dir, "romeo", PASSWORD);
+    room(&mut romeo, "garden", "Romeo", &[("muc#roomconfig_roomname", "The garden")]);
+    affiliation(&mut romeo, "garden", "juliet", "member");
+    room(&mut romeo, "lobby", "Romeo", &[("muc#roomconfig_membersonly", "0")]);
+    let garden = "garden@conference.example.org  group, 2 members, owned by romeo@example.org, \"The garden\"\n";
+    let lobby = "lobby@conference.example.org  channel, 1 member, owned by romeo@example.org\n";
+    let check = |step: &str| {
+        assert_eq!(ok(&dir, &["room", "list"], ""), format!("{garden}{lobby}"), "{step}");
+        for (words, why) in [
+            (["room", "owner", "garden", "tybalt"], "there is no tybalt@example.org"),
+            (["room", "owner", "garden", "romeo@example.net"], "not an address of example.org"),
+            (["room", "owner", "attic", "romeo"], "there is no room attic@conference.example.org"),
+            (["room", "owner", "garden@example.org", "romeo"], "NAME@conference.example.org"),
+        ] {
+            let error = fails(&dir, &words, "");
+            assert!(error.contains(why), "{step}: {error}");
+        }
+        assert!(fails(&dir, &["room", "remove", "attic"], "").contains("there is no room"), "{step}");
+    };
+    check("with a server");
+    drop(romeo);
+    assert!(server.stop().success());
+    check("without");
+    // Given without a server, and known to the next one.
+    let said = ok(&dir, &["room", "owner", "lobby", "nurse"], "");
+    assert_eq!(said, "nurse@example.org is an owner of lobby@conference.example.org from now on\n");
+    assert!(ok(&dir, &["room", "owner", "lobby", "nurse"], "").contains("already"));
+    let server = Server::start(&dir, &[]);
+    assert!(ok(&dir, &["room", "list"], "").contains("owned by nurse@example.org, romeo@example.org\n"));
+    let mut nurse = login(&server, &dir, "nurse", PASSWORD);
+    affiliation(&mut nurse, "lobby", "romeo", "none");
+    // Given with a server: who is there hears of it at once.
+    let mut juliet = login(&server, &dir, "juliet", PASSWORD);
+    let join = "<presence to='garden@conference.example.org/J'><x xmlns='http://jabber.org/protocol/muc'/></presence>";
+    juliet.write_all(join.as_bytes()).unwrap();
+    until(&mut juliet, "<subject");
+    ok(&dir, &["room", "owner", "garden@conference.example.org", "juliet"], "");
+    until(&mut juliet, "affiliation='owner' role='moderator'");
+    affiliation(&mut juliet, "garden", "nurse", "admin");
+    // Removed, with a server and without.
+    assert_eq!(ok(&dir, &["room", "remove", "garden"], ""), "removed garden@conference.example.org\n");
+    until(&mut juliet, "<destroy>");
+    assert!(server.stop().success());
+    assert_eq!(ok(&dir, &["room", "remove", "lobby"], ""), "removed lobby@conference.example.org\n");
+    assert_eq!(ok(&dir, &["room", "list"], ""), "");
+    let server = Server::start(&dir, &[]);
+    assert_eq!(ok(&dir, &["room", "list"], ""), "");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_room_without_an_owner_is_flagged() {
+    let (dir, server) = house(&["juliet", "romeo"]);
+    let mut romeo = login(&server, &dir, "romeo", PASSWORD);
+    room(&mut romeo, "lobby", "Romeo", &[("muc#roomconfig_membersonly", "0")]);
+    // Nobody has that name, so nobody follows.
+    affiliation(&mut romeo, "lobby", "tybalt", "admin");
+    assert!(server.stop().success());
+    ok(&dir, &["user", "remove", "romeo"], "");
+    let list = ok(&dir, &["room", "list"], "");
+    assert!(list.contains("1 member, NO OWNER (make somebody one: inglenook room owner lobby NAME)"), "{list}");
+    ok(&dir, &["room", "owner", "lobby", "juliet"], "");
+    assert!(ok(&dir, &["room", "list"], "").contains("2 members, owned by juliet@example.org\n"));
+}
+
+/// An account that is made later with a name that was promised something gets that; one that had it before does not.
+#[test]
+fn who_has_a_name_again_owns_nothing() {
+    let (dir, server) = house(&["juliet", "romeo"]);
+    let mut romeo = login(&server, &dir, "romeo", PASSWORD);
+    room(&mut romeo, "garden", "Romeo", &[]);
+    affiliation(&mut romeo, "garden", "juliet", "admin");
+    drop(romeo);
+    ok(&dir, &["user", "remove", "romeo"], "");
+    ok(&dir, &["user", "add", "romeo"], "");
+    let owned = "garden@conference.example.org  group, 1 member, owned by juliet@example.org\n";
+    assert_eq!(ok(&dir, &["room", "list"], ""), owned);
+    assert!(server.stop().success());
+    assert_eq!(ok(&dir, &["room", "list"], ""), owned);
+}
