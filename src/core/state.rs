@@ -303,6 +303,16 @@ impl State {
         self.accounts.get(self.local(jid)?)
     }
 
+    /// Whether somebody can be behind an address that is on a list: not if it is a name of ours that has no account, or a domain.
+    pub fn can_act(&self, jid: &Jid) -> bool {
+        jid.local().is_some() && (self.local(jid).is_none() || self.account(jid).is_some())
+    }
+
+    /// Whether the setting `admins` names this account, by its bare JID. What a component says of its own addresses does not count.
+    pub fn administers(&self, bare: &Jid) -> bool {
+        self.settings.admins.contains(bare) && self.local(bare).is_some()
+    }
+
     /// The session of a full JID.
     pub fn session_at(&self, jid: &Jid) -> Option<Sid> {
         self.account(jid)?.sessions.get(jid.resource()?).copied()

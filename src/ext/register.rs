@@ -152,7 +152,8 @@ impl Register {
             let text = "this server makes no more accounts for strangers; ask who runs it";
             return Err(refusal(Condition::ResourceConstraint, text));
         }
-        if st.account(&jid).is_some() || self.jobs.values().any(|w| w.jid == jid) {
+        // Who has the name of an administrator is one: strangers do not take it, whether it has an account yet, no more, or still.
+        if st.account(&jid).is_some() || st.administers(&jid) || self.jobs.values().any(|w| w.jid == jid) {
             return Err(refusal(Condition::Conflict, "this username is taken"));
         }
         st.write()?;

@@ -5,7 +5,7 @@ use super::config::Config;
 use super::data::{self, Data};
 use super::serve::{Options, Place};
 use super::wear::size;
-use super::{admin, host, listen, status};
+use super::{admin, find, host, listen, status};
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -30,6 +30,24 @@ impl Report {
 
 /// Looks at everything; changes nothing.
 pub fn run(options: &Options) -> Report {
+    let mut report = look(options);
+    report.fine.iter_mut().chain(&mut report.wrong).for_each(|line| *line = typed(line, options));
+    report
+}
+
+/// A line whose commands are whole: as they are to be typed where this one was.
+fn typed(line: &str, options: &Options) -> String {
+    let data = Data::locate(options.data.as_deref());
+    let flag = if options.found { String::new() } else { find::flag(data.dir()) };
+    let sudo = if options.sudo { "sudo " } else { "" };
+    let mut line = line.replace("`inglenook serve`", &format!("`{}`", find::start(data.dir())));
+    for command in ["inglenook cert renew", "inglenook cert install"] {
+        line = line.replace(command, &format!("{sudo}{command}{flag}"));
+    }
+    line.replace("Fix: chmod", &format!("Fix: {sudo}chmod"))
+}
+
+fn look(options: &Options) -> Report {
     let mut report = Report::default();
     let data = Data::locate(options.data.as_deref());
     clock(&mut report, host::clock());
@@ -248,6 +266,12 @@ mod tests {
         assert!(wrong("Another program listens there"), "{report:?}");
         assert!(wrong("Fix: inglenook cert renew"), "{report:?}");
         assert_eq!(report.wrong.len(), 3, "{report:?}");
+        // Whole commands, to be typed as this one was.
+        let dir = temp.0.display();
+        assert!(wrong(&format!("Fix: inglenook cert renew --data {dir}")), "{report:?}");
+        let found = run(&Options { found: true, sudo: true, ..at(&temp) });
+        let wrong = |text: &str| found.wrong.iter().any(|line| line.ends_with(text));
+        assert!(wrong("Fix: sudo inglenook cert renew") && wrong(&format!("Fix: sudo chmod 700 {dir}")), "{found:?}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ const SETTINGS: &[Setting] = &[
         table: "",
         name: "admins",
         default: "[]",
-        meaning: "Addresses of the administrators.",
+        meaning: "Addresses of the administrators. From their apps they manage accounts, and are owners of every room.",
         expects: "a list of addresses, such as [\"juliet@example.org\"]",
         set: |c, v| {
             let one = |s: &str| Jid::parse(s).ok().filter(|j| j.is_bare() && j.local().is_some());

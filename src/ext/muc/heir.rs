@@ -15,11 +15,6 @@ use std::cmp::Reverse;
 /// What the others are told of who has become an owner.
 const REASON: &str = "The last owner has no account any more.";
 
-/// Whether somebody on a list can be there: not a name that has no account yet, nor a domain.
-fn can_act(st: &State, jid: &Jid) -> bool {
-    jid.local().is_some() && (st.local(jid).is_none() || st.account(jid).is_some())
-}
-
 impl Room {
     /// An account is gone.
     pub fn lose(&mut self, st: &mut State, gone: &Jid) {
@@ -64,13 +59,13 @@ impl Room {
 
     /// Whether somebody is on the list of its owners who can act as one.
     pub fn has_owner(&self, st: &State) -> bool {
-        self.affiliations.iter().any(|(jid, known)| known.affiliation == Affiliation::Owner && can_act(st, jid))
+        self.affiliations.iter().any(|(jid, known)| known.affiliation == Affiliation::Owner && st.can_act(jid))
     }
 
     /// Who is to own it when nobody does any more. Of admins, and of members, those with an account here go first: the others may be
     /// somebody's gateway.
     fn heir(&self, st: &State) -> Option<Jid> {
-        let belongs = |jid: &Jid, known: &Affiliated| known.affiliation >= Affiliation::Member && can_act(st, jid);
+        let belongs = |jid: &Jid, known: &Affiliated| known.affiliation >= Affiliation::Member && st.can_act(jid);
         let all = self.affiliations.iter().filter(|(jid, known)| belongs(jid, known));
         let rank = |jid: &Jid, known: &Affiliated| (Reverse(known.affiliation), st.local(jid).is_none(), known.given);
         all.min_by_key(|(jid, known)| rank(jid, known)).map(|(jid, _)| jid.clone())

@@ -533,5 +533,5 @@ impl Muc {
 
 /// The accounts that the setting names. What a component says of itself does not count.
 fn admins_of(st: &State) -> ServerAdmins {
-    st.settings.admins.iter().filter(|jid| st.local(jid).is_some()).cloned().collect::<BTreeSet<Jid>>().into()
+    st.settings.admins.iter().filter(|jid| st.administers(jid)).cloned().collect::<BTreeSet<Jid>>().into()
 }

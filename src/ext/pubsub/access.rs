@@ -2,6 +2,8 @@
 //!
 //! A stranger, who may not see the presence of an account, learns nothing of its nodes: whatever they ask about one that is not
 //! open to them, about one that does not exist, and about an account that does not exist, the answer is the same.
+//!
+//! Who administers the server is an owner of every node at the service, on no list, as in rooms; what is at an account is its own.
 
 use super::config::{Access, Publish};
 use super::errors;
@@ -9,8 +11,16 @@ use super::node::{Affiliation, Forest, Head, Home, Leaf, Subscription};
 use crate::core::State;
 use crate::wire::{Condition, Jid, StanzaError};
 
+/// What somebody, by bare JID, may do as at a node.
+pub(super) fn affiliation(st: &State, home: &Home, head: &Head, who: &Jid) -> Affiliation {
+    match !home.is_account() && st.administers(who) {
+        true => Affiliation::Owner,
+        false => listed(home, head, who),
+    }
+}
+
 /// What somebody, by bare JID, is to a node.
-pub(super) fn affiliation(home: &Home, head: &Head, who: &Jid) -> Affiliation {
+pub(super) fn listed(home: &Home, head: &Head, who: &Jid) -> Affiliation {
     if home.is_account() && *who == home.jid {
         return Affiliation::Owner;
     }
@@ -52,7 +62,7 @@ pub(super) fn find<'a>(
     let leaf = forest.get(&home.key, name);
     let open = |head: &Head| {
         matches!(head.config.access, Access::Open | Access::Authorize)
-            || !matches!(affiliation(home, head, who), Affiliation::None | Affiliation::Outcast)
+            || !matches!(affiliation(st, home, head, who), Affiliation::None | Affiliation::Outcast)
     };
     match leaf {
         Some(leaf) if open(&leaf.head) || !stranger(st, home, who) => Ok(leaf),
@@ -63,7 +73,7 @@ pub(super) fn find<'a>(
 
 /// Whether somebody may subscribe to a node and read it, but for what an owner must approve.
 fn enters(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
-    match affiliation(home, head, who) {
+    match affiliation(st, home, head, who) {
         Affiliation::Owner | Affiliation::Publisher | Affiliation::Member => return Ok(()),
         Affiliation::PublishOnly | Affiliation::Outcast => return Err(Condition::Forbidden.into()),
         Affiliation::None => {}
@@ -87,20 +97,20 @@ fn enters(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaE
 /// Whether somebody may read the items of a node (§6.5.1).
 pub(super) fn read(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
     enters(st, home, head, who)?;
-    let asked = head.config.access == Access::Authorize && affiliation(home, head, who) == Affiliation::None;
+    let asked = head.config.access == Access::Authorize && affiliation(st, home, head, who) == Affiliation::None;
     if asked && !is_subscribed(head, who) { Err(errors::not_subscribed()) } else { Ok(()) }
 }
 
 /// What a subscription of somebody would be (§6.1.3, §6.1.4).
 pub(super) fn subscribe(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<Subscription, StanzaError> {
     enters(st, home, head, who)?;
-    let asked = head.config.access == Access::Authorize && affiliation(home, head, who) == Affiliation::None;
+    let asked = head.config.access == Access::Authorize && affiliation(st, home, head, who) == Affiliation::None;
     Ok(if asked { Subscription::Pending } else { Subscription::Subscribed })
 }
 
 /// Whether somebody may publish at a node.
 pub(super) fn publish(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
-    let allowed = match affiliation(home, head, who) {
+    let allowed = match affiliation(st, home, head, who) {
         Affiliation::Owner | Affiliation::Publisher | Affiliation::PublishOnly => true,
         Affiliation::Outcast => false,
         Affiliation::None | Affiliation::Member => match head.config.publishers {
@@ -115,8 +125,8 @@ pub(super) fn publish(st: &State, home: &Home, head: &Head, who: &Jid) -> Result
 
 /// # Errors
 /// `forbidden` for everybody but an owner (§8).
-pub(super) fn own(home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
-    if affiliation(home, head, who) == Affiliation::Owner { Ok(()) } else { Err(Condition::Forbidden.into()) }
+pub(super) fn own(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
+    if affiliation(st, home, head, who) == Affiliation::Owner { Ok(()) } else { Err(Condition::Forbidden.into()) }
 }
 
 /// Whether a notification may go to an address. What was allowed when it subscribed is not what counts.

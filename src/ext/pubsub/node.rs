@@ -244,8 +244,29 @@ impl Head {
         count(self) < before
     }
 
-    fn has_owner(&self) -> bool {
-        self.affiliations.values().any(|affiliation| *affiliation == Affiliation::Owner)
+    fn has_owner(&self, st: &State) -> bool {
+        self.affiliations.iter().any(|(jid, affiliation)| *affiliation == Affiliation::Owner && st.can_act(jid))
+    }
+
+    /// Of a node at the service that nobody owns any more somebody is made the owner: who may publish there, else who may read; those
+    /// with an account here first. Says whether there is one.
+    fn settle_owner(&mut self, st: &State) -> bool {
+        let heir = if self.has_owner(st) { None } else { self.heir(st) };
+        self.affiliations.extend(heir.map(|heir| (heir, Affiliation::Owner)));
+        self.has_owner(st)
+    }
+
+    fn heir(&self, st: &State) -> Option<Jid> {
+        let rank = |affiliation: &Affiliation| match affiliation {
+            Affiliation::Owner => Some(0),
+            Affiliation::Publisher => Some(1),
+            Affiliation::PublishOnly => Some(2),
+            Affiliation::Member => Some(3),
+            Affiliation::None | Affiliation::Outcast => None,
+        };
+        let all = self.affiliations.iter().filter(|(jid, _)| st.can_act(jid));
+        let ranked = all.filter_map(|(jid, affiliation)| Some((rank(affiliation)?, st.local(jid).is_none(), jid)));
+        ranked.min().map(|(_, _, jid)| jid.clone())
     }
 }
 
@@ -365,7 +386,11 @@ impl Forest {
             if orphan {
                 head.creator = st.domain().clone();
             }
-            if head.forget(ours) || orphan {
+            let forgot = head.forget(ours);
+            if owner == SERVICE && forgot {
+                head.settle_owner(st);
+            }
+            if forgot || orphan {
                 changed.push((Box::<str>::from(owner), Box::<str>::from(name)));
             }
             self.put(owner, name, head);
@@ -385,7 +410,7 @@ impl Forest {
         for (owner, name) in changed {
             let mut batch = crate::store::Batch::default();
             let Some(leaf) = self.get(&owner, &name) else { continue };
-            if &*owner == SERVICE && !leaf.head.has_owner() {
+            if &*owner == SERVICE && !leaf.head.has_owner(st) {
                 batch.delete_all(Tree::Item, items_prefix(&owner, &name));
                 batch.delete(Tree::Node, key::named(&owner, &name));
                 self.take(&owner, &name);
@@ -614,7 +639,7 @@ impl Forest {
     }
 
     /// An account is gone: its own nodes went with it; at those of others it is nobody any more. Who has the name next inherits
-    /// nothing. A node at the service that nobody owns now goes, too.
+    /// nothing. A node at the service that nobody owns now is that of who publishes there, or goes, too.
     pub fn account_removed(&mut self, st: &mut State, local: &str, service: &Jid) {
         self.homes.remove(local);
         let domain = st.domain().clone();
@@ -636,10 +661,9 @@ impl Forest {
                 head.creator = domain.clone();
             }
             // Storage was asked when the account was removed.
-            let _ = if !home.is_account() && !head.has_owner() {
-                self.delete(st, &home, &name).map(|_| ())
-            } else {
-                self.store(st, &home, &name, head)
+            let _ = match !home.is_account() && !head.settle_owner(st) {
+                true => self.delete(st, &home, &name).map(|_| ()),
+                false => self.store(st, &home, &name, head),
             };
             st.step();
         }

@@ -31,7 +31,7 @@ impl PubSub {
     fn owned(&self, st: &State, rq: &Request<'_>, request: Node<'_>) -> Result<(String, Head), StanzaError> {
         let name = node_name(request)?;
         let leaf = access::find(&self.forest, st, &rq.home, &name, &rq.who)?;
-        access::own(&rq.home, &leaf.head, &rq.who)?;
+        access::own(st, &rq.home, &leaf.head, &rq.who)?;
         Ok((name, leaf.head.clone()))
     }
 
@@ -210,7 +210,7 @@ impl PubSub {
         let mut wrong = String::new();
         for (jid, element) in entries(request, "affiliation")? {
             let Some(wanted) = element.attr("affiliation") else { continue };
-            let before = access::affiliation(&rq.home, &head, &jid);
+            let before = access::listed(&rq.home, &head, &jid);
             let mut next = head.clone();
             let fine = Affiliation::of(&wanted).is_some_and(|after| {
                 match after {

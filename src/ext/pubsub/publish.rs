@@ -166,7 +166,7 @@ impl PubSub {
             _ => return Err(Condition::Forbidden.into()),
         };
         // §4.1: publishers delete what they published themselves.
-        let owner = access::affiliation(&rq.home, &leaf.head, &rq.who) == Affiliation::Owner;
+        let owner = access::affiliation(st, &rq.home, &leaf.head, &rq.who) == Affiliation::Owner;
         let publisher = item.publisher.as_ref() == Some(&rq.who) && publishes.is_ok();
         if !owner && !publisher {
             return Err(Condition::Forbidden.into());

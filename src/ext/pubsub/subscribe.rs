@@ -130,7 +130,7 @@ impl PubSub {
         );
         for (name, leaf) in self.forest.of(&rq.home.key).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
         {
-            let affiliation = access::affiliation(&rq.home, &leaf.head, &rq.who);
+            let affiliation = access::listed(&rq.home, &leaf.head, &rq.who);
             if affiliation != Affiliation::None {
                 out += &format!("<affiliation node='{}' affiliation='{}'/>", escaped(name), affiliation.as_str());
             }
@@ -193,7 +193,7 @@ impl PubSub {
         let jid = Jid::parse(&jid).map_err(|_| errors::invalid_jid())?;
         let allow = form::boolean(&mut fields, "pubsub#allow")?.ok_or_else(|| bad("it is not said whether"))?;
         let leaf = access::find(&self.forest, st, home, &name, &who)?;
-        access::own(home, &leaf.head, &who)?;
+        access::own(st, home, &leaf.head, &who)?;
         if leaf.head.subscriptions.get(&jid) != Some(&Subscription::Pending) {
             return Err(errors::no_node());
         }
