@@ -132,9 +132,10 @@ pub fn existing(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
         None => {
             let mut places = vec![around.here.display().to_string()];
             places.extend(around.packages.iter().map(|package| package.dir.to_owned()));
+            let makes = installed(around).map_or("inglenook serve", |package| package.start);
             Err(Failure(format!(
                 "there is no data folder: looked for {}, and for a server that runs. Nothing was made. Say where it is with --data \
-                 DIR; `inglenook serve` makes a new one.",
+                 DIR; `{makes}` makes a new one.",
                 places.join(", ")
             )))
         }
@@ -152,8 +153,7 @@ pub fn to_replace(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
     if let Some(data) = choose(&look(around), around)? {
         return Ok(data);
     }
-    let is_installed = |package: &&Package| package.units.iter().any(|unit| Path::new(unit).exists());
-    match around.packages.iter().find(is_installed) {
+    match installed(around) {
         Some(package) => Err(Failure(format!(
             "the installed server has its data in {0}, where none is yet. Nothing was made. Say --data {0}, or another folder.",
             package.dir
@@ -162,11 +162,18 @@ pub fn to_replace(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
     }
 }
 
+fn is_installed(package: &Package) -> bool {
+    package.units.iter().any(|unit| Path::new(unit).exists())
+}
+
+fn installed(around: &Surroundings) -> Option<&Package> {
+    around.packages.iter().find(|package| is_installed(package))
+}
+
 /// What starts the server of a folder.
 pub fn start(dir: &Path) -> String {
     let same = |package: &Package| same_place(dir, Path::new(package.dir));
-    let installed = |package: &Package| package.units.iter().any(|unit| Path::new(unit).exists());
-    match PACKAGES.iter().find(|package| same(package) && installed(package)) {
+    match PACKAGES.iter().find(|package| same(package) && is_installed(package)) {
         Some(package) => package.start.to_owned(),
         None => format!("inglenook serve{}", flag(dir)),
     }
@@ -392,6 +399,8 @@ mod tests {
         let package = Package { units: [unit].to_vec().leak(), ..package(&temp.0.join("installed")) };
         around.packages = vec![package];
         assert!(to_replace(None, &around).unwrap_err().0.contains("Say --data"));
+        // It only has to be started.
+        assert!(existing(None, &around).unwrap_err().0.contains("`start` makes a new one"));
         assert_eq!(to_replace(Some(&temp.0.join("named")), &around).unwrap().dir(), temp.0.join("named"));
     }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from house import ADMIN, DOMAIN, PATIENCE, equal
+from house import ADMIN, DOMAIN, PASSWORD, PATIENCE, equal
 from scene import play
 
 NODE = "http://jabber.org/protocol/admin"
@@ -40,17 +40,17 @@ async def users(scene):
     items = (await client.plugin["xep_0050"].get_commands(DOMAIN))["disco_items"]["items"]
     assert f"{NODE}#add-user" in [item[1] for item in items], items
     paris = f"paris@{DOMAIN}"
-    await run(client, f"{NODE}#add-user", {"accountjid": paris, "password": "secret", "password-verify": "secret"})
+    await run(client, f"{NODE}#add-user", {"accountjid": paris, "password": PASSWORD, "password-verify": PASSWORD})
     other = await scene.enter(paris)
     listed = (await run(client, f"{NODE}#get-registered-users-list"))["form"]["values"]["registereduserjids"]
     assert paris in listed, listed
     await run(client, f"{NODE}#announce", {"announcement": "The theatre closes\nat <ten>."})
     equal((await other.next("message"))["body"], "The theatre closes\nat <ten>.")
-    await run(client, f"{NODE}#change-user-password", {"accountjid": paris, "password": "better"})
+    await run(client, f"{NODE}#change-user-password", {"accountjid": paris, "password": "a better one"})
     await run(client, f"{NODE}#end-user-session", {"accountjids": [paris]})
     await other.next("lost")
     other.cancel_connection_attempt()
-    again = await scene.enter(paris, password="better")
+    again = await scene.enter(paris, password="a better one")
     await run(client, f"{NODE}#delete-user", {"accountjids": [paris]})
     await again.next("lost")
     again.cancel_connection_attempt()

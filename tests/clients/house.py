@@ -11,7 +11,7 @@ import threading
 import traceback
 
 DOMAIN = "house.test"
-PASSWORD = "secret"
+PASSWORD = "a long secret"
 ADMIN = f"nurse@{DOMAIN}"
 # A component that may connect, and how it proves that it is.
 GATEWAY = f"gateway.{DOMAIN}"

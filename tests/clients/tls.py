@@ -17,7 +17,7 @@ from house import DOMAIN, PATIENCE, House, Report, equal
 STREAM = (
     f"<stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 )
-PLAIN = "AHJvbWVvAHNlY3JldA=="  # romeo, secret
+PLAIN = "AHJvbWVvAGEgbG9uZyBzZWNyZXQ="  # romeo, a long secret
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 # What a client might try in plain text, with a right password where one is needed.
 ATTEMPTS = {
@@ -28,9 +28,9 @@ ATTEMPTS = {
     "SASL2": "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'>"
     f"<initial-response>{PLAIN}</initial-response></authenticate>",
     "XEP-0078": "<iq type='set' id='1'><query xmlns='jabber:iq:auth'><username>romeo</username>"
-    "<password>secret</password><resource>a</resource></query></iq>",
+    "<password>a long secret</password><resource>a</resource></query></iq>",
     "registration": "<iq type='set' id='1'><query xmlns='jabber:iq:register'><username>paris</username>"
-    "<password>secret</password></query></iq>",
+    "<password>a long secret</password></query></iq>",
     "bind": "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
     "ping": f"<iq type='get' id='1' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>",
     "message": f"<message to='romeo@{DOMAIN}'><body>Psst</body></message>",
@@ -167,7 +167,7 @@ def no_xmpp_on_direct_tls(house):
 def main():
     report = Report()
     with House() as house:
-        house.command("user", "add", f"romeo@{DOMAIN}", "--password-stdin", input="secret\n")
+        house.command("user", "add", f"romeo@{DOMAIN}", "--password-stdin", input="a long secret\n")
         for setting, name in (("c2s", "STARTTLS"), ("c2s_tls", "direct TLS")):
             with report.check(f"sslyze scans ({name})"):
                 result = scan(house, setting)
