@@ -129,29 +129,29 @@ fn who_may_not_cannot_tell_what_there_is() {
 fn what_is_confirmed_is_stored() {
     let (mut house, juliet) = house();
     let field = |var: &str, value: &str| format!("<field var='{var}'><value>{value}</value></field>");
-    for name in ["romeo", "paris", "tybalt"] {
+    for name in ["benvolio", "mercutio", "rosaline"] {
         let fields = field("accountjid", &format!("{name}@house.test")) + &field("password", name);
         let answer = submit(&mut house, juliet, &format!("{ADMIN}#add-user"), &fields);
         assert_eq!(answer.attr("type"), Some("result"), "{answer:?}");
     }
-    let two = "<field var='accountjids'><value>paris@house.test</value><value>tybalt@house.test</value></field>";
+    let two = "<field var='accountjids'><value>mercutio@house.test</value><value>rosaline@house.test</value></field>";
     assert_eq!(submit(&mut house, juliet, &format!("{ADMIN}#delete-user"), two).attr("type"), Some("result"));
     let motd = field("motd", "A plague on both your houses");
     assert_eq!(submit(&mut house, juliet, &format!("{ADMIN}#set-motd"), &motd).attr("type"), Some("result"));
     house.power_cut();
     let names: Vec<_> = house.state().accounts.keys().map(|name| &**name).collect();
-    assert_eq!(names, ["juliet", "romeo"]);
-    let romeo = house.login("romeo@house.test/orchard");
-    house.send(romeo, "<presence/>");
-    assert!(house.receive_all(romeo).iter().any(|xml| xml.contains("A plague on both your houses")));
+    assert_eq!(names, ["benvolio", "juliet"]);
+    let benvolio = house.login("benvolio@house.test/orchard");
+    house.send(benvolio, "<presence/>");
+    assert!(house.receive_all(benvolio).iter().any(|xml| xml.contains("A plague on both your houses")));
     // The name of somebody who is gone is nobody's: who has it next is told again.
     let juliet = house.login("juliet@house.test/balcony");
-    let one = field("accountjids", "romeo@house.test");
+    let one = field("accountjids", "benvolio@house.test");
     assert_eq!(submit(&mut house, juliet, &format!("{ADMIN}#delete-user"), &one).attr("type"), Some("result"));
     house.power_cut();
-    let romeo = house.login("romeo@house.test/orchard");
-    house.send(romeo, "<presence/>");
-    assert!(house.receive_all(romeo).iter().any(|xml| xml.contains("A plague on both your houses")));
+    let benvolio = house.login("benvolio@house.test/orchard");
+    house.send(benvolio, "<presence/>");
+    assert!(house.receive_all(benvolio).iter().any(|xml| xml.contains("A plague on both your houses")));
 }
 
 /// Everybody who is online is told, in one turn and many batches.

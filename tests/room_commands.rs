@@ -130,3 +130,31 @@ fn who_has_a_name_again_owns_nothing() {
     assert!(server.stop().success());
     assert_eq!(ok(&dir, &["room", "list"], ""), owned);
 }
+
+/// Who administers the server owns every room, from a reload to a reload.
+#[test]
+fn who_administers_no_more_is_what_the_room_says() {
+    let (dir, server) = house(&["nurse", "romeo"]);
+    let reload = |more: &str| {
+        dir.settings(&format!("{SETTINGS}\n{more}"));
+        server.signal(rustix::process::Signal::HUP);
+        server.logs("reloaded the settings");
+    };
+    let mut romeo = login(&server, &dir, "romeo", PASSWORD);
+    room(&mut romeo, "garden", "Romeo", &[]);
+    let mut nurse = login(&server, &dir, "nurse", PASSWORD);
+    let join = b"<presence to='garden@conference.example.org/N'><x xmlns='http://jabber.org/protocol/muc'/></presence>";
+    nurse.write_all(join).unwrap();
+    until(&mut nurse, "<registration-required");
+    reload("admins = [\"nurse@example.org\"]");
+    nurse.write_all(join).unwrap();
+    until(&mut nurse, "<status code='110'/>");
+    assert!(ok(&dir, &["room", "list"], "").contains("1 member, owned by romeo@example.org"), "on no list");
+    reload("");
+    // From the next thing on that happens in a room.
+    let message = "<message type='groupchat' to='garden@conference.example.org'><body>But soft</body></message>";
+    romeo.write_all(message.as_bytes()).unwrap();
+    let said = until(&mut nurse, "<status code='321'/>");
+    assert!(said.contains("type='unavailable'") && !said.contains("But soft"), "{said}");
+    assert!(server.stop().success());
+}

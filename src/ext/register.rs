@@ -3,7 +3,7 @@
 
 use crate::core::share::{Ledger, Shared, Shares, limits};
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, admin, network};
-use crate::wire::scram::{Credentials, long_enough};
+use crate::wire::scram::{Credentials, PASSWORD_CHARS, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
@@ -246,8 +246,10 @@ impl Extension for Register {
         let Some(query) = iq.child(Ns::REGISTER, "query") else { return Err(Condition::BadRequest.into()) };
         match iq.ty {
             Type::Get => {
-                let fields = "<query xmlns='jabber:iq:register'><instructions>Choose a username and a password.\
-                              </instructions><username/><password/></query>";
+                let fields = format!(
+                    "<query xmlns='jabber:iq:register'><instructions>Choose a username, and a password of at least \
+                     {PASSWORD_CHARS} characters.</instructions><username/><password/></query>"
+                );
                 st.send_to(sid, Stanza::result_of(iq, fields));
                 Ok(Flow::Done)
             }
