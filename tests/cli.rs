@@ -278,6 +278,27 @@ fn a_password_that_is_too_short_is_refused() {
     }
 }
 
+/// Where nothing is stored yet, a question and a mistake store nothing.
+#[test]
+fn what_changes_nothing_makes_no_database() {
+    let dir = Dir::begun("");
+    for words in [&["user", "list"][..], &["room", "list"]] {
+        assert_eq!(ok(&dir, words, ""), "");
+    }
+    for (words, why) in [
+        (&["user", "remove", "juliet"][..], "there is no juliet@example.org"),
+        (&["user", "passwd", "juliet"], "there is no juliet@example.org"),
+        (&["room", "remove", "garden"], "there is no room garden@conference.example.org"),
+        (&["room", "owner", "garden", "juliet"], "there is no room garden@conference.example.org"),
+        (&["backup", "kept"], "there is nothing to back up"),
+        (&["user", "add", "juliet@example.net"], "not an address of example.org"),
+    ] {
+        assert!(fails(&dir, words, "").contains(why), "{words:?}");
+    }
+    let left: Vec<_> = std::fs::read_dir(dir.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.len() == 2 && !dir.0.join("kept").exists(), "{left:?}");
+}
+
 /// What is to be typed into an app that does not find the server by itself.
 #[test]
 fn a_new_account_is_told_where_the_server_is() {

@@ -120,6 +120,25 @@ fn stanzas_go_both_ways() {
     assert!(until(&mut gateway, "</stream:stream>").contains("<system-shutdown"));
 }
 
+/// RFC 6121 §3.2.2, §3.3: a gateway need not carry the presence of somebody who has no account any more.
+#[test]
+fn contacts_behind_a_gateway_hear_that_an_account_is_gone() {
+    let (dir, server) = house();
+    let mut gateway = attach(&server);
+    let mut juliet = login(&server, &dir, "juliet", "a long secret");
+    say(&mut juliet, "<presence type='subscribe' to='romeo@gateway.example.org'/>");
+    until(&mut gateway, "type='subscribe'/>");
+    say(&mut gateway, "<presence from='romeo@gateway.example.org' to='juliet@example.org' type='subscribed'/>");
+    say(&mut gateway, "<presence from='romeo@gateway.example.org' to='juliet@example.org' type='subscribe'/>");
+    until(&mut juliet, "type='subscribe'");
+    say(&mut juliet, "<presence type='subscribed' to='romeo@gateway.example.org'/>");
+    until(&mut gateway, "type='subscribed'/>");
+    ok(&dir, &["user", "remove", "juliet"], "");
+    let told = until(&mut gateway, "type='unsubscribed'/>");
+    assert!(told.contains("to='romeo@gateway.example.org' from='juliet@example.org' type='unsubscribe'/>"), "{told}");
+    assert!(server.stop().success());
+}
+
 #[test]
 fn presence_goes_both_ways() {
     let (dir, server) = house();

@@ -5,6 +5,8 @@ use super::driver::Driver;
 use super::serve::{self, Options, Place};
 use super::{Failure, Result, host, random};
 use crate::core::{Command, Core, Now};
+use crate::ext;
+use crate::store::memory::Memory;
 use crate::store::{Batch, Engine, Query, Rows, StoreError};
 use std::io::BufRead;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,6 +28,13 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
     }
     let command = request.command(&place.domain, place.config.scram_iterations).map_err(Failure)?;
     let Some(command) = command else { return Ok(Vec::new()) };
+    if !place.data.database().exists() && !matches!(request, Request::Add(..)) {
+        // There is nothing yet, and only an account makes it something.
+        let mut nothing = Memory::default();
+        let settings = place.config.core(&place.domain, place.data.dir());
+        let core = Core::open(settings, random()?, ext::all(), &mut nothing)?;
+        return carry_out(core, &mut nothing, command);
+    }
     let done = serve::offline(options, &place, |core, engine| carry_out(core, engine, command));
     // A server may have begun since we asked.
     match done {

@@ -17,7 +17,7 @@ pub const COMMANDS: [(&str, &[&str]); 12] = [
 ];
 
 /// What other programs call it, and what it is here.
-const ALIASES: [(&str, &[&str]); 13] = [
+const ALIASES: [(&str, &[&str]); 14] = [
     ("serve", &["start", "run", "up", "server", "daemon", "init", "install", "setup", "launch"]),
     ("user add", &["adduser", "useradd", "register", "add", "create", "new", "invite"]),
     ("user remove", &["deluser", "userdel", "unregister", "remove", "del", "delete", "rm"]),
@@ -30,6 +30,7 @@ const ALIASES: [(&str, &[&str]); 13] = [
     ("status", &["info", "stats", "state", "ps"]),
     ("backup", &["dump", "export", "save"]),
     ("restore", &["load"]),
+    ("--version", &["version"]),
     ("reset", &["purge", "wipe", "clean", "uninstall"]),
 ];
 
@@ -118,6 +119,7 @@ mod tests {
             ("statsu", "status"),
             ("bakcup", "backup"),
             ("Serve", "serve"),
+            ("version", "--version"),
         ] {
             let words: Vec<&str> = typed.split(' ').collect();
             assert_eq!(meant(&words).as_deref(), Some(ours), "{typed}");
