@@ -139,6 +139,55 @@ fn nobody_shows_presence_to_a_name_that_is_free_whenever_the_power_fails() {
     }
 }
 
+/// A house where iago owns rooms and nodes with emilia, and is about to be removed with storage held back.
+fn dispossessed() -> House {
+    let mut house = House::new();
+    let iago = house.login("iago@house.test/x");
+    house.account("emilia@house.test");
+    for n in 0..ROOMS {
+        let room = format!("r{n}@conference.house.test");
+        house.send(iago, &format!("<presence to='{room}/Iago'><x xmlns='http://jabber.org/protocol/muc'/></presence>"));
+        let form =
+            "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>";
+        house.send(iago, &format!("<iq type='set' id='c' to='{room}'>{form}</iq>"));
+        let item = "<item jid='emilia@house.test' affiliation='member'/>";
+        let admin = format!("<query xmlns='http://jabber.org/protocol/muc#admin'>{item}</query>");
+        house.send(iago, &format!("<iq type='set' id='m' to='{room}'>{admin}</iq>"));
+        house.receive_all(iago);
+    }
+    house.hold = true;
+    house.command(Command::UserRemove(Jid::parse("iago@house.test").unwrap()));
+    house
+}
+
+const ROOMS: usize = 60;
+
+#[test]
+fn nobody_owns_a_room_by_a_name_that_is_free_whenever_the_power_fails() {
+    let batches = dispossessed().uncommitted();
+    assert!(batches > 1, "one batch proves nothing");
+    for n in 0..=batches {
+        let mut house = dispossessed();
+        for _ in 0..n {
+            assert_eq!(house.told.len(), 0, "told before it was stored");
+            house.store_one();
+        }
+        assert_eq!(house.told.len(), usize::from(n == batches));
+        house.power_cut();
+        house.hold = false;
+        let there = house.state().accounts.contains_key("iago");
+        assert!(there || n == batches, "{n} of {batches}: it goes last");
+        // Whoever has the name now.
+        let who = house.login(if there { "emilia@house.test/x" } else { "iago@house.test/x" });
+        for room in (0..ROOMS).filter(|_| !there) {
+            let query = "<query xmlns='http://jabber.org/protocol/muc#owner'/>";
+            house.send(who, &format!("<iq type='get' id='1' to='r{room}@conference.house.test'>{query}</iq>"));
+            let answer = house.receive(who).unwrap();
+            assert!(answer.contains("<forbidden"), "room {room} after {n} of {batches}: {answer}");
+        }
+    }
+}
+
 // --- stream management (XEP-0198) ---
 
 const SM: &str = "xmlns='urn:xmpp:sm:3'";

@@ -3,7 +3,6 @@
 use super::account::Account;
 use super::archived::Archived;
 use super::effect::{Command, Job, Sid};
-use super::hook::Event;
 use super::state::{State, Work};
 use crate::store::{Tree, key};
 use crate::wire::scram::Credentials;
@@ -102,12 +101,12 @@ pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(),
     Ok(())
 }
 
-/// The rest of it, when everybody has seen the sessions leave. The account's row goes last: should the power fail before, then
-/// nobody is left subscribed to a name that somebody else may take.
-pub(super) fn removed(st: &mut State, Leaving { jid, streams, mut answer }: Leaving) {
+/// The rest of it, when everybody has seen the sessions leave. What extensions have of it goes next, then [`forgotten`] ends it; the
+/// answer is its localpart, if it was there.
+pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<Box<str>> {
     let local = jid.local().unwrap_or_default();
     // Whatever its own roster says, and whomever they block.
-    let others = st.accounts.values().filter(|a| a.roster.state(&jid) != Default::default());
+    let others = st.accounts.values().filter(|a| a.roster.state(jid) != Default::default());
     let others: Vec<Jid> = others.map(|a| a.jid.clone()).collect();
     for other in others {
         for ty in [Type::Unsubscribe, Type::Unsubscribed] {
@@ -117,7 +116,7 @@ pub(super) fn removed(st: &mut State, Leaving { jid, streams, mut answer }: Leav
         }
         st.step();
     }
-    let Some(account) = st.accounts.remove(local) else { return };
+    let account = st.accounts.remove(local)?;
     for (contact, item) in account.roster.items.iter().filter(|(contact, _)| contact.domain() != jid.domain()) {
         for ty in item.state.ends() {
             st.send(Stanza::new(Kind::Presence, ty).from(jid.clone()).to(contact.clone()));
@@ -133,14 +132,21 @@ pub(super) fn removed(st: &mut State, Leaving { jid, streams, mut answer }: Leav
             batch.delete_all(tree, key::prefix(local));
         }
         batch.delete(Tree::Vcard, key::account(local));
-        batch.delete(Tree::Account, key::account(local));
     }
     st.archives.insert(local.into(), archived);
     st.revoke_tokens(local);
+    Some(local.into())
+}
+
+/// The end of it. The account's row goes last: should the power fail before, then nobody is subscribed to a name, and no room or node
+/// belongs to one, that somebody else may take.
+pub(super) fn forgotten(st: &mut State, Leaving { jid, streams, mut answer }: Leaving) {
+    if let Ok(batch) = st.write() {
+        batch.delete(Tree::Account, key::account(jid.local().unwrap_or_default()));
+    }
     for sid in streams {
         let answer = answer.take_if(|(asked, _)| *asked == sid).map(|(_, answer)| answer);
         let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");
         st.close_stored(sid, answer, gone);
     }
-    st.work.push_back(Work::Event(Event::Removed(local.into())));
 }

@@ -304,7 +304,12 @@ impl Core {
                 Work::Route(stanza) => self.route(stanza),
                 Work::Event(event) => self.tell_all(&event),
                 Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
-                Work::Remove(leaving) => admin::removed(&mut self.state, leaving),
+                Work::Remove(leaving) => {
+                    if let Some(local) = admin::removed(&mut self.state, &leaving) {
+                        self.tell_all(&Event::Removed(local));
+                        admin::forgotten(&mut self.state, leaving);
+                    }
+                }
                 Work::Tell(job, answer) => self.state.tell(job, answer, true),
                 Work::Had(local, mark) => self.had(&local, mark),
                 Work::Answered(job, reply) => {
