@@ -1,0 +1,93 @@
+//! Rooms as older versions have left them: lists without the order in which somebody came onto them, and rooms that have lost their
+//! owner with the account.
+#![allow(clippy::unwrap_used)]
+
+mod house;
+
+use house::House;
+use inglenook::core::Sid;
+use inglenook::store::record::Writer;
+use inglenook::store::{Batch, Engine, Tree, key};
+
+const ROOM: &str = "garden@conference.house.test";
+const OWNER: &str = "http://jabber.org/protocol/muc#owner";
+
+/// The list of a room as it was stored before: version 1 for whom an admin brought, 2 for the others.
+fn row(batch: &mut Batch, jid: &str, affiliation: u8, by: Option<&str>) {
+    let w = Writer::new(if by.is_some() { 2 } else { 1 }).u8(affiliation).opt_str(None).opt_str(None).u64(0);
+    let record = by.iter().fold(w, |w, by| w.str(by)).done();
+    batch.put(Tree::Room, key::named("garden", &format!("a {jid}")), record);
+}
+
+/// A room of romeo's, whose list is then that of an older version, without him.
+fn house(list: &[(&str, u8, Option<&str>)]) -> House {
+    let mut house = House::new();
+    for name in ["juliet", "nurse", "paris"] {
+        house.account(&format!("{name}@house.test"));
+    }
+    let romeo = house.login("romeo@house.test/orchard");
+    house.send(romeo, &format!("<presence to='{ROOM}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>"));
+    let form = "<x xmlns='jabber:x:data' type='submit'/>";
+    house.send(romeo, &format!("<iq type='set' id='c' to='{ROOM}'><query xmlns='{OWNER}'>{form}</query></iq>"));
+    assert!(house.receive_all(romeo).iter().any(|xml| xml.contains("type='result'")));
+    let mut batch = Batch::default();
+    batch.delete(Tree::Room, key::named("garden", "a romeo@house.test"));
+    for (jid, affiliation, by) in list {
+        row(&mut batch, jid, *affiliation, *by);
+    }
+    house.disk().commit(&[batch]).unwrap();
+    house.restart();
+    house
+}
+
+fn owns(house: &mut House, sid: Sid) -> bool {
+    house.send(sid, &format!("<iq type='get' id='1' to='{ROOM}'><query xmlns='{OWNER}'/></iq>"));
+    house.receive(sid).unwrap().contains("type='result'")
+}
+
+/// 0: outcast, 2: member, 3: admin, 4: owner.
+#[test]
+fn a_room_that_had_lost_its_owner_has_one_from_the_next_start_on() {
+    let lists: [(&[(&str, u8, Option<&str>)], &str); 3] = [
+        (&[("juliet@house.test", 2, None), ("paris@house.test", 3, None)], "paris"),
+        (&[("paris@house.test", 2, Some("nurse@house.test")), ("nurse@house.test", 0, None)], "paris"),
+        // Somebody who has no account is nobody.
+        (&[("abram@house.test", 3, None), ("juliet@house.test", 2, None), ("house.test", 2, None)], "juliet"),
+    ];
+    for (list, heir) in lists {
+        let mut house = house(list);
+        for _ in 0..2 {
+            for name in ["juliet", "nurse", "paris"] {
+                let sid = house.login(&format!("{name}@house.test/x"));
+                assert_eq!(owns(&mut house, sid), name == heir, "{name}, {list:?}");
+            }
+            house.power_cut();
+        }
+    }
+}
+
+#[test]
+fn a_room_that_has_an_owner_keeps_it() {
+    let mut house = house(&[("paris@house.test", 3, None), ("nurse@house.test", 4, None)]);
+    for (name, is) in [("paris", false), ("nurse", true)] {
+        let sid = house.login(&format!("{name}@house.test/x"));
+        assert_eq!(owns(&mut house, sid), is, "{name}");
+    }
+}
+
+/// Who was there before the order was stored has been there for longer than whoever came later.
+#[test]
+fn who_was_on_a_list_before_goes_before_who_came_later() {
+    let mut house = house(&[("nurse@house.test", 4, None), ("paris@house.test", 3, None)]);
+    let nurse = house.login("nurse@house.test/x");
+    let item = "<item jid='juliet@house.test' affiliation='admin'/>";
+    let query = format!("<query xmlns='http://jabber.org/protocol/muc#admin'>{item}</query>");
+    house.send(nurse, &format!("<iq type='set' id='1' to='{ROOM}'>{query}</iq>"));
+    house.power_cut();
+    let nurse = house.login("nurse@house.test/x");
+    house.send(nurse, "<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>");
+    for (name, is) in [("juliet", false), ("paris", true)] {
+        let sid = house.login(&format!("{name}@house.test/x"));
+        assert_eq!(owns(&mut house, sid), is, "{name}");
+    }
+}
