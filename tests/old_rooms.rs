@@ -12,6 +12,9 @@ use inglenook::store::{Batch, Engine, Tree, key};
 const ROOM: &str = "garden@conference.house.test";
 const OWNER: &str = "http://jabber.org/protocol/muc#owner";
 
+/// Somebody on a list: the bare JID, the affiliation (0: outcast, 2: member, 3: admin, 4: owner), and who brought them.
+type Listed<'a> = (&'a str, u8, Option<&'a str>);
+
 /// The list of a room as it was stored before: version 1 for whom an admin brought, 2 for the others.
 fn row(batch: &mut Batch, jid: &str, affiliation: u8, by: Option<&str>) {
     let w = Writer::new(if by.is_some() { 2 } else { 1 }).u8(affiliation).opt_str(None).opt_str(None).u64(0);
@@ -20,7 +23,7 @@ fn row(batch: &mut Batch, jid: &str, affiliation: u8, by: Option<&str>) {
 }
 
 /// A room of romeo's, whose list is then that of an older version, without him.
-fn house(list: &[(&str, u8, Option<&str>)]) -> House {
+fn house(list: &[Listed<'_>]) -> House {
     let mut house = House::new();
     for name in ["juliet", "nurse", "paris"] {
         house.account(&format!("{name}@house.test"));
@@ -45,10 +48,9 @@ fn owns(house: &mut House, sid: Sid) -> bool {
     house.receive(sid).unwrap().contains("type='result'")
 }
 
-/// 0: outcast, 2: member, 3: admin, 4: owner.
 #[test]
 fn a_room_that_had_lost_its_owner_has_one_from_the_next_start_on() {
-    let lists: [(&[(&str, u8, Option<&str>)], &str); 3] = [
+    let lists: [(&[Listed<'_>], &str); 3] = [
         (&[("juliet@house.test", 2, None), ("paris@house.test", 3, None)], "paris"),
         (&[("paris@house.test", 2, Some("nurse@house.test")), ("nurse@house.test", 0, None)], "paris"),
         // Somebody who has no account is nobody.
