@@ -52,6 +52,10 @@ fn serve_makes_everything_for_its_user_alone() {
     let shown = ok(&dir, &["cert", "show"], "");
     let fingerprint = server.greeting.iter().find_map(|l| l.strip_prefix("fingerprint  SHA-256 ")).unwrap();
     assert!(shown.contains(fingerprint), "{shown}");
+    // And that of the certificate itself, which apps show that ask.
+    let own = server.greeting.iter().find(|l| l.starts_with("certificate  own, until ")).unwrap();
+    let (_, own) = own.split_once("SHA-256 ").unwrap();
+    assert!(own != fingerprint && shown.contains(own) && !shown.contains("SHA-1 "), "{shown}");
     assert!(server.greeting.last().unwrap().contains("inglenook user add NAME@example.org --data"));
     let mut folders = vec![dir.data()];
     let mut files = 0;
@@ -322,7 +326,9 @@ fn check_says_what_is_fine_and_what_is_wrong() {
     check(0, &["ok     certificate: none yet", "ok     database: none yet"]);
     let server = Server::start(&dir, &["--domain", "example.org"]);
     ok(&dir, &["user", "add", "juliet"], "");
-    check(0, &["ok     domain: example.org", "ok     server: it runs", "ok     certificate: until "]);
+    let certificate = ok(&dir, &["status"], "");
+    let certificate = certificate.lines().find_map(|line| line.strip_prefix("certificate  ")).unwrap();
+    check(0, &["ok     domain: example.org", "ok     server: it runs", &format!("ok     certificate: {certificate}")]);
     assert!(server.stop().success());
     check(
         0,

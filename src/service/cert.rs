@@ -8,9 +8,12 @@
 //! DIR/cert/server.key     its key; it stays, so that what pinned it goes on
 //! DIR/cert/installed.pem  the administrator's chain and key, if installed
 //! ```
-//! The authority is sent along: clients that ask a person once and remember the chain take the next certificate unasked.
+//! The authority is sent along: who has installed it, or remembers it, takes the next certificate unasked. Apps that keep the
+//! certificate itself (Gajim) ask everybody again when there is another one: so it is made for as long as the platforms allow, and another
+//! one only when it must be.
 
 use super::data::{self, Data};
+use super::wear::date;
 use super::{Failure, Result, host, random, tls};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -30,12 +33,15 @@ use x509_parser::pem::Pem;
 pub const SERVICES: [&str; 3] = ["conference", "pubsub", "upload"];
 
 const DAY: u64 = 86_400;
-/// Days that the server's certificate is valid for: what the platforms accept at most is 398.
-const LEAF_DAYS: u64 = 397;
+/// Days that the server's certificate is valid for. Apple's systems take 825 at most from an authority that a person has installed
+/// (support.apple.com/103769); 398 is their limit, and that of browsers, for the authorities that systems come with.
+const LEAF_DAYS: u64 = 824;
 /// Days of them that lie in the past: boards boot without a clock, and so do some that connect.
 const PAST_DAYS: u64 = 90;
 /// Days before the end at which it is renewed.
-const RENEW_DAYS: u64 = 60;
+const RENEW_DAYS: u64 = 30;
+/// Days before the end at which an installed one, which we cannot renew, is warned of.
+const WARN_DAYS: u64 = 14;
 /// An upper bound of the X.509 name (RFC 5280 appendix A.1).
 const COMMON_NAME_BYTES: usize = 64;
 
@@ -64,11 +70,16 @@ impl Names {
         Names { domain: domain.to_owned(), hosts, addresses: host::addresses() }
     }
 
+    /// The domain and its services, as DNS has them.
+    fn served(&self) -> Vec<String> {
+        let domain = a_labels(&self.domain);
+        let services = SERVICES.iter().map(|s| format!("{s}.{domain}"));
+        std::iter::once(domain.clone()).chain(services).collect()
+    }
+
     /// What stands in the certificate as dNSName: the domain first; addresses too, for clients that look for them there.
     fn dns(&self) -> Vec<String> {
-        let domain = a_labels(&self.domain);
-        let mut names = vec![domain.clone()];
-        names.extend(SERVICES.iter().map(|s| format!("{s}.{domain}")));
+        let mut names = self.served();
         names.extend(self.hosts.iter().cloned());
         names.extend(self.addresses.iter().map(IpAddr::to_string));
         let mut seen = std::collections::BTreeSet::new();
@@ -111,6 +122,31 @@ impl Facts {
     /// Whole days from `now` (seconds since 1970) to its end.
     pub fn days_left(&self, now: u64) -> u64 {
         self.not_after.saturating_sub(now) / DAY
+    }
+
+    /// When our own is renewed, in seconds since 1970.
+    pub fn renewed_at(&self) -> u64 {
+        self.not_after.saturating_sub(RENEW_DAYS * DAY)
+    }
+
+    /// Whether it ends so soon that who has installed it should get the next.
+    pub fn ends_soon(&self, now: u64) -> bool {
+        self.days_left(now) < WARN_DAYS
+    }
+
+    /// The names and addresses that this box has and the certificate lacks, for people. Apps look for the domain: so these are no
+    /// reason to make another certificate before its time.
+    pub fn lacks(&self, names: &Names) -> Vec<String> {
+        names.dns().into_iter().filter(|name| !self.names.contains(name)).collect()
+    }
+
+    /// What an owner is told of our own: until when it holds, and when those will be asked who have not installed the authority.
+    pub fn told(&self) -> String {
+        format!(
+            "until {}; renewed on {}, when apps that keep the certificate itself (Gajim) ask everybody again",
+            date(self.not_after),
+            date(self.renewed_at())
+        )
     }
 }
 
@@ -165,6 +201,14 @@ impl Certificates {
         first(&self.ca_path())
     }
 
+    /// The server's own certificate, whether it is shown or not.
+    ///
+    /// # Errors
+    /// When there is none yet, or it is not readable.
+    pub fn own(&self) -> Result<Facts> {
+        first(&self.dir.join("server.crt"))
+    }
+
     /// What the server shows, and its facts: the administrator's certificate if there is one, else our own.
     ///
     /// # Errors
@@ -196,13 +240,33 @@ impl Certificates {
         ready.map_err(|e| Failure(format!("the certificate cannot be used: {}. {fix}.", e.0.trim_end_matches('.'))))
     }
 
-    /// Makes what is missing, and renews the server's certificate when it ends soon, lacks a name or is not whole. `now`: seconds
-    /// since 1970. Says whether there is another one than before. The authority is made once: people have installed it, and while
-    /// anything is left of it no other one takes its place.
+    /// Makes what is missing, and renews the server's certificate when it ends soon, lacks the name of a service or is not whole. `now`:
+    /// seconds since 1970. Says whether there is another one than before. The authority is made once: people have installed it, and
+    /// while anything is left of it no other one takes its place. Other names and addresses of the box come with the next one.
     ///
     /// # Errors
     /// When files cannot be read or written; when nothing is left that can be served.
     pub fn ensure(&self, names: &Names, now: u64) -> Result<bool> {
+        self.ensure_with(names, now, |facts| facts.not_before > now)
+    }
+
+    /// The same when the server starts. By a clock that is behind, a certificate is one of the future; that clock is likely to be set soon,
+    /// and whoever keeps the certificate must not be asked for that.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn ensure_at_start(&self, names: &Names, now: u64) -> Result<bool> {
+        self.ensure_with(names, now, |facts| {
+            if facts.not_before > now {
+                log::warn!(
+                    "by this box's clock the certificate is not valid yet: set the clock. It is kept for an hour"
+                );
+            }
+            false
+        })
+    }
+
+    fn ensure_with(&self, names: &Names, now: u64, too_young: impl Fn(&Facts) -> bool) -> Result<bool> {
         if !["ca.crt", "ca.key", "server.crt", "server.key"].iter().any(|name| self.dir.join(name).exists()) {
             self.make_ca(&names.domain)?;
             self.renew(names, now)?;
@@ -212,10 +276,9 @@ impl Certificates {
         let (authority, leaf) = (self.authority()?, self.leaf()?);
         let renew = match (&authority, &leaf) {
             (Ok(_), Ok(facts)) => {
-                facts.not_before > now
+                too_young(facts)
                     || facts.days_left(now) < RENEW_DAYS
-                    || !names.dns().iter().all(|name| facts.names.contains(name))
-                    || !names.addresses.iter().all(|address| facts.addresses.contains(address))
+                    || !names.served().iter().all(|name| facts.names.contains(name))
             }
             (Ok(_), Err(why)) => {
                 log::warn!("{why} A new certificate of the same authority is made");
@@ -493,7 +556,7 @@ impl Certificates {
                 "it comes without its issuer's certificate; most providers give a \"full chain\" file: use that".into(),
             );
         }
-        if leaf.days_left(now) < 14 {
+        if leaf.ends_soon(now) {
             remarks.push(format!("it ends on {}", leaf.until));
         }
         Ok(remarks)
@@ -754,7 +817,7 @@ fn unfit(facts: &Facts, domain: Option<&str>, now: u64) -> Option<String> {
     if facts.not_after <= now {
         return Some(format!("it ended on {}.", facts.until));
     }
-    if facts.days_left(now) < 14 {
+    if facts.ends_soon(now) {
         return Some(format!("it ends on {}.", facts.until));
     }
     if facts.not_before > now {
@@ -901,8 +964,8 @@ mod tests {
         assert!(usage.server_auth && !usage.client_auth && !usage.any);
         assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
         assert!(!leaf.is_ca() && ca.is_ca());
-        assert!(facts.not_after - facts.not_before <= 398 * DAY);
-        assert!(facts.not_before <= NOW - 60 * DAY && facts.not_after > NOW + 200 * DAY);
+        assert!(facts.not_after - facts.not_before <= 825 * DAY - DAY);
+        assert!(facts.not_before <= NOW - 60 * DAY && facts.not_after > NOW + 730 * DAY);
         assert_eq!(
             leaf.public_key().algorithm.parameters.as_ref().unwrap().as_oid().unwrap().to_id_string(),
             "1.2.840.10045.3.1.7"
@@ -919,8 +982,10 @@ mod tests {
         let (_temp, certificates) = fresh();
         let before = certificates.current().unwrap();
         let ca = certificates.ca().unwrap();
-        assert!(!certificates.ensure(&names(), NOW + 100 * DAY).unwrap());
-        assert!(certificates.ensure(&names(), NOW + 260 * DAY).unwrap());
+        let at = before.1.renewed_at();
+        assert!(at > NOW + 700 * DAY, "nobody is asked again for almost two years");
+        assert!(!certificates.ensure(&names(), at - DAY).unwrap());
+        assert!(certificates.ensure(&names(), at + DAY).unwrap());
         let after = certificates.current().unwrap();
         assert_eq!(before.0.key, after.0.key);
         assert_eq!(certificates.ca().unwrap(), ca);
@@ -933,17 +998,43 @@ mod tests {
     }
 
     #[test]
-    fn another_address_or_a_jumping_clock_renews() {
+    fn what_apps_do_not_look_for_is_no_reason_for_another_one() {
         let (_temp, certificates) = fresh();
         let mut more = names();
-        more.addresses.push("10.0.0.1".parse().unwrap());
-        assert!(certificates.ensure(&more, NOW).unwrap());
-        assert!(certificates.current().unwrap().1.addresses.contains(&"10.0.0.1".parse().unwrap()));
-        // Fewer are no reason.
-        assert!(!certificates.ensure(&names(), NOW).unwrap());
-        // Made by a clock that was ahead.
+        more.addresses = vec!["10.0.0.1".parse().unwrap(), "192.168.1.5".parse().unwrap()];
+        more.hosts = vec!["other".into()];
+        assert!(!certificates.ensure(&more, NOW).unwrap(), "another address or host name");
+        assert_eq!(certificates.current().unwrap().1.lacks(&more), ["other", "10.0.0.1"]);
+        certificates.renew(&more, NOW).unwrap();
+        assert_eq!(certificates.current().unwrap().1.lacks(&more), [""; 0]);
+        assert!(!certificates.ensure(&names(), NOW).unwrap(), "fewer");
+        more.domain = "example.net".into();
+        assert!(certificates.ensure(&more, NOW).unwrap(), "another domain");
+        assert!(certificates.current().unwrap().1.covers("conference.example.net"));
+    }
+
+    /// What older versions have made for 397 days stays until its own end is near.
+    #[test]
+    fn a_short_one_is_kept_as_long_as_it_holds() {
+        let (_temp, certificates) = fresh();
+        let mut short = params("example.org", NOW - 90 * DAY, NOW + 307 * DAY).unwrap();
+        short.custom_extensions = vec![alternative_names(&names())];
+        let ca = read_text(&certificates.ca_path()).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&ca, certificates.key("ca.key").unwrap()).unwrap();
+        let leaf = short.signed_by(&certificates.key("server.key").unwrap(), &issuer).unwrap();
+        std::fs::write(certificates.dir.join("server.crt"), format!("{}{ca}", leaf.pem())).unwrap();
+        assert!(!certificates.ensure(&names(), NOW + 270 * DAY).unwrap());
+        assert!(certificates.ensure(&names(), NOW + 280 * DAY).unwrap());
+        assert!(certificates.current().unwrap().1.not_after > NOW + 1000 * DAY);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_renews_and_one_that_is_behind_has_an_hour() {
+        let (_temp, certificates) = fresh();
+        assert!(!certificates.ensure_at_start(&names(), NOW - 200 * DAY).unwrap(), "which of both it is, is not known");
         assert!(certificates.ensure(&names(), NOW - 200 * DAY).unwrap());
         assert!(certificates.current().unwrap().1.not_before < NOW - 200 * DAY);
+        assert!(certificates.ensure_at_start(&names(), NOW + 900 * DAY).unwrap(), "it has ended");
     }
 
     #[test]
@@ -984,7 +1075,7 @@ mod tests {
             assert!(!certificates.current().unwrap().0.installed);
             error
         };
-        assert!(refused(&chain, &key, NOW + 500 * DAY).contains("ended on"));
+        assert!(refused(&chain, &key, NOW + 900 * DAY).contains("ended on"));
         assert!(refused(&chain, &key, NOW - 200 * DAY).contains("not valid yet"));
         assert!(refused(&key, &key, NOW).contains("no BEGIN CERTIFICATE"));
         assert!(refused(&chain, &chain, NOW).contains("key is not readable"));

@@ -175,15 +175,19 @@ fn certificate(report: &mut Report, place: &Place) {
     }
     let Ok((pair, facts)) = certificates.current() else { return };
     if !pair.installed {
-        let missing: Vec<String> =
-            Names::of_host(place.domain.as_str()).addresses.iter().map(ToString::to_string).collect();
-        let missing: Vec<String> = missing.into_iter().filter(|a| !facts.names.contains(a)).collect();
+        let missing = facts.lacks(&Names::of_host(place.domain.as_str()));
         if !missing.is_empty() {
-            report.fine(format!("certificate: it does not name {}; the next start adds that", missing.join(", ")));
+            report.fine(format!(
+                "certificate: it does not name {}, which apps do not look for; the next one will",
+                missing.join(", ")
+            ));
         }
     }
     if report.wrong.len() == before {
-        report.fine(format!("certificate: until {}", facts.until));
+        report.fine(match pair.installed {
+            true => format!("certificate: installed, until {}", facts.until),
+            false => format!("certificate: {}", facts.told()),
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 use super::admin::{self, Request};
 use super::cert::{Certificates, Facts, Names};
 use super::serve::{Options, Place};
+use super::wear::date;
 use super::{Result, host};
 use std::path::Path;
 
@@ -15,13 +16,18 @@ pub fn cert_show(options: &Options) -> Result<Vec<String>> {
     let certificates = Certificates::of(&data);
     let (pair, facts) = certificates.current()?;
     let whose = if pair.installed { "installed by the administrator" } else { "made by this server" };
-    let mut lines = vec![format!("certificate  {whose}")];
+    let mut lines = vec![format!("certificate  {whose}: apps that ask show this fingerprint")];
     lines.extend(describe(&facts));
     if !pair.installed {
+        lines.push(format!("  renewed    {}", date(facts.renewed_at())));
         let ca = certificates.ca()?;
         lines.push("authority    the one to trust on phones and computers".to_owned());
         lines.push(format!("  file       {}", certificates.ca_path().display()));
         lines.extend(describe(&ca));
+        lines.push(
+            "  how        on Debian: copy it to /usr/local/share/ca-certificates/inglenook.crt, then update-ca-certificates;              other systems: cross/trust.md, or cert show --pem to mail it"
+                .to_owned(),
+        );
     }
     Ok(lines)
 }
@@ -65,7 +71,9 @@ pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
         lines.push("renewed the server's own certificate; its key is the same".to_owned());
     }
     data.keep_domain(&domain)?;
-    if certificates.current()?.0.installed {
+    let own = certificates.own()?;
+    lines.push(format!("it is good {}, SHA-256 {}", own.told(), own.fingerprint));
+    if certificates.is_installed() {
         lines.push("the one in use is the installed one: `inglenook cert install` replaces that".to_owned());
     }
     lines.extend(use_it(&data)?);

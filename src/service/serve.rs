@@ -15,7 +15,7 @@
 //! # Ok::<(), inglenook::service::Failure>(())
 //! ```
 
-use super::cert::{Certificates, Names};
+use super::cert::{Certificates, Facts, Names};
 use super::config::Config;
 use super::data::{self, Data, Lock};
 use super::hub::{Hub, lock};
@@ -46,8 +46,9 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 4;
 /// How long the end may take until connections are cut, in all.
 const FAREWELL: Duration = Duration::from_millis(4_000);
-/// How often the certificate is looked at.
+/// How often the certificate is looked at; and when first, if nothing was wrong with it at the start.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
+const CERTIFICATE_FIRST_CHECK: Duration = Duration::from_secs(3_600);
 /// How often the box's clock is looked at, and how far it must have jumped to look at the certificate at once.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
@@ -182,13 +183,7 @@ impl Server {
         data.keep_domain(domain)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
-        let installed = certificates.is_installed();
-        match certificates.ensure(&names, certificates.now()) {
-            // Our own are not what is shown.
-            Err(e) if installed => log::warn!("{e}"),
-            made => made.map(drop)?,
-        }
-        let acceptor = Mutex::new(Arc::new(certificates.acceptor()?.0));
+        let acceptor = Mutex::new(Arc::new(acceptor(&certificates, &names)?));
         listen::try_all(config)?;
         let (core, engine) = options.open(&place)?;
         // Nobody is let in before it is known that the database can be served.
@@ -258,12 +253,13 @@ impl Server {
         for port in &self.ports {
             lines.push(format!("listening    {} {} {}", port.address, port.name, port.kind()));
         }
-        if pair.installed {
-            lines.push(format!("certificate  installed, until {}, SHA-256 {}", facts.until, facts.fingerprint));
-        } else {
+        if !pair.installed {
             lines.push(format!("authority    {}", shared.certificates.ca_path().display()));
             lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
         }
+        // That of the authority is for who installs it; apps that ask show this one.
+        let whose = if pair.installed { "installed" } else { "own" };
+        lines.push(format!("certificate  {whose}, until {}, SHA-256 {}", facts.until, facts.fingerprint));
         let dir = shared.data.dir();
         let flag = match dir == std::path::Path::new(data::DEFAULT) {
             true => String::new(),
@@ -360,6 +356,33 @@ impl Server {
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// What the server shows, made or renewed if it must be.
+fn acceptor(certificates: &Certificates, names: &Names) -> Result<Acceptor> {
+    let before = certificates.current().ok().map(|(pair, _)| pair);
+    let renewed = match certificates.ensure_at_start(names, certificates.now()) {
+        // Our own are not what is shown.
+        Err(e) if certificates.is_installed() => {
+            log::warn!("{e}");
+            false
+        }
+        made => made?,
+    };
+    let (acceptor, pair, facts) = certificates.acceptor()?;
+    if renewed && before.is_some() && !pair.installed {
+        log_renewed(&facts);
+    }
+    Ok(acceptor)
+}
+
+/// Who keeps the certificate itself is asked again, and asks the owner.
+fn log_renewed(facts: &Facts) {
+    log::info!(
+        "renewed the certificate, until {}, SHA-256 {}: apps that keep the certificate itself ask everybody again",
+        facts.until,
+        facts.fingerprint
+    );
 }
 
 /// Runs tasks until something is done. Unlike [`Executor::run`] it also looks for news of sockets and timers when there is always
@@ -505,14 +528,15 @@ impl Shared {
     /// jumps against the one that never does.
     async fn watch_certificate(self: Arc<Self>) {
         let (mut looked, mut then, mut clock) = (Instant::now(), Instant::now(), host::clock());
+        let mut pause = CERTIFICATE_FIRST_CHECK;
         loop {
             Timer::after(CLOCK_CHECK).await;
             let expected = clock.saturating_add(then.elapsed().as_secs());
             (then, clock) = (Instant::now(), host::clock());
-            if clock.abs_diff(expected) < CLOCK_JUMP.as_secs() && looked.elapsed() < CERTIFICATE_CHECK {
+            if clock.abs_diff(expected) < CLOCK_JUMP.as_secs() && looked.elapsed() < pause {
                 continue;
             }
-            looked = then;
+            (looked, pause) = (then, CERTIFICATE_CHECK);
             let shared = self.clone();
             if let Err(e) = smol::unblock(move || shared.renew_in_time()).await {
                 log::error!("the certificate could not be renewed: {e}");
@@ -524,7 +548,7 @@ impl Shared {
         let (pair, facts) = self.certificates.current()?;
         let now = self.certificates.now();
         if pair.installed {
-            if facts.days_left(now) < 14 {
+            if facts.ends_soon(now) {
                 log::warn!(
                     "the installed certificate ends on {}: install another with `inglenook cert install`",
                     facts.until
@@ -533,7 +557,7 @@ impl Shared {
         } else if self.certificates.ensure(&self.names, now)? {
             let (acceptor, _, facts) = self.certificates.acceptor()?;
             *lock(&self.acceptor) = Arc::new(acceptor);
-            log::info!("renewed the certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint);
+            log_renewed(&facts);
         }
         Ok(())
     }

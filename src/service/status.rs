@@ -1,6 +1,7 @@
 //! How the server is, in a few lines.
 
 use super::admin::{self, Request};
+use super::cert::Certificates;
 use super::data::Data;
 use super::serve::{self, Options, Place, Shared};
 use super::storage::Keep;
@@ -18,6 +19,13 @@ const CLOCK: &str = "clock";
 const PAGE_ROWS: usize = 500;
 /// Bytes of a page: what is committed meanwhile waits for one.
 const PAGE_BYTES: usize = 256 * 1024;
+
+/// The line about the certificate: when the office will be asked again.
+fn certificate(data: &Data) -> Option<String> {
+    let (pair, facts) = Certificates::of(data).current().ok()?;
+    let told = if pair.installed { format!("installed, until {}", facts.until) } else { facts.told() };
+    Some(line("certificate", told))
+}
 
 /// Asks the running server, or looks at what it has left.
 ///
@@ -64,6 +72,7 @@ fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
     lines.push(archive(&mut engine));
     lines.extend(clock::stored(&mut engine)?.map(|told| line(CLOCK, told)));
     engine.close()?;
+    lines.extend(certificate(data));
     lines.push(on_disk(data));
     let clock = host::clock();
     let book = Book::read(data.dir());
@@ -92,6 +101,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     lines.push(waiting(messages, bytes));
     lines.push(shared.hub.on_storage(|engine| archive(engine))?);
     lines.extend(shared.hub.clock_told().map(|told| line(CLOCK, told)));
+    lines.extend(certificate(shared.data()));
     lines.push(on_disk(shared.data()));
     let clock = host::clock();
     let (book, run) = shared.wear.look();
