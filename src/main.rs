@@ -335,6 +335,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Check(Check { data, config }) => {
             let report = check::run(&owner(data, config)?);
             say(&report.fine.iter().map(|line| format!("ok     {line}")).collect::<Vec<_>>())?;
+            say(&report.notes.iter().map(|line| format!("note   {line}")).collect::<Vec<_>>())?;
             say(&report.wrong.iter().map(|line| format!("WRONG  {line}")).collect::<Vec<_>>())?;
             match report.wrong.len() {
                 0 => Ok(()),

@@ -622,7 +622,7 @@ fn alternative_names(names: &Names) -> CustomExtension {
 }
 
 /// A name as DNS and dNSName have it: labels with other letters than ASCII's in their `xn--` form (RFC 5890 §2.3.2.1).
-fn a_labels(name: &str) -> String {
+pub fn a_labels(name: &str) -> String {
     let label = |label: &str| if label.is_ascii() { label.to_owned() } else { format!("xn--{}", punycode(label)) };
     name.split('.').map(label).collect::<Vec<_>>().join(".")
 }

@@ -3,9 +3,10 @@
 use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
+use super::lookup::{Lookup, Ports};
 use super::serve::{Options, Place};
 use super::wear::size;
-use super::{admin, host, listen, status};
+use super::{admin, domain, host, listen, status};
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -15,6 +16,8 @@ use rustix::fs::{Access, AtFlags, CWD};
 pub struct Report {
     /// What is in order.
     pub fine: Vec<String>,
+    /// What its owner should know, and may be as it should be.
+    pub notes: Vec<String>,
     /// What keeps the server or its clients from working, each with its fix.
     pub wrong: Vec<String>,
 }
@@ -22,6 +25,9 @@ pub struct Report {
 impl Report {
     fn fine(&mut self, text: impl Into<String>) {
         self.fine.push(text.into());
+    }
+    fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
     }
     fn wrong(&mut self, text: impl Into<String>) {
         self.wrong.push(text.into());
@@ -59,7 +65,7 @@ pub fn run(options: &Options) -> Report {
             return report;
         }
     };
-    report.fine(format!("domain: {}", place.domain));
+    let lookup = Lookup::begin(place.domain.as_str());
     let runs = there && admin::runs(&data);
     if runs {
         report.fine("server: it runs");
@@ -74,7 +80,24 @@ pub fn run(options: &Options) -> Report {
             database(&mut report, options, &place);
         }
     }
+    domain_seen(&mut report, &place, lookup);
     report
+}
+
+/// What phones see of the domain.
+fn domain_seen(report: &mut Report, place: &Place, lookup: Lookup) {
+    let domain = &place.domain;
+    if let Some(why) = domain::fault(domain.as_str()) {
+        report.note(format!(
+            "domain: {domain} goes on as it is, but some apps and name services refuse it: {why}. It can be changed while there are no accounts"
+        ));
+    }
+    let told = lookup.end(&Ports::set(&place.config));
+    if told.fine {
+        return report.fine(format!("domain: {}", told.text));
+    }
+    report.fine(format!("domain: {domain}"));
+    report.note(format!("domain: {}", told.text));
 }
 
 fn clock(report: &mut Report, shows: u64) {

@@ -4,7 +4,7 @@ use super::admin::{self, Request};
 use super::cert::{Certificates, Facts, Names};
 use super::serve::{Options, Place};
 use super::wear::date;
-use super::{Result, host};
+use super::{Result, domain, host};
 use std::path::Path;
 
 /// Names, fingerprints and ends of what clients see, and where the authority is.
@@ -58,8 +58,10 @@ pub fn cert_pem(options: &Options) -> Result<String> {
 /// # Errors
 /// When it cannot be made.
 pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
-    let Place { data, domain, .. } = options.place()?;
-    data.make()?;
+    let place = options.place()?;
+    place.data.make()?;
+    domain::keep(&place)?;
+    let Place { data, domain, .. } = place;
     let certificates = Certificates::of(&data);
     let (names, now) = (Names::of_host(domain.as_str()), certificates.now());
     let mut lines = Vec::new();
@@ -70,7 +72,6 @@ pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
         certificates.renew(&names, now)?;
         lines.push("renewed the server's own certificate; its key is the same".to_owned());
     }
-    data.keep_domain(&domain)?;
     let own = certificates.own()?;
     lines.push(format!("it is good {}, SHA-256 {}", own.told(), own.fingerprint));
     if certificates.is_installed() {
@@ -85,9 +86,10 @@ pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
 /// # Errors
 /// When it cannot serve the domain.
 pub fn cert_install(options: &Options, chain: &Path, key: &Path) -> Result<Vec<String>> {
-    let Place { data, domain, .. } = options.place()?;
-    data.make()?;
-    data.keep_domain(&domain)?;
+    let place = options.place()?;
+    place.data.make()?;
+    domain::keep(&place)?;
+    let Place { data, domain, .. } = place;
     let certificates = Certificates::of(&data);
     let remarks = certificates.install(chain, key, domain.as_str(), certificates.now())?;
     let facts = certificates.current()?.1;

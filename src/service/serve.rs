@@ -20,11 +20,12 @@ use super::config::Config;
 use super::data::{self, Data, Lock};
 use super::hub::{Hub, lock};
 use super::listen::{self, Gate, Port};
+use super::lookup::{Lookup, Ports};
 use super::manager::Manager;
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
 use super::wear::Wear;
-use super::{Failure, Result, admin, host, random};
+use super::{Failure, Result, admin, domain, host, random};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
@@ -99,6 +100,9 @@ impl Options {
         let data = Data::locate(self.data.as_deref());
         let config = Config::load(self.config.as_deref(), data.dir())?;
         let domain = data.settle(self.domain.as_deref(), &config)?;
+        if let Some(kept) = data.domain()?.filter(|kept| *kept != domain) {
+            domain::may_change(self, &data, &kept, &domain)?;
+        }
         config.check_components(&domain)?;
         Ok(Place { data, config, domain })
     }
@@ -115,13 +119,7 @@ impl Options {
         if let Some(stored) = core::stored_domain(&mut engine).map_err(explain)?
             && stored != place.domain.as_str()
         {
-            engine.close()?;
-            return Err(Failure(format!(
-                "the accounts in {0} belong to {stored}, not to {1}. Say --domain {stored}, or choose another folder with --data. If \
-                 the file {0}/domain says something else, write {stored} into it.",
-                place.data.dir().display(),
-                place.domain
-            )));
+            engine = domain::replace(self, place, engine, &stored)?;
         }
         let core = Core::open(place.config.core(&place.domain, place.data.dir()), random()?, ext::all(), &mut engine)
             .map_err(explain)?;
@@ -180,7 +178,7 @@ impl Server {
         keep_private(data);
         let held = hold(data)?;
         let wear = Arc::new(Wear::open(data.dir()));
-        data.keep_domain(domain)?;
+        domain::keep(&place)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
         let acceptor = Mutex::new(Arc::new(acceptor(&certificates, &names)?));
@@ -305,6 +303,7 @@ impl Server {
         tasks.push(executor.spawn(admin::listen(control, shared.clone())));
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
+        look_up(&shared, &ports);
         for port in ports {
             let (one, name) = (shared.clone(), port.name);
             let accepting = listen::accept(port, hub.clone(), shared.gate.clone(), move || lock(&one.acceptor).clone());
@@ -374,6 +373,21 @@ fn acceptor(certificates: &Certificates, names: &Names) -> Result<Acceptor> {
         log_renewed(&facts);
     }
     Ok(acceptor)
+}
+
+/// Says in the log what phones will see of the domain, as soon as that is known. Nothing waits for it.
+fn look_up(shared: &Shared, ports: &[Port]) {
+    let of = |name: &str| ports.iter().filter(|p| p.name == name).map(|p| p.address).collect::<Vec<_>>();
+    let (starttls, tls) = (of("c2s"), of("c2s_tls"));
+    // Where nobody but this machine can connect, that is no trouble.
+    let open = starttls.iter().chain(&tls).any(|address| !address.ip().is_loopback());
+    let (lookup, ports) = (Lookup::begin(shared.domain.as_str()), Ports::of(&starttls, &tls));
+    let tell = async move {
+        let told = smol::unblock(move || lookup.end(&ports)).await;
+        let level = if told.fine || !open { log::Level::Info } else { log::Level::Warn };
+        log::log!(level, "{}", told.text);
+    };
+    shared.hub.spawn(tell);
 }
 
 /// Who keeps the certificate itself is asked again, and asks the owner.
@@ -574,7 +588,7 @@ pub fn offline<T>(
 ) -> Result<T> {
     place.data.make()?;
     let _lock = hold(&place.data)?;
-    place.data.keep_domain(&place.domain)?;
+    domain::keep(place)?;
     let (core, mut engine) = options.open(place)?;
     let done = with(core, &mut engine);
     engine.close()?;

@@ -163,7 +163,11 @@ fn used(dir: &Path) -> u64 {
 }
 
 /// How many rows of a tree count, and their bytes; page by page.
-fn count(tree: Tree, counts: impl Fn(&[u8]) -> bool, ask: &mut dyn FnMut(Query) -> Result<Rows>) -> Result<(u64, u64)> {
+pub(super) fn count(
+    tree: Tree,
+    counts: impl Fn(&[u8]) -> bool,
+    ask: &mut dyn FnMut(Query) -> Result<Rows>,
+) -> Result<(u64, u64)> {
     let (mut rows, mut bytes, mut after) = (0, 0, None);
     loop {
         let page = ask(Query::Scan { tree, prefix: Bytes::default(), after, rows: PAGE_ROWS, bytes: PAGE_BYTES })?;
