@@ -229,6 +229,7 @@ impl Core {
             Input::Room(bytes) => self.state.set_room(bytes),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),
             Input::Full(full) => self.state.on_full(full),
+            Input::Erases(erases) => self.state.on_erases(erases),
             Input::Command(job, command) => admin::command(&mut self.state, job, command),
             Input::Tick => self.state.wakes = None,
         }
@@ -237,6 +238,7 @@ impl Core {
         self.state.reading.asker = asker;
         self.drain();
         self.state.paid();
+        self.state.erased();
         self.state.reading.asker = reading::Asker::Nobody;
         if let Some(sid) = heard {
             self.state.handled(sid);

@@ -7,6 +7,7 @@
 //! DIR/cert/server.crt     the server's certificate and the authority's
 //! DIR/cert/server.key     its key; it stays, so that what pinned it goes on
 //! DIR/cert/installed.pem  the administrator's chain and key, if installed
+//! DIR/cert/new/           another authority with all that belongs to it, whole, for the moment in which it takes its place
 //! ```
 //! The authority is sent along: who has installed it, or remembers it, takes the next certificate unasked. Apps that keep the
 //! certificate itself (Gajim) ask everybody again when there is another one: so it is made for as long as the platforms allow, and another
@@ -31,6 +32,9 @@ use x509_parser::pem::Pem;
 
 /// The subdomains that the server's services live on.
 pub const SERVICES: [&str; 3] = ["conference", "pubsub", "upload"];
+
+/// What we make.
+const OWN: [&str; 4] = ["ca.crt", "ca.key", "server.crt", "server.key"];
 
 const DAY: u64 = 86_400;
 /// Days that the server's certificate is valid for. Apple's systems take 825 at most from an authority that a person has installed
@@ -267,9 +271,9 @@ impl Certificates {
     }
 
     fn ensure_with(&self, names: &Names, now: u64, too_young: impl Fn(&Facts) -> bool) -> Result<bool> {
-        if !["ca.crt", "ca.key", "server.crt", "server.key"].iter().any(|name| self.dir.join(name).exists()) {
-            self.make_ca(&names.domain)?;
-            self.renew(names, now)?;
+        self.take_in()?;
+        if !OWN.iter().any(|name| self.dir.join(name).exists()) {
+            self.renew_authority(names, now)?;
             return Ok(true);
         }
         self.put_back_ca()?;
@@ -426,10 +430,16 @@ impl Certificates {
     /// # Errors
     /// When files cannot be read or written; when the authority is not whole.
     pub fn renew(&self, names: &Names, now: u64) -> Result<()> {
+        self.take_in()?;
         if !self.ca_path().exists() && !self.dir.join("ca.key").exists() && !self.dir.join("server.crt").exists() {
-            self.make_ca(&names.domain)?;
+            return self.renew_authority(names, now);
         }
         self.put_back_ca()?;
+        self.sign(names, now)
+    }
+
+    /// The certificate, by the authority that is there.
+    fn sign(&self, names: &Names, now: u64) -> Result<()> {
         self.authority()?
             .map_err(|why| Failure(format!("{why} Or install your own with `inglenook cert install`.")))?;
         let ca_pem = read_text(&self.ca_path())?;
@@ -453,16 +463,57 @@ impl Certificates {
         data::write(&self.dir.join("server.crt"), format!("{}{ca_pem}", leaf.pem()).as_bytes())
     }
 
-    /// Makes another authority, and a certificate of it. What is there of the old one is kept beside.
+    /// Makes another authority, and a certificate of it. What is there of the old one is kept beside. Whatever happens meanwhile (no room
+    /// on the disk, no power), all of the old one is there, or all of the new one: that is made in a folder of its own first.
     ///
     /// # Errors
     /// When files cannot be read or written.
     pub fn renew_authority(&self, names: &Names, now: u64) -> Result<()> {
-        for name in ["ca.key", "ca.crt", "server.crt"] {
-            self.put_aside(name)?;
+        let building = Certificates { dir: self.dir.join("building") };
+        let made = self.build(&building, names, now);
+        if made.is_err() {
+            // What is left of it is removed the next time, else.
+            let _ = std::fs::remove_dir_all(&building.dir);
         }
-        self.make_ca(&names.domain)?;
-        self.renew(names, now)
+        made?;
+        self.take_in()
+    }
+
+    fn build(&self, building: &Certificates, names: &Names, now: u64) -> Result<()> {
+        let failed = |e: std::io::Error| Failure(format!("{} cannot be made: {e}.", building.dir.display()));
+        match std::fs::remove_dir_all(&building.dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => data::make_dir(&building.dir).map_err(failed)?,
+        }
+        building.make_ca(&names.domain)?;
+        if let Some(key) = maybe(&self.dir.join("server.key"))?.filter(|key| own_key(key).is_some()) {
+            data::write(&building.dir.join("server.key"), &key)?;
+        }
+        building.sign(names, now)?;
+        std::fs::rename(&building.dir, self.dir.join("new")).and_then(|()| self.sync()).map_err(failed)
+    }
+
+    /// Has what was made in a folder of its own take its place, whole: also after the power has failed in the middle of that.
+    fn take_in(&self) -> Result<()> {
+        let new = self.dir.join("new");
+        if !new.exists() {
+            return Ok(());
+        }
+        let failed = |e: std::io::Error| Failure(format!("{} cannot be taken in: {e}.", new.display()));
+        for name in OWN {
+            let (from, to) = (new.join(name), self.dir.join(name));
+            let Some(made) = maybe(&from)? else { continue };
+            if maybe(&to)?.is_some_and(|there| there != made) {
+                self.put_aside(name)?;
+            }
+            std::fs::rename(&from, &to).map_err(failed)?;
+        }
+        // On stable storage before that goes which tells of it.
+        self.sync().and_then(|()| std::fs::remove_dir_all(&new)).map_err(failed)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        std::fs::File::open(&self.dir)?.sync_all()
     }
 
     /// Gives a file that counts no more another name.
@@ -1035,6 +1086,47 @@ mod tests {
         assert!(certificates.ensure(&names(), NOW - 200 * DAY).unwrap());
         assert!(certificates.current().unwrap().1.not_before < NOW - 200 * DAY);
         assert!(certificates.ensure_at_start(&names(), NOW + 900 * DAY).unwrap(), "it has ended");
+    }
+
+    /// The power fails between any two steps of a new authority: all of it is the old one or the new one.
+    #[test]
+    fn another_authority_takes_its_place_whole() {
+        let fresh_or = |old: bool| {
+            let temp = Temp::new();
+            let certificates = Certificates { dir: temp.0.join("cert") };
+            if old {
+                assert!(certificates.ensure(&names(), NOW).unwrap());
+            }
+            (temp, certificates)
+        };
+        for old in [true, false] {
+            for step in 0..=4 {
+                let (_temp, certificates) = fresh_or(old);
+                let before = certificates.ca().ok();
+                let building = Certificates { dir: certificates.dir.join("building") };
+                certificates.build(&building, &names(), NOW).unwrap();
+                let made = certificates.dir.join("new");
+                let ca = first(&made.join("ca.crt")).unwrap();
+                for name in OWN.iter().take(step) {
+                    if certificates.dir.join(name).exists() {
+                        certificates.put_aside(name).unwrap();
+                    }
+                    std::fs::rename(made.join(name), certificates.dir.join(name)).unwrap();
+                }
+                assert!(!certificates.ensure_at_start(&names(), NOW).unwrap(), "old {old}, step {step}");
+                assert_eq!(certificates.ca().unwrap(), ca);
+                assert_ne!(before, Some(ca));
+                assert_eq!(certificates.faults(Some("example.org"), NOW), [""; 0], "old {old}, step {step}");
+                certificates.acceptor().unwrap();
+                assert!(!made.exists());
+            }
+            // What was not finished is as if it had never begun.
+            let (_temp, certificates) = fresh_or(old);
+            data::make_dir(&certificates.dir.join("building")).unwrap();
+            std::fs::write(certificates.dir.join("building/ca.key"), "half").unwrap();
+            assert_eq!(certificates.ensure_at_start(&names(), NOW).unwrap(), !old);
+            certificates.acceptor().unwrap();
+        }
     }
 
     #[test]

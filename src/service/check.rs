@@ -11,6 +11,9 @@ use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use rustix::fs::{Access, AtFlags, CWD};
 
+/// Files that the server may want to make at any time.
+const FILES: u64 = 64;
+
 /// What was found: lines for the person.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
@@ -69,7 +72,19 @@ pub fn run(options: &Options) -> Report {
     let runs = there && admin::runs(&data);
     if runs {
         report.fine("server: it runs");
-        report.fine.extend(status::clock_of(&data).map(|told| format!("clock: it {told}")));
+        match status::health(&data) {
+            Ok(health) => {
+                report.fine.extend(health.clock.map(|told| format!("clock: it {told}")));
+                match health.storage {
+                    Some(told) => report.wrong(format!(
+                        "storage: {told}. Fix: make room on the disk of {}; if there is some, look at dmesg and the log",
+                        data.dir().display()
+                    )),
+                    None => report.fine("storage: it works"),
+                }
+            }
+            Err(e) => report.wrong(format!("server: {e}")),
+        }
     } else {
         ports(&mut report, &config);
     }
@@ -164,6 +179,10 @@ fn space(report: &mut Report, data: &Data) {
             "disk: only {has} are free on that of {dir}; the server stores nothing more below {}. Fix: make room there",
             size(RESERVE_BYTES)
         )),
+        _ if stat.f_files > 0 && stat.f_favail < FILES => report.wrong(format!(
+            "disk: only {} more files can be made on that of {dir}, though {has} are free. Fix: remove files there that nobody needs",
+            stat.f_favail
+        )),
         _ => report.fine(format!("disk: {has} free")),
     }
 }
@@ -177,7 +196,10 @@ fn ports(report: &mut Report, config: &Config) {
     }
     let most = listen::most(config);
     let fewer = if most < config.connections { ": the system has no descriptors or memory for more" } else { "" };
-    report.fine(format!("connections: {most} at the same time{fewer}"));
+    match listen::few(config) {
+        Some(few) => report.wrong(format!("connections: {few}")),
+        None => report.fine(format!("connections: {most} at the same time{fewer}")),
+    }
     if config.c2s.is_empty() && config.c2s_tls.is_empty() {
         report.wrong("port: no app can connect. Put an address into c2s or c2s_tls in [listen].");
     }

@@ -172,8 +172,8 @@ pub fn make_dir(dir: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When it cannot be written; then the old one is untouched.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let fresh = path.with_extension("new");
     let replace = || -> std::io::Result<()> {
-        let fresh = path.with_extension("new");
         let _ = std::fs::remove_file(&fresh);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(content)?;
@@ -181,7 +181,15 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
         std::fs::rename(&fresh, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
-    replace().map_err(|e| Failure(format!("{} cannot be written: {e}.", path.display())))
+    replace().map_err(|e| {
+        // Half of it is of use to nobody, and takes room.
+        let _ = std::fs::remove_file(&fresh);
+        let fix = match e.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => " It is as it was; make room on that disk.",
+            _ => "",
+        };
+        Failure(format!("{} cannot be written: {e}.{fix}", path.display()))
+    })
 }
 
 /// The permission bits of a file or folder that let others in, if any.

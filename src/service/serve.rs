@@ -29,7 +29,7 @@ use super::{Failure, Result, admin, domain, host, random};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
-use crate::store::{Engine, sled_engine};
+use crate::store::sled_engine;
 use crate::stream::Terms;
 use crate::wire::Jid;
 use async_signal::{Signal, Signals};
@@ -205,7 +205,9 @@ impl Server {
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);
         let (gate, most) = (Gate::new(config), listen::most(config));
-        if most < config.connections {
+        if let Some(few) = listen::few(config) {
+            log::warn!("{few}");
+        } else if most < config.connections {
             log::info!("{most} connections at the same time: the system has no descriptors or memory for more");
         }
         let shared = Shared {
@@ -581,11 +583,7 @@ impl Shared {
 ///
 /// # Errors
 /// When it cannot be opened or closed, or what `with` returns.
-pub fn offline<T>(
-    options: &Options,
-    place: &Place,
-    with: impl FnOnce(Core, &mut dyn Engine) -> Result<T>,
-) -> Result<T> {
+pub fn offline<T>(options: &Options, place: &Place, with: impl FnOnce(Core, &mut Card) -> Result<T>) -> Result<T> {
     place.data.make()?;
     let _lock = hold(&place.data)?;
     domain::keep(place)?;

@@ -13,6 +13,9 @@ use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
 use std::path::Path;
 
+/// The name of the line about what can be stored, and what it says when all is well.
+const STORAGE: &str = "storage";
+const WORKS: &str = "works";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
 /// Rows of a page.
@@ -43,10 +46,23 @@ pub fn run(options: &Options) -> Result<Vec<String>> {
     }
 }
 
-/// What a running server tells of its clock, if there is something to tell.
-pub(super) fn clock_of(data: &Data) -> Option<String> {
-    let lines = admin::ask(data, &Request::Status).ok()??;
-    lines.iter().find_map(|line| Some(line.strip_prefix(CLOCK)?.trim_start().to_owned()))
+/// What a running server tells of itself that is worth a check.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Health {
+    /// What is to be told of its clock, if anything.
+    pub clock: Option<String>,
+    /// Why it does not store everything, if it does not.
+    pub storage: Option<String>,
+}
+
+/// Asks the running server.
+///
+/// # Errors
+/// When it does not answer.
+pub(super) fn health(data: &Data) -> Result<Health> {
+    let lines = admin::ask(data, &Request::Status)?.unwrap_or_default();
+    let of = |name: &str| lines.iter().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
+    Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS) })
 }
 
 /// One line.
@@ -102,6 +118,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     lines.push(shared.hub.on_storage(|engine| archive(engine))?);
     lines.extend(shared.hub.clock_told().map(|told| line(CLOCK, told)));
     lines.extend(certificate(shared.data()));
+    lines.push(line(STORAGE, shared.hub.takes_nothing().unwrap_or(WORKS)));
     lines.push(on_disk(shared.data()));
     let clock = host::clock();
     let (book, run) = shared.wear.look();
