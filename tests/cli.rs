@@ -154,6 +154,29 @@ fn what_no_host_can_be_called_is_refused_and_kept_where_it_is() {
     assert!(server.stop().success());
 }
 
+/// What a handful of descriptors means, nobody would see otherwise but who looks for it.
+#[test]
+fn few_descriptors_are_told_at_the_start_with_the_fix() {
+    let dir = Dir::with("domain = \"example.org\"");
+    let data = dir.data();
+    let serve = |limit: u32| {
+        let mut serve = command(&dir, &[]);
+        let binary = serve.get_program().to_owned();
+        serve = std::process::Command::new("sh");
+        serve.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(binary).current_dir(&dir.0);
+        serve.args(["serve", "--data", data.to_str().unwrap()]).env_remove("STATE_DIRECTORY").env("RUST_LOG", "warn");
+        Server::of(serve)
+    };
+    let server = serve(100);
+    let line = server.logs("connections at the same time");
+    assert!(line.contains("only 20 ") && line.contains("LimitNOFILE=") && line.contains("ulimit -n"), "{line}");
+    assert!(server.log.lock().unwrap().try_recv().is_err(), "one line");
+    drop(server);
+    let server = serve(1024);
+    server.signal(Signal::TERM);
+    assert!(server.log.lock().unwrap().recv().is_err(), "nothing to tell");
+}
+
 /// Whatever the network says, that is told within seconds, and the start does not wait for it.
 #[test]
 fn what_phones_see_of_the_domain_is_told() {
