@@ -56,6 +56,7 @@ fn serve_makes_everything_for_its_user_alone() {
     let own = server.greeting.iter().find(|l| l.starts_with("certificate  own, until ")).unwrap();
     let (_, own) = own.split_once("SHA-256 ").unwrap();
     assert!(own != fingerprint && shown.contains(own) && !shown.contains("SHA-1 "), "{shown}");
+    assert!(shown.contains("cert/ca.crt") && shown.contains("how        Debian: copy it"), "{shown}");
     assert!(server.greeting.last().unwrap().contains("inglenook user add NAME@example.org --data"));
     let mut folders = vec![dir.data()];
     let mut files = 0;

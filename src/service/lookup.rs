@@ -91,7 +91,7 @@ impl Ports {
 
     /// What name services must say for apps to find them (RFC 6120 §3.2.1, XEP-0368).
     fn lines(&self, domain: &str) -> Vec<String> {
-        let line = |service: &str, port: u16| format!("_{service}._tcp.{domain}. SRV 0 5 {port} {domain}.");
+        let line = |service: &str, port: u16| format!("`_{service}._tcp.{domain}. SRV 0 5 {port} {domain}.`");
         let starttls = self.starttls.filter(|port| *port != STARTTLS_PORT);
         let tls = self.tls.filter(|port| *port != TLS_PORT || self.starttls.is_none());
         let all = [starttls.map(|port| line("xmpp-client", port)), tls.map(|port| line("xmpps-client", port))];
@@ -115,7 +115,7 @@ fn list(addresses: &[IpAddr]) -> String {
 /// One of each kind, for the lines of a name service.
 fn records(domain: &str, own: &[IpAddr]) -> Vec<String> {
     let (v4, v6) = (own.iter().find(|a| a.is_ipv4()), own.iter().find(|a| a.is_ipv6()));
-    let line = |kind: &str, address: Option<&IpAddr>| address.map(|address| format!("{domain}. {kind} {address}"));
+    let line = |kind: &str, address: Option<&IpAddr>| address.map(|address| format!("`{domain}. {kind} {address}`"));
     [line("A", v4), line("AAAA", v6)].into_iter().flatten().collect()
 }
 
@@ -126,7 +126,7 @@ fn tell(domain: &str, ports: &Ports, own: &[IpAddr], found: &Found, is_ours: imp
     lines.extend(srv.iter().cloned());
     let lines = match lines.is_empty() {
         true => "its line there once this machine has an address".to_owned(),
-        false => lines.join("; "),
+        false => lines.join(", "),
     };
     let port = ports.any().map(|port| format!(", port {port}")).unwrap_or_default();
     let by_hand = match own.first() {
@@ -141,7 +141,7 @@ fn tell(domain: &str, ports: &Ports, own: &[IpAddr], found: &Found, is_ours: imp
             false => warn(format!(
                 "{domain} is found at {}, which is this machine; apps learn its ports from the name service alone (not looked at): {}",
                 list(all),
-                srv.join("; ")
+                srv.join(", ")
             )),
         },
         Found::At(all) if all.iter().any(|a| !a.is_loopback()) => {
@@ -199,7 +199,7 @@ mod tests {
             for part in [
                 "203.0.113.9",
                 "this machine has 192.168.1.5, fd00::5",
-                "chat.lan. A 192.168.1.5; chat.lan. AAAA fd00::5",
+                "`chat.lan. A 192.168.1.5`, `chat.lan. AAAA fd00::5`",
             ] {
                 assert!(elsewhere.text.contains(part), "{part}: {elsewhere:?}");
             }
