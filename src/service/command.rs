@@ -24,10 +24,9 @@ pub fn cert_show(options: &Options) -> Result<Vec<String>> {
         lines.push("authority    the one to trust on phones and computers".to_owned());
         lines.push(format!("  file       {}", certificates.ca_path().display()));
         lines.extend(describe(&ca));
-        lines.push(
-            "  how        on Debian: copy it to /usr/local/share/ca-certificates/inglenook.crt, then update-ca-certificates;              other systems: cross/trust.md, or cert show --pem to mail it"
-                .to_owned(),
-        );
+        let how = "Debian: copy it to /usr/local/share/ca-certificates/inglenook.crt, then update-ca-certificates; phones: mail it \
+                   there, then look for \"certificate\" in the settings; all others: cross/trust.md";
+        lines.push(format!("  how        {how}"));
     }
     Ok(lines)
 }
