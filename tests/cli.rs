@@ -95,8 +95,8 @@ fn one_server_at_a_time_and_one_domain() {
 /// The package starts at once, with a name that nobody has chosen.
 #[test]
 fn the_domain_is_free_while_there_are_no_accounts() {
-    let dir = Dir::with("");
-    let server = Server::start(&dir, &["--domain", "raspberrypi.local"]);
+    let dir = Dir::with("domain = \"raspberrypi.local\"");
+    let server = Server::start(&dir, &[]);
     let old = std::fs::read(dir.ca()).unwrap();
     // Somebody came and went.
     ok(&dir, &["user", "add", "juliet", "--password-stdin"], "a rose by any other name\n");
@@ -107,6 +107,8 @@ fn the_domain_is_free_while_there_are_no_accounts() {
     dir.settings("domain = \"example.org\"\nplain = true");
     let error = fails(&dir, &["cert", "show"], "");
     assert!(error.contains("no accounts yet: restart it, and it serves example.org"), "{error}");
+    server.signal(Signal::HUP);
+    server.logs("nothing was reloaded: the setting \"domain\" says example.org");
     assert!(server.stop().success());
     let server = Server::start(&dir, &[]);
     assert!(server.greeting[0].ends_with("serves example.org"), "{:?}", server.greeting);

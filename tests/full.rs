@@ -76,6 +76,26 @@ fn an_account_is_made_or_not_and_the_answer_says_which() {
     assert_eq!(ok(&disk.dir, &["user", "list"], ""), "juliet@example.org\nnurse@example.org\n");
 }
 
+/// What cannot be taken back is not said to be done, either; it is done, and logged, as soon as there is room.
+#[test]
+fn a_removal_that_cannot_be_stored_is_told_and_made_up_for() {
+    let Some(disk) = disk() else { return };
+    let server = Server::start(&disk.dir, &[]);
+    add(&disk.dir, "juliet");
+    add(&disk.dir, "romeo");
+    disk.fill();
+    let begun = Instant::now();
+    let error = fails(&disk.dir, &["user", "remove", "juliet"], "");
+    assert!(error.contains("not stored yet") && error.contains("inglenook check"), "{error}");
+    assert!(fails(&disk.dir, &["user", "remove", "romeo"], "").contains("full or failing"));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(logged(&server).iter().all(|line| !line.contains("removed ")));
+    disk.make_room();
+    server.logs("removed juliet@example.org, as the owner wants");
+    server.kill();
+    assert_eq!(ok(&disk.dir, &["user", "list"], ""), "romeo@example.org\n");
+}
+
 /// A password whose change could not be stored stays as it was: the new one was shown to nobody.
 #[test]
 fn a_password_is_changed_or_not() {

@@ -234,11 +234,13 @@ impl Core {
             Input::Tick => self.state.wakes = None,
         }
         let asker = std::mem::take(&mut self.state.reading.asker);
+        let erasing = self.state.set_erasing(false);
         self.due();
+        self.state.set_erasing(erasing);
         self.state.reading.asker = asker;
         self.drain();
         self.state.paid();
-        self.state.erased();
+        self.state.set_erasing(false);
         self.state.reading.asker = reading::Asker::Nobody;
         if let Some(sid) = heard {
             self.state.handled(sid);

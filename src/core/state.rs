@@ -97,7 +97,7 @@ pub(super) enum Ack {
     Told(Job, Result<Vec<String>, String>, bool),
     /// The same of one that is taken back if it cannot be stored.
     Made(Job, Result<Vec<String>, String>, Undo),
-    /// A line of the program's log.
+    /// A line of the program's log, which waits as long as it takes.
     Log(String),
     Manage(Sid, Manage),
     /// A login, which goes on.
@@ -154,7 +154,6 @@ impl Ack {
                     format!("{jid} is {what}: the server's storage is full or failing. {CHECK}; then say it again");
                 Ack::Made(job, Err(why), undo)
             }
-            Ack::Log(line) => Ack::Log(format!("{line}; it is not stored yet, as the storage is full or failing")),
             other => other,
         }
     }
@@ -623,9 +622,9 @@ impl State {
         self.write()
     }
 
-    /// The turn is over, also for what makes room.
-    pub(super) fn erased(&mut self) {
-        self.erasing = false;
+    /// Whether what is done from here on makes room; gives what was so until now.
+    pub(super) fn set_erasing(&mut self, erasing: bool) -> bool {
+        std::mem::replace(&mut self.erasing, erasing)
     }
 
     /// A number for a message that enters the server ([`Stanza::mark`]): greater than all before. When that was,
@@ -810,8 +809,18 @@ impl State {
         self.stalled = stalled;
         if stalled {
             self.release(u64::MAX);
-            let acks = std::mem::take(&mut self.acks);
-            acks.into_iter().for_each(|(_, ack)| self.keep(ack.not_stored()));
+            for (number, ack) in std::mem::take(&mut self.acks) {
+                // What is not stored yet is logged when it is.
+                match ack {
+                    Ack::Log(_) => self.acks.push_back((number, ack)),
+                    Ack::Told(job, Ok(lines), true) => {
+                        let logs = lines.iter().map(|line| (number, Ack::Log(format!("{line}, as the owner wants"))));
+                        self.acks.extend(logs);
+                        self.keep(Ack::Told(job, Ok(lines), true).not_stored());
+                    }
+                    ack => self.keep(ack.not_stored()),
+                }
+            }
         }
     }
 

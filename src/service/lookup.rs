@@ -98,6 +98,15 @@ impl Ports {
         all.into_iter().flatten().collect()
     }
 
+    /// What a name service must say where the domain is another machine's.
+    fn elsewhere(&self, domain: &str) -> String {
+        let (service, port) = match (self.starttls, self.tls) {
+            (None, Some(port)) => ("xmpps-client", port),
+            (port, _) => ("xmpp-client", port.unwrap_or(STARTTLS_PORT)),
+        };
+        format!("`_{service}._tcp.{domain}. SRV 0 5 {port} HOST.`")
+    }
+
     fn any(&self) -> Option<u16> {
         self.starttls.or(self.tls)
     }
@@ -148,8 +157,10 @@ fn tell(domain: &str, ports: &Ports, own: &[IpAddr], found: &Found, is_ours: imp
             let has = if own.is_empty() { "has no address".to_owned() } else { format!("has {}", list(own)) };
             warn(format!(
                 "{domain} is found at {}, but this machine {has}: phones connect to the former. That is right if it is a router which \
-                 hands the ports on to this machine; else the name service must say: {lines}",
-                list(all)
+                 hands the ports on to this machine, or if a SRV line (not looked at) leads here. Else the name service must say: {lines}; \
+                 or, where the name must stay as it is, {}, with HOST a name that leads here",
+                list(all),
+                ports.elsewhere(&name)
             ))
         }
         _ if name.ends_with(".local") => warn(format!(
@@ -198,6 +209,7 @@ mod tests {
             assert!(!elsewhere.fine, "{elsewhere:?}");
             for part in [
                 "203.0.113.9",
+                "`_xmpp-client._tcp.chat.lan. SRV 0 5 5222 HOST.`",
                 "this machine has 192.168.1.5, fd00::5",
                 "`chat.lan. A 192.168.1.5`, `chat.lan. AAAA fd00::5`",
             ] {
