@@ -54,7 +54,8 @@
 //! # What an answer promises
 //!
 //! A hook asks for [`State::write`](core::State::write) before it changes memory: while storage is full or failing it is refused,
-//! and the client is told. The changes of one turn are one [`Batch`](store::Batch), so both sides of a subscription change
+//! and the client is told. What makes room asks with [`State::erase`](core::State::erase): a full disk takes it, out of what is kept free.
+//! The changes of one turn are one [`Batch`](store::Batch), so both sides of a subscription change
 //! together. [`State::confirm`](core::State::confirm) holds the answer back until [`Input::Committed`](core::Input::Committed)
 //! says that the batch survives a power cut; `service::storage` commits all that came within a short window, and syncs once.
 //!

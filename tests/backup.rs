@@ -180,6 +180,11 @@ fn what_does_not_fit_is_refused_and_nothing_changes() {
     foreign.settings("domain = \"example.net\"");
     assert!(fails(&foreign, &["restore", &file], "").contains("the setting \"domain\" says"));
     assert_eq!(ok(&foreign, &["user", "list"], ""), "paris@example.net\n");
+    // A folder where nobody has an account gives way, whatever name it was started with.
+    let new = Dir::with("");
+    assert!(Server::start(&new, &["--domain", "raspberrypi.local"]).stop().success());
+    assert!(ok(&new, &["restore", &file], "").contains("domain       example.org"));
+    assert_ne!(ok(&new, &["user", "list"], ""), "");
 }
 
 #[test]

@@ -53,6 +53,11 @@ fn serve_makes_everything_for_its_user_alone() {
     let shown = ok(&dir, &["cert", "show"], "");
     let fingerprint = server.greeting.iter().find_map(|l| l.strip_prefix("fingerprint  SHA-256 ")).unwrap();
     assert!(shown.contains(fingerprint), "{shown}");
+    // And that of the certificate itself, which apps show that ask.
+    let own = server.greeting.iter().find(|l| l.starts_with("certificate  own, until ")).unwrap();
+    let (_, own) = own.split_once("SHA-256 ").unwrap();
+    assert!(own != fingerprint && shown.contains(own) && !shown.contains("SHA-1 "), "{shown}");
+    assert!(shown.contains("cert/ca.crt") && shown.contains("how        Debian: copy it"), "{shown}");
     assert!(server.greeting.last().unwrap().contains("inglenook user add NAME@example.org --data"));
     let mut folders = vec![dir.data()];
     let mut files = 0;
@@ -79,12 +84,119 @@ fn one_server_at_a_time_and_one_domain() {
     let server = Server::start(&dir, &["--domain", "example.org"]);
     let error = fails(&dir, &["serve"], "");
     assert!(error.contains("runs on") && error.contains(&format!("process {}", server.child.id())), "{error}");
+    ok(&dir, &["user", "add", "juliet"], "");
     assert!(server.stop().success());
     let error = fails(&dir, &["serve", "--domain", "example.net"], "");
-    assert!(error.contains("belong to example.org"), "{error}");
+    assert!(error.contains("belong to example.org (1 of them)") && error.contains("inglenook user remove"), "{error}");
     // Without an argument it is the one the data has.
     let server = Server::start(&dir, &[]);
     assert!(server.greeting[0].ends_with("serves example.org"));
+}
+
+/// The package starts at once, with a name that nobody has chosen.
+#[test]
+fn the_domain_is_free_while_there_are_no_accounts() {
+    let dir = Dir::with("domain = \"raspberrypi.local\"");
+    let server = Server::start(&dir, &[]);
+    let old = std::fs::read(dir.ca()).unwrap();
+    // Somebody came and went.
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "a rose by any other name\n");
+    dir.settings("domain = \"example.org\"");
+    assert!(fails(&dir, &["user", "add", "romeo"], "").contains("domain"));
+    dir.settings("");
+    ok(&dir, &["user", "remove", "juliet"], "");
+    dir.settings("domain = \"example.org\"\nplain = true");
+    let error = fails(&dir, &["cert", "show"], "");
+    assert!(error.contains("no accounts yet: restart it, and it serves example.org"), "{error}");
+    server.signal(Signal::HUP);
+    server.logs("nothing was reloaded: the setting \"domain\" says example.org");
+    assert!(server.stop().success());
+    let server = Server::start(&dir, &[]);
+    assert!(server.greeting[0].ends_with("serves example.org"), "{:?}", server.greeting);
+    assert_eq!(std::fs::read_to_string(dir.data().join("domain")).unwrap(), "example.org\n");
+    assert_ne!(std::fs::read(dir.ca()).unwrap(), old, "the authority has the name, too");
+    assert!(dir.data().join("db.of-raspberrypi.local").exists(), "where the archive of juliet ends");
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], "a rose by any other name\n");
+    drop(login(&server, &dir, "juliet", "a rose by any other name"));
+    assert!(server.stop().success());
+    // From here on it stays.
+    assert!(fails(&dir, &["serve", "--domain", "example.net"], "").contains("belong to example.org"));
+    ok(&dir, &["user", "list"], "");
+}
+
+/// Also if the power fails between any two of its steps: the file says the one, the database the other.
+#[test]
+fn a_change_of_the_domain_is_whole_after_a_power_failure() {
+    let dir = Dir::with("");
+    assert!(Server::start(&dir, &["--domain", "raspberrypi.local"]).stop().success());
+    std::fs::write(dir.data().join("domain"), "example.org\n").unwrap();
+    let server = Server::start(&dir, &[]);
+    assert!(server.greeting[0].ends_with("serves example.org"), "{:?}", server.greeting);
+    assert!(server.stop().success());
+    assert!(!dir.data().join("db.of-raspberrypi.local").exists(), "there was nothing in it");
+    std::fs::remove_dir_all(dir.data().join("db")).unwrap();
+    assert!(Server::start(&dir, &["--domain", "example.net"]).stop().success());
+}
+
+#[test]
+fn what_no_host_can_be_called_is_refused_and_kept_where_it_is() {
+    let dir = Dir::with("");
+    for (name, why) in
+        [("my_pi.lan", "Take my-pi.lan"), ("-pi.lan", "hyphen"), ("192.168.1.5", "address"), ("my pi", "space")]
+    {
+        let error = fails(&dir, &["serve", "--domain", name], "");
+        assert!(error.contains(why), "{name}: {error}");
+    }
+    dir.settings("domain = \"my_pi.lan\"");
+    assert!(fails(&dir, &["serve"], "").contains("Take my-pi.lan"));
+    // A folder of an older version.
+    std::fs::write(dir.data().join("domain"), "my_pi.lan\n").unwrap();
+    let server = Server::start(&dir, &[]);
+    assert!(server.greeting[0].ends_with("serves my_pi.lan"), "{:?}", server.greeting);
+    let said = ok(&dir, &["check"], "");
+    assert!(said.contains("note   domain: my_pi.lan goes on as it is"), "{said}");
+    assert!(server.stop().success());
+}
+
+/// What a handful of descriptors means, nobody would see otherwise but who looks for it.
+#[test]
+fn few_descriptors_are_told_at_the_start_with_the_fix() {
+    let dir = Dir::with("domain = \"example.org\"");
+    let data = dir.data();
+    let serve = |limit: u32| {
+        let mut serve = command(&dir, &[]);
+        let binary = serve.get_program().to_owned();
+        serve = std::process::Command::new("sh");
+        serve.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(binary).current_dir(&dir.0);
+        serve.args(["serve", "--data", data.to_str().unwrap()]).env_remove("STATE_DIRECTORY").env("RUST_LOG", "warn");
+        Server::of(serve)
+    };
+    let server = serve(100);
+    let line = server.logs("connections at the same time");
+    assert!(line.contains("only 20 ") && line.contains("LimitNOFILE=") && line.contains("ulimit -n"), "{line}");
+    assert!(server.log.lock().unwrap().try_recv().is_err(), "one line");
+    drop(server);
+    let server = serve(1024);
+    server.signal(Signal::TERM);
+    assert!(server.log.lock().unwrap().recv().is_err(), "nothing to tell");
+}
+
+/// Whatever the network says, that is told within seconds, and the start does not wait for it.
+#[test]
+fn what_phones_see_of_the_domain_is_told() {
+    let dir = Dir::with("");
+    let server = Server::start(&dir, &["--domain", "nobody.invalid"]);
+    let begun = std::time::Instant::now();
+    let line = server.logs("nobody.invalid");
+    assert!(line.starts_with("info: ") && line.contains("name service"), "{line}");
+    let said = ok(&dir, &["check"], "");
+    let note = said.lines().find(|line| line.starts_with("note   domain: ")).unwrap();
+    assert!(
+        note.contains("nobody.invalid") && note.contains("as the server") || note.contains("no address yet"),
+        "{note}"
+    );
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    assert!(server.stop().success());
 }
 
 #[test]
@@ -481,7 +593,9 @@ fn check_says_what_is_fine_and_what_is_wrong() {
     check(0, &["ok     certificate: none yet", "ok     database: none yet"]);
     let server = Server::start(&dir, &["--domain", "example.org"]);
     ok(&dir, &["user", "add", "juliet"], "");
-    check(0, &["ok     domain: example.org", "ok     server: it runs", "ok     certificate: until "]);
+    let certificate = ok(&dir, &["status"], "");
+    let certificate = certificate.lines().find_map(|line| line.strip_prefix("certificate  ")).unwrap();
+    check(0, &["ok     domain: example.org", "ok     server: it runs", &format!("ok     certificate: {certificate}")]);
     assert!(server.stop().success());
     check(
         0,

@@ -102,6 +102,7 @@ fn needs_a_hand(line: &str) -> bool {
         || line.starts_with("The server ")
         || line.starts_with("The power ")
         || line.starts_with("The storage ")
+        || line.starts_with("The disk ")
         || line.starts_with("The setting ")
         || line.starts_with("The clock ")
         || line.ends_with(" pass.")
@@ -230,6 +231,8 @@ impl Play {
                 return self.done(House::power_cut);
             }
             "The storage is full." => return self.done(|h| h.set_full(true)),
+            "The disk is full." => return self.done(|h| h.set_disk_full(true)),
+            "The disk has room again." => return self.done(|h| h.set_disk_full(false)),
             "The storage works again." => return self.done(|h| h.set_full(false)),
             "The storage waits." => return self.done(|h| h.hold = true),
             "The storage goes on." => return self.done(House::release),

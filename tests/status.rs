@@ -43,6 +43,8 @@ fn status_tells_people_messages_and_what_was_written() {
     assert!(written.starts_with("today ") && written.contains(" syncs") && !written.contains(" 0 B"), "{status}");
     assert!(status.contains(" bytes for each of the "), "{status}");
     assert!(says(&status, "card").contains("% of 16.0 TB"), "{status}");
+    let certificate = says(&status, "certificate");
+    assert!(certificate.starts_with("until 20") && certificate.contains("ask everybody again"), "{status}");
     drop(romeo);
     assert!(server.stop().success());
     // It is known without a server, and by the next one.

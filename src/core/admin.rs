@@ -3,7 +3,7 @@
 use super::account::Account;
 use super::archived::Archived;
 use super::effect::{Command, Job, Sid};
-use super::state::{State, Work};
+use super::state::{Ack, State, Undo, Work};
 use crate::store::{Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, Type};
@@ -11,9 +11,14 @@ use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, 
 /// Carries out a command; its answer waits until it is stored. `asked`: what an extension answered.
 pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<Result<Vec<String>, String>>) {
     let reads = matches!(command, Command::UserList | Command::RoomList);
+    let mut undo = None;
     let answer = match command {
-        Command::UserAdd(jid, credentials) => add(st, &jid, credentials).map(|()| vec![format!("added {jid}")]),
+        Command::UserAdd(jid, credentials) => {
+            undo = Some(Undo::Added(jid.clone()));
+            add(st, &jid, credentials).map(|()| vec![format!("added {jid}")])
+        }
         Command::UserPassword(jid, credentials) => {
+            undo = st.account(&jid).map(|account| Undo::Password(jid.clone(), account.credentials.clone()));
             set_credentials(st, &jid, credentials, None).map(|()| vec![format!("changed the password of {jid}")])
         }
         Command::UserList => Ok(st.accounts.values().map(|a| a.jid.to_string()).collect()),
@@ -24,7 +29,10 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
     };
     if answer.is_ok() && !reads {
         // Behind whatever else the change has set off.
-        st.work.push_back(Work::Tell(job, answer));
+        st.work.push_back(match undo {
+            Some(undo) => Work::Promise(Ack::Made(job, answer, undo)),
+            None => Work::Tell(job, answer),
+        });
     } else {
         st.tell(job, answer, false);
     }
@@ -87,7 +95,7 @@ pub(super) struct Leaving {
 pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(), String> {
     let Some(account) = st.account(jid) else { return Err(format!("there is no {jid}")) };
     let (jid, sessions) = (account.jid.clone(), account.sessions.values().copied().collect::<Vec<_>>());
-    st.write().map_err(words)?;
+    st.erase().map_err(words)?;
     let stream = |sid: &Sid| st.sessions.get(sid).and_then(|s| s.stream);
     let streams = sessions.iter().filter_map(stream).collect();
     let asked = |iq: &Stanza| stream(&st.session_at(iq.from.as_ref()?)?);

@@ -73,6 +73,8 @@ pub enum Input {
     /// The disk is full (`true`) up to what is kept free, or there is room again: nothing that must be stored is accepted
     /// meanwhile. What was accepted before still is stored: that is one of the things that room is kept free for.
     Full(bool),
+    /// Whether what makes room is accepted while the disk is full, too: as long as some of what is kept free is left.
+    Erases(bool),
     /// A command of the box's owner; the answer is [`Effect::Told`].
     Command(Job, Command),
     /// The time asked for has come.

@@ -229,6 +229,7 @@ impl Core {
             Input::Room(bytes) => self.state.set_room(bytes),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),
             Input::Full(full) => self.state.on_full(full),
+            Input::Erases(erases) => self.state.on_erases(erases),
             Input::Command(job, command) => {
                 let asked = (0..self.extensions.len()).find_map(|n| self.hook(n, |x, st| x.command(st, &command)));
                 admin::command(&mut self.state, job, command, asked);
@@ -236,10 +237,13 @@ impl Core {
             Input::Tick => self.state.wakes = None,
         }
         let asker = std::mem::take(&mut self.state.reading.asker);
+        let erasing = self.state.set_erasing(false);
         self.due();
+        self.state.set_erasing(erasing);
         self.state.reading.asker = asker;
         self.drain();
         self.state.paid();
+        self.state.set_erasing(false);
         self.state.reading.asker = reading::Asker::Nobody;
         if let Some(sid) = heard {
             self.state.handled(sid);

@@ -278,7 +278,11 @@ fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
 pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
     let Some(query) = iq.child(Ns::ROSTER, "query") else { return Ok(Flow::Pass) };
     let Wanted { jid, remove, name, groups } = wanted(query)?;
-    st.write()?;
+    if remove {
+        st.erase()?
+    } else {
+        st.write()?
+    };
     let Some(account) = st.accounts.get(local) else { return Ok(Flow::Pass) };
     let own = account.jid.clone();
     let item = account.roster.items.get(&jid);

@@ -20,6 +20,7 @@ use super::throttle::Throttle;
 use super::token::Tokens;
 use super::written::{Written, over_share};
 use crate::store::{BATCH_OPS, Batch, Copies, Entry, Op, Query, Tree, key};
+use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -94,6 +95,10 @@ pub(super) enum Ack {
     Close(Sid, Option<StreamError>),
     /// What came of a command of the owner, and whether it changed something.
     Told(Job, Result<Vec<String>, String>, bool),
+    /// The same of one that is taken back if it cannot be stored.
+    Made(Job, Result<Vec<String>, String>, Undo),
+    /// A line of the program's log, which waits as long as it takes.
+    Log(String),
     Manage(Sid, Manage),
     /// A login, which goes on.
     Login(Sid),
@@ -104,6 +109,15 @@ pub(super) enum Ack {
         number: u64,
         h: u32,
     },
+}
+
+/// How a change of the owner is taken back that could not be stored: a password that was printed for nobody opens nothing later.
+#[derive(Debug)]
+pub(super) enum Undo {
+    /// A new account.
+    Added(Jid),
+    /// Another password: what was there before.
+    Password(Jid, Credentials),
 }
 
 impl Ack {
@@ -117,6 +131,7 @@ impl Ack {
     fn not_stored(self) -> Ack {
         const WHY: &str = "the server's storage is full or failing: this is not stored yet. It will be as soon as there is room; if the \
                            server ends before that, it is lost";
+        const CHECK: &str = "`inglenook check` says what is wrong; make room on that disk";
         let error = |stanza: Stanza| match (stanza.kind, stanza.ty) {
             (Kind::Iq, Type::Result) => {
                 let mut request = stanza.clone();
@@ -129,9 +144,15 @@ impl Ack {
         match self {
             Ack::Reply(stanza) => Ack::Reply(error(stanza)),
             Ack::To(sid, stanza) => Ack::To(sid, error(stanza)),
-            Ack::Told(job, Ok(_), changed) => {
-                let then = "A new account is there then, too: give it a password with `inglenook user passwd`";
-                Ack::Told(job, Err(format!("{WHY}. {then}")), changed)
+            Ack::Told(job, Ok(_), changed) => Ack::Told(job, Err(format!("{WHY}. {CHECK}")), changed),
+            Ack::Made(job, Ok(_), undo) => {
+                let (what, jid) = match &undo {
+                    Undo::Added(jid) => ("not added", jid),
+                    Undo::Password(jid, _) => ("not given another password", jid),
+                };
+                let why =
+                    format!("{jid} is {what}: the server's storage is full or failing. {CHECK}; then say it again");
+                Ack::Made(job, Err(why), undo)
             }
             other => other,
         }
@@ -233,6 +254,10 @@ pub struct State {
     stalled: bool,
     /// Storage is to be handed nothing more; what it was handed is stored.
     full: bool,
+    /// But for what makes room.
+    erases: bool,
+    /// This turn makes room.
+    erasing: bool,
     acks: VecDeque<(u64, Ack)>,
 }
 
@@ -282,6 +307,8 @@ impl State {
             committed: 0,
             stalled: false,
             full: false,
+            erases: true,
+            erasing: false,
             acks: VecDeque::new(),
         }
     }
@@ -427,6 +454,31 @@ impl State {
         if changed { self.promise(ack) } else { self.keep(ack) }
     }
 
+    /// Writes a line into the program's log once all that this turn changes is on stable storage: nothing is said to be done before.
+    pub fn log_stored(&mut self, line: String) {
+        self.work.push_back(Work::Promise(Ack::Log(line)));
+    }
+
+    /// Takes back what could not be stored. What was handed over already goes to storage first, and this behind it.
+    fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Added(jid) => {
+                let Some(local) = self.local(&jid).map(Box::<str>::from) else { return };
+                if self.accounts.get(&local).is_some_and(|account| account.sessions.is_empty()) {
+                    self.accounts.remove(&local);
+                    self.batch.delete(Tree::Account, key::account(&local));
+                }
+            }
+            Undo::Password(jid, credentials) => {
+                let Some(local) = self.local(&jid).map(Box::<str>::from) else { return };
+                let Some(account) = self.accounts.get_mut(&local) else { return };
+                account.credentials = credentials;
+                let record = account.record();
+                self.batch.put(Tree::Account, key::account(&local), record);
+            }
+        }
+    }
+
     /// The number of the last batch that was handed over.
     pub(super) fn sealed(&self) -> u64 {
         self.seq - 1
@@ -454,6 +506,12 @@ impl State {
                 }
                 self.effects.push(Effect::Told(job, answer));
             }
+            Ack::Made(job, Err(why), undo) => {
+                self.undo(undo);
+                self.effects.push(Effect::Told(job, Err(why)));
+            }
+            Ack::Made(job, answer, _) => self.keep(Ack::Told(job, answer, true)),
+            Ack::Log(line) => log::info!("{line}"),
             Ack::Manage(stream, element) => self.answer_resume(stream, element),
             Ack::Login(stream) => self.work.push_back(Work::Login(stream)),
             Ack::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),
@@ -561,10 +619,22 @@ impl State {
         if self.takes_nothing() {
             return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
         }
-        if self.over_share {
+        if self.over_share && !self.erasing {
             return Err(over_share());
         }
         Ok(&mut self.batch)
+    }
+
+    /// The same for what makes room on the disk: it is taken also when the disk is full, from the room that is kept free, and so is all
+    /// that follows from it in this turn, which the caller knows to be little. A share that is used up does not matter, either.
+    pub fn erase(&mut self) -> Result<&mut Batch, StanzaError> {
+        self.erasing |= !self.stalled && (!self.full || self.erases);
+        self.write()
+    }
+
+    /// Whether what is done from here on makes room; gives what was so until now.
+    pub(super) fn set_erasing(&mut self, erasing: bool) -> bool {
+        std::mem::replace(&mut self.erasing, erasing)
     }
 
     /// A number for a message that enters the server ([`Stanza::mark`]): greater than all before. When that was,
@@ -749,13 +819,27 @@ impl State {
         self.stalled = stalled;
         if stalled {
             self.release(u64::MAX);
-            let acks = std::mem::take(&mut self.acks);
-            acks.into_iter().for_each(|(_, ack)| self.keep(ack.not_stored()));
+            for (number, ack) in std::mem::take(&mut self.acks) {
+                // What is not stored yet is logged when it is.
+                match ack {
+                    Ack::Log(_) => self.acks.push_back((number, ack)),
+                    Ack::Told(job, Ok(lines), true) => {
+                        let logs = lines.iter().map(|line| (number, Ack::Log(format!("{line}, as the owner wants"))));
+                        self.acks.extend(logs);
+                        self.keep(Ack::Told(job, Ok(lines), true).not_stored());
+                    }
+                    ack => self.keep(ack.not_stored()),
+                }
+            }
         }
     }
 
     pub(super) fn on_full(&mut self, full: bool) {
         self.full = full;
+    }
+
+    pub(super) fn on_erases(&mut self, erases: bool) {
+        self.erases = erases;
     }
 
     /// Whether what storage was handed is not stored.
@@ -765,7 +849,7 @@ impl State {
 
     /// Whether storage is to be handed nothing.
     pub(super) fn takes_nothing(&self) -> bool {
-        self.stalled || self.full
+        self.stalled || self.full && !self.erasing
     }
 
     // --- numbers ---

@@ -104,7 +104,7 @@ fn block(st: &mut State, local: &str, entries: &BTreeSet<Jid>) -> Result<(), Sta
 
 /// `None`: all.
 fn unblock(st: &mut State, local: &str, entries: Option<BTreeSet<Jid>>) -> Result<(), StanzaError> {
-    st.write()?;
+    st.erase()?;
     let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
     let gone = match entries {
         Some(entries) => account.blocked.intersection(&entries).cloned().collect(),

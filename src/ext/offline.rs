@@ -351,7 +351,7 @@ impl Offline {
     /// Deletes what is done.
     fn delete(&mut self, st: &mut State, local: &str) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
-        if st.write().is_err() {
+        if st.erase().is_err() {
             if mailbox.retry.is_none() && !mailbox.done.is_empty() {
                 let retry = st.after(RETRY_MS);
                 mailbox.retry = Some(retry);

@@ -84,7 +84,9 @@ impl Private {
             let text = format!("an account stores at most {ELEMENTS} elements and {ACCOUNT_BYTES} bytes");
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
-        let batch = st.write()?;
+        let sum = |sizes: &BTreeMap<Box<str>, usize>| sizes.values().sum::<usize>();
+        let less = self.sizes.get(local).is_some_and(|before| sum(&sizes) < sum(before));
+        let batch = if less { st.erase()? } else { st.write()? };
         for (key, xml) in rows {
             batch.put(Tree::Private, key, xml.into_bytes());
         }

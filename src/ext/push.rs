@@ -192,7 +192,7 @@ impl Push {
         let all = disable.attr("node").is_none();
         let names = self.accounts.get(local).into_iter().flat_map(BTreeMap::keys);
         let names: Vec<Name> = names.filter(|name| name.0 == service && (all || name.1 == node)).cloned().collect();
-        st.write()?;
+        st.erase()?;
         names.iter().for_each(|name| self.remove(st, local, name));
         st.confirm(iq, "")
     }

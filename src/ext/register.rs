@@ -193,7 +193,7 @@ fn remove(st: &mut State, own: &Jid, query: Node<'_>, iq: &Stanza) -> Handled {
         return Err(refusal(Condition::BadRequest, "remove stands alone"));
     }
     admin::remove(st, own, Some(iq)).map_err(failed)?;
-    log::info!("{own} has removed the account");
+    st.log_stored(format!("{own} has removed the account"));
     Ok(Flow::Done)
 }
 
@@ -273,11 +273,11 @@ impl Extension for Register {
         });
         match (done, stranger) {
             (Ok(()), Some((sid, peer))) => {
-                log::info!("{jid} was registered from {peer}");
+                st.log_stored(format!("{jid} was registered from {peer}"));
                 st.confirm_to(sid, &iq);
             }
             (Ok(()), None) => {
-                log::info!("{jid} has changed the password");
+                st.log_stored(format!("{jid} has changed the password"));
                 // It always is dealt with.
                 let _ = st.confirm(&iq, "");
             }

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// The longest vCard, in bytes: there is a picture in it, in base64.
 pub(super) const VCARD_BYTES: usize = 128 * 1024;
 
+/// Up to so many bytes a vCard has no picture: to store it makes room, if there was one.
+const EMPTIED_BYTES: usize = 512;
+
 /// What is told of one that was never set to who may know that.
 pub(super) const NONE: &str = "<vCard xmlns='vcard-temp'/>";
 
@@ -31,7 +34,8 @@ pub(super) fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Ha
         let text = format!("a vCard has at most {VCARD_BYTES} bytes");
         return Err(StanzaError::new(Condition::NotAcceptable).text(text));
     }
-    st.write()?.put(Tree::Vcard, key::account(local), vcard.into_bytes());
+    let batch = if vcard.len() <= EMPTIED_BYTES { st.erase()? } else { st.write()? };
+    batch.put(Tree::Vcard, key::account(local), vcard.into_bytes());
     st.confirm(iq, "")
 }
 

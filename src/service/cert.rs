@@ -7,10 +7,14 @@
 //! DIR/cert/server.crt     the server's certificate and the authority's
 //! DIR/cert/server.key     its key; it stays, so that what pinned it goes on
 //! DIR/cert/installed.pem  the administrator's chain and key, if installed
+//! DIR/cert/new/           another authority with all that belongs to it, whole, for the moment in which it takes its place
 //! ```
-//! The authority is sent along: clients that ask a person once and remember the chain take the next certificate unasked.
+//! The authority is sent along: who has installed it, or remembers it, takes the next certificate unasked. Apps that keep the
+//! certificate itself (Gajim) ask everybody again when there is another one: so it is made for as long as the platforms allow, and another
+//! one only when it must be.
 
 use super::data::{self, Data};
+use super::wear::date;
 use super::{Failure, Result, host, random, tls};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,13 +33,19 @@ use x509_parser::pem::Pem;
 /// The subdomains that the server's services live on.
 pub const SERVICES: [&str; 3] = ["conference", "pubsub", "upload"];
 
+/// What we make.
+const OWN: [&str; 4] = ["ca.crt", "ca.key", "server.crt", "server.key"];
+
 const DAY: u64 = 86_400;
-/// Days that the server's certificate is valid for: what the platforms accept at most is 398.
-const LEAF_DAYS: u64 = 397;
+/// Days that the server's certificate is valid for. Apple's systems take 825 at most from an authority that a person has installed
+/// (support.apple.com/103769); 398 is their limit, and that of browsers, for the authorities that systems come with.
+const LEAF_DAYS: u64 = 824;
 /// Days of them that lie in the past: boards boot without a clock, and so do some that connect.
 const PAST_DAYS: u64 = 90;
 /// Days before the end at which it is renewed.
-const RENEW_DAYS: u64 = 60;
+const RENEW_DAYS: u64 = 30;
+/// Days before the end at which an installed one, which we cannot renew, is warned of.
+const WARN_DAYS: u64 = 14;
 /// An upper bound of the X.509 name (RFC 5280 appendix A.1).
 const COMMON_NAME_BYTES: usize = 64;
 
@@ -64,11 +74,16 @@ impl Names {
         Names { domain: domain.to_owned(), hosts, addresses: host::addresses() }
     }
 
+    /// The domain and its services, as DNS has them.
+    fn served(&self) -> Vec<String> {
+        let domain = a_labels(&self.domain);
+        let services = SERVICES.iter().map(|s| format!("{s}.{domain}"));
+        std::iter::once(domain.clone()).chain(services).collect()
+    }
+
     /// What stands in the certificate as dNSName: the domain first; addresses too, for clients that look for them there.
     fn dns(&self) -> Vec<String> {
-        let domain = a_labels(&self.domain);
-        let mut names = vec![domain.clone()];
-        names.extend(SERVICES.iter().map(|s| format!("{s}.{domain}")));
+        let mut names = self.served();
         names.extend(self.hosts.iter().cloned());
         names.extend(self.addresses.iter().map(IpAddr::to_string));
         let mut seen = std::collections::BTreeSet::new();
@@ -111,6 +126,31 @@ impl Facts {
     /// Whole days from `now` (seconds since 1970) to its end.
     pub fn days_left(&self, now: u64) -> u64 {
         self.not_after.saturating_sub(now) / DAY
+    }
+
+    /// When our own is renewed, in seconds since 1970.
+    pub fn renewed_at(&self) -> u64 {
+        self.not_after.saturating_sub(RENEW_DAYS * DAY)
+    }
+
+    /// Whether it ends so soon that who has installed it should get the next.
+    pub fn ends_soon(&self, now: u64) -> bool {
+        self.days_left(now) < WARN_DAYS
+    }
+
+    /// The names and addresses that this box has and the certificate lacks, for people. Apps look for the domain: so these are no
+    /// reason to make another certificate before its time.
+    pub fn lacks(&self, names: &Names) -> Vec<String> {
+        names.dns().into_iter().filter(|name| !self.names.contains(name)).collect()
+    }
+
+    /// What an owner is told of our own: until when it holds, and when those will be asked who have not installed the authority.
+    pub fn told(&self) -> String {
+        format!(
+            "until {}; renewed on {}, when apps that keep the certificate itself (Gajim) ask everybody again",
+            date(self.not_after),
+            date(self.renewed_at())
+        )
     }
 }
 
@@ -165,6 +205,14 @@ impl Certificates {
         first(&self.ca_path())
     }
 
+    /// The server's own certificate, whether it is shown or not.
+    ///
+    /// # Errors
+    /// When there is none yet, or it is not readable.
+    pub fn own(&self) -> Result<Facts> {
+        first(&self.dir.join("server.crt"))
+    }
+
     /// What the server shows, and its facts: the administrator's certificate if there is one, else our own.
     ///
     /// # Errors
@@ -196,26 +244,45 @@ impl Certificates {
         ready.map_err(|e| Failure(format!("the certificate cannot be used: {}. {fix}.", e.0.trim_end_matches('.'))))
     }
 
-    /// Makes what is missing, and renews the server's certificate when it ends soon, lacks a name or is not whole. `now`: seconds
-    /// since 1970. Says whether there is another one than before. The authority is made once: people have installed it, and while
-    /// anything is left of it no other one takes its place.
+    /// Makes what is missing, and renews the server's certificate when it ends soon, lacks the name of a service or is not whole. `now`:
+    /// seconds since 1970. Says whether there is another one than before. The authority is made once: people have installed it, and
+    /// while anything is left of it no other one takes its place. Other names and addresses of the box come with the next one.
     ///
     /// # Errors
     /// When files cannot be read or written; when nothing is left that can be served.
     pub fn ensure(&self, names: &Names, now: u64) -> Result<bool> {
-        if !["ca.crt", "ca.key", "server.crt", "server.key"].iter().any(|name| self.dir.join(name).exists()) {
-            self.make_ca(&names.domain)?;
-            self.renew(names, now)?;
+        self.ensure_with(names, now, |facts| facts.not_before > now)
+    }
+
+    /// The same when the server starts. By a clock that is behind, a certificate is one of the future; that clock is likely to be set soon,
+    /// and whoever keeps the certificate must not be asked for that.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn ensure_at_start(&self, names: &Names, now: u64) -> Result<bool> {
+        self.ensure_with(names, now, |facts| {
+            if facts.not_before > now {
+                log::warn!(
+                    "by this box's clock the certificate is not valid yet: set the clock. It is kept for an hour"
+                );
+            }
+            false
+        })
+    }
+
+    fn ensure_with(&self, names: &Names, now: u64, too_young: impl Fn(&Facts) -> bool) -> Result<bool> {
+        self.take_in()?;
+        if !OWN.iter().any(|name| self.dir.join(name).exists()) {
+            self.renew_authority(names, now)?;
             return Ok(true);
         }
         self.put_back_ca()?;
         let (authority, leaf) = (self.authority()?, self.leaf()?);
         let renew = match (&authority, &leaf) {
             (Ok(_), Ok(facts)) => {
-                facts.not_before > now
+                too_young(facts)
                     || facts.days_left(now) < RENEW_DAYS
-                    || !names.dns().iter().all(|name| facts.names.contains(name))
-                    || !names.addresses.iter().all(|address| facts.addresses.contains(address))
+                    || !names.served().iter().all(|name| facts.names.contains(name))
             }
             (Ok(_), Err(why)) => {
                 log::warn!("{why} A new certificate of the same authority is made");
@@ -363,10 +430,16 @@ impl Certificates {
     /// # Errors
     /// When files cannot be read or written; when the authority is not whole.
     pub fn renew(&self, names: &Names, now: u64) -> Result<()> {
+        self.take_in()?;
         if !self.ca_path().exists() && !self.dir.join("ca.key").exists() && !self.dir.join("server.crt").exists() {
-            self.make_ca(&names.domain)?;
+            return self.renew_authority(names, now);
         }
         self.put_back_ca()?;
+        self.sign(names, now)
+    }
+
+    /// The certificate, by the authority that is there.
+    fn sign(&self, names: &Names, now: u64) -> Result<()> {
         self.authority()?
             .map_err(|why| Failure(format!("{why} Or install your own with `inglenook cert install`.")))?;
         let ca_pem = read_text(&self.ca_path())?;
@@ -390,16 +463,57 @@ impl Certificates {
         data::write(&self.dir.join("server.crt"), format!("{}{ca_pem}", leaf.pem()).as_bytes())
     }
 
-    /// Makes another authority, and a certificate of it. What is there of the old one is kept beside.
+    /// Makes another authority, and a certificate of it. What is there of the old one is kept beside. Whatever happens meanwhile (no room
+    /// on the disk, no power), all of the old one is there, or all of the new one: that is made in a folder of its own first.
     ///
     /// # Errors
     /// When files cannot be read or written.
     pub fn renew_authority(&self, names: &Names, now: u64) -> Result<()> {
-        for name in ["ca.key", "ca.crt", "server.crt"] {
-            self.put_aside(name)?;
+        let building = Certificates { dir: self.dir.join("building") };
+        let made = self.build(&building, names, now);
+        if made.is_err() {
+            // What is left of it is removed the next time, else.
+            let _ = std::fs::remove_dir_all(&building.dir);
         }
-        self.make_ca(&names.domain)?;
-        self.renew(names, now)
+        made?;
+        self.take_in()
+    }
+
+    fn build(&self, building: &Certificates, names: &Names, now: u64) -> Result<()> {
+        let failed = |e: std::io::Error| Failure(format!("{} cannot be made: {e}.", building.dir.display()));
+        match std::fs::remove_dir_all(&building.dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => data::make_dir(&building.dir).map_err(failed)?,
+        }
+        building.make_ca(&names.domain)?;
+        if let Some(key) = maybe(&self.dir.join("server.key"))?.filter(|key| own_key(key).is_some()) {
+            data::write(&building.dir.join("server.key"), &key)?;
+        }
+        building.sign(names, now)?;
+        std::fs::rename(&building.dir, self.dir.join("new")).and_then(|()| self.sync()).map_err(failed)
+    }
+
+    /// Has what was made in a folder of its own take its place, whole: also after the power has failed in the middle of that.
+    fn take_in(&self) -> Result<()> {
+        let new = self.dir.join("new");
+        if !new.exists() {
+            return Ok(());
+        }
+        let failed = |e: std::io::Error| Failure(format!("{} cannot be taken in: {e}.", new.display()));
+        for name in OWN {
+            let (from, to) = (new.join(name), self.dir.join(name));
+            let Some(made) = maybe(&from)? else { continue };
+            if maybe(&to)?.is_some_and(|there| there != made) {
+                self.put_aside(name)?;
+            }
+            std::fs::rename(&from, &to).map_err(failed)?;
+        }
+        // On stable storage before that goes which tells of it.
+        self.sync().and_then(|()| std::fs::remove_dir_all(&new)).map_err(failed)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        std::fs::File::open(&self.dir)?.sync_all()
     }
 
     /// Gives a file that counts no more another name.
@@ -493,7 +607,7 @@ impl Certificates {
                 "it comes without its issuer's certificate; most providers give a \"full chain\" file: use that".into(),
             );
         }
-        if leaf.days_left(now) < 14 {
+        if leaf.ends_soon(now) {
             remarks.push(format!("it ends on {}", leaf.until));
         }
         Ok(remarks)
@@ -559,7 +673,7 @@ fn alternative_names(names: &Names) -> CustomExtension {
 }
 
 /// A name as DNS and dNSName have it: labels with other letters than ASCII's in their `xn--` form (RFC 5890 §2.3.2.1).
-fn a_labels(name: &str) -> String {
+pub fn a_labels(name: &str) -> String {
     let label = |label: &str| if label.is_ascii() { label.to_owned() } else { format!("xn--{}", punycode(label)) };
     name.split('.').map(label).collect::<Vec<_>>().join(".")
 }
@@ -754,7 +868,7 @@ fn unfit(facts: &Facts, domain: Option<&str>, now: u64) -> Option<String> {
     if facts.not_after <= now {
         return Some(format!("it ended on {}.", facts.until));
     }
-    if facts.days_left(now) < 14 {
+    if facts.ends_soon(now) {
         return Some(format!("it ends on {}.", facts.until));
     }
     if facts.not_before > now {
@@ -901,8 +1015,8 @@ mod tests {
         assert!(usage.server_auth && !usage.client_auth && !usage.any);
         assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
         assert!(!leaf.is_ca() && ca.is_ca());
-        assert!(facts.not_after - facts.not_before <= 398 * DAY);
-        assert!(facts.not_before <= NOW - 60 * DAY && facts.not_after > NOW + 200 * DAY);
+        assert!(facts.not_after - facts.not_before <= 825 * DAY - DAY);
+        assert!(facts.not_before <= NOW - 60 * DAY && facts.not_after > NOW + 730 * DAY);
         assert_eq!(
             leaf.public_key().algorithm.parameters.as_ref().unwrap().as_oid().unwrap().to_id_string(),
             "1.2.840.10045.3.1.7"
@@ -919,8 +1033,10 @@ mod tests {
         let (_temp, certificates) = fresh();
         let before = certificates.current().unwrap();
         let ca = certificates.ca().unwrap();
-        assert!(!certificates.ensure(&names(), NOW + 100 * DAY).unwrap());
-        assert!(certificates.ensure(&names(), NOW + 260 * DAY).unwrap());
+        let at = before.1.renewed_at();
+        assert!(at > NOW + 700 * DAY, "nobody is asked again for almost two years");
+        assert!(!certificates.ensure(&names(), at - DAY).unwrap());
+        assert!(certificates.ensure(&names(), at + DAY).unwrap());
         let after = certificates.current().unwrap();
         assert_eq!(before.0.key, after.0.key);
         assert_eq!(certificates.ca().unwrap(), ca);
@@ -933,17 +1049,84 @@ mod tests {
     }
 
     #[test]
-    fn another_address_or_a_jumping_clock_renews() {
+    fn what_apps_do_not_look_for_is_no_reason_for_another_one() {
         let (_temp, certificates) = fresh();
         let mut more = names();
-        more.addresses.push("10.0.0.1".parse().unwrap());
-        assert!(certificates.ensure(&more, NOW).unwrap());
-        assert!(certificates.current().unwrap().1.addresses.contains(&"10.0.0.1".parse().unwrap()));
-        // Fewer are no reason.
-        assert!(!certificates.ensure(&names(), NOW).unwrap());
-        // Made by a clock that was ahead.
+        more.addresses = vec!["10.0.0.1".parse().unwrap(), "192.168.1.5".parse().unwrap()];
+        more.hosts = vec!["other".into()];
+        assert!(!certificates.ensure(&more, NOW).unwrap(), "another address or host name");
+        assert_eq!(certificates.current().unwrap().1.lacks(&more), ["other", "10.0.0.1"]);
+        certificates.renew(&more, NOW).unwrap();
+        assert_eq!(certificates.current().unwrap().1.lacks(&more), [""; 0]);
+        assert!(!certificates.ensure(&names(), NOW).unwrap(), "fewer");
+        more.domain = "example.net".into();
+        assert!(certificates.ensure(&more, NOW).unwrap(), "another domain");
+        assert!(certificates.current().unwrap().1.covers("conference.example.net"));
+    }
+
+    /// What older versions have made for 397 days stays until its own end is near.
+    #[test]
+    fn a_short_one_is_kept_as_long_as_it_holds() {
+        let (_temp, certificates) = fresh();
+        let mut short = params("example.org", NOW - 90 * DAY, NOW + 307 * DAY).unwrap();
+        short.custom_extensions = vec![alternative_names(&names())];
+        let ca = read_text(&certificates.ca_path()).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&ca, certificates.key("ca.key").unwrap()).unwrap();
+        let leaf = short.signed_by(&certificates.key("server.key").unwrap(), &issuer).unwrap();
+        std::fs::write(certificates.dir.join("server.crt"), format!("{}{ca}", leaf.pem())).unwrap();
+        assert!(!certificates.ensure(&names(), NOW + 270 * DAY).unwrap());
+        assert!(certificates.ensure(&names(), NOW + 280 * DAY).unwrap());
+        assert!(certificates.current().unwrap().1.not_after > NOW + 1000 * DAY);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_renews_and_one_that_is_behind_has_an_hour() {
+        let (_temp, certificates) = fresh();
+        assert!(!certificates.ensure_at_start(&names(), NOW - 200 * DAY).unwrap(), "which of both it is, is not known");
         assert!(certificates.ensure(&names(), NOW - 200 * DAY).unwrap());
         assert!(certificates.current().unwrap().1.not_before < NOW - 200 * DAY);
+        assert!(certificates.ensure_at_start(&names(), NOW + 900 * DAY).unwrap(), "it has ended");
+    }
+
+    /// The power fails between any two steps of a new authority: all of it is the old one or the new one.
+    #[test]
+    fn another_authority_takes_its_place_whole() {
+        let fresh_or = |old: bool| {
+            let temp = Temp::new();
+            let certificates = Certificates { dir: temp.0.join("cert") };
+            if old {
+                assert!(certificates.ensure(&names(), NOW).unwrap());
+            }
+            (temp, certificates)
+        };
+        for old in [true, false] {
+            for step in 0..=4 {
+                let (_temp, certificates) = fresh_or(old);
+                let before = certificates.ca().ok();
+                let building = Certificates { dir: certificates.dir.join("building") };
+                certificates.build(&building, &names(), NOW).unwrap();
+                let made = certificates.dir.join("new");
+                let ca = first(&made.join("ca.crt")).unwrap();
+                for name in OWN.iter().take(step) {
+                    if certificates.dir.join(name).exists() {
+                        certificates.put_aside(name).unwrap();
+                    }
+                    std::fs::rename(made.join(name), certificates.dir.join(name)).unwrap();
+                }
+                assert!(!certificates.ensure_at_start(&names(), NOW).unwrap(), "old {old}, step {step}");
+                assert_eq!(certificates.ca().unwrap(), ca);
+                assert_ne!(before, Some(ca));
+                assert_eq!(certificates.faults(Some("example.org"), NOW), [""; 0], "old {old}, step {step}");
+                certificates.acceptor().unwrap();
+                assert!(!made.exists());
+            }
+            // What was not finished is as if it had never begun.
+            let (_temp, certificates) = fresh_or(old);
+            data::make_dir(&certificates.dir.join("building")).unwrap();
+            std::fs::write(certificates.dir.join("building/ca.key"), "half").unwrap();
+            assert_eq!(certificates.ensure_at_start(&names(), NOW).unwrap(), !old);
+            certificates.acceptor().unwrap();
+        }
     }
 
     #[test]
@@ -984,7 +1167,7 @@ mod tests {
             assert!(!certificates.current().unwrap().0.installed);
             error
         };
-        assert!(refused(&chain, &key, NOW + 500 * DAY).contains("ended on"));
+        assert!(refused(&chain, &key, NOW + 900 * DAY).contains("ended on"));
         assert!(refused(&chain, &key, NOW - 200 * DAY).contains("not valid yet"));
         assert!(refused(&key, &key, NOW).contains("no BEGIN CERTIFICATE"));
         assert!(refused(&chain, &chain, NOW).contains("key is not readable"));

@@ -3,18 +3,24 @@
 use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
+use super::lookup::{Lookup, Ports};
 use super::serve::{Options, Place};
 use super::wear::size;
-use super::{admin, find, host, listen, status};
+use super::{admin, domain, find, host, listen, status};
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use rustix::fs::{Access, AtFlags, CWD};
+
+/// Files that the server may want to make at any time.
+const FILES: u64 = 64;
 
 /// What was found: lines for the person.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
     /// What is in order.
     pub fine: Vec<String>,
+    /// What its owner should know, and may be as it should be.
+    pub notes: Vec<String>,
     /// What keeps the server or its clients from working, each with its fix.
     pub wrong: Vec<String>,
 }
@@ -22,6 +28,9 @@ pub struct Report {
 impl Report {
     fn fine(&mut self, text: impl Into<String>) {
         self.fine.push(text.into());
+    }
+    fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
     }
     fn wrong(&mut self, text: impl Into<String>) {
         self.wrong.push(text.into());
@@ -77,11 +86,23 @@ fn look(options: &Options) -> Report {
             return report;
         }
     };
-    report.fine(format!("domain: {}", place.domain));
+    let lookup = Lookup::begin(place.domain.as_str());
     let runs = there && admin::runs(&data);
     if runs {
         report.fine("server: it runs");
-        report.fine.extend(status::clock_of(&data).map(|told| format!("clock: it {told}")));
+        match status::health(&data) {
+            Ok(health) => {
+                report.fine.extend(health.clock.map(|told| format!("clock: it {told}")));
+                match health.storage {
+                    Some(told) => report.wrong(format!(
+                        "storage: {told}. Fix: make room on the disk of {}; if there is some, look at dmesg and the log",
+                        data.dir().display()
+                    )),
+                    None => report.fine("storage: it works"),
+                }
+            }
+            Err(e) => report.wrong(format!("server: {e}")),
+        }
     } else {
         ports(&mut report, &config);
     }
@@ -92,7 +113,24 @@ fn look(options: &Options) -> Report {
             database(&mut report, options, &place);
         }
     }
+    domain_seen(&mut report, &place, lookup);
     report
+}
+
+/// What phones see of the domain.
+fn domain_seen(report: &mut Report, place: &Place, lookup: Lookup) {
+    let domain = &place.domain;
+    if let Some(why) = domain::fault(domain.as_str()) {
+        report.note(format!(
+            "domain: {domain} goes on as it is, but some apps and name services refuse it: {why}. It can be changed while there are no accounts"
+        ));
+    }
+    let told = lookup.end(&Ports::set(&place.config));
+    if told.fine {
+        return report.fine(format!("domain: {}", told.text));
+    }
+    report.fine(format!("domain: {domain}"));
+    report.note(format!("domain: {}", told.text));
 }
 
 fn clock(report: &mut Report, shows: u64) {
@@ -159,6 +197,10 @@ fn space(report: &mut Report, data: &Data) {
             "disk: only {has} are free on that of {dir}; the server stores nothing more below {}. Fix: make room there",
             size(RESERVE_BYTES)
         )),
+        _ if stat.f_files > 0 && stat.f_favail < FILES => report.wrong(format!(
+            "disk: only {} more files can be made on that of {dir}, though {has} are free. Fix: remove files there that nobody needs",
+            stat.f_favail
+        )),
         _ => report.fine(format!("disk: {has} free")),
     }
 }
@@ -172,7 +214,10 @@ fn ports(report: &mut Report, config: &Config) {
     }
     let most = listen::most(config);
     let fewer = if most < config.connections { ": the system has no descriptors or memory for more" } else { "" };
-    report.fine(format!("connections: {most} at the same time{fewer}"));
+    match listen::few(config) {
+        Some(few) => report.wrong(format!("connections: {few}")),
+        None => report.fine(format!("connections: {most} at the same time{fewer}")),
+    }
     if config.c2s.is_empty() && config.c2s_tls.is_empty() {
         report.wrong("port: no app can connect. Put an address into c2s or c2s_tls in [listen].");
     }
@@ -193,15 +238,19 @@ fn certificate(report: &mut Report, place: &Place) {
     }
     let Ok((pair, facts)) = certificates.current() else { return };
     if !pair.installed {
-        let missing: Vec<String> =
-            Names::of_host(place.domain.as_str()).addresses.iter().map(ToString::to_string).collect();
-        let missing: Vec<String> = missing.into_iter().filter(|a| !facts.names.contains(a)).collect();
+        let missing = facts.lacks(&Names::of_host(place.domain.as_str()));
         if !missing.is_empty() {
-            report.fine(format!("certificate: it does not name {}; the next start adds that", missing.join(", ")));
+            report.fine(format!(
+                "certificate: it does not name {}, which apps do not look for; the next one will",
+                missing.join(", ")
+            ));
         }
     }
     if report.wrong.len() == before {
-        report.fine(format!("certificate: until {}", facts.until));
+        report.fine(match pair.installed {
+            true => format!("certificate: installed, until {}", facts.until),
+            false => format!("certificate: {}", facts.told()),
+        });
     }
 }
 

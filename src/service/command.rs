@@ -3,7 +3,8 @@
 use super::admin::{self, Request};
 use super::cert::{Certificates, Facts, Names};
 use super::serve::{Options, Place};
-use super::{Result, host};
+use super::wear::date;
+use super::{Result, domain, host};
 use std::path::Path;
 
 /// Names, fingerprints and ends of what clients see, and where the authority is.
@@ -15,13 +16,17 @@ pub fn cert_show(options: &Options) -> Result<Vec<String>> {
     let certificates = Certificates::of(&data);
     let (pair, facts) = certificates.current()?;
     let whose = if pair.installed { "installed by the administrator" } else { "made by this server" };
-    let mut lines = vec![format!("certificate  {whose}")];
+    let mut lines = vec![format!("certificate  {whose}: apps that ask show this fingerprint")];
     lines.extend(describe(&facts));
     if !pair.installed {
+        lines.push(format!("  renewed    {}", date(facts.renewed_at())));
         let ca = certificates.ca()?;
         lines.push("authority    the one to trust on phones and computers".to_owned());
         lines.push(format!("  file       {}", certificates.ca_path().display()));
         lines.extend(describe(&ca));
+        let how = "Debian: copy it to /usr/local/share/ca-certificates/inglenook.crt, then update-ca-certificates; phones: mail it \
+                   there, then look for \"certificate\" in the settings; all others: cross/trust.md";
+        lines.push(format!("  how        {how}"));
     }
     Ok(lines)
 }
@@ -52,8 +57,10 @@ pub fn cert_pem(options: &Options) -> Result<String> {
 /// # Errors
 /// When it cannot be made.
 pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
-    let Place { data, domain, .. } = options.place()?;
-    data.make()?;
+    let place = options.place()?;
+    place.data.make()?;
+    domain::keep(&place)?;
+    let Place { data, domain, .. } = place;
     let certificates = Certificates::of(&data);
     let (names, now) = (Names::of_host(domain.as_str()), certificates.now());
     let mut lines = Vec::new();
@@ -64,8 +71,9 @@ pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
         certificates.renew(&names, now)?;
         lines.push("renewed the server's own certificate; its key is the same".to_owned());
     }
-    data.keep_domain(&domain)?;
-    if certificates.current()?.0.installed {
+    let own = certificates.own()?;
+    lines.push(format!("it is good {}, SHA-256 {}", own.told(), own.fingerprint));
+    if certificates.is_installed() {
         lines.push("the one in use is the installed one: `inglenook cert install` replaces that".to_owned());
     }
     lines.extend(use_it(&data)?);
@@ -77,9 +85,10 @@ pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
 /// # Errors
 /// When it cannot serve the domain.
 pub fn cert_install(options: &Options, chain: &Path, key: &Path) -> Result<Vec<String>> {
-    let Place { data, domain, .. } = options.place()?;
-    data.make()?;
-    data.keep_domain(&domain)?;
+    let place = options.place()?;
+    place.data.make()?;
+    domain::keep(&place)?;
+    let Place { data, domain, .. } = place;
     let certificates = Certificates::of(&data);
     let remarks = certificates.install(chain, key, domain.as_str(), certificates.now())?;
     let facts = certificates.current()?.1;

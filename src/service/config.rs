@@ -99,8 +99,8 @@ const SETTINGS: &[Setting] = &[
         name: "domain",
         default: "\"\"",
         meaning: "The domain of the addresses: NAME@DOMAIN. Empty: the one that the data folder was made with,\n\
-                  at first HOSTNAME.local. Accounts belong to their domain: it cannot be changed later.",
-        expects: "a domain name, such as \"example.org\"",
+                  at first HOSTNAME.local. It can be changed while there are no accounts: they belong to it.",
+        expects: "a domain name of letters, digits, hyphens and dots, such as \"example.org\"",
         set: |c, v| {
             c.domain = match v.as_str()? {
                 "" => None,

@@ -11,7 +11,7 @@
 //! ```
 
 use super::config::{self, Config};
-use super::{Failure, Result, host};
+use super::{Failure, Result, domain, host};
 use crate::wire::Jid;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
@@ -92,46 +92,37 @@ impl Data {
         }
     }
 
-    /// The domain to serve: as told on the command line, else the setting, else the data's, else the host's name. What the
-    /// data belongs to already cannot be changed.
+    /// The domain to serve: as told on the command line, else the setting, else the data's, else the host's name. That of a folder with
+    /// accounts stays: [`domain::may_change`].
     ///
     /// # Errors
-    /// When the name is none, or another than the data's.
+    /// When the name can be none.
     pub fn settle(&self, told: Option<&str>, config: &Config) -> Result<Jid> {
-        let told = match told {
-            Some(name) => {
-                Some(config::domain(name).ok_or_else(|| Failure(format!("\"{name}\" is not a domain name.")))?)
-            }
-            None => None,
+        let kept = self.domain()?;
+        let (wanted, whose) = match told {
+            Some(name) => (Some(domain::read(name)?), "--domain"),
+            None => (config.domain.clone(), "the setting \"domain\""),
         };
-        let (wanted, whose) = match (told, &config.domain) {
-            (Some(domain), _) => (Some(domain), "--domain"),
-            (None, setting) => (setting.clone(), "the setting \"domain\""),
-        };
-        match (wanted, self.domain()?) {
-            (Some(wanted), Some(kept)) if wanted != kept => Err(Failure(format!(
-                "{whose} says {wanted}, but the accounts in {0} belong to {kept}. Serve {kept}, or choose another folder with \
-                 --data for {wanted}. If that is a mistake of the file {0}/domain, write {wanted} into it.",
-                self.dir.display()
-            ))),
-            (Some(domain), _) | (None, Some(domain)) => Ok(domain),
-            (None, None) => {
-                let name = format!("{}.local", host::label());
-                config::domain(&name).ok_or_else(|| {
-                    Failure(format!("the host's name gives no domain ({name}): say one with --domain NAME."))
-                })
-            }
+        if let Some(wanted) = wanted {
+            // What is served already goes on.
+            return match domain::fault(wanted.as_str()).filter(|_| kept.as_ref() != Some(&wanted)) {
+                Some(why) => Err(Failure(format!("{whose} says {wanted}, which cannot be a domain: {why}."))),
+                None => Ok(wanted),
+            };
         }
+        let name = format!("{}.local", host::label());
+        kept.or_else(|| config::domain(&name))
+            .ok_or_else(|| Failure(format!("the host's name gives no domain ({name}): say one with --domain NAME.")))
     }
 
-    /// Remembers the domain, the first time.
+    /// Remembers the domain; see [`domain::keep`].
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn keep_domain(&self, domain: &Jid) -> Result<()> {
         match self.domain()? {
-            Some(_) => Ok(()),
-            None => write(&self.dir.join("domain"), format!("{domain}\n").as_bytes()),
+            Some(kept) if kept == *domain => Ok(()),
+            _ => write(&self.dir.join("domain"), format!("{domain}\n").as_bytes()),
         }
     }
 
@@ -181,8 +172,8 @@ pub fn make_dir(dir: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When it cannot be written; then the old one is untouched.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let fresh = path.with_extension("new");
     let replace = || -> std::io::Result<()> {
-        let fresh = path.with_extension("new");
         let _ = std::fs::remove_file(&fresh);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(content)?;
@@ -190,7 +181,15 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
         std::fs::rename(&fresh, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
-    replace().map_err(|e| Failure(format!("{} cannot be written: {e}.", path.display())))
+    replace().map_err(|e| {
+        // Half of it is of use to nobody, and takes room.
+        let _ = std::fs::remove_file(&fresh);
+        let fix = match e.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => " It is as it was; make room on that disk.",
+            _ => "",
+        };
+        Failure(format!("{} cannot be written: {e}.{fix}", path.display()))
+    })
 }
 
 /// The permission bits of a file or folder that let others in, if any.
@@ -233,7 +232,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_domain_of_the_data_stays() {
+    fn the_domain_is_told_or_set_or_kept_or_the_host_s() {
         let temp = Temp::new();
         let data = Data::locate(Some(&temp.0));
         let config = Config::default();
@@ -244,9 +243,13 @@ pub(crate) mod tests {
         assert_eq!(domain.as_str(), "set.example");
         data.keep_domain(&domain).expect("written");
         assert_eq!(data.settle(None, &config).expect("kept").as_str(), "set.example");
-        let error = data.settle(Some("other.example"), &set).expect_err("another").0;
-        assert!(error.contains("--domain says other.example") && error.contains("belong to set.example"), "{error}");
-        assert!(data.settle(Some("a@b"), &config).is_err());
+        assert!(data.settle(Some("a@b"), &config).expect_err("no domain").0.contains("behind the @"));
+        let under = Config { domain: config::domain("my_pi.lan"), ..Config::default() };
+        let error = data.settle(None, &under).expect_err("no host's").0;
+        assert!(error.contains("Take my-pi.lan"), "{error}");
+        // Who has it already keeps it.
+        data.keep_domain(&config::domain("my_pi.lan").expect("a domain")).expect("written");
+        assert_eq!(data.settle(None, &under).expect("kept").as_str(), "my_pi.lan");
     }
 
     #[test]

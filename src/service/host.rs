@@ -1,5 +1,6 @@
 //! What the box knows of itself: its name, its addresses, its clock.
 
+use super::domain;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -89,15 +90,11 @@ fn memory_limits(groups: &str) -> Vec<String> {
     files
 }
 
-/// The host's name, as it calls itself; letters, digits, dots and hyphens only.
+/// The host's name, as it calls itself; with hyphens for what no name has ([`domain::valid`]), such as the `_` of `my_pi`.
 pub fn name() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().to_ascii_lowercase());
-    let fits = |name: &String| {
-        !name.is_empty()
-            && name.len() <= 253
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
-            && !name.split('.').any(|label| label.is_empty() || label.len() > 63 || label.starts_with('-'))
-    };
+    let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| domain::valid(s.trim()));
+    let fits =
+        |name: &String| name.is_ascii() && name.split('.').all(|l| !l.is_empty() && l.len() <= 63) && name.len() <= 253;
     let found = read("/proc/sys/kernel/hostname").filter(fits);
     found.or_else(|| read("/etc/hostname").filter(fits)).unwrap_or_else(|| "localhost".into())
 }

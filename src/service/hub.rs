@@ -283,6 +283,8 @@ pub struct Hub {
     shares: Arc<Shares>,
     /// Storage takes nothing: nothing more comes to wait for it.
     stalled: AtomicBool,
+    /// Storage takes only what makes room.
+    full: AtomicBool,
 }
 
 impl Hub {
@@ -305,6 +307,7 @@ impl Hub {
             next: AtomicU64::new(1),
             shares: Shares::new(usize::MAX),
             stalled: false.into(),
+            full: false.into(),
         })
     }
 
@@ -462,6 +465,15 @@ impl Hub {
         meanwhile();
     }
 
+    /// Why storage does not take everything, if it does not.
+    pub fn takes_nothing(&self) -> Option<&'static str> {
+        match (self.stalled.load(Ordering::Relaxed), self.full.load(Ordering::Relaxed)) {
+            (true, _) => Some("nothing can be stored: the disk is full or fails, the log says why"),
+            (false, true) => Some("the disk is full: nothing more is stored but what makes room"),
+            (false, false) => None,
+        }
+    }
+
     /// Whether an owner keeps storage so busy that nothing more should be read from it. While storage takes nothing nobody waits for
     /// the disk: what has to be stored is refused, and all else goes on.
     pub(super) fn keeps_busy(&self, share: &Share) -> bool {
@@ -504,6 +516,7 @@ impl Hub {
                 self.stalled.store(*stalled, Ordering::Relaxed);
                 state.unwritten.wake();
             }
+            Input::Full(full) => self.full.store(*full, Ordering::Relaxed),
             _ => {}
         }
         let share = share.or(asker.as_ref());

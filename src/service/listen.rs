@@ -153,10 +153,26 @@ fn explain(name: &str, address: SocketAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {address}: {error}. {advice} with the setting {name} in [listen].")
 }
 
+/// Fewer connections than a small office has with its phones and computers.
+const FEW: usize = 64;
+
 /// Connections that may be: what the settings say, and what there are descriptors and memory for.
 pub fn most(config: &Config) -> usize {
     let memory = usize::try_from(host::memory_bytes() / MEMORY_PART).unwrap_or(usize::MAX) / CONNECTION_BYTES;
     config.connections.min(host::descriptors().saturating_sub(KEPT_DESCRIPTORS)).min(memory).max(1)
+}
+
+/// What is told where the system has so few descriptors that an office notices, and the fix.
+pub fn few(config: &Config) -> Option<String> {
+    let descriptors = host::descriptors();
+    let have = descriptors.saturating_sub(KEPT_DESCRIPTORS);
+    (have < FEW.min(config.connections)).then(|| {
+        format!(
+            "only {} connections at the same time: this program may have {descriptors} open files. Raise that (`LimitNOFILE=1024` in its \
+             unit, `ulimit -n 1024` in a shell, `--ulimit nofile=1024` of a container)",
+            have.max(1)
+        )
+    })
 }
 
 /// Counts connections.

@@ -3,7 +3,8 @@
 //! [`serve`] puts the parts together: [`listen`] accepts connections, [`conn`] carries one of them through [`tls`] and its
 //! stream, [`hub`] holds the core and carries out what it wants, [`share`] sees that nobody takes what others need, [`storage`] is
 //! the one thread that owns the database.
-//! [`config`] reads the settings, [`data`] knows what lies where, [`find`] which folder is meant, [`cert`] makes and keeps certificates, [`admin`] is the
+//! [`config`] reads the settings, [`data`] knows what lies where, [`find`] which folder is meant, [`domain`] what it can be called,
+//! [`lookup`] whether phones find that, [`cert`] makes and keeps certificates, [`admin`] is the
 //! owner's way in: to [`user`], [`status`], which asks [`wear`] what was written, and [`backup`]. What that makes, a
 //! [`container`], [`restore`] reads; [`reset`] moves aside what was there; [`salvage`] reads what is left of a damaged folder. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
 //! what root is in somebody else's data folder, [`words`] what
@@ -19,12 +20,14 @@ pub mod config;
 pub mod conn;
 pub mod container;
 pub mod data;
+pub mod domain;
 pub mod driver;
 pub mod find;
 pub mod host;
 pub mod hub;
 pub mod listen;
 pub mod logging;
+pub mod lookup;
 pub mod manager;
 pub mod owner;
 mod patient;

@@ -10,7 +10,7 @@ use super::config::{self, Config};
 use super::container::{self, Head, Look, Sink, Totals};
 use super::data::{self, Data};
 use super::serve::{self, Options};
-use super::{Failure, Result, find, owner, random, wear};
+use super::{Failure, Result, domain, find, owner, random, wear};
 use crate::core;
 use crate::store::card::Card;
 use crate::store::sled_engine::{self, Sled};
@@ -125,8 +125,9 @@ fn fits(options: &Options, data: &Data, head: &Head, file: &Path) -> Result<Stri
     };
     let set = || config.domain.as_ref().map(|domain| (domain.to_string(), "the setting \"domain\" says"));
     let kept = match data.domain() {
-        // Whatever is wrong with what is there, it may give way.
+        // Whatever is wrong with what is there, it may give way; and where nobody has an account.
         Err(_) => None,
+        Ok(_) if told.is_none() && config.domain.is_none() && domain::accounts(options, data) == Ok(0) => None,
         Ok(kept) => kept.map(|domain| (domain.to_string(), "the data that is there belongs to")),
     };
     match told.or_else(set).or(kept) {

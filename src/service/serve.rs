@@ -15,20 +15,21 @@
 //! # Ok::<(), inglenook::service::Failure>(())
 //! ```
 
-use super::cert::{Certificates, Names};
+use super::cert::{Certificates, Facts, Names};
 use super::config::Config;
 use super::data::{self, Data, Lock};
 use super::hub::{Hub, lock};
 use super::listen::{self, Gate, Port};
+use super::lookup::{Lookup, Ports};
 use super::manager::Manager;
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
 use super::wear::Wear;
-use super::{Failure, Result, admin, find, host, random};
+use super::{Failure, Result, admin, domain, find, host, random};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
-use crate::store::{Engine, sled_engine};
+use crate::store::sled_engine;
 use crate::stream::Terms;
 use crate::wire::Jid;
 use async_signal::{Signal, Signals};
@@ -46,8 +47,9 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 4;
 /// How long the end may take until connections are cut, in all.
 const FAREWELL: Duration = Duration::from_millis(4_000);
-/// How often the certificate is looked at.
+/// How often the certificate is looked at; and when first, if nothing was wrong with it at the start.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
+const CERTIFICATE_FIRST_CHECK: Duration = Duration::from_secs(3_600);
 /// How often the box's clock is looked at, and how far it must have jumped to look at the certificate at once.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
@@ -102,6 +104,9 @@ impl Options {
         let data = Data::locate(self.data.as_deref());
         let config = Config::load(self.config.as_deref(), data.dir())?;
         let domain = data.settle(self.domain.as_deref(), &config)?;
+        if let Some(kept) = data.domain()?.filter(|kept| *kept != domain) {
+            domain::may_change(self, &data, &kept, &domain)?;
+        }
         config.check_components(&domain)?;
         Ok(Place { data, config, domain })
     }
@@ -118,13 +123,7 @@ impl Options {
         if let Some(stored) = core::stored_domain(&mut engine).map_err(explain)?
             && stored != place.domain.as_str()
         {
-            engine.close()?;
-            return Err(Failure(format!(
-                "the accounts in {0} belong to {stored}, not to {1}. Say --domain {stored}, or choose another folder with --data. If \
-                 the file {0}/domain says something else, write {stored} into it.",
-                place.data.dir().display(),
-                place.domain
-            )));
+            engine = domain::replace(self, place, engine, &stored)?;
         }
         let core = Core::open(place.config.core(&place.domain, place.data.dir()), random()?, ext::all(), &mut engine)
             .map_err(explain)?;
@@ -187,16 +186,10 @@ impl Server {
         keep_private(data);
         let held = hold(data)?;
         let wear = Arc::new(Wear::open(data.dir()));
-        data.keep_domain(domain)?;
+        domain::keep(&place)?;
         let certificates = Certificates::of(data);
         let names = Names::of_host(domain.as_str());
-        let installed = certificates.is_installed();
-        match certificates.ensure(&names, certificates.now()) {
-            // Our own are not what is shown.
-            Err(e) if installed => log::warn!("{e}"),
-            made => made.map(drop)?,
-        }
-        let acceptor = Mutex::new(Arc::new(certificates.acceptor()?.0));
+        let acceptor = Mutex::new(Arc::new(acceptor(&certificates, &names)?));
         listen::try_all(config)?;
         let (core, engine) = options.open(&place)?;
         // Nobody is let in before it is known that the database can be served.
@@ -220,7 +213,9 @@ impl Server {
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);
         let (gate, most) = (Gate::new(config), listen::most(config));
-        if most < config.connections {
+        if let Some(few) = listen::few(config) {
+            log::warn!("{few}");
+        } else if most < config.connections {
             log::info!("{most} connections at the same time: the system has no descriptors or memory for more");
         }
         let shared = Shared {
@@ -266,12 +261,13 @@ impl Server {
         for port in &self.ports {
             lines.push(format!("listening    {} {} {}", port.address, port.name, port.kind()));
         }
-        if pair.installed {
-            lines.push(format!("certificate  installed, until {}, SHA-256 {}", facts.until, facts.fingerprint));
-        } else {
+        if !pair.installed {
             lines.push(format!("authority    {}", shared.certificates.ca_path().display()));
             lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
         }
+        // That of the authority is for who installs it; apps that ask show this one.
+        let whose = if pair.installed { "installed" } else { "own" };
+        lines.push(format!("certificate  {whose}, until {}, SHA-256 {}", facts.until, facts.fingerprint));
         let flag = find::flag(shared.data.dir());
         lines.push(format!("next         inglenook user add NAME@{}{flag}", shared.domain));
         Ok(lines)
@@ -313,6 +309,7 @@ impl Server {
         tasks.push(executor.spawn(admin::listen(control, shared.clone())));
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
+        look_up(&shared, &ports);
         for port in ports {
             let (one, name) = (shared.clone(), port.name);
             let accepting = listen::accept(port, hub.clone(), shared.gate.clone(), move || lock(&one.acceptor).clone());
@@ -364,6 +361,48 @@ impl Server {
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// What the server shows, made or renewed if it must be.
+fn acceptor(certificates: &Certificates, names: &Names) -> Result<Acceptor> {
+    let before = certificates.current().ok().map(|(pair, _)| pair);
+    let renewed = match certificates.ensure_at_start(names, certificates.now()) {
+        // Our own are not what is shown.
+        Err(e) if certificates.is_installed() => {
+            log::warn!("{e}");
+            false
+        }
+        made => made?,
+    };
+    let (acceptor, pair, facts) = certificates.acceptor()?;
+    if renewed && before.is_some() && !pair.installed {
+        log_renewed(&facts);
+    }
+    Ok(acceptor)
+}
+
+/// Says in the log what phones will see of the domain, as soon as that is known. Nothing waits for it.
+fn look_up(shared: &Shared, ports: &[Port]) {
+    let of = |name: &str| ports.iter().filter(|p| p.name == name).map(|p| p.address).collect::<Vec<_>>();
+    let (starttls, tls) = (of("c2s"), of("c2s_tls"));
+    // Where nobody but this machine can connect, that is no trouble.
+    let open = starttls.iter().chain(&tls).any(|address| !address.ip().is_loopback());
+    let (lookup, ports) = (Lookup::begin(shared.domain.as_str()), Ports::of(&starttls, &tls));
+    let tell = async move {
+        let told = smol::unblock(move || lookup.end(&ports)).await;
+        let level = if told.fine || !open { log::Level::Info } else { log::Level::Warn };
+        log::log!(level, "{}", told.text);
+    };
+    shared.hub.spawn(tell);
+}
+
+/// Who keeps the certificate itself is asked again, and asks the owner.
+fn log_renewed(facts: &Facts) {
+    log::info!(
+        "renewed the certificate, until {}, SHA-256 {}: apps that keep the certificate itself ask everybody again",
+        facts.until,
+        facts.fingerprint
+    );
 }
 
 /// Runs tasks until something is done. Unlike [`Executor::run`] it also looks for news of sockets and timers when there is always
@@ -509,14 +548,15 @@ impl Shared {
     /// jumps against the one that never does.
     async fn watch_certificate(self: Arc<Self>) {
         let (mut looked, mut then, mut clock) = (Instant::now(), Instant::now(), host::clock());
+        let mut pause = CERTIFICATE_FIRST_CHECK;
         loop {
             Timer::after(CLOCK_CHECK).await;
             let expected = clock.saturating_add(then.elapsed().as_secs());
             (then, clock) = (Instant::now(), host::clock());
-            if clock.abs_diff(expected) < CLOCK_JUMP.as_secs() && looked.elapsed() < CERTIFICATE_CHECK {
+            if clock.abs_diff(expected) < CLOCK_JUMP.as_secs() && looked.elapsed() < pause {
                 continue;
             }
-            looked = then;
+            (looked, pause) = (then, CERTIFICATE_CHECK);
             let shared = self.clone();
             if let Err(e) = smol::unblock(move || shared.renew_in_time()).await {
                 log::error!("the certificate could not be renewed: {e}");
@@ -528,7 +568,7 @@ impl Shared {
         let (pair, facts) = self.certificates.current()?;
         let now = self.certificates.now();
         if pair.installed {
-            if facts.days_left(now) < 14 {
+            if facts.ends_soon(now) {
                 log::warn!(
                     "the installed certificate ends on {}: install another with `inglenook cert install`",
                     facts.until
@@ -537,7 +577,7 @@ impl Shared {
         } else if self.certificates.ensure(&self.names, now)? {
             let (acceptor, _, facts) = self.certificates.acceptor()?;
             *lock(&self.acceptor) = Arc::new(acceptor);
-            log::info!("renewed the certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint);
+            log_renewed(&facts);
         }
         Ok(())
     }
@@ -547,14 +587,10 @@ impl Shared {
 ///
 /// # Errors
 /// When it cannot be opened or closed, or what `with` returns.
-pub fn offline<T>(
-    options: &Options,
-    place: &Place,
-    with: impl FnOnce(Core, &mut dyn Engine) -> Result<T>,
-) -> Result<T> {
+pub fn offline<T>(options: &Options, place: &Place, with: impl FnOnce(Core, &mut Card) -> Result<T>) -> Result<T> {
     place.data.make()?;
     let _lock = hold(&place.data)?;
-    place.data.keep_domain(&place.domain)?;
+    domain::keep(place)?;
     let (core, mut engine) = options.open(place)?;
     let done = with(core, &mut engine);
     engine.close()?;

@@ -1,6 +1,7 @@
 //! How the server is, in a few lines.
 
 use super::admin::{self, Request};
+use super::cert::Certificates;
 use super::data::Data;
 use super::serve::{self, Options, Place, Shared};
 use super::storage::Keep;
@@ -12,12 +13,22 @@ use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
 use std::path::Path;
 
+/// The name of the line about what can be stored, and what it says when all is well.
+const STORAGE: &str = "storage";
+const WORKS: &str = "works";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
 /// Rows of a page.
 const PAGE_ROWS: usize = 500;
 /// Bytes of a page: what is committed meanwhile waits for one.
 const PAGE_BYTES: usize = 256 * 1024;
+
+/// The line about the certificate: when the office will be asked again.
+fn certificate(data: &Data) -> Option<String> {
+    let (pair, facts) = Certificates::of(data).current().ok()?;
+    let told = if pair.installed { format!("installed, until {}", facts.until) } else { facts.told() };
+    Some(line("certificate", told))
+}
 
 /// Asks the running server, or looks at what it has left.
 ///
@@ -35,10 +46,23 @@ pub fn run(options: &Options) -> Result<Vec<String>> {
     }
 }
 
-/// What a running server tells of its clock, if there is something to tell.
-pub(super) fn clock_of(data: &Data) -> Option<String> {
-    let lines = admin::ask(data, &Request::Status).ok()??;
-    lines.iter().find_map(|line| Some(line.strip_prefix(CLOCK)?.trim_start().to_owned()))
+/// What a running server tells of itself that is worth a check.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Health {
+    /// What is to be told of its clock, if anything.
+    pub clock: Option<String>,
+    /// Why it does not store everything, if it does not.
+    pub storage: Option<String>,
+}
+
+/// Asks the running server.
+///
+/// # Errors
+/// When it does not answer.
+pub(super) fn health(data: &Data) -> Result<Health> {
+    let lines = admin::ask(data, &Request::Status)?.unwrap_or_default();
+    let of = |name: &str| lines.iter().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
+    Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS) })
 }
 
 /// One line.
@@ -64,6 +88,7 @@ fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
     lines.push(archive(&mut engine));
     lines.extend(clock::stored(&mut engine)?.map(|told| line(CLOCK, told)));
     engine.close()?;
+    lines.extend(certificate(data));
     lines.push(on_disk(data));
     let clock = host::clock();
     let book = Book::read(data.dir());
@@ -92,6 +117,8 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     lines.push(waiting(messages, bytes));
     lines.push(shared.hub.on_storage(|engine| archive(engine))?);
     lines.extend(shared.hub.clock_told().map(|told| line(CLOCK, told)));
+    lines.extend(certificate(shared.data()));
+    lines.push(line(STORAGE, shared.hub.takes_nothing().unwrap_or(WORKS)));
     lines.push(on_disk(shared.data()));
     let clock = host::clock();
     let (book, run) = shared.wear.look();
@@ -153,7 +180,11 @@ fn used(dir: &Path) -> u64 {
 }
 
 /// How many rows of a tree count, and their bytes; page by page.
-fn count(tree: Tree, counts: impl Fn(&[u8]) -> bool, ask: &mut dyn FnMut(Query) -> Result<Rows>) -> Result<(u64, u64)> {
+pub(super) fn count(
+    tree: Tree,
+    counts: impl Fn(&[u8]) -> bool,
+    ask: &mut dyn FnMut(Query) -> Result<Rows>,
+) -> Result<(u64, u64)> {
     let (mut rows, mut bytes, mut after) = (0, 0, None);
     loop {
         let page = ask(Query::Scan { tree, prefix: Bytes::default(), after, rows: PAGE_ROWS, bytes: PAGE_BYTES })?;

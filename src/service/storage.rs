@@ -4,7 +4,7 @@ use super::hub::lock;
 use super::wear::{Usage, Wear};
 use crate::core::{Input, Job};
 use crate::store::card::Card;
-use crate::store::{Batch, Engine, Op, Page, Query};
+use crate::store::{Batch, Engine, Op, Page, Query, Tree};
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -20,6 +20,12 @@ const SOON_TIMES: u32 = 3;
 /// A disk that was full is not until there are so many bytes to be stored.
 const ROOM_AGAIN_BYTES: u64 = 512 * 1024;
 
+/// What makes room is taken until no more than so many bytes are left above what accepted changes may use: one turn needs less.
+const ERASING_BYTES: u64 = 512 * 1024;
+
+/// How long a question waits, at most, for the commit of what it must see; what comes meanwhile is part of that commit.
+const READ_PATIENCE: Duration = Duration::from_millis(100);
+
 /// The part of the room on the disk that is worth telling of: one of so many.
 const ROOM_PART: u64 = 64;
 
@@ -30,6 +36,11 @@ pub trait Keep: Engine {
 
     /// Bytes that can still be stored, about.
     fn room_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// The same of what is accepted because it makes room.
+    fn erasing_bytes(&self) -> u64 {
         u64::MAX
     }
 
@@ -51,6 +62,10 @@ impl Keep for Card {
 
     fn room_bytes(&self) -> u64 {
         Card::room_bytes(self)
+    }
+
+    fn erasing_bytes(&self) -> u64 {
+        Card::erasing_bytes(self)
     }
 
     fn use_reserve(&mut self) {
@@ -232,12 +247,15 @@ impl Requests {
             listeners,
             batches,
             newest: 0,
+            asked: Vec::new(),
+            asked_since: last,
             last,
             retry: None,
             failures: 0,
             stalled: false,
             room: u64::MAX,
             full: false,
+            erases: true,
             looked: last,
         };
         std::thread::Builder::new().name("storage".into()).spawn(move || keeper.run(&self))
@@ -254,6 +272,10 @@ struct Keeper<E, T> {
     batches: Vec<Batch>,
     /// The number of the newest of them.
     newest: u64,
+    /// Questions about what is not written yet, which wait for the next commit.
+    asked: Vec<(Job, Query)>,
+    /// When the first of them came.
+    asked_since: Instant,
     /// When the last commit ended.
     last: Instant,
     /// When to try again, after a failure.
@@ -265,6 +287,8 @@ struct Keeper<E, T> {
     room: u64,
     /// There was none, and the core accepts nothing more.
     full: bool,
+    /// It still accepts what makes room.
+    erases: bool,
     /// When that was last looked at.
     looked: Instant,
 }
@@ -280,8 +304,12 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                         self.batches.push(batch);
                         self.newest = number;
                     }
-                    Request::Ask(job, query) => self.answer(job, &query),
-                    Request::With(work) => work(&mut self.engine, &mut self.listeners),
+                    Request::Ask(job, query) => self.answer(job, query),
+                    Request::With(work) => {
+                        // Whoever asks how all is must not hear how it was at the last commit.
+                        self.tell_room();
+                        work(&mut self.engine, &mut self.listeners);
+                    }
                     Request::Window(window) => self.window = window,
                     Request::Stop => {
                         self.commit();
@@ -307,7 +335,9 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
             // Room comes without a word.
             return self.full.then(|| self.looked + RETRY);
         }
-        Some(self.retry.unwrap_or(self.last + self.window))
+        let window = self.last + self.window;
+        let due = if self.asked.is_empty() { window } else { window.min(self.asked_since + READ_PATIENCE) };
+        Some(self.retry.unwrap_or(due))
     }
 
     fn commit(&mut self) {
@@ -329,8 +359,13 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                     (self.tell)(Input::Stalled(false));
                     log::warn!("the database can be written again");
                 }
+                for (job, query) in std::mem::take(&mut self.asked) {
+                    self.read(job, &query);
+                }
             }
             Err(error) => {
+                // What is not written cannot be seen, and an answer without it would be wrong.
+                self.asked.drain(..).for_each(|(job, _)| (self.tell)(Input::Answer(job, None)));
                 self.failures = self.failures.saturating_add(1);
                 if self.failures <= SOON_TIMES && !self.stalled {
                     self.retry = Some(Instant::now() + SOON);
@@ -353,12 +388,16 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
         let room = self.engine.room_bytes();
         self.looked = Instant::now();
         let full = if self.full { room < ROOM_AGAIN_BYTES } else { room == 0 };
+        let erases = self.engine.erasing_bytes() > ERASING_BYTES;
+        if std::mem::replace(&mut self.erases, erases) != erases {
+            (self.tell)(Input::Erases(erases));
+        }
         if std::mem::replace(&mut self.full, full) != full {
             (self.tell)(Input::Full(full));
             match full {
                 true => log::error!(
                     "nothing can be stored: the disk is full, up to what the next start needs. Make room on that disk. Meanwhile changes \
-                     and messages to people who are offline are refused."
+                     and messages to people who are offline are refused, but for what makes room."
                 ),
                 false => log::warn!("the database can be written again"),
             }
@@ -369,17 +408,33 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
         }
     }
 
-    fn answer(&mut self, job: Job, query: &Query) {
-        if self.batches.iter().any(|batch| touches(batch, query)) {
+    /// Answers a question, which must see what was handed over before it. If that is not written yet, the question waits for the next commit
+    /// rather than have one for itself: somebody who changes and reads in turns would keep the disk busy with that. But what is read in
+    /// pieces, while more is added to it, must not see what came after the question.
+    fn answer(&mut self, job: Job, query: Query) {
+        if self.batches.iter().any(|batch| touches(batch, &query)) {
+            let waits = match &query {
+                Query::Get(tree, _) | Query::Scan { tree, .. } => *tree != Tree::Offline,
+                _ => false,
+            };
+            if waits && self.retry.is_none() && !self.stalled {
+                if self.asked.is_empty() {
+                    self.asked_since = Instant::now();
+                }
+                return self.asked.push((job, query));
+            }
             if !self.stalled {
                 self.commit();
             }
-            // What is not written cannot be seen, and an answer without it would be wrong.
             if !self.batches.is_empty() {
                 (self.tell)(Input::Answer(job, None));
                 return;
             }
         }
+        self.read(job, &query);
+    }
+
+    fn read(&mut self, job: Job, query: &Query) {
         let rows = self.engine.query(query);
         if let Err(error) = &rows {
             log::error!("the database cannot be read: {error}. Stop the server, then run `inglenook check`.");
@@ -416,7 +471,7 @@ fn touches(batch: &Batch, query: &Query) -> bool {
 mod tests {
     use super::*;
     use crate::store::memory::Memory;
-    use crate::store::{Rows, StoreError, Tree};
+    use crate::store::{Rows, StoreError};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::mpsc::{self, Receiver};
 
@@ -519,6 +574,56 @@ mod tests {
         assert!(matches!(told.recv().unwrap(), Input::Committed(2)));
         assert!(matches!(told.recv().unwrap(), Input::Answer(Job(8), Some(rows)) if rows.len() == 1));
         storage.stop();
+        thread.join().unwrap();
+    }
+
+    /// Who changes and reads in turns has no commit for each.
+    #[test]
+    fn questions_about_what_is_not_written_wait_together() {
+        let (engine, storage, told, thread) = started(3_600_000);
+        storage.commit(1, put("first"));
+        assert!(matches!(told.recv().unwrap(), Input::Committed(1)));
+        let begun = Instant::now();
+        for n in 2..=20 {
+            storage.commit(n, put("a"));
+            storage.ask(Job(n), Query::Get(Tree::Vcard, (*b"a").into()));
+            // Not for those who ask for something else.
+            storage.ask(Job(100 + n), Query::Get(Tree::Account, (*b"a").into()));
+        }
+        let inputs: Vec<Input> = (0..39).map(|_| told.recv().unwrap()).collect();
+        assert!(inputs[..19].iter().all(|input| matches!(input, Input::Answer(Job(101..), Some(_)))), "{inputs:?}");
+        assert!(matches!(inputs[19], Input::Committed(20)), "{inputs:?}");
+        let seen = |input: &Input| matches!(input, Input::Answer(Job(..21), Some(rows)) if rows.len() == 1);
+        assert!(inputs[20..].iter().all(seen), "{inputs:?}");
+        assert_eq!(engine.commits.load(Ordering::SeqCst), 2);
+        assert!(begun.elapsed() < Duration::from_secs(30), "it waits for a moment, not for the window");
+        // At the end, and when they cannot be answered, nobody is left waiting.
+        storage.commit(21, put("a"));
+        storage.ask(Job(21), Query::Get(Tree::Vcard, (*b"a").into()));
+        storage.stop();
+        assert!(matches!(told.recv().unwrap(), Input::Committed(21)));
+        assert!(matches!(told.recv().unwrap(), Input::Answer(Job(21), Some(_))));
+        thread.join().unwrap();
+    }
+
+    /// What is read in pieces sees nothing that came after the question.
+    #[test]
+    fn a_question_about_messages_does_not_wait() {
+        let (_engine, storage, told, thread) = started(3_600_000);
+        storage.commit(1, put("first"));
+        assert!(matches!(told.recv().unwrap(), Input::Committed(1)));
+        let kept = |key: &str| {
+            let mut batch = Batch::default();
+            batch.put(Tree::Offline, key.as_bytes(), *b"message");
+            batch
+        };
+        storage.commit(2, kept("a1"));
+        let (tree, prefix) = (Tree::Offline, (*b"a").into());
+        storage.ask(Job(2), Query::Scan { tree, prefix, after: None, rows: 9, bytes: 9999 });
+        storage.commit(3, kept("a2"));
+        storage.stop();
+        assert!(matches!(told.recv().unwrap(), Input::Committed(2)));
+        assert!(matches!(told.recv().unwrap(), Input::Answer(Job(2), Some(rows)) if rows.len() == 1));
         thread.join().unwrap();
     }
 

@@ -35,7 +35,13 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
         let core = Core::open(settings, random()?, ext::all(), &mut nothing)?;
         return carry_out(core, &mut nothing, command);
     }
-    let done = serve::offline(options, &place, |core, engine| carry_out(core, engine, command));
+    let done = serve::offline(options, &place, |core, engine| {
+        if matches!(command, Command::UserRemove(_)) {
+            // It makes room.
+            engine.use_reserve();
+        }
+        carry_out(core, engine, command)
+    });
     // A server may have begun since we asked.
     match done {
         Err(e) if admin::runs(&place.data) => admin::ask(&place.data, request)?.ok_or(e),

@@ -91,6 +91,11 @@ impl Card {
         self.sled.room_bytes()
     }
 
+    /// The same for a change that makes room.
+    pub fn erasing_bytes(&self) -> u64 {
+        self.sled.erasing_bytes()
+    }
+
     /// The files of the log, oldest first, each with the length up to which it belongs to what is committed now. They only
     /// grow, so that these lengths stay a consistent copy whatever is committed meanwhile; but [`Op::Trim`] may remove the
     /// oldest. Those of indexes (`.idx`) only save time: without them a start makes them anew.

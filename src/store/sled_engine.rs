@@ -204,6 +204,11 @@ impl Sled {
         disk::room_bytes(&self.dir).unwrap_or(u64::MAX)
     }
 
+    /// The same of what may use what is kept free for accepted changes.
+    pub(super) fn erasing_bytes(&self) -> u64 {
+        disk::free_bytes(&self.dir).map_or(u64::MAX, |free| free.saturating_sub(disk::RESERVE_ACCEPTED_BYTES))
+    }
+
     /// The number of the last frame of the message log whose changes are in the trees.
     pub(super) fn applied(&self) -> u64 {
         self.count.applied

@@ -54,6 +54,13 @@ impl Disk {
         }
     }
 
+    /// The same, with so many bytes left.
+    pub fn fill_but(&self, left: u64) {
+        self.fill();
+        let file = std::fs::File::options().write(true).open(self.dir.0.join("filler")).unwrap();
+        file.set_len(file.metadata().unwrap().len().saturating_sub(left)).unwrap();
+    }
+
     pub fn make_room(&self) {
         std::fs::remove_file(self.dir.0.join("filler")).unwrap();
     }

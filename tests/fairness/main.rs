@@ -302,6 +302,41 @@ fn pictures_on_a_slow_card() {
     );
 }
 
+/// Who changes something and reads it again, for ever, has no commit for each: what the others want stored waits for none of them.
+#[test]
+fn changing_and_reading_in_turns() {
+    let _alone = alone();
+    let dir = Dir::with(SETTINGS);
+    let data = dir.data();
+    let mut command = command(&dir, &["serve", "--data", data.to_str().unwrap()]);
+    command.env("LD_PRELOAD", slow_card()).env("SLOW_MS", "20");
+    let server = Server::of(command);
+    add(&dir);
+    let picture = "x".repeat(20_000);
+    let turns = format!(
+        "<iq type='set' id='s'><query xmlns='jabber:iq:private'><a xmlns='a'>{picture}</a></query></iq>\
+         <iq type='get' id='g'><query xmlns='jabber:iq:private'><a xmlns='a'/></query></iq>"
+    );
+    let crowd = Crowd::sessions(&server, &dir, "flood", 4, &turns, true);
+    let mut other = stream(&server, &dir);
+    log_in(&mut other, "other", PASSWORD);
+    let end = Instant::now() + seconds() * 3;
+    let mut took = Vec::new();
+    while Instant::now() < end {
+        let begun = Instant::now();
+        let card = format!("<iq type='set' id='c'><vCard xmlns='vcard-temp'><FN>{}</FN></vCard></iq>", took.len());
+        assert!(answer(&mut other, "c", &card).contains("type='result'"));
+        took.push(begun.elapsed());
+    }
+    drop(crowd);
+    took.sort();
+    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    eprintln!("beside changing and reading in turns: a change median {:.0} ms, longest {:.0}", ms(median), ms(longest));
+    if std::env::var_os("INGLENOOK_REPORT").is_none() {
+        assert!(median < Duration::from_millis(450) && longest < Duration::from_secs(1), "{median:?}, {longest:?}");
+    }
+}
+
 // ---- logins ----
 
 /// A phone with an old password, in the same network as the visitor.

@@ -301,6 +301,12 @@ impl House {
         self.input(Input::Command(Job(u64::MAX), command));
     }
 
+    /// The disk is full up to what is kept free, or there is room again.
+    pub fn set_disk_full(&mut self, full: bool) {
+        self.input(Input::Full(full));
+        self.settle();
+    }
+
     /// Storage refuses, or works again.
     pub fn set_full(&mut self, full: bool) {
         self.full = full;

@@ -173,7 +173,7 @@ impl Archive {
     /// Drops what is too much, and what was found to be too old.
     fn trim(&mut self, st: &mut State) {
         let (before, bytes) = (self.young, st.settings.archive_bytes);
-        if let Ok(batch) = st.write() {
+        if let Ok(batch) = st.erase() {
             batch.ops.push(Op::Trim { before, bytes });
             self.added = Some(0);
         }

@@ -41,11 +41,11 @@ pub(super) const COMMANDS: &[Command] = &[
             if jids.contains(&run.by.bare()) {
                 return Err(StanzaError::new(Condition::NotAllowed).text("your own account is not removed here"));
             }
-            st.write()?;
+            st.erase()?;
             for jid in jids {
                 // It is there, and storage was asked.
                 if admin::remove(st, &jid, None).is_ok() {
-                    log::info!("{} has removed {jid}", run.by);
+                    st.log_stored(format!("{} has removed {jid}", run.by));
                 }
             }
             Ok(Done::Changed(String::new()))

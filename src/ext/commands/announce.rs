@@ -109,7 +109,7 @@ impl News {
 
     /// §4.26
     pub(super) fn delete_motd(&mut self, st: &mut State) -> Result<(), StanzaError> {
-        st.write()?.delete(Tree::Meta, MOTD.as_bytes());
+        st.erase()?.delete(Tree::Meta, MOTD.as_bytes());
         self.motd = None;
         self.forget_told(st)
     }
@@ -141,7 +141,7 @@ impl News {
         let text = text.map(checked).transpose()?;
         match &text {
             Some(text) => st.write()?.put(Tree::Meta, WELCOME.as_bytes(), text.as_bytes()),
-            None => st.write()?.delete(Tree::Meta, WELCOME.as_bytes()),
+            None => st.erase()?.delete(Tree::Meta, WELCOME.as_bytes()),
         }
         self.welcome = text;
         Ok(())

@@ -396,7 +396,7 @@ impl Extension for Commands {
         let done = credentials.ok_or_else(unusable).and_then(|keys| change(st, keys).map_err(failed));
         match done {
             Ok(()) => {
-                log::info!("{by} has {} {jid}", if new { "added" } else { "changed the password of" });
+                st.log_stored(format!("{by} has {} {jid}", if new { "added" } else { "changed the password of" }));
                 // It always is dealt with.
                 let _ = st.confirm(&iq, tag.write("completed", ""));
             }

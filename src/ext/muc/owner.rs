@@ -59,6 +59,9 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     muc.room(local, &from)?.must(&from, Privilege::Own)?;
     if iq.ty == Type::Set {
+        if iq.child(Ns::MUC_OWNER, "query").is_some_and(|query| query.child(Ns::MUC_OWNER, "destroy").is_some()) {
+            st.erase()?;
+        }
         muc.adopt(st, local, &from);
     }
     let room = muc.room(local, &from)?;
@@ -70,7 +73,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     }
     if let Some(destroy) = query.child(Ns::MUC_OWNER, "destroy") {
         let element = venue(destroy)?;
-        st.write()?;
+        st.erase()?;
         muc.destroy(st, local, &element)?;
         // §10.9: behind what those get who are there.
         return st.confirm_all(iq, "");

@@ -435,7 +435,7 @@ impl Room {
     /// Removes all that is stored of it.
     pub fn forget(&self, st: &mut State) -> Result<(), StanzaError> {
         // First: should the power fail before the others are gone, they are known to be remains.
-        st.write()?.delete(Tree::Room, self.key(CONFIG));
+        st.erase()?.delete(Tree::Room, self.key(CONFIG));
         st.barrier();
         let batch = st.write()?;
         batch.delete_all(Tree::Room, key::prefix(self.local()));

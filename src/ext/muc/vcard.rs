@@ -92,8 +92,9 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     }
     let room = muc.room(local, &from)?;
     let row = key::account(&room.owner);
-    let batch = st.write()?;
-    if vcard.children().next().is_none() {
+    let empty = vcard.children().next().is_none();
+    let batch = if empty { st.erase()? } else { st.write()? };
+    if empty {
         batch.delete(Tree::Vcard, row);
         room.delete(st, ROW)?;
         room.vcard = None;

@@ -621,7 +621,7 @@ impl Forest {
 
     /// Removes all items of a node.
     pub fn purge(&mut self, st: &mut State, home: &Home, name: &str) -> Result<(), StanzaError> {
-        st.write()?.delete_all(Tree::Item, items_prefix(&home.key, name));
+        st.erase()?.delete_all(Tree::Item, items_prefix(&home.key, name));
         let numbers: Vec<u64> =
             self.get(&home.key, name).map(|leaf| leaf.items.keys().copied().collect()).unwrap_or_default();
         for number in numbers {
@@ -632,7 +632,7 @@ impl Forest {
 
     /// Removes a node.
     pub fn delete(&mut self, st: &mut State, home: &Home, name: &str) -> Result<Option<Leaf>, StanzaError> {
-        let batch = st.write()?;
+        let batch = st.erase()?;
         batch.delete_all(Tree::Item, items_prefix(&home.key, name));
         batch.delete(Tree::Node, home.row(name));
         Ok(self.take(&home.key, name))

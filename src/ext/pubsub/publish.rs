@@ -173,7 +173,7 @@ impl PubSub {
         }
         let told = flag(retract, "notify")? || leaf.head.config.notify_retract;
         let head = leaf.head.clone();
-        st.write()?;
+        st.erase()?;
         self.forest.remove(st, &rq.home, &name, &[number])?;
         if told {
             let retracted = format!("<retract id='{}'/>", escaped(&id));
