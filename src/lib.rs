@@ -25,7 +25,7 @@
 //!   [`memory`](store::memory) in a test that cuts the power.
 //! - [`core`](mod@core): STATE. Who is here, what may they do, where does it go: accounts, sessions, rosters, presence, and the
 //!   table of RFC 6121 §8.5 as a table.
-//! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the README's table and `doap.xml`.
+//! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the table of specifications and `doap.xml`.
 //! - [`service`]: THE WORLD. [`conn`](service::conn) carries a connection inside [`tls`](service::tls), with buffers of the thread
 //!   instead of its own; [`hub`](service::hub) holds the core under its lock, [`storage`](service::storage) is the thread that owns
 //!   the database; [`manager`](service::manager) tells systemd how they are.

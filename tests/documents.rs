@@ -29,15 +29,68 @@ fn doap_is_what_the_extensions_say() {
 }
 
 #[test]
-fn the_table_in_the_readme_is_what_the_extensions_say() {
-    if !PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md").exists() {
-        return;
-    }
-    hold("README.md", |is| {
-        let (before, rest) = is.split_once(BEGIN).expect("README.md has the mark where the table begins");
-        let (_, after) = rest.split_once(END).expect("README.md has the mark where the table ends");
+fn the_table_of_specifications_is_what_the_extensions_say() {
+    hold("src/ext/README.md", |is| {
+        let (before, rest) = is.split_once(BEGIN).expect("it has the mark where the table begins");
+        let (_, after) = rest.split_once(END).expect("it has the mark where the table ends");
         format!("{before}{BEGIN}{}{END}{after}", table::markdown())
     });
+}
+
+/// Pages for people: those beside the code, and none of what is built or downloaded.
+fn pages() -> Vec<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.clone()];
+    let mut pages = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') && name != "node_modules" {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// The places in a page that a link can lead to: its headings, as hosts of Git repositories name them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut in_code = false;
+    let mut found = BTreeSet::new();
+    for line in page.lines() {
+        in_code ^= line.starts_with("```");
+        let Some(heading) = line.strip_prefix('#').filter(|_| !in_code) else { continue };
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
+        found.insert(heading.chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect());
+    }
+    found
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let pages = pages();
+    assert!(pages.len() > 8, "{pages:?}");
+    let mut links = 0;
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let leads_to = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(leads_to.exists(), "{}: {link} leads nowhere", page.display());
+            if !anchor.is_empty() {
+                let there = anchors(&std::fs::read_to_string(&leads_to).unwrap());
+                assert!(there.contains(anchor), "{}: {link}: there is no such heading", page.display());
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 30, "{links}");
 }
 
 const SHARES: (&str, &str) = ("//! <!-- shares -->\n", "//! <!-- /shares -->");

@@ -7,7 +7,7 @@ use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Node, Ns, Stanza, StanzaError};
 use std::net::IpAddr;
 
-/// What an extension says of itself: discovery, the README's table and `doap.xml` are made from it.
+/// What an extension says of itself: discovery, the table of specifications and `doap.xml` are made from it.
 #[derive(Debug)]
 pub struct About {
     /// `XEP-0199`, `RFC 6121`.

@@ -1,4 +1,4 @@
-//! What is implemented, for people: the README's table and `doap.xml` (XEP-0453), from what the extensions say of themselves. And
+//! What is implemented, for people: the table of specifications (`README.md` beside this file) and `doap.xml` (XEP-0453), from what the extensions say of themselves. And
 //! the table of what is shared, in `src/lib.rs`.
 
 use super::{archive, commands, muc, offline, pubsub, register};
