@@ -124,6 +124,38 @@ fn what_comes_meanwhile_is_behind_the_last_page_whatever_it_is() {
     assert_eq!(words(&mut house, again), [""; 0]);
 }
 
+/// A client that takes no messages any more while old ones are on their way gets nothing in their place.
+#[test]
+fn who_stops_taking_messages_on_the_way_gets_the_new_ones_behind_the_old_ones() {
+    for managed in [false, true] {
+        let (mut house, romeo) = away(120);
+        let balcony = house.login(BALCONY);
+        if managed {
+            house.send(balcony, "<enable xmlns='urn:xmpp:sm:3'/>");
+            house.receive_all(balcony);
+        }
+        house.send(balcony, "<presence/>");
+        let (came, ping) = read(&mut house, balcony);
+        assert_eq!(came, old(0..50));
+        say(&mut house, romeo, "juliet@house.test", "bare");
+        say(&mut house, romeo, BALCONY, "full");
+        house.send(balcony, "<presence type='unavailable'/>");
+        let confirm = |house: &mut House, ping: Option<String>, h: u32| match managed {
+            true => house.send(balcony, &format!("<a xmlns='urn:xmpp:sm:3' h='{h}'/>")),
+            false => reply(house, balcony, &ping.unwrap()),
+        };
+        // Its own presence is counted, too.
+        confirm(&mut house, ping, 51);
+        assert_eq!(words(&mut house, balcony), [""; 0], "{managed}");
+        house.send(balcony, "<presence/>");
+        let (came, ping) = read(&mut house, balcony);
+        assert_eq!(came, old(50..100), "{managed}");
+        confirm(&mut house, ping, 103);
+        let (came, _) = read(&mut house, balcony);
+        assert_eq!(came, [old(100..120), vec!["+bare".into(), "+full".into()]].concat(), "{managed}");
+    }
+}
+
 #[test]
 fn the_same_with_acknowledgements() {
     let (mut house, romeo) = away(120);
@@ -265,11 +297,14 @@ fn whoever_takes_no_more_messages_waits_for_none() {
         say(&mut house, romeo, "juliet@house.test", "bare");
         say(&mut house, romeo, BALCONY, "full");
         assert_eq!(words(&mut house, balcony), [""; 0]);
+        say(&mut house, romeo, "juliet@house.test/pda", "for all");
+        house.send(romeo, "<message type='headline' to='juliet@house.test/balcony'><body>news</body></message>");
         house.send(balcony, away_by);
-        assert_eq!(words(&mut house, balcony), ["bare", "full"]);
+        // What can be kept stays behind what is older; what cannot be is not held up any more.
+        assert_eq!(words(&mut house, balcony), ["news"]);
         say(&mut house, romeo, BALCONY, "later");
         assert_eq!(words(&mut house, balcony), ["later"]);
-        // It comes back: it gets what it did not get, and nothing twice.
+        // It comes back: it gets what it did not get, in order, and nothing twice.
         house.send(balcony, "<presence/>");
         reply(&mut house, balcony, &ping);
         let mut came = Vec::new();
@@ -277,7 +312,8 @@ fn whoever_takes_no_more_messages_waits_for_none() {
             came.extend(page);
             reply(&mut house, balcony, &ping);
         }
-        assert_eq!(came, old(50..120), "{away_by}");
+        let kept = ["+bare", "+full", "+for all"].map(str::to_owned);
+        assert_eq!(came, [&old(50..120)[..], &kept].concat(), "{away_by}");
         house.cut(balcony);
         let next = come(&mut house, "juliet@house.test/next");
         assert_eq!(words(&mut house, next), [""; 0]);

@@ -23,7 +23,7 @@ pub(super) fn sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
                 // Its own session sees it, too (RFC 6121 §4.5.2).
                 st.send_to(sid, echo.to(own));
             }
-            st.catch_up(sid);
+            st.stay_behind(sid);
             Ok(())
         }
         (Type::None | Type::Unavailable, Some(_)) => directed(st, sid, presence),
@@ -81,7 +81,7 @@ fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
     st.work.push_back(Work::Event(Event::Broadcast(sid)));
     if received && !receives {
         // It gets no older messages any more.
-        st.catch_up(sid);
+        st.stay_behind(sid);
     }
     if receives && !received {
         st.share(&local, sid);

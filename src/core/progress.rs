@@ -143,6 +143,21 @@ impl State {
         }
     }
 
+    /// The session takes no messages any more, and what is older stays in storage: what waited behind that, and can be kept, is kept
+    /// behind it, or this session would get it first. All else follows now.
+    pub fn stay_behind(&mut self, sid: Sid) {
+        let Some(progress) = self.progress(sid) else { return };
+        progress.bytes = 0;
+        for stanza in std::mem::take(&mut progress.queue) {
+            if self.is_given(sid, stanza.mark) {
+                self.work.push_back(Work::Left(sid, stanza));
+            } else {
+                self.pass(sid, stanza);
+            }
+        }
+        self.catch_up(sid);
+    }
+
     fn write_waiting(&mut self, local: &str, sid: Sid, stanza: Stanza) -> Given {
         let mark = stanza.mark;
         let read = mark > 0 && self.progress(sid).is_some_and(|p| p.read.contains(&mark));

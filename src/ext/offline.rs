@@ -255,6 +255,7 @@ impl Offline {
             return;
         }
         if !receives(st, sid) {
+            st.stay_behind(sid);
             return self.through(st, local, sid);
         }
         reader.skip.clear();
