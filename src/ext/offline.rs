@@ -224,8 +224,11 @@ impl Offline {
         if let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| !reader.through) {
             reader.again = true;
             if st.fall_behind(sid) {
-                // It had stopped taking messages on the way, and others came since.
+                // It had stopped taking messages on the way. What came since, and what waited then, is not in the page that is asked for.
                 reader.until = st.last_mark();
+                if let Some(page) = reader.waits.take() {
+                    self.jobs.remove(&page);
+                }
             }
             return self.is_confirmed(st, local, sid);
         }
