@@ -510,7 +510,7 @@ fn random_lives() {
         life.aloud = true;
         return life.live();
     }
-    let seeds = number("INGLENOOK_SEEDS").unwrap_or(1000);
+    let seeds = number("INGLENOOK_SEEDS").unwrap_or(600);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     std::thread::scope(|scope| {
         for thread in 0..threads {

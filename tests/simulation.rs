@@ -447,7 +447,7 @@ fn random_lives() {
     if let Some(seed) = number("INGLENOOK_SEED") {
         return Life::new(seed).live();
     }
-    for seed in 0..number("INGLENOOK_SEEDS").unwrap_or(300) {
+    for seed in 0..number("INGLENOOK_SEEDS").unwrap_or(200) {
         Life::new(seed).live();
     }
 }
