@@ -93,3 +93,82 @@ fn who_was_on_a_list_before_goes_before_who_came_later() {
         assert_eq!(owns(&mut house, sid), is, "{name}");
     }
 }
+
+/// Makes a room of romeo's, open to everybody, with somebody on its list.
+fn garden(house: &mut House, romeo: Sid, who: &str, affiliation: &str) {
+    house.send(romeo, &format!("<presence to='{ROOM}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>"));
+    let open = "<field var='muc#roomconfig_membersonly'><value>0</value></field>";
+    let form = format!(
+        "<x xmlns='jabber:x:data' type='submit'>\
+         <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>{open}</x>"
+    );
+    house.send(romeo, &format!("<iq type='set' id='c' to='{ROOM}'><query xmlns='{OWNER}'>{form}</query></iq>"));
+    let item = format!("<item jid='{who}' affiliation='{affiliation}'/>");
+    let query = format!("<query xmlns='http://jabber.org/protocol/muc#admin'>{item}</query>");
+    house.send(romeo, &format!("<iq type='set' id='1' to='{ROOM}'>{query}</iq>"));
+    let came = house.receive_all(romeo);
+    assert_eq!(came.iter().filter(|xml| xml.contains("type='result'")).count(), 2, "{came:?}");
+}
+
+fn leave_for_good(house: &mut House, sid: Sid) {
+    house.send(sid, "<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>");
+}
+
+/// A name that stood on the list when nobody had it makes nobody an owner, however often the server starts.
+#[test]
+fn who_takes_a_name_later_is_no_heir() {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    let romeo = house.login("romeo@house.test/orchard");
+    garden(&mut house, romeo, "ghost@house.test", "admin");
+    leave_for_good(&mut house, romeo);
+    house.account("ghost@house.test");
+    for _ in 0..2 {
+        let ghost = house.login("ghost@house.test/x");
+        assert!(!owns(&mut house, ghost));
+        house.power_cut();
+    }
+}
+
+/// Who is at a domain that nothing leads to cannot act, and is nobody that a room could be left to.
+#[test]
+fn an_owner_whom_nobody_can_be_is_none() {
+    let mut house = House::new();
+    house.account("paris@house.test");
+    let romeo = house.login("romeo@house.test/orchard");
+    garden(&mut house, romeo, "x@nowhere.invalid", "owner");
+    let query = "<query xmlns='http://jabber.org/protocol/muc#admin'><item jid='paris@house.test' affiliation='admin'/></query>";
+    house.send(romeo, &format!("<iq type='set' id='2' to='{ROOM}'>{query}</iq>"));
+    leave_for_good(&mut house, romeo);
+    let paris = house.login("paris@house.test/x");
+    assert!(owns(&mut house, paris));
+}
+
+/// XEP-0421 §3: who has the name of a removed account is another occupant, and has said nothing of what that one has said.
+#[test]
+fn who_has_a_name_again_is_another_occupant() {
+    let mut house = House::new();
+    let romeo = house.login("romeo@house.test/orchard");
+    garden(&mut house, romeo, "juliet@house.test", "member");
+    let id = |all: &[String], tag: &str| -> String {
+        let of = all.iter().rev().find(|xml| xml.starts_with(tag) && xml.contains("/Juliet'")).unwrap();
+        of.split("urn:xmpp:occupant-id:0' id='").nth(1).unwrap().split('\'').next().unwrap().to_owned()
+    };
+    let join = format!("<presence to='{ROOM}/Juliet'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+    let first = house.login("juliet@house.test/x");
+    house.send(first, &join);
+    house.send(first, &format!("<message type='groupchat' to='{ROOM}'><body>Hark</body></message>"));
+    let came = house.receive_all(first);
+    let before = id(&came, "<message");
+    assert_eq!(id(&came, "<presence"), before);
+    leave_for_good(&mut house, first);
+    let second = house.login("juliet@house.test/x");
+    house.send(second, &join);
+    let came = house.receive_all(second);
+    assert_ne!(id(&came, "<presence"), before);
+    assert_eq!(id(&came, "<message"), before, "what was said before was said by somebody else");
+    house.power_cut();
+    let again = house.login("juliet@house.test/x");
+    house.send(again, &join);
+    assert_eq!(id(&house.receive_all(again), "<presence"), id(&came, "<presence"));
+}

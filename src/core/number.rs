@@ -181,11 +181,16 @@ impl Numbers {
     }
 
     /// [`super::State::pseudonym`]
-    pub(super) fn pseudonym(&self, place: &str, who: &str) -> String {
+    pub(super) fn pseudonym(&self, place: &str, who: &str, begins: u64) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         // No number and owner read like this: they begin with eight bytes of a number, which are never all 255.
         for part in [&[255; 8][..], place.as_bytes(), &[0], who.as_bytes()] {
             context.update(part);
+        }
+        // The first who has a name has had the same pseudonym since before there were others.
+        if begins > 0 {
+            context.update(&[0]);
+            context.update(&begins.to_be_bytes());
         }
         BASE64.encode(&context.sign().as_ref()[..PSEUDONYM_BYTES])
     }

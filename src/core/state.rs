@@ -330,9 +330,9 @@ impl State {
         self.accounts.get(self.local(jid)?)
     }
 
-    /// Whether somebody can be behind an address that is on a list: not if it is a name of ours that has no account, or a domain.
+    /// Whether somebody can be behind an address that is on a list: an account here, or somebody behind a component.
     pub fn can_act(&self, jid: &Jid) -> bool {
-        jid.local().is_some() && (self.local(jid).is_none() || self.account(jid).is_some())
+        jid.local().is_some() && (self.account(jid).is_some() || self.settings.components.contains_key(jid.domain()))
     }
 
     /// Whether the setting `admins` names this account, by its bare JID. What a component says of its own addresses does not count.
@@ -653,9 +653,12 @@ impl State {
         self.numbers.text(local, mark)
     }
 
-    /// A name for somebody that tells nothing of who it is, always the same in one place (XEP-0421).
-    pub fn pseudonym(&self, place: &str, who: &str) -> String {
-        self.numbers.pseudonym(place, who)
+    /// A name for somebody, as of a number, that tells nothing of who it is, always the same in one place (XEP-0421). Whoever has taken
+    /// the name of a removed account is somebody else.
+    pub fn pseudonym(&self, place: &str, who: &Jid, number: u64) -> String {
+        let account = self.local(who).and_then(|local| self.archives.get(local));
+        let begins = account.map_or(0, |archived| archived.begins);
+        self.numbers.pseudonym(place, who.bare_str(), if number < begins { 0 } else { begins })
     }
 
     /// Notes in a message what it is called in an account's archive (XEP-0359).

@@ -119,7 +119,7 @@ enum Thread {
     Busy,
     /// It sleeps until the next commit is due: more to commit can wait for that.
     Until,
-    /// It sleeps until something comes.
+    /// It sleeps until something comes, or it is time to look at the disk.
     Idle,
     /// It has ended; there is nobody to do anything.
     Ended,
@@ -142,8 +142,8 @@ impl Queue {
         }
     }
 
-    /// Takes all that waits, and sleeps if nothing does. Empty: it is `due`.
-    fn take(&self, due: Option<Instant>) -> VecDeque<Request> {
+    /// Takes all that waits, and sleeps if nothing does. Empty: it is `due`. `commits`: what is due is a commit.
+    fn take(&self, due: Option<Instant>, commits: bool) -> VecDeque<Request> {
         let mut waiting = lock(&self.waiting);
         loop {
             if !waiting.requests.is_empty() {
@@ -153,7 +153,7 @@ impl Queue {
             waiting = match left {
                 Some(Duration::ZERO) => return VecDeque::new(),
                 Some(left) => {
-                    waiting.thread = Thread::Until;
+                    waiting.thread = if commits { Thread::Until } else { Thread::Idle };
                     self.more.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => {
@@ -298,7 +298,7 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
         self.engine.use_reserve();
         self.tell_room();
         loop {
-            for request in requests.0.take(self.due()) {
+            for request in requests.0.take(self.due(), !self.batches.is_empty()) {
                 match request {
                     Request::Commit(number, batch) => {
                         self.batches.push(batch);
@@ -532,9 +532,9 @@ mod tests {
         let taker = std::thread::spawn({
             let queue = queue.clone();
             move || {
-                let first = queue.take(None).len();
+                let first = queue.take(None, false).len();
                 let hour = Instant::now() + Duration::from_secs(3600);
-                (first, queue.take(Some(hour)).len(), queue.take(Some(Instant::now())).len())
+                (first, queue.take(Some(hour), true).len(), queue.take(Some(Instant::now()), true).len())
             }
         });
         assert!(asleep() == Thread::Idle);

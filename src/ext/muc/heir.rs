@@ -78,7 +78,9 @@ impl Room {
 
     /// A room that was read, and that lost its owner before there were heirs: makes somebody one. Gives the row that says so.
     pub fn settle_owner(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
-        if self.affiliations.values().any(|known| known.affiliation == Affiliation::Owner) {
+        // Since heirs have been made, whoever is left could not be one then: an account that was made later is of anybody.
+        let is_newer = |known: &Affiliated| known.affiliation == Affiliation::Owner || known.given > 0;
+        if self.affiliations.values().any(is_newer) {
             return None;
         }
         let heir = self.heir(st)?;

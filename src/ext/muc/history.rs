@@ -96,8 +96,8 @@ pub fn shown(st: &State, room: &Room, id: u64, mut message: Stanza, jids: bool) 
         message.cut(|c| c.ns() == Ns::MUC_USER);
     }
     if let Some(sender) = sender {
-        let id = st.pseudonym(room.jid.as_str(), sender.bare_str());
-        message.note(Ns::OCCUPANT_ID, "occupant-id", &[("id", &id)]);
+        let occupant = st.pseudonym(room.jid.as_str(), &sender, id);
+        message.note(Ns::OCCUPANT_ID, "occupant-id", &[("id", &occupant)]);
     }
     moderate::apply(room, id, &mut message);
     message

@@ -271,7 +271,7 @@ impl Room {
     fn enter(&mut self, st: &mut State, from: &Jid, nick: &str, presence: &Stanza) {
         let since = self.next();
         let role = self.first_role(self.affiliation(from));
-        let id = st.pseudonym(self.jid.as_str(), from.bare_str());
+        let id = st.pseudonym(self.jid.as_str(), from, u64::MAX);
         let occupant = self.occupants.entry(nick.into()).or_insert_with(|| Occupant {
             bare: from.bare(),
             role,
