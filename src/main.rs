@@ -452,7 +452,9 @@ fn run(verb: Verb) -> Result<()> {
 fn serve(options: Options) -> Result<()> {
     logging::to_stderr();
     raise_file_limit();
-    let server = Server::open(Options { manager: Manager::of_environment(), ..options })?;
+    let dir = Data::locate(options.data.as_deref()).dir().to_owned();
+    let opened = Server::open(Options { manager: Manager::of_environment(), ..options });
+    let server = opened.map_err(|e| Failure(find::with_stop(&e.0, &dir)))?;
     server.heed_signals()?;
     say(&server.greeting()?)?;
     server.run()

@@ -53,6 +53,10 @@ fn typed(line: &str, options: &Options) -> String {
     for command in ["inglenook cert renew", "inglenook cert install"] {
         line = line.replace(command, &format!("{sudo}{command}{flag}"));
     }
+    for command in ["`inglenook salvage", "`inglenook restore"] {
+        line = line.replace(command, &command.replace('`', &format!("`{sudo}")));
+    }
+    line = find::with_stop(&line, data.dir());
     line.replace("Fix: chmod", &format!("Fix: {sudo}chmod"))
 }
 

@@ -20,8 +20,12 @@ pub struct Package {
     pub dir: &'static str,
     /// Files one of which is there if it is installed.
     pub units: &'static [&'static str],
+    /// Links one of which is there if it is started with the box.
+    pub enabled: &'static [&'static str],
     /// What starts its server.
     pub start: &'static str,
+    /// What stops it.
+    pub stop: &'static str,
 }
 
 /// Those that there are.
@@ -33,9 +37,21 @@ const PACKAGES: [Package; 2] = [
             "/usr/lib/systemd/system/inglenook.service",
             "/lib/systemd/system/inglenook.service",
         ],
+        enabled: &[
+            "/etc/systemd/system/multi-user.target.wants/inglenook.service",
+            "/usr/lib/systemd/system/multi-user.target.wants/inglenook.service",
+            "/lib/systemd/system/multi-user.target.wants/inglenook.service",
+        ],
         start: "systemctl start inglenook",
+        stop: "systemctl stop inglenook",
     },
-    Package { dir: "/etc/inglenook", units: &["/etc/init.d/inglenook"], start: "service inglenook start" },
+    Package {
+        dir: "/etc/inglenook",
+        units: &["/etc/init.d/inglenook"],
+        enabled: &["/etc/rc.d/S95inglenook"],
+        start: "service inglenook start",
+        stop: "service inglenook stop",
+    },
 ];
 
 /// Where data folders are looked for.
@@ -170,12 +186,30 @@ fn installed(around: &Surroundings) -> Option<&Package> {
     around.packages.iter().find(|package| is_installed(package))
 }
 
+/// The installed server whose folder this is, by whatever name.
+pub fn installed_at(dir: &Path) -> Option<&'static Package> {
+    PACKAGES.iter().find(|package| is_installed(package) && same_place(dir, Path::new(package.dir)))
+}
+
 /// What starts the server of a folder.
 pub fn start(dir: &Path) -> String {
-    let same = |package: &Package| same_place(dir, Path::new(package.dir));
-    match PACKAGES.iter().find(|package| same(package) && is_installed(package)) {
-        Some(package) => package.start.to_owned(),
-        None => format!("inglenook serve{}", flag(dir)),
+    installed_at(dir).map_or_else(|| format!("inglenook serve{}", flag(dir)), |package| package.start.to_owned())
+}
+
+/// What is told of a damaged folder, with what stops its server if that is an installed one.
+pub fn with_stop(text: &str, dir: &Path) -> String {
+    const STOPPED: &str = "With the server stopped";
+    match installed_at(dir) {
+        Some(package) => text.replace(STOPPED, &format!("{STOPPED} (`{}{}`)", sudo(), package.stop)),
+        None => text.to_owned(),
+    }
+}
+
+/// What stands before the next command that root must type, where this one was typed so.
+pub fn sudo() -> &'static str {
+    match std::env::var_os("SUDO_USER") {
+        Some(_) => "sudo ",
+        None => "",
     }
 }
 
@@ -323,7 +357,7 @@ mod tests {
     }
 
     fn package(dir: &Path) -> Package {
-        Package { dir: dir.to_str().unwrap().to_owned().leak(), units: &[], start: "start" }
+        Package { dir: dir.to_str().unwrap().to_owned().leak(), units: &[], enabled: &[], start: "start", stop: "stop" }
     }
 
     fn make(dir: &Path, domain: &str) {
