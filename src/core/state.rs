@@ -120,6 +120,10 @@ pub(super) enum Undo {
     Password(Jid, Credentials),
 }
 
+/// Why nothing is stored, and what the owner of the box does about it.
+pub(super) const FULL: &str = "the server's storage is full or failing";
+pub(super) const CHECK: &str = "`inglenook check` says what is wrong; make room on that disk";
+
 impl Ack {
     /// Whether it is told also while storage takes nothing: nobody is promised that a change is stored.
     fn can_be_told(&self) -> bool {
@@ -131,7 +135,6 @@ impl Ack {
     fn not_stored(self) -> Ack {
         const WHY: &str = "the server's storage is full or failing: this is not stored yet. It will be as soon as there is room; if the \
                            server ends before that, it is lost";
-        const CHECK: &str = "`inglenook check` says what is wrong; make room on that disk";
         let error = |stanza: Stanza| match (stanza.kind, stanza.ty) {
             (Kind::Iq, Type::Result) => {
                 let mut request = stanza.clone();
@@ -617,7 +620,7 @@ impl State {
     /// before anything is changed: ask first.
     pub fn write(&mut self) -> Result<&mut Batch, StanzaError> {
         if self.takes_nothing() {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(FULL));
         }
         if self.over_share && !self.erasing {
             return Err(over_share());

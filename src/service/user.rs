@@ -36,7 +36,7 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
         return carry_out(core, &mut nothing, command);
     }
     let done = serve::offline(options, &place, |core, engine| {
-        if matches!(command, Command::UserRemove(_)) {
+        if matches!(command, Command::UserRemove(_) | Command::RoomRemove(_)) {
             // It makes room.
             engine.use_reserve();
         }
