@@ -3,6 +3,7 @@
 use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
+use super::find::Package;
 use super::lookup::{Lookup, Ports};
 use super::serve::{Options, Place};
 use super::wear::size;
@@ -108,6 +109,8 @@ fn look(options: &Options) -> Report {
             Err(e) => report.wrong(format!("server: {e}")),
         }
     } else {
+        let database = there && data.database().exists();
+        stopped(&mut report, find::installed_at(data.dir()).map(|one| (one, find::is_enabled(one))), database);
         ports(&mut report, &config);
     }
     if there {
@@ -119,6 +122,17 @@ fn look(options: &Options) -> Report {
     }
     domain_seen(&mut report, &place, lookup);
     report
+}
+
+/// No server runs on the folder. One that is `installed` and starts with the box should; so should one, perhaps, that has a database.
+fn stopped(report: &mut Report, installed: Option<(&Package, bool)>, database: bool) {
+    const STOPPED: &str = "server: it does not run";
+    match installed {
+        Some((package, true)) => report.wrong(format!("{STOPPED}: {}", package.revive)),
+        Some((package, false)) if database => report.note(format!("{STOPPED}; `{}` starts it", package.start)),
+        None if database => report.note(STOPPED),
+        _ => {}
+    }
 }
 
 /// What phones see of the domain.
@@ -300,6 +314,31 @@ mod tests {
         assert!(report.wrong[0].contains("timedatectl"));
         clock(&mut report, host::EARLIEST);
         assert_eq!((report.wrong.len(), report.fine.len()), (1, 1));
+    }
+
+    #[test]
+    fn an_installed_server_that_does_not_run_is_wrong() {
+        let package = Package {
+            dir: "/var/lib/inglenook",
+            units: &[],
+            enabled: &[],
+            start: "systemctl start inglenook",
+            stop: "stop",
+            revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
+        };
+        let told = |installed, database| {
+            let mut report = Report::default();
+            stopped(&mut report, installed, database);
+            report
+        };
+        let wrong = "server: it does not run: sudo systemctl reset-failed inglenook; sudo systemctl start inglenook";
+        for database in [true, false] {
+            assert_eq!(told(Some((&package, true)), database).wrong, [wrong]);
+        }
+        let note = told(Some((&package, false)), true);
+        assert!(note.wrong.is_empty() && note.notes[0].contains("systemctl start inglenook"), "{note:?}");
+        assert_eq!(told(None, true).notes, ["server: it does not run"]);
+        assert_eq!(told(None, false), Report::default());
     }
 
     #[test]

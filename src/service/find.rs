@@ -26,6 +26,8 @@ pub struct Package {
     pub start: &'static str,
     /// What stops it.
     pub stop: &'static str,
+    /// What starts it when it has been given up.
+    pub revive: &'static str,
 }
 
 /// Those that there are.
@@ -44,6 +46,7 @@ const PACKAGES: [Package; 2] = [
         ],
         start: "systemctl start inglenook",
         stop: "systemctl stop inglenook",
+        revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
     },
     Package {
         dir: "/etc/inglenook",
@@ -51,6 +54,7 @@ const PACKAGES: [Package; 2] = [
         enabled: &["/etc/rc.d/S95inglenook"],
         start: "service inglenook start",
         stop: "service inglenook stop",
+        revive: "service inglenook start",
     },
 ];
 
@@ -180,6 +184,11 @@ pub fn to_replace(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
 
 fn is_installed(package: &Package) -> bool {
     package.units.iter().any(|unit| Path::new(unit).exists())
+}
+
+/// Whether it is started with the box.
+pub fn is_enabled(package: &Package) -> bool {
+    package.enabled.iter().any(|link| Path::new(link).is_symlink())
 }
 
 fn installed(around: &Surroundings) -> Option<&Package> {
@@ -357,7 +366,14 @@ mod tests {
     }
 
     fn package(dir: &Path) -> Package {
-        Package { dir: dir.to_str().unwrap().to_owned().leak(), units: &[], enabled: &[], start: "start", stop: "stop" }
+        Package {
+            dir: dir.to_str().unwrap().to_owned().leak(),
+            units: &[],
+            enabled: &[],
+            start: "start",
+            stop: "stop",
+            revive: "revive",
+        }
     }
 
     fn make(dir: &Path, domain: &str) {
@@ -436,6 +452,17 @@ mod tests {
         // It only has to be started.
         assert!(existing(None, &around).unwrap_err().0.contains("`start` makes a new one"));
         assert_eq!(to_replace(Some(&temp.0.join("named")), &around).unwrap().dir(), temp.0.join("named"));
+    }
+
+    /// The link of a unit leads nowhere where the system's files are looked at from another one.
+    #[test]
+    fn a_unit_is_enabled_by_its_link() {
+        let temp = Temp::new();
+        let link: &'static str = temp.0.join("wanted").to_str().unwrap().to_owned().leak();
+        let package = Package { enabled: [link].to_vec().leak(), ..package(&temp.0) };
+        assert!(!is_enabled(&package));
+        std::os::unix::fs::symlink("/nowhere/inglenook.service", link).unwrap();
+        assert!(is_enabled(&package));
     }
 
     #[test]
