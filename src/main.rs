@@ -389,23 +389,30 @@ fn run(verb: Verb) -> Result<()> {
         }
         Verb::User(User { verb }) => match verb {
             UserVerb::Add(UserAdd { jid, data, config, password_stdin }) => {
-                with_password(&told(owner(data, config)?), password_stdin, |password| Request::Add(jid, password))
+                let options = told(warned(owner(data, config)?.of_running(true)));
+                with_password(&options, password_stdin, |password| Request::Add(jid, password))
             }
             UserVerb::Passwd(UserPasswd { jid, data, config, password_stdin }) => {
-                with_password(&told(owner(data, config)?), password_stdin, |password| Request::Password(jid, password))
+                with_password(&told(asking(owner(data, config)?)), password_stdin, |password| {
+                    Request::Password(jid, password)
+                })
             }
-            UserVerb::List(UserList { data, config }) => say(&user::run(&owner(data, config)?, &Request::List)?),
+            UserVerb::List(UserList { data, config }) => {
+                say(&user::run(&asking(owner(data, config)?), &Request::List)?)
+            }
             UserVerb::Remove(UserRemove { jid, data, config }) => {
-                say(&user::run(&told(owner(data, config)?), &Request::Remove(jid))?)
+                say(&user::run(&told(asking(owner(data, config)?)), &Request::Remove(jid))?)
             }
         },
         Verb::Room(RoomCommand { verb }) => match verb {
-            RoomVerb::List(RoomList { data, config }) => say(&user::run(&owner(data, config)?, &Request::RoomList)?),
+            RoomVerb::List(RoomList { data, config }) => {
+                say(&user::run(&asking(owner(data, config)?), &Request::RoomList)?)
+            }
             RoomVerb::Owner(RoomOwner { room, jid, data, config }) => {
-                say(&user::run(&told(owner(data, config)?), &Request::RoomOwner(room, jid))?)
+                say(&user::run(&told(asking(owner(data, config)?)), &Request::RoomOwner(room, jid))?)
             }
             RoomVerb::Remove(RoomRemove { room, data, config }) => {
-                say(&user::run(&told(owner(data, config)?), &Request::RoomRemove(room))?)
+                say(&user::run(&told(asking(owner(data, config)?)), &Request::RoomRemove(room))?)
             }
         },
         Verb::Cert(Cert { verb }) => match verb {
@@ -420,8 +427,10 @@ fn run(verb: Verb) -> Result<()> {
                 say(&command::cert_install(&told(owner(data, config)?), &cert, &key)?)
             }
         },
-        Verb::Status(Status { data, config }) => say(&status::run(&owner(data, config)?)?),
-        Verb::Backup(Backup { file, data, config }) => say(&backup::run(&told(existing(data, config)?), &file)?),
+        Verb::Status(Status { data, config }) => say(&status::run(&asking(owner(data, config)?))?),
+        Verb::Backup(Backup { file, data, config }) => {
+            say(&backup::run(&told(asking(existing(data, config)?)), &file)?)
+        }
         Verb::Restore(Restore { file, data, config, domain }) => {
             let dir = find::to_replace(data.as_deref(), &Surroundings::of_process())?.dir().to_owned();
             let options = Options { domain, found: data.is_none(), ..options(Some(dir), config) };
@@ -486,6 +495,18 @@ fn existing(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
 /// The same, after we have become the owner of the data folder. Not for what has to do with folders of other people, too.
 fn owner(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
     become_owner(existing(data, config)?)
+}
+
+/// Of a command that asks the server, if one runs.
+fn asking(options: Options) -> Options {
+    warned(options.of_running(false))
+}
+
+fn warned((options, warning): (Options, Option<String>)) -> Options {
+    if let Some(warning) = warning {
+        complain(&format!("inglenook: warning: {warning}"));
+    }
+    options
 }
 
 fn become_owner(options: Options) -> Result<Options> {

@@ -44,6 +44,64 @@ fn wrong_settings_are_named_with_their_line() {
     assert!(error.contains(&wanted), "{error}");
 }
 
+/// The running server has settings that are right: it is asked, and the file is only warned of.
+#[test]
+fn wrong_settings_keep_nobody_from_a_server_that_runs() {
+    let dir = Dir::with("domain = \"example.org\"");
+    let server = Server::start(&dir, &[]);
+    let data = dir.data();
+    let data = data.to_str().unwrap();
+    ok(&dir, &["user", "add", "romeo"], "");
+    let wrong = [
+        "domain = \"example.net\"",
+        "regitsration = true",
+        "plain = maybe",
+        "domain = \"juliet@example.org\"",
+        "domain = \"my_pi.lan\"",
+        "domain = \"example.org\"\n[components]\n\"irc.example.net\" = \"0123456789abcdef\"",
+    ];
+    for (n, settings) in wrong.iter().enumerate() {
+        dir.settings(settings);
+        let backup = format!("backup-{n}");
+        for words in [
+            &["status"][..],
+            &["user", "add", "juliet"],
+            &["user", "passwd", "juliet"],
+            &["user", "list"],
+            &["room", "list"],
+            &["user", "remove", "juliet"],
+            &["backup", &backup],
+        ] {
+            let said = run(&dir, &[words, &["--data", data]].concat(), "");
+            if n == 0 && ["passwd", "remove", "add"].contains(words.get(1).unwrap_or(&"")) {
+                // Of which domain the new one is meant to be, nobody knows: so there is none.
+                assert!(said.code == 1 && said.err.contains("example.org"), "{}", said.err);
+                continue;
+            }
+            assert_eq!(said.code, 0, "{settings}: {words:?}: {}", said.err);
+            assert!(said.err.contains("warning") && said.err.contains("not in use"), "{words:?}: {}", said.err);
+            assert!(!said.out.contains("warning"), "{}", said.out);
+        }
+        let said = run(&dir, &["check", "--data", data], "");
+        assert_eq!(said.code, 1);
+        assert!(said.out.contains("WRONG  settings: ") || said.out.contains("WRONG  domain: "), "{}", said.out);
+        for part in ["ok     server: it runs", "ok     storage: it works", "ok     disk: ", "ok     certificate: "] {
+            assert!(said.out.contains(part), "{settings}: {part}: {}", said.out);
+        }
+        assert_eq!(said.out.matches("WRONG").count(), 1, "{}", said.out);
+    }
+    // A file that is right is not warned of; without a server nothing else is known.
+    dir.settings("domain = \"example.org\"");
+    assert!(run(&dir, &["user", "list", "--data", data], "").err.is_empty());
+    assert!(server.stop().success());
+    dir.settings("regitsration = true");
+    assert!(fails(&dir, &["user", "list"], "").contains("regitsration"));
+    let said = run(&dir, &["check", "--data", data], "");
+    for part in ["note   server: it does not run", "ok     database: all of it can be read", "WRONG  settings: "] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+}
+
 #[test]
 fn serve_makes_everything_for_its_user_alone() {
     let dir = Dir::with("");

@@ -66,62 +66,91 @@ fn look(options: &Options) -> Report {
     let data = Data::locate(options.data.as_deref());
     clock(&mut report, host::clock());
     let there = folder(&mut report, &data);
-    let config = match Config::load(options.config.as_deref(), data.dir()) {
-        Ok(config) => {
-            match options.config.as_deref().filter(|_| !config.components.is_empty()) {
-                Some(file) if data::open_to_others(file).is_some() => {
-                    let file = file.display();
-                    report.wrong(format!(
-                        "settings: others can read the components' secrets in {file}. Fix: chmod 600 {file}"
-                    ));
-                }
-                _ => report.fine("settings: understood"),
-            }
-            config
-        }
-        Err(e) => {
-            report.wrong(format!("settings: {e}"));
-            return report;
-        }
-    };
+    let read = settings(&mut report, options, &data);
+    // What is wrong with them does not hide what else is.
+    let unset = Options { unset: true, ..options.clone() };
     let place = match options.place() {
         Ok(place) => place,
         Err(e) => {
-            report.wrong(format!("domain: {e}"));
-            return report;
+            if read {
+                report.wrong(format!("domain: {e}"));
+            }
+            match unset.place() {
+                Ok(place) if there && matches!(data.domain(), Ok(Some(_))) => {
+                    return folder_checked(report, &unset, &place);
+                }
+                _ => return report,
+            }
         }
     };
     let lookup = Lookup::begin(place.domain.as_str());
-    let runs = there && admin::runs(&data);
-    if runs {
-        report.fine("server: it runs");
-        match status::health(&data) {
-            Ok(health) => {
-                report.fine.extend(health.clock.map(|told| format!("clock: it {told}")));
-                match health.storage {
-                    Some(told) => report.wrong(format!(
-                        "storage: {told}. Fix: make room on the disk of {}; if there is some, look at dmesg and the log",
-                        data.dir().display()
-                    )),
-                    None => report.fine("storage: it works"),
-                }
-            }
-            Err(e) => report.wrong(format!("server: {e}")),
+    let mut report = match there {
+        true => folder_checked(report, options, &place),
+        false => {
+            ports(&mut report, &place.config);
+            report
         }
-    } else {
-        let database = there && data.database().exists();
-        stopped(&mut report, find::installed_at(data.dir()).map(|one| (one, find::is_enabled(one))), database);
-        ports(&mut report, &config);
-    }
-    if there {
-        space(&mut report, &data);
-        certificate(&mut report, &place);
-        if !runs {
-            database(&mut report, options, &place);
-        }
-    }
+    };
     domain_seen(&mut report, &place, lookup);
     report
+}
+
+/// Whether the settings can be read.
+fn settings(report: &mut Report, options: &Options, data: &Data) -> bool {
+    let config = match Config::load(options.config.as_deref(), data.dir()) {
+        Ok(config) => config,
+        Err(e) => {
+            report.wrong(format!("settings: {e}"));
+            return false;
+        }
+    };
+    match options.config.as_deref().filter(|_| !config.components.is_empty()) {
+        Some(file) if data::open_to_others(file).is_some() => {
+            let file = file.display();
+            report.wrong(format!("settings: others can read the components' secrets in {file}. Fix: chmod 600 {file}"));
+        }
+        _ => report.fine("settings: understood"),
+    }
+    true
+}
+
+/// What can be told of a folder that is there: of its server, and of all that is in it.
+fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Report {
+    let data = &place.data;
+    let runs = admin::runs(data);
+    if runs {
+        running(&mut report, data);
+    } else {
+        let installed = find::installed_at(data.dir()).map(|one| (one, find::is_enabled(one)));
+        stopped(&mut report, installed, data.database().exists());
+        if !options.unset {
+            ports(&mut report, &place.config);
+        }
+    }
+    space(&mut report, data);
+    certificate(&mut report, place);
+    if !runs {
+        database(&mut report, options, place);
+    }
+    report
+}
+
+/// What the running server tells of itself.
+fn running(report: &mut Report, data: &Data) {
+    report.fine("server: it runs");
+    match status::health(data) {
+        Ok(health) => {
+            report.fine.extend(health.clock.map(|told| format!("clock: it {told}")));
+            match health.storage {
+                Some(told) => report.wrong(format!(
+                    "storage: {told}. Fix: make room on the disk of {}; if there is some, look at dmesg and the log",
+                    data.dir().display()
+                )),
+                None => report.fine("storage: it works"),
+            }
+        }
+        Err(e) => report.wrong(format!("server: {e}")),
+    }
 }
 
 /// No server runs on the folder. One that is `installed` and starts with the box should; so should one, perhaps, that has a database.

@@ -76,6 +76,8 @@ pub struct Options {
     pub sudo: bool,
     /// The settings; else `DIR/inglenook.toml` if it is there.
     pub config: Option<PathBuf>,
+    /// Whether the settings are left alone: they are wrong, and the server that runs has others. See [`Options::of_running`].
+    pub unset: bool,
     /// The domain; see [`Data::settle`].
     pub domain: Option<String>,
     /// Makes the command that checks a damaged database in a process of its own; see [`Card::open`].
@@ -102,13 +104,42 @@ impl Options {
     /// When the settings are wrong or the domain does not fit.
     pub fn place(&self) -> Result<Place> {
         let data = Data::locate(self.data.as_deref());
-        let config = Config::load(self.config.as_deref(), data.dir())?;
+        let config = match self.unset {
+            true => Config::default(),
+            false => Config::load(self.config.as_deref(), data.dir())?,
+        };
         let domain = data.settle(self.domain.as_deref(), &config)?;
         if let Some(kept) = data.domain()?.filter(|kept| *kept != domain) {
             domain::may_change(self, &data, &kept, &domain)?;
         }
         config.check_components(&domain)?;
         Ok(Place { data, config, domain })
+    }
+
+    /// Of a command that asks the server, if one runs. That has read its settings when they were right: what is wrong with the file by
+    /// now is no reason not to ask, and is what the second value warns of. Where only another domain is set, it must not be that of
+    /// a `new` account that is meant, and there must be accounts: else a restart is all that it needs.
+    pub fn of_running(self, new: bool) -> (Options, Option<String>) {
+        let data = Data::locate(self.data.as_deref());
+        let fault = self.place().err().filter(|_| admin::runs(&data));
+        let matters = || self.is_readable(&data) && (new || matches!(domain::accounts(&self, &data), Ok(0)));
+        match fault {
+            Some(e) if !matters() => {
+                let why =
+                    format!("{e} The settings are not in use: the running server goes on with those that it has.");
+                (Options { unset: true, ..self }, Some(why))
+            }
+            _ => (self, None),
+        }
+    }
+
+    /// Whether the settings are right, whatever the data is.
+    fn is_readable(&self, data: &Data) -> bool {
+        let read = || {
+            let config = Config::load(self.config.as_deref(), data.dir())?;
+            config.check_components(&data.settle(self.domain.as_deref(), &config)?)
+        };
+        read().is_ok()
     }
 
     /// Opens the database and the core on it.
