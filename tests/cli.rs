@@ -109,12 +109,19 @@ fn serve_makes_everything_for_its_user_alone() {
     let server = Server::start(&dir, &["--domain", "example.org"]);
     assert!(server.greeting[0].ends_with("serves example.org"), "{:?}", server.greeting);
     let shown = ok(&dir, &["cert", "show"], "");
-    let fingerprint = server.greeting.iter().find_map(|l| l.strip_prefix("fingerprint  SHA-256 ")).unwrap();
-    assert!(shown.contains(fingerprint), "{shown}");
-    // And that of the certificate itself, which apps show that ask.
-    let own = server.greeting.iter().find(|l| l.starts_with("certificate  own, until ")).unwrap();
-    let (_, own) = own.split_once("SHA-256 ").unwrap();
-    assert!(own != fingerprint && shown.contains(own) && !shown.contains("SHA-1 "), "{shown}");
+    // That of the certificate, which apps show, and no other line that could be taken for it.
+    let own: Vec<&String> = server.greeting.iter().filter(|l| l.contains("(apps show this one)")).collect();
+    assert!(
+        own.len() == 1 && own[0].starts_with("certificate  SHA-256 ") && own[0].contains("; own, until "),
+        "{own:?}"
+    );
+    let authority = server.greeting.iter().find(|l| l.starts_with("authority    ")).unwrap();
+    assert!(authority.contains("cert/ca.crt, SHA-256 ") && authority.ends_with(" (for installing)"), "{authority}");
+    for line in [own[0], authority] {
+        assert_eq!(shown.lines().filter(|l| l == line).count(), 1, "{shown}");
+    }
+    assert_eq!((shown.matches("SHA-256").count(), shown.matches("SHA-1 ").count()), (2, 0), "{shown}");
+    assert!(server.greeting.iter().all(|l| !l.starts_with("fingerprint")), "{:?}", server.greeting);
     assert!(shown.contains("cert/ca.crt") && shown.contains("how        Debian: copy it"), "{shown}");
     assert!(server.greeting.last().unwrap().contains("inglenook user add NAME@example.org --data"));
     let mut folders = vec![dir.data()];

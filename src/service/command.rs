@@ -15,14 +15,12 @@ pub fn cert_show(options: &Options) -> Result<Vec<String>> {
     let Place { data, .. } = options.place()?;
     let certificates = Certificates::of(&data);
     let (pair, facts) = certificates.current()?;
-    let whose = if pair.installed { "installed by the administrator" } else { "made by this server" };
-    let mut lines = vec![format!("certificate  {whose}: apps that ask show this fingerprint")];
+    let mut lines = vec![facts.line(pair.installed)];
     lines.extend(describe(&facts));
     if !pair.installed {
         lines.push(format!("  renewed    {}", date(facts.renewed_at())));
         let ca = certificates.ca()?;
-        lines.push("authority    the one to trust on phones and computers".to_owned());
-        lines.push(format!("  file       {}", certificates.ca_path().display()));
+        lines.push(certificates.authority_line()?);
         lines.extend(describe(&ca));
         let how = "Debian: copy it to /usr/local/share/ca-certificates/inglenook.crt, then update-ca-certificates; phones: mail it \
                    there, then look for \"certificate\" in the settings; all others: cross/trust.md";
@@ -37,7 +35,6 @@ fn describe(facts: &Facts) -> Vec<String> {
         lines.push(format!("  names      {}", facts.names.join(", ")));
     }
     lines.push(format!("  until      {} ({} days)", facts.until, facts.days_left(host::now())));
-    lines.push(format!("  SHA-256    {}", facts.fingerprint));
     lines
 }
 

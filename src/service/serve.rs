@@ -293,12 +293,9 @@ impl Server {
             lines.push(format!("listening    {} {} {}", port.address, port.name, port.kind()));
         }
         if !pair.installed {
-            lines.push(format!("authority    {}", shared.certificates.ca_path().display()));
-            lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
+            lines.push(shared.certificates.authority_line()?);
         }
-        // That of the authority is for who installs it; apps that ask show this one.
-        let whose = if pair.installed { "installed" } else { "own" };
-        lines.push(format!("certificate  {whose}, until {}, SHA-256 {}", facts.until, facts.fingerprint));
+        lines.push(facts.line(pair.installed));
         let flag = find::flag(shared.data.dir());
         lines.push(format!("next         inglenook user add NAME@{}{flag}", shared.domain));
         Ok(lines)
