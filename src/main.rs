@@ -234,7 +234,7 @@ struct CertShow {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "renew")]
 struct CertRenew {
-    /// make another authority, too: it must be installed on every device again
+    /// make another authority, too, which must be installed on every device again: asks first
     #[argh(switch)]
     authority: bool,
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
@@ -420,8 +420,12 @@ fn run(verb: Verb) -> Result<()> {
                 say(&[command::cert_pem(&owner(data, config)?)?.trim_end().to_owned()])
             }
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
-            CertVerb::Renew(CertRenew { authority, data, config }) => {
-                say(&command::cert_renew(&told(owner(data, config)?), authority)?)
+            CertVerb::Renew(CertRenew { authority: false, data, config }) => {
+                say(&command::cert_renew(&told(owner(data, config)?))?)
+            }
+            CertVerb::Renew(CertRenew { authority: true, data, config }) => {
+                let (options, ask) = (told(owner(data, config)?), &mut std::io::stderr());
+                say(&command::cert_renew_authority(&options, ask, &mut std::io::stdin().lock())?)
             }
             CertVerb::Install(CertInstall { cert, key, data, config }) => {
                 say(&command::cert_install(&told(owner(data, config)?), &cert, &key)?)

@@ -561,8 +561,19 @@ fn settings_and_certificate_are_reloaded() {
     let (chain, key, other_ca) = (files.join("server.crt"), files.join("server.key"), files.join("ca.crt"));
     let said = ok(&dir, &["cert", "install", chain.to_str().unwrap(), key.to_str().unwrap()], "");
     assert!(said.contains("the running server shows it from now on"), "{said}");
+    let line = server.logs("reloaded the installed certificate");
+    assert!(said.contains(line.rsplit_once(' ').unwrap().1), "{said}: {line}");
     shown(&other_ca).unwrap();
     shown(&own_ca).unwrap_err();
+    // Another one of our own changes nothing, and is not said to.
+    let (said, show) = (ok(&dir, &["cert", "renew"], ""), ok(&dir, &["cert", "show"], ""));
+    assert!(said.contains("still shown the installed one") && !said.contains("from now on"), "{said}");
+    shown(&other_ca).unwrap();
+    for told in [&said, &show] {
+        let back =
+            format!("`rm {} && kill -HUP {}`", dir.data().join("cert/installed.pem").display(), server.child.id());
+        assert!(told.contains(&back), "{told}");
+    }
     // And back, with other settings, by signal.
     std::fs::remove_file(dir.data().join("cert/installed.pem")).unwrap();
     dir.settings("plain = true");
@@ -574,6 +585,29 @@ fn settings_and_certificate_are_reloaded() {
     server.signal(Signal::HUP);
     assert!(server.logs("nothing was reloaded").contains("inglenook.toml:1"));
     assert!(shown(&own_ca).unwrap().contains("<mechanism>PLAIN</mechanism>"));
+    assert!(server.stop().success());
+}
+
+/// What is shown is another one: that is told here and in the log. Another authority is asked for twice.
+#[test]
+fn a_renewal_is_logged_and_an_authority_is_asked_for() {
+    let dir = Dir::with("");
+    let server = Server::start(&dir, &["--domain", "example.org"]);
+    let said = ok(&dir, &["cert", "renew"], "");
+    let (_, fingerprint) = said.lines().find_map(|line| line.split_once("SHA-256 ")).unwrap();
+    assert!(server.logs("reloaded the own certificate").contains(fingerprint), "{said}");
+    let ca = std::fs::read(dir.ca()).unwrap();
+    for answer in ["", "yes\n", "example.net\n"] {
+        let error = fails(&dir, &["cert", "renew", "--authority"], answer);
+        assert!(error.contains("Type example.org to go on") && error.contains("Nothing was changed"), "{error}");
+        assert!(error.contains("on every device"), "{error}");
+    }
+    assert_eq!(std::fs::read(dir.ca()).unwrap(), ca);
+    let said = ok(&dir, &["cert", "renew", "--authority"], "example.org\n");
+    let (_, fingerprint) = said.lines().find_map(|line| line.split_once("SHA-256 ")).unwrap();
+    assert!(server.logs("reloaded the own certificate").contains(fingerprint), "{said}");
+    assert_ne!(std::fs::read(dir.ca()).unwrap(), ca);
+    tls(connect(&server, "c2s_tls"), &dir.ca()).flush().unwrap();
     assert!(server.stop().success());
 }
 

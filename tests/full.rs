@@ -264,7 +264,7 @@ fn a_certificate_is_made_whole_or_not_at_all() {
         disk.fill();
         let install = ["cert", "install", chain.to_str().unwrap(), key.to_str().unwrap()];
         for words in [&["cert", "renew"][..], &["cert", "renew", "--authority"], &install] {
-            let error = fails(&disk.dir, words, "");
+            let error = fails(&disk.dir, words, "example.org\n");
             assert!(error.contains("No space left"), "{words:?}: {error}");
             let mut after = files(&disk.dir.data());
             after.retain(|path| !path.ends_with("domain") && !path.ends_with("lock"));

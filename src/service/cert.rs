@@ -198,9 +198,14 @@ impl Certificates {
         host::now().max(made)
     }
 
-    /// Whether the administrator has installed one.
+    /// Where the one is that the administrator has installed.
+    pub fn installed_path(&self) -> PathBuf {
+        self.dir.join("installed.pem")
+    }
+
+    /// Whether there is one.
     pub fn is_installed(&self) -> bool {
-        self.dir.join("installed.pem").exists()
+        self.installed_path().exists()
     }
 
     /// The authority.

@@ -353,6 +353,7 @@ mod tests {
             enabled: &[],
             start: "systemctl start inglenook",
             stop: "stop",
+            reload: "reload",
             revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
         };
         let told = |installed, database| {

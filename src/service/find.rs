@@ -26,6 +26,8 @@ pub struct Package {
     pub start: &'static str,
     /// What stops it.
     pub stop: &'static str,
+    /// What makes it read settings and certificates again.
+    pub reload: &'static str,
     /// What starts it when it has been given up.
     pub revive: &'static str,
 }
@@ -46,6 +48,7 @@ const PACKAGES: [Package; 2] = [
         ],
         start: "systemctl start inglenook",
         stop: "systemctl stop inglenook",
+        reload: "systemctl reload inglenook",
         revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
     },
     Package {
@@ -54,6 +57,7 @@ const PACKAGES: [Package; 2] = [
         enabled: &["/etc/rc.d/S95inglenook"],
         start: "service inglenook start",
         stop: "service inglenook stop",
+        reload: "service inglenook reload",
         revive: "service inglenook start",
     },
 ];
@@ -203,6 +207,12 @@ pub fn installed_at(dir: &Path) -> Option<&'static Package> {
 /// What starts the server of a folder.
 pub fn start(dir: &Path) -> String {
     installed_at(dir).map_or_else(|| format!("inglenook serve{}", flag(dir)), |package| package.start.to_owned())
+}
+
+/// What makes the server of a folder read its settings and certificates again.
+pub fn reload(data: &Data) -> String {
+    let ours = || format!("kill -HUP {}", data.holder());
+    installed_at(data.dir()).map_or_else(ours, |package| package.reload.to_owned())
 }
 
 /// What is told of a damaged folder, with what stops its server if that is an installed one.
