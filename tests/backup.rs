@@ -187,6 +187,24 @@ fn what_does_not_fit_is_refused_and_nothing_changes() {
     assert_ne!(ok(&new, &["user", "list"], ""), "");
 }
 
+/// A backup is one file, and a folder is where it may be.
+#[test]
+fn a_folder_is_no_backup() {
+    let dir = house(&["juliet"]);
+    let folder = dir.0.join("backups");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, dir.0.join("link")).unwrap();
+    for named in ["backups", "backups/", "link"] {
+        let error = fails(&dir, &["backup", named], "");
+        let file = std::path::Path::new(named).join("monday.backup");
+        let wanted = format!("{named} is a folder: name a file in it, such as {}", file.display());
+        assert!(error.contains(&wanted), "{error}");
+    }
+    assert!(std::fs::read_dir(&folder).unwrap().next().is_none());
+    ok(&dir, &["backup", "backups/monday.backup"], "");
+    ok(&dir, &["restore", "backups/monday.backup"], "");
+}
+
 #[test]
 fn a_backup_while_messages_flow_has_all_that_was_acknowledged() {
     let dir = house(&["juliet", "romeo"]);
