@@ -180,6 +180,13 @@ fn what_does_not_fit_is_refused_and_nothing_changes() {
     foreign.settings("domain = \"example.net\"");
     assert!(fails(&foreign, &["restore", &file], "").contains("the setting \"domain\" says"));
     assert_eq!(ok(&foreign, &["user", "list"], ""), "paris@example.net\n");
+    // Unless it is said that it is to be so.
+    for told in [&[][..], &["--domain", "example.com"]] {
+        let error = fails(&foreign, &[&["restore", &file][..], told].concat(), "");
+        assert!(error.contains("say so with --domain example.org; else") && error.contains("--data"), "{error}");
+    }
+    ok(&foreign, &["restore", &file, "--domain", "example.org"], "");
+    assert!(!ok(&foreign, &["user", "list"], "").contains("paris"));
     // A folder where nobody has an account gives way, whatever name it was started with.
     let new = Dir::with("");
     assert!(Server::start(&new, &["--domain", "raspberrypi.local"]).stop().success());

@@ -138,9 +138,9 @@ fn fits(options: &Options, data: &Data, head: &Head, file: &Path) -> Result<Stri
     };
     match told.or_else(set).or(kept) {
         Some((wanted, whose)) if wanted != head.domain => Err(Failure(format!(
-            "the backup {} is of {}, but {whose} {wanted}. Nothing was changed. Choose another folder with --data for {}.",
+            "the backup {} is of {1}, but {whose} {wanted}. Nothing was changed. If it is to take the place of what is there, say so with \
+             --domain {1}; else choose another folder for {1} with --data.",
             file.display(),
-            head.domain,
             head.domain
         ))),
         _ => match config::domain(&head.domain) {
