@@ -382,6 +382,7 @@ mod tests {
             enabled: &[],
             start: "start",
             stop: "stop",
+            reload: "reload",
             revive: "revive",
         }
     }
