@@ -177,6 +177,8 @@ pub struct Shared {
     certificates: Certificates,
     names: Names,
     acceptor: Mutex<Arc<Acceptor>>,
+    /// Whether components can connect, from the start to the end.
+    has_component_port: bool,
 }
 
 /// A server that is ready to run.
@@ -260,6 +262,7 @@ impl Server {
             certificates,
             names,
             acceptor,
+            has_component_port: ports.iter().any(|port| port.name == "component"),
         };
         shared.configure(config);
         let orders = channel::unbounded();
@@ -564,8 +567,10 @@ impl Shared {
         let listen = |c: &Config| {
             (listen::wanted(c), [&c.s2s, &c.s2s_tls, &c.https].map(Vec::clone)) //
         };
-        if config.components.is_empty() != before.components.is_empty() && !config.component.is_empty() {
-            lines.push("the address for components is listened on from the next start on, or no more".to_owned());
+        let wanted = !config.components.is_empty() && !config.component.is_empty();
+        if wanted != self.has_component_port {
+            let what = if wanted { "open" } else { "close" };
+            lines.push(format!("restart to {what} the port for components: that is not done by a reload"));
         } else if listen(&before) != listen(&config) {
             lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
         }
