@@ -234,7 +234,7 @@ struct CertShow {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "renew")]
 struct CertRenew {
-    /// make another authority, too: it must be installed on every device again
+    /// make another authority, too, which must be installed on every device again: asks first
     #[argh(switch)]
     authority: bool,
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
@@ -389,23 +389,30 @@ fn run(verb: Verb) -> Result<()> {
         }
         Verb::User(User { verb }) => match verb {
             UserVerb::Add(UserAdd { jid, data, config, password_stdin }) => {
-                with_password(&told(owner(data, config)?), password_stdin, |password| Request::Add(jid, password))
+                let options = told(warned(owner(data, config)?.of_running(true)));
+                with_password(&options, password_stdin, |password| Request::Add(jid, password))
             }
             UserVerb::Passwd(UserPasswd { jid, data, config, password_stdin }) => {
-                with_password(&told(owner(data, config)?), password_stdin, |password| Request::Password(jid, password))
+                with_password(&told(asking(owner(data, config)?)), password_stdin, |password| {
+                    Request::Password(jid, password)
+                })
             }
-            UserVerb::List(UserList { data, config }) => say(&user::run(&owner(data, config)?, &Request::List)?),
+            UserVerb::List(UserList { data, config }) => {
+                say(&user::run(&asking(owner(data, config)?), &Request::List)?)
+            }
             UserVerb::Remove(UserRemove { jid, data, config }) => {
-                say(&user::run(&told(owner(data, config)?), &Request::Remove(jid))?)
+                say(&user::run(&told(asking(owner(data, config)?)), &Request::Remove(jid))?)
             }
         },
         Verb::Room(RoomCommand { verb }) => match verb {
-            RoomVerb::List(RoomList { data, config }) => say(&user::run(&owner(data, config)?, &Request::RoomList)?),
+            RoomVerb::List(RoomList { data, config }) => {
+                say(&user::run(&asking(owner(data, config)?), &Request::RoomList)?)
+            }
             RoomVerb::Owner(RoomOwner { room, jid, data, config }) => {
-                say(&user::run(&told(owner(data, config)?), &Request::RoomOwner(room, jid))?)
+                say(&user::run(&told(asking(owner(data, config)?)), &Request::RoomOwner(room, jid))?)
             }
             RoomVerb::Remove(RoomRemove { room, data, config }) => {
-                say(&user::run(&told(owner(data, config)?), &Request::RoomRemove(room))?)
+                say(&user::run(&told(asking(owner(data, config)?)), &Request::RoomRemove(room))?)
             }
         },
         Verb::Cert(Cert { verb }) => match verb {
@@ -413,15 +420,21 @@ fn run(verb: Verb) -> Result<()> {
                 say(&[command::cert_pem(&owner(data, config)?)?.trim_end().to_owned()])
             }
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
-            CertVerb::Renew(CertRenew { authority, data, config }) => {
-                say(&command::cert_renew(&told(owner(data, config)?), authority)?)
+            CertVerb::Renew(CertRenew { authority: false, data, config }) => {
+                say(&command::cert_renew(&told(owner(data, config)?))?)
+            }
+            CertVerb::Renew(CertRenew { authority: true, data, config }) => {
+                let (options, ask) = (told(owner(data, config)?), &mut std::io::stderr());
+                say(&command::cert_renew_authority(&options, ask, &mut std::io::stdin().lock())?)
             }
             CertVerb::Install(CertInstall { cert, key, data, config }) => {
                 say(&command::cert_install(&told(owner(data, config)?), &cert, &key)?)
             }
         },
-        Verb::Status(Status { data, config }) => say(&status::run(&owner(data, config)?)?),
-        Verb::Backup(Backup { file, data, config }) => say(&backup::run(&told(existing(data, config)?), &file)?),
+        Verb::Status(Status { data, config }) => say(&status::run(&asking(owner(data, config)?))?),
+        Verb::Backup(Backup { file, data, config }) => {
+            say(&backup::run(&told(asking(existing(data, config)?)), &file)?)
+        }
         Verb::Restore(Restore { file, data, config, domain }) => {
             let dir = find::to_replace(data.as_deref(), &Surroundings::of_process())?.dir().to_owned();
             let options = Options { domain, found: data.is_none(), ..options(Some(dir), config) };
@@ -452,7 +465,9 @@ fn run(verb: Verb) -> Result<()> {
 fn serve(options: Options) -> Result<()> {
     logging::to_stderr();
     raise_file_limit();
-    let server = Server::open(Options { manager: Manager::of_environment(), ..options })?;
+    let dir = Data::locate(options.data.as_deref()).dir().to_owned();
+    let opened = Server::open(Options { manager: Manager::of_environment(), ..options });
+    let server = opened.map_err(|e| Failure(find::with_stop(&e.0, &dir)))?;
     server.heed_signals()?;
     say(&server.greeting()?)?;
     server.run()
@@ -484,6 +499,18 @@ fn existing(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
 /// The same, after we have become the owner of the data folder. Not for what has to do with folders of other people, too.
 fn owner(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
     become_owner(existing(data, config)?)
+}
+
+/// Of a command that asks the server, if one runs.
+fn asking(options: Options) -> Options {
+    warned(options.of_running(false))
+}
+
+fn warned((options, warning): (Options, Option<String>)) -> Options {
+    if let Some(warning) = warning {
+        complain(&format!("inglenook: warning: {warning}"));
+    }
+    options
 }
 
 fn become_owner(options: Options) -> Result<Options> {

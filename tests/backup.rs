@@ -180,11 +180,36 @@ fn what_does_not_fit_is_refused_and_nothing_changes() {
     foreign.settings("domain = \"example.net\"");
     assert!(fails(&foreign, &["restore", &file], "").contains("the setting \"domain\" says"));
     assert_eq!(ok(&foreign, &["user", "list"], ""), "paris@example.net\n");
+    // Unless it is said that it is to be so.
+    for told in [&[][..], &["--domain", "example.com"]] {
+        let error = fails(&foreign, &[&["restore", &file][..], told].concat(), "");
+        assert!(error.contains("say so with --domain example.org; else") && error.contains("--data"), "{error}");
+    }
+    ok(&foreign, &["restore", &file, "--domain", "example.org"], "");
+    assert!(!ok(&foreign, &["user", "list"], "").contains("paris"));
     // A folder where nobody has an account gives way, whatever name it was started with.
     let new = Dir::with("");
     assert!(Server::start(&new, &["--domain", "raspberrypi.local"]).stop().success());
     assert!(ok(&new, &["restore", &file], "").contains("domain       example.org"));
     assert_ne!(ok(&new, &["user", "list"], ""), "");
+}
+
+/// A backup is one file, and a folder is where it may be.
+#[test]
+fn a_folder_is_no_backup() {
+    let dir = house(&["juliet"]);
+    let folder = dir.0.join("backups");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, dir.0.join("link")).unwrap();
+    for named in ["backups", "backups/", "link"] {
+        let error = fails(&dir, &["backup", named], "");
+        let file = std::path::Path::new(named).join("monday.backup");
+        let wanted = format!("{named} is a folder: name a file in it, such as {}", file.display());
+        assert!(error.contains(&wanted), "{error}");
+    }
+    assert!(std::fs::read_dir(&folder).unwrap().next().is_none());
+    ok(&dir, &["backup", "backups/monday.backup"], "");
+    ok(&dir, &["restore", "backups/monday.backup"], "");
 }
 
 #[test]

@@ -44,6 +44,64 @@ fn wrong_settings_are_named_with_their_line() {
     assert!(error.contains(&wanted), "{error}");
 }
 
+/// The running server has settings that are right: it is asked, and the file is only warned of.
+#[test]
+fn wrong_settings_keep_nobody_from_a_server_that_runs() {
+    let dir = Dir::with("domain = \"example.org\"");
+    let server = Server::start(&dir, &[]);
+    let data = dir.data();
+    let data = data.to_str().unwrap();
+    ok(&dir, &["user", "add", "romeo"], "");
+    let wrong = [
+        "domain = \"example.net\"",
+        "regitsration = true",
+        "plain = maybe",
+        "domain = \"juliet@example.org\"",
+        "domain = \"my_pi.lan\"",
+        "domain = \"example.org\"\n[components]\n\"irc.example.net\" = \"0123456789abcdef\"",
+    ];
+    for (n, settings) in wrong.iter().enumerate() {
+        dir.settings(settings);
+        let backup = format!("backup-{n}");
+        for words in [
+            &["status"][..],
+            &["user", "add", "juliet"],
+            &["user", "passwd", "juliet"],
+            &["user", "list"],
+            &["room", "list"],
+            &["user", "remove", "juliet"],
+            &["backup", &backup],
+        ] {
+            let said = run(&dir, &[words, &["--data", data]].concat(), "");
+            if n == 0 && ["passwd", "remove", "add"].contains(words.get(1).unwrap_or(&"")) {
+                // Of which domain the new one is meant to be, nobody knows: so there is none.
+                assert!(said.code == 1 && said.err.contains("example.org"), "{}", said.err);
+                continue;
+            }
+            assert_eq!(said.code, 0, "{settings}: {words:?}: {}", said.err);
+            assert!(said.err.contains("warning") && said.err.contains("not in use"), "{words:?}: {}", said.err);
+            assert!(!said.out.contains("warning"), "{}", said.out);
+        }
+        let said = run(&dir, &["check", "--data", data], "");
+        assert_eq!(said.code, 1);
+        assert!(said.out.contains("WRONG  settings: ") || said.out.contains("WRONG  domain: "), "{}", said.out);
+        for part in ["ok     server: it runs", "ok     storage: it works", "ok     disk: ", "ok     certificate: "] {
+            assert!(said.out.contains(part), "{settings}: {part}: {}", said.out);
+        }
+        assert_eq!(said.out.matches("WRONG").count(), 1, "{}", said.out);
+    }
+    // A file that is right is not warned of; without a server nothing else is known.
+    dir.settings("domain = \"example.org\"");
+    assert!(run(&dir, &["user", "list", "--data", data], "").err.is_empty());
+    assert!(server.stop().success());
+    dir.settings("regitsration = true");
+    assert!(fails(&dir, &["user", "list"], "").contains("regitsration"));
+    let said = run(&dir, &["check", "--data", data], "");
+    for part in ["note   server: it does not run", "ok     database: all of it can be read", "WRONG  settings: "] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+}
+
 #[test]
 fn serve_makes_everything_for_its_user_alone() {
     let dir = Dir::with("");
@@ -51,12 +109,19 @@ fn serve_makes_everything_for_its_user_alone() {
     let server = Server::start(&dir, &["--domain", "example.org"]);
     assert!(server.greeting[0].ends_with("serves example.org"), "{:?}", server.greeting);
     let shown = ok(&dir, &["cert", "show"], "");
-    let fingerprint = server.greeting.iter().find_map(|l| l.strip_prefix("fingerprint  SHA-256 ")).unwrap();
-    assert!(shown.contains(fingerprint), "{shown}");
-    // And that of the certificate itself, which apps show that ask.
-    let own = server.greeting.iter().find(|l| l.starts_with("certificate  own, until ")).unwrap();
-    let (_, own) = own.split_once("SHA-256 ").unwrap();
-    assert!(own != fingerprint && shown.contains(own) && !shown.contains("SHA-1 "), "{shown}");
+    // That of the certificate, which apps show, and no other line that could be taken for it.
+    let own: Vec<&String> = server.greeting.iter().filter(|l| l.contains("(apps show this one)")).collect();
+    assert!(
+        own.len() == 1 && own[0].starts_with("certificate  SHA-256 ") && own[0].contains("; own, until "),
+        "{own:?}"
+    );
+    let authority = server.greeting.iter().find(|l| l.starts_with("authority    ")).unwrap();
+    assert!(authority.contains("cert/ca.crt, SHA-256 ") && authority.ends_with(" (for installing)"), "{authority}");
+    for line in [own[0], authority] {
+        assert_eq!(shown.lines().filter(|l| l == line).count(), 1, "{shown}");
+    }
+    assert_eq!((shown.matches("SHA-256").count(), shown.matches("SHA-1 ").count()), (2, 0), "{shown}");
+    assert!(server.greeting.iter().all(|l| !l.starts_with("fingerprint")), "{:?}", server.greeting);
     assert!(shown.contains("cert/ca.crt") && shown.contains("how        Debian: copy it"), "{shown}");
     assert!(server.greeting.last().unwrap().contains("inglenook user add NAME@example.org --data"));
     let mut folders = vec![dir.data()];
@@ -496,8 +561,19 @@ fn settings_and_certificate_are_reloaded() {
     let (chain, key, other_ca) = (files.join("server.crt"), files.join("server.key"), files.join("ca.crt"));
     let said = ok(&dir, &["cert", "install", chain.to_str().unwrap(), key.to_str().unwrap()], "");
     assert!(said.contains("the running server shows it from now on"), "{said}");
+    let line = server.logs("reloaded the installed certificate");
+    assert!(said.contains(line.rsplit_once(' ').unwrap().1), "{said}: {line}");
     shown(&other_ca).unwrap();
     shown(&own_ca).unwrap_err();
+    // Another one of our own changes nothing, and is not said to.
+    let (said, show) = (ok(&dir, &["cert", "renew"], ""), ok(&dir, &["cert", "show"], ""));
+    assert!(said.contains("still shown the installed one") && !said.contains("from now on"), "{said}");
+    shown(&other_ca).unwrap();
+    for told in [&said, &show] {
+        let back =
+            format!("`rm {} && kill -HUP {}`", dir.data().join("cert/installed.pem").display(), server.child.id());
+        assert!(told.contains(&back), "{told}");
+    }
     // And back, with other settings, by signal.
     std::fs::remove_file(dir.data().join("cert/installed.pem")).unwrap();
     dir.settings("plain = true");
@@ -509,6 +585,29 @@ fn settings_and_certificate_are_reloaded() {
     server.signal(Signal::HUP);
     assert!(server.logs("nothing was reloaded").contains("inglenook.toml:1"));
     assert!(shown(&own_ca).unwrap().contains("<mechanism>PLAIN</mechanism>"));
+    assert!(server.stop().success());
+}
+
+/// What is shown is another one: that is told here and in the log. Another authority is asked for twice.
+#[test]
+fn a_renewal_is_logged_and_an_authority_is_asked_for() {
+    let dir = Dir::with("");
+    let server = Server::start(&dir, &["--domain", "example.org"]);
+    let said = ok(&dir, &["cert", "renew"], "");
+    let (_, fingerprint) = said.lines().find_map(|line| line.split_once("SHA-256 ")).unwrap();
+    assert!(server.logs("reloaded the own certificate").contains(fingerprint), "{said}");
+    let ca = std::fs::read(dir.ca()).unwrap();
+    for answer in ["", "yes\n", "example.net\n"] {
+        let error = fails(&dir, &["cert", "renew", "--authority"], answer);
+        assert!(error.contains("Type example.org to go on") && error.contains("Nothing was changed"), "{error}");
+        assert!(error.contains("on every device"), "{error}");
+    }
+    assert_eq!(std::fs::read(dir.ca()).unwrap(), ca);
+    let said = ok(&dir, &["cert", "renew", "--authority"], "example.org\n");
+    let (_, fingerprint) = said.lines().find_map(|line| line.split_once("SHA-256 ")).unwrap();
+    assert!(server.logs("reloaded the own certificate").contains(fingerprint), "{said}");
+    assert_ne!(std::fs::read(dir.ca()).unwrap(), ca);
+    tls(connect(&server, "c2s_tls"), &dir.ca()).flush().unwrap();
     assert!(server.stop().success());
 }
 

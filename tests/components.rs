@@ -367,6 +367,31 @@ fn whoever_was_there_through_a_gateway_goes_with_it() {
     until(&mut juliet, "from='romeo@gateway.example.org/z' type='unavailable'/>");
 }
 
+/// The port is there from the start on or not at all: whoever adds the first component would wait for it.
+#[test]
+fn the_port_for_components_takes_a_restart() {
+    for (before, after, what) in
+        [(&[][..], &[(NAME, SECRET)][..], "restart to open"), (&[(NAME, SECRET)], &[], "restart to close")]
+    {
+        let dir = Dir::new();
+        settings(&dir, before);
+        let server = Server::start(&dir, &["--domain", "example.org"]);
+        // Also if it was overlooked the first time.
+        for _ in 0..2 {
+            settings(&dir, after);
+            server.signal(Signal::HUP);
+            server.logs(&format!("{what} the port for components"));
+        }
+        settings(&dir, before);
+        server.signal(Signal::HUP);
+        server.logs("reloaded the own certificate");
+        server.signal(Signal::TERM);
+        let log = server.log.lock().unwrap();
+        let rest: Vec<String> = std::iter::from_fn(|| log.recv().ok()).collect();
+        assert!(rest.iter().all(|line| !line.contains("restart to")), "{rest:?}");
+    }
+}
+
 #[test]
 fn a_component_that_does_not_read_is_closed() {
     let (dir, server) = house();

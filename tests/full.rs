@@ -198,6 +198,34 @@ fn what_makes_room_is_done_on_a_full_disk() {
     assert!(server.stop().success());
 }
 
+/// So does the removal of a room, with the server and without; and what cannot be done says where to look.
+#[test]
+fn a_room_is_removed_on_a_full_disk() {
+    let Some(disk) = disk() else { return };
+    let server = Server::start(&disk.dir, &[]);
+    add(&disk.dir, "juliet");
+    let mut juliet = login(&server, &disk.dir, "juliet", PASSWORD);
+    for name in ["garden", "lobby"] {
+        let at = format!("{name}@conference.example.org");
+        let join = format!("<presence to='{at}/J'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+        let query =
+            "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>";
+        juliet.write_all(format!("{join}<iq type='set' id='{name}' to='{at}'>{query}</iq>").as_bytes()).unwrap();
+        assert!(until(&mut juliet, &format!("id='{name}'")).contains("type='result'"));
+    }
+    disk.fill_but(LITTLE_BYTES);
+    ok(&disk.dir, &["status"], "");
+    server.logs("nothing can be stored");
+    let error = fails(&disk.dir, &["user", "passwd", "juliet"], "");
+    assert!(error.contains("full or failing") && error.contains("inglenook check"), "{error}");
+    assert_eq!(ok(&disk.dir, &["room", "remove", "garden"], ""), "removed garden@conference.example.org\n");
+    assert!(server.stop().success());
+    let error = fails(&disk.dir, &["user", "passwd", "juliet"], "");
+    assert!(error.contains("inglenook check"), "{error}");
+    assert_eq!(ok(&disk.dir, &["room", "remove", "lobby"], ""), "removed lobby@conference.example.org\n");
+    assert_eq!(ok(&disk.dir, &["room", "list"], ""), "");
+}
+
 /// What makes room uses no more than its part of what is kept free: the next start has its own.
 #[test]
 fn what_makes_room_leaves_what_a_start_needs() {
@@ -241,7 +269,7 @@ fn a_certificate_is_made_whole_or_not_at_all() {
         disk.fill();
         let install = ["cert", "install", chain.to_str().unwrap(), key.to_str().unwrap()];
         for words in [&["cert", "renew"][..], &["cert", "renew", "--authority"], &install] {
-            let error = fails(&disk.dir, words, "");
+            let error = fails(&disk.dir, words, "example.org\n");
             assert!(error.contains("No space left"), "{words:?}: {error}");
             let mut after = files(&disk.dir.data());
             after.retain(|path| !path.ends_with("domain") && !path.ends_with("lock"));

@@ -100,6 +100,54 @@ fn rooms_are_listed_given_and_removed() {
     assert!(server.stop().success());
 }
 
+fn stopped(server: Server) -> Option<Server> {
+    assert!(server.stop().success());
+    None
+}
+
+/// Whoever removes an account hears what went with it, and who has what it had.
+#[test]
+fn what_becomes_of_rooms_is_told() {
+    for runs in [true, false] {
+        let (dir, server) = house(&["juliet", "romeo"]);
+        let mut romeo = login(&server, &dir, "romeo", PASSWORD);
+        for name in ["diary", "lobby", "shared", "tea"] {
+            room(&mut romeo, name, "Romeo", &[]);
+        }
+        affiliation(&mut romeo, "tea", "juliet", "member");
+        affiliation(&mut romeo, "shared", "juliet", "owner");
+        // Nobody has that name, so nobody follows.
+        affiliation(&mut romeo, "lobby", "tybalt", "admin");
+        drop(romeo);
+        let server = if runs { Some(server) } else { stopped(server) };
+        let said = ok(&dir, &["user", "remove", "romeo"], "");
+        let told = [
+            "diary@conference.example.org is gone with all that was said: nobody else was in it",
+            "lobby@conference.example.org has no owner any more: `inglenook room owner lobby NAME` makes somebody one",
+            "tea@conference.example.org is owned by juliet@example.org now",
+        ];
+        assert_eq!(said, format!("removed romeo@example.org\n{}\n", told.join("\n")));
+        if let Some(server) = &server {
+            server.logs("removed romeo@example.org, as the owner wants");
+            told.iter().for_each(|line| assert!(server.logs(line).ends_with(line)));
+        }
+        assert_eq!(ok(&dir, &["user", "remove", "juliet"], "").lines().count(), 3, "both that are left go");
+        assert_eq!(ok(&dir, &["user", "list"], ""), "");
+    }
+}
+
+/// Who removes the own account hears nothing of it; the log does.
+#[test]
+fn what_becomes_of_rooms_is_logged_where_nobody_asked() {
+    let (dir, server) = house(&["juliet", "romeo"]);
+    let mut romeo = login(&server, &dir, "romeo", PASSWORD);
+    room(&mut romeo, "diary", "Romeo", &[]);
+    romeo.write_all(b"<iq type='set' id='bye'><query xmlns='jabber:iq:register'><remove/></query></iq>").unwrap();
+    until(&mut romeo, "id='bye'");
+    server.logs("diary@conference.example.org is gone with all that was said");
+    assert!(server.stop().success());
+}
+
 #[test]
 fn a_room_without_an_owner_is_flagged() {
     let (dir, server) = house(&["juliet", "romeo"]);

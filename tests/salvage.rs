@@ -292,6 +292,31 @@ fn a_damaged_database_is_salvaged() {
     assert!(refused > 0, "no damage was seen");
 }
 
+/// The installed service's folder is a link into one that only root enters (`DynamicUser=` of systemd): what is to be typed moves the
+/// folder, and the link stays. With a slash behind it, too.
+#[test]
+fn the_folder_behind_a_link_is_salvaged() {
+    for named in ["link", "link/", "link/.", "private/../link"] {
+        let dir = Dir::begun("plain = true");
+        ok(&dir, &["user", "add", "juliet"], "");
+        std::fs::create_dir(dir.0.join("private")).unwrap();
+        std::fs::rename(dir.data(), dir.0.join("private/inglenook")).unwrap();
+        std::os::unix::fs::symlink("private/inglenook", dir.0.join("link")).unwrap();
+        let said = run(&dir, &["salvage", named], "");
+        assert_eq!(said.code, 0, "{named}: {}", said.err);
+        let next = said.out.lines().find_map(|line| line.strip_prefix("next         ")).unwrap();
+        let real = dir.0.canonicalize().unwrap().join("private/inglenook");
+        let real = real.display();
+        assert!(next.starts_with(&format!("mv {real} {real}.damaged && mv {real}.salvaged {real} && ")), "{next}");
+        assert!(next.ends_with(&format!("inglenook serve --data {real}")), "{next}");
+        // As it is to be typed, up to what needs the program.
+        let (moves, _) = next.split_once(" && inglenook").unwrap();
+        assert!(std::process::Command::new("sh").args(["-c", moves]).status().unwrap().success());
+        assert!(dir.0.join("link").is_symlink());
+        assert_eq!(run(&dir, &["user", "list", "--data", "link"], "").out, "juliet@example.org\n");
+    }
+}
+
 #[test]
 fn salvage_needs_something_and_overwrites_nothing() {
     let dir = house(true);

@@ -3,7 +3,7 @@
 use super::account::Account;
 use super::archived::Archived;
 use super::effect::{Command, Job, Sid};
-use super::state::{Ack, State, Undo, Work};
+use super::state::{Ack, CHECK, FULL, State, Undo, Work};
 use crate::store::{Tree, key};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, Type};
@@ -27,6 +27,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
             asked.unwrap_or_else(|| Err("there are no rooms on this server".into()))
         }
     };
+    let answer = answer.map_err(|why| if why == FULL { format!("{why}. {CHECK}") } else { why });
     if answer.is_ok() && !reads {
         // Behind whatever else the change has set off.
         st.work.push_back(match undo {

@@ -308,6 +308,7 @@ impl Core {
                     if let Some(local) = admin::removed(&mut self.state, &leaving) {
                         self.tell_all(&Event::Removed(local));
                         admin::forgotten(&mut self.state, leaving);
+                        self.state.tell_outcomes();
                     }
                 }
                 Work::Tell(job, answer) => self.state.tell(job, answer, true),

@@ -120,6 +120,16 @@ pub(super) enum Undo {
     Password(Jid, Credentials),
 }
 
+/// Why nothing is stored, and what the owner of the box does about it.
+pub(super) const FULL: &str = "the server's storage is full or failing";
+pub(super) const CHECK: &str = "`inglenook check` says what is wrong; make room on that disk";
+
+/// What a command of the owner has done, for the log: that, and what came of it.
+fn logged(lines: &[String]) -> impl Iterator<Item = String> + '_ {
+    let why = |n: usize| if n == 0 { ", as the owner wants" } else { "" };
+    lines.iter().enumerate().map(move |(n, line)| format!("{line}{}", why(n)))
+}
+
 impl Ack {
     /// Whether it is told also while storage takes nothing: nobody is promised that a change is stored.
     fn can_be_told(&self) -> bool {
@@ -131,7 +141,6 @@ impl Ack {
     fn not_stored(self) -> Ack {
         const WHY: &str = "the server's storage is full or failing: this is not stored yet. It will be as soon as there is room; if the \
                            server ends before that, it is lost";
-        const CHECK: &str = "`inglenook check` says what is wrong; make room on that disk";
         let error = |stanza: Stanza| match (stanza.kind, stanza.ty) {
             (Kind::Iq, Type::Result) => {
                 let mut request = stanza.clone();
@@ -259,6 +268,8 @@ pub struct State {
     /// This turn makes room.
     erasing: bool,
     acks: VecDeque<(u64, Ack)>,
+    /// See [`State::outcome`].
+    outcomes: Vec<String>,
 }
 
 impl State {
@@ -310,6 +321,7 @@ impl State {
             erases: true,
             erasing: false,
             acks: VecDeque::new(),
+            outcomes: Vec::new(),
         }
     }
 
@@ -459,6 +471,24 @@ impl State {
         self.work.push_back(Work::Promise(Ack::Log(line)));
     }
 
+    /// Keeps what became of something that went with an account, until [`State::tell_outcomes`].
+    pub fn outcome(&mut self, line: String) {
+        self.outcomes.push(line);
+    }
+
+    /// Says what became of what went with an account: to the owner, if they have removed it in this turn, else to the log.
+    pub(super) fn tell_outcomes(&mut self) {
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        let asked = self.work.iter_mut().find_map(|work| match work {
+            Work::Tell(_, Ok(lines)) => Some(lines),
+            _ => None,
+        });
+        match asked {
+            Some(lines) => lines.append(&mut outcomes),
+            None => outcomes.into_iter().for_each(|line| self.log_stored(line)),
+        }
+    }
+
     /// Takes back what could not be stored. What was handed over already goes to storage first, and this behind it.
     fn undo(&mut self, undo: Undo) {
         match undo {
@@ -501,9 +531,7 @@ impl State {
             Ack::To(sid, stanza) => self.send_to(sid, stanza),
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer, changed) => {
-                for line in answer.iter().flatten().filter(|_| changed) {
-                    log::info!("{line}, as the owner wants");
-                }
+                answer.iter().filter(|_| changed).flat_map(|lines| logged(lines)).for_each(|line| log::info!("{line}"));
                 self.effects.push(Effect::Told(job, answer));
             }
             Ack::Made(job, Err(why), undo) => {
@@ -617,7 +645,7 @@ impl State {
     /// before anything is changed: ask first.
     pub fn write(&mut self) -> Result<&mut Batch, StanzaError> {
         if self.takes_nothing() {
-            return Err(StanzaError::new(Condition::ResourceConstraint).text("the server's storage is full or failing"));
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(FULL));
         }
         if self.over_share && !self.erasing {
             return Err(over_share());
@@ -827,8 +855,7 @@ impl State {
                 match ack {
                     Ack::Log(_) => self.acks.push_back((number, ack)),
                     Ack::Told(job, Ok(lines), true) => {
-                        let logs = lines.iter().map(|line| (number, Ack::Log(format!("{line}, as the owner wants"))));
-                        self.acks.extend(logs);
+                        self.acks.extend(logged(&lines).map(|line| (number, Ack::Log(line))));
                         self.keep(Ack::Told(job, Ok(lines), true).not_stored());
                     }
                     ack => self.keep(ack.not_stored()),

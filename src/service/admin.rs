@@ -251,10 +251,16 @@ async fn answer(mut socket: UnixStream, shared: Arc<Shared>) -> std::io::Result<
     smol::future::or(socket.write_all(text.as_bytes()), late()).await
 }
 
+/// Whoever looks for what has changed, looks into the log.
+fn tell(lines: &[String]) {
+    lines.iter().for_each(|line| log::info!("{line}"));
+}
+
 async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Result<Vec<String>, String> {
     if request == Request::Reload {
         let shared = shared.clone();
-        return smol::unblock(move || shared.reload()).await.map_err(|e| e.0);
+        let done = smol::unblock(move || shared.reload()).await;
+        return done.inspect(|lines| tell(lines)).map_err(|e| e.0);
     }
     if request == Request::Status {
         let shared = shared.clone();

@@ -78,6 +78,10 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 }
 
 fn refuse_existing(file: &Path) -> Result<()> {
+    if file.is_dir() {
+        let (dir, within) = (file.display(), file.join("monday.backup"));
+        return Err(Failure(format!("{dir} is a folder: name a file in it, such as {}.", within.display())));
+    }
     match file.symlink_metadata() {
         Ok(_) => Err(Failure(format!(
             "{} is there already, and is not overwritten. Choose another name, or remove it first.",

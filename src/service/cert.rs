@@ -144,6 +144,12 @@ impl Facts {
         names.dns().into_iter().filter(|name| !self.names.contains(name)).collect()
     }
 
+    /// What an owner compares with what apps show.
+    pub fn line(&self, installed: bool) -> String {
+        let whose = if installed { "installed" } else { "own" };
+        format!("certificate  SHA-256 {} (apps show this one); {whose}, until {}", self.fingerprint, self.until)
+    }
+
     /// What an owner is told of our own: until when it holds, and when those will be asked who have not installed the authority.
     pub fn told(&self) -> String {
         format!(
@@ -192,9 +198,14 @@ impl Certificates {
         host::now().max(made)
     }
 
-    /// Whether the administrator has installed one.
+    /// Where the one is that the administrator has installed.
+    pub fn installed_path(&self) -> PathBuf {
+        self.dir.join("installed.pem")
+    }
+
+    /// Whether there is one.
     pub fn is_installed(&self) -> bool {
-        self.dir.join("installed.pem").exists()
+        self.installed_path().exists()
     }
 
     /// The authority.
@@ -203,6 +214,15 @@ impl Certificates {
     /// When there is none yet, or it is not readable.
     pub fn ca(&self) -> Result<Facts> {
         first(&self.ca_path())
+    }
+
+    /// Where the authority is, and what systems show that install it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn authority_line(&self) -> Result<String> {
+        let (path, ca) = (self.ca_path(), self.ca()?);
+        Ok(format!("authority    {}, SHA-256 {} (for installing)", path.display(), ca.fingerprint))
     }
 
     /// The server's own certificate, whether it is shown or not.

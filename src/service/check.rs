@@ -3,6 +3,7 @@
 use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
+use super::find::Package;
 use super::lookup::{Lookup, Ports};
 use super::serve::{Options, Place};
 use super::wear::size;
@@ -53,6 +54,10 @@ fn typed(line: &str, options: &Options) -> String {
     for command in ["inglenook cert renew", "inglenook cert install"] {
         line = line.replace(command, &format!("{sudo}{command}{flag}"));
     }
+    for command in ["`inglenook salvage", "`inglenook restore"] {
+        line = line.replace(command, &command.replace('`', &format!("`{sudo}")));
+    }
+    line = find::with_stop(&line, data.dir());
     line.replace("Fix: chmod", &format!("Fix: {sudo}chmod"))
 }
 
@@ -61,60 +66,102 @@ fn look(options: &Options) -> Report {
     let data = Data::locate(options.data.as_deref());
     clock(&mut report, host::clock());
     let there = folder(&mut report, &data);
-    let config = match Config::load(options.config.as_deref(), data.dir()) {
-        Ok(config) => {
-            match options.config.as_deref().filter(|_| !config.components.is_empty()) {
-                Some(file) if data::open_to_others(file).is_some() => {
-                    let file = file.display();
-                    report.wrong(format!(
-                        "settings: others can read the components' secrets in {file}. Fix: chmod 600 {file}"
-                    ));
-                }
-                _ => report.fine("settings: understood"),
-            }
-            config
-        }
-        Err(e) => {
-            report.wrong(format!("settings: {e}"));
-            return report;
-        }
-    };
+    let read = settings(&mut report, options, &data);
+    // What is wrong with them does not hide what else is.
+    let unset = Options { unset: true, ..options.clone() };
     let place = match options.place() {
         Ok(place) => place,
         Err(e) => {
-            report.wrong(format!("domain: {e}"));
-            return report;
+            if read {
+                report.wrong(format!("domain: {e}"));
+            }
+            match unset.place() {
+                Ok(place) if there && matches!(data.domain(), Ok(Some(_))) => {
+                    return folder_checked(report, &unset, &place);
+                }
+                _ => return report,
+            }
         }
     };
     let lookup = Lookup::begin(place.domain.as_str());
-    let runs = there && admin::runs(&data);
-    if runs {
-        report.fine("server: it runs");
-        match status::health(&data) {
-            Ok(health) => {
-                report.fine.extend(health.clock.map(|told| format!("clock: it {told}")));
-                match health.storage {
-                    Some(told) => report.wrong(format!(
-                        "storage: {told}. Fix: make room on the disk of {}; if there is some, look at dmesg and the log",
-                        data.dir().display()
-                    )),
-                    None => report.fine("storage: it works"),
-                }
-            }
-            Err(e) => report.wrong(format!("server: {e}")),
+    let mut report = match there {
+        true => folder_checked(report, options, &place),
+        false => {
+            ports(&mut report, &place.config);
+            report
         }
-    } else {
-        ports(&mut report, &config);
-    }
-    if there {
-        space(&mut report, &data);
-        certificate(&mut report, &place);
-        if !runs {
-            database(&mut report, options, &place);
-        }
-    }
+    };
     domain_seen(&mut report, &place, lookup);
     report
+}
+
+/// Whether the settings can be read.
+fn settings(report: &mut Report, options: &Options, data: &Data) -> bool {
+    let config = match Config::load(options.config.as_deref(), data.dir()) {
+        Ok(config) => config,
+        Err(e) => {
+            report.wrong(format!("settings: {e}"));
+            return false;
+        }
+    };
+    match options.config.as_deref().filter(|_| !config.components.is_empty()) {
+        Some(file) if data::open_to_others(file).is_some() => {
+            let file = file.display();
+            report.wrong(format!("settings: others can read the components' secrets in {file}. Fix: chmod 600 {file}"));
+        }
+        _ => report.fine("settings: understood"),
+    }
+    true
+}
+
+/// What can be told of a folder that is there: of its server, and of all that is in it.
+fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Report {
+    let data = &place.data;
+    let runs = admin::runs(data);
+    if runs {
+        running(&mut report, data);
+    } else {
+        let installed = find::installed_at(data.dir()).map(|one| (one, find::is_enabled(one)));
+        stopped(&mut report, installed, data.database().exists());
+        if !options.unset {
+            ports(&mut report, &place.config);
+        }
+    }
+    space(&mut report, data);
+    certificate(&mut report, place);
+    if !runs {
+        database(&mut report, options, place);
+    }
+    report
+}
+
+/// What the running server tells of itself.
+fn running(report: &mut Report, data: &Data) {
+    report.fine("server: it runs");
+    match status::health(data) {
+        Ok(health) => {
+            report.fine.extend(health.clock.map(|told| format!("clock: it {told}")));
+            match health.storage {
+                Some(told) => report.wrong(format!(
+                    "storage: {told}. Fix: make room on the disk of {}; if there is some, look at dmesg and the log",
+                    data.dir().display()
+                )),
+                None => report.fine("storage: it works"),
+            }
+        }
+        Err(e) => report.wrong(format!("server: {e}")),
+    }
+}
+
+/// No server runs on the folder. One that is `installed` and starts with the box should; so should one, perhaps, that has a database.
+fn stopped(report: &mut Report, installed: Option<(&Package, bool)>, database: bool) {
+    const STOPPED: &str = "server: it does not run";
+    match installed {
+        Some((package, true)) => report.wrong(format!("{STOPPED}: {}", package.revive)),
+        Some((package, false)) if database => report.note(format!("{STOPPED}; `{}` starts it", package.start)),
+        None if database => report.note(STOPPED),
+        _ => {}
+    }
 }
 
 /// What phones see of the domain.
@@ -296,6 +343,32 @@ mod tests {
         assert!(report.wrong[0].contains("timedatectl"));
         clock(&mut report, host::EARLIEST);
         assert_eq!((report.wrong.len(), report.fine.len()), (1, 1));
+    }
+
+    #[test]
+    fn an_installed_server_that_does_not_run_is_wrong() {
+        let package = Package {
+            dir: "/var/lib/inglenook",
+            units: &[],
+            enabled: &[],
+            start: "systemctl start inglenook",
+            stop: "stop",
+            reload: "reload",
+            revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
+        };
+        let told = |installed, database| {
+            let mut report = Report::default();
+            stopped(&mut report, installed, database);
+            report
+        };
+        let wrong = "server: it does not run: sudo systemctl reset-failed inglenook; sudo systemctl start inglenook";
+        for database in [true, false] {
+            assert_eq!(told(Some((&package, true)), database).wrong, [wrong]);
+        }
+        let note = told(Some((&package, false)), true);
+        assert!(note.wrong.is_empty() && note.notes[0].contains("systemctl start inglenook"), "{note:?}");
+        assert_eq!(told(None, true).notes, ["server: it does not run"]);
+        assert_eq!(told(None, false), Report::default());
     }
 
     #[test]

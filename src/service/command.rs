@@ -2,9 +2,12 @@
 
 use super::admin::{self, Request};
 use super::cert::{Certificates, Facts, Names};
+use super::data::Data;
 use super::serve::{Options, Place};
 use super::wear::date;
-use super::{Result, domain, host};
+use super::{Result, domain, find, host, reset};
+use crate::wire::Jid;
+use std::io::{BufRead, Write};
 use std::path::Path;
 
 /// Names, fingerprints and ends of what clients see, and where the authority is.
@@ -15,14 +18,14 @@ pub fn cert_show(options: &Options) -> Result<Vec<String>> {
     let Place { data, .. } = options.place()?;
     let certificates = Certificates::of(&data);
     let (pair, facts) = certificates.current()?;
-    let whose = if pair.installed { "installed by the administrator" } else { "made by this server" };
-    let mut lines = vec![format!("certificate  {whose}: apps that ask show this fingerprint")];
+    let mut lines = vec![facts.line(pair.installed)];
     lines.extend(describe(&facts));
-    if !pair.installed {
+    if pair.installed {
+        lines.push(format!("  back       {}", back(&data, &certificates)));
+    } else {
         lines.push(format!("  renewed    {}", date(facts.renewed_at())));
         let ca = certificates.ca()?;
-        lines.push("authority    the one to trust on phones and computers".to_owned());
-        lines.push(format!("  file       {}", certificates.ca_path().display()));
+        lines.push(certificates.authority_line()?);
         lines.extend(describe(&ca));
         let how = "Debian: copy it to /usr/local/share/ca-certificates/inglenook.crt, then update-ca-certificates; phones: mail it \
                    there, then look for \"certificate\" in the settings; all others: cross/trust.md";
@@ -37,7 +40,6 @@ fn describe(facts: &Facts) -> Vec<String> {
         lines.push(format!("  names      {}", facts.names.join(", ")));
     }
     lines.push(format!("  until      {} ({} days)", facts.until, facts.days_left(host::now())));
-    lines.push(format!("  SHA-256    {}", facts.fingerprint));
     lines
 }
 
@@ -52,31 +54,63 @@ pub fn cert_pem(options: &Options) -> Result<String> {
     })
 }
 
-/// Makes another certificate with the same key; with `authority`, of another authority, which is made, too.
+/// How the server's own certificate comes back after another was installed.
+fn back(data: &Data, certificates: &Certificates) -> String {
+    let sudo = find::sudo();
+    let reload = if admin::runs(data) { format!(" && {sudo}{}", find::reload(data)) } else { String::new() };
+    format!("`{sudo}rm {}{reload}` takes the server's own certificate again", certificates.installed_path().display())
+}
+
+/// Makes another certificate with the same key.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
+pub fn cert_renew(options: &Options) -> Result<Vec<String>> {
+    let (data, domain) = prepared(options)?;
+    let certificates = Certificates::of(&data);
+    certificates.renew(&Names::of_host(domain.as_str()), certificates.now())?;
+    renewed(&data, &certificates, "renewed the server's own certificate; its key is the same".to_owned())
+}
+
+/// Makes another authority and a certificate of it. Asks first, if there is one: it is on people's devices.
+///
+/// # Errors
+/// When the answer is another, or it cannot be made: then nothing was changed.
+pub fn cert_renew_authority(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> Result<Vec<String>> {
+    let domain = options.place()?.domain;
+    let path = Certificates::of(&Data::locate(options.data.as_deref())).ca_path();
+    if path.exists() {
+        let what = format!(
+            "This makes another authority in the place of {}: whoever has installed that must install the new one, on every device; apps \
+             that were not told ask, or refuse the server.",
+            path.display()
+        );
+        reset::confirm(&what, domain.as_str(), ask, answer)?;
+    }
+    let (data, domain) = prepared(options)?;
+    let certificates = Certificates::of(&data);
+    certificates.renew_authority(&Names::of_host(domain.as_str()), certificates.now())?;
+    let made = format!("made another authority: install {} on every device", path.display());
+    renewed(&data, &certificates, made)
+}
+
+/// The folder, made for its domain.
+fn prepared(options: &Options) -> Result<(Data, Jid)> {
     let place = options.place()?;
     place.data.make()?;
     domain::keep(&place)?;
-    let Place { data, domain, .. } = place;
-    let certificates = Certificates::of(&data);
-    let (names, now) = (Names::of_host(domain.as_str()), certificates.now());
-    let mut lines = Vec::new();
-    if authority {
-        certificates.renew_authority(&names, now)?;
-        lines.push(format!("made another authority: install {} on every device", certificates.ca_path().display()));
-    } else {
-        certificates.renew(&names, now)?;
-        lines.push("renewed the server's own certificate; its key is the same".to_owned());
-    }
+    Ok((place.data, place.domain))
+}
+
+/// What is told when our own is another one: that it is shown, or that an installed one still is.
+fn renewed(data: &Data, certificates: &Certificates, made: String) -> Result<Vec<String>> {
     let own = certificates.own()?;
-    lines.push(format!("it is good {}, SHA-256 {}", own.told(), own.fingerprint));
-    if certificates.is_installed() {
-        lines.push("the one in use is the installed one: `inglenook cert install` replaces that".to_owned());
+    let mut lines = vec![made, format!("it is good {}, SHA-256 {}", own.told(), own.fingerprint)];
+    let used = use_it(data)?;
+    match certificates.is_installed() {
+        true => lines.push(format!("apps are still shown the installed one: {}", back(data, certificates))),
+        false => lines.extend(used),
     }
-    lines.extend(use_it(&data)?);
     Ok(lines)
 }
 
@@ -85,21 +119,21 @@ pub fn cert_renew(options: &Options, authority: bool) -> Result<Vec<String>> {
 /// # Errors
 /// When it cannot serve the domain.
 pub fn cert_install(options: &Options, chain: &Path, key: &Path) -> Result<Vec<String>> {
-    let place = options.place()?;
-    place.data.make()?;
-    domain::keep(&place)?;
-    let Place { data, domain, .. } = place;
+    let (data, domain) = prepared(options)?;
     let certificates = Certificates::of(&data);
     let remarks = certificates.install(chain, key, domain.as_str(), certificates.now())?;
     let facts = certificates.current()?.1;
-    let mut lines = vec![format!("installed the certificate of {}, until {}", facts.subject, facts.until)];
+    let mut lines = vec![format!(
+        "installed the certificate of {}, until {}, SHA-256 {}",
+        facts.subject, facts.until, facts.fingerprint
+    )];
     lines.extend(remarks.iter().map(|remark| format!("note: {remark}")));
     lines.extend(use_it(&data)?);
     Ok(lines)
 }
 
 /// Has the running server take it.
-fn use_it(data: &super::data::Data) -> Result<Option<String>> {
+fn use_it(data: &Data) -> Result<Option<String>> {
     let told = admin::ask(data, &Request::Reload)?;
     Ok(told.map(|_| "the running server shows it from now on".to_owned()))
 }

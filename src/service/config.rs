@@ -1,5 +1,6 @@
 //! The settings: one table of them, and the reader of the file.
 
+use super::unread::{self, Known};
 use super::words::distance;
 use super::{Failure, Result, host};
 use crate::core;
@@ -495,15 +496,20 @@ impl Config {
     /// # Errors
     /// Each names the file, the line and what would be right.
     pub fn parse(name: &str, text: &str) -> Result<Config> {
-        let at = |offset: usize, message: String| {
-            let line = text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1;
-            Failure(format!("{name}:{line}: {message}"))
-        };
-        let root = DeTable::parse(text).map_err(|e| at(e.span().map_or(0, |s| s.start), e.message().to_owned()))?;
+        let at =
+            |offset: usize, message: String| Failure(format!("{name}:{}: {message}", unread::line(text, offset).0));
+        let root = DeTable::parse(text).map_err(|e| {
+            let span = e.span().unwrap_or_default();
+            at(span.start, unread::told(text, span, e.message(), known))
+        })?;
+        let header = header(text, root.get_ref());
         let mut config = Config::default();
         let mut read = |table: &'static str, entries: &DeTable<'_>| {
             for (key, value) in entries {
                 let name = key.get_ref().as_ref();
+                if let Some(message) = misplaced(table, name, header.as_deref()) {
+                    return Err(at(key.span().start, message));
+                }
                 if table == COMPONENTS {
                     let bad = |e: String| at(value.span().start, e);
                     let (name, secret) = component(name, value.get_ref()).map_err(bad)?;
@@ -633,6 +639,26 @@ fn tables() -> impl Iterator<Item = &'static str> {
 
 fn is_table(name: &str) -> bool {
     tables().any(|table| table == name)
+}
+
+/// What a setting takes, by its name alone.
+fn known(name: &str) -> Option<Known> {
+    let one = SETTINGS.iter().find(|s| s.name == name)?;
+    Some(Known { default: one.default, expects: one.expects })
+}
+
+/// The first line with the name of a table: all that is below it is of some table.
+fn header(text: &str, root: &DeTable<'_>) -> Option<String> {
+    let tables = root.iter().filter(|(_, value)| value.get_ref().is_table());
+    let lines = tables.map(|(key, _)| unread::line(text, key.span().start)).filter(|(_, line)| line.starts_with('['));
+    lines.min().map(|(number, line)| format!("line {number} `{line}`"))
+}
+
+/// What is told of a setting of the top that stands in a table, since it was written at the end of the file.
+fn misplaced(table: &str, name: &str, header: Option<&str>) -> Option<String> {
+    let of = |table: &str| SETTINGS.iter().any(|s| s.table == table && s.name == name);
+    let header = header.filter(|_| !table.is_empty() && of("") && !of(table))?;
+    Some(format!("{name} is a setting of the top: put it above {header}"))
 }
 
 /// The names below the domain that the server has for itself.
@@ -778,6 +804,70 @@ mod tests {
     fn what_is_no_toml_is_told_with_its_line() {
         assert!(error("plain = true\nplain = false\n").starts_with("inglenook.toml:2: "));
         assert!(error("plain = true\n= 3\n").starts_with("inglenook.toml:2: "));
+    }
+
+    #[test]
+    fn what_is_there_twice_is_named() {
+        assert_eq!(
+            error("plain = true\n\nplain = false\n"),
+            "inglenook.toml:3: plain is there twice: keep one of the two"
+        );
+        assert!(error("[listen]\nc2s = []\n[rooms]\n[listen]\nc2s_tls = []\n").contains("listen is there twice"));
+        let secret = "\"irc.example.org\" = \"0123456789abcdef\"\n";
+        let said = error(&format!("[components]\n{secret}{secret}"));
+        assert!(said.contains("irc.example.org") && said.contains("twice") && !said.contains("0123456789"), "{said}");
+    }
+
+    #[test]
+    fn a_setting_of_the_top_below_a_table_is_told_where_to_go() {
+        let components = "[components]\n\"irc.example.org\" = \"0123456789abcdef\"\n";
+        assert_eq!(
+            error(&format!("plain = true\n{components}admins = [\"juliet@example.org\"]\n")),
+            "inglenook.toml:4: admins is a setting of the top: put it above line 2 `[components]`"
+        );
+        // Above all tables, not only the last one.
+        let said = error(&format!("[listen]\nc2s = []\n{components}plain = true\n"));
+        assert!(said.ends_with("f the top: put it above line 1 `[listen]`"), "{said}");
+        for table in ["listen", "push", "rooms", "contacts"] {
+            let said = error(&format!("\n[{table}]\ndomain = \"example.org\"\n"));
+            assert_eq!(
+                said,
+                format!("inglenook.toml:3: domain is a setting of the top: put it above line 2 `[{table}]`")
+            );
+        }
+    }
+
+    #[test]
+    fn text_without_straight_quotes_is_told_as_it_should_be() {
+        for (line, right) in [
+            ("domain = chat.lan", "domain = \"chat.lan\""),
+            ("domain = \u{201c}chat.lan\u{201d}", "domain = \"chat.lan\""),
+            ("domain = \u{2018}chat.lan\u{2019} # ours", "domain = \"chat.lan\""),
+            ("domain = \u{201e}chat.lan\u{201c}", "domain = \"chat.lan\""),
+            ("domain = \"chat.lan", "domain = \"chat.lan\""),
+            ("domain = chat.lan\"", "domain = \"chat.lan\""),
+            ("log=debug", "log = \"debug\""),
+            ("admins = juliet@example.org", "admins = [\"juliet@example.org\"]"),
+            (
+                "admins = [\u{201c}juliet@example.org\u{201d}, romeo@example.org]",
+                "admins = [\"juliet@example.org\", \"romeo@example.org\"]",
+            ),
+        ] {
+            let said = error(&format!("plain = true\n{line}\nshow_os = true\n"));
+            let line = line.trim();
+            let wanted = format!("inglenook.toml:2: \"{line}\" cannot be read: put it in straight quotes: {right}");
+            assert_eq!(said, wanted);
+            // What is told is right.
+            Config::parse("f", right).unwrap();
+        }
+        assert!(error("plain = True\n").ends_with("\"plain = True\" cannot be read: plain must be true or false"));
+        for line in
+            ["\"irc.example.org\" = 0123x456789abcdef", "\u{201c}irc.example.org\u{201d} = \"0123x456789abcdef\""]
+        {
+            let said = error(&format!("[components]\n{line}\n"));
+            assert!(said.starts_with("inglenook.toml:2: ") && said.contains("straight quotes"), "{said}");
+            assert!(!said.contains("0123x"), "secrets are not shown: {said}");
+        }
     }
 
     #[test]

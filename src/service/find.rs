@@ -20,8 +20,16 @@ pub struct Package {
     pub dir: &'static str,
     /// Files one of which is there if it is installed.
     pub units: &'static [&'static str],
+    /// Links one of which is there if it is started with the box.
+    pub enabled: &'static [&'static str],
     /// What starts its server.
     pub start: &'static str,
+    /// What stops it.
+    pub stop: &'static str,
+    /// What makes it read settings and certificates again.
+    pub reload: &'static str,
+    /// What starts it when it has been given up.
+    pub revive: &'static str,
 }
 
 /// Those that there are.
@@ -33,9 +41,25 @@ const PACKAGES: [Package; 2] = [
             "/usr/lib/systemd/system/inglenook.service",
             "/lib/systemd/system/inglenook.service",
         ],
+        enabled: &[
+            "/etc/systemd/system/multi-user.target.wants/inglenook.service",
+            "/usr/lib/systemd/system/multi-user.target.wants/inglenook.service",
+            "/lib/systemd/system/multi-user.target.wants/inglenook.service",
+        ],
         start: "systemctl start inglenook",
+        stop: "systemctl stop inglenook",
+        reload: "systemctl reload inglenook",
+        revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
     },
-    Package { dir: "/etc/inglenook", units: &["/etc/init.d/inglenook"], start: "service inglenook start" },
+    Package {
+        dir: "/etc/inglenook",
+        units: &["/etc/init.d/inglenook"],
+        enabled: &["/etc/rc.d/S95inglenook"],
+        start: "service inglenook start",
+        stop: "service inglenook stop",
+        reload: "service inglenook reload",
+        revive: "service inglenook start",
+    },
 ];
 
 /// Where data folders are looked for.
@@ -166,16 +190,45 @@ fn is_installed(package: &Package) -> bool {
     package.units.iter().any(|unit| Path::new(unit).exists())
 }
 
+/// Whether it is started with the box.
+pub fn is_enabled(package: &Package) -> bool {
+    package.enabled.iter().any(|link| Path::new(link).is_symlink())
+}
+
 fn installed(around: &Surroundings) -> Option<&Package> {
     around.packages.iter().find(|package| is_installed(package))
 }
 
+/// The installed server whose folder this is, by whatever name.
+pub fn installed_at(dir: &Path) -> Option<&'static Package> {
+    PACKAGES.iter().find(|package| is_installed(package) && same_place(dir, Path::new(package.dir)))
+}
+
 /// What starts the server of a folder.
 pub fn start(dir: &Path) -> String {
-    let same = |package: &Package| same_place(dir, Path::new(package.dir));
-    match PACKAGES.iter().find(|package| same(package) && is_installed(package)) {
-        Some(package) => package.start.to_owned(),
-        None => format!("inglenook serve{}", flag(dir)),
+    installed_at(dir).map_or_else(|| format!("inglenook serve{}", flag(dir)), |package| package.start.to_owned())
+}
+
+/// What makes the server of a folder read its settings and certificates again.
+pub fn reload(data: &Data) -> String {
+    let ours = || format!("kill -HUP {}", data.holder());
+    installed_at(data.dir()).map_or_else(ours, |package| package.reload.to_owned())
+}
+
+/// What is told of a damaged folder, with what stops its server if that is an installed one.
+pub fn with_stop(text: &str, dir: &Path) -> String {
+    const STOPPED: &str = "With the server stopped";
+    match installed_at(dir) {
+        Some(package) => text.replace(STOPPED, &format!("{STOPPED} (`{}{}`)", sudo(), package.stop)),
+        None => text.to_owned(),
+    }
+}
+
+/// What stands before the next command that root must type, where this one was typed so.
+pub fn sudo() -> &'static str {
+    match std::env::var_os("SUDO_USER") {
+        Some(_) => "sudo ",
+        None => "",
     }
 }
 
@@ -323,7 +376,15 @@ mod tests {
     }
 
     fn package(dir: &Path) -> Package {
-        Package { dir: dir.to_str().unwrap().to_owned().leak(), units: &[], start: "start" }
+        Package {
+            dir: dir.to_str().unwrap().to_owned().leak(),
+            units: &[],
+            enabled: &[],
+            start: "start",
+            stop: "stop",
+            reload: "reload",
+            revive: "revive",
+        }
     }
 
     fn make(dir: &Path, domain: &str) {
@@ -402,6 +463,17 @@ mod tests {
         // It only has to be started.
         assert!(existing(None, &around).unwrap_err().0.contains("`start` makes a new one"));
         assert_eq!(to_replace(Some(&temp.0.join("named")), &around).unwrap().dir(), temp.0.join("named"));
+    }
+
+    /// The link of a unit leads nowhere where the system's files are looked at from another one.
+    #[test]
+    fn a_unit_is_enabled_by_its_link() {
+        let temp = Temp::new();
+        let link: &'static str = temp.0.join("wanted").to_str().unwrap().to_owned().leak();
+        let package = Package { enabled: [link].to_vec().leak(), ..package(&temp.0) };
+        assert!(!is_enabled(&package));
+        std::os::unix::fs::symlink("/nowhere/inglenook.service", link).unwrap();
+        assert!(is_enabled(&package));
     }
 
     #[test]

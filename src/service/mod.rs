@@ -39,6 +39,7 @@ pub mod share;
 pub mod status;
 pub mod storage;
 pub mod tls;
+mod unread;
 pub mod user;
 pub mod wear;
 pub mod words;

@@ -31,7 +31,11 @@ pub fn run(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> 
         // Whatever is wrong with it: the person can say which folder it is.
         _ => dir.file_name().unwrap_or_default().display().to_string(),
     };
-    confirm(dir, &name, ask, answer)?;
+    let what = format!(
+        "This begins anew in {}: all accounts, messages and certificates of {name} are moved aside.",
+        dir.display()
+    );
+    confirm(&what, &name, ask, answer)?;
     let tag: String = random()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let fresh = beside(dir, &format!("{NEW}{tag}"));
     let made = make(&fresh, dir).and_then(|()| put_into_place(&fresh, dir, true));
@@ -47,12 +51,12 @@ pub fn run(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> 
     ])
 }
 
-/// Nothing is begun anew by a mistake.
-fn confirm(dir: &Path, name: &str, ask: &mut dyn Write, answer: &mut dyn BufRead) -> Result<()> {
-    let question = format!(
-        "This begins anew in {}: all accounts, messages and certificates of {name} are moved aside. Type {name} to go on: ",
-        dir.display()
-    );
+/// Nothing of that kind is done by a mistake: asks for a name that only who means it types.
+///
+/// # Errors
+/// When the answer is another, or cannot be read.
+pub fn confirm(what: &str, name: &str, ask: &mut dyn Write, answer: &mut dyn BufRead) -> Result<()> {
+    let question = format!("{what} Type {name} to go on: ");
     let _ = ask.write_all(question.as_bytes()).and_then(|()| ask.flush());
     let mut line = String::new();
     let read = std::io::Read::take(answer, ANSWER_BYTES).read_line(&mut line);

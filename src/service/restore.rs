@@ -92,13 +92,19 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
 
 /// The folder that is meant, by a path whose last part can be renamed.
 pub(super) fn whole(data: &Data) -> Result<Data> {
-    let dir = data.dir();
-    let found = match dir.file_name() {
-        Some(_) if !dir.is_symlink() => std::path::absolute(dir),
-        _ => dir.canonicalize(),
+    // Without the slash at its end, behind which a link is the folder that it leads to.
+    let dir = data.dir().components().as_path();
+    let found = match is_name(dir) {
+        true => std::path::absolute(dir),
+        false => dir.canonicalize(),
     };
     let found = found.map_err(|e| Failure(format!("the folder {} cannot be used: {e}.", dir.display())))?;
     Ok(Data::locate(Some(&found)))
+}
+
+/// Whether the last part of a path is the folder's own name, which can be changed: no link, and not `..`.
+pub(super) fn is_name(dir: &Path) -> bool {
+    dir.file_name().is_some() && !dir.is_symlink()
 }
 
 pub(super) fn beside(dir: &Path, end: &str) -> PathBuf {
@@ -132,9 +138,9 @@ fn fits(options: &Options, data: &Data, head: &Head, file: &Path) -> Result<Stri
     };
     match told.or_else(set).or(kept) {
         Some((wanted, whose)) if wanted != head.domain => Err(Failure(format!(
-            "the backup {} is of {}, but {whose} {wanted}. Nothing was changed. Choose another folder with --data for {}.",
+            "the backup {} is of {1}, but {whose} {wanted}. Nothing was changed. If it is to take the place of what is there, say so with \
+             --domain {1}; else choose another folder for {1} with --data.",
             file.display(),
-            head.domain,
             head.domain
         ))),
         _ => match config::domain(&head.domain) {

@@ -6,7 +6,7 @@ use super::cert::Certificates;
 use super::data::{self, Data};
 use super::serve;
 use super::wear::{self, size};
-use super::{Failure, Result, config, owner};
+use super::{Failure, Result, config, find, owner, restore};
 use crate::core;
 use crate::store::card::Card;
 use crate::store::salvage::{self, Salvaged};
@@ -21,6 +21,7 @@ const LINK: std::io::ErrorKind = std::io::ErrorKind::InvalidInput;
 /// # Errors
 /// When there is nothing to salvage, or the new folder cannot be made.
 pub fn run(dir: &Path, to: Option<&Path>) -> Result<Vec<String>> {
+    let dir = &real(dir);
     let old = Data::locate(Some(dir));
     let shown = dir.display();
     let found = std::fs::read_dir(dir)
@@ -29,7 +30,7 @@ pub fn run(dir: &Path, to: Option<&Path>) -> Result<Vec<String>> {
     if !["db", "cert", "domain"].iter().any(|name| names.iter().any(|n| n == name)) {
         return Err(Failure(format!("{shown} holds no data of inglenook. Say which folder does.")));
     }
-    let to = to.map_or_else(|| beside(dir), Path::to_owned);
+    let to = to.map_or_else(|| restore::beside(dir, ".salvaged"), Path::to_owned);
     if std::fs::read_dir(&to).is_ok_and(|mut entries| entries.next().is_some()) || to.is_file() {
         let to = to.display();
         return Err(Failure(format!(
@@ -54,17 +55,27 @@ pub fn run(dir: &Path, to: Option<&Path>) -> Result<Vec<String>> {
         true => lines.push("lost         nothing".into()),
         false => lines.extend(lost.into_iter().map(|what| format!("lost         {what}"))),
     }
-    let to = to.display();
-    lines.push(format!("next         mv {shown} {shown}.damaged && mv {to} {shown} && inglenook check --data {shown}"));
+    lines.push(format!("next         {}", next(dir, &to)));
     Ok(lines)
 }
 
-/// The folder's name with more behind it.
-fn beside(dir: &Path) -> PathBuf {
-    let whole = dir.components().as_path();
-    let mut name = OsString::from(whole);
-    name.push(".salvaged");
-    name.into()
+/// The folder itself, where a link to it was named, as that of the installed service is (`DynamicUser=` of systemd): it is what is to
+/// be renamed.
+fn real(dir: &Path) -> PathBuf {
+    let dir = dir.components().as_path();
+    let found = if restore::is_name(dir) { None } else { dir.canonicalize().ok() };
+    found.unwrap_or_else(|| dir.to_owned())
+}
+
+/// What is to be typed, so that the new folder takes the old one's place and is served.
+fn next(dir: &Path, to: &Path) -> String {
+    let sudo = find::sudo();
+    let (shown, to) = (dir.display(), to.display());
+    let last = match find::installed_at(dir) {
+        Some(package) => package.start.to_owned(),
+        None => format!("inglenook check --data {shown} && {}", find::start(dir)),
+    };
+    format!("{sudo}mv {shown} {shown}.damaged && {sudo}mv {to} {shown} && {sudo}{last}")
 }
 
 /// Keeps a server from using the folder meanwhile. A card that cannot be written any more can still be read.
@@ -142,6 +153,5 @@ fn settle(old: &Data, new: &Data) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
     let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
     let owner = owner.filter(|_| rustix::process::geteuid().is_root());
-    super::restore::settle(new.dir(), owner)
-        .map_err(|e| Failure(format!("{} cannot be synced: {e}.", new.dir().display())))
+    restore::settle(new.dir(), owner).map_err(|e| Failure(format!("{} cannot be synced: {e}.", new.dir().display())))
 }

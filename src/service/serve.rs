@@ -76,6 +76,8 @@ pub struct Options {
     pub sudo: bool,
     /// The settings; else `DIR/inglenook.toml` if it is there.
     pub config: Option<PathBuf>,
+    /// Whether the settings are left alone: they are wrong, and the server that runs has others. See [`Options::of_running`].
+    pub unset: bool,
     /// The domain; see [`Data::settle`].
     pub domain: Option<String>,
     /// Makes the command that checks a damaged database in a process of its own; see [`Card::open`].
@@ -102,13 +104,42 @@ impl Options {
     /// When the settings are wrong or the domain does not fit.
     pub fn place(&self) -> Result<Place> {
         let data = Data::locate(self.data.as_deref());
-        let config = Config::load(self.config.as_deref(), data.dir())?;
+        let config = match self.unset {
+            true => Config::default(),
+            false => Config::load(self.config.as_deref(), data.dir())?,
+        };
         let domain = data.settle(self.domain.as_deref(), &config)?;
         if let Some(kept) = data.domain()?.filter(|kept| *kept != domain) {
             domain::may_change(self, &data, &kept, &domain)?;
         }
         config.check_components(&domain)?;
         Ok(Place { data, config, domain })
+    }
+
+    /// Of a command that asks the server, if one runs. That has read its settings when they were right: what is wrong with the file by
+    /// now is no reason not to ask, and is what the second value warns of. Where only another domain is set, it must not be that of
+    /// a `new` account that is meant, and there must be accounts: else a restart is all that it needs.
+    pub fn of_running(self, new: bool) -> (Options, Option<String>) {
+        let data = Data::locate(self.data.as_deref());
+        let fault = self.place().err().filter(|_| admin::runs(&data));
+        let matters = || self.is_readable(&data) && (new || matches!(domain::accounts(&self, &data), Ok(0)));
+        match fault {
+            Some(e) if !matters() => {
+                let why =
+                    format!("{e} The settings are not in use: the running server goes on with those that it has.");
+                (Options { unset: true, ..self }, Some(why))
+            }
+            _ => (self, None),
+        }
+    }
+
+    /// Whether the settings are right, whatever the data is.
+    fn is_readable(&self, data: &Data) -> bool {
+        let read = || {
+            let config = Config::load(self.config.as_deref(), data.dir())?;
+            config.check_components(&data.settle(self.domain.as_deref(), &config)?)
+        };
+        read().is_ok()
     }
 
     /// Opens the database and the core on it.
@@ -146,6 +177,8 @@ pub struct Shared {
     certificates: Certificates,
     names: Names,
     acceptor: Mutex<Arc<Acceptor>>,
+    /// Whether components can connect, from the start to the end.
+    has_component_port: bool,
 }
 
 /// A server that is ready to run.
@@ -229,6 +262,7 @@ impl Server {
             certificates,
             names,
             acceptor,
+            has_component_port: ports.iter().any(|port| port.name == "component"),
         };
         shared.configure(config);
         let orders = channel::unbounded();
@@ -262,12 +296,9 @@ impl Server {
             lines.push(format!("listening    {} {} {}", port.address, port.name, port.kind()));
         }
         if !pair.installed {
-            lines.push(format!("authority    {}", shared.certificates.ca_path().display()));
-            lines.push(format!("fingerprint  SHA-256 {}", shared.certificates.ca()?.fingerprint));
+            lines.push(shared.certificates.authority_line()?);
         }
-        // That of the authority is for who installs it; apps that ask show this one.
-        let whose = if pair.installed { "installed" } else { "own" };
-        lines.push(format!("certificate  {whose}, until {}, SHA-256 {}", facts.until, facts.fingerprint));
+        lines.push(facts.line(pair.installed));
         let flag = find::flag(shared.data.dir());
         lines.push(format!("next         inglenook user add NAME@{}{flag}", shared.domain));
         Ok(lines)
@@ -536,8 +567,10 @@ impl Shared {
         let listen = |c: &Config| {
             (listen::wanted(c), [&c.s2s, &c.s2s_tls, &c.https].map(Vec::clone)) //
         };
-        if config.components.is_empty() != before.components.is_empty() && !config.component.is_empty() {
-            lines.push("the address for components is listened on from the next start on, or no more".to_owned());
+        let wanted = !config.components.is_empty() && !config.component.is_empty();
+        if wanted != self.has_component_port {
+            let what = if wanted { "open" } else { "close" };
+            lines.push(format!("restart to {what} the port for components: that is not done by a reload"));
         } else if listen(&before) != listen(&config) {
             lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
         }

@@ -36,7 +36,7 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
         return carry_out(core, &mut nothing, command);
     }
     let done = serve::offline(options, &place, |core, engine| {
-        if matches!(command, Command::UserRemove(_)) {
+        if matches!(command, Command::UserRemove(_) | Command::RoomRemove(_)) {
             // It makes room.
             engine.use_reserve();
         }
@@ -56,6 +56,10 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
 pub fn entry(options: &Options, account: &str) -> Result<Vec<String>> {
     let Place { config, domain, .. } = options.place()?;
     let mut lines = vec![format!("address      {account}")];
+    if options.unset {
+        // Which ports the server has, only its settings could tell.
+        return Ok(lines);
+    }
     let starttls = config.c2s.iter().map(|address| (address, ""));
     let tls = config.c2s_tls.iter().map(|address| (address, " (TLS from the first byte)"));
     if let Some((address, how)) = starttls.chain(tls).find(|(address, _)| address.port() != 0) {

@@ -79,7 +79,7 @@ pub(super) fn room(dir: &Path, need: u64) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Full(format!(
-        "only {} KiB are free on the disk of {}, and {} KiB must be. Nothing was changed; make room on that disk",
+        "only {} KiB are free on the disk of {}, and {} KiB must be. Nothing was changed; make room on that disk (`inglenook check` says when there is enough)",
         free >> 10,
         dir.display(),
         need.div_ceil(1024)
@@ -111,9 +111,9 @@ pub(super) fn entries(dir: &Path) -> io::Result<Vec<fs::DirEntry>> {
 pub(super) fn refused(what: &str, path: &Path, e: &io::Error) -> StoreError {
     let path = path.display();
     match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            StoreError::Full(format!("no room to {what} {path}: {e}. Nothing was changed; make room on that disk"))
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(format!(
+            "no room to {what} {path}: {e}. Nothing was changed; make room on that disk (`inglenook check` says when there is enough)"
+        )),
         io::ErrorKind::PermissionDenied => StoreError::Io(format!(
             "cannot {what} {path}: {e}. Run as the owner of the data folder, or chown all of it to the server's user"
         )),

@@ -87,7 +87,11 @@ pub struct Said {
 pub fn run(dir: &Dir, words: &[&str], input: &str) -> Said {
     let mut command = command(dir, words);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // It may have ended without a look at it.
+    match child.stdin.take().unwrap().write_all(input.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => panic!("{e}"),
+        _ => {}
+    }
     let output = child.wait_with_output().unwrap();
     Said {
         out: String::from_utf8(output.stdout).unwrap(),

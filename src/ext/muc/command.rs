@@ -70,7 +70,8 @@ fn remove(muc: &mut Muc, st: &mut State, at: &Jid) -> Result<Vec<String>, String
     if !muc.rooms.contains_key(local) {
         return Err(missing(at));
     }
-    st.write().map_err(words)?;
+    // It makes room.
+    st.erase().map_err(words)?;
     muc.destroy(st, local, ENDED).map_err(words)?;
     Ok(vec![format!("removed {at}")])
 }

@@ -34,16 +34,22 @@ impl Room {
         if self.has_owner(st) {
             return;
         }
-        match self.heir(st) {
-            Some(heir) => {
-                let notice = Notice { reason: Some(REASON), ..Notice::default() };
-                // Storage was asked when the account was removed.
-                if admin::change_affiliation(self, st, &heir, Affiliation::Owner, None, &notice).is_ok() {
-                    log::info!("{} belongs to {heir} from now on: the last owner has no account any more", self.jid);
-                }
-            }
-            None if self.is_left_by_all() => log::info!("{} is gone: it belonged to nobody but {gone}", self.jid),
-            None => log::warn!("{} has no owner any more: see `inglenook room list`", self.jid),
+        let at = &self.jid;
+        let Some(heir) = self.heir(st) else {
+            st.outcome(match self.is_left_by_all() {
+                true => format!("{at} is gone with all that was said: nobody else was in it"),
+                false => format!(
+                    "{at} has no owner any more: `inglenook room owner {} NAME` makes somebody one",
+                    self.local()
+                ),
+            });
+            return;
+        };
+        let told = format!("{at} is owned by {heir} now");
+        let notice = Notice { reason: Some(REASON), ..Notice::default() };
+        // Storage was asked when the account was removed.
+        if admin::change_affiliation(self, st, &heir, Affiliation::Owner, None, &notice).is_ok() {
+            st.outcome(told);
         }
     }
 
