@@ -4,7 +4,8 @@ use super::account::Account;
 use super::archived::Archived;
 use super::effect::{Command, Job, Sid};
 use super::state::{Ack, CHECK, FULL, State, Undo, Work};
-use crate::store::{Tree, key};
+use crate::store::key;
+use crate::store::tree::{Removal, Tree};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, Type};
 
@@ -135,12 +136,13 @@ pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<B
     let archived = Archived { begins: st.next_mark(), ..Archived::default() };
     if let Ok(batch) = st.write() {
         batch.put(Tree::Archive, key::account(local), archived.record());
-        for tree in
-            [Tree::Roster, Tree::Block, Tree::Private, Tree::Offline, Tree::Node, Tree::Item, Tree::Push, Tree::Token]
-        {
-            batch.delete_all(tree, key::prefix(local));
+        for tree in Tree::ALL {
+            match tree.removal(local) {
+                Some(Removal::Prefix(prefix)) => batch.delete_all(tree, prefix),
+                Some(Removal::Key(key)) => batch.delete(tree, key),
+                None => {}
+            }
         }
-        batch.delete(Tree::Vcard, key::account(local));
     }
     st.archives.insert(local.into(), archived);
     st.revoke_tokens(local);

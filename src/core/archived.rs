@@ -1,33 +1,21 @@
 //! What of an account's messages is archived, and from where on the archive of its name is its own (XEP-0313, XEP-0441).
 
 use super::roster::Roster;
-use crate::store::record::{Broken, Reader, Writer};
+use crate::store::record::{Broken, Reader, Writer, stored};
 use crate::wire::Jid;
 use std::collections::BTreeSet;
 
-/// Whose messages are archived if they are on no list (XEP-0441 §2.1.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Policy {
-    /// Everybody's.
-    #[default]
-    Always,
-    /// Nobody's.
-    Never,
-    /// Those of whom is in the roster.
-    Roster,
-}
-
-impl Policy {
-    /// All of them.
-    pub const ALL: [Policy; 3] = [Policy::Always, Policy::Never, Policy::Roster];
-
-    /// As it is called on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Policy::Always => "always",
-            Policy::Never => "never",
-            Policy::Roster => "roster",
-        }
+stored! {
+    /// Whose messages are archived if they are on no list (XEP-0441 §2.1.1).
+    #[derive(Default)]
+    pub enum Policy {
+        /// Everybody's.
+        #[default]
+        Always = 0, "always";
+        /// Nobody's.
+        Never = 1, "never";
+        /// Those of whom is in the roster.
+        Roster = 2, "roster";
     }
 }
 
@@ -71,7 +59,7 @@ impl Archived {
     pub fn record(&self) -> Box<[u8]> {
         let list =
             |w: Writer, list: &BTreeSet<Jid>| list.iter().fold(w.u32(list.len() as u32), |w, jid| w.str(jid.as_str()));
-        let w = Writer::new(1).u64(self.begins).u8(self.policy as u8);
+        let w = Writer::new(1).u64(self.begins).u8(self.policy.number());
         list(list(w, &self.always), &self.never).done()
     }
 
@@ -82,7 +70,7 @@ impl Archived {
             return Err(Broken);
         }
         let begins = r.u64()?;
-        let policy = *Policy::ALL.get(usize::from(r.u8()?)).ok_or(Broken)?;
+        let policy = Policy::of_number(r.u8()?)?;
         let list = |r: &mut Reader<'_>| {
             (0..r.u32()?).map(|_| Jid::parse(r.str()?).map_err(|_| Broken)).collect::<Result<_, _>>()
         };
@@ -120,6 +108,16 @@ mod tests {
         assert_eq!(Archived::from_record(&odd), Err(Broken), "an unknown policy");
         odd[0] = 2;
         assert_eq!(Archived::from_record(&odd), Err(Broken), "a newer version");
+    }
+
+    #[test]
+    fn a_row_is_the_one_on_disks() {
+        for (policy, number) in [(Policy::Always, 0), (Policy::Never, 1), (Policy::Roster, 2)] {
+            let row = Archived { begins: 7, policy, always: jids(&["a@b"]), never: BTreeSet::new() };
+            let bytes = [1, 7, 0, 0, 0, 0, 0, 0, 0, number, 1, 0, 0, 0, 3, 0, 0, 0, b'a', b'@', b'b', 0, 0, 0, 0];
+            assert_eq!(*row.record(), bytes, "{policy:?}");
+            assert_eq!(Archived::from_record(&bytes), Ok(row));
+        }
     }
 
     /// XEP-0441 §2.3.1

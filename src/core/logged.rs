@@ -121,6 +121,15 @@ mod tests {
                 assert_eq!(Logged::read(&record[..end]), Err(Broken), "{end}");
             }
         }
+        // As disks have them.
+        for (entry, kind) in [
+            (Logged::Message { sent: None, received: vec![], xml }, 1),
+            (Logged::Settled(vec![]), 2),
+            (Logged::Handed { local: "juliet", stream: 9, messages: vec![] }, 3),
+            (Logged::Heard(vec![]), 4),
+        ] {
+            assert_eq!(entry.record()[..2], [1, kind]);
+        }
         assert_eq!(Logged::read(&[1, 9]), Err(Broken));
         assert_eq!(Logged::read(&[2, 1]), Err(Broken));
     }

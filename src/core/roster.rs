@@ -65,6 +65,16 @@ pub struct Item {
     pub request: Option<Box<str>>,
 }
 
+/// The bits of an item's row, which are for good.
+mod bit {
+    pub const LISTED: u8 = 1 << 0;
+    pub const TO: u8 = 1 << 1;
+    pub const FROM: u8 = 1 << 2;
+    pub const ASK: u8 = 1 << 3;
+    pub const PENDING: u8 = 1 << 4;
+    pub const APPROVED: u8 = 1 << 5;
+}
+
 impl Item {
     /// Whether nothing is left to remember.
     pub fn is_empty(&self) -> bool {
@@ -112,9 +122,15 @@ impl Item {
     /// Its row in [`Tree::Roster`].
     pub fn record(&self) -> Box<[u8]> {
         let s = self.state;
-        let flags = [self.listed, s.to, s.from, s.ask, s.pending, s.approved];
-        let bits = flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag));
-        let mut w = Writer::new(1).u8(bits).opt_str(self.name.as_deref()).u32(self.groups.len() as u32);
+        let flags = [
+            (bit::LISTED, self.listed),
+            (bit::TO, s.to),
+            (bit::FROM, s.from),
+            (bit::ASK, s.ask),
+            (bit::PENDING, s.pending),
+            (bit::APPROVED, s.approved),
+        ];
+        let mut w = Writer::new(1).flags(&flags).opt_str(self.name.as_deref()).u32(self.groups.len() as u32);
         for group in &self.groups {
             w = w.str(group);
         }
@@ -128,10 +144,16 @@ impl Item {
             return Err(Broken);
         }
         let bits = r.u8()?;
-        let bit = |n: u8| bits >> n & 1 == 1;
+        let has = |bit: u8| bits & bit != 0;
         Ok(Item {
-            listed: bit(0),
-            state: subscription::State { to: bit(1), from: bit(2), ask: bit(3), pending: bit(4), approved: bit(5) },
+            listed: has(bit::LISTED),
+            state: subscription::State {
+                to: has(bit::TO),
+                from: has(bit::FROM),
+                ask: has(bit::ASK),
+                pending: has(bit::PENDING),
+                approved: has(bit::APPROVED),
+            },
             name: r.opt_str()?.map(Into::into),
             groups: (0..r.u32()?).map(|_| r.str().map(Into::into)).collect::<Result<_, _>>()?,
             request: r.opt_str()?.map(Into::into),
@@ -346,4 +368,39 @@ pub fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Re
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_the_one_on_disks() {
+        type Flag = (fn(&mut Item), u8);
+        let bits: [Flag; 6] = [
+            (|item| item.listed = true, 0b00_0001),
+            (|item| item.state.to = true, 0b00_0010),
+            (|item| item.state.from = true, 0b00_0100),
+            (|item| item.state.ask = true, 0b00_1000),
+            (|item| item.state.pending = true, 0b01_0000),
+            (|item| item.state.approved = true, 0b10_0000),
+        ];
+        for (set, bit) in bits {
+            let mut item = Item::default();
+            set(&mut item);
+            let bytes = [1, bit, 0, 0, 0, 0, 0, 0];
+            assert_eq!(*item.record(), bytes);
+            assert_eq!(Item::from_record(&bytes).unwrap(), item);
+        }
+        let item = Item {
+            name: Some("N".into()),
+            groups: ["G".into()].into(),
+            request: Some("<r/>".into()),
+            ..Item::default()
+        };
+        let bytes = b"\x01\0\x01\x01\0\0\0N\x01\0\0\0\x01\0\0\0G\x01\x04\0\0\0<r/>";
+        assert_eq!(*item.record(), *bytes);
+        assert_eq!(Item::from_record(bytes).unwrap(), item);
+    }
 }

@@ -293,6 +293,15 @@ mod tests {
     }
 
     #[test]
+    fn mechanisms_are_those_on_disks() {
+        for (mechanism, number) in [(Ht::None, 0), (Ht::EndPoint, 1), (Ht::Exporter, 2)] {
+            let record = Slots { current: Some(token(mechanism, None)), new: None }.record();
+            // Behind the version, that there is one, and its secret.
+            assert_eq!(record[2 + 4 + 32], number, "{mechanism:?}");
+        }
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         assert_eq!(format!("{:?}", token(Ht::None, None)), "Token(None)");
     }

@@ -112,7 +112,7 @@ impl<W: Write> Writer<W> {
             if key.len() > KEY_BYTES || value.is_some_and(|value| value.len() > VALUE_BYTES) {
                 return Err(std::io::Error::new(ErrorKind::InvalidData, "a row of the database is too long"));
             }
-            self.rows.extend([tag, *tree as u8]);
+            self.rows.extend([tag, tree.number()]);
             for bytes in std::iter::once(key).chain(value) {
                 self.rows.extend((bytes.len() as u32).to_le_bytes());
                 self.rows.extend_from_slice(bytes);
@@ -365,7 +365,7 @@ fn changes(mut bytes: &[u8]) -> std::result::Result<Vec<Op>, Broken> {
     let mut ops = Vec::new();
     while let Some(([tag, tree], rest)) = bytes.split_first_chunk() {
         bytes = rest;
-        let tree: Tree = *Tree::ALL.get(usize::from(*tree)).ok_or(Broken)?;
+        let tree = Tree::of_number(*tree).ok_or(Broken)?;
         let key = field(&mut bytes)?;
         ops.push(match tag {
             0 => Op::Put(tree, key, field(&mut bytes)?),

@@ -71,7 +71,7 @@ impl Note {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Note> {
         let mut record = Reader::new(bytes).ok()?;
         let reference = Reference::from_bytes(record.bytes().ok()?).ok()?;
-        let tree = *Tree::ALL.get(usize::from(record.u8().ok()?))?;
+        let tree = Tree::of_number(record.u8().ok()?)?;
         Some(Note { reference, tree, key: record.bytes().ok()?.into() })
     }
 }

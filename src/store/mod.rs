@@ -1,6 +1,7 @@
 //! DISK: trees of keys and values for what is small and keyed, and the log for messages. Both are changed by batches that are on
 //! stable storage or not there at all.
 //!
+//! [`mod@tree`] is the table of the trees, whose numbers and names stand on disks for good (`tests/golden` has some).
 //! [`Engine`] is the whole contract: [`card`] keeps it on a card, [`memory`] in a test that can cut the power. On the card,
 //! [`sled_engine`] has the trees and [`log`](mod@log) the messages. Around sled: `trees` opens it and counts what it holds, `large` keeps what is too large for it, `mark` tells a close in order from a
 //! crash, `probe` tries whether it can be opened at all, [`salvage`](mod@salvage) makes a new one of what `scan` can read of a damaged one, and `disk`
@@ -20,60 +21,12 @@ pub mod record;
 pub mod salvage;
 mod scan;
 pub mod sled_engine;
+pub mod tree;
 mod trees;
 
 pub use copies::Copies;
 use std::fmt;
-
-/// The trees: one kind of record each; [`key`] says what the keys are.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Tree {
-    /// One row each: schema version, domain, the server's secret, rows of work to be resumed.
-    Meta,
-    /// localpart -> credentials and what belongs to the account itself.
-    Account,
-    /// localpart, contact's bare JID -> roster item or pending subscription request.
-    Roster,
-    /// localpart, JID -> a blocked address.
-    Block,
-    /// localpart, namespace and name -> private XML.
-    Private,
-    /// localpart -> vcard-temp.
-    Vcard,
-    /// localpart, number -> an offline message.
-    Offline,
-    /// localpart -> what is archived for it (XEP-0441), and from where on its archive begins.
-    Archive,
-    /// localpart of a room, what -> its configuration, its subject, an affiliation.
-    Room,
-    /// localpart or service, node -> a publish-subscribe node's configuration, affiliations and subscriptions.
-    Node,
-    /// localpart or service, node, number -> an item of a node.
-    Item,
-    /// localpart, service and node -> where an account wants to have push notifications sent.
-    Push,
-    /// localpart, number -> a token that a client may log in with.
-    Token,
-}
-
-impl Tree {
-    /// All of them.
-    pub const ALL: [Tree; 13] = [
-        Tree::Meta,
-        Tree::Account,
-        Tree::Roster,
-        Tree::Block,
-        Tree::Private,
-        Tree::Vcard,
-        Tree::Offline,
-        Tree::Archive,
-        Tree::Room,
-        Tree::Node,
-        Tree::Item,
-        Tree::Push,
-        Tree::Token,
-    ];
-}
+pub use tree::Tree;
 
 /// Bytes of a key or a value.
 pub type Bytes = Box<[u8]>;

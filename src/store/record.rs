@@ -2,6 +2,55 @@
 
 use super::StoreError;
 
+/// Makes an enum whose values have a word on the wire and a number in records, one row each. The numbers are for good: a value that
+/// is no longer needed leaves a gap, and a new one gets a number that none ever had.
+macro_rules! stored {
+    ($($(#[$about:meta])* $vis:vis enum $name:ident {
+        $($(#[$meaning:meta])* $value:ident = $number:literal, $word:literal;)*
+    })*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        $vis enum $name { $($(#[$meaning])* $value = $number,)* }
+
+        // Not each of them is asked for everything.
+        #[allow(dead_code)]
+        impl $name {
+            /// All of them, as they are declared.
+            pub const ALL: [$name; [$($number),*].len()] = [$($name::$value),*];
+            /// All words, in the same order.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// As it is called on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$value => $word,)* }
+            }
+
+            /// The one that is called so.
+            pub fn of(word: &str) -> Option<$name> {
+                match word {
+                    $($word => Some($name::$value),)*
+                    _ => None,
+                }
+            }
+
+            /// What stands for it in a record.
+            pub fn number(self) -> u8 {
+                self as u8
+            }
+
+            /// The one that a number in a record stands for.
+            pub fn of_number(number: u8) -> Result<$name, $crate::store::record::Broken> {
+                match number {
+                    $($number => Ok($name::$value),)*
+                    _ => Err($crate::store::record::Broken),
+                }
+            }
+        }
+    )*};
+}
+pub(crate) use stored;
+
 /// Writes the fields of one record.
 #[derive(Debug)]
 pub struct Writer(Vec<u8>);
@@ -21,6 +70,10 @@ impl Writer {
     pub fn u8(mut self, value: u8) -> Writer {
         self.0.push(value);
         self
+    }
+    /// Appends a byte with these bits, of those that are set.
+    pub fn flags(self, flags: &[(u8, bool)]) -> Writer {
+        self.u8(flags.iter().filter(|(_, set)| *set).fold(0, |bits, (bit, _)| bits | bit))
     }
     /// Appends a 32-bit number.
     pub fn u32(mut self, value: u32) -> Writer {

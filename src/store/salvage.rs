@@ -295,7 +295,7 @@ mod tests {
         for round in 0..400_u64 {
             let mut batch = Batch::default();
             for _ in 0..1 + mix(&mut state) % 6 {
-                let tree = Tree::ALL[(mix(&mut state) % 13) as usize];
+                let tree = Tree::ALL[(mix(&mut state) % Tree::ALL.len() as u64) as usize];
                 let name = key::named(&format!("user{:03}", mix(&mut state) % 60), "friend@example.org");
                 if mix(&mut state).is_multiple_of(5) {
                     now.remove(&(at(tree), name.to_vec()));

@@ -372,7 +372,7 @@ impl Sled {
     fn transact(&mut self, group: &mut Group) -> Result<(), StoreError> {
         let (changes, applied) = (std::mem::take(&mut group.changes), group.applied);
         if self.sabotage == Sabotage::NoTransaction {
-            return (0..ENGINE)
+            return (Tree::ALL.into_iter().map(at))
                 .try_for_each(|tree| self.transaction(changes.iter().filter(|c| c.tree == tree), applied));
         }
         self.transaction(changes.iter(), applied)
@@ -462,8 +462,8 @@ impl Sled {
     /// Whose large values are damaged, in words; reads all of them.
     pub(super) fn damaged_values(&self) -> Result<Vec<String>, StoreError> {
         let mut lost = Vec::new();
-        for (tree, rows) in Tree::ALL.into_iter().zip(&self.trees.all) {
-            for row in rows.iter() {
+        for tree in Tree::ALL {
+            for row in self.trees.all[at(tree)].iter() {
                 let (key, value) = row.map_err(|e| explain(&self.dir, failed(&e)))?;
                 if value.first() == Some(&REFERENCE)
                     && let Err(e) = self.decode(&value)

@@ -23,14 +23,23 @@ const RELEASE: Duration = Duration::from_secs(2);
 /// How often to look whether sled has failed while it writes.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The place of the engine's own tree behind [`Tree::ALL`]: `schema`, `count`, and a row for each large value.
-pub(super) const ENGINE: usize = Tree::ALL.len();
+/// The number of the engine's own tree, which has `schema`, `count`, and a row for each large value. No tree of ours ever gets it.
+pub(super) const ENGINE: usize = 13;
 
-/// What sled calls the trees.
-#[rustfmt::skip]
-pub(super) const NAMES: [&str; ENGINE + 1] = [
-    "meta", "account", "roster", "block", "private", "vcard", "offline", "archive", "room", "node", "item", "push", "token", "engine",
-];
+/// Trees in sled, with the engine's.
+const TREES: usize = Tree::ALL.len() + 1;
+
+/// What sled calls the trees, each at the place of its number. New ones are made in this order, which [`super::scan`] knows.
+pub(super) const NAMES: [&str; TREES] = {
+    let mut names = ["engine"; TREES];
+    let mut n = 0;
+    while n < Tree::ALL.len() {
+        assert!(at(Tree::ALL[n]) != ENGINE, "this number is taken");
+        names[at(Tree::ALL[n])] = Tree::ALL[n].name();
+        n += 1;
+    }
+    names
+};
 
 /// The key of [`Count`].
 pub(super) const COUNT: &[u8] = b"count";
@@ -43,9 +52,9 @@ pub(super) const INLINE: u8 = 0;
 /// The tag of a value that stands in a file of its own; a reference follows.
 pub(super) const REFERENCE: u8 = 1;
 
-/// The place of a tree.
-pub(super) fn at(tree: Tree) -> usize {
-    tree as usize
+/// The place of a tree among all of them.
+pub(super) const fn at(tree: Tree) -> usize {
+    tree.number() as usize
 }
 
 /// The key that keeps a large value from being swept.
@@ -99,7 +108,7 @@ fn hash(tree: usize, key: &[u8], value: &[u8]) -> u64 {
     parts.iter().fold(0xcbf2_9ce4_8422_2325, |h, part| part.iter().fold(h, fold))
 }
 
-/// An open sled with its trees, in the order of [`Tree::ALL`], and the engine's.
+/// An open sled with its trees, each at the place of its number, the engine's with them.
 #[derive(Debug)]
 pub(super) struct Trees {
     config: sled::Config,
@@ -214,10 +223,10 @@ impl Trees {
             return Err(StoreError::Damaged(format!("the newest {lost} of {marked} changes are missing")));
         }
         let mut found = Count { commit: count.commit, applied: count.applied, ..Count::default() };
-        for (tree, rows) in self.all[..ENGINE].iter().enumerate() {
-            for row in rows.iter() {
+        for tree in Tree::ALL {
+            for row in self.all[at(tree)].iter() {
                 let (key, value) = row.map_err(|e| failed(&e))?;
-                found.add(tree, &key, &value);
+                found.add(at(tree), &key, &value);
             }
         }
         if found != count {
@@ -267,10 +276,18 @@ mod tests {
         assert_eq!(Count::from_bytes(&count.to_bytes()), Ok(count));
     }
 
+    /// The sum stands on disks, and so does a tree's number in it.
     #[test]
-    fn places_are_the_order_of_all() {
-        for (place, tree) in Tree::ALL.into_iter().enumerate() {
-            assert_eq!(at(tree), place);
-        }
+    fn the_sum_is_the_one_on_disks() {
+        assert_eq!(hash(2, b"key", b"value"), 0x1b6f_f0fb_a788_77a2);
+        assert_eq!(Count { commit: 1, rows: 2, sum: 3, applied: 4 }.to_bytes()[..10], [2, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
+    }
+
+    #[test]
+    fn each_name_stands_at_its_number() {
+        let names = ["meta", "account", "roster", "block", "private", "vcard", "offline", "archive"];
+        let more = ["room", "node", "item", "push", "token", "engine"];
+        assert_eq!(NAMES[..14], [&names[..], &more[..]].concat());
+        assert_eq!(NAMES[ENGINE], "engine");
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn answer(st: &mut State, local: &str, iq: &Stanza, prefs: Node<'_>) 
 fn read(prefs: Node<'_>, begins: u64) -> Result<Archived, StanzaError> {
     let bad = |text: &'static str| StanzaError::new(Condition::BadRequest).text(text);
     let default = prefs.attr("default");
-    let policy = Policy::ALL.into_iter().find(|policy| default.as_deref() == Some(policy.as_str()));
+    let policy = default.as_deref().and_then(Policy::of);
     let policy = policy.ok_or(bad("the default is 'always', 'never' or 'roster'"))?;
     let (mut bytes, mut entries) = (0, 0);
     let mut list = |name: &str| {

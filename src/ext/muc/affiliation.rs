@@ -5,6 +5,7 @@
 //! owner. A password does not keep them out, and nobody bans them.
 
 use super::room::Room;
+use crate::store::record::stored;
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,73 +13,33 @@ use std::sync::Arc;
 /// The accounts that administer the server, by bare JID; shared by all rooms.
 pub type ServerAdmins = Arc<BTreeSet<Jid>>;
 
-/// What somebody is to a room, by bare JID, whether or not they are there (§5.2). In order: who comes later may do more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-#[allow(missing_docs)]
-pub enum Affiliation {
-    Outcast,
-    #[default]
-    None,
-    Member,
-    Admin,
-    Owner,
-}
-
-impl Affiliation {
-    /// All of them, in order.
-    pub const ALL: [Affiliation; 5] =
-        [Affiliation::Outcast, Affiliation::None, Affiliation::Member, Affiliation::Admin, Affiliation::Owner];
-
-    /// As it is called on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Affiliation::Outcast => "outcast",
-            Affiliation::None => "none",
-            Affiliation::Member => "member",
-            Affiliation::Admin => "admin",
-            Affiliation::Owner => "owner",
-        }
+stored! {
+    /// What somebody is to a room, by bare JID, whether or not they are there (§5.2). In order: who comes later may do more.
+    #[derive(PartialOrd, Ord, Default)]
+    #[allow(missing_docs)]
+    pub enum Affiliation {
+        Outcast = 0, "outcast";
+        #[default]
+        None = 1, "none";
+        Member = 2, "member";
+        Admin = 3, "admin";
+        Owner = 4, "owner";
     }
 
-    /// The one that is called so.
-    pub fn of(text: &str) -> Option<Affiliation> {
-        Affiliation::ALL.into_iter().find(|affiliation| affiliation.as_str() == text)
+    /// What an occupant is in a room (§5.1). In order: who comes later may do more. In records there are sets of them: [`Roles`].
+    #[derive(PartialOrd, Ord, Default)]
+    #[allow(missing_docs)]
+    pub enum Role {
+        /// Not there.
+        #[default]
+        None = 0, "none";
+        Visitor = 1, "visitor";
+        Participant = 2, "participant";
+        Moderator = 3, "moderator";
     }
 }
 
-/// What an occupant is in a room (§5.1). In order: who comes later may do more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-#[allow(missing_docs)]
-pub enum Role {
-    /// Not there.
-    #[default]
-    None,
-    Visitor,
-    Participant,
-    Moderator,
-}
-
-impl Role {
-    /// All of them, in order.
-    pub const ALL: [Role; 4] = [Role::None, Role::Visitor, Role::Participant, Role::Moderator];
-
-    /// As it is called on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::None => "none",
-            Role::Visitor => "visitor",
-            Role::Participant => "participant",
-            Role::Moderator => "moderator",
-        }
-    }
-
-    /// The one that is called so.
-    pub fn of(text: &str) -> Option<Role> {
-        Role::ALL.into_iter().find(|role| role.as_str() == text)
-    }
-}
-
-/// A set of roles.
+/// A set of roles: of each the bit of its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Roles(pub u8);
 
@@ -88,12 +49,12 @@ impl Roles {
 
     /// These.
     pub fn of(roles: impl IntoIterator<Item = Role>) -> Roles {
-        Roles(roles.into_iter().fold(0, |set, role| set | 1 << role as u8))
+        Roles(roles.into_iter().fold(0, |set, role| set | 1 << role.number()))
     }
 
     /// Whether one is among them.
     pub fn has(self, role: Role) -> bool {
-        self.0 & (1 << role as u8) != 0
+        self.0 & (1 << role.number()) != 0
     }
 }
 
@@ -259,5 +220,29 @@ impl Room {
             return Err(what.into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_on_disks() {
+        use Affiliation::{Admin, Member, Outcast, Owner};
+        assert_eq!(
+            Affiliation::ALL.map(|value| (value, value.number())),
+            [(Outcast, 0), (Affiliation::None, 1), (Member, 2), (Admin, 3), (Owner, 4)]
+        );
+        for role in Role::ALL {
+            let bit = match role {
+                Role::None => 0b0001,
+                Role::Visitor => 0b0010,
+                Role::Participant => 0b0100,
+                Role::Moderator => 0b1000,
+            };
+            assert_eq!(Roles::of([role]), Roles(bit));
+            assert!(Roles(bit).has(role) && !Roles(!bit).has(role));
+        }
     }
 }

@@ -95,24 +95,24 @@ impl Config {
         }
     }
 
-    /// The options that are yes or no, in the order of their bits in a record.
-    fn flags(&mut self) -> [&mut bool; 8] {
+    /// The options that are yes or no, with the number of the bit that each has in records, for good.
+    fn flags(&mut self) -> [(u8, &mut bool); 8] {
         [
-            &mut self.public,
-            &mut self.persistent,
-            &mut self.members_only,
-            &mut self.moderated,
-            &mut self.semi_anonymous,
-            &mut self.invites,
-            &mut self.subject,
-            &mut self.archive,
+            (0, &mut self.public),
+            (1, &mut self.persistent),
+            (2, &mut self.members_only),
+            (3, &mut self.moderated),
+            (4, &mut self.semi_anonymous),
+            (5, &mut self.invites),
+            (6, &mut self.subject),
+            (7, &mut self.archive),
         ]
     }
 
     /// Its row in the database. `begins`: the first number in the room's archive; `open`: the first one whose sender everybody may
     /// know who is let in.
     pub fn record(&self, begins: u64, open: u64) -> Box<[u8]> {
-        let flags = self.clone().flags().iter().enumerate().fold(0, |all, (n, flag)| all | u32::from(**flag) << n);
+        let flags = self.clone().flags().iter().fold(0, |all, (n, flag)| all | u32::from(**flag) << n);
         let texts = [&self.name, &self.description, &self.lang, &self.pubsub];
         let w = texts.into_iter().fold(Writer::new(VERSION).u64(begins).u64(open).u32(flags), |w, text| w.str(text));
         let w = w.opt_str(self.password.as_deref()).u32(self.history).u32(self.max_users);
@@ -128,7 +128,7 @@ impl Config {
         let (begins, open) = (r.u64()?, r.u64()?);
         let mut config = Config::default();
         let flags = r.u32()?;
-        for (n, flag) in config.flags().into_iter().enumerate() {
+        for (n, flag) in config.flags() {
             *flag = flags & (1 << n) != 0;
         }
         for text in [&mut config.name, &mut config.description, &mut config.lang, &mut config.pubsub] {
@@ -189,6 +189,41 @@ mod tests {
                 assert_eq!(Config::from_record(&record[..end]), Err(Broken), "{end}");
             }
         }
+    }
+
+    #[test]
+    fn bits_are_those_on_disks() {
+        let none = Config {
+            persistent: false,
+            members_only: false,
+            invites: false,
+            subject: false,
+            archive: false,
+            ..Config::default()
+        };
+        let flags: [fn(&mut Config); 8] = [
+            |c| c.public = true,
+            |c| c.persistent = true,
+            |c| c.members_only = true,
+            |c| c.moderated = true,
+            |c| c.semi_anonymous = true,
+            |c| c.invites = true,
+            |c| c.subject = true,
+            |c| c.archive = true,
+        ];
+        for (set, bits) in flags.into_iter().zip([1_u32, 2, 4, 8, 16, 32, 64, 128]) {
+            let mut config = none.clone();
+            set(&mut config);
+            // Behind the version, `begins` and `open`.
+            assert_eq!(config.record(9, 10)[17..21], bits.to_le_bytes());
+        }
+        let sets = Config {
+            private: Roles(0b1000),
+            broadcast: Roles(0b0100),
+            member_list: Roles(0b0010),
+            ..Config::default()
+        };
+        assert!(sets.record(9, 10).ends_with(&[0b1000, 0b0100, 0b0010]));
     }
 
     #[test]

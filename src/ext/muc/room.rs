@@ -123,7 +123,7 @@ impl Affiliated {
 
     fn record(&self) -> Box<[u8]> {
         let version = if self.given > 0 { 3 } else { 1 + u8::from(self.by.is_some()) };
-        let w = Writer::new(version).u8(self.affiliation as u8);
+        let w = Writer::new(version).u8(self.affiliation.number());
         let w = w.opt_str(self.nick.as_deref()).opt_str(self.reason.as_deref()).u64(self.since);
         match version {
             3 => w.opt_str(self.by.as_deref()).u64(self.given).done(),
@@ -136,7 +136,7 @@ impl Affiliated {
         if !matches!(r.version, 1..=3) {
             return Err(Broken);
         }
-        let affiliation = *Affiliation::ALL.get(usize::from(r.u8()?)).ok_or(Broken)?;
+        let affiliation = Affiliation::of_number(r.u8()?)?;
         let mut text = || r.opt_str().map(|text| text.map(Box::from));
         let (nick, reason) = (text()?, text()?);
         let since = r.u64()?;

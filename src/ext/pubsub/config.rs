@@ -3,7 +3,7 @@
 use super::errors::{access_model, unsupported};
 use super::node::{MAX_ITEMS, PAYLOAD_BYTES};
 use crate::ext::form::Submitted;
-use crate::store::record::{Broken, Reader, Writer};
+use crate::store::record::{Broken, Reader, Writer, stored};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, StanzaError};
 use std::borrow::Cow;
@@ -16,46 +16,55 @@ const DESCRIPTION_BYTES: usize = 4096;
 /// Roster groups, and addresses of contacts, in one field.
 const LIST: usize = 64;
 
-macro_rules! words {
-    ($($(#[$doc:meta])* $type:ident { $($name:ident = $word:literal),* $(,)? })*) => {
-        $($(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub(super) enum $type { $($name),* }
-        impl $type {
-            pub const WORDS: &'static [&'static str] = &[$($word),*];
-            pub const ALL: &'static [$type] = &[$($type::$name),*];
-            pub fn as_str(self) -> &'static str {
-                Self::WORDS[self as usize]
-            }
-            pub fn of(word: &str) -> Option<$type> {
-                Self::ALL.iter().copied().find(|this| this.as_str() == word)
-            }
-            pub fn from_byte(byte: u8) -> Result<$type, Broken> {
-                Self::ALL.get(usize::from(byte)).copied().ok_or(Broken)
-            }
-        })*
-    };
-}
-
-words! {
+stored! {
     /// Who may subscribe and read (§4.5).
-    Access {
-        Authorize = "authorize",
-        Open = "open",
-        Presence = "presence",
-        Roster = "roster",
-        Whitelist = "whitelist",
+    pub(super) enum Access {
+        Authorize = 0, "authorize";
+        Open = 1, "open";
+        Presence = 2, "presence";
+        Roster = 3, "roster";
+        Whitelist = 4, "whitelist";
     }
     /// Who may publish.
-    Publish { Publishers = "publishers", Subscribers = "subscribers", Open = "open" }
+    pub(super) enum Publish {
+        Publishers = 0, "publishers";
+        Subscribers = 1, "subscribers";
+        Open = 2, "open";
+    }
     /// When the last item is sent (§6.1.7).
-    Last { Never = "never", OnSub = "on_sub", OnSubAndPresence = "on_sub_and_presence" }
+    pub(super) enum Last {
+        Never = 0, "never";
+        OnSub = 1, "on_sub";
+        OnSubAndPresence = 2, "on_sub_and_presence";
+    }
     /// What happens when there is one item more than there may be (§7.1.2.5).
-    Full { RetractOldest = "retract-oldest", DiscardOldest = "discard-oldest", Reject = "reject" }
+    pub(super) enum Full {
+        RetractOldest = 0, "retract-oldest";
+        DiscardOldest = 1, "discard-oldest";
+        Reject = 2, "reject";
+    }
     /// Whether items tell who published them (§12.17).
-    Reply { Publisher = "publisher", None = "none" }
+    pub(super) enum Reply {
+        Publisher = 0, "publisher";
+        None = 1, "none";
+    }
     /// The type of notifications.
-    Style { Normal = "normal", Headline = "headline" }
+    pub(super) enum Style {
+        Normal = 0, "normal";
+        Headline = 1, "headline";
+    }
+}
+
+/// The bits of a record, which are for good.
+mod bit {
+    pub const PERSIST: u8 = 1 << 0;
+    pub const PAYLOADS: u8 = 1 << 1;
+    pub const NOTIFICATIONS: u8 = 1 << 2;
+    pub const NOTIFY_RETRACT: u8 = 1 << 3;
+    pub const NOTIFY_DELETE: u8 = 1 << 4;
+    pub const NOTIFY_CONFIG: u8 = 1 << 5;
+    pub const NOTIFY_SUB: u8 = 1 << 6;
+    pub const SUBSCRIBE: u8 = 1 << 7;
 }
 
 /// The configuration of a node.
@@ -361,29 +370,30 @@ impl Config {
                 w = w.str(text);
             }
         }
-        let flags = self.flags();
-        let bits = flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag));
-        w.u8(self.access as u8)
-            .u8(self.publishers as u8)
-            .u8(self.last as u8)
-            .u8(self.full as u8)
-            .u8(self.reply as u8)
-            .u8(self.style as u8)
-            .u32(self.max_items)
-            .u32(self.payload_bytes)
-            .u8(bits)
+        for number in self.words() {
+            w = w.u8(number);
+        }
+        w.u32(self.max_items).u32(self.payload_bytes).flags(&[
+            (bit::PERSIST, self.persist),
+            (bit::PAYLOADS, self.payloads),
+            (bit::NOTIFICATIONS, self.notifications),
+            (bit::NOTIFY_RETRACT, self.notify_retract),
+            (bit::NOTIFY_DELETE, self.notify_delete),
+            (bit::NOTIFY_CONFIG, self.notify_config),
+            (bit::NOTIFY_SUB, self.notify_sub),
+            (bit::SUBSCRIBE, self.subscribe),
+        ])
     }
 
-    fn flags(&self) -> [bool; 8] {
+    /// The choices, as they stand in a record.
+    fn words(&self) -> [u8; 6] {
         [
-            self.persist,
-            self.payloads,
-            self.notifications,
-            self.notify_retract,
-            self.notify_delete,
-            self.notify_config,
-            self.notify_sub,
-            self.subscribe,
+            self.access.number(),
+            self.publishers.number(),
+            self.last.number(),
+            self.full.number(),
+            self.reply.number(),
+            self.style.number(),
         ]
     }
 
@@ -394,14 +404,14 @@ impl Config {
             (0..r.u32()?).map(|_| r.str().map(Into::into)).collect()
         }
         let (contact, groups) = (list(r)?, list(r)?);
-        let access = Access::from_byte(r.u8()?)?;
-        let publishers = Publish::from_byte(r.u8()?)?;
-        let last = Last::from_byte(r.u8()?)?;
-        let full = Full::from_byte(r.u8()?)?;
-        let reply = Reply::from_byte(r.u8()?)?;
-        let style = Style::from_byte(r.u8()?)?;
+        let access = Access::of_number(r.u8()?)?;
+        let publishers = Publish::of_number(r.u8()?)?;
+        let last = Last::of_number(r.u8()?)?;
+        let full = Full::of_number(r.u8()?)?;
+        let reply = Reply::of_number(r.u8()?)?;
+        let style = Style::of_number(r.u8()?)?;
         let (max_items, payload_bytes, bits) = (r.u32()?, r.u32()?, r.u8()?);
-        let bit = |n: u8| bits >> n & 1 == 1;
+        let has = |bit: u8| bits & bit != 0;
         Ok(Config {
             title,
             description,
@@ -417,14 +427,14 @@ impl Config {
             style,
             max_items,
             payload_bytes,
-            persist: bit(0),
-            payloads: bit(1),
-            notifications: bit(2),
-            notify_retract: bit(3),
-            notify_delete: bit(4),
-            notify_config: bit(5),
-            notify_sub: bit(6),
-            subscribe: bit(7),
+            persist: has(bit::PERSIST),
+            payloads: has(bit::PAYLOADS),
+            notifications: has(bit::NOTIFICATIONS),
+            notify_retract: has(bit::NOTIFY_RETRACT),
+            notify_delete: has(bit::NOTIFY_DELETE),
+            notify_config: has(bit::NOTIFY_CONFIG),
+            notify_sub: has(bit::NOTIFY_SUB),
+            subscribe: has(bit::SUBSCRIBE),
         })
     }
 }
@@ -450,6 +460,52 @@ mod tests {
 
     fn fields(pairs: &[(&str, &[&str])]) -> Submitted {
         pairs.iter().map(|(var, values)| (var.to_string(), values.iter().map(|v| v.to_string()).collect())).collect()
+    }
+
+    /// The numbers and bits at the end of a record, which disks have.
+    #[test]
+    fn numbers_and_bits_are_those_on_disks() {
+        // (field, word, place of the byte, what stands there); a flag is set alone.
+        let cases = [
+            ("access_model", "authorize", 0, 0),
+            ("access_model", "open", 0, 1),
+            ("access_model", "presence", 0, 2),
+            ("access_model", "roster", 0, 3),
+            ("access_model", "whitelist", 0, 4),
+            ("publish_model", "publishers", 1, 0),
+            ("publish_model", "subscribers", 1, 1),
+            ("publish_model", "open", 1, 2),
+            ("send_last_published_item", "never", 2, 0),
+            ("send_last_published_item", "on_sub", 2, 1),
+            ("send_last_published_item", "on_sub_and_presence", 2, 2),
+            ("publish_node_full", "retract-oldest", 3, 0),
+            ("publish_node_full", "discard-oldest", 3, 1),
+            ("publish_node_full", "reject", 3, 2),
+            ("itemreply", "publisher", 4, 0),
+            ("itemreply", "none", 4, 1),
+            ("notification_type", "normal", 5, 0),
+            ("notification_type", "headline", 5, 1),
+            ("persist_items", "1", 14, 0b0000_0001),
+            ("deliver_payloads", "1", 14, 0b0000_0010),
+            ("deliver_notifications", "1", 14, 0b0000_0100),
+            ("notify_retract", "1", 14, 0b0000_1000),
+            ("notify_delete", "1", 14, 0b0001_0000),
+            ("notify_config", "1", 14, 0b0010_0000),
+            ("notify_sub", "1", 14, 0b0100_0000),
+            ("subscribe", "1", 14, 0b1000_0000),
+        ];
+        let mut none = Config::new(false);
+        for (field, ..) in cases.iter().filter(|(.., place, _)| *place == 14) {
+            none.set(&format!("pubsub#{field}"), vec!["0".into()]).unwrap();
+        }
+        (none.max_items, none.payload_bytes) = (0x0a0b_0c0d, 0x0102_0304);
+        for (field, word, place, byte) in cases {
+            let mut config = none.clone();
+            assert!(config.set(&format!("pubsub#{field}"), vec![word.into()]).unwrap());
+            let record = config.write(Writer::new(1)).done();
+            let end = &record[record.len() - 15..];
+            assert_eq!((end[place], &end[6..14]), (byte, &[13, 12, 11, 10, 4, 3, 2, 1][..]), "{field} {word}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::config::Config;
 use super::errors;
 use crate::core::share::{Shared, Shares, limits, may_have};
 use crate::core::{State, scan};
-use crate::store::record::{Broken, Reader, Writer};
+use crate::store::record::{Broken, Reader, Writer, stored};
 use crate::store::{Bytes, Engine, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
@@ -118,39 +118,25 @@ pub(super) fn item_row(owner: &str, name: &str, number: u64) -> Bytes {
     key.into()
 }
 
-/// What somebody is to a node (§4.1); in the order of [`Affiliation::WORDS`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Affiliation {
-    None,
-    Owner,
-    Publisher,
-    PublishOnly,
-    Member,
-    Outcast,
+stored! {
+    /// What somebody is to a node (§4.1).
+    pub(super) enum Affiliation {
+        None = 0, "none";
+        Owner = 1, "owner";
+        Publisher = 2, "publisher";
+        PublishOnly = 3, "publish-only";
+        Member = 4, "member";
+        Outcast = 5, "outcast";
+    }
+
+    /// A subscription (§4.2).
+    pub(super) enum Subscription {
+        Pending = 0, "pending";
+        Subscribed = 1, "subscribed";
+    }
 }
 
 impl Affiliation {
-    const WORDS: [(&'static str, Affiliation); 6] = [
-        ("none", Affiliation::None),
-        ("owner", Affiliation::Owner),
-        ("publisher", Affiliation::Publisher),
-        ("publish-only", Affiliation::PublishOnly),
-        ("member", Affiliation::Member),
-        ("outcast", Affiliation::Outcast),
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        Self::WORDS[self as usize].0
-    }
-
-    pub fn of(word: &str) -> Option<Affiliation> {
-        Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, this)| *this)
-    }
-
-    fn from_byte(byte: u8) -> Result<Affiliation, Broken> {
-        Self::WORDS.get(usize::from(byte)).map(|(_, this)| *this).ok_or(Broken)
-    }
-
     /// The state chart of §4.1: whether an owner may make the one of the other.
     pub fn may_become(self, other: Affiliation) -> bool {
         use Affiliation::*;
@@ -159,22 +145,6 @@ impl Affiliation {
             Owner => other == None,
             Publisher | PublishOnly => other != Member,
             None | Member | Outcast => true,
-        }
-    }
-}
-
-/// A subscription (§4.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Subscription {
-    Pending,
-    Subscribed,
-}
-
-impl Subscription {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Subscription::Pending => "pending",
-            Subscription::Subscribed => "subscribed",
         }
     }
 }
@@ -205,11 +175,11 @@ impl Head {
         let w = self.config.write(Writer::new(1).u64(self.created).str(self.creator.as_str()));
         let mut w = w.u32(self.affiliations.len() as u32);
         for (jid, affiliation) in &self.affiliations {
-            w = w.str(jid.as_str()).u8(*affiliation as u8);
+            w = w.str(jid.as_str()).u8(affiliation.number());
         }
         w = w.u32(self.subscriptions.len() as u32);
         for (jid, subscription) in &self.subscriptions {
-            w = w.str(jid.as_str()).u8(*subscription as u8);
+            w = w.str(jid.as_str()).u8(subscription.number());
         }
         w.done()
     }
@@ -223,15 +193,11 @@ impl Head {
         let (created, creator) = (r.u64()?, jid(&mut r)?);
         let config = Config::read(&mut r)?;
         let affiliations = (0..r.u32()?)
-            .map(|_| Ok((jid(&mut r)?, Affiliation::from_byte(r.u8()?)?)))
+            .map(|_| Ok((jid(&mut r)?, Affiliation::of_number(r.u8()?)?)))
             .collect::<Result<_, Broken>>()?;
-        let subscription = |byte| match byte {
-            0 => Ok(Subscription::Pending),
-            1 => Ok(Subscription::Subscribed),
-            _ => Err(Broken),
-        };
-        let subscriptions =
-            (0..r.u32()?).map(|_| Ok((jid(&mut r)?, subscription(r.u8()?)?))).collect::<Result<_, Broken>>()?;
+        let subscriptions = (0..r.u32()?)
+            .map(|_| Ok((jid(&mut r)?, Subscription::of_number(r.u8()?)?)))
+            .collect::<Result<_, Broken>>()?;
         Ok(Head { created, creator, config, affiliations, subscriptions })
     }
 
@@ -667,5 +633,20 @@ impl Forest {
             };
             st.step();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_on_disks() {
+        use Affiliation::{Member, None, Outcast, Owner, PublishOnly, Publisher};
+        let affiliations = [(None, 0), (Owner, 1), (Publisher, 2), (PublishOnly, 3), (Member, 4), (Outcast, 5)];
+        assert_eq!(Affiliation::ALL.map(|value| (value, value.number())), affiliations);
+        let subscriptions = [(Subscription::Pending, 0), (Subscription::Subscribed, 1)];
+        assert_eq!(Subscription::ALL.map(|value| (value, value.number())), subscriptions);
+        assert_eq!((Affiliation::of_number(6), Subscription::of_number(2)), (Err(Broken), Err(Broken)));
     }
 }

@@ -147,7 +147,7 @@ pub(super) fn write(out: &mut Vec<u8>, sequence: u64, base: u32, number: u64, sy
             Op::DeleteAll(tree, key) => (2, tree, key),
             Op::Append(_) | Op::Trim { .. } => continue,
         };
-        out.extend_from_slice(&[tag, *tree as u8]);
+        out.extend_from_slice(&[tag, tree.number()]);
         put_bytes(out, key);
         if let Op::Put(_, _, value) = op {
             put_bytes(out, value);
@@ -229,7 +229,7 @@ impl<'a> Cut<'a> {
     }
     fn op(&mut self) -> Option<Op> {
         let [tag, tree] = *self.take(2)? else { return None };
-        let tree = *Tree::ALL.get(usize::from(tree))?;
+        let tree = Tree::of_number(tree)?;
         let key = Bytes::from(self.bytes()?);
         match tag {
             0 => Some(Op::Put(tree, key, self.bytes()?.into())),
