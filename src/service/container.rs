@@ -455,6 +455,21 @@ pub(crate) mod tests {
         assert_eq!(kept, content);
     }
 
+    /// Tags, and the numbers of trees.
+    #[test]
+    fn changes_stand_there_as_in_backups_that_people_have() {
+        let mut writer = Writer::new(Vec::new(), &head()).unwrap();
+        let ops = [
+            Op::Put(Tree::Vcard, (*b"k").into(), (*b"value").into()),
+            Op::Delete(Tree::Offline, (*b"k").into()),
+            Op::DeleteAll(Tree::Token, (*b"k").into()),
+        ];
+        writer.changes(&ops).unwrap();
+        let (out, _) = writer.finish().unwrap();
+        let rows = b"\x00\x05\x01\0\0\0k\x05\0\0\0value\x01\x06\x01\0\0\0k\x02\x0c\x01\0\0\0k";
+        assert!(out.windows(rows.len()).any(|bytes| bytes == rows));
+    }
+
     #[test]
     fn every_flipped_bit_and_every_cut_is_seen() {
         let (bytes, _) = sample(&head());

@@ -206,6 +206,17 @@ fn number(name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// What stands beside the number of a large value.
+    #[test]
+    fn a_note_is_the_one_on_disks() {
+        let reference = Reference { number: 7, len: 9, sha256: [8; 32] };
+        let bytes = Note::bytes_of(&reference.to_bytes(), usize::from(Tree::Vcard.number()), b"juliet");
+        let front = b"\x01\x31\0\0\0\x01\x07\0\0\0\0\0\0\0\x09\0\0\0\x20\0\0\0";
+        assert_eq!(*bytes, [&front[..], &[8; 32], b"\x05\x06\0\0\0juliet"].concat());
+        let note = Note { reference, tree: Tree::Vcard, key: (*b"juliet").into() };
+        assert_eq!(Note::from_bytes(&bytes), Some(note));
+    }
+
     #[test]
     fn values_come_back_and_leftovers_go() {
         let dir = crate::store::scratch("large");

@@ -329,6 +329,18 @@ mod tests {
         batch
     }
 
+    /// Tags, and the numbers of trees.
+    #[test]
+    fn changes_stand_there_as_on_disks() {
+        let mut whole = batch(99);
+        whole.put(Tree::Offline, *b"key", *b"value");
+        whole.delete(Tree::Archive, *b"k");
+        whole.delete_all(Tree::Roster, *b"r");
+        let mut out = Vec::new();
+        write(&mut out, 4, 50, 6, 7, &whole);
+        assert!(out.ends_with(b"\x00\x06\x03key\x05value\x01\x07\x01k\x02\x02\x01r"));
+    }
+
     #[test]
     fn a_batch_comes_back() {
         for low in [0, 1, 98, 99, 100, 101, 5_000_000, u64::MAX - 1, u64::MAX] {
