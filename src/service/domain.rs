@@ -19,9 +19,6 @@ use std::path::Path;
 const NAME_BYTES: usize = 253;
 const LABEL_BYTES: usize = 63;
 
-/// Trees whose rows may be there without an account: rooms, nodes, and where the archives of removed accounts end.
-const LEFT_BEHIND: [Tree; 4] = [Tree::Room, Tree::Node, Tree::Item, Tree::Archive];
-
 /// Why a name cannot be that of a host (RFC 952, RFC 1123 §2.1), as apps and name services have it.
 pub fn fault(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -165,7 +162,9 @@ pub fn replace(options: &Options, place: &Place, mut engine: Card, stored: &str)
     let (db, whose) =
         (place.data.database(), if options.domain.is_some() { "--domain" } else { "the setting or the file" });
     let found = rows(&mut engine, Tree::Account);
-    let left = LEFT_BEHIND.iter().map(|tree| rows(&mut engine, *tree)).sum::<Result<usize>>();
+    // What may be there without an account: rooms, nodes, where the archives of removed accounts end. All but notes is somebody's.
+    let left = Tree::ALL.into_iter().filter(|tree| *tree != Tree::Meta);
+    let left = left.map(|tree| rows(&mut engine, tree)).sum::<Result<usize>>();
     engine.close()?;
     let (found, left) = (found?, left?);
     if found > 0 {
