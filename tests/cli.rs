@@ -44,6 +44,32 @@ fn wrong_settings_are_named_with_their_line() {
     assert!(error.contains(&wanted), "{error}");
 }
 
+/// A name with a slip of the pen administers nothing, and nobody would know.
+#[test]
+fn who_is_set_as_administrator_and_is_none_is_told() {
+    let dir = Dir::with("domain = \"example.org\"\nadmins = [\"juliet@example.org\", \"paris@example.net\"]");
+    let server = Server::start(&dir, &[]);
+    assert!(server.logs("juliet@example.org").contains("`inglenook user add juliet@example.org`"));
+    assert!(server.logs("paris@example.net").contains("warn: "));
+    let notes = |names: &[&str]| {
+        let said = ok(&dir, &["check"], "");
+        let found: Vec<&str> = said.lines().filter(|line| line.starts_with("note   admins: ")).collect();
+        assert_eq!(found.len(), names.len(), "{said}");
+        found.iter().zip(names).for_each(|(line, name)| assert!(line.contains(name), "{line}"));
+    };
+    notes(&["juliet@example.org", "paris@example.net"]);
+    ok(&dir, &["user", "add", "juliet"], "");
+    notes(&["paris@example.net"]);
+    dir.settings("domain = \"example.org\"\nadmins = [\"juliet@example.org\", \"nurse@example.org\"]");
+    server.signal(Signal::HUP);
+    server.logs("nurse@example.org in the setting");
+    notes(&["nurse@example.org"]);
+    assert!(server.stop().success());
+    notes(&["nurse@example.org"]);
+    dir.settings("domain = \"example.org\"\nadmins = [\"juliet@example.org\"]");
+    notes(&[]);
+}
+
 /// The running server has settings that are right: it is asked, and the file is only warned of.
 #[test]
 fn wrong_settings_keep_nobody_from_a_server_that_runs() {

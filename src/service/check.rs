@@ -1,5 +1,6 @@
 //! What is wrong with an installation, and the exact fix.
 
+use super::admin::Request;
 use super::cert::{Certificates, Names};
 use super::config::Config;
 use super::data::{self, Data};
@@ -7,9 +8,11 @@ use super::find::Package;
 use super::lookup::{Lookup, Ports};
 use super::serve::{Options, Place};
 use super::wear::size;
-use super::{admin, domain, find, host, listen, status};
+use super::{admin, domain, find, host, listen, status, user};
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
+use crate::store::{Engine, Query, Tree, key};
+use crate::wire::Jid;
 use rustix::fs::{Access, AtFlags, CWD};
 
 /// Files that the server may want to make at any time.
@@ -120,6 +123,9 @@ fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Repor
     let runs = admin::runs(data);
     if runs {
         running(&mut report, data);
+        if let Ok(Some(accounts)) = admin::ask(data, &Request::List) {
+            administrators(&mut report, place, &accounts);
+        }
     } else {
         let installed = find::installed_at(data.dir()).map(|one| (one, find::is_enabled(one)));
         stopped(&mut report, installed, data.database().exists());
@@ -133,6 +139,13 @@ fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Repor
         database(&mut report, options, place);
     }
     report
+}
+
+/// Who is set to administer the server, and does not. `accounts`: the addresses that there are.
+fn administrators(report: &mut Report, place: &Place, accounts: &[String]) {
+    let has = |jid: &Jid| accounts.iter().any(|account| account == jid.as_str());
+    let idle = user::idle_admins(&place.config.admins, &place.domain, has);
+    report.notes.extend(idle.iter().map(|line| format!("admins: {line}")));
 }
 
 /// What the running server tells of itself.
@@ -305,16 +318,24 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
     if !place.data.database().exists() {
         return report.fine("database: none yet; the first `inglenook serve` makes it");
     }
-    let read = || -> super::Result<(Vec<String>, Option<String>)> {
+    let admins = &place.config.admins;
+    let read = || -> super::Result<(Vec<String>, Vec<String>, Option<String>)> {
         let _lock = super::serve::hold(&place.data)?;
         let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
         let lost = engine.losses()?;
         let told = crate::core::clock::stored(&mut engine)?;
+        let mut accounts = Vec::new();
+        for (jid, local) in admins.iter().filter_map(|jid| Some((jid, jid.local()?))) {
+            if !engine.query(&Query::Get(Tree::Account, key::account(local)))?.is_empty() {
+                accounts.push(jid.to_string());
+            }
+        }
         engine.close()?;
-        Ok((lost, told))
+        Ok((lost, accounts, told))
     };
     match read() {
-        Ok((lost, told)) => {
+        Ok((lost, accounts, told)) => {
+            administrators(report, place, &accounts);
             if lost.is_empty() {
                 report.fine("database: all of it can be read");
             }

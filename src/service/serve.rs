@@ -25,7 +25,7 @@ use super::manager::Manager;
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
 use super::wear::Wear;
-use super::{Failure, Result, admin, domain, find, host, random};
+use super::{Failure, Result, admin, domain, find, host, random, user};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
@@ -341,6 +341,7 @@ impl Server {
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
         look_up(&shared, &ports);
+        shared.clone().warn_of_admins();
         for port in ports {
             let (one, name) = (shared.clone(), port.name);
             let accepting = listen::accept(port, hub.clone(), shared.gate.clone(), move || lock(&one.acceptor).clone());
@@ -545,7 +546,7 @@ impl Shared {
     ///
     /// # Errors
     /// When they are wrong: then nothing is changed.
-    pub fn reload(&self) -> Result<Vec<String>> {
+    pub fn reload(self: &Arc<Self>) -> Result<Vec<String>> {
         self.manager().reloading();
         let done = self.read_again();
         let remark = if done.is_err() { "; the settings were not reloaded, the log says why" } else { "" };
@@ -553,12 +554,13 @@ impl Shared {
         done
     }
 
-    fn read_again(&self) -> Result<Vec<String>> {
+    fn read_again(self: &Arc<Self>) -> Result<Vec<String>> {
         let Place { config, .. } = Options { data: Some(self.data.dir().into()), ..self.options.clone() }.place()?;
         let (acceptor, pair, facts) = self.certificates.acceptor()?;
         *lock(&self.acceptor) = Arc::new(acceptor);
         self.configure(&config);
         let before = std::mem::replace(&mut *lock(&self.config), config.clone());
+        self.clone().warn_of_admins();
         let whose = if pair.installed { "installed" } else { "own" };
         let mut lines = vec![
             "reloaded the settings".to_owned(),
@@ -575,6 +577,17 @@ impl Shared {
             lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
         }
         Ok(lines)
+    }
+
+    /// Says in the log who is set as an administrator and is none, as soon as the core can be asked.
+    fn warn_of_admins(self: Arc<Self>) {
+        let (hub, admins) = (self.hub.clone(), lock(&self.config).admins.clone());
+        let tell = async move {
+            let Ok(accounts) = self.hub.command(core::Command::UserList).await else { return };
+            let has = |jid: &Jid| accounts.iter().any(|account| account == jid.as_str());
+            user::idle_admins(&admins, &self.domain, has).iter().for_each(|line| log::warn!("{line}"));
+        };
+        hub.spawn(tell);
     }
 
     /// Renews our certificate in time, for ever. It also heals what was made before the box's clock was set: whenever the clock

@@ -8,6 +8,7 @@ use crate::core::{Command, Core, Now};
 use crate::ext;
 use crate::store::memory::Memory;
 use crate::store::{Batch, Engine, Query, Rows, StoreError};
+use crate::wire::Jid;
 use std::io::BufRead;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -74,6 +75,16 @@ pub fn entry(options: &Options, account: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// Who is set as an administrator and is none, each with the reason. `has`: whether an address of ours has an account.
+pub fn idle_admins(admins: &[Jid], domain: &Jid, has: impl Fn(&Jid) -> bool) -> Vec<String> {
+    let why = |jid: &Jid| match jid.domain() == domain.domain() {
+        true if has(jid) => None,
+        true => Some(format!("has no account: `inglenook user add {jid}` makes it, or take it out")),
+        false => Some(format!("is not an address of {domain}, and administers nothing here: take it out")),
+    };
+    admins.iter().filter_map(|jid| Some(format!("{jid} in the setting \"admins\" {}", why(jid)?))).collect()
+}
+
 fn carry_out(core: Core, engine: &mut dyn Engine, command: Command) -> Result<Vec<String>> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
     Driver { core, engine: Borrowed(engine) }.command(Now { mono: 0, wall }, command).map_err(Failure)
@@ -127,6 +138,16 @@ pub fn read_password() -> Result<String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_administers_nothing_is_told() {
+        let jid = |text: &str| Jid::parse(text).unwrap();
+        let admins = ["juliet@example.org", "romeo@example.org", "paris@example.net"].map(jid);
+        let idle = idle_admins(&admins, &jid("example.org"), |jid| jid.local() == Some("juliet"));
+        assert_eq!(idle.len(), 2, "{idle:?}");
+        assert!(idle[0].starts_with("romeo@example.org") && idle[0].contains("`inglenook user add romeo@example.org`"));
+        assert!(idle[1].starts_with("paris@example.net") && idle[1].contains("not an address of example.org"));
+    }
 
     #[test]
     fn a_made_password_is_strong_and_readable() {
