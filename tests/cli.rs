@@ -720,7 +720,11 @@ fn check_says_what_is_fine_and_what_is_wrong() {
     ok(&dir, &["user", "add", "juliet"], "");
     let certificate = ok(&dir, &["status"], "");
     let certificate = certificate.lines().find_map(|line| line.strip_prefix("certificate  ")).unwrap();
-    check(0, &["ok     domain: example.org", "ok     server: it runs", &format!("ok     certificate: {certificate}")]);
+    check(0, &["ok     server: it runs", &format!("ok     certificate: {certificate}")]);
+    // Found or not: it is told once.
+    let said = ok(&dir, &["check"], "");
+    assert_eq!(said.lines().filter(|line| line[7..].starts_with("domain: ")).count(), 1, "{said}");
+    assert!(said.contains("domain: ") && said.contains("example.org"), "{said}");
     assert!(server.stop().success());
     check(
         0,

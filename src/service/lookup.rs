@@ -22,6 +22,15 @@ enum Found {
     Silence,
 }
 
+impl Found {
+    fn first(&self) -> Option<IpAddr> {
+        match self {
+            Found::At(all) => all.first().copied(),
+            Found::Silence => None,
+        }
+    }
+}
+
 /// A question that is asked.
 pub struct Lookup {
     domain: String,
@@ -128,21 +137,41 @@ fn records(domain: &str, own: &[IpAddr]) -> Vec<String> {
     [line("A", v4), line("AAAA", v6)].into_iter().flatten().collect()
 }
 
+/// What of an answer others see, too: beside an address that leads somewhere, those of this machine alone (Debian's 127.0.1.1) are
+/// nothing.
+fn beyond_loopback(found: &Found) -> Found {
+    let Found::At(all) = found else { return found.clone() };
+    let beyond: Vec<IpAddr> = all.iter().filter(|address| !address.is_loopback()).copied().collect();
+    Found::At(if beyond.is_empty() { all.clone() } else { beyond })
+}
+
+/// A machine that nobody can reach, whatever its name.
+fn without_address(domain: &str, found: &Found) -> String {
+    let at = match found {
+        Found::At(all) if all.iter().any(|address| !address.is_loopback()) => {
+            format!("{domain} is found at {}, but", list(all))
+        }
+        _ => format!("nobody reaches {domain}:"),
+    };
+    format!(
+        "{at} this machine has no address yet: connect it to a network. Then `inglenook check` tells what the name service must say"
+    )
+}
+
 fn tell(domain: &str, ports: &Ports, own: &[IpAddr], found: &Found, is_ours: impl Fn(&IpAddr) -> bool) -> Told {
     let name = a_labels(domain);
     let srv = ports.lines(&name);
     let mut lines = records(&name, own);
     lines.extend(srv.iter().cloned());
-    let lines = match lines.is_empty() {
-        true => "its line there once this machine has an address".to_owned(),
-        false => lines.join(", "),
-    };
+    let lines = lines.join(", ");
     let port = ports.any().map(|port| format!(", port {port}")).unwrap_or_default();
-    let by_hand = match own.first() {
-        Some(address) => format!("type {address}{port} as the server, in the app's advanced settings"),
-        None => "this machine has no address yet: connect it to a network".to_owned(),
-    };
     let warn = |text: String| Told { fine: false, text };
+    let found = &beyond_loopback(found);
+    let is_here = matches!(found, Found::At(all) if all.iter().any(|a| !a.is_loopback() && is_ours(a)));
+    let Some(address) = own.first().copied().or(found.first().filter(|_| is_here)) else {
+        return warn(without_address(domain, found));
+    };
+    let by_hand = format!("type {address}{port} as the server, in the app's advanced settings");
     match found {
         Found::At(all) if !all.is_empty() && all.iter().all(|a| !a.is_loopback() && is_ours(a)) => match srv.is_empty()
         {
@@ -153,16 +182,14 @@ fn tell(domain: &str, ports: &Ports, own: &[IpAddr], found: &Found, is_ours: imp
                 srv.join(", ")
             )),
         },
-        Found::At(all) if all.iter().any(|a| !a.is_loopback()) => {
-            let has = if own.is_empty() { "has no address".to_owned() } else { format!("has {}", list(own)) };
-            warn(format!(
-                "{domain} is found at {}, but this machine {has}: phones connect to the former. That is right if it is a router which \
+        Found::At(all) if all.iter().any(|a| !a.is_loopback()) => warn(format!(
+            "{domain} is found at {}, but this machine has {}: phones connect to the former. That is right if it is a router which \
                  hands the ports on to this machine, or if a SRV line (not looked at) leads here. Else the name service must say: {lines}; \
                  or, where the name must stay as it is, {}, with HOST a name that leads here",
-                list(all),
-                ports.elsewhere(&name)
-            ))
-        }
+            list(all),
+            list(own),
+            ports.elsewhere(&name)
+        )),
         _ if name.ends_with(".local") => warn(format!(
             "names that end with .local are found by mDNS, which some phones do not speak, and which is not looked at. Where an app does \
              not find {domain}: {by_hand}"
@@ -228,6 +255,37 @@ mod tests {
             !itself.fine && itself.text.contains("/etc/hosts") && itself.text.contains("chat.lan. A 192"),
             "{itself:?}"
         );
+    }
+
+    /// Debian's line in /etc/hosts stands beside what the name service says.
+    #[test]
+    fn a_loopback_address_beside_a_right_one_is_nothing() {
+        for loopback in ["127.0.1.1", "::1"] {
+            let here = told("chat.lan", STANDARD, &[loopback, "192.168.1.5"]);
+            assert!(here.fine && !here.text.contains(loopback), "{here:?}");
+            let elsewhere = told("chat.lan", STANDARD, &[loopback, "203.0.113.9"]);
+            assert!(
+                !elsewhere.fine && elsewhere.text.starts_with("chat.lan is found at 203.0.113.9, but"),
+                "{elsewhere:?}"
+            );
+        }
+        assert!(told("chat.local", STANDARD, &["127.0.1.1", "192.168.1.5"]).fine);
+    }
+
+    #[test]
+    fn without_an_address_there_is_one_thing_to_do() {
+        let todo = "this machine has no address yet: connect it to a network. Then `inglenook check` tells what the name service must say";
+        for (domain, found) in [
+            ("chat.lan", Found::At(vec![])),
+            ("chat.lan", Found::At(addresses(&["127.0.1.1"]))),
+            ("pi.local", Found::At(vec![])),
+            ("chat.lan", Found::Silence),
+        ] {
+            let told = tell(domain, &STANDARD, &[], &found, |a| a.is_loopback());
+            assert_eq!(told.text, format!("nobody reaches {domain}: {todo}"));
+        }
+        let told = tell("chat.lan", &STANDARD, &[], &Found::At(addresses(&["203.0.113.9"])), |_| false);
+        assert_eq!(told.text, format!("chat.lan is found at 203.0.113.9, but {todo}"));
     }
 
     #[test]
