@@ -397,17 +397,13 @@ fn run(verb: Verb) -> Result<()> {
                     Request::Password(jid, password)
                 })
             }
-            UserVerb::List(UserList { data, config }) => {
-                say(&user::run(&asking(owner(data, config)?), &Request::List)?)
-            }
+            UserVerb::List(UserList { data, config }) => list(&asking(owner(data, config)?), &Request::List),
             UserVerb::Remove(UserRemove { jid, data, config }) => {
                 say(&user::run(&told(asking(owner(data, config)?)), &Request::Remove(jid))?)
             }
         },
         Verb::Room(RoomCommand { verb }) => match verb {
-            RoomVerb::List(RoomList { data, config }) => {
-                say(&user::run(&asking(owner(data, config)?), &Request::RoomList)?)
-            }
+            RoomVerb::List(RoomList { data, config }) => list(&asking(owner(data, config)?), &Request::RoomList),
             RoomVerb::Owner(RoomOwner { room, jid, data, config }) => {
                 say(&user::run(&told(asking(owner(data, config)?)), &Request::RoomOwner(room, jid))?)
             }
@@ -483,6 +479,15 @@ fn with_password(options: &Options, from_stdin: bool, request: impl FnOnce(Strin
         entry.insert(entry.len().min(1), format!("password     {password}"));
     }
     lines.append(&mut entry);
+    say(&lines)
+}
+
+/// Prints a list. That it is empty is for people, not for what reads it.
+fn list(options: &Options, request: &Request) -> Result<()> {
+    let lines = user::run(options, request)?;
+    if lines.is_empty() {
+        complain("none");
+    }
     say(&lines)
 }
 

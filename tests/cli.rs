@@ -304,6 +304,41 @@ fn a_port_in_use_is_named_with_its_setting() {
     assert!(report.out.contains("WRONG  port: cannot listen on"), "{}", report.out);
 }
 
+/// Whoever has installed the server and starts it by hand, too, meets nobody but themselves.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_port_that_another_of_our_servers_has_is_told_so() {
+    let settings = {
+        // An address that nobody else takes.
+        let free = TcpListener::bind("127.98.7.6:0").unwrap().local_addr().unwrap();
+        format!("[listen]\nc2s = [\"{free}\"]\nc2s_tls = []\n")
+    };
+    let (one, other) = (Dir::with(""), Dir::with(""));
+    for dir in [&one, &other] {
+        std::fs::write(dir.data().join("inglenook.toml"), &settings).unwrap();
+    }
+    let server = Server::start(&one, &["--domain", "example.org"]);
+    let ours =
+        format!("The Inglenook server of {} (process {}) listens there", one.data().display(), server.child.id());
+    let error = fails(&other, &["serve", "--domain", "example.org"], "");
+    assert!(error.contains(&ours) && !error.contains("nother program"), "{error}");
+    let said = run(&other, &["check", "--data", "data"], "");
+    assert!(said.out.contains(&ours), "{}", said.out);
+    assert!(server.stop().success());
+}
+
+/// Nothing at all could be a fault of the command.
+#[test]
+fn an_empty_list_says_so_and_not_to_what_reads_it() {
+    let dir = Dir::begun("");
+    for words in [["user", "list"], ["room", "list"]] {
+        let said = run(&dir, &[&words[..], &["--data", "data"]].concat(), "");
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", "none\n"), "{words:?}");
+    }
+    ok(&dir, &["user", "add", "juliet"], "");
+    assert_eq!(run(&dir, &["user", "list", "--data", "data"], "").err, "");
+}
+
 #[test]
 fn accounts_without_a_server() {
     let dir = Dir::begun("");

@@ -4,9 +4,9 @@
 //! wrong folder has a password that never works, and a backup of it is none. So a folder is taken without being named only if there
 //! is no other that could be meant.
 
-use super::admin;
+use super::config::Config;
 use super::data::{DEFAULT, Data};
-use super::{Failure, Result};
+use super::{Failure, Result, admin, listen};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -332,6 +332,30 @@ fn servers(processes: &Path) -> Vec<std::result::Result<PathBuf, String>> {
         }
     }
     found
+}
+
+/// Which server of ours listens on a port, by its settings, for people; one of another user may.
+pub fn listens(port: u16, processes: &Path) -> Option<String> {
+    let mut hidden = None;
+    for server in servers(processes) {
+        match server {
+            Ok(dir) => {
+                let config = Config::load(None, &dir).unwrap_or_default();
+                if listen::wanted(&config).iter().any(|(_, address)| address.port() == port) {
+                    let process = Data::locate(Some(&dir)).holder();
+                    return Some(format!(
+                        "The Inglenook server of {} (process {process}) listens there",
+                        dir.display()
+                    ));
+                }
+            }
+            Err(process) => {
+                let told = || format!("Maybe the Inglenook server of another user (process {process}) listens there");
+                hidden = hidden.or_else(|| Some(told()));
+            }
+        }
+    }
+    hidden
 }
 
 /// Whether a command line is that of a server, and the folder that it names.

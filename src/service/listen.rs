@@ -4,7 +4,7 @@ use super::config::Config;
 use super::hub::{Hub, lock};
 use super::share::ACCOUNT_CONNECTIONS;
 use super::tls::Acceptor;
-use super::{Failure, Result, component, conn, host};
+use super::{Failure, Result, component, conn, find, host};
 use crate::core::network;
 use crate::core::share::{Shared, limits};
 use smol::{Async, Timer};
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -145,10 +146,14 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 fn explain(name: &str, address: SocketAddr, error: &std::io::Error) -> String {
     let advice = match error.kind() {
-        ErrorKind::AddrInUse => "Another program listens there: stop it, or choose another port",
-        ErrorKind::PermissionDenied => "Ports below 1024 are not for every user: choose another port",
-        ErrorKind::AddrNotAvailable => "This box does not have that address: choose another",
-        _ => "Choose another address",
+        ErrorKind::AddrInUse => {
+            let ours = find::listens(address.port(), Path::new("/proc"));
+            let who = ours.unwrap_or_else(|| "Another program listens there".into());
+            format!("{who}: stop it, or choose another port")
+        }
+        ErrorKind::PermissionDenied => "Ports below 1024 are not for every user: choose another port".into(),
+        ErrorKind::AddrNotAvailable => "This box does not have that address: choose another".into(),
+        _ => "Choose another address".to_owned(),
     };
     format!("cannot listen on {address}: {error}. {advice} with the setting {name} in [listen].")
 }
