@@ -5,7 +5,7 @@
 mod common;
 
 use common::binary::{Dir, Server, fails, ok, run};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 /// What is in a folder beside its data folder.
 fn beside(dir: &Dir) -> Vec<String> {
@@ -75,4 +75,44 @@ fn a_second_reset_keeps_what_the_first_moved_aside() {
         ok(&dir, &["reset"], "example.org\n");
     }
     assert_eq!(beside(&dir).len(), 2);
+}
+
+/// Somebody who is not root.
+const USER: u32 = 61_234;
+
+/// Whether we are root, who alone can have folders of other people.
+fn is_root() -> bool {
+    let is = rustix::process::geteuid().is_root();
+    if !is {
+        eprintln!("left out: only root can become somebody else");
+    }
+    is
+}
+
+/// The owner of a folder gets no file that only root can read by letting root copy it, and does not make root wait for ever.
+#[test]
+fn root_copies_only_plain_files_of_somebody_else_s_folder() {
+    if !is_root() {
+        return;
+    }
+    for (name, how) in ["inglenook.toml", "written"].iter().flat_map(|name| (0..3).map(move |how| (name, how))) {
+        let dir = Dir::begun("");
+        let (secret, path) = (dir.0.join("secret"), dir.data().join(name));
+        std::fs::write(&secret, "# root's alone").unwrap();
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+        let _ = std::fs::remove_file(&path);
+        match how {
+            0 => std::os::unix::fs::symlink(&secret, &path).unwrap(),
+            1 => std::fs::hard_link(&secret, &path).unwrap(),
+            _ => assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success()),
+        }
+        chown(dir.data(), Some(USER), Some(USER)).unwrap();
+        let error = fails(&dir, &["reset"], "example.org\n");
+        assert!(
+            error.contains(&format!("{name} cannot be copied")) && error.contains("Nothing was changed"),
+            "{error}"
+        );
+        assert_eq!(beside(&dir), ["secret"], "{name} {how}");
+        assert_eq!(std::fs::metadata(&secret).unwrap().uid(), 0);
+    }
 }

@@ -7,6 +7,10 @@
 
 use super::data::Data;
 use super::{Failure, Result};
+use rustix::fs::OFlags;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 
 /// The user and the group that we should be, if it is not who we are.
 fn other(data: &Data) -> Option<(u32, u32)> {
@@ -43,6 +47,53 @@ pub fn as_owner<T>(data: &Data, what: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = what();
     back().map_err(|e| refuse(data, who, &e))?;
     done
+}
+
+/// The longest small file that is read out of a data folder, in bytes: settings, certificates and the like are far below.
+const SMALL_BYTES: u64 = 1024 * 1024;
+
+/// Reads a small file of the data folder as its owner; `None` if there is none. Whoever has the folder chooses what is there, so that
+/// for somebody else's folder root follows no link, takes no second name of a file of a third person's, and waits for no pipe.
+///
+/// # Errors
+/// When it is something else than a plain file, or longer than [`SMALL_BYTES`], or cannot be read.
+pub fn read_small(data: &Data, name: &str) -> Result<Option<Vec<u8>>> {
+    let path = data.dir().join(name);
+    let whose = other(data);
+    let read = as_owner(data, || Ok(read_plain(&path, whose.map(|(user, _)| user))))?;
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure(format!(
+            "{} cannot be copied: {e}. Fix: make it a plain file of the user that has the folder, or remove it. Nothing was changed.",
+            path.display()
+        ))),
+    }
+}
+
+/// Reads a plain file. With an owner, a link is not followed, and what has other names must be that owner's.
+fn read_plain(path: &Path, owner: Option<u32>) -> std::io::Result<Vec<u8>> {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    let follow = if owner.is_some() { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | follow).bits().cast_signed();
+    let refuse = |why: &str| Err(std::io::Error::new(ErrorKind::InvalidInput, why));
+    if owner.is_some() && std::fs::symlink_metadata(path)?.is_symlink() {
+        return refuse("it is a link, which root does not follow in somebody else's folder");
+    }
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return refuse("it is no plain file");
+    }
+    if owner.is_some_and(|owner| meta.nlink() > 1 && meta.uid() != owner) {
+        return refuse("it is somebody else's file by another name");
+    }
+    let mut bytes = Vec::new();
+    file.take(SMALL_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > SMALL_BYTES {
+        true => refuse("it is longer than 1 MiB"),
+        false => Ok(bytes),
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -38,7 +38,7 @@ pub fn run(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> 
     confirm(&what, &name, ask, answer)?;
     let tag: String = random()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let fresh = beside(dir, &format!("{NEW}{tag}"));
-    let made = make(&fresh, dir).and_then(|()| put_into_place(&fresh, dir, true));
+    let made = make(&fresh, &data).and_then(|()| put_into_place(&fresh, dir, true));
     if let Err(e) = made {
         let _ = std::fs::remove_dir_all(&fresh);
         return Err(e);
@@ -68,10 +68,10 @@ pub fn confirm(what: &str, name: &str, ask: &mut dyn Write, answer: &mut dyn Buf
 }
 
 /// Makes the folder that is to be there.
-fn make(fresh: &Path, old: &Path) -> Result<()> {
+fn make(fresh: &Path, old: &Data) -> Result<()> {
     DirBuilder::new().mode(0o700).create(fresh).map_err(|e| cannot("made", fresh, &e))?;
     copy_kept(old, fresh)?;
-    let owner = std::fs::metadata(old).ok().map(|meta| (meta.uid(), meta.gid()));
+    let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
     let owner = owner.filter(|_| rustix::process::geteuid().is_root());
     let parent = || File::open(fresh.parent().unwrap_or(Path::new("/")))?.sync_all();
     settle(fresh, owner).and_then(|()| parent()).map_err(|e| cannot("synced", fresh, &e))

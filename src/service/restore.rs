@@ -304,7 +304,7 @@ fn build(
         rows.verify().map_err(explain)?;
         rows.close()?;
     }
-    copy_kept(old.dir(), dir)?;
+    copy_kept(old, dir)?;
     at("sync");
     let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
     settle(dir, owner.filter(|_| rustix::process::geteuid().is_root())).map_err(|e| cannot("synced", dir, &e))?;
@@ -313,12 +313,15 @@ fn build(
 
 /// Copies what stays in a folder whatever becomes of its data, if it is not there yet: the settings, and how much was written to this
 /// box's card.
-pub(super) fn copy_kept(old: &Path, fresh: &Path) -> Result<()> {
+pub(super) fn copy_kept(old: &Data, fresh: &Path) -> Result<()> {
     for name in ["inglenook.toml", wear::FILE] {
-        let (from, to) = (old.join(name), fresh.join(name));
-        if !to.exists() && from.exists() {
-            std::fs::copy(&from, &to).map_err(|e| cannot("copied", &from, &e))?;
+        let (from, to) = (old.dir().join(name), fresh.join(name));
+        if to.symlink_metadata().is_ok() {
+            continue;
         }
+        let Some(bytes) = owner::read_small(old, name)? else { continue };
+        let write = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&to)?.write_all(&bytes);
+        write().map_err(|e| cannot("copied", &from, &e))?;
     }
     Ok(())
 }
@@ -326,12 +329,15 @@ pub(super) fn copy_kept(old: &Path, fresh: &Path) -> Result<()> {
 /// Gives everything in a folder to its owner, and makes it durable.
 pub(super) fn settle(dir: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
             settle(&path, owner)?;
         } else {
             own(&path, owner)?;
-            File::open(&path)?.sync_all()?;
+            if kind.is_file() {
+                File::open(&path)?.sync_all()?;
+            }
         }
     }
     own(dir, owner)?;
@@ -340,7 +346,7 @@ pub(super) fn settle(dir: &Path, owner: Option<(u32, u32)>) -> std::io::Result<(
 
 fn own(path: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
     match owner {
-        Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
+        Some((user, group)) => std::os::unix::fs::lchown(path, Some(user), Some(group)),
         None => Ok(()),
     }
 }
