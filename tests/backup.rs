@@ -12,7 +12,7 @@ use inglenook::service::restore;
 use inglenook::service::serve::Options;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -501,4 +501,56 @@ fn the_message_log_comes_along() {
     let mut card = Card::open(&copied.data().join("db"), None).unwrap();
     assert_eq!(card.query(&page).unwrap().len(), 2_701);
     assert_eq!(card.query(&offline).unwrap().len(), 1);
+}
+
+/// Somebody who is not root.
+const USER: u32 = 61_234;
+
+/// Root looks into a folder of somebody else as that somebody: nothing there becomes root's, and no link leads to a file of root's.
+#[test]
+fn a_restore_that_root_is_refused_leaves_nothing_of_root_s() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("left out: only root can become somebody else");
+    }
+    let dir = house(&["juliet"]);
+    let file = path(&dir, "a.backup");
+    ok(&dir, &["backup", &file], "");
+    let old = Dir::with("");
+    std::fs::write(old.data().join("domain"), "example.net\n").unwrap();
+    ok(&old, &["user", "add", "paris@example.net"], "");
+    std::fs::remove_file(old.data().join("lock")).unwrap();
+    let precious = old.0.join("precious");
+    std::fs::write(&precious, "root's").unwrap();
+    for entry in all_below(&old.data()) {
+        std::os::unix::fs::chown(entry, Some(USER), Some(USER)).unwrap();
+    }
+    let belongs = || {
+        for entry in all_below(&old.data()) {
+            assert_eq!(entry.symlink_metadata().unwrap().uid(), USER, "{}", entry.display());
+        }
+    };
+    assert!(fails(&old, &["restore", &file], "").contains("belongs to example.net"));
+    belongs();
+    let lock = old.data().join("lock");
+    let _ = std::fs::remove_file(&lock);
+    std::os::unix::fs::symlink(&precious, &lock).unwrap();
+    std::os::unix::fs::lchown(&lock, Some(USER), Some(USER)).unwrap();
+    fails(&old, &["restore", &file], "");
+    fails(&old, &["reset"], "example.net\n");
+    belongs();
+    assert_eq!(std::fs::read_to_string(precious).unwrap(), "root's");
+    assert_eq!(beside(&old, ".").len(), 0);
+}
+
+/// A folder and all below it.
+fn all_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
+    let mut at = 0;
+    while let Some(path) = found.get(at).cloned() {
+        at += 1;
+        if path.symlink_metadata().unwrap().is_dir() {
+            found.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    found
 }

@@ -13,7 +13,7 @@
 use super::config::{self, Config};
 use super::{Failure, Result, domain, host};
 use crate::wire::Jid;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -132,7 +132,9 @@ impl Data {
     /// When the folder cannot be written.
     pub fn lock(&self) -> Result<Option<Lock>> {
         let path = self.lock_path();
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut open = OpenOptions::new();
+        let open = open.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let open = open.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&path);
         let mut file = open.map_err(|e| {
             Failure(format!("{} cannot be written: {e}. Run as the owner of the data folder.", path.display()))
         })?;

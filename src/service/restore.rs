@@ -47,7 +47,8 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     let dir = data.dir();
     at("check");
     let (head, totals) = read(file, &mut Look)?;
-    let domain = fits(options, &data, &head, file)?;
+    // As the owner: what is looked into is theirs, and what is written where nothing is replaced in the end, too.
+    let domain = owner::as_owner(&data, || fits(options, &data, &head, file))?;
     let there = is_ours(dir)?;
     // Nobody begins to use the old folder meanwhile.
     let lock = if there { Some(owner::as_owner(&data, || serve::hold(&data))?) } else { None };
