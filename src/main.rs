@@ -436,7 +436,9 @@ fn run(verb: Verb) -> Result<()> {
             let options = Options { domain, found: data.is_none(), ..options(Some(dir), config) };
             say(&restore::run(&told(options), &file)?)
         }
-        Verb::Salvage(Salvage { dir, to }) => say(&salvage::run(&dir, to.as_deref())?),
+        Verb::Salvage(Salvage { dir, to }) => {
+            say(&salvage::run(restore::renamable(&Data::locate(Some(&dir)))?.dir(), to.as_deref())?)
+        }
         Verb::Reset(Reset { data }) => {
             say(&reset::run(&existing(data, None)?, &mut std::io::stderr(), &mut std::io::stdin().lock())?)
         }

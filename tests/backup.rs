@@ -6,7 +6,7 @@
 mod common;
 
 use common::Random;
-use common::binary::{Dir, Server, Tls, command, fails, login, ok, ping, until};
+use common::binary::{Dir, Server, Tls, command, fails, login, ok, ping, run, until};
 use common::disk::Disk;
 use inglenook::service::restore;
 use inglenook::service::serve::Options;
@@ -553,4 +553,49 @@ fn all_below(dir: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// A shell that completes a folder's name puts a slash behind it.
+#[test]
+fn a_folder_s_name_may_end_with_a_slash_or_dots() {
+    let dir = house(&["juliet"]);
+    let file = path(&dir, "a.backup");
+    ok(&dir, &["backup", &file], "");
+    std::os::unix::fs::symlink(dir.data(), dir.0.join("link")).unwrap();
+    let names = ["data/", "./data//", "data/.", "data/../data", "data/db/..", "link", "link/", "link/."];
+    for (n, name) in names.iter().enumerate() {
+        let reset = run(&dir, &["reset", "--data", name], "example.org\n");
+        assert_eq!(reset.code, 0, "{name}: {}", reset.err);
+        let said = run(&dir, &["restore", &file, "--data", name], "");
+        // What is not there any more cannot lead up again.
+        let name = if name.contains("db") { "data" } else { *name };
+        let again = run(&dir, &["restore", &file, "--data", name], "");
+        assert_eq!(again.code, 0, "{name}: {}{}", said.err, again.err);
+        assert_eq!(beside(&dir, ".before-reset-").len(), n + 1, "{name}");
+        assert_eq!(beside(&dir, ".new-").len(), 0, "{name}");
+        assert!(dir.0.join("link").is_symlink());
+        assert_eq!(ok(&dir, &["user", "list"], ""), "juliet@example.org\n", "{name}");
+        let salvaged = run(&dir, &["salvage", name], "");
+        let aside = dir.0.join("data.salvaged");
+        let plain = !name.contains("..") && !name.contains("link");
+        let shown = |path: &Path| match plain {
+            true => {
+                if name.starts_with("./") { "./" } else { "" }.to_owned() + path.file_name().unwrap().to_str().unwrap()
+            }
+            false => path.to_str().unwrap().to_owned(),
+        };
+        assert_eq!(salvaged.code, 0, "{name}: {}", salvaged.err);
+        let next = format!("mv {0} {0}.damaged && mv {1} {0} && ", shown(&dir.data()), shown(&aside));
+        assert!(salvaged.out.contains(&next), "{name}: {}", salvaged.out);
+        std::fs::remove_dir_all(aside).unwrap();
+    }
+    // Where we are.
+    let mut inside = command(&dir, &["restore", &file, "--data", "."]);
+    assert!(inside.current_dir(dir.data()).status().unwrap().success());
+    // One that is to be made.
+    for name in ["made/", "./made2/.", "data/../made3/"] {
+        let said = run(&dir, &["restore", &file, "--data", name], "");
+        assert_eq!(said.code, 0, "{name}: {}", said.err);
+    }
+    assert!(["made", "made2", "made3"].iter().all(|name| dir.0.join(name).join("db").is_dir()));
 }

@@ -39,7 +39,8 @@ impl Data {
     pub fn locate(named: Option<&Path>) -> Data {
         let from_system = || std::env::var_os("STATE_DIRECTORY").filter(|s| !s.is_empty()).map(PathBuf::from);
         let dir = named.map(Path::to_owned).or_else(from_system).unwrap_or_else(|| DEFAULT.into());
-        Data { dir }
+        // Without a slash at its end, which would follow a link, and whose name cannot be made longer.
+        Data { dir: dir.components().collect() }
     }
 
     /// Makes the folder if it is not there, for this user alone.

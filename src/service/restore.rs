@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The file in a folder that was not yet put into its place.
 const BUILDING: &str = "restoring";
@@ -91,16 +91,33 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     Ok(lines)
 }
 
-/// The folder that is meant, by a path whose last part can be renamed.
+/// The folder that is meant, by a whole path whose last part can be renamed.
 pub(super) fn whole(data: &Data) -> Result<Data> {
-    // Without the slash at its end, behind which a link is the folder that it leads to.
-    let dir = data.dir().components().as_path();
-    let found = match is_name(dir) {
-        true => std::path::absolute(dir),
-        false => dir.canonicalize(),
+    let data = renamable(data)?;
+    let dir = std::path::absolute(data.dir()).map_err(|e| unusable(data.dir(), &e))?;
+    Ok(Data::locate(Some(&dir)))
+}
+
+/// The folder that is meant, by a path whose last part can be renamed: no link, and no dots.
+///
+/// # Errors
+/// When the path leads nowhere.
+pub fn renamable(data: &Data) -> Result<Data> {
+    let dir = data.dir();
+    let leads_up = dir.components().any(|part| part == Component::ParentDir);
+    let found = match (dir.file_name(), dir.parent()) {
+        (Some(_), _) if !leads_up && !dir.is_symlink() => return Ok(data.clone()),
+        // It is to be made.
+        (Some(name), Some(parent)) if dir.symlink_metadata().is_err() => {
+            parent.canonicalize().map(|dir| dir.join(name))
+        }
+        _ => dir.canonicalize(),
     };
-    let found = found.map_err(|e| Failure(format!("the folder {} cannot be used: {e}.", dir.display())))?;
-    Ok(Data::locate(Some(&found)))
+    found.map(|dir| Data::locate(Some(&dir))).map_err(|e| unusable(dir, &e))
+}
+
+fn unusable(dir: &Path, e: &std::io::Error) -> Failure {
+    Failure(format!("the folder {} cannot be used: {e}.", dir.display()))
 }
 
 /// Whether the last part of a path is the folder's own name, which can be changed: no link, and not `..`.
