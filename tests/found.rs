@@ -6,7 +6,8 @@
 mod common;
 
 use common::binary::{Dir, Server, command, run};
-use inglenook::service::find::{Surroundings, existing, flag, start};
+use inglenook::service::find::{Package, Surroundings, existing, flag, start, to_replace};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -101,6 +102,81 @@ fn somebody_else_s_server_is_not_overlooked() {
     // There may be servers of other people, and of other tests.
     assert!(said.status.code() == Some(1) && !error.contains("there is no data folder"), "{error}");
     assert!(error.contains("sudo") || error.contains("more than one"), "{error}");
+    assert!(server.stop().success());
+}
+
+/// Somebody who is neither root nor the user of an installed server.
+const STRANGER: u32 = 61_235;
+
+/// Root takes no folder that another user has laid where it looks, by whatever way, and it does not hinder the one that is meant.
+#[test]
+fn a_folder_that_somebody_else_has_laid_is_not_taken() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("left out: only root can become somebody else");
+    }
+    let dir = Dir::new();
+    let (planted, installed, roots) = (dir.0.join("planted"), dir.0.join("installed"), dir.0.join("roots"));
+    for (folder, user) in [(&planted, STRANGER), (&installed, 61_236), (&roots, 0)] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("domain"), "example.org\n").unwrap();
+        chown(folder, Some(user), Some(user)).unwrap();
+    }
+    let mut around = around(&dir, &[]);
+    let package = Package { dir: installed.to_str().unwrap().to_owned().leak(), units: &[], start: "start" };
+    // A folder, a link of the stranger's to what is root's, a link to what is the stranger's.
+    for how in 0..3 {
+        let link = dir.0.join(format!("here{how}"));
+        around.here = if how == 0 { planted.clone() } else { link.clone() };
+        if how > 0 {
+            let (to, user) = if how == 1 { (&roots, STRANGER) } else { (&planted, 0) };
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            std::os::unix::fs::lchown(&link, Some(user), Some(user)).unwrap();
+        }
+        around.packages.clear();
+        for error in [existing(None, &around).unwrap_err().0, to_replace(None, &around).unwrap_err().0] {
+            let named = format!("--data {} (of user {STRANGER})", around.here.display());
+            assert!(error.contains(&named) && error.contains("only if it is named"), "{how}: {error}");
+        }
+        // One that is named is.
+        assert_eq!(existing(Some(&planted), &around).unwrap().dir(), planted);
+        // The installed one is taken, whoever has it.
+        around.packages = vec![package];
+        assert_eq!(existing(None, &around).unwrap().dir(), installed, "{how}");
+        assert_eq!(to_replace(None, &around).unwrap().dir(), installed, "{how}");
+    }
+    // A socket in it is no server that counts.
+    let socket = std::os::unix::net::UnixListener::bind(planted.join("control")).unwrap();
+    around.here = planted.clone();
+    assert_eq!(existing(None, &around).unwrap().dir(), installed);
+    drop(socket);
+    around.here = roots.clone();
+    around.packages.clear();
+    assert_eq!(existing(None, &around).unwrap().dir(), roots);
+}
+
+/// A process can be called as anybody likes.
+#[test]
+fn a_server_of_somebody_else_is_named_and_never_taken() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("left out: only root can become somebody else");
+    }
+    let (dir, elsewhere) = (Dir::with(""), Dir::new());
+    // Root starts it, and it becomes the owner of its folder.
+    chown(dir.data(), Some(STRANGER), Some(STRANGER)).unwrap();
+    let server = Server::start(&dir, &["--domain", "example.org"]);
+    let mut around = around(&elsewhere, &[&server]);
+    let named = format!("--data {} (of user {STRANGER})", dir.data().display());
+    for error in [existing(None, &around).unwrap_err().0, to_replace(None, &around).unwrap_err().0] {
+        assert!(error.contains(&named), "{error}");
+    }
+    std::fs::create_dir(&around.here).unwrap();
+    std::fs::write(around.here.join("domain"), "chat.local\n").unwrap();
+    assert_eq!(existing(None, &around).unwrap().dir(), around.here);
+    // It is that of the installed server.
+    std::fs::remove_dir_all(&around.here).unwrap();
+    let package = Package { dir: dir.data().to_str().unwrap().to_owned().leak(), units: &[], start: "start" };
+    around.packages = vec![package];
+    assert_eq!(existing(None, &around).unwrap().dir(), dir.data());
     assert!(server.stop().success());
 }
 

@@ -3,6 +3,10 @@
 //! Only `serve` and `restore` make a data folder. Whatever else is typed is about one that is there: an account that was added to the
 //! wrong folder has a password that never works, and a backup of it is none. So a folder is taken without being named only if there
 //! is no other that could be meant.
+//!
+//! Anybody can lay a folder where root will type a command, or start a process with the name of a server. So what is found is taken only
+//! if it is ours, or is the folder of an installed server. That of somebody else is named where nothing else is found, and is never in
+//! the way of one that may be taken.
 
 use super::config::Config;
 use super::data::{DEFAULT, Data};
@@ -11,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A way in which the server can be installed on a box, as in `cross/`.
@@ -102,6 +107,25 @@ struct Found {
     candidates: Vec<Candidate>,
     /// Servers that run for other users: where is not ours to know.
     hidden: Vec<String>,
+    /// What is of somebody whom we do not trust, as it is told.
+    foreign: Vec<String>,
+}
+
+/// How a folder came to be looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Here,
+    Installed,
+    /// By a server that runs as this user.
+    Server(u32),
+}
+
+/// A server that runs.
+struct Running {
+    process: String,
+    user: u32,
+    /// Where its data is, if we may know.
+    dir: Option<PathBuf>,
 }
 
 /// Whether a folder is one that a server has made: it says whose the accounts in it are, or has a database.
@@ -158,9 +182,11 @@ pub fn existing(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
             places.extend(around.packages.iter().map(|package| package.dir.to_owned()));
             let makes = installed(around).map_or("inglenook serve", |package| package.start);
             Err(Failure(format!(
-                "there is no data folder: looked for {}, and for a server that runs. Nothing was made. Say where it is with --data \
+                "there is no data folder{}: looked for {}, and for a server that runs. Nothing was made. {}Say where it is with --data \
                  DIR; `{makes}` makes a new one.",
-                places.join(", ")
+                if found.foreign.is_empty() { "" } else { " of ours" },
+                places.join(", "),
+                foreign(&found)
             )))
         }
     }
@@ -174,8 +200,15 @@ pub fn to_replace(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
     if let Some(told) = named.or(around.state_directory.as_deref()) {
         return Ok(Data::locate(Some(told)));
     }
-    if let Some(data) = choose(&look(around), around)? {
+    let found = look(around);
+    if let Some(data) = choose(&found, around)? {
         return Ok(data);
+    }
+    if !found.foreign.is_empty() {
+        return Err(Failure(format!(
+            "there is no data folder of ours to replace. Nothing was changed. {}Say where to put it with --data DIR.",
+            foreign(&found)
+        )));
     }
     match installed(around) {
         Some(package) => Err(Failure(format!(
@@ -260,7 +293,9 @@ fn choose(found: &Found, around: &Surroundings) -> Result<Option<Data>> {
         ))),
         (None, all, hidden) => {
             let told = all.iter().map(|one| format!("--data {} ({})", one.dir.display(), describe(one)));
-            let told = told.chain(hidden.iter().map(|process| format!("that of process {process}, of another user")));
+            let told = told
+                .chain(found.foreign.iter().cloned())
+                .chain(hidden.iter().map(|process| format!("that of process {process}, of another user")));
             Err(Failure(format!(
                 "there is more than one data folder. Nothing was changed. Say which one is meant: {}.",
                 told.collect::<Vec<_>>().join(", or ")
@@ -280,28 +315,48 @@ fn describe(one: &Candidate) -> String {
     whose + if one.runs { "its server runs" } else { "no server runs on it" }
 }
 
+/// What is said of what is not taken.
+fn foreign(found: &Found) -> String {
+    let sudo = if rustix::process::geteuid().is_root() { "" } else { SUDO };
+    match &found.foreign[..] {
+        [] => String::new(),
+        all => format!("What is of another user is taken only if it is named: {}. {sudo} ", all.join(", or ")),
+    }
+}
+
 /// Looks for all that could be meant, each once.
 fn look(around: &Surroundings) -> Found {
     let mut found = Found::default();
     let mut seen = BTreeMap::new();
-    let places = around.packages.iter().map(|package| PathBuf::from(package.dir));
-    let mut places: Vec<PathBuf> = std::iter::once(around.here.clone()).chain(places).collect();
-    for server in servers(&around.processes) {
-        match server {
-            Ok(dir) => places.push(dir),
-            Err(process) => found.hidden.push(process),
+    let packages = around.packages.iter().map(|package| (PathBuf::from(package.dir), Place::Installed));
+    let mut places: Vec<(PathBuf, Place)> =
+        std::iter::once((around.here.clone(), Place::Here)).chain(packages).collect();
+    for Running { process, user, dir } in servers(around) {
+        match dir {
+            Some(dir) => places.push((dir, Place::Server(user))),
+            None if is_trusted(user, around) => found.hidden.push(process),
+            None => found.foreign.push(format!("that of process {process} (of user {user})")),
         }
     }
-    for dir in places {
+    for (dir, place) in places {
         let open = match is_data(&dir) {
             Ok(false) => continue,
             is => is.is_ok(),
         };
         let real = dir.canonicalize().unwrap_or_else(|_| dir.clone());
-        if seen.insert(real, ()).is_none() {
-            let runs = admin::runs(&Data::locate(Some(&dir)));
-            found.candidates.push(Candidate { dir, open, runs });
+        if seen.contains_key(&real) {
+            continue;
         }
+        if let Some(user) = stranger(&dir, place, around) {
+            let told = format!("--data {} (of user {user})", dir.display());
+            if !found.foreign.contains(&told) {
+                found.foreign.push(told);
+            }
+            continue;
+        }
+        seen.insert(real, ());
+        let runs = admin::runs(&Data::locate(Some(&dir)));
+        found.candidates.push(Candidate { dir, open, runs });
     }
     // A server that we cannot look at is one whose folder we cannot look into, if there is one.
     if found.candidates.iter().any(|one| !one.open) {
@@ -310,9 +365,30 @@ fn look(around: &Surroundings) -> Found {
     found
 }
 
-/// The folders of servers that run, by what their processes were started with; for one of another user, its number.
-fn servers(processes: &Path) -> Vec<std::result::Result<PathBuf, String>> {
-    let entries = std::fs::read_dir(processes).into_iter().flatten().flatten();
+/// Whether a server of this user may be one that we are to deal with: it is ours, or root's, or that of an installed one.
+fn is_trusted(user: u32, around: &Surroundings) -> bool {
+    let owner = |package: &Package| std::fs::metadata(package.dir).is_ok_and(|meta| meta.uid() == user);
+    user == 0 || user == rustix::process::geteuid().as_raw() || around.packages.iter().any(owner)
+}
+
+/// Whose a folder is, if we do not trust them with being found.
+fn stranger(dir: &Path, place: Place, around: &Surroundings) -> Option<u32> {
+    let (Ok(link), Ok(meta)) = (dir.symlink_metadata(), dir.metadata()) else { return None };
+    let ours = |user: u32| user == 0 || user == rustix::process::geteuid().as_raw();
+    let is_installed = || around.packages.iter().any(|package| same_place(dir, Path::new(package.dir)));
+    let fits = |user: u32| ours(user) || place == Place::Server(user) && is_trusted(user, around);
+    match place {
+        Place::Installed => None,
+        Place::Server(user) if !is_trusted(user, around) => Some(user),
+        _ if !fits(link.uid()) => Some(link.uid()),
+        _ if !fits(meta.uid()) && !is_installed() => Some(meta.uid()),
+        _ => None,
+    }
+}
+
+/// The servers that run, by what their processes were started with.
+fn servers(around: &Surroundings) -> Vec<Running> {
+    let entries = std::fs::read_dir(&around.processes).into_iter().flatten().flatten();
     let mut all: Vec<(u32, PathBuf)> =
         entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path()))).collect();
     all.sort_unstable();
@@ -320,14 +396,17 @@ fn servers(processes: &Path) -> Vec<std::result::Result<PathBuf, String>> {
     for (number, process) in all {
         let Ok(line) = std::fs::read(process.join("cmdline")) else { continue };
         let Some(told) = served(&line) else { continue };
+        let Some(user) = user(&process) else { continue };
+        let running = |dir| Running { process: number.to_string(), user, dir };
         match folder(&process, told) {
             Ok(dir) => {
                 // In a container the same path is another place: the folder knows who has it, if we may ask it.
-                if is_data(&dir).is_err() || Data::locate(Some(&dir)).holder() == number.to_string() {
-                    found.push(Ok(dir));
+                let is_there = |data: &Data| is_data(&dir).is_err() || data.holder() == number.to_string();
+                if !is_trusted(user, around) || is_there(&Data::locate(Some(&dir))) {
+                    found.push(running(Some(dir)));
                 }
             }
-            Err(e) if e.kind() == ErrorKind::PermissionDenied => found.push(Err(number.to_string())),
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => found.push(running(None)),
             Err(_) => {}
         }
     }
@@ -337,25 +416,34 @@ fn servers(processes: &Path) -> Vec<std::result::Result<PathBuf, String>> {
 /// Which server of ours listens on a port, by its settings, for people; one of another user may.
 pub fn listens(port: u16, processes: &Path) -> Option<String> {
     let mut hidden = None;
-    for server in servers(processes) {
-        match server {
-            Ok(dir) => {
+    let around = Surroundings { processes: processes.to_owned(), ..Surroundings::of_process() };
+    for Running { process, user, dir } in servers(&around) {
+        // What somebody else says of themselves is not read.
+        match dir.filter(|dir| stranger(dir, Place::Server(user), &around).is_none()) {
+            Some(dir) => {
                 let config = Config::load(None, &dir).unwrap_or_default();
                 if listen::wanted(&config).iter().any(|(_, address)| address.port() == port) {
-                    let process = Data::locate(Some(&dir)).holder();
                     return Some(format!(
                         "The Inglenook server of {} (process {process}) listens there",
                         dir.display()
                     ));
                 }
             }
-            Err(process) => {
+            None => {
                 let told = || format!("Maybe the Inglenook server of another user (process {process}) listens there");
                 hidden = hidden.or_else(|| Some(told()));
             }
         }
     }
     hidden
+}
+
+/// The user who has started a process: not who it acts as, which can be root without meaning anything. Its folder in `/proc` can be
+/// root's for other reasons, too.
+fn user(process: &Path) -> Option<u32> {
+    let status = std::fs::read_to_string(process.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Whether a command line is that of a server, and the folder that it names.
