@@ -10,6 +10,7 @@ use inglenook::service::{
     Failure, Result, backup, check, command, config, logging, owner, reset, restore, salvage, status, user, words,
 };
 use inglenook::store::sled_engine;
+use inglenook::wire::typed::{steers, visible};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -365,7 +366,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["inglenook"], words.get(1..).unwrap_or_default()) {
         Ok(args) => args,
-        Err(early) if early.status.is_ok() => return finish(say(&[early.output.trim_end().to_owned()])),
+        Err(early) if early.status.is_ok() => return finish(print(&early.output)),
         Err(early) => return misused(early.output.trim_end(), words.get(1..).unwrap_or_default()),
     };
     match args {
@@ -378,7 +379,12 @@ fn main() -> ExitCode {
 /// Wrong usage: what was wrong, and what may have been meant.
 fn misused(what: &str, words: &[&str]) -> ExitCode {
     let meant = words::meant(words).map(|meant| format!("Did you mean `inglenook {meant}`?\n")).unwrap_or_default();
-    complain(&format!("{what}\n{meant}Run inglenook --help for what there is."));
+    let what = words.iter().fold(what.to_owned(), |what, word| match word.chars().any(steers) {
+        true => what.replace(word, &visible(word)),
+        false => what,
+    });
+    let text = format!("{what}\n{meant}Run inglenook --help for what there is.");
+    text.lines().for_each(complain);
     ExitCode::from(2)
 }
 
@@ -412,9 +418,7 @@ fn run(verb: Verb) -> Result<()> {
             }
         },
         Verb::Cert(Cert { verb }) => match verb {
-            CertVerb::Show(CertShow { pem: true, data, config }) => {
-                say(&[command::cert_pem(&owner(data, config)?)?.trim_end().to_owned()])
-            }
+            CertVerb::Show(CertShow { pem: true, data, config }) => print(&command::cert_pem(&owner(data, config)?)?),
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
             CertVerb::Renew(CertRenew { authority: false, data, config }) => {
                 say(&command::cert_renew(&told(owner(data, config)?))?)
@@ -442,7 +446,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Reset(Reset { data }) => {
             say(&reset::run(&existing(data, None)?, &mut std::io::stderr(), &mut std::io::stdin().lock())?)
         }
-        Verb::Config(PrintConfig {}) => say(&[config::print().trim_end().to_owned()]),
+        Verb::Config(PrintConfig {}) => print(&config::print()),
         Verb::Check(Check { data, config }) => {
             // Settings can be checked before the first start.
             let prepared = data.as_ref().is_some_and(|dir| dir.join("inglenook.toml").exists());
@@ -555,11 +559,16 @@ fn raise_file_limit() {
     }
 }
 
+/// What has many lines, on stdout.
+fn print(text: &str) -> Result<()> {
+    say(&text.trim_end().lines().map(str::to_owned).collect::<Vec<_>>())
+}
+
 /// Lines for the person, on stdout. Nobody there to read them is no failure.
 fn say(lines: &[String]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     for line in lines {
-        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        match writeln!(out, "{}", visible(line)).and_then(|()| out.flush()) {
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => return Err(Failure(format!("stdout: {e}"))),
             _ => {}
         }
@@ -568,7 +577,7 @@ fn say(lines: &[String]) -> Result<()> {
 }
 
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", visible(text));
 }
 
 fn finish(result: Result<()>) -> ExitCode {

@@ -787,3 +787,29 @@ fn check_says_what_is_fine_and_what_is_wrong() {
     dir.settings("plain = maybe");
     check(1, &["WRONG  settings: data/inglenook.toml:1: "]);
 }
+
+/// Paths, words and rooms' names are what others chose.
+#[test]
+fn nothing_that_is_printed_steers_the_terminal() {
+    let dir = Dir::begun("plain = true");
+    ok(&dir, &["user", "add", "juliet"], "");
+    let evil = "\u{1b}[2J\u{9b}\u{202e}\nerror";
+    let (odd, new) = (dir.0.join(format!("a{evil}")), format!("b{evil}"));
+    std::fs::rename(dir.data(), &odd).unwrap();
+    let odd = odd.to_str().unwrap();
+    let runs = [
+        (&["user", evil][..], ""),
+        (&["status", "--data", &new], ""),
+        (&["check", "--data", odd], ""),
+        (&["cert", "show", "--data", odd], ""),
+        (&["reset", "--data", odd], "no\n"),
+        (&["backup", &new, "--data", odd], ""),
+        (&["reset", "--data", odd], "example.org\n"),
+    ];
+    for (words, input) in runs {
+        let said = run(&dir, words, input);
+        let all = said.out + &said.err;
+        assert!(!all.contains(['\u{1b}', '\u{9b}', '\u{202e}']) && !all.contains("\nerror"), "{words:?}: {all:?}");
+        assert!(all.contains("\\u{1b}[2J"), "{words:?}: {all:?}");
+    }
+}

@@ -28,6 +28,8 @@ const REQUEST_BYTES: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A piece of a backup, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// The longest answer that is read, in bytes, without a backup: far more than the accounts and rooms of any box.
+const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 /// The longest path that a socket's address holds on all systems, in bytes.
 const PATH_BYTES: usize = 100;
 
@@ -331,7 +333,7 @@ pub fn receive(data: &Data, request: &Request, out: &mut dyn Write) -> Result<Op
     let Some(mut socket) = call(data, request)? else { return Ok(None) };
     let mut take = || {
         let mut first = String::new();
-        socket.read_line(&mut first)?;
+        (&mut socket).take(ANSWER_BYTES).read_line(&mut first)?;
         if first != " data\n" {
             let rest = &mut Read::chain(first.as_bytes(), &mut socket);
             return answer_of(rest).map(|answer| answer.and(Err(Failure::new("the server sends no backup"))));
@@ -379,7 +381,8 @@ fn call(data: &Data, request: &Request) -> Result<Option<BufReader<net::UnixStre
 /// Reads the lines of an answer.
 fn answer_of(socket: &mut dyn BufRead) -> std::io::Result<Result<Vec<String>>> {
     let mut lines = Vec::new();
-    for line in socket.lines() {
+    let mut socket = socket.take(ANSWER_BYTES);
+    for line in (&mut socket).lines() {
         let line = line?;
         if let Some(text) = line.strip_prefix(' ') {
             lines.push(text.to_owned());
@@ -389,7 +392,10 @@ fn answer_of(socket: &mut dyn BufRead) -> std::io::Result<Result<Vec<String>>> {
             return Ok(Err(Failure(line.strip_prefix("error ").unwrap_or(&line).to_owned())));
         }
     }
-    Err(ErrorKind::UnexpectedEof.into())
+    match socket.limit() {
+        0 => Err(std::io::Error::new(ErrorKind::InvalidData, "its answer has no end")),
+        _ => Err(ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 #[cfg(test)]
@@ -415,6 +421,18 @@ mod tests {
         }
         for wrong in ["", "add", "add\tjuliet", "remove", "sing", "room-owner\tgarden", "room-remove"] {
             assert!(Request::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_not_read_for_ever() {
+        let read = |answer: &mut dyn BufRead| answer_of(answer).map_err(|e| e.kind());
+        assert_eq!(read(&mut &b" one\nok\n"[..]), Ok(Ok(vec!["one".into()])));
+        assert_eq!(read(&mut &b"error no\n"[..]), Ok(Err(Failure::new("no"))));
+        assert_eq!(read(&mut &b" one\n"[..]), Err(ErrorKind::UnexpectedEof));
+        for forever in [&b" a\n"[..], b" "] {
+            let endless = forever.iter().copied().cycle().take(2 * ANSWER_BYTES as usize).collect::<Vec<u8>>();
+            assert_eq!(read(&mut &endless[..]), Err(ErrorKind::InvalidData));
         }
     }
 

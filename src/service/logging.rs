@@ -4,6 +4,7 @@
 //! who collects it knows that. What a peer chose can stand in a line, such as an address, but cannot end it or change how the
 //! terminal shows it. Libraries say only what is wrong: further down they print keys and rows of the database.
 
+use crate::wire::typed::steers;
 use log::{Level, LevelFilter, Record};
 use rustix::fs::fstat;
 use std::fmt::{self, Write as _};
@@ -67,9 +68,8 @@ struct Escaped<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let mut rest = text;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| c.is_control() || turns(*c)) {
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| steers(*c)) {
             write!(self.0, "{}{}", &rest[..at], c.escape_default())?;
             rest = &rest[at + c.len_utf8()..];
         }

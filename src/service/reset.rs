@@ -5,6 +5,7 @@ use super::data::Data;
 use super::restore::{beside, cannot, copy_kept, keep_before, put_into_place, settle, whole};
 use super::serve::{self, Options};
 use super::{Failure, Result, find, owner, random};
+use crate::wire::typed::visible;
 use std::fs::{DirBuilder, File};
 use std::io::{BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -57,7 +58,7 @@ pub fn run(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> 
 /// When the answer is another, or cannot be read.
 pub fn confirm(what: &str, name: &str, ask: &mut dyn Write, answer: &mut dyn BufRead) -> Result<()> {
     let question = format!("{what} Type {name} to go on: ");
-    let _ = ask.write_all(question.as_bytes()).and_then(|()| ask.flush());
+    let _ = ask.write_all(visible(&question).as_bytes()).and_then(|()| ask.flush());
     let mut line = String::new();
     let read = std::io::Read::take(answer, ANSWER_BYTES).read_line(&mut line);
     read.map_err(|e| Failure(format!("the answer cannot be read from standard input: {e}. Nothing was changed.")))?;

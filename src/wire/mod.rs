@@ -10,6 +10,7 @@ pub mod secret;
 pub mod sm;
 pub mod stamp;
 pub mod stanza;
+pub mod typed;
 pub mod xml;
 
 pub use error::{Condition, ErrorType, StanzaError, StreamCondition, StreamError};
