@@ -813,3 +813,29 @@ fn nothing_that_is_printed_steers_the_terminal() {
         assert!(all.contains("\\u{1b}[2J"), "{words:?}: {all:?}");
     }
 }
+
+/// What is printed to be typed is typed as it is.
+#[test]
+fn what_is_to_be_typed_is_quoted_for_the_shell() {
+    let dir = Dir::begun("");
+    let odd = dir.0.join("it's $(touch x)");
+    std::fs::rename(dir.data(), &odd).unwrap();
+    let odd = odd.to_str().unwrap();
+    let quoted = format!("'{}'", odd.replace('\'', "'\\''"));
+    assert!(run(&dir, &["cert", "renew", "--data", odd], "").code == 0);
+    let salvaged = run(&dir, &["salvage", odd], "");
+    let (aside, to) = (quoted.replace("x)'", "x).damaged'"), quoted.replace("x)'", "x).salvaged'"));
+    let next = format!("mv {quoted} {aside} && mv {to} {quoted} && inglenook check --data {quoted}");
+    assert!(salvaged.out.contains(&next), "{}{}", salvaged.out, salvaged.err);
+    let said = run(&dir, &["reset", "--data", odd], "example.org\n");
+    assert!(said.out.contains(&format!("inglenook serve --data {quoted}")), "{}{}", said.out, said.err);
+    // It does what it says.
+    let remove = said.out.lines().find_map(|line| line.split_once(": `")?.1.split_once("` removes")).unwrap().0;
+    assert!(remove.starts_with("rm -r '"), "{remove}");
+    let left = || std::fs::read_dir(&dir.0).unwrap().filter(|e| format!("{e:?}").contains("before-reset")).count();
+    assert_eq!(left(), 1);
+    assert!(std::process::Command::new("sh").args(["-c", remove]).current_dir(&dir.0).status().unwrap().success());
+    assert_eq!((left(), dir.0.join("x").exists()), (0, false));
+    let error = run(&dir, &["status", "--data", odd], "").err;
+    assert!(error.contains(&format!("`inglenook serve --data {quoted}`")), "{error}");
+}

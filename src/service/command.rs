@@ -7,6 +7,7 @@ use super::serve::{Options, Place};
 use super::wear::date;
 use super::{Result, domain, find, host, reset};
 use crate::wire::Jid;
+use crate::wire::typed::shell;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
@@ -58,7 +59,10 @@ pub fn cert_pem(options: &Options) -> Result<String> {
 fn back(data: &Data, certificates: &Certificates) -> String {
     let sudo = find::sudo();
     let reload = if admin::runs(data) { format!(" && {sudo}{}", find::reload(data)) } else { String::new() };
-    format!("`{sudo}rm {}{reload}` takes the server's own certificate again", certificates.installed_path().display())
+    format!(
+        "`{sudo}rm {}{reload}` takes the server's own certificate again",
+        shell(&certificates.installed_path().display().to_string())
+    )
 }
 
 /// Makes another certificate with the same key.

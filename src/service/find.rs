@@ -11,6 +11,7 @@
 use super::config::Config;
 use super::data::{DEFAULT, Data};
 use super::{Failure, Result, admin, listen};
+use crate::wire::typed::shell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -155,8 +156,9 @@ pub fn must_be_data(data: &Data) -> Result<()> {
         Ok(false) => {
             let what = if data.dir().is_dir() { "holds no server's data" } else { "is not there" };
             Err(Failure(format!(
-                "the data folder {dir} {what}. Nothing was made. Say which one is meant with --data DIR; `inglenook serve --data {dir}` \
-                 makes a new one there."
+                "the data folder {dir} {what}. Nothing was made. Say which one is meant with --data DIR; `inglenook serve --data {}` \
+                 makes a new one there.",
+                shell(&data.dir().display().to_string())
             )))
         }
     }
@@ -269,7 +271,7 @@ pub fn sudo() -> &'static str {
 pub fn flag(dir: &Path) -> String {
     match dir == Path::new(DEFAULT) {
         true => String::new(),
-        false => format!(" --data {}", dir.display()),
+        false => format!(" --data {}", shell(&dir.display().to_string())),
     }
 }
 
@@ -292,7 +294,8 @@ fn choose(found: &Found, around: &Surroundings) -> Result<Option<Data>> {
             "a server runs for another user (process {process}), and where its data is, only that user and root can tell. {SUDO}"
         ))),
         (None, all, hidden) => {
-            let told = all.iter().map(|one| format!("--data {} ({})", one.dir.display(), describe(one)));
+            let told =
+                all.iter().map(|one| format!("--data {} ({})", shell(&one.dir.display().to_string()), describe(one)));
             let told = told
                 .chain(found.foreign.iter().cloned())
                 .chain(hidden.iter().map(|process| format!("that of process {process}, of another user")));
@@ -348,7 +351,7 @@ fn look(around: &Surroundings) -> Found {
             continue;
         }
         if let Some(user) = stranger(&dir, place, around) {
-            let told = format!("--data {} (of user {user})", dir.display());
+            let told = format!("--data {} (of user {user})", shell(&dir.display().to_string()));
             if !found.foreign.contains(&told) {
                 found.foreign.push(told);
             }

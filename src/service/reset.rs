@@ -5,7 +5,7 @@ use super::data::Data;
 use super::restore::{beside, cannot, copy_kept, keep_before, put_into_place, settle, whole};
 use super::serve::{self, Options};
 use super::{Failure, Result, find, owner, random};
-use crate::wire::typed::visible;
+use crate::wire::typed::{shell, visible};
 use std::fs::{DirBuilder, File};
 use std::io::{BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -47,7 +47,11 @@ pub fn run(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> 
     let before = keep_before(&fresh, dir, BEFORE)?.unwrap_or(fresh);
     Ok(vec![
         format!("reset        {} holds nothing but the settings that were there", dir.display()),
-        format!("before       all else is in {0}: `rm -r {0}` removes it for good", before.display()),
+        format!(
+            "before       all else is in {0}: `rm -r {1}` removes it for good",
+            before.display(),
+            shell(&before.display().to_string())
+        ),
         format!("next         {}", find::start(dir)),
     ])
 }

@@ -10,6 +10,7 @@ use super::{Failure, Result, config, find, owner, restore};
 use crate::core;
 use crate::store::card::Card;
 use crate::store::salvage::{self, Salvaged};
+use crate::wire::typed::shell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -70,12 +71,13 @@ fn real(dir: &Path) -> PathBuf {
 /// What is to be typed, so that the new folder takes the old one's place and is served.
 fn next(dir: &Path, to: &Path) -> String {
     let sudo = find::sudo();
-    let (shown, to) = (dir.display(), to.display());
+    let aside = shell(&format!("{}.damaged", dir.display()));
+    let (shown, to) = (shell(&dir.display().to_string()), shell(&to.display().to_string()));
     let last = match find::installed_at(dir) {
         Some(package) => package.start.to_owned(),
         None => format!("inglenook check --data {shown} && {}", find::start(dir)),
     };
-    format!("{sudo}mv {shown} {shown}.damaged && {sudo}mv {to} {shown} && {sudo}{last}")
+    format!("{sudo}mv {shown} {aside} && {sudo}mv {to} {shown} && {sudo}{last}")
 }
 
 /// Keeps a server from using the folder meanwhile. A card that cannot be written any more can still be read.

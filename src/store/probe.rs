@@ -11,6 +11,7 @@
 use super::mark::Mark;
 use super::trees::{SCHEMA, Trees};
 use super::{StoreError, disk};
+use crate::wire::typed::shell;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::symlink;
@@ -91,7 +92,7 @@ pub(super) fn run(dir: &Path, mut command: Command) -> Result<(), StoreError> {
 /// What the owner reads when the database is damaged.
 pub(super) fn damaged(dir: &Path, why: &str) -> StoreError {
     let whole = dir.parent().filter(|whole| dir.ends_with("db") && !whole.as_os_str().is_empty()).unwrap_or(dir);
-    let (dir, whole) = (dir.display(), whole.display());
+    let (dir, whole) = (dir.display(), shell(&whole.display().to_string()));
     StoreError::Damaged(format!(
         "the database in {dir} is damaged: {}. Nothing was changed. With the server stopped, `inglenook salvage {whole}` puts all \
          that is readable into a new folder, and says what is lost; or restore a backup with `inglenook restore FILE --data {whole}`. \

@@ -19,9 +19,35 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// A word as it is to be typed in a command, so that the shell takes it for one word and nothing else: in quotes if it needs them.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:,@%+=".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_one_word_for_the_shell() {
+        for plain in ["/srv/chat-1_a.b", "juliet@example.org", "büro"] {
+            assert_eq!(shell(plain), plain);
+        }
+        for (word, quoted) in [
+            ("my data", "'my data'"),
+            ("$(touch x)", "'$(touch x)'"),
+            ("`x`;&|*?~#", "'`x`;&|*?~#'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+            ("a\\b\"", "'a\\b\"'"),
+        ] {
+            assert_eq!(shell(word), quoted);
+        }
+    }
 
     #[test]
     fn nothing_that_others_chose_steers_the_terminal() {

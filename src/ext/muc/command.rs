@@ -7,6 +7,7 @@ use super::{Muc, admin};
 use crate::core::admin::words;
 use crate::core::{Command, State};
 use crate::wire::Jid;
+use crate::wire::typed::shell;
 
 /// What those get who are in a room that is ended.
 const ENDED: &str = "<destroy><reason>Whoever runs this server has ended the room.</reason></destroy>";
@@ -37,7 +38,7 @@ fn line(st: &State, room: &Room) -> String {
     let owners = match room.has_owner(st) {
         true => format!("owned by {}", owners.join(", ")),
         // Who is on the list has no account.
-        false => format!("NO OWNER (make somebody one: inglenook room owner {} NAME)", room.local()),
+        false => format!("NO OWNER (make somebody one: inglenook room owner {} NAME)", shell(room.local())),
     };
     let name = match config.name.as_str() {
         "" => String::new(),
