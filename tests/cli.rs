@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 #[test]
 fn usage_ends_with_2_and_help_with_0() {
@@ -838,4 +839,31 @@ fn what_is_to_be_typed_is_quoted_for_the_shell() {
     assert_eq!((left(), dir.0.join("x").exists()), (0, false));
     let error = run(&dir, &["status", "--data", odd], "").err;
     assert!(error.contains(&format!("`inglenook serve --data {quoted}`")), "{error}");
+}
+
+/// Two people, or one and the server's own renewal: the authority that is there in the end is whole.
+#[test]
+fn certificates_are_made_by_one_at_a_time() {
+    let dir = Dir::begun("");
+    for _ in 0..4 {
+        let data = dir.data();
+        let start = |more: &[&str]| {
+            let words = [&["cert", "renew", "--data", data.to_str().unwrap()], more].concat();
+            let mut command = command(&dir, &words);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let all: Vec<_> = (0..8).map(|n| start(if n % 3 == 2 { &[] } else { &["--authority"] })).collect();
+        for child in all {
+            let said = child.wait_with_output().unwrap();
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        }
+        let checked = run(&dir, &["check", "--data", data.to_str().unwrap()], "");
+        let wrong = checked.out.lines().find(|line| line.starts_with("WRONG") && line.contains("certificate"));
+        assert_eq!(wrong, None);
+        for left in ["building", "new"] {
+            assert!(!data.join("cert").join(left).exists(), "{left}");
+        }
+    }
+    let server = Server::start(&dir, &[]);
+    assert!(server.stop().success());
 }

@@ -22,10 +22,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
+use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
@@ -46,6 +48,10 @@ const PAST_DAYS: u64 = 90;
 const RENEW_DAYS: u64 = 30;
 /// Days before the end at which an installed one, which we cannot renew, is warned of.
 const WARN_DAYS: u64 = 14;
+/// How long a change of the certificates waits for another one to end. On a small board a key takes seconds.
+const ALONE: Duration = Duration::from_secs(30);
+/// How often it looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// An upper bound of the X.509 name (RFC 5280 appendix A.1).
 const COMMON_NAME_BYTES: usize = 64;
 
@@ -291,9 +297,10 @@ impl Certificates {
     }
 
     fn ensure_with(&self, names: &Names, now: u64, too_young: impl Fn(&Facts) -> bool) -> Result<bool> {
+        let _alone = self.alone()?;
         self.take_in()?;
         if !OWN.iter().any(|name| self.dir.join(name).exists()) {
-            self.renew_authority(names, now)?;
+            self.make_authority(names, now)?;
             return Ok(true);
         }
         self.put_back_ca()?;
@@ -315,7 +322,7 @@ impl Certificates {
             (Err(why), Err(also)) => return Err(Failure(format!("{also} {why}"))),
         };
         if renew {
-            self.renew(names, now)?;
+            self.make_leaf(names, now)?;
         }
         Ok(renew)
     }
@@ -450,9 +457,37 @@ impl Certificates {
     /// # Errors
     /// When files cannot be read or written; when the authority is not whole.
     pub fn renew(&self, names: &Names, now: u64) -> Result<()> {
+        let _alone = self.alone()?;
+        self.make_leaf(names, now)
+    }
+
+    /// Keeps other processes and threads from changing the certificates until it is dropped: the server renews them by itself, and a
+    /// command may do so at the same moment.
+    fn alone(&self) -> Result<File> {
+        let failed = |e: std::io::Error| Failure(format!("{} cannot be used: {e}.", self.dir.display()));
+        data::make_dir(&self.dir).map_err(failed)?;
+        let folder = File::open(&self.dir).map_err(failed)?;
+        let begun = Instant::now();
+        loop {
+            match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(folder),
+                Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < ALONE => std::thread::sleep(LOOK_AGAIN),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let dir = self.dir.display();
+                    return Err(Failure(format!(
+                        "another process is making certificates in {dir}. Try again when it has ended."
+                    )));
+                }
+                Err(e) => return Err(failed(e.into())),
+            }
+        }
+    }
+
+    /// Makes another certificate. The caller has the folder [alone](Self::alone).
+    fn make_leaf(&self, names: &Names, now: u64) -> Result<()> {
         self.take_in()?;
         if !self.ca_path().exists() && !self.dir.join("ca.key").exists() && !self.dir.join("server.crt").exists() {
-            return self.renew_authority(names, now);
+            return self.make_authority(names, now);
         }
         self.put_back_ca()?;
         self.sign(names, now)
@@ -489,6 +524,12 @@ impl Certificates {
     /// # Errors
     /// When files cannot be read or written.
     pub fn renew_authority(&self, names: &Names, now: u64) -> Result<()> {
+        let _alone = self.alone()?;
+        self.make_authority(names, now)
+    }
+
+    /// The same, when the caller has the folder [alone](Self::alone).
+    fn make_authority(&self, names: &Names, now: u64) -> Result<()> {
         let building = Certificates { dir: self.dir.join("building") };
         let made = self.build(&building, names, now);
         if made.is_err() {
@@ -617,7 +658,7 @@ impl Certificates {
                 chain.display()
             )));
         }
-        data::make_dir(&self.dir).map_err(|e| Failure(format!("{} cannot be made: {e}.", self.dir.display())))?;
+        let _alone = self.alone()?;
         let both = [&chain_pem[..], b"\n", &key_pem[..]].concat();
         data::write(&self.dir.join("installed.pem"), &both)?;
         let lacking = SERVICES.iter().map(|s| format!("{s}.{domain}")).filter(|name| !leaf.covers(name));
