@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 #[test]
@@ -866,4 +866,59 @@ fn certificates_are_made_by_one_at_a_time() {
     }
     let server = Server::start(&dir, &[]);
     assert!(server.stop().success());
+}
+
+/// What was kept of a domain is never removed: it comes back when the domain does.
+#[test]
+fn what_is_kept_of_a_domain_stays_until_the_domain_is_back() {
+    let dir = Dir::with("plain = true");
+    let left = || {
+        let entries = std::fs::read_dir(dir.data()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = entries.filter(|name| name.starts_with("db.of-")).collect();
+        names.sort();
+        names
+    };
+    // Somebody came and went: where the archive ends stays.
+    let live = |domain: &str| {
+        assert!(Server::start(&dir, &["--domain", domain]).stop().success());
+        ok(&dir, &["user", "add", "juliet"], "");
+        ok(&dir, &["user", "remove", "juliet"], "");
+    };
+    live("a.lan");
+    live("b.lan");
+    assert_eq!(left(), ["db.of-a.lan"]);
+    let mark = dir.data().join("db.of-a.lan/mark-of-this-test");
+    std::fs::write(&mark, "").unwrap();
+    live("a.lan");
+    assert_eq!(left(), ["db.of-b.lan"]);
+    assert!(dir.data().join("db/mark-of-this-test").exists());
+    // There is one of that name already.
+    copy_all(&dir.data().join("db.of-b.lan"), &dir.data().join("db.of-a.lan"));
+    live("c.lan");
+    let names = left();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(
+        names[0] == "db.of-a.lan" && names[1].starts_with("db.of-a.lan.") && names[2] == "db.of-b.lan",
+        "{names:?}"
+    );
+    assert!(dir.data().join(&names[1]).join("mark-of-this-test").exists());
+    // What cannot be used again is not removed, either.
+    for entry in all_files(&dir.data().join("db.of-b.lan")) {
+        std::fs::write(entry, [7; 9000]).unwrap();
+    }
+    assert!(Server::start(&dir, &["--domain", "b.lan"]).stop().success());
+    assert!(left().contains(&"db.of-b.lan".to_owned()) && left().contains(&"db.of-c.lan".to_owned()), "{:?}", left());
+}
+
+fn all_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { all_files(&path) } else { vec![path] }).collect()
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for file in all_files(from) {
+        let to = to.join(file.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(file, to).unwrap();
+    }
 }

@@ -8,12 +8,12 @@ use super::config;
 use super::data::Data;
 use super::serve::{self, Options, Place};
 use super::status::count;
-use super::{Failure, Result};
+use super::{Failure, Result, host};
 use crate::store::card::Card;
 use crate::store::{Engine, Tree};
-use crate::wire::Jid;
+use crate::wire::{Jid, stamp};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The longest name and the longest label that DNS has, in bytes (RFC 1035 §2.3.4).
 const NAME_BYTES: usize = 253;
@@ -153,8 +153,8 @@ pub fn keep(place: &Place) -> Result<()> {
     data.keep_domain(domain)
 }
 
-/// Puts the database of another domain aside, if it has no accounts, and opens a new one. What is worth nothing to anybody is
-/// removed.
+/// Puts the database of another domain aside, if it has no accounts, and opens the one of this domain: that which was put aside when
+/// it was another one's turn, else a new one. What is worth nothing to anybody is removed, and nothing else is.
 ///
 /// # Errors
 /// When it has accounts; when it cannot be read or renamed.
@@ -170,19 +170,49 @@ pub fn replace(options: &Options, place: &Place, mut engine: Card, stored: &str)
     if found > 0 {
         return Err(belongs(place.data.dir(), stored, &place.domain, whose, &format!("{found} of them")));
     }
-    let aside = db.with_file_name(format!("db.of-{stored}"));
-    let failed = |e| Failure(format!("{} cannot be renamed to {}: {e}.", db.display(), aside.display()));
-    let clear = || match std::fs::remove_dir_all(&aside) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
-        _ => Ok(()),
-    };
-    clear()?;
-    std::fs::rename(&db, &aside).map_err(failed)?;
-    match left {
-        0 => clear()?,
-        _ => log::warn!("what was stored for {stored} (rooms and the like) is kept in {}", aside.display()),
+    let aside = unused(&kept_aside(&db, stored));
+    rename(&db, &aside)?;
+    if left == 0 {
+        std::fs::remove_dir_all(&aside).map_err(|e| Failure(format!("{} cannot be removed: {e}.", aside.display())))?;
+    } else {
+        log::warn!("what was stored for {stored} (rooms and the like) is kept in {}", aside.display());
     }
-    Ok(Card::open(&db, options.probe.and_then(|make| make()))?)
+    let open = || Card::open(&db, options.probe.and_then(|make| make()));
+    let before = kept_aside(&db, place.domain.as_str());
+    if before.is_dir() {
+        rename(&before, &db)?;
+        match open() {
+            Ok(engine) => {
+                log::warn!("what was kept for {} in {} is in use again", place.domain, before.display());
+                return Ok(engine);
+            }
+            Err(e) => {
+                log::error!("what was kept for {} in {} cannot be used again: {e}", place.domain, before.display());
+                rename(&db, &before)?;
+            }
+        }
+    }
+    Ok(open()?)
+}
+
+/// Where the database of a domain is kept while the folder is another one's.
+fn kept_aside(db: &Path, domain: &str) -> PathBuf {
+    db.with_file_name(format!("db.of-{domain}"))
+}
+
+/// A name that nothing has: this one, else with the time behind it.
+fn unused(path: &Path) -> PathBuf {
+    let now = stamp::format(host::clock().saturating_mul(1000));
+    let now: String = now.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    let name = |end: String| path.with_file_name(format!("{}{end}", path.file_name().unwrap_or_default().display()));
+    let others = (0..).map(|n| name(if n == 0 { format!(".{now}") } else { format!(".{now}-{n}") }));
+    let mut all = std::iter::once(path.to_owned()).chain(others);
+    all.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| path.to_owned())
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to)
+        .map_err(|e| Failure(format!("{} cannot be renamed to {}: {e}.", from.display(), to.display())))
 }
 
 #[cfg(test)]
