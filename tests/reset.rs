@@ -116,3 +116,55 @@ fn root_copies_only_plain_files_of_somebody_else_s_folder() {
         assert_eq!(std::fs::metadata(&secret).unwrap().uid(), 0);
     }
 }
+
+/// The power fails after the folders have changed their names, and before the old one has its own: nothing is lost, and nothing hidden.
+#[test]
+fn a_reset_that_was_interrupted_is_finished() {
+    let interrupted = || {
+        let dir = Dir::begun("");
+        ok(&dir, &["user", "add", "juliet"], "");
+        std::fs::rename(dir.data(), dir.0.join("data.new-0a1b2c3d")).unwrap();
+        dir.settings("");
+        // One before that was interrupted earlier: there is nothing in it that anybody misses.
+        std::fs::create_dir(dir.0.join("data.new-00000000")).unwrap();
+        // Not of our making.
+        std::fs::create_dir(dir.0.join("precious")).unwrap();
+        std::fs::write(dir.0.join("precious/restoring"), "").unwrap();
+        std::os::unix::fs::symlink(dir.0.join("precious"), dir.0.join("data.new-11111111")).unwrap();
+        std::fs::create_dir(dir.0.join("data.new-novel")).unwrap();
+        dir
+    };
+    let finished = |dir: &Dir| {
+        let names = beside(dir);
+        let before: Vec<&String> = names.iter().filter(|name| name.starts_with("data.before-reset-")).collect();
+        assert!(!names.iter().any(|name| name.starts_with("data.new-0")), "{names:?}");
+        assert!(dir.0.join("precious/restoring").exists() && dir.0.join("data.new-11111111").is_symlink());
+        assert!(dir.0.join("data.new-novel").is_dir());
+        let lists = before.iter().map(|name| run(dir, &["user", "list", "--data", name], "").out);
+        assert!(lists.into_iter().any(|list| list == "juliet@example.org\n"), "{names:?}");
+        before.len()
+    };
+    // Whoever asks for the accounts is told where they are.
+    let dir = interrupted();
+    assert!(fails(&dir, &["user", "list"], "").contains("data.new-0a1b2c3d"));
+    assert!(fails(&dir, &["reset"], "").contains("data.new-0a1b2c3d"));
+    let server = Server::start(&dir, &["--domain", "example.net"]);
+    server.logs("data.before-reset-");
+    assert!(server.stop().success());
+    assert_eq!(finished(&dir), 1);
+    let dir = interrupted();
+    std::fs::write(dir.data().join("domain"), "example.net\n").unwrap();
+    ok(&dir, &["reset"], "example.net\n");
+    assert_eq!(finished(&dir), 2);
+}
+
+/// A restored folder that has its place is whole, whatever was not done any more when the power failed, and no reset makes it less.
+#[test]
+fn a_restored_folder_is_not_taken_for_a_half_one_after_a_reset() {
+    let dir = Dir::begun("");
+    ok(&dir, &["user", "add", "juliet"], "");
+    std::fs::write(dir.data().join("restoring"), "").unwrap();
+    ok(&dir, &["reset"], "example.org\n");
+    let [before] = &beside(&dir)[..] else { panic!("{:?}", beside(&dir)) };
+    assert!(!dir.0.join(before).join("restoring").exists());
+}

@@ -10,7 +10,7 @@
 
 use super::config::Config;
 use super::data::{DEFAULT, Data};
-use super::{Failure, Result, admin, listen};
+use super::{Failure, Result, admin, listen, restore};
 use crate::wire::typed::shell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -156,8 +156,9 @@ pub fn must_be_data(data: &Data) -> Result<()> {
         Ok(false) => {
             let what = if data.dir().is_dir() { "holds no server's data" } else { "is not there" };
             Err(Failure(format!(
-                "the data folder {dir} {what}. Nothing was made. Say which one is meant with --data DIR; `inglenook serve --data {}` \
+                "the data folder {dir} {what}.{} Nothing was made. Say which one is meant with --data DIR; `inglenook serve --data {}` \
                  makes a new one there.",
+                restore::note_left(data),
                 shell(&data.dir().display().to_string())
             )))
         }

@@ -2,7 +2,7 @@
 //! file system, as `restore` does it.
 
 use super::data::Data;
-use super::restore::{beside, cannot, copy_kept, keep_before, put_into_place, settle, whole};
+use super::restore::{beside, cannot, clear, copy_kept, keep_before, put_into_place, settle, whole};
 use super::serve::{self, Options};
 use super::{Failure, Result, find, owner, random};
 use crate::wire::typed::{shell, visible};
@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 /// How the name of what was there before goes on.
-const BEFORE: &str = ".before-reset-";
+pub(super) const BEFORE: &str = ".before-reset-";
 /// How the name of a folder goes on that is made beside `DIR`.
 const NEW: &str = ".new-";
 /// The longest answer that is read, in bytes: longer than any domain.
@@ -37,6 +37,7 @@ pub fn run(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> 
         dir.display()
     );
     confirm(&what, &name, ask, answer)?;
+    clear(dir)?;
     let tag: String = random()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let fresh = beside(dir, &format!("{NEW}{tag}"));
     let made = make(&fresh, &data).and_then(|()| put_into_place(&fresh, dir, true));

@@ -10,7 +10,7 @@ use super::config::{self, Config};
 use super::container::{self, Head, Look, Sink, Totals};
 use super::data::{self, Data};
 use super::serve::{self, Options};
-use super::{Failure, Result, domain, find, owner, random, wear};
+use super::{Failure, Result, domain, find, owner, random, reset, wear};
 use crate::core;
 use crate::store::card::Card;
 use crate::store::sled_engine::{self, Sled};
@@ -26,6 +26,8 @@ use std::path::{Component, Path, PathBuf};
 const BUILDING: &str = "restoring";
 /// How the name of a folder goes on that is built beside `DIR`.
 const NEW: &str = ".new-";
+/// What stands behind that for the moment in which it is the old one, where a file system cannot exchange two names.
+const OLD: &str = "-old";
 /// How the name of what was there before goes on.
 const BEFORE: &str = ".before-restore-";
 
@@ -188,25 +190,75 @@ fn is_ours(dir: &Path) -> Result<bool> {
     )))
 }
 
-/// Clears up what an interrupted restore has left beside the folder.
-fn clear(dir: &Path) -> Result<()> {
+/// The folders that an interrupted restore or reset has left beside a folder.
+fn left(dir: &Path) -> Vec<PathBuf> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|name| name.to_str())) else {
-        return Ok(());
+        return Vec::new();
     };
-    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        let is_left =
-            entry.file_name().to_str().is_some_and(|n| n.strip_prefix(name).is_some_and(|n| n.starts_with(NEW)));
-        if !is_left {
-            continue;
-        }
-        let path = entry.path();
+    let is_left = |entry: &std::fs::DirEntry| {
+        // Eight digits as they are made here, and for a moment more behind them: nobody else's folder is called so.
+        let of_ours = |n: &str| {
+            let tag = n.strip_prefix(name).and_then(|n| n.strip_prefix(NEW)).map(|n| n.strip_suffix(OLD).unwrap_or(n));
+            tag.is_some_and(|tag| tag.len() == 8 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        // A link is not of our making, and leads who knows where.
+        entry.file_name().to_str().is_some_and(of_ours) && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    };
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    entries.filter(is_left).map(|entry| entry.path()).collect()
+}
+
+/// How the name of what was there before goes on, by what was interrupted after the new folder had got its place: a restored one has
+/// the marker yet.
+fn interrupted(dir: &Path) -> &'static str {
+    if dir.join(BUILDING).symlink_metadata().is_ok() { BEFORE } else { reset::BEFORE }
+}
+
+/// Clears up what an interrupted restore or reset has left beside the folder. The caller has the folder's lock, if it is there.
+pub(super) fn clear(dir: &Path) -> Result<()> {
+    for path in left(dir) {
         if path.join(BUILDING).exists() {
             discard(&path).map_err(|e| cannot("removed", &path, &e))?;
         } else {
-            keep_before(&path, dir, BEFORE)?;
+            keep_before(&path, dir, interrupted(dir))?;
         }
     }
-    Ok(())
+    // It has its place, so that it is finished; and must not be taken for one that is not, when it is moved aside itself.
+    match std::fs::remove_file(dir.join(BUILDING)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(cannot("finished", dir, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the name that tells what it is to what was there before an interrupted restore or reset, if there is such; says so in the log.
+/// The caller has the folder's lock.
+pub(super) fn finish_interrupted(data: &Data) {
+    let Ok(data) = whole(data) else { return };
+    for path in left(data.dir()) {
+        // A restore may be at work on it.
+        if path.join(BUILDING).exists() || !Data::locate(Some(&path)).lock().is_ok_and(|lock| lock.is_some()) {
+            continue;
+        }
+        match keep_before(&path, data.dir(), interrupted(data.dir())) {
+            Ok(Some(before)) => {
+                log::warn!("what was there before is in {}: remove it when all is well", before.display())
+            }
+            Ok(None) => {}
+            Err(e) => log::warn!("what was there before is in {}, and {e}", path.display()),
+        }
+    }
+    let _ = std::fs::remove_file(data.dir().join(BUILDING));
+}
+
+/// What is said of a folder without data, if an interrupted reset or restore has left the data beside it.
+pub(super) fn note_left(data: &Data) -> String {
+    let found = whole(data).map(|data| left(data.dir())).unwrap_or_default();
+    let all: Vec<String> =
+        found.iter().filter(|path| !path.join(BUILDING).exists()).map(|path| path.display().to_string()).collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!(" What was there before a reset that was interrupted is in {}.", all.join(", ")),
+    }
 }
 
 /// Removes what was never finished; the marker last, since without it a folder is somebody's data.
@@ -380,7 +432,7 @@ pub(super) fn put_into_place(fresh: &Path, dir: &Path, there: bool) -> Result<()
     let swap = sync_parent(fresh).and_then(|()| match rustix::fs::renameat_with(CWD, fresh, CWD, dir, flags) {
         // Not every file system can exchange; then there is a moment without the folder, and nothing lost.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-            let aside = beside(fresh, "-old");
+            let aside = beside(fresh, OLD);
             if there {
                 std::fs::rename(dir, &aside)?;
             }

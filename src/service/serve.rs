@@ -25,7 +25,7 @@ use super::manager::Manager;
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
 use super::wear::Wear;
-use super::{Failure, Result, admin, domain, find, host, random, user};
+use super::{Failure, Result, admin, domain, find, host, random, restore, user};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
@@ -218,6 +218,7 @@ impl Server {
         data.make()?;
         keep_private(data);
         let held = hold(data)?;
+        restore::finish_interrupted(data);
         let wear = Arc::new(Wear::open(data.dir()));
         domain::keep(&place)?;
         let certificates = Certificates::of(data);
