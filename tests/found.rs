@@ -105,6 +105,18 @@ fn somebody_else_s_server_is_not_overlooked() {
     assert!(server.stop().success());
 }
 
+fn package(dir: &Path) -> Package {
+    Package {
+        dir: dir.to_str().unwrap().to_owned().leak(),
+        units: &[],
+        enabled: &[],
+        start: "start",
+        stop: "stop",
+        reload: "reload",
+        revive: "revive",
+    }
+}
+
 /// Somebody who is neither root nor the user of an installed server.
 const STRANGER: u32 = 61_235;
 
@@ -122,7 +134,7 @@ fn a_folder_that_somebody_else_has_laid_is_not_taken() {
         chown(folder, Some(user), Some(user)).unwrap();
     }
     let mut around = around(&dir, &[]);
-    let package = Package { dir: installed.to_str().unwrap().to_owned().leak(), units: &[], start: "start" };
+    let package = package(&installed);
     // A folder, a link of the stranger's to what is root's, a link to what is the stranger's.
     for how in 0..3 {
         let link = dir.0.join(format!("here{how}"));
@@ -174,7 +186,7 @@ fn a_server_of_somebody_else_is_named_and_never_taken() {
     assert_eq!(existing(None, &around).unwrap().dir(), around.here);
     // It is that of the installed server.
     std::fs::remove_dir_all(&around.here).unwrap();
-    let package = Package { dir: dir.data().to_str().unwrap().to_owned().leak(), units: &[], start: "start" };
+    let package = package(&dir.data());
     around.packages = vec![package];
     assert_eq!(existing(None, &around).unwrap().dir(), dir.data());
     assert!(server.stop().success());
