@@ -8,6 +8,7 @@ mod common;
 use common::Random;
 use common::binary::{Dir, Server, Tls, command, fails, login, ok, ping, run, until};
 use common::disk::Disk;
+use common::files::all_below;
 use inglenook::service::restore;
 use inglenook::service::serve::Options;
 use std::collections::BTreeMap;
@@ -540,19 +541,6 @@ fn a_restore_that_root_is_refused_leaves_nothing_of_root_s() {
     belongs();
     assert_eq!(std::fs::read_to_string(precious).unwrap(), "root's");
     assert_eq!(beside(&old, ".").len(), 0);
-}
-
-/// A folder and all below it.
-fn all_below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = vec![dir.to_owned()];
-    let mut at = 0;
-    while let Some(path) = found.get(at).cloned() {
-        at += 1;
-        if path.symlink_metadata().unwrap().is_dir() {
-            found.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        }
-    }
-    found
 }
 
 /// A shell that completes a folder's name puts a slash behind it.

@@ -6,6 +6,7 @@ mod common;
 
 use common::binary::{Dir, Server, fails, log_in, login, ok, ping, run, tls, until};
 use common::disk::Disk;
+use common::files::all_below;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,15 +32,7 @@ fn add(dir: &Dir, name: &str) {
 
 /// All files below a folder.
 fn files(dir: &Path) -> BTreeSet<PathBuf> {
-    let mut all = BTreeSet::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => all.extend(files(&path)),
-            false => all.extend([path]),
-        }
-    }
-    all
+    all_below(dir).into_iter().filter(|path| !path.is_dir()).collect()
 }
 
 /// What was logged until now.

@@ -10,14 +10,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::binary::*;
 use common::disk::Disk;
+use common::files::files;
 use common::scram::{SASL, Scram, data};
 use inglenook::service::share::UNWRITTEN_BYTES;
 use ring::digest::{SHA256, digest};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -763,20 +763,6 @@ fn a_failing_disk_is_told_and_loses_nothing() {
     let got = roster(&mut romeo);
     assert!(got.contains("before@example.org") && !got.contains("refused@example.org"), "{got}");
     assert!(server.stop().success());
-}
-
-/// All files below a folder but the copies for a check, with what is in them.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.insert(path.clone(), std::fs::read(path).unwrap());
-        }
-    }
-    all
 }
 
 #[test]

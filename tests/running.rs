@@ -8,6 +8,7 @@ mod common;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::binary::{Dir, LONG, Server, command, connect, greet, log_in, login, ok, ping, run, tls, until};
+use common::files::all_below;
 use common::scram::{Scram, data, response};
 use rustix::process::{Signal, geteuid};
 use std::io::Write;
@@ -15,7 +16,7 @@ use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -282,19 +283,6 @@ fn the_manual_names_every_command() {
 
 /// Somebody who is not root.
 const USER: u32 = 61_234;
-
-/// All files and folders below.
-fn all_below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = vec![dir.to_owned()];
-    let mut at = 0;
-    while let Some(path) = found.get(at).cloned() {
-        at += 1;
-        if path.symlink_metadata().unwrap().is_dir() {
-            found.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        }
-    }
-    found
-}
 
 fn belongs(dir: &Path) {
     for path in all_below(dir) {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::binary::{Dir, LONG, Server, command, fails, login, ok, ping, run, until};
-use std::collections::BTreeMap;
+use common::files::files;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -67,20 +67,6 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(&path, &to).unwrap();
         }
     }
-}
-
-/// All files below a folder, and what is in them.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else if path.is_file() {
-            all.insert(path.clone(), std::fs::read(&path).unwrap());
-        }
-    }
-    all
 }
 
 /// What a start came to: the server, or what it said when it ended.
