@@ -303,6 +303,29 @@ fn the_folder_behind_a_link_is_salvaged() {
     }
 }
 
+/// What is no file in the place of one is lost, and nobody waits for it.
+#[test]
+fn what_is_no_plain_file_is_lost_and_not_waited_for() {
+    let dir = house(false);
+    std::fs::write(dir.0.join("secret"), "somebody else's").unwrap();
+    let (settings, key) = (dir.data().join("inglenook.toml"), dir.data().join("cert/ca.key"));
+    std::fs::remove_file(&settings).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&settings).status().unwrap().success());
+    std::fs::remove_file(&key).unwrap();
+    std::os::unix::fs::symlink(dir.0.join("secret"), &key).unwrap();
+    let from = dir.data();
+    let mut command = std::process::Command::new("timeout");
+    command.args(["60", env!("CARGO_BIN_EXE_inglenook"), "salvage", from.to_str().unwrap()]);
+    let said = command.output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(said.status.code(), Some(0), "{out}");
+    for name in ["inglenook.toml", "ca.key"] {
+        assert!(out.contains(&format!("{name}: it cannot be read")), "{out}");
+    }
+    let made = std::path::PathBuf::from(format!("{}.salvaged", from.display()));
+    assert!(!made.join("inglenook.toml").exists() && !made.join("cert/ca.key").exists());
+}
+
 #[test]
 fn salvage_needs_something_and_overwrites_nothing() {
     let dir = house(true);

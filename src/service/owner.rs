@@ -52,23 +52,15 @@ pub fn as_owner<T>(data: &Data, what: impl FnOnce() -> Result<T>) -> Result<T> {
 /// The longest small file that is read out of a data folder, in bytes: settings, certificates and the like are far below.
 const SMALL_BYTES: u64 = 1024 * 1024;
 
-/// Reads a small file of the data folder as its owner; `None` if there is none. Whoever has the folder chooses what is there, so that
-/// for somebody else's folder root follows no link, takes no second name of a file of a third person's, and waits for no pipe.
+/// Reads a small file of the data folder as its owner; whoever has the folder chooses what is there, so that for somebody else's
+/// folder root follows no link, takes no second name of a file of a third person's, and waits for no pipe. Inside: it is not there,
+/// something else than a plain file, longer than [`SMALL_BYTES`], or cannot be read.
 ///
 /// # Errors
-/// When it is something else than a plain file, or longer than [`SMALL_BYTES`], or cannot be read.
-pub fn read_small(data: &Data, name: &str) -> Result<Option<Vec<u8>>> {
-    let path = data.dir().join(name);
-    let whose = other(data);
-    let read = as_owner(data, || Ok(read_plain(&path, whose.map(|(user, _)| user))))?;
-    match read {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Failure(format!(
-            "{} cannot be copied: {e}. Fix: make it a plain file of the user that has the folder, or remove it. Nothing was changed.",
-            path.display()
-        ))),
-    }
+/// When the system does not let root become the owner.
+pub fn read_small(data: &Data, name: &Path) -> Result<std::io::Result<Vec<u8>>> {
+    let whose = other(data).map(|(user, _)| user);
+    as_owner(data, || Ok(read_plain(&data.dir().join(name), whose)))
 }
 
 /// Reads a plain file. With an owner, a link is not followed, and what has other names must be that owner's.

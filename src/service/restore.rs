@@ -389,7 +389,17 @@ pub(super) fn copy_kept(old: &Data, fresh: &Path) -> Result<()> {
         if to.symlink_metadata().is_ok() {
             continue;
         }
-        let Some(bytes) = owner::read_small(old, name)? else { continue };
+        let bytes = match owner::read_small(old, Path::new(name))? {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => {
+                return Err(Failure(format!(
+                    "{} cannot be copied: {e}. Fix: make it a plain file of the user that has the folder, or remove it. Nothing was \
+                     changed.",
+                    from.display()
+                )));
+            }
+        };
         let write = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&to)?.write_all(&bytes);
         write().map_err(|e| cannot("copied", &from, &e))?;
     }

@@ -100,14 +100,16 @@ fn fill(old: &Data, new: &Data) -> Result<(Salvaged, Vec<String>)> {
     }
     settle_domain(old, new, &mut lost)?;
     for name in ["inglenook.toml", wear::FILE] {
-        copy(&old.dir().join(name), &new.dir().join(name), &mut lost)?;
+        copy(old, new, name, &mut lost)?;
     }
     let from = old.certificates();
     if from.is_dir() {
         data::make_dir(&new.certificates())
             .map_err(|e| Failure(format!("{} cannot be made: {e}.", new.certificates().display())))?;
         for entry in std::fs::read_dir(&from).into_iter().flatten().flatten() {
-            copy(&entry.path(), &new.certificates().join(entry.file_name()), &mut lost)?;
+            if let Ok(name) = entry.path().strip_prefix(old.dir()) {
+                copy(old, new, name, &mut lost)?;
+            }
         }
         let domain = new.domain()?.map(|domain| domain.to_string());
         let certificates = Certificates::of(new);
@@ -136,12 +138,13 @@ fn settle_domain(old: &Data, new: &Data, lost: &mut Vec<String>) -> Result<()> {
 }
 
 /// Copies a small file, if it is there.
-fn copy(from: &Path, to: &Path, lost: &mut Vec<String>) -> Result<()> {
-    // Root may be asked to, and follows no link that a broken server has laid.
-    match std::fs::symlink_metadata(from)
-        .and_then(|meta| if meta.is_symlink() { Err(LINK.into()) } else { std::fs::read(from) })
-    {
-        Ok(bytes) => data::write(to, &bytes),
+fn copy(old: &Data, new: &Data, name: impl AsRef<Path>, lost: &mut Vec<String>) -> Result<()> {
+    let from = old.dir().join(&name);
+    // Nobody's: a broken server may have laid it.
+    let is_link = from.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+    let read = if is_link { Err(LINK.into()) } else { owner::read_small(old, name.as_ref())? };
+    match read {
+        Ok(bytes) => data::write(&new.dir().join(name), &bytes),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(e) => {
             lost.push(format!("{}: it cannot be read ({e})", from.display()));
