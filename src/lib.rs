@@ -100,7 +100,7 @@
 //!
 //! One file in `src/ext` with a value that is an [`Extension`](core::Extension): its [`About`](core::About), and the hooks it
 //! needs. One line in [`ext::all`]: its place there is its place in the pipeline. Its state is in its value, its rows in a
-//! [`Tree`](store::Tree). Randomness is [`State::token`](core::State::token), time is [`State::now`](core::State). Plays in
+//! [`Tree`](store::Tree), one line of the table in `store/tree.rs`. Randomness is [`State::token`](core::State::token), time is [`State::now`](core::State). Plays in
 //! `tests/exchange` show what it does, one behaviour each.
 //!
 //! # Limits
