@@ -22,7 +22,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
             undo = st.account(&jid).map(|account| Undo::Password(jid.clone(), account.credentials.clone()));
             set_credentials(st, &jid, credentials, None).map(|()| vec![format!("changed the password of {jid}")])
         }
-        Command::UserList => Ok(st.accounts.values().map(|a| a.jid.to_string()).collect()),
+        Command::UserList => Ok(st.accounts.iter().map(|(_, a)| a.jid.to_string()).collect()),
         Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
         Command::RoomList | Command::RoomOwner(..) | Command::RoomRemove(_) => {
             asked.unwrap_or_else(|| Err("there are no rooms on this server".into()))
@@ -116,8 +116,8 @@ pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(),
 pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<Box<str>> {
     let local = jid.local().unwrap_or_default();
     // Whatever its own roster says, and whomever they block.
-    let others = st.accounts.values().filter(|a| a.roster.state(jid) != Default::default());
-    let others: Vec<Jid> = others.map(|a| a.jid.clone()).collect();
+    let others = st.accounts.matching(|a| a.roster.state(jid) != Default::default());
+    let others: Vec<Jid> = others.map(|(_, a)| a.jid.clone()).collect();
     for other in others {
         for ty in [Type::Unsubscribe, Type::Unsubscribed] {
             let notice = Stanza::new(Kind::Presence, ty).from(jid.clone()).to(other.clone());

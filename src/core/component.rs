@@ -107,7 +107,7 @@ impl State {
     fn contacts_at(&self, sid: Sid) -> Vec<(Box<str>, Jid)> {
         let Some(domain) = self.components.of(sid).map(Jid::domain) else { return Vec::new() };
         let mut contacts = Vec::new();
-        for (local, account) in &self.accounts {
+        for (local, account) in self.accounts.iter() {
             let there = |jid: &&Jid| jid.domain() == domain && !account.blocks(jid);
             let roster = || account.roster.subscriptions().chain(account.roster.subscribers()).filter(there);
             if account.sessions.is_empty() || roster().next().is_none() || self.available(local).is_empty() {

@@ -279,7 +279,7 @@ impl State {
             return;
         }
         let counts: Vec<Counted> =
-            self.sessions.values().filter_map(|s| s.managed.as_ref()?.heard()).take(NOTES).collect();
+            self.sessions.iter().filter_map(|(_, s)| s.managed.as_ref()?.heard()).take(NOTES).collect();
         if !counts.is_empty() && self.write().is_ok() {
             self.note_heard(counts);
         }

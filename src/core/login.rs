@@ -16,7 +16,6 @@ use crate::wire::login::{Begin, Begins, Begun, Client, Refused, TAG_BYTES, Upgra
 use crate::wire::scram::{Credentials, Hash};
 use crate::wire::{Jid, Manage, Ns, StreamCondition, StreamError};
 use ring::hmac;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A login under way.
@@ -218,7 +217,7 @@ impl State {
             return account.credentials.clone();
         }
         let iterations = |a: &Account| (a.credentials.sha1.iterations, a.credentials.sha256.iterations);
-        let there: BTreeSet<(u32, u32)> = self.accounts.values().map(iterations).collect();
+        let there = self.accounts.values_of(iterations);
         let set = there.is_empty().then_some((self.settings.iterations, self.settings.iterations));
         Credentials::fake_among(&self.secret, jid.as_str(), there.into_iter().chain(set))
     }

@@ -26,6 +26,7 @@ pub mod state;
 pub mod subscription;
 pub mod throttle;
 pub mod token;
+pub mod unordered;
 pub mod waiting;
 pub mod written;
 
@@ -355,7 +356,7 @@ impl Core {
     pub fn upgrades(&self) -> u32 {
         let set = self.state.settings.iterations;
         let weak = |a: &Account| a.credentials.sha1.iterations.min(a.credentials.sha256.iterations) < set;
-        if self.state.accounts.values().any(weak) { set } else { 0 }
+        if self.state.accounts.any(weak) { set } else { 0 }
     }
 
     /// What everybody shares, to look at.

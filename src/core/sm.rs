@@ -16,6 +16,7 @@ use super::logged::Counted;
 use super::session::Session;
 use super::share::{Ledger, Shared, limits};
 use super::state::{Ack, State, Timer, Work};
+use super::unordered::ByNumber;
 use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -231,9 +232,9 @@ pub(super) struct Ended {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     /// The sessions by the number of their stream.
-    pub(super) by_number: BTreeMap<u64, Sid>,
+    pub(super) by_number: ByNumber<u64, Sid>,
     /// Which session a connection carries, where that is another than the one it began with.
-    pub(super) carries: BTreeMap<Sid, Sid>,
+    pub(super) carries: ByNumber<Sid, Sid>,
     /// Connections that resume a session once it is known what of it is stored: the session.
     resuming: BTreeMap<Sid, Sid>,
     /// Streams that have ended.

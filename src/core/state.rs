@@ -18,6 +18,7 @@ use super::settings::Settings;
 use super::sm::Streams;
 use super::throttle::Throttle;
 use super::token::Tokens;
+use super::unordered::{ByName, ByNumber};
 use super::written::{Written, over_share};
 use crate::store::{BATCH_OPS, Batch, Copies, Entry, Op, Query, Tree, key};
 use crate::wire::scram::Credentials;
@@ -202,11 +203,11 @@ pub struct State {
     /// When the first turn was, of [`Now::mono`].
     pub started: Option<u64>,
     /// The local accounts by localpart.
-    pub accounts: BTreeMap<Box<str>, Account>,
+    pub accounts: ByName<Account>,
     /// What is archived, by localpart; also of accounts that were removed. Without an entry: the default.
-    pub archives: BTreeMap<Box<str>, Archived>,
+    pub archives: ByName<Archived>,
     /// The bound sessions.
-    pub sessions: BTreeMap<Sid, Session>,
+    pub sessions: ByNumber<Sid, Session>,
     /// The services on subdomains, by their domains.
     pub services: BTreeMap<Box<str>, Service>,
     /// What the extensions say of themselves, in order.
@@ -278,9 +279,9 @@ impl State {
             settings,
             now: Now::default(),
             started: None,
-            accounts: BTreeMap::new(),
-            archives: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            accounts: ByName::default(),
+            archives: ByName::default(),
+            sessions: ByNumber::default(),
             services: BTreeMap::new(),
             abouts: Vec::new(),
             components: Components::default(),

@@ -70,7 +70,7 @@ impl State {
         if own <= WAITING_FREE_BYTES {
             return None;
         }
-        let all: usize = self.sessions.values().map(Session::waiting_bytes).sum();
+        let all: usize = self.sessions.sum(Session::waiting_bytes);
         if spare(own, all, self.settings.waiting_bytes) > 0 {
             return None;
         }

@@ -7,6 +7,7 @@ use super::effect::Sid;
 use super::session::Session;
 use super::share::{Shared, limits};
 use super::state::State;
+use super::unordered::ByNumber;
 use crate::store::{Batch, Op};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Stanza, StanzaError, Type};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +100,7 @@ impl Written {
 }
 
 /// Whose a stream is: an account's localpart, or a component's domain.
-fn who<'a>(sessions: &'a BTreeMap<Sid, Session>, components: &'a Components, sid: Sid) -> &'a str {
+fn who<'a>(sessions: &'a ByNumber<Sid, Session>, components: &'a Components, sid: Sid) -> &'a str {
     match sessions.get(&sid) {
         Some(session) => session.local(),
         None => components.of(sid).map_or("", Jid::as_str),

@@ -266,7 +266,7 @@ impl Extension for Avatars {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        for local in st.accounts.keys() {
+        for (local, _) in st.accounts.iter() {
             if let Some(hash) = newest(engine.query(&pubsub::items(local, METADATA, METADATA_ITEMS))?) {
                 self.hashes.insert(local.clone(), hash);
             }

@@ -372,7 +372,7 @@ impl Extension for Bookmarks {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        for local in st.accounts.keys() {
+        for (local, _) in st.accounts.iter() {
             if !engine.query(&pubsub::items(local, OLD_NODE, 1))?.is_empty() {
                 self.old.insert(local.clone());
             }

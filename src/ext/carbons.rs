@@ -4,9 +4,10 @@
 //! ordinary message from that stranger; a client knows it by its `from` (§11).
 
 use super::hints;
+use crate::core::unordered::ByName;
 use crate::core::{About, Event, Extension, Flow, Handled, Inline, Place, Sid, State};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, Type};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 /// Messages of one account that are remembered, to know an error that answers one.
 const RECENT_MESSAGES: usize = 64;
@@ -16,7 +17,7 @@ const RECENT_ID_BYTES: usize = 128;
 /// What is remembered while an account has a session that wants copies.
 #[derive(Default)]
 pub(super) struct Carbons {
-    accounts: BTreeMap<Box<str>, Account>,
+    accounts: ByName<Account>,
 }
 
 #[derive(Default)]
@@ -141,7 +142,7 @@ impl Extension for Carbons {
             return Err(Condition::BadRequest.into());
         }
         if iq.child(Ns::CARBONS, "enable").is_some() {
-            self.accounts.entry(local.clone()).or_default().enabled.insert(sid);
+            self.accounts.or_default(local.clone()).enabled.insert(sid);
         } else if iq.child(Ns::CARBONS, "disable").is_some() {
             self.disable(local, sid);
         } else {
@@ -156,7 +157,7 @@ impl Extension for Carbons {
 
     fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, _bound: &mut String) {
         if let (Some(_), Some(session)) = (inline.bind.child(Ns::CARBONS, "enable"), st.sessions.get(&sid)) {
-            self.accounts.entry(session.local().into()).or_default().enabled.insert(sid);
+            self.accounts.or_default(session.local().into()).enabled.insert(sid);
         }
     }
 

@@ -17,6 +17,7 @@
 use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
 use crate::core::share::{Ledger, Shared, limits, whose};
+use crate::core::unordered::ByName;
 use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Recovered, Sid, State, scan};
 use crate::store::record::{Broken, Reader as Reading, Writer};
 use crate::store::{BATCH_OPS, Batch, Engine, Page, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
@@ -47,7 +48,7 @@ pub(super) const SHARED: Shared = Shared {
 /// The waiting messages of all accounts.
 #[derive(Default)]
 pub(super) struct Offline {
-    boxes: BTreeMap<Box<str>, Mailbox>,
+    boxes: ByName<Mailbox>,
     /// What a job is for.
     jobs: BTreeMap<Job, Wanted>,
 }
@@ -209,7 +210,7 @@ impl Offline {
             return Ok(Flow::Pass);
         }
         st.write()?;
-        let mailbox = self.boxes.entry(local.into()).or_default();
+        let mailbox = self.boxes.or_default(local.into());
         mailbox.add(st, local, (message.mark, sender), row.len());
         if held {
             mailbox.held.insert(message.mark, row.len());
@@ -542,7 +543,7 @@ impl Extension for Offline {
             if st.accounts.contains_key(local) {
                 st.seen_mark(number);
                 stored.insert((Box::<str>::from(local), number), value.len());
-                let mailbox = self.boxes.entry(local.into()).or_default();
+                let mailbox = self.boxes.or_default(local.into());
                 let message = from_record(value);
                 let sender = message.as_ref().map_or("", |message| sender(st, message));
                 mailbox.add(st, local, (number, sender), value.len());
@@ -570,7 +571,7 @@ impl Extension for Offline {
                 };
                 if st.accounts.contains_key(&local) && !stored.contains_key(&(local.clone(), message.mark)) {
                     let row = record(holders, &message.clone().with(delay::note(st, message.mark)));
-                    let mailbox = self.boxes.entry(local.clone()).or_default();
+                    let mailbox = self.boxes.or_default(local.clone());
                     mailbox.add(st, &local, (message.mark, sender(st, message)), row.len());
                     mailbox.held.insert(message.mark, row.len());
                     batch.put(Tree::Offline, key::numbered(&local, message.mark), row);

@@ -10,6 +10,7 @@
 
 use super::csi;
 use super::form;
+use crate::core::unordered::ByName;
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, PushContent, Sid, State, scan};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Engine, StoreError, Tree, key};
@@ -35,7 +36,7 @@ const FORM_TYPE: &str = "http://jabber.org/protocol/pubsub#publish-options";
 /// The registrations of all accounts.
 #[derive(Default)]
 pub(super) struct Push {
-    accounts: BTreeMap<Box<str>, BTreeMap<Name, Registration>>,
+    accounts: ByName<BTreeMap<Name, Registration>>,
     /// Whose time or answer a job is.
     jobs: BTreeMap<Job, (Box<str>, Name)>,
 }
@@ -179,7 +180,7 @@ impl Push {
             oldest.into_iter().for_each(|name| self.remove(st, local, &name));
         }
         st.write()?.put(Tree::Push, row(local, &name), stored.record());
-        let registrations = self.accounts.entry(local.into()).or_default();
+        let registrations = self.accounts.or_default(local.into());
         match registrations.get_mut(&name) {
             Some(registration) => registration.stored = stored,
             None => drop(registrations.insert(name, Registration::new(stored))),
@@ -376,7 +377,7 @@ impl Extension for Push {
             let service = Jid::parse(service).map_err(|_| damaged())?;
             if st.accounts.contains_key(local) {
                 let registration = Registration::new(Stored::from_record(value)?);
-                self.accounts.entry(local.into()).or_default().insert((service, node.into()), registration);
+                self.accounts.or_default(local.into()).insert((service, node.into()), registration);
             }
             Ok(())
         })

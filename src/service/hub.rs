@@ -5,6 +5,7 @@ use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
 use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
+use crate::core::unordered::Number;
 use crate::core::waiting::SLOW_BYTES;
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::store::sled_engine::INLINE_BYTES;
@@ -16,6 +17,7 @@ use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
 use smol::{Executor, Timer, channel};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -218,7 +220,7 @@ impl Inner {
 struct State {
     core: Core,
     effects: Vec<Effect>,
-    sessions: HashMap<Sid, Arc<Outbox>>,
+    sessions: HashMap<Sid, Arc<Outbox>, BuildHasherDefault<Number>>,
     /// Whose questions to storage are not answered.
     questions: HashMap<Job, Arc<Share>>,
     commands: HashMap<Job, channel::Sender<std::result::Result<Vec<String>, String>>>,
@@ -294,7 +296,7 @@ impl Hub {
             state: Patient::new(State {
                 core,
                 effects: Vec::new(),
-                sessions: HashMap::new(),
+                sessions: HashMap::default(),
                 questions: HashMap::new(),
                 commands: HashMap::new(),
                 unwritten: Unwritten::default(),
@@ -424,7 +426,7 @@ impl Hub {
     pub fn people(&self) -> (usize, usize, usize) {
         let state = self.state.lock();
         let core = state.core.state();
-        let connected = core.sessions.values().filter(|session| session.stream.is_some()).count();
+        let connected = core.sessions.sum(|session| usize::from(session.stream.is_some()));
         (connected, core.sessions.len() - connected, core.accounts.len())
     }
 

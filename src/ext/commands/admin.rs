@@ -309,8 +309,7 @@ enum Who {
 impl Who {
     fn users(self, st: &State) -> impl Iterator<Item = &Jid> {
         st.accounts
-            .values()
-            .filter(move |account| {
+            .matching(move |account| {
                 let mut sessions = account.sessions.values().filter_map(|sid| st.sessions.get(sid));
                 match self {
                     Who::Registered => true,
@@ -319,7 +318,7 @@ impl Who {
                     Who::Idle => sessions.clone().any(|s| s.stream.is_some()) && !sessions.any(is_active),
                 }
             })
-            .map(|account| &account.jid)
+            .map(|(_, account)| &account.jid)
     }
 }
 

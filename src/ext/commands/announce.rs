@@ -48,8 +48,8 @@ fn message(st: &mut State, text: &str) -> Stanza {
 /// The accounts that take messages now.
 fn listeners(st: &State) -> Vec<Jid> {
     let receives = |sid: &Sid| st.sessions.get(sid).is_some_and(|session| session.receives());
-    let accounts = st.accounts.values().filter(|account| account.sessions.values().any(receives));
-    accounts.map(|account| account.jid.clone()).collect()
+    let accounts = st.accounts.matching(|account| account.sessions.values().any(receives));
+    accounts.map(|(_, account)| account.jid.clone()).collect()
 }
 
 impl News {
