@@ -5,7 +5,7 @@
 //! - `publish`, `items`, `subscribe`, `owner`, `disco`: the requests. `errors`: the answers to those that fail.
 //! - `notify`: who is told of what happens; `caps`: who wants to be; `last`: what one gets who has come.
 //!
-//! Other extensions publish with [`publish`], in the name of an account, and read with [`items`]. They are told by
+//! Other extensions publish with [`publish()`], in the name of an account, and read with [`items()`]. They are told by
 //! [`Event::Published`] and [`Event::Retracted`].
 
 mod access;

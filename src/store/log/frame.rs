@@ -198,7 +198,7 @@ pub(super) fn read(bytes: &[u8], sequence: u64, place: u32) -> Option<Frame<'_>>
     if sum(sequence, place, &head[2..18], body) != head[18..] { None } else { written(bytes) }
 }
 
-/// The frame that [`write`] has just written here: nothing needs to be checked.
+/// The frame that [`write()`] has just written here: nothing needs to be checked.
 pub(super) fn written(bytes: &[u8]) -> Option<Frame<'_>> {
     let len = HEAD_BYTES.saturating_add(u32_at(bytes.get(..HEAD_BYTES)?, 2) as usize);
     let (head, body) = bytes.get(..len)?.split_at(HEAD_BYTES);

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 /// A segment that is longer gets no more commits, in bytes.
 pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 
-/// The longest name in a [`super::Copy`], in bytes: a bare JID has at most 2,047.
+/// The longest name in a [`super::Copies`], in bytes: a bare JID has at most 2,047.
 const NAME_BYTES: usize = 4096;
 /// The most archives that one entry is in.
 const COPIES: usize = 4096;
