@@ -26,15 +26,15 @@
 //! - [`core`](mod@core): STATE. Who is here, what may they do, where does it go: accounts, sessions, rosters, presence, and the
 //!   table of RFC 6121 §8.5 as a table.
 //! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the table of specifications and `doap.xml`.
-//! - [`service`]: THE WORLD. [`conn`](service::conn) carries a connection inside [`tls`](service::tls), with buffers of the thread
-//!   instead of its own; [`hub`](service::hub) holds the core under its lock, [`storage`](service::storage) is the thread that owns
+//! - [`service`]: THE WORLD. [`net`](service::net) carries connections inside [`tls`](service::tls), with buffers of the thread
+//!   instead of their own; [`hub`](service::hub) holds the core under its lock, [`storage`](service::storage) is the thread that owns
 //!   the database; [`manager`](service::manager) tells systemd how they are.
 //!
 //! # How a stanza flows
 //!
 //! Juliet sends Romeo a message.
 //!
-//! 1. `service::conn` reads bytes through TLS and hands them to [`C2s`](stream::c2s::C2s), which frames, checks and parses
+//! 1. `service/net/pump.rs` reads bytes through TLS and hands them to [`C2s`](stream::c2s::C2s), which frames, checks and parses
 //!    them, outside of any lock: [`Event::Stanza`](stream::Event::Stanza).
 //! 2. `Hub::handle` takes the lock and gives the core [`Input::Stanza`](core::Input::Stanza). `core/route.rs` puts Juliet's full
 //!    JID into `from`, whatever stood there.
@@ -48,7 +48,7 @@
 //!    it is done, and all of it is done before the next input. That is what keeps stanzas in order.
 //! 6. Out come [`Effect::Send`](core::Effect::Send)s. The hub puts each into the outbox of its session; the stanza is shared, not
 //!    copied. The lock is free again.
-//! 7. Each `conn` takes what waits in its outbox, up to 64 KiB at once, and writes it. It works in turns ([`service::share`]): what it
+//! 7. Each [`pump`](service::net::pump) takes what waits in its outbox, up to 64 KiB at once, and writes it. It works in turns ([`service::share`]): what it
 //!    has not done by the end of one, it does when the other accounts have had theirs.
 //!
 //! # What an answer promises
@@ -149,7 +149,7 @@
 //! | bytes on their way to the disk | `UNWRITTEN_BYTES` = 4 MiB, `UNWRITTEN_FREE_BYTES` = 64 KiB | an account, a component or an address: the rule, and the latter in any case | `service/share.rs` | is not read from until some of it is written; while nothing can be written, what has to be is refused |
 //! | bytes that wait for clients to read them, and of stanzas that have no end yet: half of the setting `waiting_bytes` | `WAITING_FREE_BYTES` = 256 KiB | an account, a component or an address: the rule, and that in any case | `service/share.rs` | stream error `resource-constraint` |
 //! | the processor, in turns | `TURN_US` = 2000, `SHORT_TURN_US` = 500, `PROCESSOR_PART` = 4 | an account, a component or an address: a turn of so many microseconds, of fewer while others have lined up, one connection of each after the other; who needs less than one of so many parts of a processor does not line up | `service/share.rs` | waits for its next turn |
-//! | connections, and the descriptors and the memory for them: the setting `connections`, but no more than the system has | `KEPT_DESCRIPTORS` = 80, `ACCOUNT_CONNECTIONS` = 64 | an address: the setting `connections_per_address`, and when all are taken, the one with most that have not logged in loses its oldest; an account: the latter number | `service/listen.rs` | the connection is closed; stream error `resource-constraint` after a login |
+//! | connections, and the descriptors and the memory for them: the setting `connections`, but no more than the system has | `KEPT_DESCRIPTORS` = 80, `ACCOUNT_CONNECTIONS` = 64 | an address: the setting `connections_per_address`, and when all are taken, the one with most that have not logged in loses its oldest; an account: the latter number | `service/net/listen.rs` | the connection is closed; stream error `resource-constraint` after a login |
 //! <!-- /shares -->
 
 pub mod core;

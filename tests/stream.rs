@@ -94,7 +94,8 @@ impl Play {
                 let begun = Begun { jid: begin.account, begins: Begins::Unbound, proof: None, elements: String::new() };
                 self.c2s.begun(Ok(begun), &mut self.out);
             }
-            Event::Bind(resource) => {
+            Event::Bind { account, resource } => {
+                assert_eq!(account, jid("ann@example.org"));
                 self.events.push(format!("bind {resource:?}"));
                 let answer = match resource.as_deref() {
                     Some("taken") => Err(Condition::Conflict.into()),
@@ -121,7 +122,8 @@ impl Play {
                 let enabled = Manage::Enabled { id: Some("'id'".into()), max_s: 5, location: None };
                 self.c2s.manage(&enabled, &mut self.out);
             }
-            Event::Resume { id, h } => {
+            Event::Resume { account, id, h } => {
+                assert_eq!(account, jid("ann@example.org"));
                 self.events.push(format!("resume {id} {h}"));
                 let answer = match id.as_str() {
                     "known" => Manage::Resumed { jid: jid("ann@example.org/old"), id, h: 7 },
@@ -953,7 +955,7 @@ fn what_follows_a_question_waits_for_its_answer() {
     let mut play = authenticated();
     let (mut out, said) = (String::new(), format!("{BIND}<message/>"));
     let mut input = said.as_bytes();
-    assert!(matches!(play.c2s.next(0, &mut input, &mut out), Some(Event::Bind(_))));
+    assert!(matches!(play.c2s.next(0, &mut input, &mut out), Some(Event::Bind { .. })));
     assert!(play.c2s.next(0, &mut input, &mut out).is_none());
     assert_eq!(input, b"<message/>");
     play.c2s.bound(Ok(jid("ann@example.org/x")), &mut out);

@@ -87,8 +87,9 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         next = c2s.begun(Ok(begun), &mut seen.written);
                     }
                     Event::Failed(_) | Event::Register(_) => assert!(account.is_none()),
-                    Event::Bind(resource) => {
+                    Event::Bind { account: bound_to, resource } => {
                         let account = account.as_ref().expect("authentication comes first");
+                        assert_eq!(bound_to, *account);
                         assert!(!bound);
                         let answer = account.with_resource(resource.as_deref().unwrap_or("made"));
                         bound = answer.is_ok();
@@ -99,7 +100,8 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
                         let own = |from: Jid| Some(from.bare()) == account;
                         assert!(stanza.from.is_none_or(own), "somebody else's name");
                     }
-                    Event::Resume { id, h } => {
+                    Event::Resume { account: resumes, id, h } => {
+                        assert_eq!(Some(&resumes), account.as_ref());
                         let jid = account.as_ref().expect("authentication comes first").with_resource("old").unwrap();
                         assert!(!bound);
                         let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: Some(h) };

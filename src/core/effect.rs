@@ -40,7 +40,7 @@ pub enum Input {
     Attach(Sid, Jid, Secret),
     /// A stanza of a bound session, or of an attached component.
     Stanza(Sid, Stanza),
-    /// In-band registration before authentication, from this address; the answer is [`Effect::Send`].
+    /// In-band registration before authentication, from this address; the answer is [`Effect::Registered`].
     Register(Sid, IpAddr, Stanza),
     /// The stream is gone. `clean`: the peer ended it itself, with everything read.
     Closed(Sid, bool),
@@ -109,6 +109,8 @@ pub enum Effect {
     Begun(Sid, Result<Begun, Refused>),
     /// The session or the component has this address now, or cannot have one.
     Bound(Sid, Result<Jid, StanzaError>),
+    /// Writes the answer to [`Input::Register`].
+    Registered(Sid, Stanza),
     /// Writes a stanza to a stream.
     Send(Sid, Stanza),
     /// Writes an element of stream management to a stream.

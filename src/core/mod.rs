@@ -323,7 +323,7 @@ impl Core {
 
     fn refuse_to(&mut self, sid: Sid, iq: &crate::wire::Stanza, error: &StanzaError) {
         if let Some(reply) = crate::wire::Stanza::error_of(iq, error) {
-            self.state.send_to(sid, reply);
+            self.state.registered(sid, reply);
         }
     }
 

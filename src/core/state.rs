@@ -91,7 +91,9 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) enum Ack {
     Reply(Stanza),
-    /// To a stream that is in no table: not yet authenticated, or gone already.
+    /// To a stream that wants to register an account.
+    Registered(Sid, Stanza),
+    /// To a stream whose session is in no table any more.
     To(Sid, Stanza),
     Close(Sid, Option<StreamError>),
     /// What came of a command of the owner, and whether it changed something.
@@ -153,6 +155,7 @@ impl Ack {
         };
         match self {
             Ack::Reply(stanza) => Ack::Reply(error(stanza)),
+            Ack::Registered(sid, stanza) => Ack::Registered(sid, error(stanza)),
             Ack::To(sid, stanza) => Ack::To(sid, error(stanza)),
             Ack::Told(job, Ok(_), changed) => Ack::Told(job, Err(format!("{WHY}. {CHECK}")), changed),
             Ack::Made(job, Ok(_), undo) => {
@@ -422,9 +425,14 @@ impl State {
         Ok(super::hook::Flow::Done)
     }
 
-    /// The same to a stream that is not authenticated ([`super::hook::Extension::register`]).
-    pub fn confirm_to(&mut self, sid: Sid, iq: &Stanza) {
-        self.promise(Ack::To(sid, Stanza::result_of(iq, "")));
+    /// Answers a stream that is not authenticated ([`super::hook::Extension::register`]), at once.
+    pub fn registered(&mut self, sid: Sid, answer: Stanza) {
+        self.effects.push(Effect::Registered(sid, answer));
+    }
+
+    /// The same, once what this turn changed is on stable storage.
+    pub fn confirm_registered(&mut self, sid: Sid, iq: &Stanza) {
+        self.promise(Ack::Registered(sid, Stanza::result_of(iq, "")));
     }
 
     /// Sends an answer that is made already, once what this turn changed is on stable storage.
@@ -529,6 +537,7 @@ impl State {
     fn keep(&mut self, ack: Ack) {
         match ack {
             Ack::Reply(stanza) => self.back(stanza),
+            Ack::Registered(sid, stanza) => self.registered(sid, stanza),
             Ack::To(sid, stanza) => self.send_to(sid, stanza),
             Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
             Ack::Told(job, answer, changed) => {

@@ -250,7 +250,7 @@ impl Extension for Register {
                     "<query xmlns='jabber:iq:register'><instructions>Choose a username, and a password of at least \
                      {PASSWORD_CHARS} characters.</instructions><username/><password/></query>"
                 );
-                st.send_to(sid, Stanza::result_of(iq, fields));
+                st.registered(sid, Stanza::result_of(iq, fields));
                 Ok(Flow::Done)
             }
             Type::Set if query.child(Ns::REGISTER, "remove").is_some() => {
@@ -274,7 +274,7 @@ impl Extension for Register {
         match (done, stranger) {
             (Ok(()), Some((sid, peer))) => {
                 st.log_stored(format!("{jid} was registered from {peer}"));
-                st.confirm_to(sid, &iq);
+                st.confirm_registered(sid, &iq);
             }
             (Ok(()), None) => {
                 st.log_stored(format!("{jid} has changed the password"));
@@ -283,7 +283,7 @@ impl Extension for Register {
             }
             (Err(error), Some((sid, _))) => {
                 if let Some(reply) = Stanza::error_of(&iq, &error) {
-                    st.send_to(sid, reply);
+                    st.registered(sid, reply);
                 }
             }
             (Err(error), None) => st.refuse(&iq, &error),

@@ -10,7 +10,8 @@
 
 use super::config::Config;
 use super::data::{DEFAULT, Data};
-use super::{Failure, Result, admin, listen, restore};
+use super::net::listen;
+use super::{Failure, Result, admin, restore};
 use crate::wire::typed::shell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

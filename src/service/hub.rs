@@ -1,6 +1,7 @@
 //! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
 
 use super::driver;
+use super::net::link::Mail;
 use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
 use super::storage::{Keep, Listener, Storage};
@@ -11,9 +12,7 @@ use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
 use crate::stream::component::Secrets;
-use crate::wire::login::{Begun, Refused};
-use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamError};
+use crate::wire::Jid;
 use smol::{Executor, Timer, channel};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -43,27 +42,6 @@ const DEAF: Duration = Duration::from_secs(1);
 /// How long whoever asks storage waits for it.
 const STORAGE: Duration = Duration::from_secs(30);
 
-/// What the core has for a connection.
-#[derive(Debug)]
-pub enum Mail {
-    /// What the user's password must prove.
-    Credentials(Credentials),
-    /// How the stream begins, or why not.
-    Begun(std::result::Result<Begun, Refused>),
-    /// The full JID, or why not; a component's name.
-    Bound(std::result::Result<Jid, StanzaError>),
-    /// A stanza for the peer.
-    Send(Stanza),
-    /// An element of stream management for the peer.
-    Manage(Manage),
-    /// The core ended the stream, and has forgotten it.
-    Close(Option<StreamError>),
-    /// More was waiting than may; what waited is gone.
-    Overflow,
-    /// The server stops.
-    Shutdown,
-}
-
 /// What waits for one connection.
 #[derive(Debug)]
 pub struct Outbox {
@@ -88,7 +66,7 @@ impl Mail {
     /// What it costs while it waits.
     fn bytes(&self) -> usize {
         match self {
-            Mail::Send(stanza) => stanza.bytes() + MAIL_BYTES,
+            Mail::Send(stanza) | Mail::Registered(stanza) => stanza.bytes() + MAIL_BYTES,
             Mail::Manage(_) => MAIL_BYTES,
             _ => 0,
         }
@@ -532,18 +510,20 @@ impl Hub {
             share.slow_down(slow);
         }
         for effect in state.effects.drain(..) {
-            let (sid, mail) = match effect {
-                Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
-                Effect::Manage(sid, element) => (sid, Mail::Manage(element)),
-                Effect::Credentials(sid, credentials) => (sid, Mail::Credentials(credentials)),
-                Effect::Begun(sid, answer) => (sid, Mail::Begun(answer)),
-                Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
-                Effect::Close(sid, error) => (sid, Mail::Close(error)),
+            let effect = match Mail::of(effect) {
+                Ok((sid, mail)) => {
+                    if let Some(outbox) = state.sessions.get(&sid) {
+                        outbox.push_from(mail, share);
+                    }
+                    continue;
+                }
+                Err(effect) => effect,
+            };
+            match effect {
                 Effect::Commit(number, batch) => {
                     let bytes = batch.ops.iter().map(op_bytes).sum();
                     state.unwritten.add(number, bytes, share.cloned(), &self.shares);
                     self.storage.commit(number, batch);
-                    continue;
                 }
                 Effect::Ask(job, query) => {
                     if let Some(share) = share {
@@ -551,25 +531,16 @@ impl Hub {
                         state.questions.insert(job, share.clone());
                     }
                     self.storage.ask(job, query);
-                    continue;
                 }
-                Effect::Hash(job, password, iterations) => {
-                    self.hash(job, password, iterations);
-                    continue;
-                }
-                Effect::WakeAt(mono) => {
-                    self.wake_at(mono);
-                    continue;
-                }
+                Effect::Hash(job, password, iterations) => self.hash(job, password, iterations),
+                Effect::WakeAt(mono) => self.wake_at(mono),
                 Effect::Told(job, answer) => {
                     if let Some(asked) = state.commands.remove(&job) {
                         let _ = asked.try_send(answer);
                     }
-                    continue;
                 }
-            };
-            if let Some(outbox) = state.sessions.get(&sid) {
-                outbox.push_from(mail, share);
+                // For a stream: see above.
+                _ => {}
             }
         }
     }
@@ -665,7 +636,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::wire::{Kind, stanza::Type};
+    use crate::wire::{Kind, Stanza, stanza::Type};
 
     fn mail(bytes: usize) -> Mail {
         Mail::Send(Stanza::new(Kind::Message, Type::Chat).with(format!("<body>{}</body>", "x".repeat(bytes))))

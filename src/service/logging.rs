@@ -106,7 +106,9 @@ mod tests {
 
     #[test]
     fn libraries_say_only_what_is_wrong() {
-        assert!(is_for_people("inglenook::service::conn", Level::Trace) && is_for_people("inglenook", Level::Trace));
+        assert!(
+            is_for_people("inglenook::service::net::pump", Level::Trace) && is_for_people("inglenook", Level::Trace)
+        );
         assert!(is_for_people("sled::pagecache", Level::Warn));
         assert!(!is_for_people("sled::tree", Level::Info) && !is_for_people("inglenook_like", Level::Debug));
     }

@@ -1,6 +1,6 @@
 //! THE WORLD: the only place with sockets, clock, threads, randomness and files.
 //!
-//! [`serve`] puts the parts together: [`listen`] accepts connections, [`conn`] carries one of them through [`tls`] and its
+//! [`serve`] puts the parts together: [`net`] accepts connections and carries each through [`tls`] and its
 //! stream, [`hub`] holds the core and carries out what it wants, [`share`] sees that nobody takes what others need, [`storage`] is
 //! the one thread that owns the database.
 //! [`config`] reads the settings, [`data`] knows what lies where, [`find`] which folder is meant, [`domain`] what it can be called,
@@ -15,9 +15,7 @@ pub mod backup;
 pub mod cert;
 pub mod check;
 pub mod command;
-mod component;
 pub mod config;
-pub mod conn;
 pub mod container;
 pub mod data;
 pub mod domain;
@@ -25,10 +23,10 @@ pub mod driver;
 pub mod find;
 pub mod host;
 pub mod hub;
-pub mod listen;
 pub mod logging;
 pub mod lookup;
 pub mod manager;
+pub mod net;
 pub mod owner;
 mod patient;
 pub mod reset;
@@ -49,7 +47,7 @@ use std::fmt;
 
 /// What is shared by connections and by the disk, for the table in `src/lib.rs`.
 pub fn shared() -> impl Iterator<Item = &'static Shared> {
-    share::SHARED.iter().chain([&listen::SHARED])
+    share::SHARED.iter().chain([&net::listen::SHARED])
 }
 
 /// Why a command failed, for the person who typed it: what is wrong, whose fault it is, what to do.

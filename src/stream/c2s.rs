@@ -382,7 +382,7 @@ impl Line {
             }
             ("resume", Phase::Bind(bind)) => login::resume(element).map(|(id, h)| {
                 bind.resuming = true;
-                Event::Resume { id, h }
+                Event::Resume { account: bind.account.clone(), id, h }
             }),
             ("r", Phase::Session(_)) if self.managed => Ok(Event::Acknowledge),
             ("a", Phase::Session(_)) if self.managed => count().map(Event::Acknowledged).ok_or(Condition::BadRequest),
@@ -413,7 +413,8 @@ impl Line {
                     return Err(StreamError::new(StreamCondition::NotAuthorized).text("resource binding comes first"));
                 };
                 bind.request = Some(stanza);
-                Ok(Some(Event::Bind(resource.filter(|resource| !resource.is_empty()))))
+                let resource = resource.filter(|resource| !resource.is_empty());
+                Ok(Some(Event::Bind { account: bind.account.clone(), resource }))
             }
             Phase::Session(jid) => {
                 check_from(&stanza, jid)?;
@@ -564,7 +565,9 @@ mod tests {
                         let credentials = Credentials::derive("b", b"0123456789abcdef", 1).unwrap();
                         assert!(matches!(c2s.credentials(credentials, &mut out), Some(Event::Authenticated(_))));
                     }
-                    Event::Bind(None) => c2s.bound(Jid::parse("a@example.org/x").map_err(|_| unreachable!()), &mut out),
+                    Event::Bind { resource: None, .. } => {
+                        c2s.bound(Jid::parse("a@example.org/x").map_err(|_| unreachable!()), &mut out)
+                    }
                     Event::Stanza(_) => assert_eq!(c2s.framer.held_bytes(), 0),
                     other => panic!("{other:?}"),
                 }

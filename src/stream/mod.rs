@@ -65,7 +65,12 @@ pub enum Event {
     /// All that was asked for with the proof (XEP-0388 §2.6.1); answer with `begun`.
     Begin(Box<Begin>),
     /// Bind this resource or one of the server's choice (RFC 6120 §7); answer with `bound`.
-    Bind(Option<String>),
+    Bind {
+        /// Who is authenticated.
+        account: Jid,
+        /// What was asked for.
+        resource: Option<String>,
+    },
     /// A stanza of a bound session.
     Stanza(Stanza),
     /// Stream management from here on (XEP-0198 §3); answer with `manage`.
@@ -77,6 +82,8 @@ pub enum Event {
     },
     /// Carry on the session of this id (XEP-0198 §5); answer with `manage`.
     Resume {
+        /// Who is authenticated.
+        account: Jid,
         /// The former stream.
         id: String,
         /// Stanzas of it that the client has handled.

@@ -6,13 +6,14 @@ pub mod remote;
 
 use base64::Engine as _;
 use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
+use inglenook::service::net::link::{ClientLink, End, Link, Mail, Step};
 use inglenook::store::memory::Memory;
 use inglenook::store::{Batch, Engine, Query};
 use inglenook::stream::c2s::C2s;
-use inglenook::stream::{Event, Terms, Tls};
+use inglenook::stream::{Terms, Tls};
 use inglenook::wire::framer::{Frame, Framer, Limits};
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Jid, Manage, StreamError};
+use inglenook::wire::{Jid, Manage};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -25,19 +26,14 @@ const START: u64 = 1_767_225_600_000;
 
 /// One client's connection, seen from the server.
 struct Connection {
-    stream: C2s,
-    peer: IpAddr,
+    link: ClientLink,
     /// What it sent and the stream has not taken yet.
     unread: Vec<u8>,
-    /// The stream waits for an answer of the core.
-    waits: bool,
     /// What was written to it: whole elements, and stream headers and ends as they are.
     inbox: VecDeque<String>,
     framer: Framer,
     /// The server hung up.
     closed: bool,
-    /// Who proved to be.
-    account: Option<Jid>,
     /// Bound in the core.
     bound: Option<Jid>,
 }
@@ -155,14 +151,11 @@ impl House {
         random[..8].copy_from_slice(&sid.0.to_le_bytes());
         let tls = Tls { exporter: Some([9; 32]), end_point: Box::new([8; 32]) };
         let connection = Connection {
-            stream: C2s::new(self.terms.clone(), tls, self.now.mono, random),
-            peer,
+            link: ClientLink::new(sid, peer, C2s::new(self.terms.clone(), tls, self.now.mono, random)),
             unread: Vec::new(),
-            waits: false,
             inbox: VecDeque::new(),
             framer: Framer::new(Limits { element_bytes: 1 << 24, depth: 1000, elements: 100_000, attributes: 1000 }),
             closed: false,
-            account: None,
             bound: None,
         };
         self.connections.insert(sid, connection);
@@ -262,7 +255,7 @@ impl House {
     pub fn pass(&mut self, ms: u64) {
         let end = self.now.mono + ms;
         loop {
-            let deadlines = self.connections.values().filter(|c| !c.closed).map(|c| c.stream.deadline());
+            let deadlines = self.connections.values().filter(|c| !c.closed).map(|c| c.link.deadline());
             let next = deadlines.chain(self.wake).min().filter(|at| *at <= end);
             let Some(at) = next else { break };
             let at = at.max(self.now.mono);
@@ -275,20 +268,20 @@ impl House {
             let due: Vec<Sid> = self
                 .connections
                 .iter()
-                .filter(|(_, c)| !c.closed && c.stream.deadline() <= at)
+                .filter(|(_, c)| !c.closed && c.link.deadline() <= at)
                 .map(|(s, _)| *s)
                 .collect();
             for sid in due {
                 let now = self.now.mono;
                 let mut out = String::new();
                 let c = self.connections.get_mut(&sid).unwrap();
-                let event = c.stream.expired(now, &mut out);
+                let step = c.link.expired(now, &mut out);
                 c.write(&out, &mut self.written);
-                if let Some(event) = event {
-                    self.event(sid, event);
+                if let Some(step) = step {
+                    self.step(sid, step);
                 }
                 let c = self.connections.get(&sid).unwrap();
-                assert!(c.closed || c.stream.deadline() > at, "a deadline that does not move");
+                assert!(c.closed || c.link.deadline() > at, "a deadline that does not move");
             }
             self.settle();
         }
@@ -389,62 +382,28 @@ impl House {
         loop {
             let now = self.now.mono;
             let Some(c) = self.connections.get_mut(&sid) else { return };
-            if c.waits || c.closed {
+            if c.link.waits() || c.closed {
                 return;
             }
             let mut out = String::new();
             let mut rest = &c.unread[..];
-            let event = c.stream.next(now, &mut rest, &mut out);
+            let step = c.link.next(now, &mut rest, &mut out);
             let taken = c.unread.len() - rest.len();
             c.unread.drain(..taken);
             c.write(&out, &mut self.written);
-            match event {
-                Some(event) => self.event(sid, event),
+            match step {
+                Some(step) => self.step(sid, step),
                 None => return,
             }
         }
     }
 
-    fn event(&mut self, sid: Sid, event: Event) {
-        let c = self.connections.get_mut(&sid).unwrap();
-        let peer = c.peer;
-        match event {
-            Event::StartTls => unreachable!("inside TLS there is no STARTTLS"),
-            Event::Credentials(jid) => {
-                c.waits = true;
-                self.input(Input::Login(sid, jid, peer));
-            }
-            Event::Authenticated(jid) => {
-                c.account = Some(jid.clone());
-                self.input(Input::LoginEnded(sid, jid.clone(), peer, true));
-            }
-            Event::Failed(jid) => {
-                if let Some(jid) = jid {
-                    self.input(Input::LoginEnded(sid, jid, peer, false));
-                }
-            }
-            Event::Begin(begin) => {
-                c.waits = true;
-                self.input(Input::Begin(sid, begin, peer));
-            }
-            Event::Bind(resource) => {
-                c.waits = true;
-                let jid = c.account.clone().unwrap();
-                self.input(Input::Bind(sid, jid, resource));
-            }
-            Event::Resume { id, h } => {
-                c.waits = true;
-                let jid = c.account.clone().unwrap();
-                self.input(Input::Resume(sid, jid, id, h));
-            }
-            Event::Enable { resume, max_s } => self.input(Input::Enable(sid, resume, max_s)),
-            Event::Acknowledged(h) => self.input(Input::Acknowledged(sid, h)),
-            Event::Acknowledge => self.input(Input::Acknowledge(sid)),
-            Event::Active(active) => self.input(Input::Active(sid, active)),
-            Event::Closing => self.input(Input::Closing(sid)),
-            Event::Stanza(stanza) => self.input(Input::Stanza(sid, stanza)),
-            Event::Register(stanza) => self.input(Input::Register(sid, peer, stanza)),
-            Event::Closed { clean } => self.hang_up(sid, clean),
+    fn step(&mut self, sid: Sid, step: Step) {
+        match step {
+            Step::Tell(input) | Step::Proved(_, Some(input)) => self.input(input),
+            Step::Proved(_, None) => {}
+            Step::End(End::Told) => self.connections.get_mut(&sid).unwrap().closed = true,
+            Step::End(end) => self.hang_up(sid, end == End::Clean),
         }
     }
 
@@ -471,74 +430,41 @@ impl House {
     }
 
     fn perform(&mut self, effect: Effect, inputs: &mut VecDeque<Input>) {
-        let mut out = String::new();
-        match effect {
-            Effect::Send(sid, stanza) => {
-                if let Some(c) = self.connections.get_mut(&sid)
-                    && !c.closed
-                {
-                    c.stream.send(&stanza, &mut out);
-                    c.write(&out, &mut self.written);
-                }
-            }
-            Effect::Credentials(sid, credentials) => {
-                let Some(c) = self.connections.get_mut(&sid) else { return };
-                c.waits = false;
-                let event = c.stream.credentials(credentials, &mut out);
-                c.write(&out, &mut self.written);
-                if let Some(event) = event {
-                    self.event(sid, event);
-                }
-                self.pump(sid);
-            }
-            Effect::Begun(sid, answer) => {
-                let Some(c) = self.connections.get_mut(&sid) else { return };
-                c.waits = false;
-                c.bound = answer.as_ref().ok().map(|begun| begun.jid.clone()).filter(|jid| !jid.is_bare());
-                let event = c.stream.begun(answer, &mut out);
-                c.write(&out, &mut self.written);
-                if let Some(event) = event {
-                    self.event(sid, event);
-                }
-                self.pump(sid);
-            }
-            Effect::Bound(sid, answer) => {
-                let Some(c) = self.connections.get_mut(&sid) else { return };
-                c.waits = false;
-                c.bound = answer.clone().ok();
-                c.stream.bound(answer, &mut out);
-                c.write(&out, &mut self.written);
-                self.pump(sid);
-            }
-            Effect::Manage(sid, element) => {
-                let Some(c) = self.connections.get_mut(&sid).filter(|c| !c.closed) else { return };
-                if let Manage::Resumed { jid, .. } = &element {
-                    c.bound = Some(jid.clone());
-                }
-                c.stream.manage(&element, &mut out);
-                c.write(&out, &mut self.written);
-                if std::mem::take(&mut c.waits) {
-                    self.pump(sid);
-                }
-            }
-            Effect::Close(sid, error) => self.close(sid, error.as_ref()),
-            Effect::Commit(n, batch) => self.to_store.push_back(StoreWork::Commit(n, batch)),
-            Effect::Ask(job, query) => self.to_store.push_back(StoreWork::Ask(job, query)),
-            Effect::Hash(job, password, iterations) => {
+        match Mail::of(effect) {
+            Ok((sid, mail)) => self.deliver(sid, mail),
+            Err(Effect::Commit(n, batch)) => self.to_store.push_back(StoreWork::Commit(n, batch)),
+            Err(Effect::Ask(job, query)) => self.to_store.push_back(StoreWork::Ask(job, query)),
+            Err(Effect::Hash(job, password, iterations)) => {
                 let keys = Credentials::derive(&password, b"salt of the tests", iterations).ok();
                 inputs.push_back(Input::Hashed(job, keys));
             }
-            Effect::WakeAt(at) => self.wake = Some(at),
-            Effect::Told(_, answer) => self.told.push(answer),
+            Err(Effect::WakeAt(at)) => self.wake = Some(at),
+            Err(Effect::Told(_, answer)) => self.told.push(answer),
+            Err(other) => unreachable!("{other:?} is for a stream"),
         }
     }
 
-    fn close(&mut self, sid: Sid, error: Option<&StreamError>) {
-        let Some(c) = self.connections.get_mut(&sid) else { return };
+    fn deliver(&mut self, sid: Sid, mail: Mail) {
+        let Some(c) = self.connections.get_mut(&sid).filter(|c| !c.closed) else { return };
+        match &mail {
+            Mail::Bound(answer) => c.bound = answer.clone().ok(),
+            Mail::Begun(answer) => {
+                c.bound = answer.as_ref().ok().map(|begun| begun.jid.clone()).filter(|jid| !jid.is_bare());
+            }
+            Mail::Manage(Manage::Resumed { jid, .. }) => c.bound = Some(jid.clone()),
+            _ => {}
+        }
+        let waited = c.link.waits();
         let mut out = String::new();
-        c.stream.close(error, &mut out);
+        let step = c.link.take(mail, &mut out);
         c.write(&out, &mut self.written);
-        c.closed = true;
+        let goes_on = waited && !c.link.waits();
+        if let Some(step) = step {
+            self.step(sid, step);
+        }
+        if goes_on {
+            self.pump(sid);
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The ports: who may connect, and how many at once.
 
-use super::config::Config;
-use super::hub::{Hub, lock};
-use super::share::ACCOUNT_CONNECTIONS;
-use super::tls::Acceptor;
-use super::{Failure, Result, component, conn, find, host};
+use super::{c2s, component};
 use crate::core::network;
 use crate::core::share::{Shared, limits};
+use crate::service::config::Config;
+use crate::service::hub::{Hub, lock};
+use crate::service::share::ACCOUNT_CONNECTIONS;
+use crate::service::tls::Acceptor;
+use crate::service::{Failure, Result, find, host};
 use smol::{Async, Timer};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -30,12 +31,12 @@ const CONNECTION_BYTES: usize = 16 * 1024;
 const SPARE: usize = 16;
 
 /// For the table in `src/lib.rs`.
-pub(super) const SHARED: Shared = Shared {
+pub(in crate::service) const SHARED: Shared = Shared {
     what: "connections, and the descriptors and the memory for them: the setting `connections`, but no more than the system has",
     whole: limits![KEPT_DESCRIPTORS, ACCOUNT_CONNECTIONS],
     share: "an address: the setting `connections_per_address`, and when all are taken, the one with most that have not logged in \
             loses its oldest; an account: the latter number",
-    checked: "service/listen.rs",
+    checked: "service/net/listen.rs",
     told: "the connection is closed; stream error `resource-constraint` after a login",
 };
 
@@ -295,7 +296,7 @@ pub async fn accept(
         };
         match serves {
             Serves::Clients(direct) => {
-                let carried = conn::serve(hub.clone(), acceptor(), socket, ip, direct);
+                let carried = c2s::serve(hub.clone(), acceptor(), socket, ip, direct);
                 hub.spawn(async move {
                     carried.await;
                     drop(pass);

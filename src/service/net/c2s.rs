@@ -1,0 +1,131 @@
+//! A client's connection: STARTTLS if it begins without TLS, the handshake, then its stream.
+
+use super::link::ClientLink;
+use super::pump::{Entry, HANG_UP_MS, Pump, Wait, linger, tune, wait};
+use super::transport::Socket;
+use crate::core::network;
+use crate::service::hub::Hub;
+use crate::service::share::{Owner, Share, in_turns};
+use crate::service::tls::{Acceptor, Stream};
+use crate::stream::c2s::C2s;
+use crate::stream::plain::Plain;
+use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
+use crate::wire::StreamCondition;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Carries a connection to its end. `direct`: TLS from the first byte.
+///
+/// Each part of its life is a box of its own, gone with that part: thousands may be at the same one. While it is idle there is only
+/// the [`Pump`].
+pub fn serve(
+    hub: Arc<Hub>,
+    acceptor: Arc<Acceptor>,
+    socket: Socket,
+    ip: IpAddr,
+    direct: bool,
+) -> impl Future<Output = ()> + Send + 'static {
+    let share = hub.shares().share(Owner::Address(network(ip)));
+    let begin = Box::pin(in_turns(share.clone(), begin(hub, share, acceptor, socket, ip, direct)));
+    async move {
+        if let Some(mut pump) = begin.await {
+            let end = poll_fn(|cx| pump.poll(cx)).await;
+            Box::pin(pump.finish(end)).await;
+        }
+    }
+}
+
+/// The connection up to the end of TLS's handshake.
+async fn begin(
+    hub: Arc<Hub>,
+    share: Arc<Share>,
+    acceptor: Arc<Acceptor>,
+    mut socket: Socket,
+    ip: IpAddr,
+    direct: bool,
+) -> Option<Box<Pump<Stream, ClientLink>>> {
+    let since = hub.mono();
+    tune(&socket);
+    let entry = Entry::new(hub, share);
+    let sid = entry.sid;
+    log::debug!("{sid:?}: connected from {ip}");
+    if !direct {
+        match Box::pin(starttls(&entry, &mut socket, since)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                Box::pin(linger(&entry.hub, &mut socket)).await;
+                return None;
+            }
+            Err(e) => {
+                log::debug!("{sid:?}: {e}");
+                return None;
+            }
+        }
+    }
+    let handshake = Box::pin(acceptor.accept(socket, direct));
+    match wait(&entry.hub, Some(&entry.outbox), since + UNAUTHENTICATED_MS, handshake).await {
+        Wait::Done(Ok((stream, tls, early))) => {
+            let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
+            let link = ClientLink::new(sid, ip, C2s::new(entry.hub.terms(), tls, since, random));
+            let mut pump = Pump::new(entry, stream, link, since);
+            pump.feed(&early);
+            Some(pump)
+        }
+        Wait::Done(Err(e)) => {
+            log::debug!("{sid:?}: no TLS: {e}");
+            None
+        }
+        Wait::Late | Wait::Mail => None,
+    }
+}
+
+/// The stream before TLS. `true`: the next byte is TLS's; what else was read is forgotten (RFC 6120 §5.3.1).
+async fn starttls(entry: &Entry, socket: &mut Socket, since: Mono) -> io::Result<bool> {
+    let Entry { hub, outbox, .. } = entry;
+    let mut plain = Plain::new(hub.terms(), since, crate::service::random().map_err(|e| io::Error::other(e.0))?);
+    let mut buffer = [0; 1024];
+    let mut out = String::new();
+    loop {
+        let mut event = match wait(hub, Some(outbox), plain.deadline(), socket.read(&mut buffer)).await {
+            Wait::Done(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Wait::Done(Ok(n)) => {
+                let mut input = &buffer[..n];
+                plain.next(hub.mono(), &mut input, &mut out)
+            }
+            Wait::Done(Err(e)) => return Err(e),
+            Wait::Late => plain.expired(hub.mono(), &mut out),
+            Wait::Mail => {
+                plain.close(&StreamCondition::SystemShutdown.into(), &mut out);
+                Some(Event::Closed { clean: false })
+            }
+        };
+        // The answer is short: whoever does not take it has no business here.
+        let written = wait(hub, None, hub.mono() + HANG_UP_MS, socket.write_all(out.as_bytes())).await;
+        if !matches!(written, Wait::Done(Ok(()))) {
+            event = Some(Event::Closed { clean: false });
+        }
+        out.clear();
+        match event {
+            None => {}
+            Some(Event::StartTls) => return Ok(true),
+            Some(_) => return Ok(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What thousands of connections have while they are idle.
+    #[test]
+    fn an_idle_connection_is_small() {
+        fn size<F>(_: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr, bool) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(serve) <= 64, "{}", size(serve));
+    }
+}

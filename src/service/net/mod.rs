@@ -1,0 +1,13 @@
+//! CONNECTIONS: from the port to the core.
+//!
+//! [`listen`] is the ports, and who serves each. [`c2s`] takes a client's connection through STARTTLS and TLS's handshake, [`component`] one of
+//! a component. Then it is one value, a [`pump::Pump`]: between the bytes of a [`transport`] and the core, through a [`link`], which is
+//! the stream with what it asks of the core and is answered. Another kind of peer is another link; another way that bytes go, another
+//! transport.
+
+pub mod c2s;
+mod component;
+pub mod link;
+pub mod listen;
+pub mod pump;
+pub mod transport;
