@@ -35,6 +35,9 @@ mod time;
 mod vcard;
 mod version;
 
+/// The names below the domain that the server's own services have.
+pub const SERVICES: [&str; 2] = [muc::SUBDOMAIN, pubsub::SUBDOMAIN];
+
 /// All extensions, in order. `blocking` sees everything before anybody else does; `offline` last, when it is sure that a message
 /// goes on; `pubsub` sees what is asked of its nodes before `disco` answers for the rest. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
 #[rustfmt::skip]

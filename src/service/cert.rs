@@ -16,6 +16,7 @@
 use super::data::{self, Data};
 use super::wear::date;
 use super::{Failure, Result, host, random, tls};
+use crate::ext::SERVICES;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
@@ -31,9 +32,6 @@ use std::time::{Duration, Instant};
 use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
-
-/// The subdomains that the server's services live on.
-pub const SERVICES: [&str; 3] = ["conference", "pubsub", "upload"];
 
 /// What we make.
 const OWN: [&str; 4] = ["ca.crt", "ca.key", "server.crt", "server.key"];
@@ -1045,7 +1043,6 @@ mod tests {
             "example.org",
             "conference.example.org",
             "pubsub.example.org",
-            "upload.example.org",
             "box",
             "box.local",
             "192.168.1.5",

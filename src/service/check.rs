@@ -7,6 +7,7 @@ use super::data::{self, Data};
 use super::find::Package;
 use super::lookup::{Lookup, Ports};
 use super::net::listen;
+use super::net::listeners::{C2S, C2S_TLS};
 use super::serve::{Options, Place};
 use super::wear::size;
 use super::{admin, domain, find, host, status, user};
@@ -267,6 +268,9 @@ fn space(report: &mut Report, data: &Data) {
 }
 
 fn ports(report: &mut Report, config: &Config) {
+    if let Some(told) = config.told_unserved() {
+        report.note(format!("settings: {told}"));
+    }
     for (name, address) in listen::wanted(config) {
         match listen::probe(name, address) {
             Ok(()) => report.fine(format!("port: {address} ({name}) is free")),
@@ -279,7 +283,7 @@ fn ports(report: &mut Report, config: &Config) {
         Some(few) => report.wrong(format!("connections: {few}")),
         None => report.fine(format!("connections: {most} at the same time{fewer}")),
     }
-    if config.c2s.is_empty() && config.c2s_tls.is_empty() {
+    if config.addresses(C2S).is_empty() && config.addresses(C2S_TLS).is_empty() {
         report.wrong("port: no app can connect. Put an address into c2s or c2s_tls in [listen].");
     }
 }

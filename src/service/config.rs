@@ -1,11 +1,12 @@
 //! The settings: one table of them, and the reader of the file.
 
+use super::net::listeners::{LISTENERS, Listener, UNSERVED};
 use super::unread::{self, Known};
 use super::words::distance;
 use super::{Failure, Result, host};
-use crate::core;
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use crate::wire::{Jid, Secret};
+use crate::{core, ext};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -51,18 +52,10 @@ pub struct Config {
     pub card_writes_gb: u64,
     /// The log's level.
     pub log: log::LevelFilter,
-    /// STARTTLS for clients.
-    pub c2s: Vec<SocketAddr>,
-    /// Direct TLS for clients.
-    pub c2s_tls: Vec<SocketAddr>,
-    /// STARTTLS for servers.
-    pub s2s: Vec<SocketAddr>,
-    /// Direct TLS for servers.
-    pub s2s_tls: Vec<SocketAddr>,
-    /// The web.
-    pub https: Vec<SocketAddr>,
-    /// Components, listened on if there are [`Config::components`].
-    pub component: Vec<SocketAddr>,
+    /// Where is listened, by the names of [`LISTENERS`].
+    pub listen: BTreeMap<&'static str, Vec<SocketAddr>>,
+    /// Settings that are there and do nothing ([`UNSERVED`]).
+    pub unserved: Vec<&'static str>,
     /// The external components that may connect, and their secrets.
     pub components: BTreeMap<Jid, Secret>,
     /// Who may create rooms.
@@ -261,55 +254,6 @@ const SETTINGS: &[Setting] = &[
         set: |c, v| put(&mut c.log, v.as_str()?.parse().ok()),
     },
     Setting {
-        table: "listen",
-        name: "c2s",
-        default: "[\"[::]:5222\"]",
-        meaning: "Apps, with STARTTLS. Here and below an empty list turns it off.",
-        expects: ADDRESSES,
-        set: |c, v| put(&mut c.c2s, addresses(v)),
-    },
-    Setting {
-        table: "listen",
-        name: "c2s_tls",
-        default: "[\"[::]:5223\"]",
-        meaning: "Apps, with TLS from the first byte.",
-        expects: ADDRESSES,
-        set: |c, v| put(&mut c.c2s_tls, addresses(v)),
-    },
-    Setting {
-        table: "listen",
-        name: "s2s",
-        default: "[\"[::]:5269\"]",
-        meaning: "Other servers, with STARTTLS. Reserved for federation; not listened on yet.",
-        expects: ADDRESSES,
-        set: |c, v| put(&mut c.s2s, addresses(v)),
-    },
-    Setting {
-        table: "listen",
-        name: "s2s_tls",
-        default: "[\"[::]:5270\"]",
-        meaning: "Other servers, with TLS from the first byte. Reserved for federation; not listened on yet.",
-        expects: ADDRESSES,
-        set: |c, v| put(&mut c.s2s_tls, addresses(v)),
-    },
-    Setting {
-        table: "listen",
-        name: "https",
-        default: "[\"[::]:5443\"]",
-        meaning: "The web: uploads and apps in a browser. Reserved; not listened on yet.",
-        expects: ADDRESSES,
-        set: |c, v| put(&mut c.https, addresses(v)),
-    },
-    Setting {
-        table: "listen",
-        name: "component",
-        default: "[\"127.0.0.1:5347\", \"[::1]:5347\"]",
-        meaning: "Gateways and bots, if there are any in [components]. Their protocol has no TLS, so they must be on this box.",
-        expects: "a list of addresses of this box alone, such as [\"127.0.0.1:5347\"]; nothing without TLS leaves it: let a gateway \
-                  elsewhere come through a tunnel",
-        set: |c, v| put(&mut c.component, addresses(v).filter(|all| all.iter().all(|a| a.ip().is_loopback()))),
-    },
-    Setting {
         table: "push",
         name: "content",
         default: "\"none\"",
@@ -370,6 +314,57 @@ const SETTINGS: &[Setting] = &[
     contact("status", "Where it is told when the server is down.", |c, v| contacts(c, "status", v)),
     contact("support", "Who helps users.", |c, v| contacts(c, "support", v)),
 ];
+
+/// The table of the listeners.
+const LISTEN: &str = "listen";
+const LOOPBACK: &str = "a list of addresses of this box alone, such as [\"127.0.0.1:5347\"]; nothing without TLS leaves it: let a gateway \
+                        elsewhere come through a tunnel";
+
+/// A line of what `inglenook config` prints: a setting of [`SETTINGS`], or the addresses of a listener.
+struct Row {
+    table: &'static str,
+    name: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+    expects: &'static str,
+    is: Is,
+}
+
+enum Is {
+    Setting(&'static Setting),
+    Listener(&'static Listener),
+}
+
+impl Row {
+    /// Takes a value, or not.
+    fn set(&self, config: &mut Config, value: &DeValue<'_>) -> Option<()> {
+        match self.is {
+            Is::Setting(setting) => (setting.set)(config, value),
+            Is::Listener(listener) => {
+                let local = |all: &Vec<SocketAddr>| !listener.local || all.iter().all(|a| a.ip().is_loopback());
+                let addresses = addresses(value).filter(local)?;
+                config.listen.insert(listener.name, addresses);
+                Some(())
+            }
+        }
+    }
+}
+
+/// All of them, in the order in which they are printed: the top, the listeners, the other tables.
+fn rows() -> impl Iterator<Item = Row> {
+    let row = |s: &'static Setting| {
+        let Setting { table, name, default, meaning, expects, .. } = *s;
+        Row { table, name, default, meaning, expects, is: Is::Setting(s) }
+    };
+    let listener = |l: &'static Listener| {
+        let expects = if l.local { LOOPBACK } else { ADDRESSES };
+        let Listener { name, default, meaning, .. } = *l;
+        Row { table: LISTEN, name, default, meaning, expects, is: Is::Listener(l) }
+    };
+    let top = SETTINGS.iter().filter(|s| s.table.is_empty()).map(row);
+    let others = SETTINGS.iter().filter(|s| !s.table.is_empty()).map(row);
+    top.chain(LISTENERS.iter().map(listener)).chain(others)
+}
 
 const fn contact(
     name: &'static str,
@@ -470,21 +465,17 @@ impl Default for Config {
             commit_window_ms: 0,
             card_writes_gb: 0,
             log: log::LevelFilter::Info,
-            c2s: Vec::new(),
-            c2s_tls: Vec::new(),
-            s2s: Vec::new(),
-            s2s_tls: Vec::new(),
-            https: Vec::new(),
-            component: Vec::new(),
+            listen: BTreeMap::new(),
+            unserved: Vec::new(),
             components: BTreeMap::new(),
             create_rooms: core::Creators::default(),
             room_kind: core::RoomKind::default(),
             registrations_an_hour: 3,
             contacts: Vec::new(),
         };
-        for setting in SETTINGS {
-            let value = DeValue::parse(setting.default).expect("the defaults are TOML, a test reads them all");
-            (setting.set)(&mut config, value.get_ref()).expect("the defaults are valid, a test reads them all");
+        for row in rows() {
+            let value = DeValue::parse(row.default).expect("the defaults are TOML, a test reads them all");
+            row.set(&mut config, value.get_ref()).expect("the defaults are valid, a test reads them all");
         }
         config
     }
@@ -517,10 +508,12 @@ impl Config {
                     continue;
                 }
                 let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
-                if let Some(setting) = SETTINGS.iter().find(|s| s.table == table && s.name == name) {
-                    if (setting.set)(&mut config, value.get_ref()).is_none() {
-                        return Err(at(value.span().start, format!("{path} must be {}", setting.expects)));
+                if let Some(row) = rows().find(|row| row.table == table && row.name == name) {
+                    if row.set(&mut config, value.get_ref()).is_none() {
+                        return Err(at(value.span().start, format!("{path} must be {}", row.expects)));
                     }
+                } else if let Some(unserved) = UNSERVED.iter().find(|unserved| table == LISTEN && **unserved == name) {
+                    config.unserved.push(unserved);
                 } else if !(table.is_empty() && is_table(name)) {
                     let message = format!("there is no setting \"{path}\"; did you mean \"{}\"?", nearest(&path));
                     return Err(at(key.span().start, message));
@@ -567,7 +560,7 @@ impl Config {
         for name in self.components.keys() {
             let sub = name.domain().strip_suffix(domain.domain()).and_then(|sub| sub.strip_suffix('.'));
             let why = match sub {
-                Some(sub) if SERVICES.contains(&sub) => {
+                Some(sub) if ext::SERVICES.contains(&sub) => {
                     "is a service of this server itself; choose another name".into()
                 }
                 Some(_) => continue,
@@ -576,6 +569,30 @@ impl Config {
             return Err(Failure(format!("the component \"{name}\" in [components] {why}.")));
         }
         Ok(())
+    }
+
+    /// Where the listener with this name listens.
+    pub fn addresses(&self, listener: &str) -> &[SocketAddr] {
+        self.listen.get(listener).map_or(&[], Vec::as_slice)
+    }
+
+    /// The same settings, with one address for a listener.
+    #[cfg(test)]
+    pub(super) fn listening(mut self, listener: &'static str, address: SocketAddr) -> Config {
+        self.listen.insert(listener, vec![address]);
+        self
+    }
+
+    /// What is told of settings that do nothing.
+    pub fn told_unserved(&self) -> Option<String> {
+        let names: Vec<String> = self.unserved.iter().map(|name| format!("{LISTEN}.{name}")).collect();
+        let (it, does) = if names.len() == 1 { ("it", "does") } else { ("them", "do") };
+        (!names.is_empty()).then(|| {
+            format!(
+                "{} {does} nothing: this version does not serve that. Remove {it} from the settings.",
+                names.join(", ")
+            )
+        })
     }
 
     /// Bytes that the memory card can be written in its life.
@@ -616,16 +633,16 @@ impl Config {
 pub fn print() -> String {
     let mut out = String::from("# The settings of Inglenook, with their defaults.\n");
     let mut table = "";
-    for setting in SETTINGS {
-        if setting.table != table {
-            table = setting.table;
+    for row in rows() {
+        if row.table != table {
+            table = row.table;
             let _ = write!(out, "\n[{table}]\n");
         }
         out.push('\n');
-        for line in setting.meaning.lines() {
+        for line in row.meaning.lines() {
             let _ = writeln!(out, "# {line}");
         }
-        let _ = writeln!(out, "{} = {}", setting.name, setting.default);
+        let _ = writeln!(out, "{} = {}", row.name, row.default);
     }
     let _ = write!(out, "\n[{COMPONENTS}]\n\n{COMPONENTS_MEANING}");
     out
@@ -633,7 +650,7 @@ pub fn print() -> String {
 
 fn tables() -> impl Iterator<Item = &'static str> {
     let mut last = "";
-    let known = SETTINGS.iter().map(|s| s.table).filter(move |table| std::mem::replace(&mut last, table) != *table);
+    let known = rows().map(|row| row.table).filter(move |table| std::mem::replace(&mut last, table) != *table);
     known.chain([COMPONENTS])
 }
 
@@ -643,7 +660,7 @@ fn is_table(name: &str) -> bool {
 
 /// What a setting takes, by its name alone.
 fn known(name: &str) -> Option<Known> {
-    let one = SETTINGS.iter().find(|s| s.name == name)?;
+    let one = rows().find(|row| row.name == name)?;
     Some(Known { default: one.default, expects: one.expects })
 }
 
@@ -656,19 +673,16 @@ fn header(text: &str, root: &DeTable<'_>) -> Option<String> {
 
 /// What is told of a setting of the top that stands in a table, since it was written at the end of the file.
 fn misplaced(table: &str, name: &str, header: Option<&str>) -> Option<String> {
-    let of = |table: &str| SETTINGS.iter().any(|s| s.table == table && s.name == name);
+    let of = |table: &str| rows().any(|row| row.table == table && row.name == name);
     let header = header.filter(|_| !table.is_empty() && of("") && !of(table))?;
     Some(format!("{name} is a setting of the top: put it above {header}"))
 }
 
-/// The names below the domain that the server has for itself.
-const SERVICES: [&str; 3] = ["conference", "pubsub", "upload"];
-
 /// The known name that looks most like `path`, wherever it stands.
 fn nearest(path: &str) -> String {
     let name = path.rsplit('.').next().unwrap_or(path);
-    let full = |s: &Setting| if s.table.is_empty() { s.name.to_owned() } else { format!("{}.{}", s.table, s.name) };
-    let paths = SETTINGS.iter().map(|s| (distance(path, &full(s)).min(distance(name, s.name)), full(s)));
+    let full = |s: &Row| if s.table.is_empty() { s.name.to_owned() } else { format!("{}.{}", s.table, s.name) };
+    let paths = rows().map(|s| (distance(path, &full(&s)).min(distance(name, s.name)), full(&s)));
     let headers = tables().map(|t| (distance(path, t), format!("[{t}]")));
     paths.chain(headers).min_by_key(|(d, _)| *d).map(|(_, name)| name).unwrap_or_default()
 }
@@ -678,6 +692,7 @@ fn nearest(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::core::Settings;
+    use crate::service::net::listeners::{C2S, C2S_TLS, COMPONENT};
 
     fn error(text: &str) -> String {
         Config::parse("inglenook.toml", text).unwrap_err().0
@@ -687,7 +702,7 @@ mod tests {
     fn what_config_prints_is_the_defaults() {
         let printed = print();
         assert_eq!(Config::parse("printed", &printed).unwrap(), Config::default());
-        for setting in SETTINGS {
+        for setting in rows() {
             assert!(printed.contains(&format!("\n{} = {}\n", setting.name, setting.default)), "{}", setting.name);
         }
     }
@@ -695,19 +710,23 @@ mod tests {
     #[test]
     fn the_contract_of_the_listeners() {
         let config = Config::default();
-        for (list, port) in [
-            (&config.c2s, 5222),
-            (&config.c2s_tls, 5223),
-            (&config.s2s, 5269),
-            (&config.s2s_tls, 5270),
-            (&config.https, 5443),
-        ] {
-            assert_eq!(*list, [SocketAddr::new("::".parse().unwrap(), port)]);
+        for (name, port) in [(C2S, 5222), (C2S_TLS, 5223)] {
+            assert_eq!(config.addresses(name), [SocketAddr::new("::".parse().unwrap(), port)]);
         }
-        assert!(Config::parse("f", "[listen]\nc2s = []").unwrap().c2s.is_empty());
+        assert!(Config::parse("f", "[listen]\nc2s = []").unwrap().addresses(C2S).is_empty());
         let two = Config::parse("f", "[listen]\nc2s_tls = [\"127.0.0.1:0\", \"[::1]:1\"]").unwrap();
-        assert_eq!(two.c2s_tls.len(), 2);
-        assert_eq!(two.c2s, config.c2s);
+        assert_eq!(two.addresses(C2S_TLS).len(), 2);
+        assert_eq!(two.addresses(C2S), config.addresses(C2S));
+    }
+
+    #[test]
+    fn what_is_not_served_is_no_setting_and_no_error() {
+        let config = Config::parse("f", "[listen]\ns2s = []\nhttps = [\"[::]:5443\"]\n").unwrap();
+        let told = config.told_unserved().unwrap();
+        assert!(told.contains("listen.s2s") && told.contains("listen.https") && !told.contains("s2s_tls"), "{told}");
+        assert!(Config::default().told_unserved().is_none());
+        assert!(UNSERVED.iter().all(|name| !print().contains(&format!("\n{name} = "))));
+        assert!(error("https = []\n").contains("there is no setting \"https\""));
     }
 
     #[test]
@@ -772,7 +791,7 @@ mod tests {
             ("irc.example.com", "must end with"),
             ("conference.example.org", "a service of this server itself"),
             ("pubsub.example.org", "a service of this server itself"),
-            ("upload.example.org", "a service of this server itself"),
+            ("pubsub.example.org", "a service of this server itself"),
         ] {
             let config = read(&format!("\"{name}\" = \"0123456789abcdef\"")).unwrap();
             let error = config.check_components(&domain).unwrap_err().0;
@@ -793,7 +812,7 @@ mod tests {
 
     #[test]
     fn what_has_no_tls_stays_on_the_box() {
-        assert_eq!(Config::default().component.len(), 2);
+        assert_eq!(Config::default().addresses(COMPONENT).len(), 2);
         assert!(Config::parse("f", "[listen]\ncomponent = [\"[::1]:1\", \"127.9.9.9:0\"]").is_ok());
         for out in ["0.0.0.0:5347", "[::]:5347", "192.168.1.5:5347"] {
             assert!(error(&format!("[listen]\ncomponent = [\"{out}\"]\n")).contains("nothing without TLS leaves it"));

@@ -3,6 +3,7 @@
 use super::cert::a_labels;
 use super::config::Config;
 use super::host;
+use super::net::listeners::{C2S, C2S_TLS};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ impl Ports {
 
     /// Those of the settings.
     pub fn set(config: &Config) -> Ports {
-        Ports::of(&config.c2s, &config.c2s_tls)
+        Ports::of(config.addresses(C2S), config.addresses(C2S_TLS))
     }
 
     /// What name services must say for apps to find them (RFC 6120 §3.2.1, XEP-0368).

@@ -22,6 +22,7 @@ use super::hub::{Hub, lock};
 use super::lookup::{Lookup, Ports};
 use super::manager::Manager;
 use super::net::listen::{self, Gate, Port};
+use super::net::listeners::{C2S, C2S_TLS, COMPONENT};
 use super::storage::{Requests, Storage};
 use super::tls::Acceptor;
 use super::wear::Wear;
@@ -247,6 +248,7 @@ impl Server {
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);
         let (gate, most) = (Gate::new(config), listen::most(config));
+        config.told_unserved().iter().for_each(|told| log::warn!("{told}"));
         if let Some(few) = listen::few(config) {
             log::warn!("{few}");
         } else if most < config.connections {
@@ -263,7 +265,7 @@ impl Server {
             certificates,
             names,
             acceptor,
-            has_component_port: ports.iter().any(|port| port.name == "component"),
+            has_component_port: ports.iter().any(|port| port.name() == COMPONENT),
         };
         shared.configure(config);
         let orders = channel::unbounded();
@@ -272,7 +274,7 @@ impl Server {
 
     /// The ports that are listened on: setting and address, the port's real number included.
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        self.ports.iter().map(|port| (port.name, port.address)).collect()
+        self.ports.iter().map(|port| (port.name(), port.address)).collect()
     }
 
     /// Where the certificate is that clients may trust.
@@ -294,7 +296,7 @@ impl Server {
         let (pair, facts) = shared.certificates.current()?;
         let mut lines = vec![format!("Inglenook {} serves {}", env!("CARGO_PKG_VERSION"), shared.domain)];
         for port in &self.ports {
-            lines.push(format!("listening    {} {} {}", port.address, port.name, port.kind()));
+            lines.push(format!("listening    {} {} {}", port.address, port.name(), port.kind()));
         }
         if !pair.installed {
             lines.push(shared.certificates.authority_line()?);
@@ -344,7 +346,7 @@ impl Server {
         look_up(&shared, &ports);
         shared.clone().warn_of_admins();
         for port in ports {
-            let (one, name) = (shared.clone(), port.name);
+            let (one, name) = (shared.clone(), port.name());
             let accepting = listen::accept(port, hub.clone(), shared.gate.clone(), move || lock(&one.acceptor).clone());
             tasks.push(executor.spawn(async move {
                 if let Err(e) = accepting.await {
@@ -416,8 +418,8 @@ fn acceptor(certificates: &Certificates, names: &Names) -> Result<Acceptor> {
 
 /// Says in the log what phones will see of the domain, as soon as that is known. Nothing waits for it.
 fn look_up(shared: &Shared, ports: &[Port]) {
-    let of = |name: &str| ports.iter().filter(|p| p.name == name).map(|p| p.address).collect::<Vec<_>>();
-    let (starttls, tls) = (of("c2s"), of("c2s_tls"));
+    let of = |name: &str| ports.iter().filter(|p| p.name() == name).map(|p| p.address).collect::<Vec<_>>();
+    let (starttls, tls) = (of(C2S), of(C2S_TLS));
     // Where nobody but this machine can connect, that is no trouble.
     let open = starttls.iter().chain(&tls).any(|address| !address.ip().is_loopback());
     let (lookup, ports) = (Lookup::begin(shared.domain.as_str()), Ports::of(&starttls, &tls));
@@ -567,14 +569,11 @@ impl Shared {
             "reloaded the settings".to_owned(),
             format!("reloaded the {whose} certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint),
         ];
-        let listen = |c: &Config| {
-            (listen::wanted(c), [&c.s2s, &c.s2s_tls, &c.https].map(Vec::clone)) //
-        };
-        let wanted = !config.components.is_empty() && !config.component.is_empty();
+        let wanted = !config.components.is_empty() && !config.addresses(COMPONENT).is_empty();
         if wanted != self.has_component_port {
             let what = if wanted { "open" } else { "close" };
             lines.push(format!("restart to {what} the port for components: that is not done by a reload"));
-        } else if listen(&before) != listen(&config) {
+        } else if listen::wanted(&before) != listen::wanted(&config) {
             lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
         }
         Ok(lines)

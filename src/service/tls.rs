@@ -26,11 +26,32 @@ use x509_parser::signature_algorithm::SignatureAlgorithm;
 /// The protocol's name in ALPN (XEP-0368 §4).
 const ALPN: &[u8] = b"xmpp-client";
 
+/// How TLS is made, where that differs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// A client's, after STARTTLS.
+    StartTls,
+    /// A client's, from the first byte (XEP-0368).
+    Direct,
+}
+
+impl Profile {
+    const ALL: [Profile; 2] = [Profile::StartTls, Profile::Direct];
+
+    /// The protocols that are spoken behind it. A peer without ALPN is welcome, one that wants another protocol is not (XEP-0368 §4).
+    fn alpn(self) -> Vec<Vec<u8>> {
+        match self {
+            Profile::StartTls => Vec::new(),
+            Profile::Direct => vec![ALPN.to_vec()],
+        }
+    }
+}
+
 /// What makes TLS out of connections, with one certificate. Another certificate is another acceptor: tickets of the older
 /// one are then refused, so that a resumed session cannot be bound to a certificate that is gone.
 pub struct Acceptor {
-    starttls: Arc<ServerConfig>,
-    direct: Arc<ServerConfig>,
+    /// One for each [`Profile`].
+    configs: [Arc<ServerConfig>; Profile::ALL.len()],
     end_point: Box<[u8]>,
 }
 
@@ -62,20 +83,22 @@ impl Acceptor {
         // One ticket is what one app uses.
         config.send_tls13_tickets = 1;
         config.key_log = Arc::new(exporter::Secrets);
-        let starttls = Arc::new(config.clone());
-        // A client without ALPN is welcome, one that wants another protocol is not (XEP-0368 §4).
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Acceptor { starttls, direct: Arc::new(config), end_point })
+        let configs = Profile::ALL.map(|profile| {
+            let mut config = config.clone();
+            config.alpn_protocols = profile.alpn();
+            Arc::new(config)
+        });
+        Ok(Acceptor { configs, end_point })
     }
 
-    /// The handshake. `direct`: from the first byte, not after STARTTLS. The caller limits the time. Gives also what the peer said
+    /// The handshake. The caller limits the time. Gives also what the peer said
     /// right behind its part of the handshake.
     ///
     /// # Errors
     /// When there is none to be had with the peer.
-    pub async fn accept(&self, socket: Async<TcpStream>, direct: bool) -> io::Result<(Stream, Tls, Vec<u8>)> {
-        let config = if direct { &self.direct } else { &self.starttls };
-        let (stream, early, exporter) = Stream::accept(socket, config.clone()).await?;
+    pub async fn accept(&self, socket: Async<TcpStream>, profile: Profile) -> io::Result<(Stream, Tls, Vec<u8>)> {
+        let config = self.configs[profile as usize].clone();
+        let (stream, early, exporter) = Stream::accept(socket, config).await?;
         Ok((stream, Tls { exporter, end_point: self.end_point.clone() }, early))
     }
 }
@@ -166,7 +189,7 @@ mod tests {
 
     type Ends = (io::Result<(Stream, Tls, Vec<u8>)>, io::Result<(ClientConnection, TcpStream)>);
 
-    fn handshake(setting: &Setting, client: Arc<ClientConfig>, direct: bool) -> Ends {
+    fn handshake(setting: &Setting, client: Arc<ClientConfig>, profile: Profile) -> Ends {
         let mut client = ClientConnection::new(client, "example.org".try_into().unwrap()).unwrap();
         let (ours, mut theirs) = sockets();
         let thread = std::thread::spawn(move || {
@@ -177,7 +200,7 @@ mod tests {
             }
             Ok((client, theirs))
         });
-        let server = smol::block_on(setting.acceptor.accept(ours, direct));
+        let server = smol::block_on(setting.acceptor.accept(ours, profile));
         (server, thread.join().unwrap())
     }
 
@@ -188,7 +211,7 @@ mod tests {
             let config = setting.client(version, &[]);
             // The second one is resumed.
             for resumed in [false, true] {
-                let (server, client) = handshake(&setting, config.clone(), false);
+                let (server, client) = handshake(&setting, config.clone(), Profile::StartTls);
                 let ((mut server, tls, mut heard), (mut client, mut theirs)) = (server.unwrap(), client.unwrap());
                 assert_eq!(client.protocol_version(), Some(which));
                 let suite = client.negotiated_cipher_suite().unwrap().suite();
@@ -217,15 +240,15 @@ mod tests {
     fn direct_tls_takes_xmpp_or_no_alpn() {
         let setting = setting();
         let client = |alpn| setting.client(&TLS13, alpn);
-        let (server, other) = handshake(&setting, client(&[b"http/1.1", b"xmpp-client"]), true);
+        let (server, other) = handshake(&setting, client(&[b"http/1.1", b"xmpp-client"]), Profile::Direct);
         assert!(server.is_ok());
         assert_eq!(other.unwrap().0.alpn_protocol(), Some(ALPN));
-        handshake(&setting, client(&[]), true).0.unwrap();
-        let (server, other) = handshake(&setting, client(&[b"http/1.1"]), true);
+        handshake(&setting, client(&[]), Profile::Direct).0.unwrap();
+        let (server, other) = handshake(&setting, client(&[b"http/1.1"]), Profile::Direct);
         // It is told why.
         assert!(server.is_err() && other.unwrap_err().to_string().contains("NoApplicationProtocol"));
         // After STARTTLS there is nothing to choose.
-        handshake(&setting, client(&[b"http/1.1"]), false).0.unwrap();
+        handshake(&setting, client(&[b"http/1.1"]), Profile::StartTls).0.unwrap();
     }
 
     #[test]
@@ -249,6 +272,6 @@ mod tests {
     fn bytes_that_are_no_tls_end_the_handshake() {
         let (ours, mut theirs) = sockets();
         theirs.write_all(b"<stream:stream to='example.org'>").unwrap();
-        assert!(smol::block_on(setting().acceptor.accept(ours, false)).is_err());
+        assert!(smol::block_on(setting().acceptor.accept(ours, Profile::StartTls)).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::admin::{self, Request};
 use super::driver::Driver;
+use super::net::listeners::{C2S, C2S_TLS};
 use super::serve::{self, Options, Place};
 use super::{Failure, Result, host, random};
 use crate::core::{Command, Core, Now};
@@ -61,8 +62,8 @@ pub fn entry(options: &Options, account: &str) -> Result<Vec<String>> {
         // Which ports the server has, only its settings could tell.
         return Ok(lines);
     }
-    let starttls = config.c2s.iter().map(|address| (address, ""));
-    let tls = config.c2s_tls.iter().map(|address| (address, " (TLS from the first byte)"));
+    let starttls = config.addresses(C2S).iter().map(|address| (address, ""));
+    let tls = config.addresses(C2S_TLS).iter().map(|address| (address, " (TLS from the first byte)"));
     if let Some((address, how)) = starttls.chain(tls).find(|(address, _)| address.port() != 0) {
         let ours = host::addresses().into_iter().min_by_key(|ip| ip.is_ipv6()).map(|ip| ip.to_string());
         let host = match address.ip().is_unspecified() {

@@ -27,9 +27,6 @@ scram_iterations = 4096
 """
 LISTEN = """
 [listen]
-s2s = []
-s2s_tls = []
-https = []
 """
 COMPONENTS = f"""
 [components]

@@ -97,6 +97,9 @@ pub(super) const SHARED: [Shared; 5] = [
     },
 ];
 
+/// Below the domain.
+pub(super) const SUBDOMAIN: &str = "conference";
+
 /// The service.
 #[derive(Default)]
 pub(super) struct Muc {
@@ -378,7 +381,7 @@ impl Extension for Muc {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        let host = format!("conference.{}", st.domain().domain());
+        let host = format!("{SUBDOMAIN}.{}", st.domain().domain());
         let Ok(host) = Jid::new(None, &host, None) else {
             log::error!("there are no rooms: {host} is not a domain name");
             return Ok(());

@@ -43,6 +43,9 @@ pub(super) const PEP: About = About::new(
 /// XEP-0223: nothing but a use of XEP-0060 at accounts.
 pub(super) const PRIVATE: About = About::new("XEP-0223", "Persistent Storage of Private Data via PubSub", "1.1.1", "");
 
+/// Below the domain.
+pub(super) const SUBDOMAIN: &str = "pubsub";
+
 #[derive(Default)]
 pub(super) struct PubSub {
     forest: Forest,
@@ -224,7 +227,7 @@ impl Extension for PubSub {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        let domain = format!("pubsub.{}", st.domain().domain());
+        let domain = format!("{SUBDOMAIN}.{}", st.domain().domain());
         if let Ok(jid) = Jid::parse(&domain) {
             st.serve(jid.domain(), TITLE);
             self.service = Some(jid);

@@ -6,7 +6,7 @@ use super::transport::Socket;
 use crate::core::network;
 use crate::service::hub::Hub;
 use crate::service::share::{Owner, Share, in_turns};
-use crate::service::tls::{Acceptor, Stream};
+use crate::service::tls::{Acceptor, Profile, Stream};
 use crate::stream::c2s::C2s;
 use crate::stream::plain::Plain;
 use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
@@ -17,7 +17,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Carries a connection to its end. `direct`: TLS from the first byte.
+/// Carries a connection to its end.
 ///
 /// Each part of its life is a box of its own, gone with that part: thousands may be at the same one. While it is idle there is only
 /// the [`Pump`].
@@ -26,10 +26,10 @@ pub fn serve(
     acceptor: Arc<Acceptor>,
     socket: Socket,
     ip: IpAddr,
-    direct: bool,
+    profile: Profile,
 ) -> impl Future<Output = ()> + Send + 'static {
     let share = hub.shares().share(Owner::Address(network(ip)));
-    let begin = Box::pin(in_turns(share.clone(), begin(hub, share, acceptor, socket, ip, direct)));
+    let begin = Box::pin(in_turns(share.clone(), begin(hub, share, acceptor, socket, ip, profile)));
     async move {
         if let Some(mut pump) = begin.await {
             let end = poll_fn(|cx| pump.poll(cx)).await;
@@ -45,14 +45,14 @@ async fn begin(
     acceptor: Arc<Acceptor>,
     mut socket: Socket,
     ip: IpAddr,
-    direct: bool,
+    profile: Profile,
 ) -> Option<Box<Pump<Stream, ClientLink>>> {
     let since = hub.mono();
     tune(&socket);
     let entry = Entry::new(hub, share);
     let sid = entry.sid;
     log::debug!("{sid:?}: connected from {ip}");
-    if !direct {
+    if profile == Profile::StartTls {
         match Box::pin(starttls(&entry, &mut socket, since)).await {
             Ok(true) => {}
             Ok(false) => {
@@ -65,7 +65,7 @@ async fn begin(
             }
         }
     }
-    let handshake = Box::pin(acceptor.accept(socket, direct));
+    let handshake = Box::pin(acceptor.accept(socket, profile));
     match wait(&entry.hub, Some(&entry.outbox), since + UNAUTHENTICATED_MS, handshake).await {
         Wait::Done(Ok((stream, tls, early))) => {
             let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
@@ -123,7 +123,7 @@ mod tests {
     /// What thousands of connections have while they are idle.
     #[test]
     fn an_idle_connection_is_small() {
-        fn size<F>(_: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr, bool) -> F) -> usize {
+        fn size<F>(_: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr, Profile) -> F) -> usize {
             size_of::<F>()
         }
         assert!(size(serve) <= 64, "{}", size(serve));

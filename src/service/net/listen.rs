@@ -1,6 +1,7 @@
 //! The ports: who may connect, and how many at once.
 
-use super::{c2s, component};
+use super::listeners::{LISTENERS, Listener};
+use super::transport::Socket;
 use crate::core::network;
 use crate::core::share::{Shared, limits};
 use crate::service::config::Config;
@@ -10,7 +11,7 @@ use crate::service::tls::Acceptor;
 use crate::service::{Failure, Result, find, host};
 use smol::{Async, Timer};
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -41,50 +42,33 @@ pub(in crate::service) const SHARED: Shared = Shared {
 };
 
 /// A port that is listened on.
-#[derive(Debug)]
 pub struct Port {
-    /// Its setting in `[listen]`.
-    pub name: &'static str,
     /// Where it is, the port's real number included.
     pub address: SocketAddr,
-    serves: Serves,
+    listener: &'static Listener,
     socket: TcpListener,
 }
 
-/// Who connects there, and how.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Serves {
-    /// Clients, with TLS from the first byte (`true`) or with STARTTLS.
-    Clients(bool),
-    /// Components, without TLS: they are on this box.
-    Components,
-}
-
 impl Port {
+    /// Its setting in `[listen]`.
+    pub fn name(&self) -> &'static str {
+        self.listener.name
+    }
+
     /// How whoever connects makes TLS here, for people.
     pub fn kind(&self) -> &'static str {
-        match self.serves {
-            Serves::Clients(true) => "TLS",
-            Serves::Clients(false) => "STARTTLS",
-            Serves::Components => "on this box",
-        }
+        self.listener.kind
     }
 }
 
 /// The addresses that are listened on, each with its setting.
 pub fn wanted(config: &Config) -> Vec<(&'static str, SocketAddr)> {
-    places(config).map(|(name, address, _)| (name, address)).collect()
+    places(config).map(|(listener, address)| (listener.name, address)).collect()
 }
 
-fn places(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr, Serves)> {
-    // Nobody could connect there without a secret.
-    let component: &[SocketAddr] = if config.components.is_empty() { &[] } else { &config.component };
-    let lists: [(_, &[SocketAddr], _); 3] = [
-        ("c2s", &config.c2s, Serves::Clients(false)),
-        ("c2s_tls", &config.c2s_tls, Serves::Clients(true)),
-        ("component", component, Serves::Components),
-    ];
-    lists.into_iter().flat_map(|(name, list, serves)| list.iter().map(move |a| (name, *a, serves)))
+fn places(config: &Config) -> impl Iterator<Item = (&'static Listener, SocketAddr)> {
+    let used = LISTENERS.iter().filter(|listener| (listener.is_used)(config));
+    used.flat_map(|listener| config.addresses(listener.name).iter().map(move |address| (listener, *address)))
 }
 
 /// Opens all ports of the settings.
@@ -93,7 +77,8 @@ fn places(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr, Se
 /// When one cannot be had: which, and what to do.
 pub fn bind(config: &Config) -> Result<Vec<Port>> {
     let mut ports = Vec::new();
-    for (name, wanted, serves) in places(config) {
+    for (listener, wanted) in places(config) {
+        let name = listener.name;
         let socket = match open(wanted) {
             Err(e) if is_no_loss(wanted, &e) => {
                 log::info!("{name}: {wanted} is not listened on: {e}");
@@ -102,7 +87,7 @@ pub fn bind(config: &Config) -> Result<Vec<Port>> {
             opened => opened.map_err(|e| Failure(explain(name, wanted, &e)))?,
         };
         let address = socket.local_addr().map_err(|e| Failure(explain(name, wanted, &e)))?;
-        ports.push(Port { name, address, serves, socket });
+        ports.push(Port { address, listener, socket });
     }
     Ok(ports)
 }
@@ -112,7 +97,7 @@ pub fn bind(config: &Config) -> Result<Vec<Port>> {
 /// # Errors
 /// When one cannot be had: which, and what to do.
 pub fn try_all(config: &Config) -> Result<()> {
-    places(config).try_for_each(|(name, wanted, _)| probe(name, wanted))
+    places(config).try_for_each(|(listener, wanted)| probe(listener.name, wanted))
 }
 
 /// Tries whether a port could be opened.
@@ -267,6 +252,30 @@ impl Drop for Pass {
     }
 }
 
+/// A connection that may be.
+pub struct Accepted {
+    hub: Arc<Hub>,
+    acceptor: Arc<Acceptor>,
+    socket: Socket,
+    ip: IpAddr,
+    pass: Pass,
+}
+
+impl Accepted {
+    /// Has it carried by a task of its own. It counts until that ends.
+    pub(super) fn carry<F: Future<Output = ()> + Send + 'static>(
+        self,
+        serve: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr) -> F,
+    ) {
+        let Accepted { hub, acceptor, socket, ip, pass } = self;
+        let carried = serve(hub.clone(), acceptor, socket, ip);
+        hub.spawn(async move {
+            carried.await;
+            drop(pass);
+        });
+    }
+}
+
 /// Accepts connections on a port, for ever. `acceptor` is asked anew for each: it may change.
 ///
 /// # Errors
@@ -277,10 +286,10 @@ pub async fn accept(
     gate: Arc<Gate>,
     acceptor: impl Fn() -> Arc<Acceptor>,
 ) -> std::io::Result<()> {
-    let (serves, name) = (port.serves, port.name);
-    let listener = Async::new(port.socket)?;
+    let (listener, name) = (port.listener, port.name());
+    let ears = Async::new(port.socket)?;
     loop {
-        let (socket, peer) = match listener.accept().await {
+        let (socket, peer) = match ears.accept().await {
             Ok(accepted) => accepted,
             Err(e) => {
                 // Mostly: too many open files. Those that are open go on.
@@ -294,28 +303,14 @@ pub async fn accept(
             log::debug!("{name}: too many connections, refused one from {ip}");
             continue;
         };
-        match serves {
-            Serves::Clients(direct) => {
-                let carried = c2s::serve(hub.clone(), acceptor(), socket, ip, direct);
-                hub.spawn(async move {
-                    carried.await;
-                    drop(pass);
-                });
-            }
-            Serves::Components => {
-                let carried = component::serve(hub.clone(), socket, ip);
-                hub.spawn(async move {
-                    carried.await;
-                    drop(pass);
-                });
-            }
-        }
+        (listener.serve)(Accepted { hub: hub.clone(), acceptor: acceptor(), socket, ip, pass });
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::listeners::C2S;
     use super::*;
 
     #[test]
@@ -341,7 +336,7 @@ mod tests {
     fn a_port_in_use_is_told_with_its_setting() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let error = bind(&Config { c2s: vec![address], ..Config::default() }).unwrap_err().0;
+        let error = bind(&Config::default().listening(C2S, address)).err().unwrap().0;
         assert!(error.contains(&address.to_string()) && error.contains("setting c2s in [listen]"), "{error}");
         assert!(error.contains("Another program listens there"), "{error}");
     }

@@ -418,7 +418,7 @@ mod tests {
         fn new(setting: &Setting, version: &'static SupportedProtocolVersion) -> Line {
             let client =
                 ClientConnection::new(setting.client(version, &[]), "example.org".try_into().unwrap()).unwrap();
-            let tls = Tls::new(setting.acceptor.starttls.clone()).unwrap();
+            let tls = Tls::new(setting.acceptor.configs[0].clone()).unwrap();
             Line { client, tls, up: vec![], down: vec![], heard: vec![], read: vec![] }
         }
 
@@ -616,7 +616,8 @@ mod tests {
             }
             (client, theirs)
         });
-        let (stream, _, early) = smol::block_on(setting.acceptor.accept(ours, false)).unwrap();
+        let (stream, _, early) =
+            smol::block_on(setting.acceptor.accept(ours, crate::service::tls::Profile::StartTls)).unwrap();
         assert!(early.is_empty());
         let (client, theirs) = thread.join().unwrap();
         (stream, client, theirs)
