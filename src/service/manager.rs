@@ -13,6 +13,19 @@ use std::time::Duration;
 /// How long the manager may take to take a datagram.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What it can be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The server can be used, and how it is, for people.
+    Ready(String),
+    /// It reads its settings again; [`Told::Ready`] follows.
+    Reloading,
+    /// It ends.
+    Stopping,
+    /// The core and storage answer.
+    Alive,
+}
+
 /// The service manager, if there is one.
 #[derive(Clone, Debug, Default)]
 pub struct Manager {
@@ -48,22 +61,6 @@ impl Manager {
         Ok(Manager { socket: Some(Arc::new((socket, to))), watchdog })
     }
 
-    /// The server can be used. `status` is for people.
-    pub fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
-    }
-
-    /// It reads its settings again; [`Manager::ready`] follows.
-    pub fn reloading(&self) {
-        let now = clock_gettime(ClockId::Monotonic);
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}{:06}", now.tv_sec, now.tv_nsec / 1000));
-    }
-
-    /// It ends.
-    pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=stopping");
-    }
-
     /// Tells it again and again that the server is alive, as long as the core and storage answer. Twice within the time that
     /// the manager waits: so a disk that is slow for less than half of it is forgiven.
     pub async fn keep_alive(&self, hub: &Hub) {
@@ -73,14 +70,38 @@ impl Manager {
             if !hub.answers().await {
                 return;
             }
-            self.tell("WATCHDOG=1");
+            self.tell(Told::Alive).await;
         }
     }
 
-    fn tell(&self, text: &str) {
+    /// Tells it something, without keeping a thread of the executor waiting.
+    pub async fn tell(&self, told: Told) {
+        if self.socket.is_some() {
+            let manager = self.clone();
+            smol::unblock(move || manager.say(&told)).await;
+        }
+    }
+
+    /// Tells it something. Blocks as long as it takes nothing, [`PATIENCE`] at most.
+    pub fn say(&self, told: &Told) {
         let Some((socket, to)) = self.socket.as_deref() else { return };
+        let text = told.text();
         if let Err(e) = socket.send_to_addr(text.as_bytes(), to) {
             log::warn!("the service manager does not take {text:?}: {e}");
+        }
+    }
+}
+
+impl Told {
+    fn text(&self) -> String {
+        match self {
+            Told::Ready(status) => format!("READY=1\nSTATUS={status}"),
+            Told::Reloading => {
+                let now = clock_gettime(ClockId::Monotonic);
+                format!("RELOADING=1\nMONOTONIC_USEC={}{:06}", now.tv_sec, now.tv_nsec / 1000)
+            }
+            Told::Stopping => "STOPPING=1\nSTATUS=stopping".into(),
+            Told::Alive => "WATCHDOG=1".into(),
         }
     }
 }
@@ -140,9 +161,9 @@ mod tests {
         let temp = Temp::new();
         let (socket, name) = listener(&temp);
         let manager = Manager::at(Some(name), None).unwrap();
-        manager.ready("serves example.org");
-        manager.reloading();
-        manager.stopping();
+        manager.say(&Told::Ready("serves example.org".into()));
+        manager.say(&Told::Reloading);
+        manager.say(&Told::Stopping);
         assert_eq!(heard(&socket).unwrap(), "READY=1\nSTATUS=serves example.org");
         let reloading = heard(&socket).unwrap();
         let usec: u64 = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap().parse().unwrap();
@@ -151,16 +172,40 @@ mod tests {
         assert_eq!(heard(&socket).unwrap(), "STOPPING=1\nSTATUS=stopping");
         // Nobody there is no reason to stop.
         drop(socket);
-        manager.ready("serves example.org");
-        Manager::default().ready("serves example.org");
+        manager.say(&Told::Ready("serves example.org".into()));
+        Manager::default().say(&Told::Stopping);
     }
 
     #[cfg(target_os = "linux")]
+    /// One that takes nothing keeps no thread of the executor: others go on at once.
+    #[test]
+    fn who_is_slow_to_listen_keeps_nobody_waiting() {
+        let temp = Temp::new();
+        let (socket, name) = listener(&temp);
+        let full = UnixDatagram::unbound().unwrap();
+        full.set_nonblocking(true).unwrap();
+        while full.send_to(b"STATUS=", temp.0.join("notify")).is_ok() {}
+        let manager = Manager::at(Some(name), None).unwrap();
+        let begun = std::time::Instant::now();
+        let told = smol::block_on(smol::future::or(
+            async {
+                manager.tell(Told::Alive).await;
+                true
+            },
+            async {
+                smol::future::yield_now().await;
+                false
+            },
+        ));
+        assert!(!told && begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+        drop(socket);
+    }
+
     #[test]
     fn an_abstract_socket_is_found() {
         let name = format!("inglenook-test-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&abstract_address(name.as_bytes()).unwrap()).unwrap();
-        Manager::at(Some(format!("@{name}").into()), None).unwrap().stopping();
+        Manager::at(Some(format!("@{name}").into()), None).unwrap().say(&Told::Stopping);
         assert!(heard(&socket).unwrap().starts_with("STOPPING=1"));
     }
 

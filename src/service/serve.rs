@@ -20,7 +20,7 @@ use super::config::Config;
 use super::data::{self, Data, Lock};
 use super::hub::{Hub, lock};
 use super::lookup::{Lookup, Ports};
-use super::manager::Manager;
+use super::manager::{Manager, Told};
 use super::net::listen::{self, Gate, Port};
 use super::net::listeners::{C2S, C2S_TLS, COMPONENT};
 use super::storage::{Requests, Storage};
@@ -178,6 +178,8 @@ pub struct Shared {
     certificates: Certificates,
     names: Names,
     acceptor: Mutex<Arc<Acceptor>>,
+    /// Held while settings or certificate change: of two that come at once, one is whole, and then the other.
+    changing: Mutex<()>,
     /// Whether components can connect, from the start to the end.
     has_component_port: bool,
 }
@@ -265,6 +267,7 @@ impl Server {
             certificates,
             names,
             acceptor,
+            changing: Mutex::default(),
             has_component_port: ports.iter().any(|port| port.name() == COMPONENT),
         };
         shared.configure(config);
@@ -367,7 +370,7 @@ impl Server {
                 let _ = thread.inspect_err(|e| log::warn!("a thread less: {e}"));
             }
             smol::block_on(work(&executor, async {
-                shared.manager().ready(&format!("serves {}", shared.domain));
+                shared.manager().tell(Told::Ready(format!("serves {}", shared.domain))).await;
                 while let Ok(Order::Reload) = orders.1.recv().await {
                     let shared = shared.clone();
                     match smol::unblock(move || shared.reload()).await {
@@ -376,7 +379,7 @@ impl Server {
                     }
                 }
                 log::info!("stopping");
-                shared.manager().stopping();
+                shared.manager().tell(Told::Stopping).await;
                 tasks.clear();
                 hub.shut_down();
                 let late = async {
@@ -550,10 +553,11 @@ impl Shared {
     /// # Errors
     /// When they are wrong: then nothing is changed.
     pub fn reload(self: &Arc<Self>) -> Result<Vec<String>> {
-        self.manager().reloading();
+        let _alone = lock(&self.changing);
+        self.manager().say(&Told::Reloading);
         let done = self.read_again();
         let remark = if done.is_err() { "; the settings were not reloaded, the log says why" } else { "" };
-        self.manager().ready(&format!("serves {}{remark}", self.domain));
+        self.manager().say(&Told::Ready(format!("serves {}{remark}", self.domain)));
         done
     }
 
@@ -611,6 +615,7 @@ impl Shared {
     }
 
     fn renew_in_time(&self) -> Result<()> {
+        let _alone = lock(&self.changing);
         let (pair, facts) = self.certificates.current()?;
         let now = self.certificates.now();
         if pair.installed {
