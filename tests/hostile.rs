@@ -75,6 +75,24 @@ fn say(stream: &mut impl Write, text: &str) {
 
 // ---- bytes ----
 
+/// To close a connection with something in it that was not read makes the system reset it, and what was said last may be lost on the
+/// way. Whoever is told why the stream ends is listened to until they have heard it.
+#[test]
+fn who_says_much_behind_a_fault_hears_of_it_and_a_clean_end() {
+    let (dir, server) = house("", &[]);
+    let behind = |bytes: usize| format!("<stream:stream to='nowhere.example' version='1.0'></a>{}", " ".repeat(bytes));
+    let mut plain = connect(&server, "c2s");
+    say(&mut plain, &behind(16 * 1024));
+    let mut inside = tls(connect(&server, "c2s_tls"), &dir.ca());
+    say(&mut inside, &behind(48 * 1024));
+    let mut said = [Vec::new(), Vec::new()];
+    plain.read_to_end(&mut said[0]).expect("the connection was reset");
+    inside.read_to_end(&mut said[1]).expect("the connection was reset");
+    for said in said {
+        assert!(said.ends_with(b"</stream:error></stream:stream>"), "{}", String::from_utf8_lossy(&said));
+    }
+}
+
 #[test]
 fn bad_bytes_end_their_stream_alone() {
     let (dir, server) = house("", &["romeo", "juliet"]);
