@@ -93,6 +93,24 @@ fn links_between_pages_lead_somewhere() {
     assert!(links > 30, "{links}");
 }
 
+/// What CONTRIBUTING shows of the code is in the code.
+#[test]
+fn excerpts_are_what_the_code_says() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let mut code = String::new();
+    for file in ["ext/ping.rs", "service/net/listeners.rs", "service/net/listen.rs"] {
+        code += &read(&format!("src/{file}"));
+    }
+    let page = read("CONTRIBUTING.md");
+    let excerpts: Vec<&str> =
+        page.split("```rust\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(e, _)| e).collect();
+    assert_eq!(excerpts.len(), 3);
+    for excerpt in excerpts {
+        assert!(code.contains(excerpt), "no longer there: {excerpt}");
+    }
+}
+
 const SHARES: (&str, &str) = ("//! <!-- shares -->\n", "//! <!-- /shares -->");
 
 fn shares() -> Vec<&'static Shared> {
