@@ -4,7 +4,7 @@
 mod house;
 
 use house::House;
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::store::{Batch, Copies, Engine, Entry};
 use inglenook::wire::{Kind, Ns, Scope, Stanza};
 
@@ -23,7 +23,7 @@ fn stanza(xml: &str) -> Stanza {
 }
 
 /// What a query finds; the condition of the error, if it is refused.
-fn query(house: &mut House, sid: Sid, form: &[(&str, &str)], set: &str) -> Result<Page, String> {
+fn query(house: &mut House, sid: StreamId, form: &[(&str, &str)], set: &str) -> Result<Page, String> {
     let fields: String =
         form.iter().map(|(var, value)| format!("<field var='{var}'><value>{value}</value></field>")).collect();
     let ty = format!("<field var='FORM_TYPE'><value>{MAM}</value></field>");
@@ -58,14 +58,14 @@ fn page(received: &[String]) -> Result<Page, String> {
 }
 
 /// Both are there, and Romeo has sent so many messages to Juliet's session.
-fn conversation(house: &mut House, messages: std::ops::Range<usize>) -> (Sid, Sid) {
+fn conversation(house: &mut House, messages: std::ops::Range<usize>) -> (StreamId, StreamId) {
     let romeo = house.login("romeo@house.test/orchard");
     let juliet = house.login("juliet@house.test/balcony");
     say(house, romeo, juliet, messages);
     (romeo, juliet)
 }
 
-fn say(house: &mut House, from: Sid, to: Sid, messages: std::ops::Range<usize>) {
+fn say(house: &mut House, from: StreamId, to: StreamId, messages: std::ops::Range<usize>) {
     let jid = house.jid(to).unwrap();
     for n in messages {
         house.send(from, &format!("<message type='chat' to='{jid}'><body>{n}</body></message>"));

@@ -2,7 +2,7 @@
 //! here is what was measured, with a little room: whoever passes it has made something dearer, and should know.
 #![allow(clippy::unwrap_used)]
 
-use inglenook::core::{Command, Core, Effect, Input, Now, Settings, Sid};
+use inglenook::core::{Command, Core, Effect, Input, Now, Settings, StreamId};
 use inglenook::service::driver::Driver;
 use inglenook::store::memory::Memory;
 use inglenook::stream::c2s::C2s;
@@ -25,10 +25,10 @@ fn house() -> Driver<Memory> {
 fn session(house: &mut Driver<Memory>, keys: &Credentials, n: u64) {
     let jid = Jid::parse(&format!("user{n}@house.test")).unwrap();
     house.command(NOW, Command::UserAdd(jid.clone(), keys.clone())).unwrap();
-    let effects = house.handle(NOW, Input::Bind(Sid(n), jid, Some("phone".into()))).unwrap();
+    let effects = house.handle(NOW, Input::Bind(StreamId(n), jid, Some("phone".into()))).unwrap();
     assert!(matches!(effects[..], [Effect::Bound(_, Ok(_)), ..]));
     let presence = parse("<presence/>");
-    house.handle(NOW, Input::Stanza(Sid(n), presence)).unwrap();
+    house.handle(NOW, Input::Stanza(StreamId(n), presence)).unwrap();
 }
 
 fn parse(xml: &str) -> Stanza {
@@ -68,12 +68,12 @@ fn the_heap() {
         let mut input = wire.as_bytes();
         let Ok(Some(Frame::Element(xml))) = framer.next(&mut input) else { panic!("a whole element") };
         let stanza = Stanza::parse(xml, scope).unwrap().unwrap();
-        house.core.handle(NOW, Input::Stanza(Sid(0), stanza), &mut effects);
+        house.core.handle(NOW, Input::Stanza(StreamId(0), stanza), &mut effects);
         out.clear();
         let mut sent = 0;
         for effect in effects.drain(..) {
             if let Effect::Send(sid, stanza) = effect {
-                assert_eq!(sid, Sid(1));
+                assert_eq!(sid, StreamId(1));
                 stanza.write(None, &mut out);
                 sent += 1;
             }
@@ -94,7 +94,7 @@ fn the_heap() {
 
     // What is said in a room of 300, archived: a delivery.
     let mut say = |sid: u64, wire: &str| {
-        house.core.handle(NOW, Input::Stanza(Sid(sid), parse(wire)), &mut effects);
+        house.core.handle(NOW, Input::Stanza(StreamId(sid), parse(wire)), &mut effects);
         effects.drain(..).filter(|effect| matches!(effect, Effect::Send(..))).count()
     };
     let enter = "<presence to='hall@conference.house.test/NICK'><x xmlns='http://jabber.org/protocol/muc'><history maxchars='0'/></x></presence>";

@@ -5,7 +5,7 @@
 //! `INGLENOOK_SEEDS` says how many lives are lived, `INGLENOOK_SEED` lives one alone.
 #![allow(clippy::unwrap_used)]
 
-use inglenook::core::{Command, Core, Effect, Input, Now, Settings, Sid};
+use inglenook::core::{Command, Core, Effect, Input, Now, Settings, StreamId};
 use inglenook::service::driver::Driver;
 use inglenook::store::memory::Memory;
 use inglenook::store::{Batch, Engine, Query, Rows, StoreError, Tree};
@@ -69,8 +69,8 @@ fn parse(xml: &str) -> Stanza {
     Stanza::parse(xml, Scope::client()).unwrap().unwrap()
 }
 
-const ROMEO: Sid = Sid(1);
-const JULIET: Sid = Sid(2);
+const ROMEO: StreamId = StreamId(1);
+const JULIET: StreamId = StreamId(2);
 
 impl Life {
     fn new(days: u32) -> Life {

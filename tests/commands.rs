@@ -4,7 +4,7 @@
 mod house;
 
 use house::{DOMAIN, House};
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::wire::Jid;
 use minidom::Element;
 use std::collections::BTreeSet;
@@ -14,14 +14,14 @@ const COMMANDS: &str = "http://jabber.org/protocol/commands";
 const OWN: &str = "urn:inglenook:commands";
 
 /// A house whose administrator is juliet, and her session.
-fn house() -> (House, Sid) {
+fn house() -> (House, StreamId) {
     let mut house = House::with(|settings| settings.admins = vec![Jid::parse("juliet@house.test").unwrap()]);
     let juliet = house.login("juliet@house.test/balcony");
     (house, juliet)
 }
 
 /// Sends a command and takes the answer.
-fn command(house: &mut House, sid: Sid, attributes: &str, body: &str) -> Element {
+fn command(house: &mut House, sid: StreamId, attributes: &str, body: &str) -> Element {
     let xml = format!("<command xmlns='{COMMANDS}' {attributes}>{body}</command>");
     house.send(sid, &format!("<iq type='set' id='1' to='{DOMAIN}'>{xml}</iq>"));
     let answer = house.receive(sid).expect("an answer");
@@ -30,14 +30,14 @@ fn command(house: &mut House, sid: Sid, attributes: &str, body: &str) -> Element
 }
 
 /// Begins a command; the session's id.
-fn begin(house: &mut House, sid: Sid, node: &str) -> String {
+fn begin(house: &mut House, sid: StreamId, node: &str) -> String {
     let answer = command(house, sid, &format!("node='{node}'"), "");
     let command = answer.get_child("command", COMMANDS).unwrap_or_else(|| panic!("{answer:?}"));
     assert_eq!(command.attr("status"), Some("executing"));
     command.attr("sessionid").unwrap().to_owned()
 }
 
-fn submit(house: &mut House, sid: Sid, node: &str, fields: &str) -> Element {
+fn submit(house: &mut House, sid: StreamId, node: &str, fields: &str) -> Element {
     let id = begin(house, sid, node);
     let form = format!("<x xmlns='jabber:x:data' type='submit'>{fields}</x>");
     command(house, sid, &format!("node='{node}' sessionid='{id}'"), &form)
@@ -158,7 +158,7 @@ fn what_is_confirmed_is_stored() {
 #[test]
 fn a_message_for_many() {
     let (mut house, juliet) = house();
-    let people: Vec<Sid> = (0..300).map(|n| house.login(&format!("user{n}@house.test/x"))).collect();
+    let people: Vec<StreamId> = (0..300).map(|n| house.login(&format!("user{n}@house.test/x"))).collect();
     for sid in &people {
         house.send(*sid, "<presence/>");
         house.receive_all(*sid);

@@ -5,7 +5,7 @@
 mod house;
 
 use house::{DOMAIN, House};
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::core::progress::BEHIND_BYTES;
 use inglenook::wire::{Kind, Ns, Scope, Stanza, Type};
 
@@ -24,7 +24,7 @@ fn word(xml: &str) -> Option<String> {
 }
 
 /// What came, and the id of the last question.
-fn read(house: &mut House, sid: Sid) -> (Vec<String>, Option<String>) {
+fn read(house: &mut House, sid: StreamId) -> (Vec<String>, Option<String>) {
     let all = house.receive_all(sid);
     let question = all.iter().rev().find_map(|xml| {
         let stanza = Stanza::parse(xml, Scope::client()).ok()??;
@@ -35,15 +35,15 @@ fn read(house: &mut House, sid: Sid) -> (Vec<String>, Option<String>) {
     (all.iter().filter_map(|xml| word(xml)).collect(), question)
 }
 
-fn words(house: &mut House, sid: Sid) -> Vec<String> {
+fn words(house: &mut House, sid: StreamId) -> Vec<String> {
     read(house, sid).0
 }
 
-fn reply(house: &mut House, sid: Sid, id: &str) {
+fn reply(house: &mut House, sid: StreamId, id: &str) {
     house.send(sid, &format!("<iq type='result' id='{id}' to='{DOMAIN}'/>"));
 }
 
-fn say(house: &mut House, from: Sid, to: &str, body: &str) {
+fn say(house: &mut House, from: StreamId, to: &str, body: &str) {
     house.send(from, &format!("<message type='chat' to='{to}'><body>{body}</body></message>"));
 }
 
@@ -52,7 +52,7 @@ fn old(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 /// Juliet is away and has so many messages of Romeo's.
-fn away(count: usize) -> (House, Sid) {
+fn away(count: usize) -> (House, StreamId) {
     let mut house = House::new();
     house.account("juliet@house.test");
     let romeo = house.login("romeo@house.test/orchard");
@@ -62,7 +62,7 @@ fn away(count: usize) -> (House, Sid) {
     (house, romeo)
 }
 
-fn come(house: &mut House, jid: &str) -> Sid {
+fn come(house: &mut House, jid: &str) -> StreamId {
     let sid = house.login(jid);
     house.send(sid, "<presence/>");
     sid
@@ -71,7 +71,7 @@ fn come(house: &mut House, jid: &str) -> Sid {
 const BALCONY: &str = "juliet@house.test/balcony";
 
 /// Everything that one sender can send to a device, in every form of the address; and what each is called.
-fn everything(house: &mut House, romeo: Sid) -> Vec<&'static str> {
+fn everything(house: &mut House, romeo: StreamId) -> Vec<&'static str> {
     say(house, romeo, "juliet@house.test", "bare");
     say(house, romeo, BALCONY, "full");
     for xml in [

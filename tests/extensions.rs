@@ -6,7 +6,7 @@ mod house;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use house::{DOMAIN, House};
-use inglenook::core::{Command, Sid};
+use inglenook::core::{Command, StreamId};
 use inglenook::wire::Jid;
 use minidom::Element;
 use ring::digest;
@@ -17,7 +17,7 @@ const INFO: &str = "http://jabber.org/protocol/disco#info";
 const STANZAS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 /// Sends an IQ and takes the answer.
-fn ask(house: &mut House, sid: Sid, ty: &str, to: Option<&str>, payload: &str) -> Element {
+fn ask(house: &mut House, sid: StreamId, ty: &str, to: Option<&str>, payload: &str) -> Element {
     let to = to.map(|to| format!(" to='{to}'")).unwrap_or_default();
     house.send(sid, &format!("<iq type='{ty}' id='1'{to}>{payload}</iq>"));
     let answer = house.receive(sid).expect("an answer");
@@ -25,7 +25,7 @@ fn ask(house: &mut House, sid: Sid, ty: &str, to: Option<&str>, payload: &str) -
     Element::from_reader_with_prefixes(answer.as_bytes(), "jabber:client".to_owned()).unwrap()
 }
 
-fn info(house: &mut House, sid: Sid, to: Option<&str>) -> Element {
+fn info(house: &mut House, sid: StreamId, to: Option<&str>) -> Element {
     let answer = ask(house, sid, "get", to, &format!("<query xmlns='{INFO}'/>"));
     answer.get_child("query", INFO).unwrap().clone()
 }

@@ -5,7 +5,7 @@
 mod house;
 
 use house::House;
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::wire::xml::{Raw, Scope};
 use inglenook::wire::{Jid, Node};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +129,7 @@ fn check(xml: &str) {
     }
 }
 
-fn ask(house: &mut House, sid: Sid, ty: &str, to: &str, payload: &str) -> String {
+fn ask(house: &mut House, sid: StreamId, ty: &str, to: &str, payload: &str) -> String {
     house.settle();
     house.receive_all(sid);
     house.send(sid, &format!("<iq type='{ty}' id='ask' to='{to}'>{payload}</iq>"));
@@ -166,7 +166,7 @@ fn other(var: &str, field: &Field) -> Vec<String> {
 }
 
 /// Sets each field of a form alone, and reads back exactly that.
-fn every_field(house: &mut House, sid: Sid, to: &str, get: &str, form_type: &str, wrap: &dyn Fn(&str) -> String) {
+fn every_field(house: &mut House, sid: StreamId, to: &str, get: &str, form_type: &str, wrap: &dyn Fn(&str) -> String) {
     let read = |house: &mut House| {
         let xml = ask(house, sid, "get", to, get);
         check(&xml);

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::scram::{Scram, data, field};
 use house::{DOMAIN, House};
 use inglenook::core::Command;
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::wire::Jid;
 use inglenook::wire::scram::Credentials;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ const OFFICE: &str = "192.0.2.1";
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600_000;
 
-fn open(house: &mut House, from: &str) -> Sid {
+fn open(house: &mut House, from: &str) -> StreamId {
     let sid = house.open_from(from.parse::<IpAddr>().unwrap());
     house.send(
         sid,
@@ -101,7 +101,7 @@ fn one_wrong_password_costs_nobody_else_anything() {
 fn everybody_comes_at_once() {
     let names: Vec<String> = (0..60).map(|n| format!("u{n}")).collect();
     let mut house = house(&names.iter().map(|name| &**name).collect::<Vec<_>>());
-    let all: Vec<(Sid, &String)> = names.iter().map(|name| (open(&mut house, OFFICE), name)).collect();
+    let all: Vec<(StreamId, &String)> = names.iter().map(|name| (open(&mut house, OFFICE), name)).collect();
     for (sid, name) in &all {
         house.send(*sid, &plain(name, name));
     }

@@ -112,7 +112,7 @@ fn named(text: &str) -> Vec<String> {
 #[test]
 fn the_scanner_sees_every_form() {
     assert_eq!(named("use crate::wire::Jid;"), ["wire"]);
-    assert_eq!(named("use crate::{core::{Sid, State}, store};\ncrate::ext::all()"), ["core", "store", "ext"]);
+    assert_eq!(named("use crate::{core::{StreamId, State}, store};\ncrate::ext::all()"), ["core", "store", "ext"]);
     assert_eq!(named("use crate::{\n    service,\n};"), ["service"]);
     assert!(named("use self::wire::Jid;").is_empty());
 }

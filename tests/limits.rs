@@ -4,11 +4,11 @@
 mod house;
 
 use house::{DOMAIN, House};
-use inglenook::core::{Command, Sid};
+use inglenook::core::{Command, StreamId};
 use inglenook::wire::Jid;
 
 /// The conditions of the errors that came.
-fn errors(house: &mut House, sid: Sid) -> Vec<&'static str> {
+fn errors(house: &mut House, sid: StreamId) -> Vec<&'static str> {
     let conditions = ["resource-constraint", "policy-violation", "not-acceptable"];
     let all = house.receive_all(sid);
     all.iter().flat_map(|xml| conditions.into_iter().find(|c| xml.contains(&format!("<{c} ")))).collect()
@@ -193,20 +193,20 @@ fn nobody_owns_a_room_by_a_name_that_is_free_whenever_the_power_fails() {
 const SM: &str = "xmlns='urn:xmpp:sm:3'";
 
 /// Enables stream management; the stream's id.
-fn enable(house: &mut House, sid: Sid) -> String {
+fn enable(house: &mut House, sid: StreamId) -> String {
     house.send(sid, &format!("<enable {SM} resume='true'/>"));
     let enabled = house.receive_all(sid).pop().unwrap();
     enabled.split_once(" id='").unwrap().1.split_once('\'').unwrap().0.to_owned()
 }
 
-fn resume(house: &mut House, jid: &str, id: &str, h: u32) -> Sid {
+fn resume(house: &mut House, jid: &str, id: &str, h: u32) -> StreamId {
     let sid = house.authenticate(jid);
     house.send(sid, &format!("<resume {SM} previd='{id}' h='{h}'/>"));
     sid
 }
 
 /// A house where so many messages wait for juliet, who has come, and whose page is held back until storage has the note of it.
-fn held_back(messages: usize) -> (House, Sid) {
+fn held_back(messages: usize) -> (House, StreamId) {
     let mut house = House::new();
     house.account("juliet@house.test");
     let romeo = house.login("romeo@house.test/orchard");

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::scram::Scram;
 use house::{DOMAIN, Dice, House};
 use inglenook::core::token::{CLIENTS, LIFE_MS, ROTATE_MS};
-use inglenook::core::{Command, Sid};
+use inglenook::core::{Command, StreamId};
 use inglenook::wire::scram::Credentials;
 use inglenook::wire::{Jid, stamp};
 use ring::{digest, hmac, pbkdf2};
@@ -23,7 +23,7 @@ const TOKEN: &str = "<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-25
 const FAST: &str = "<fast xmlns='urn:xmpp:fast:0'/>";
 
 /// A connection whose header was answered.
-fn open(house: &mut House, from: Option<&str>) -> Sid {
+fn open(house: &mut House, from: Option<&str>) -> StreamId {
     let sid = house.open();
     let from = from.map(|from| format!(" from='{from}'")).unwrap_or_default();
     house.send(
@@ -36,7 +36,7 @@ fn open(house: &mut House, from: Option<&str>) -> Sid {
 }
 
 /// The same, with everything read.
-fn opened(house: &mut House) -> Sid {
+fn opened(house: &mut House) -> StreamId {
     let sid = open(house, None);
     house.receive_all(sid);
     sid
@@ -75,14 +75,14 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 /// Says something on a new stream; what comes back, together.
-fn login(house: &mut House, said: &str) -> (Sid, String) {
+fn login(house: &mut House, said: &str) -> (StreamId, String) {
     let sid = opened(house);
     house.send(sid, said);
     let got = house.receive_all(sid).concat();
     (sid, got)
 }
 
-fn success(house: &mut House, said: &str) -> (Sid, String) {
+fn success(house: &mut House, said: &str) -> (StreamId, String) {
     let (sid, got) = login(house, said);
     assert!(got.starts_with("<success xmlns='urn:xmpp:sasl:2'>"), "{got}");
     (sid, got)
@@ -374,7 +374,7 @@ fn of_two_connections_that_resume_the_later_one_does() {
     assert_eq!(house.state().sessions.len(), 1);
 }
 
-fn login_as(house: &mut House, name: &str, inner: &str) -> (Sid, String) {
+fn login_as(house: &mut House, name: &str, inner: &str) -> (StreamId, String) {
     house.account(&format!("{name}@house.test"));
     success(house, &plain(name, inner))
 }

@@ -5,9 +5,9 @@
 mod house;
 
 use house::{DOMAIN, Dice, House};
-use inglenook::core::Sid;
 use inglenook::core::quiet::{HELD_BYTES, QUIET_BYTES};
 use inglenook::core::sm::{QUEUE_BYTES, QUEUE_STANZAS};
+use inglenook::core::{SessionId, StreamId};
 use inglenook::wire::{Jid, Kind, Ns, Scope, Stanza, Type};
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const ACTIVE: &str = "<active xmlns='urn:xmpp:csi:0'/>";
 const CONTACTS: usize = 100;
 
 /// Juliet's phone with stream management, and the id of its stream.
-fn phone(house: &mut House) -> (Sid, String) {
+fn phone(house: &mut House) -> (StreamId, String) {
     let phone = house.login("juliet@house.test/phone");
     house.send(phone, &format!("<enable {SM} resume='true'/>"));
     let enabled = house.receive_all(phone).concat();
@@ -26,9 +26,9 @@ fn phone(house: &mut House) -> (Sid, String) {
 }
 
 /// People whose presence Juliet gets, all there.
-fn contacts(house: &mut House, n: usize) -> Vec<Sid> {
+fn contacts(house: &mut House, n: usize) -> Vec<StreamId> {
     let juliet = house.login("juliet@house.test/other");
-    let all: Vec<Sid> = (0..n).map(|n| house.login(&format!("u{n}@house.test/home"))).collect();
+    let all: Vec<StreamId> = (0..n).map(|n| house.login(&format!("u{n}@house.test/home"))).collect();
     for (n, sid) in all.iter().enumerate() {
         house.send(*sid, "<presence to='juliet@house.test' type='subscribed'/>");
         house.send(juliet, &format!("<presence to='u{n}@house.test' type='subscribe'/>"));
@@ -46,7 +46,7 @@ fn shows(dice: &mut Dice) -> String {
 }
 
 /// Time passes, and everybody else shows that they are there.
-fn wait(house: &mut House, contacts: &[Sid], seconds: u64) {
+fn wait(house: &mut House, contacts: &[StreamId], seconds: u64) {
     house.pass(seconds * 1000);
     for sid in contacts {
         house.send(*sid, " ");
@@ -127,7 +127,7 @@ fn what_is_held_has_limits() {
     let (mut most, mut woken) = (0, 0);
     for n in 0..1000 {
         house.send(romeo, &receipt(n));
-        let quiet = house.state().sessions[&phone].quiet.as_ref().unwrap();
+        let quiet = house.state().sessions[&SessionId::of(phone)].quiet.as_ref().unwrap();
         most = most.max(quiet.held().map(|s| s.bytes() + HELD_BYTES).sum());
         let got = house.receive_all(phone);
         let last = got.iter().rfind(|xml| xml.starts_with("<message"));
@@ -148,7 +148,7 @@ fn what_is_held_has_limits() {
 }
 
 /// How often a service was told something.
-fn pushed(house: &mut House, service: Sid) -> Vec<String> {
+fn pushed(house: &mut House, service: StreamId) -> Vec<String> {
     house.receive_all(service).into_iter().filter(|xml| xml.contains("urn:xmpp:push:0")).collect()
 }
 
@@ -241,7 +241,7 @@ struct Knows {
 }
 
 impl Knows {
-    fn read(&mut self, house: &mut House, sid: Sid) {
+    fn read(&mut self, house: &mut House, sid: StreamId) {
         for xml in house.receive_all(sid) {
             let Ok(Some(stanza)) = Stanza::parse(&xml, Scope::client()) else {
                 if xml.starts_with("<r ") {

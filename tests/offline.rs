@@ -4,14 +4,14 @@
 mod house;
 
 use house::House;
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::store::record::Writer;
 use inglenook::store::{Batch, Engine, Tree, key};
 use inglenook::wire::Scope;
 use inglenook::wire::{Kind, Ns, Stanza};
 
 /// The bodies that came, and the id of the ping behind them.
-fn page(house: &mut House, sid: Sid) -> (Vec<String>, Option<String>) {
+fn page(house: &mut House, sid: StreamId) -> (Vec<String>, Option<String>) {
     let (mut bodies, mut ping) = (Vec::new(), None);
     for xml in house.receive_all(sid) {
         let stanza = Stanza::parse(&xml, Scope::client()).unwrap().unwrap();
@@ -27,7 +27,7 @@ fn page(house: &mut House, sid: Sid) -> (Vec<String>, Option<String>) {
     (bodies, ping)
 }
 
-fn confirm(house: &mut House, sid: Sid, ping: &str) {
+fn confirm(house: &mut House, sid: StreamId, ping: &str) {
     house.send(sid, &format!("<iq type='result' id='{ping}' to='{}'/>", house::DOMAIN));
 }
 

@@ -5,7 +5,7 @@
 mod house;
 
 use house::House;
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::store::record::Writer;
 use inglenook::store::{Batch, Engine, Tree, key};
 
@@ -43,7 +43,7 @@ fn house(list: &[Listed<'_>]) -> House {
     house
 }
 
-fn owns(house: &mut House, sid: Sid) -> bool {
+fn owns(house: &mut House, sid: StreamId) -> bool {
     house.send(sid, &format!("<iq type='get' id='1' to='{ROOM}'><query xmlns='{OWNER}'/></iq>"));
     house.receive(sid).unwrap().contains("type='result'")
 }
@@ -95,7 +95,7 @@ fn who_was_on_a_list_before_goes_before_who_came_later() {
 }
 
 /// Makes a room of romeo's, open to everybody, with somebody on its list.
-fn garden(house: &mut House, romeo: Sid, who: &str, affiliation: &str) {
+fn garden(house: &mut House, romeo: StreamId, who: &str, affiliation: &str) {
     house.send(romeo, &format!("<presence to='{ROOM}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>"));
     let open = "<field var='muc#roomconfig_membersonly'><value>0</value></field>";
     let form = format!(
@@ -110,7 +110,7 @@ fn garden(house: &mut House, romeo: Sid, who: &str, affiliation: &str) {
     assert_eq!(came.iter().filter(|xml| xml.contains("type='result'")).count(), 2, "{came:?}");
 }
 
-fn leave_for_good(house: &mut House, sid: Sid) {
+fn leave_for_good(house: &mut House, sid: StreamId) {
     house.send(sid, "<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>");
 }
 

@@ -11,7 +11,7 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::{Creators, PushContent, RoomKind, Sid};
+use inglenook::core::{Creators, PushContent, RoomKind, StreamId};
 use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
@@ -119,7 +119,7 @@ struct Act {
 struct Play {
     acts: Vec<Act>,
     stage: Box<dyn Stage>,
-    actors: BTreeMap<String, Sid>,
+    actors: BTreeMap<String, StreamId>,
     bound: BTreeMap<String, String>,
 }
 
@@ -215,7 +215,7 @@ impl Play {
         wrong.map_or(Ok(house), |name| Err(format!("no setting {name}")))
     }
 
-    fn sid(&self, name: &str) -> Outcome<Sid> {
+    fn sid(&self, name: &str) -> Outcome<StreamId> {
         self.actors.get(name).copied().ok_or_else(|| format!("{name} is not connected"))
     }
 
@@ -391,8 +391,8 @@ impl Play {
     }
 
     /// Sends something and swallows all that arrives for everybody because of it.
-    fn quiet(&mut self, sid: Sid, xml: &str) {
-        let before: BTreeMap<Sid, usize> = self.actors.values().map(|s| (*s, self.stage.peek(*s).len())).collect();
+    fn quiet(&mut self, sid: StreamId, xml: &str) {
+        let before: BTreeMap<StreamId, usize> = self.actors.values().map(|s| (*s, self.stage.peek(*s).len())).collect();
         self.stage.send(sid, xml);
         for (sid, count) in before {
             let mut all = self.stage.receive_all(sid);
@@ -426,7 +426,7 @@ impl Play {
         Ok(all.children().cloned().collect())
     }
 
-    fn next(&mut self, sid: Sid) -> Outcome<Option<Element>> {
+    fn next(&mut self, sid: StreamId) -> Outcome<Option<Element>> {
         self.stage.receive(sid).map(|xml| parse_piece(&xml)).transpose()
     }
 }

@@ -4,12 +4,12 @@
 mod house;
 
 use house::House;
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 
 const SERVICE: &str = " to='pubsub.house.test'";
 
 /// What came for a request in the namespace of publish-subscribe.
-fn ask(house: &mut House, sid: Sid, ty: &str, to: &str, inner: &str) -> String {
+fn ask(house: &mut House, sid: StreamId, ty: &str, to: &str, inner: &str) -> String {
     let iq =
         format!("<iq type='{ty}' id='1'{to}><pubsub xmlns='http://jabber.org/protocol/pubsub'>{inner}</pubsub></iq>");
     house.send(sid, &iq);
@@ -17,7 +17,7 @@ fn ask(house: &mut House, sid: Sid, ty: &str, to: &str, inner: &str) -> String {
     house.receive_all(sid).concat()
 }
 
-fn publish(house: &mut House, sid: Sid, to: &str, node: &str, id: &str, bytes: usize) -> String {
+fn publish(house: &mut House, sid: StreamId, to: &str, node: &str, id: &str, bytes: usize) -> String {
     let payload = format!("<x xmlns='urn:x'>{}</x>", "x".repeat(bytes - "<x xmlns='urn:x'></x>".len()));
     ask(house, sid, "set", to, &format!("<publish node='{node}'><item id='{id}'>{payload}</item></publish>"))
 }

@@ -7,7 +7,7 @@ mod house;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use house::House;
-use inglenook::core::{Command, Sid};
+use inglenook::core::{Command, StreamId};
 use inglenook::store::{Engine, Query, Tree};
 use inglenook::wire::Jid;
 
@@ -15,7 +15,7 @@ use inglenook::wire::Jid;
 const GOES: &str = "juliet";
 const STAYS: &str = "mercutio";
 
-fn ask(house: &mut House, sid: Sid, to: &str, inner: &str) {
+fn ask(house: &mut House, sid: StreamId, to: &str, inner: &str) {
     house.send(sid, &format!("<iq type='set' id='1'{to}>{inner}</iq>"));
     house.settle();
     let answer = house.receive_all(sid).concat();

@@ -15,7 +15,7 @@
 mod house;
 
 use house::{DOMAIN, Dice, House};
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::wire::{Kind, Ns, Scope, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,7 +28,7 @@ type Letter = (usize, usize, u32);
 
 #[derive(Default)]
 struct Device {
-    sid: Option<Sid>,
+    sid: Option<StreamId>,
     /// The id of its stream.
     id: Option<String>,
     /// Stanzas of the stream that it has handled.
@@ -57,7 +57,7 @@ struct Life {
     acknowledged: BTreeSet<Letter>,
     again: Again,
     /// Connections that died and the server does not know.
-    dead: Vec<Sid>,
+    dead: Vec<StreamId>,
     log: Vec<String>,
     aloud: bool,
 }

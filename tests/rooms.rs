@@ -17,7 +17,7 @@
 mod house;
 
 use house::{DOMAIN, Dice, House};
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::wire::{Kind, Ns, Scope, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ const STEPS: usize = 150;
 
 #[derive(Default)]
 struct Device {
-    sid: Option<Sid>,
+    sid: Option<StreamId>,
     /// Stream management: the id of its stream, and how many stanzas of it were handled.
     id: Option<String>,
     handled: u32,

@@ -7,7 +7,7 @@ mod house;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use house::{DOMAIN, House};
-use inglenook::core::{Command, Input, Sid};
+use inglenook::core::{Command, Input, StreamId};
 use inglenook::store::{Batch, Engine, Query, Tree, key};
 use inglenook::wire::{Jid, Scope, Secret, Stanza};
 use std::collections::BTreeSet;
@@ -15,10 +15,10 @@ use std::collections::BTreeSet;
 const MUC: &str = "conference.house.test";
 const GATEWAY: &str = "gateway.test";
 /// The stream of the gateway: nobody reads what is sent to it.
-const STREAM: Sid = Sid(7);
+const STREAM: StreamId = StreamId(7);
 
 /// Sends a request and takes its answer; what else came is thrown away.
-fn ask(house: &mut House, sid: Sid, ty: &str, to: &str, payload: &str) -> String {
+fn ask(house: &mut House, sid: StreamId, ty: &str, to: &str, payload: &str) -> String {
     house.receive_all(sid);
     house.send(sid, &format!("<iq type='{ty}' id='ask' to='{to}'>{payload}</iq>"));
     house.settle();
@@ -38,7 +38,7 @@ fn says(answer: &str, condition: &str, text: &str) {
 }
 
 /// Enters a room; the error, if there is one.
-fn enter(house: &mut House, sid: Sid, room: &str, nick: &str) -> Result<(), String> {
+fn enter(house: &mut House, sid: StreamId, room: &str, nick: &str) -> Result<(), String> {
     house.receive_all(sid);
     let presence = format!("<presence to='{room}@{MUC}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
     house.send(sid, &presence);
@@ -50,7 +50,7 @@ fn enter(house: &mut House, sid: Sid, room: &str, nick: &str) -> Result<(), Stri
     }
 }
 
-fn configure(house: &mut House, sid: Sid, room: &str, fields: &[(&str, &str)]) -> String {
+fn configure(house: &mut House, sid: StreamId, room: &str, fields: &[(&str, &str)]) -> String {
     let field = |(var, value): &(&str, &str)| format!("<field var='{var}'><value>{value}</value></field>");
     let form_type = ("FORM_TYPE", "http://jabber.org/protocol/muc#roomconfig");
     let fields: String = [form_type].iter().chain(fields).map(field).collect();
@@ -59,18 +59,18 @@ fn configure(house: &mut House, sid: Sid, room: &str, fields: &[(&str, &str)]) -
     ask(house, sid, "set", &format!("{room}@{MUC}"), &query)
 }
 
-fn make(house: &mut House, sid: Sid, room: &str, fields: &[(&str, &str)]) -> Result<(), String> {
+fn make(house: &mut House, sid: StreamId, room: &str, fields: &[(&str, &str)]) -> Result<(), String> {
     enter(house, sid, room, "x")?;
     let answer = configure(house, sid, room, fields);
     if is_done(&answer) { Ok(()) } else { Err(answer) }
 }
 
-fn admin(house: &mut House, sid: Sid, room: &str, items: &str) -> String {
+fn admin(house: &mut House, sid: StreamId, room: &str, items: &str) -> String {
     let query = format!("<query xmlns='http://jabber.org/protocol/muc#admin'>{items}</query>");
     ask(house, sid, "set", &format!("{room}@{MUC}"), &query)
 }
 
-fn ban(house: &mut House, sid: Sid, room: &str, round: usize, reason: usize) -> String {
+fn ban(house: &mut House, sid: StreamId, room: &str, round: usize, reason: usize) -> String {
     let reason = "r".repeat(reason);
     let item =
         |n| format!("<item affiliation='outcast' jid='{round}x{n}@elsewhere.test'><reason>{reason}</reason></item>");
@@ -78,7 +78,7 @@ fn ban(house: &mut House, sid: Sid, room: &str, round: usize, reason: usize) -> 
     admin(house, sid, room, &items)
 }
 
-fn destroy(house: &mut House, sid: Sid, room: &str) {
+fn destroy(house: &mut House, sid: StreamId, room: &str) {
     let query = "<query xmlns='http://jabber.org/protocol/muc#owner'><destroy/></query>";
     assert!(is_done(&ask(house, sid, "set", &format!("{room}@{MUC}"), query)));
 }
@@ -101,7 +101,7 @@ fn from_gateway(house: &mut House, xml: &str) {
 // --- rooms ---
 
 /// The attack: many rooms, many outcasts in each, long reasons.
-fn greedy_with_rooms(house: &mut House, iago: Sid) -> (usize, String) {
+fn greedy_with_rooms(house: &mut House, iago: StreamId) -> (usize, String) {
     for room in 0..200 {
         make(house, iago, &format!("r{room}"), &[]).unwrap();
         for round in 0..8 {
@@ -262,7 +262,7 @@ fn pictures_of_rooms_have_shares() {
     let iago = house.login("iago@house.test/x");
     let picture = BASE64.encode([7; 90_000]);
     let vcard = format!("<vCard xmlns='vcard-temp'><PHOTO><BINVAL>{picture}</BINVAL></PHOTO></vCard>");
-    let put = |house: &mut House, sid: Sid, room: &str| ask(house, sid, "set", &format!("{room}@{MUC}"), &vcard);
+    let put = |house: &mut House, sid: StreamId, room: &str| ask(house, sid, "set", &format!("{room}@{MUC}"), &vcard);
     let mut room = 0_usize;
     let refused = loop {
         make(&mut house, iago, &format!("r{room}"), &[]).unwrap();
@@ -338,7 +338,7 @@ fn one_person_does_not_fill_a_room() {
     let romeo = house.login("romeo@house.test/orchard");
     let fields = [("muc#roomconfig_membersonly", "0"), ("muc#roomconfig_maxusers", "10")];
     make(&mut house, romeo, "garden", &fields).unwrap();
-    let iago: Vec<Sid> = (0..10).map(|n| house.login(&format!("iago@house.test/{n}"))).collect();
+    let iago: Vec<StreamId> = (0..10).map(|n| house.login(&format!("iago@house.test/{n}"))).collect();
     let came: Vec<Result<(), String>> =
         iago.iter().enumerate().map(|(n, sid)| enter(&mut house, *sid, "garden", &format!("i{n}"))).collect();
     let inside = came.iter().filter(|came| came.is_ok()).count();
@@ -438,7 +438,7 @@ fn one_moderator_leaves_retractions_to_the_others() {
     make(&mut house, romeo, "garden", &[("muc#roomconfig_membersonly", "0")]).unwrap();
     enter(&mut house, iago, "garden", "Iago").unwrap();
     assert!(is_done(&admin(&mut house, romeo, "garden", "<item role='moderator' nick='Iago'/>")));
-    let retract = |house: &mut House, sid: Sid| {
+    let retract = |house: &mut House, sid: StreamId| {
         house.receive_all(sid);
         house.send(sid, &format!("<message type='groupchat' to='garden@{MUC}'><body>Hark</body></message>"));
         let said = house.receive_all(sid).concat();
@@ -518,10 +518,10 @@ fn a_loud_room_costs_a_quiet_one_nothing() {
         house.send(romeo, &format!("<message type='groupchat' to='{room}@{MUC}'><body>before</body></message>"));
     }
     let juliet = house.login("juliet@house.test/balcony");
-    let many: Vec<Sid> =
+    let many: Vec<StreamId> =
         (0..32).chain(0..13).enumerate().map(|(n, r)| house.login(&format!("u{}@house.test/{r}", n / 32))).collect();
     house.hold = true;
-    let join = |house: &mut House, sid: Sid, room: &str, nick: &str| {
+    let join = |house: &mut House, sid: StreamId, room: &str, nick: &str| {
         house.receive_all(sid);
         let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
         house.send(sid, &format!("<presence to='{room}@{MUC}/{nick}'>{x}</presence>"));
@@ -536,7 +536,7 @@ fn a_loud_room_costs_a_quiet_one_nothing() {
         house.send(romeo, &format!("<message type='groupchat' to='quiet@{MUC}'>{quiet}</message>"));
         house.receive_all(romeo);
     }
-    let said = |house: &House, sid: Sid, what: &str| house.peek(sid).filter(|xml| xml.contains(what)).count();
+    let said = |house: &House, sid: StreamId, what: &str| house.peek(sid).filter(|xml| xml.contains(what)).count();
     assert!(many.iter().all(|sid| said(&house, *sid, &body) == 4), "it came, without the history");
     assert_eq!(said(&house, juliet, "<body>"), 0, "she waits");
     while house.store_one() {}
@@ -550,11 +550,11 @@ fn a_loud_room_costs_a_quiet_one_nothing() {
 
 const PUBSUB: &str = "pubsub.house.test";
 
-fn pubsub(house: &mut House, sid: Sid, ty: &str, to: &str, inner: &str) -> String {
+fn pubsub(house: &mut House, sid: StreamId, ty: &str, to: &str, inner: &str) -> String {
     ask(house, sid, ty, to, &format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{inner}</pubsub>"))
 }
 
-fn publish(house: &mut House, sid: Sid, to: &str, node: &str, id: &str, bytes: usize) -> String {
+fn publish(house: &mut House, sid: StreamId, to: &str, node: &str, id: &str, bytes: usize) -> String {
     let payload = format!("<x xmlns='urn:x'>{}</x>", "x".repeat(bytes));
     pubsub(house, sid, "set", to, &format!("<publish node='{node}'><item id='{id}'>{payload}</item></publish>"))
 }
@@ -673,7 +673,7 @@ fn one_subscriber_does_not_fill_a_node() {
     let romeo = house.login("romeo@house.test/orchard");
     let iago = house.login("iago@house.test/x");
     assert!(is_done(&pubsub(&mut house, romeo, "set", PUBSUB, "<create node='n'/>")));
-    let subscribe = |house: &mut House, sid: Sid, jid: &str| {
+    let subscribe = |house: &mut House, sid: StreamId, jid: &str| {
         pubsub(house, sid, "set", PUBSUB, &format!("<subscribe node='n' jid='{jid}'/>"))
     };
     let address = |n: usize| format!("iago@house.test/{n}{}", "r".repeat(900));
@@ -700,7 +700,7 @@ fn features(n: usize) -> (String, String) {
 }
 
 /// Says so, and answers if it is asked. Says whether it was.
-fn shows(house: &mut House, sid: Sid, n: usize) -> bool {
+fn shows(house: &mut House, sid: StreamId, n: usize) -> bool {
     let (presence, info) = features(n);
     house.receive_all(sid);
     house.send(sid, &presence);
@@ -797,7 +797,7 @@ fn one_sender_does_not_fill_what_waits_for_somebody() {
     let romeo = house.login("romeo@house.test/orchard");
     let body = "b".repeat(10_000);
     let message = format!("<message type='chat' id='m' to='juliet@house.test'><body>{body}</body></message>");
-    let send = |house: &mut House, sid: Sid| {
+    let send = |house: &mut House, sid: StreamId| {
         house.send(sid, &message);
         house.receive(sid)
     };
@@ -885,7 +885,7 @@ fn strangers_of_one_domain_leave_room_for_requests_of_others() {
 #[test]
 fn commands_that_were_begun_are_those_of_who_began_most() {
     let mut house = House::new();
-    let begin = |house: &mut House, sid: Sid| {
+    let begin = |house: &mut House, sid: StreamId| {
         let command = "<command xmlns='http://jabber.org/protocol/commands' node='urn:inglenook:commands#password'/>";
         let answer = ask(house, sid, "set", DOMAIN, command);
         assert!(is_done(&answer));

@@ -19,7 +19,7 @@ mod house;
 mod silent;
 
 use house::{DOMAIN, Dice, House};
-use inglenook::core::Sid;
+use inglenook::core::{SessionId, StreamId};
 use inglenook::wire::{Jid, Kind, Ns, Scope, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ type Letter = (usize, usize, u32);
 
 struct Client {
     who: usize,
-    sid: Sid,
+    sid: StreamId,
     /// It wants copies.
     carbons: bool,
     /// Letters this session received, in order, by whichever address.
@@ -72,7 +72,7 @@ fn jid(who: usize) -> String {
 }
 
 impl Client {
-    fn new(who: usize, sid: Sid) -> Client {
+    fn new(who: usize, sid: StreamId) -> Client {
         Client {
             who,
             sid,
@@ -210,7 +210,8 @@ impl Life {
     fn say(&mut self, at: usize, xml: &str) {
         let (who, sid) = (self.clients[at].who, self.clients[at].sid);
         self.log.push(format!("{} ({}) says {xml}", PEOPLE[who], sid.0));
-        let takes = |house: &House| house.state().sessions.get(&sid).is_some_and(|session| session.receives());
+        let takes =
+            |house: &House| house.state().sessions.get(&SessionId::of(sid)).is_some_and(|session| session.receives());
         let took = takes(&self.house);
         let mut rest = xml;
         while !rest.is_empty() {
@@ -248,13 +249,13 @@ impl Life {
         let to = self.other(from);
         self.next += 1;
         let letter = (from, to, self.next);
-        let there: Vec<Sid> = self.clients.iter().filter(|c| c.who == to).map(|c| c.sid).collect();
+        let there: Vec<StreamId> = self.clients.iter().filter(|c| c.who == to).map(|c| c.sid).collect();
         let one = (!there.is_empty() && self.dice.roll(3) == 0).then(|| there[self.dice.roll(there.len())]);
-        let takes = |sid: &Sid| match one {
+        let takes = |sid: &StreamId| match one {
             Some(one) => *sid == one,
-            None => self.house.state().sessions[sid].receives(),
+            None => self.house.state().sessions[&SessionId::of(*sid)].receives(),
         };
-        let (takers, others): (Vec<Sid>, Vec<Sid>) = there.into_iter().partition(takes);
+        let (takers, others): (Vec<StreamId>, Vec<StreamId>) = there.into_iter().partition(takes);
         // What is older comes first, and may have to be read.
         let at_once = !takers.is_empty() && !self.house.hold;
         if takers.is_empty() {

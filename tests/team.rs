@@ -12,7 +12,7 @@
 mod house;
 
 use house::{DOMAIN, Dice, House};
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::wire::{Kind, Node, Ns, Scope, Stanza, Type};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -98,7 +98,7 @@ impl Shown {
 
 #[derive(Default)]
 struct Device {
-    sid: Option<Sid>,
+    sid: Option<StreamId>,
     id: Option<String>,
     handled: u32,
     sent: u32,
@@ -403,7 +403,7 @@ impl Day {
         self.begin(d, sid);
     }
 
-    fn answer(&mut self, sid: Sid) -> String {
+    fn answer(&mut self, sid: StreamId) -> String {
         loop {
             match self.house.receive(sid) {
                 Some(answer) => return answer,
@@ -413,7 +413,7 @@ impl Day {
     }
 
     /// A new session: first what was missed, then what is sent again, then the present.
-    fn begin(&mut self, d: usize, sid: Sid) {
+    fn begin(&mut self, d: usize, sid: StreamId) {
         let (person, client) = DEVICES[d];
         let bind = format!(
             "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{}{d}</resource></bind></iq>",

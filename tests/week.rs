@@ -12,7 +12,7 @@ mod house;
 
 use base64::Engine as _;
 use house::{DOMAIN, Dice, House};
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use std::net::{IpAddr, Ipv4Addr};
 
 #[global_allocator]
@@ -40,7 +40,7 @@ const DEVICES: usize = 16;
 /// A client.
 #[derive(Default, Clone)]
 struct Device {
-    sid: Option<Sid>,
+    sid: Option<StreamId>,
     /// The id of its stream.
     id: Option<String>,
     /// Stanzas of the stream that it has handled.

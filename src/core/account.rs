@@ -1,6 +1,6 @@
 //! An account: what of it is kept in memory, and how that is written.
 
-use super::effect::Sid;
+use super::ids::SessionId;
 use super::roster::Roster;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::wire::Jid;
@@ -40,7 +40,7 @@ pub struct Account {
     /// Whom it blocks (XEP-0191).
     pub blocked: BTreeSet<Jid>,
     /// Its sessions by resource.
-    pub sessions: BTreeMap<Box<str>, Sid>,
+    pub sessions: BTreeMap<Box<str>, SessionId>,
     /// How many messages wait for it in storage (XEP-0160).
     pub kept: u32,
     /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).

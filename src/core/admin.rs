@@ -2,7 +2,8 @@
 
 use super::account::Account;
 use super::archived::Archived;
-use super::effect::{Command, Job, Sid};
+use super::effect::Command;
+use super::ids::{Job, SessionId, StreamId};
 use super::state::{Ack, CHECK, FULL, State, Undo, Work};
 use crate::store::key;
 use crate::store::tree::{Removal, Tree};
@@ -87,9 +88,9 @@ pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials, by: 
 pub(super) struct Leaving {
     jid: Jid,
     /// Its streams, which end when it is stored.
-    streams: Vec<Sid>,
+    streams: Vec<StreamId>,
     /// The stream that asked for it, and its answer.
-    answer: Option<(Sid, Stanza)>,
+    answer: Option<(StreamId, Stanza)>,
 }
 
 /// Removes an account: ends its sessions, takes back its subscriptions, deletes all that is stored for it. `request`: what one of
@@ -98,7 +99,7 @@ pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(),
     let Some(account) = st.account(jid) else { return Err(format!("there is no {jid}")) };
     let (jid, sessions) = (account.jid.clone(), account.sessions.values().copied().collect::<Vec<_>>());
     st.erase().map_err(words)?;
-    let stream = |sid: &Sid| st.sessions.get(sid).and_then(|s| s.stream);
+    let stream = |sid: &SessionId| st.sessions.get(sid).and_then(|s| s.stream);
     let streams = sessions.iter().filter_map(stream).collect();
     let asked = |iq: &Stanza| stream(&st.session_at(iq.from.as_ref()?)?);
     let answer = request.and_then(|iq| Some((asked(iq)?, Stanza::result_of(iq, ""))));
@@ -155,9 +156,9 @@ pub(super) fn forgotten(st: &mut State, Leaving { jid, streams, mut answer }: Le
     if let Ok(batch) = st.write() {
         batch.delete(Tree::Account, key::account(jid.local().unwrap_or_default()));
     }
-    for sid in streams {
-        let answer = answer.take_if(|(asked, _)| *asked == sid).map(|(_, answer)| answer);
+    for stream in streams {
+        let answer = answer.take_if(|(asked, _)| *asked == stream).map(|(_, answer)| answer);
         let gone = StreamError::new(StreamCondition::NotAuthorized).text("this account was removed");
-        st.close_stored(sid, answer, gone);
+        st.close_stored(stream, answer, gone);
     }
 }

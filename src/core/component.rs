@@ -2,11 +2,12 @@
 //! remote server: what it says is routed as it is, and what is sent to its domain goes to it, or is refused while it is not there.
 
 use super::Core;
-use super::effect::{Effect, Sid};
+use super::effect::Effect;
 use super::hook::{Event, Flow, Handled};
+use super::ids::StreamId;
 use super::route::well_formed;
 use super::settings::Settings;
-use super::state::{State, Timer, Work};
+use super::state::{Payer, State, Timer, Work};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Secret, Stanza, StanzaError, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -25,9 +26,9 @@ const GREETING_MS: u64 = 200;
 #[derive(Debug, Default)]
 pub(super) struct Components {
     /// The stream of each, by its domain.
-    streams: BTreeMap<Box<str>, Sid>,
+    streams: BTreeMap<Box<str>, StreamId>,
     /// Each of them, by its stream.
-    attached: BTreeMap<Sid, Attached>,
+    attached: BTreeMap<StreamId, Attached>,
 }
 
 /// A component that is attached.
@@ -66,7 +67,7 @@ impl Attached {
 
 impl Components {
     /// The component of a stream.
-    pub(super) fn of(&self, stream: Sid) -> Option<&Jid> {
+    pub(super) fn of(&self, stream: StreamId) -> Option<&Jid> {
         self.attached.get(&stream).map(|attached| &attached.domain)
     }
 }
@@ -78,7 +79,7 @@ impl State {
     }
 
     /// A stream has proved that it is this component. The answer is [`Effect::Bound`] or [`Effect::Close`].
-    pub(super) fn attach(&mut self, sid: Sid, name: Jid, secret: &Secret) {
+    pub(super) fn attach(&mut self, stream: StreamId, name: Jid, secret: &Secret) {
         // The settings may be others than those that the stream began with.
         let refused = if self.settings.components.get(&name) != Some(secret) {
             Some(StreamError::new(StreamCondition::NotAuthorized))
@@ -90,22 +91,22 @@ impl State {
         };
         if let Some(error) = refused {
             log::info!("the component {name} was refused: {error}");
-            return self.effects.push(Effect::Close(sid, Some(error)));
+            return self.effects.push(Effect::Close(stream, Some(error)));
         }
         log::info!("the component {name} is connected");
-        self.components.streams.insert(name.domain().into(), sid);
-        self.components.attached.insert(sid, Attached::new(name.clone()));
-        self.effects.push(Effect::Bound(sid, Ok(name)));
-        let contacts = self.contacts_at(sid);
-        if let Some(attached) = self.components.attached.get_mut(&sid) {
+        self.components.streams.insert(name.domain().into(), stream);
+        self.components.attached.insert(stream, Attached::new(name.clone()));
+        self.effects.push(Effect::Bound(stream, Ok(name)));
+        let contacts = self.contacts_at(stream);
+        if let Some(attached) = self.components.attached.get_mut(&stream) {
             attached.greetings = contacts.into();
         }
-        self.greet(sid);
+        self.greet(stream);
     }
 
     /// The contacts at a component of everybody who is available.
-    fn contacts_at(&self, sid: Sid) -> Vec<(Box<str>, Jid)> {
-        let Some(domain) = self.components.of(sid).map(Jid::domain) else { return Vec::new() };
+    fn contacts_at(&self, stream: StreamId) -> Vec<(Box<str>, Jid)> {
+        let Some(domain) = self.components.of(stream).map(Jid::domain) else { return Vec::new() };
         let mut contacts = Vec::new();
         for (local, account) in self.accounts.iter() {
             let there = |jid: &&Jid| jid.domain() == domain && !account.blocks(jid);
@@ -121,9 +122,9 @@ impl State {
 
     /// Asks a component that has come for the presence of its people, and tells it who is here (RFC 6121 §4.3, §4.2.2): it may know
     /// nothing of what was before.
-    pub(super) fn greet(&mut self, sid: Sid) {
+    pub(super) fn greet(&mut self, stream: StreamId) {
         let mut bytes = 0;
-        while let Some(attached) = self.components.attached.get_mut(&sid) {
+        while let Some(attached) = self.components.attached.get_mut(&stream) {
             let Some((local, contact)) = attached.greetings.pop_front() else { return };
             let Some(account) = self.accounts.get(&local).filter(|account| !account.blocks(&contact)) else { continue };
             let (state, own) = (account.roster.state(&contact), account.jid.clone());
@@ -139,19 +140,19 @@ impl State {
                 super::presence::show(self, &local, &contact);
             }
             if bytes > GREETING_BYTES {
-                return self.set_timer(self.now.mono + GREETING_MS, Timer::Greeting(sid));
+                return self.set_timer(self.now.mono + GREETING_MS, Timer::Greeting(stream));
             }
         }
     }
 
     /// A stream is gone; says whether it was a component's. Whoever was available through it is not any more, for all who were told
     /// so (RFC 6121 §4.5), as with a session of ours that ends without a word.
-    pub(super) fn detach(&mut self, sid: Sid) -> bool {
-        let Some(contacts) = self.components.attached.get(&sid).map(|attached| attached.more_shown) else {
+    pub(super) fn detach(&mut self, stream: StreamId) -> bool {
+        let Some(contacts) = self.components.attached.get(&stream).map(|attached| attached.more_shown) else {
             return false;
         };
-        let contacts = if contacts { self.contacts_at(sid) } else { Vec::new() };
-        let Some(Attached { domain, shown, .. }) = self.components.attached.remove(&sid) else { return false };
+        let contacts = if contacts { self.contacts_at(stream) } else { Vec::new() };
+        let Some(Attached { domain, shown, .. }) = self.components.attached.remove(&stream) else { return false };
         self.components.streams.remove(domain.domain());
         log::info!("the component {domain} is gone");
         self.work.push_back(Work::Event(Event::ComponentGone(domain)));
@@ -168,7 +169,7 @@ impl State {
     }
 
     /// Other settings: the streams of components that are not in them, or have another secret there.
-    pub(super) fn dismiss(&mut self, settings: &Settings) -> Vec<(Sid, StreamError)> {
+    pub(super) fn dismiss(&mut self, settings: &Settings) -> Vec<(StreamId, StreamError)> {
         let before = &self.settings.components;
         let gone = |name: &Jid| match settings.components.get(name) {
             None => Some(StreamError::new(StreamCondition::HostGone)),
@@ -178,10 +179,10 @@ impl State {
             _ => None,
         };
         let attached = self.components.attached.iter();
-        let streams = attached.filter_map(|(sid, attached)| Some((*sid, gone(&attached.domain)?)));
+        let streams = attached.filter_map(|(stream, attached)| Some((*stream, gone(&attached.domain)?)));
         let streams: Vec<_> = streams.collect();
-        for (sid, _) in &streams {
-            self.detach(*sid);
+        for (stream, _) in &streams {
+            self.detach(*stream);
         }
         streams
     }
@@ -189,7 +190,7 @@ impl State {
 
 impl Core {
     /// A stanza of a component, whose stream has looked at `from`.
-    pub(super) fn component_sent(&mut self, stream: Sid, stanza: Stanza) {
+    pub(super) fn component_sent(&mut self, stream: StreamId, stanza: Stanza) {
         let State { components, settings, .. } = &mut self.state;
         let Some(attached) = components.attached.get_mut(&stream) else { return };
         if stanza.kind == Kind::Presence
@@ -198,7 +199,7 @@ impl Core {
         {
             attached.note(from, to, stanza.ty);
         }
-        let allowed = well_formed(&stanza).and_then(|()| self.state.pays(stream, &stanza));
+        let allowed = well_formed(&stanza).and_then(|()| self.state.pays(Payer::Component(stream), &stanza));
         match allowed.and_then(|()| self.state.asks(None, &stanza)) {
             Ok(()) => self.route(stanza),
             Err(error) => self.state.refuse(&stanza, &error),
@@ -208,8 +209,8 @@ impl Core {
     /// To a component's domain.
     pub(super) fn at_component(&mut self, to: &Jid, stanza: &Stanza) -> Handled {
         match self.state.components.streams.get(to.domain()) {
-            Some(sid) => {
-                self.state.effects.push(Effect::Send(*sid, stanza.clone()));
+            Some(stream) => {
+                self.state.effects.push(Effect::Send(*stream, stanza.clone()));
                 Ok(Flow::Done)
             }
             // As with a server that is not there: presence is not worth an error, a subscription is.

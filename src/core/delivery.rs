@@ -9,8 +9,8 @@
 //!
 //! That it arrived is noted in the log with the next change, or a little later.
 
-use super::effect::Sid;
 use super::hook::{Flow, Handled};
+use super::ids::SessionId;
 use super::logged::{Counted, Logged};
 use super::quiet::Handed;
 use super::sm::Ended;
@@ -40,9 +40,9 @@ const PAGE_BYTES: usize = 512 * 1024;
 struct OnItsWay {
     local: Box<str>,
     /// The sessions that have it in their queues, and how their streams count it.
-    holders: Vec<(Sid, Counted)>,
+    holders: Vec<(SessionId, Counted)>,
     /// The sessions that were given it and do not count it ([`super::progress`]).
-    unsure: Vec<Sid>,
+    unsure: Vec<SessionId>,
     /// It is in the log.
     logged: bool,
     /// It is kept elsewhere, too.
@@ -141,7 +141,7 @@ impl State {
     }
 
     /// Writes a message to these sessions of an account.
-    pub(super) fn write_message(&mut self, local: &str, message: &Stanza, targets: &[Sid], kept: bool) {
+    pub(super) fn write_message(&mut self, local: &str, message: &Stanza, targets: &[SessionId], kept: bool) {
         let (mut holders, mut unsure) = (Vec::new(), Vec::new());
         let mut had = false;
         let numbered = message.mark > 0 && message.kind == Kind::Message;
@@ -184,18 +184,18 @@ impl State {
     }
 
     /// Whether a session was given a message that its stream does not count.
-    pub(super) fn is_given(&self, sid: Sid, mark: u64) -> bool {
+    pub(super) fn is_given(&self, sid: SessionId, mark: u64) -> bool {
         self.deliveries.on_their_way.get(&mark).is_some_and(|way| way.unsure.contains(&sid))
     }
 
     /// Whether a message is on its way to a session.
-    pub fn is_on_its_way_to(&self, sid: Sid, mark: u64) -> bool {
+    pub fn is_on_its_way_to(&self, sid: SessionId, mark: u64) -> bool {
         let way = self.deliveries.on_their_way.get(&mark);
         way.is_some_and(|way| way.unsure.contains(&sid) || way.holders.iter().any(|(holder, _)| *holder == sid))
     }
 
     /// A session will not have a message that it was given.
-    pub(super) fn not_given(&mut self, sid: Sid, mark: u64) {
+    pub(super) fn not_given(&mut self, sid: SessionId, mark: u64) {
         let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return };
         way.unsure.retain(|given| *given != sid);
         if way.holders.is_empty() && way.unsure.is_empty() && self.deliveries.remove(mark).is_some_and(|w| w.logged) {
@@ -204,7 +204,7 @@ impl State {
     }
 
     /// A message that waited behind older ones for a session was handed to it.
-    pub(super) fn waited(&mut self, local: &str, sid: Sid, message: Stanza, handed: Handed) -> Given {
+    pub(super) fn waited(&mut self, local: &str, sid: SessionId, message: Stanza, handed: Handed) -> Given {
         let mark = message.mark;
         let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return Given::Sure };
         way.unsure.retain(|given| *given != sid);
@@ -230,7 +230,7 @@ impl State {
     /// Hands messages that are kept to a session with stream management: when one is acknowledged, [`super::Extension::had`] is told.
     /// How the stream counts them is stored before they are written, so that a client that comes back after a power cut does not
     /// get them again.
-    pub fn hand_over(&mut self, local: &str, messages: &[Stanza], sid: Sid) {
+    pub fn hand_over(&mut self, local: &str, messages: &[Stanza], sid: SessionId) {
         // One that lost its connection may have some already.
         let has = |way: &OnItsWay| way.holders.iter().any(|(holder, _)| *holder == sid);
         let new = |message: &&Stanza| !self.deliveries.on_their_way.get(&message.mark).is_some_and(has);
@@ -256,7 +256,7 @@ impl State {
     }
 
     /// How a session's stream counts messages that were just written to it is stored.
-    pub(super) fn note_counts(&mut self, sid: Sid, local: &str, counts: Vec<(u32, u64)>) {
+    pub(super) fn note_counts(&mut self, sid: SessionId, local: &str, counts: Vec<(u32, u64)>) {
         let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
         self.flush(sid);
         for counts in counts.chunks(NOTES) {
@@ -297,7 +297,7 @@ impl State {
 
     /// What was held for a session is about to be written, and some of it was dropped: how its stream counts the messages behind that
     /// is stored before they are written, as in [`State::hand_over`].
-    pub(super) fn recount<'a>(&mut self, sid: Sid, held: impl Iterator<Item = &'a Stanza>) {
+    pub(super) fn recount<'a>(&mut self, sid: SessionId, held: impl Iterator<Item = &'a Stanza>) {
         let Some(session) = self.sessions.get(&sid) else { return };
         let Some(managed) = session.managed.as_ref() else { return };
         let (local, stream) = (Box::<str>::from(session.local()), managed.number);
@@ -351,7 +351,7 @@ impl State {
     }
 
     /// The session's account is removed: the messages that it has not acknowledged go with it.
-    pub(super) fn abandon(&mut self, sid: Sid) {
+    pub(super) fn abandon(&mut self, sid: SessionId) {
         self.lose_given(sid);
         let Some(session) = self.sessions.get(&sid) else { return };
         for stanza in session.undelivered() {
@@ -360,7 +360,7 @@ impl State {
     }
 
     /// A session lost its connection: what only such sessions hold must be kept.
-    pub(super) fn parted(&mut self, sid: Sid) {
+    pub(super) fn parted(&mut self, sid: SessionId) {
         let Some(session) = self.sessions.get(&sid) else { return };
         let messages: Vec<Stanza> = session.undelivered().filter(|s| s.mark > 0).cloned().collect();
         self.work.extend(messages.into_iter().map(Work::Hold));
@@ -368,7 +368,7 @@ impl State {
 
     /// A session comes that takes messages: what others of its account have not acknowledged of what came for all is kept at once,
     /// for it would come late if they never do.
-    pub(super) fn share(&mut self, local: &str, comes: Sid) {
+    pub(super) fn share(&mut self, local: &str, comes: SessionId) {
         for sid in self.sessions_of(local) {
             let Some(session) = self.sessions.get(&sid).filter(|_| sid != comes) else { continue };
             let for_all = |message: &&Stanza| message.mark > 0 && message.to.as_ref().is_some_and(|to| to.is_bare());
@@ -577,7 +577,7 @@ impl Core {
     }
 
     /// A stanza that a session never acknowledged, which has ended (XEP-0198 §4).
-    pub(super) fn unacknowledged(&mut self, sid: Sid, mut stanza: Stanza) {
+    pub(super) fn unacknowledged(&mut self, sid: SessionId, mut stanza: Stanza) {
         if stanza.kind == Kind::Iq && matches!(stanza.ty, Type::Get | Type::Set) {
             // RFC 6121 §8.5.3.2.3: as if it had come now. Our own questions have nobody to tell.
             if stanza.from.as_ref().is_some_and(|from| self.state.local(from).is_some() || from != self.state.domain())
@@ -612,6 +612,7 @@ impl Core {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::ids::StreamId;
     use super::super::session::Session;
     use super::super::settings::Settings;
     use super::super::state::Way;
@@ -622,11 +623,12 @@ mod tests {
     fn what_could_not_be_logged_is_not_logged() {
         let jid = |text: &str| Jid::parse(text).unwrap();
         let mut st = State::new(Settings::new(jid("house.test")), [1; 32], [2; 32]);
-        st.sessions.insert(Sid(1), Session::new(jid("juliet@house.test/balcony"), Sid(1)));
-        st.enable(Sid(1), true, None);
+        let (stream, sid) = (StreamId(1), SessionId::of(StreamId(1)));
+        st.sessions.insert(sid, Session::new(jid("juliet@house.test/balcony"), stream));
+        st.enable(stream, true, None);
         let mut message = Stanza::new(Kind::Message, Type::Chat).from(jid("romeo@house.test/orchard"));
         message.mark = st.mark_for(&message);
-        st.write_message("juliet", &message, &[Sid(1)], false);
+        st.write_message("juliet", &message, &[sid], false);
         for (stalled, logged) in [(true, false), (false, true)] {
             st.on_stalled(stalled);
             assert_eq!(st.archive("juliet", &jid("romeo@house.test"), &message, Way::Received).is_ok(), logged);

@@ -1,18 +1,11 @@
 //! What goes into the core and what comes out of it: the whole interface to the world.
 
+use super::ids::{Job, StreamId};
 use crate::store::{Batch, Query, Rows};
 use crate::wire::login::{Begin, Begun, Refused};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Manage, Secret, Stanza, StanzaError, StreamError};
 use std::net::IpAddr;
-
-/// A session: one authenticated stream, named by the world, never used twice in one run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Sid(pub u64);
-
-/// A question that waits for its answer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Job(pub u64);
 
 /// The time, told with every input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,37 +21,37 @@ pub struct Now {
 pub enum Input {
     /// A stream wants to log in as this bare JID from this address. The answer is [`Effect::Credentials`], late when
     /// somebody has been guessing (never sooner than it may be answered).
-    Login(Sid, Jid, IpAddr),
+    Login(StreamId, Jid, IpAddr),
     /// How that ended.
-    LoginEnded(Sid, Jid, IpAddr, bool),
+    LoginEnded(StreamId, Jid, IpAddr, bool),
     /// A stream wants to begin as it says, from this address (XEP-0388 §2.6); the answer is [`Effect::Begun`], late when it must wait
     /// for storage, or somebody has been guessing.
-    Begin(Sid, Box<Begin>, IpAddr),
+    Begin(StreamId, Box<Begin>, IpAddr),
     /// An authenticated stream wants a resource; the answer is [`Effect::Bound`].
-    Bind(Sid, Jid, Option<String>),
+    Bind(StreamId, Jid, Option<String>),
     /// A stream has proved that it is this component and knows this secret (XEP-0114); the answer is [`Effect::Bound`] with its name, or [`Effect::Close`].
-    Attach(Sid, Jid, Secret),
+    Attach(StreamId, Jid, Secret),
     /// A stanza of a bound session, or of an attached component.
-    Stanza(Sid, Stanza),
+    Stanza(StreamId, Stanza),
     /// In-band registration before authentication, from this address; the answer is [`Effect::Registered`].
-    Register(Sid, IpAddr, Stanza),
+    Register(StreamId, IpAddr, Stanza),
     /// The stream is gone. `clean`: the peer ended it itself, with everything read.
-    Closed(Sid, bool),
+    Closed(StreamId, bool),
     /// The client of a session with stream management closed its stream; [`Effect::Close`] follows when what it acknowledged is
     /// on stable storage.
-    Closing(Sid),
+    Closing(StreamId),
     /// A bound stream wants stream management (XEP-0198 §3), whether it wants to be resumed, and for how many seconds at most. The
     /// answer is [`Manage::Enabled`].
-    Enable(Sid, bool, Option<u32>),
+    Enable(StreamId, bool, Option<u32>),
     /// An authenticated stream of this account wants to carry on the session with this id, of whose stanzas it has handled so many
     /// (XEP-0198 §5). The answer is [`Manage::Resumed`] or [`Manage::Failed`], once it is sure.
-    Resume(Sid, Jid, String, u32),
+    Resume(StreamId, Jid, String, u32),
     /// The client has handled so many stanzas.
-    Acknowledged(Sid, u32),
+    Acknowledged(StreamId, u32),
     /// The client wants to know how many of its stanzas were handled; the answer is [`Manage::Ack`], once it is a promise.
-    Acknowledge(Sid),
+    Acknowledge(StreamId),
     /// Whether somebody looks at the client (XEP-0352).
-    Active(Sid, bool),
+    Active(StreamId, bool),
     /// What a query found, or nothing when it could not be read.
     Answer(Job, Option<Rows>),
     /// Keys made from a password.
@@ -104,19 +97,19 @@ pub enum Command {
 #[derive(Debug)]
 pub enum Effect {
     /// What the user's password must prove. Unknown users have some, too.
-    Credentials(Sid, Credentials),
+    Credentials(StreamId, Credentials),
     /// How the stream begins, or why not. What belongs to it follows.
-    Begun(Sid, Result<Begun, Refused>),
+    Begun(StreamId, Result<Begun, Refused>),
     /// The session or the component has this address now, or cannot have one.
-    Bound(Sid, Result<Jid, StanzaError>),
+    Bound(StreamId, Result<Jid, StanzaError>),
     /// Writes the answer to [`Input::Register`].
-    Registered(Sid, Stanza),
+    Registered(StreamId, Stanza),
     /// Writes a stanza to a stream.
-    Send(Sid, Stanza),
+    Send(StreamId, Stanza),
     /// Writes an element of stream management to a stream.
-    Manage(Sid, Manage),
+    Manage(StreamId, Manage),
     /// Ends a stream; `None`: with its end tag alone. The core has forgotten it already; no [`Input::Closed`] is due.
-    Close(Sid, Option<StreamError>),
+    Close(StreamId, Option<StreamError>),
     /// Makes these changes durable, in order of their numbers; the answer is [`Input::Committed`].
     Commit(u64, Batch),
     /// Reads; the answer is [`Input::Answer`]. What was committed before is seen.

@@ -1,6 +1,7 @@
 //! What an extension is: one value, one file, one line in the list `ext::all`. The order of the list is the order of the hooks.
 
-use super::effect::{Command, Job, Sid};
+use super::effect::Command;
+use super::ids::{Job, SessionId, StreamId};
 use super::state::State;
 use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
@@ -63,15 +64,15 @@ pub enum Place {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A session has its resource.
-    Bound(Sid),
+    Bound(SessionId),
     /// A session has broadcast a presence, its first or another (RFC 6121 §4.2, §4.4): [`super::session::Session::presence`].
-    Broadcast(Sid),
+    Broadcast(SessionId),
     /// A session became available with a priority that takes messages, or raised it to one that does (RFC 6121 §4.2, §8.5).
-    Receives(Sid),
+    Receives(SessionId),
     /// A session is gone; it is in no table any more. `clean`: its client ended the stream itself.
     Closed {
         /// Which.
-        sid: Sid,
+        sid: SessionId,
         /// Whose.
         local: Box<str>,
         /// Whether the client ended the stream itself, with everything read.
@@ -80,13 +81,13 @@ pub enum Event {
     /// An account was removed, with all that is stored for it.
     Removed(Box<str>),
     /// A session has lost its connection and waits for its client (XEP-0198 §7).
-    Parted(Sid),
+    Parted(SessionId),
     /// A session that had lost its connection has another (XEP-0198 §5).
-    Resumed(Sid),
+    Resumed(SessionId),
     /// A component is not attached any more: nobody is at this domain.
     ComponentGone(Jid),
     /// A session has read in the archive what it had asked for when [`State::await_reading`] was called.
-    Read(Sid),
+    Read(SessionId),
     /// An item was published at a node of an account; its payload can be read.
     Published {
         /// Whose node.
@@ -152,10 +153,10 @@ pub trait Extension: Send {
 
     /// A session was bound by Bind 2: takes what it asks for in [`Inline::bind`], and appends what `<bound/>` is to tell. Nothing can
     /// be sent to the session yet.
-    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, bound: &mut String) {}
+    fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, bound: &mut String) {}
 
     /// A stanza that a session of ours sends, before anything is done with it. `from` is the session's full JID already.
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         Ok(Flow::Pass)
     }
 
@@ -169,7 +170,7 @@ pub trait Extension: Send {
     fn accepted(&mut self, st: &mut State, local: &str, message: &Stanza) {}
 
     /// A message was handed to these sessions of the account, now or once it was its turn.
-    fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[Sid]) {}
+    fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[SessionId]) {}
 
     /// A message that nobody was there to take. If all pass, the sender gets `service-unavailable`.
     fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
@@ -194,7 +195,7 @@ pub trait Extension: Send {
     }
 
     /// In-band registration by a stream that is not authenticated. Answered with [`State::send_to`].
-    fn register(&mut self, st: &mut State, sid: Sid, peer: IpAddr, iq: &Stanza) -> Handled {
+    fn register(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, iq: &Stanza) -> Handled {
         Ok(Flow::Pass)
     }
 
@@ -219,7 +220,7 @@ pub trait Extension: Send {
     fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {}
 
     /// The client answered what [`State::request`] asked of it, with a result or an error.
-    fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) {}
+    fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, reply: &Stanza) {}
 
     /// What [`State::inquire`] was answered: a result or an error.
     fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {}

@@ -6,7 +6,8 @@
 //! stored. Then the old session is asked for; then extensions have read what they need; then the stream is bound.
 
 use super::account::Account;
-use super::effect::{Effect, Job, Sid};
+use super::effect::Effect;
+use super::ids::{Job, SessionId, StreamId};
 use super::session::client_mark;
 use super::state::{Ack, State, Timer, Work, name_of};
 use super::throttle::{self, Outcome};
@@ -45,7 +46,7 @@ impl Login {
 
 impl Core {
     /// XEP-0388 §2.6: all that was asked for with the proof.
-    pub(super) fn begin(&mut self, sid: Sid, begin: Box<Begin>, peer: IpAddr) {
+    pub(super) fn begin(&mut self, stream: StreamId, begin: Box<Begin>, peer: IpAddr) {
         let proves = begin.proof.is_some().then(|| begin.account.clone());
         let login = Login {
             begin,
@@ -57,32 +58,32 @@ impl Core {
             reading: 0,
             archived: None,
         };
-        self.state.logins.insert(sid, login);
+        self.state.logins.insert(stream, login);
         match proves {
-            Some(account) => self.login(sid, account, peer),
-            None => self.prove(sid),
+            Some(account) => self.login(stream, account, peer),
+            None => self.prove(stream),
         }
     }
 
     /// Somebody wants to log in, and may have to wait until they may try.
-    pub(super) fn login(&mut self, sid: Sid, jid: Jid, peer: IpAddr) {
+    pub(super) fn login(&mut self, stream: StreamId, jid: Jid, peer: IpAddr) {
         let st = &mut self.state;
         let network = throttle::network_mark(&st.secret, peer);
         let known = st.account(&jid).is_some_and(|account| account.knows(network));
-        st.throttle.ask(st.now.mono, sid, jid, &st.secret, peer, known);
+        st.throttle.ask(st.now.mono, stream, jid, &st.secret, peer, known);
         self.admit();
     }
 
     /// Lets those try whose turn it is.
     pub(super) fn admit(&mut self) {
         let now = self.state.now.mono;
-        while let Some((sid, jid)) = self.state.throttle.next(now) {
+        while let Some((stream, jid)) = self.state.throttle.next(now) {
             let st = &mut self.state;
-            if st.logins.contains_key(&sid) {
-                self.prove(sid);
+            if st.logins.contains_key(&stream) {
+                self.prove(stream);
             } else {
                 let credentials = st.credentials(&jid);
-                st.effects.push(Effect::Credentials(sid, credentials));
+                st.effects.push(Effect::Credentials(stream, credentials));
             }
         }
         if let Some(at) = self.state.throttle.wake(now) {
@@ -91,26 +92,26 @@ impl Core {
     }
 
     /// Checks what is to be checked, and makes a token if it is time for one.
-    pub(super) fn prove(&mut self, sid: Sid) {
+    pub(super) fn prove(&mut self, stream: StreamId) {
         let st = &mut self.state;
-        let Some(mut login) = st.logins.remove(&sid) else { return };
+        let Some(mut login) = st.logins.remove(&stream) else { return };
         match st.prove(&mut login) {
-            Err(refused) => st.effects.push(Effect::Begun(sid, Err(refused))),
+            Err(refused) => st.effects.push(Effect::Begun(stream, Err(refused))),
             Ok(stored) => {
-                st.logins.insert(sid, login);
+                st.logins.insert(stream, login);
                 match stored {
-                    true => st.promise(Ack::Login(sid)),
-                    false => self.go_on(sid),
+                    true => st.promise(Ack::Login(stream)),
+                    false => self.go_on(stream),
                 }
             }
         }
     }
 
     /// Asks for the old session, reads what has to be read, or binds.
-    pub(super) fn go_on(&mut self, sid: Sid) {
+    pub(super) fn go_on(&mut self, stream: StreamId) {
         let st = &mut self.state;
         let stalled = st.takes_nothing();
-        let Some(login) = st.logins.get_mut(&sid) else { return };
+        let Some(login) = st.logins.get_mut(&stream) else { return };
         if stalled {
             // Nobody knows when it will be stored.
             login.token = None;
@@ -119,7 +120,7 @@ impl Core {
             match login.begin.request.resume() {
                 Some(Ok((id, h))) => {
                     let account = login.begin.account.clone();
-                    return st.resume(sid, &account, &id, h);
+                    return st.resume(stream, &account, &id, h);
                 }
                 Some(Err(condition)) => login.failed = Some(Manage::Failed { condition, handled: None }),
                 None => {}
@@ -127,16 +128,16 @@ impl Core {
         }
         let (account, binds) = (login.begin.account.clone(), login.begin.request.bind().is_some());
         if !binds {
-            return st.begun(sid, account, Begins::Unbound, "");
+            return st.begun(stream, account, Begins::Unbound, "");
         }
         if login.rows.is_empty() {
-            self.read(sid, &account);
+            self.read(stream, &account);
         }
-        self.bind_inline(sid);
+        self.bind_inline(stream);
     }
 
     /// Asks what extensions want to know.
-    fn read(&mut self, sid: Sid, account: &Jid) {
+    fn read(&mut self, stream: StreamId, account: &Jid) {
         let local = account.local().unwrap_or_default();
         for n in 0..self.extensions.len() {
             let queries: Vec<Query> = self.hook(n, |x, st| x.before_bind(st, local));
@@ -144,12 +145,12 @@ impl Core {
             let rows = queries.iter().map(|_| None).collect();
             for (m, query) in queries.into_iter().enumerate() {
                 let job = st.ask_for_login(query);
-                st.login_jobs.insert(job, (sid, n, m));
-                if let Some(login) = st.logins.get_mut(&sid) {
+                st.login_jobs.insert(job, (stream, n, m));
+                if let Some(login) = st.logins.get_mut(&stream) {
                     login.reading += 1;
                 }
             }
-            if let Some(login) = st.logins.get_mut(&sid) {
+            if let Some(login) = st.logins.get_mut(&stream) {
                 login.rows.push(rows);
             }
         }
@@ -157,17 +158,17 @@ impl Core {
 
     /// Something was read for a login.
     pub(super) fn read_for_login(&mut self, job: Job, rows: Option<Rows>) {
-        let Some((sid, n, m)) = self.state.login_jobs.remove(&job) else { return };
-        let Some(login) = self.state.logins.get_mut(&sid) else { return };
+        let Some((stream, n, m)) = self.state.login_jobs.remove(&job) else { return };
+        let Some(login) = self.state.logins.get_mut(&stream) else { return };
         login.reading -= 1;
         login.rows[n][m] = rows;
-        self.bind_inline(sid);
+        self.bind_inline(stream);
     }
 
     /// XEP-0386 §3.2, when all is read.
-    fn bind_inline(&mut self, sid: Sid) {
+    fn bind_inline(&mut self, stream: StreamId) {
         let st = &mut self.state;
-        let Some(login) = st.logins.get(&sid).filter(|login| login.reading == 0) else { return };
+        let Some(login) = st.logins.get(&stream).filter(|login| login.reading == 0) else { return };
         let (account, request) = (login.begin.account.clone(), login.begin.request.clone());
         let Some(bind) = request.bind() else { return };
         let client = request.client();
@@ -177,26 +178,27 @@ impl Core {
         let name = st.resource_name(&account, client, tag.as_deref());
         let resource = tag.map_or(name.clone(), |tag| format!("{tag}/{name}"));
         // It has only one at a time.
-        let own = |sid: &Sid| mark.is_some() && st.sessions.get(sid).is_some_and(|s| s.client == mark);
-        let earlier: Vec<Sid> = st.sessions_of(account.local().unwrap_or_default()).into_iter().filter(own).collect();
+        let own = |sid: &SessionId| mark.is_some() && st.sessions.get(sid).is_some_and(|s| s.client == mark);
+        let earlier: Vec<SessionId> =
+            st.sessions_of(account.local().unwrap_or_default()).into_iter().filter(own).collect();
         for old in earlier {
             let replaced = StreamError::new(StreamCondition::Conflict).text("the client has a new session");
             st.close(old, Some(replaced));
         }
-        let Ok(full) = self.bind(sid, &account, Some(resource)) else {
+        let Ok((sid, full)) = self.bind(stream, &account, Some(resource)) else {
             // It can ask again in the other way, and is told why not.
-            return self.state.begun(sid, account, Begins::Unbound, "");
+            return self.state.begun(stream, account, Begins::Unbound, "");
         };
         let mut bound = String::new();
         let st = &mut self.state;
         if let Some(session) = st.sessions.get_mut(&sid) {
             session.client = mark;
         }
-        let enabled = bind.child(Ns::SM, "enable").map(enable).and_then(|(resume, max)| st.enable(sid, resume, max));
+        let enabled = bind.child(Ns::SM, "enable").map(enable).and_then(|(resume, max)| st.enable(stream, resume, max));
         if let Some(enabled) = &enabled {
             enabled.write(&mut bound);
         }
-        let (rows, archived) = match st.logins.get_mut(&sid) {
+        let (rows, archived) = match st.logins.get_mut(&stream) {
             Some(login) => (std::mem::take(&mut login.rows), login.archived),
             None => return,
         };
@@ -206,7 +208,7 @@ impl Core {
         }
         let bound = format!("<bound xmlns='urn:xmpp:bind:0'>{bound}</bound>");
         let inactive = self.state.sessions.get(&sid).is_some_and(|session| session.quiet.is_some());
-        self.state.begun(sid, full, Begins::Bound { managed: enabled.is_some(), inactive }, &bound);
+        self.state.begun(stream, full, Begins::Bound { managed: enabled.is_some(), inactive }, &bound);
     }
 }
 
@@ -223,9 +225,9 @@ impl State {
     }
 
     /// How a login ended. The account remembers where its password was right.
-    pub(super) fn login_ended(&mut self, sid: Sid, jid: &Jid, peer: IpAddr, success: bool) {
+    pub(super) fn login_ended(&mut self, stream: StreamId, jid: &Jid, peer: IpAddr, success: bool) {
         let outcome = if success { Outcome::Success } else { Outcome::Failure };
-        self.throttle.ended(self.now.mono, sid, outcome);
+        self.throttle.ended(self.now.mono, stream, outcome);
         let network = throttle::network_mark(&self.secret, peer);
         let local = self.local(jid).map(Box::<str>::from).unwrap_or_default();
         let Some(account) = self.accounts.get_mut(&local).filter(|_| success) else { return };
@@ -236,9 +238,9 @@ impl State {
     }
 
     /// The stream of a login is gone.
-    pub(super) fn forget_login(&mut self, sid: Sid) {
-        if self.logins.remove(&sid).is_some() {
-            self.login_jobs.retain(|_, (asked, ..)| *asked != sid);
+    pub(super) fn forget_login(&mut self, stream: StreamId) {
+        if self.logins.remove(&stream).is_some() {
+            self.login_jobs.retain(|_, (asked, ..)| *asked != stream);
         }
     }
 
@@ -279,7 +281,7 @@ impl State {
     }
 
     /// The answer to a request to carry on a session, on a stream that may be logging in.
-    pub(super) fn answer_resume(&mut self, stream: Sid, answer: Manage) {
+    pub(super) fn answer_resume(&mut self, stream: StreamId, answer: Manage) {
         match (self.logins.get_mut(&stream), answer) {
             (None, answer) => self.effects.push(Effect::Manage(stream, answer)),
             (Some(_), Manage::Resumed { jid, id, h }) => {
@@ -295,15 +297,15 @@ impl State {
     }
 
     /// Tells what came of a login.
-    fn begun(&mut self, sid: Sid, jid: Jid, begins: Begins, element: &str) {
-        let Some(login) = self.logins.remove(&sid) else { return };
+    fn begun(&mut self, stream: StreamId, jid: Jid, begins: Begins, element: &str) {
+        let Some(login) = self.logins.remove(&stream) else { return };
         let mut elements = String::new();
         if let Some(failed) = &login.failed {
             failed.write(&mut elements);
         }
         elements.push_str(element);
         elements.extend(login.token);
-        self.effects.push(Effect::Begun(sid, Ok(Begun { jid, begins, proof: login.proof, elements })));
+        self.effects.push(Effect::Begun(stream, Ok(Begun { jid, begins, proof: login.proof, elements })));
     }
 
     /// What the server calls a session (XEP-0386 §3.2.1): always the same for the same client and tag, and nobody can tell the

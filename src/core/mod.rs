@@ -8,6 +8,7 @@ mod component;
 mod delivery;
 pub mod effect;
 pub mod hook;
+mod ids;
 pub mod logged;
 mod login;
 mod number;
@@ -31,8 +32,9 @@ pub mod waiting;
 pub mod written;
 
 pub use delivery::Recovered;
-pub use effect::{Command, Effect, Input, Job, Now, Sid};
+pub use effect::{Command, Effect, Input, Now};
 pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
+pub use ids::{Job, SessionId, StreamId};
 pub use quiet::Worth;
 pub use settings::{Creators, PushContent, RoomKind, Settings};
 pub use state::{State, Way};
@@ -170,17 +172,17 @@ impl Core {
         std::mem::swap(&mut self.state.effects, effects);
         let mut heard = None;
         match input {
-            Input::Login(sid, jid, peer) => self.login(sid, jid, peer),
-            Input::LoginEnded(sid, jid, peer, success) => {
-                self.state.login_ended(sid, &jid, peer, success);
+            Input::Login(stream, jid, peer) => self.login(stream, jid, peer),
+            Input::LoginEnded(stream, jid, peer, success) => {
+                self.state.login_ended(stream, &jid, peer, success);
                 self.admit();
             }
-            Input::Begin(sid, begin, peer) => self.begin(sid, begin, peer),
-            Input::Bind(sid, jid, resource) => {
-                let answer = self.bind(sid, &jid, resource);
-                self.state.effects.push(Effect::Bound(sid, answer));
+            Input::Begin(stream, begin, peer) => self.begin(stream, begin, peer),
+            Input::Bind(stream, jid, resource) => {
+                let answer = self.bind(stream, &jid, resource).map(|(_, full)| full);
+                self.state.effects.push(Effect::Bound(stream, answer));
             }
-            Input::Attach(sid, name, secret) => self.state.attach(sid, name, &secret),
+            Input::Attach(stream, name, secret) => self.state.attach(stream, name, &secret),
             Input::Stanza(stream, stanza) => match self.state.carried(stream) {
                 Some(sid) => {
                     heard = Some(sid);
@@ -193,7 +195,7 @@ impl Core {
                 }
                 None => self.component_sent(stream, stanza),
             },
-            Input::Register(sid, peer, iq) => self.register(sid, peer, &iq),
+            Input::Register(stream, peer, iq) => self.register(stream, peer, &iq),
             Input::Closed(stream, _) if self.state.detach(stream) => {}
             Input::Closed(stream, clean) => {
                 self.state.throttle.ended(now.mono, stream, Outcome::Nothing);
@@ -278,7 +280,7 @@ impl Core {
     }
 
     /// RFC 6120 §7.6, §7.7
-    fn bind(&mut self, sid: Sid, jid: &Jid, resource: Option<String>) -> Result<Jid, StanzaError> {
+    fn bind(&mut self, stream: StreamId, jid: &Jid, resource: Option<String>) -> Result<(SessionId, Jid), StanzaError> {
         let st = &mut self.state;
         let resource = resource.filter(|r| !r.is_empty()).unwrap_or_else(|| st.token());
         let full = jid.with_resource(&resource).map_err(|e| StanzaError::new(Condition::BadRequest).text(e.0))?;
@@ -294,7 +296,7 @@ impl Core {
             return Err(Condition::NotAllowed.into());
         };
         if account.sessions.len() >= session::SESSIONS {
-            let waits = |sid: &&Sid| st.sessions.get(sid).and_then(|s| s.waits_until);
+            let waits = |sid: &&SessionId| st.sessions.get(sid).and_then(|s| s.waits_until);
             let Some(longest) = account.sessions.values().filter(|sid| waits(sid).is_some()).min_by_key(waits).copied()
             else {
                 return Err(StanzaError::new(Condition::ResourceConstraint).text("too many sessions of this account"));
@@ -304,26 +306,27 @@ impl Core {
         let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
             return Err(Condition::NotAllowed.into());
         };
+        let sid = SessionId::of(stream);
         account.sessions.insert(full.resource().unwrap_or_default().into(), sid);
-        st.sessions.insert(sid, Session::new(full.clone(), sid));
+        st.sessions.insert(sid, Session::new(full.clone(), stream));
         st.work.push_back(state::Work::Event(Event::Bound(sid)));
-        Ok(full)
+        Ok((sid, full))
     }
 
-    fn register(&mut self, sid: Sid, peer: std::net::IpAddr, iq: &crate::wire::Stanza) {
+    fn register(&mut self, stream: StreamId, peer: std::net::IpAddr, iq: &crate::wire::Stanza) {
         for n in 0..self.extensions.len() {
-            match self.hook(n, |x, st| x.register(st, sid, peer, iq)) {
+            match self.hook(n, |x, st| x.register(st, stream, peer, iq)) {
                 Ok(Flow::Pass) => {}
                 Ok(Flow::Done | Flow::Kept) => return,
-                Err(error) => return self.refuse_to(sid, iq, &error),
+                Err(error) => return self.refuse_to(stream, iq, &error),
             }
         }
-        self.refuse_to(sid, iq, &Condition::ServiceUnavailable.into());
+        self.refuse_to(stream, iq, &Condition::ServiceUnavailable.into());
     }
 
-    fn refuse_to(&mut self, sid: Sid, iq: &crate::wire::Stanza, error: &StanzaError) {
+    fn refuse_to(&mut self, stream: StreamId, iq: &crate::wire::Stanza, error: &StanzaError) {
         if let Some(reply) = crate::wire::Stanza::error_of(iq, error) {
-            self.state.registered(sid, reply);
+            self.state.registered(stream, reply);
         }
     }
 
@@ -335,7 +338,7 @@ impl Core {
 
     /// Other settings from now on. The domain stays. Gives the streams that must end: those of components that may not be here any
     /// more; the core has forgotten them.
-    pub fn configure(&mut self, settings: Settings) -> Vec<(Sid, StreamError)> {
+    pub fn configure(&mut self, settings: Settings) -> Vec<(StreamId, StreamError)> {
         let domain = self.state.settings.domain.clone();
         let dismissed = self.state.dismiss(&settings);
         self.state.settings = Settings { domain, ..settings };

@@ -1,8 +1,8 @@
 //! Presence (RFC 6121 §3 and §4): broadcast, probes, directed presence, subscriptions.
 
 use super::account::Account;
-use super::effect::Sid;
 use super::hook::Event;
+use super::ids::SessionId;
 use super::roster::{self, Item, REQUEST_BYTES};
 use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
 use super::share::whose;
@@ -12,7 +12,7 @@ use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
 type Outcome = Result<(), StanzaError>;
 
 /// A presence that a session of ours sends; the hooks have passed it.
-pub(super) fn sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+pub(super) fn sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
     match (presence.ty, &presence.to) {
         (Type::None, None) => available(st, sid, presence),
         (Type::Unavailable, None) => {
@@ -56,7 +56,7 @@ fn priority(presence: &Stanza) -> Result<i8, StanzaError> {
 }
 
 /// Initial and later broadcast presence (RFC 6121 §4.2, §4.4).
-fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+fn available(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
     let priority = priority(&presence)?;
     if presence.bytes() > PRESENCE_BYTES {
         let text = format!("a presence has at most {PRESENCE_BYTES} bytes");
@@ -91,7 +91,7 @@ fn available(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
 }
 
 /// Broadcasts what a session has broadcast before, with something else in it that the server says.
-pub fn again(st: &mut State, sid: Sid, presence: Stanza) {
+pub fn again(st: &mut State, sid: SessionId, presence: Stanza) {
     let Some(session) = st.sessions.get_mut(&sid).filter(|session| session.presence.is_some()) else { return };
     session.presence = Some(presence.clone());
     let local: Box<str> = session.local().into();
@@ -112,7 +112,7 @@ fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
 }
 
 /// The presence of the account's other sessions and of the contacts whose presence it gets, to a session that has come.
-fn ask_around(st: &mut State, sid: Sid, me: &Jid, local: &str) {
+fn ask_around(st: &mut State, sid: SessionId, me: &Jid, local: &str) {
     let Some(account) = st.accounts.get(local) else { return };
     let subscriptions: Vec<Jid> = account.roster.subscriptions().filter(|jid| !account.blocks(jid)).cloned().collect();
     for other in st.available(local) {
@@ -129,7 +129,7 @@ fn ask_around(st: &mut State, sid: Sid, me: &Jid, local: &str) {
 }
 
 /// Requests that were made while nobody was there to see them (RFC 6121 §3.1.3).
-fn pending_requests(st: &mut State, sid: Sid, local: &str) {
+fn pending_requests(st: &mut State, sid: SessionId, local: &str) {
     let Some(account) = st.accounts.get(local) else { return };
     let me = account.jid.clone();
     let requests: Vec<Stanza> = account
@@ -149,7 +149,7 @@ fn pending_requests(st: &mut State, sid: Sid, local: &str) {
 }
 
 /// A session goes offline but stays connected, or is about to be gone (RFC 6121 §4.5). Says whether it was available.
-fn unavailable(st: &mut State, sid: Sid, presence: Stanza) -> bool {
+fn unavailable(st: &mut State, sid: SessionId, presence: Stanza) -> bool {
     let Some(session) = st.sessions.get_mut(&sid) else { return false };
     let was_available = session.presence.take().is_some();
     let directed = std::mem::take(&mut session.directed);
@@ -181,7 +181,7 @@ fn cut(text: &str, bytes: usize) -> &str {
 }
 
 /// A session is gone: takes it out of all tables and tells who must know.
-pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
+pub(super) fn gone(st: &mut State, sid: SessionId, clean: bool) {
     let Some(session) = st.sessions.get(&sid) else { return };
     let me = session.jid.clone();
     let local: Box<str> = session.local().into();
@@ -213,7 +213,7 @@ pub(super) fn gone(st: &mut State, sid: Sid, clean: bool) {
 }
 
 /// Directed presence (RFC 6121 §4.6). Nobody gets it who could not be told of its end.
-fn directed(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+fn directed(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
     let (Some(to), Some(session)) = (&presence.to, st.sessions.get_mut(&sid)) else { return Ok(()) };
     if presence.ty == Type::Unavailable {
         session.directed.remove(to);
@@ -231,7 +231,7 @@ fn directed(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
 }
 
 /// The session's account asks for, gives or takes back a subscription (RFC 6121 §3, §A.2).
-fn subscription_sent(st: &mut State, sid: Sid, presence: Stanza) -> Outcome {
+fn subscription_sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
     let (Some(session), Some(contact)) = (st.sessions.get(&sid), presence.to.as_ref().map(Jid::bare)) else {
         return Ok(());
     };

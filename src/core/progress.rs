@@ -12,8 +12,8 @@
 //! what waits here for a client with stream management, which has not counted it yet.
 
 use super::delivery::Given;
-use super::effect::Sid;
 use super::hook::Event;
+use super::ids::SessionId;
 use super::quiet::Handed;
 use super::session::Session;
 use super::state::{State, Work};
@@ -85,19 +85,19 @@ impl State {
         }
     }
 
-    fn progress(&mut self, sid: Sid) -> Option<&mut Progress> {
+    fn progress(&mut self, sid: SessionId) -> Option<&mut Progress> {
         self.sessions.get_mut(&sid).and_then(|session| session.progress.as_deref_mut())
     }
 
     /// Older messages are to be handed to a session: what others send to it waits from now on, until [`State::catch_up`].
     /// Says whether that was not so before.
-    pub fn fall_behind(&mut self, sid: Sid) -> bool {
+    pub fn fall_behind(&mut self, sid: SessionId) -> bool {
         let Some(session) = self.sessions.get_mut(&sid) else { return false };
         !std::mem::replace(&mut session.progress.get_or_insert_default().behind, true)
     }
 
     /// Lets a stanza wait, if it must.
-    pub(super) fn behind(&mut self, sid: Sid, stanza: &Stanza) -> bool {
+    pub(super) fn behind(&mut self, sid: SessionId, stanza: &Stanza) -> bool {
         let Some(session) = self.sessions.get(&sid).filter(|s| s.progress.as_ref().is_some_and(|p| p.behind)) else {
             return false;
         };
@@ -120,7 +120,7 @@ impl State {
     }
 
     /// All that is older was written: what waited follows, and what comes waits no longer.
-    pub fn catch_up(&mut self, sid: Sid) {
+    pub fn catch_up(&mut self, sid: SessionId) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let (local, managed) = (Box::<str>::from(session.local()), session.managed.is_some());
         let Some(progress) = session.progress.as_deref_mut() else { return };
@@ -145,7 +145,7 @@ impl State {
 
     /// The session takes no messages any more, and what is older stays in storage: what waited behind that, and can be kept, is kept
     /// behind it, or this session would get it first. All else follows now.
-    pub fn stay_behind(&mut self, sid: Sid) {
+    pub fn stay_behind(&mut self, sid: SessionId) {
         let Some(progress) = self.progress(sid) else { return };
         progress.bytes = 0;
         for stanza in std::mem::take(&mut progress.queue) {
@@ -158,7 +158,7 @@ impl State {
         self.catch_up(sid);
     }
 
-    fn write_waiting(&mut self, local: &str, sid: Sid, stanza: Stanza) -> Given {
+    fn write_waiting(&mut self, local: &str, sid: SessionId, stanza: Stanza) -> Given {
         let mark = stanza.mark;
         let read = mark > 0 && self.progress(sid).is_some_and(|p| p.read.contains(&mark));
         if !self.is_given(sid, mark) {
@@ -177,38 +177,38 @@ impl State {
     }
 
     /// Hands an older message to a session, and does not care what becomes of it.
-    pub fn send_old(&mut self, sid: Sid, message: Stanza) {
+    pub fn send_old(&mut self, sid: SessionId, message: Stanza) {
         self.pass(sid, message);
     }
 
     /// Hands an older message to a session that does not count what it gets.
-    pub fn hand_old(&mut self, sid: Sid, message: Stanza) {
+    pub fn hand_old(&mut self, sid: SessionId, message: Stanza) {
         let mark = message.mark;
         self.pass(sid, message);
         self.unsure(sid, mark);
     }
 
     /// A session has got a message, but its stream does not count that: the next question is behind it.
-    pub fn unsure(&mut self, sid: Sid, mark: u64) {
+    pub fn unsure(&mut self, sid: SessionId, mark: u64) {
         if let Some(session) = self.sessions.get_mut(&sid) {
             session.progress.get_or_insert_default().given.push(mark);
         }
     }
 
     /// A message that was just written cannot be kept: then it is as sure as any that is written to who does not count.
-    pub(super) fn take_for_sure(&mut self, sid: Sid, mark: u64) {
+    pub(super) fn take_for_sure(&mut self, sid: SessionId, mark: u64) {
         if let Some(progress) = self.progress(sid) {
             progress.given.pop_if(|last| *last == mark);
         }
     }
 
     /// Whether older messages are still to come.
-    pub(super) fn is_behind(&self, sid: Sid) -> bool {
+    pub(super) fn is_behind(&self, sid: SessionId) -> bool {
         self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.behind)
     }
 
     /// A question is about to be written behind all that was given. Says whether there is any.
-    pub fn asks_now(&mut self, sid: Sid) -> bool {
+    pub fn asks_now(&mut self, sid: SessionId) -> bool {
         let Some(progress) = self.progress(sid) else { return false };
         let given = std::mem::take(&mut progress.given);
         progress.asked.extend(given);
@@ -216,7 +216,7 @@ impl State {
     }
 
     /// The client has answered. What it has: what was asked for, and what is `live`, which was written since to one who reads.
-    pub fn answered(&mut self, sid: Sid, live: impl Fn(u64) -> bool) -> Vec<u64> {
+    pub fn answered(&mut self, sid: SessionId, live: impl Fn(u64) -> bool) -> Vec<u64> {
         let Some(progress) = self.progress(sid) else { return Vec::new() };
         let mut has = std::mem::take(&mut progress.asked);
         has.extend(progress.given.extract_if(.., |mark| live(*mark)));
@@ -224,12 +224,12 @@ impl State {
     }
 
     /// Whether all that was given to a session without being counted is known to have arrived.
-    pub fn is_sure(&self, sid: Sid) -> bool {
+    pub fn is_sure(&self, sid: SessionId) -> bool {
         self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_none_or(|p| p.is_sure())
     }
 
     /// A session asks for messages of the archive.
-    pub fn begin_reading(&mut self, sid: Sid) {
+    pub fn begin_reading(&mut self, sid: SessionId) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         if self.accounts.get(session.local()).is_some_and(|account| account.kept > 0) {
             session.progress.get_or_insert_default().reading += 1;
@@ -237,7 +237,7 @@ impl State {
     }
 
     /// Such a request was answered.
-    pub fn end_reading(&mut self, sid: Sid) {
+    pub fn end_reading(&mut self, sid: SessionId) {
         let Some(progress) = self.progress(sid).filter(|progress| progress.reading > 0) else { return };
         progress.reading -= 1;
         if progress.awaited > 0 {
@@ -250,20 +250,20 @@ impl State {
     }
 
     /// What a session has asked for in the archive is to come before what is older: it is not to get that twice.
-    pub fn await_reading(&mut self, sid: Sid) {
+    pub fn await_reading(&mut self, sid: SessionId) {
         if let Some(progress) = self.progress(sid) {
             progress.awaited = progress.reading;
         }
     }
 
     /// Whether it is still to come.
-    pub fn awaits_reading(&self, sid: Sid) -> bool {
+    pub fn awaits_reading(&self, sid: SessionId) -> bool {
         self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.awaited > 0)
     }
 
     /// Messages of the archive were written to a session. Those of them that wait for its account, or may have to, it need not get
     /// again.
-    pub fn has_read(&mut self, sid: Sid, marks: impl IntoIterator<Item = u64>) {
+    pub fn has_read(&mut self, sid: SessionId, marks: impl IntoIterator<Item = u64>) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let kept = self.accounts.get(session.local()).is_some_and(|account| account.kept > 0);
         for mark in marks {
@@ -277,12 +277,12 @@ impl State {
     }
 
     /// Whether a session has read this message in the archive.
-    pub fn knows(&self, sid: Sid, mark: u64) -> bool {
+    pub fn knows(&self, sid: SessionId, mark: u64) -> bool {
         self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.read.contains(&mark))
     }
 
     /// Nothing older is on its way to a session any more. `kept`: messages still wait for its account.
-    pub fn end_progress(&mut self, sid: Sid, kept: bool) {
+    pub fn end_progress(&mut self, sid: SessionId, kept: bool) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let Some(progress) = session.progress.as_deref_mut() else { return };
         if !kept {
@@ -295,7 +295,7 @@ impl State {
     }
 
     /// What was given to a session and not counted is not known to have arrived, and will not be. Which messages these are.
-    pub fn lose_given(&mut self, sid: Sid) -> Vec<u64> {
+    pub fn lose_given(&mut self, sid: SessionId) -> Vec<u64> {
         let Some(progress) = self.progress(sid) else { return Vec::new() };
         let mut lost = std::mem::take(&mut progress.asked);
         lost.append(&mut progress.given);

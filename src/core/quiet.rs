@@ -8,7 +8,8 @@
 //! by. While the client is connected that stays true, so what stands before such a message stays. For one that comes back, the
 //! number is stored anew before the message is written.
 
-use super::effect::{Effect, Sid};
+use super::effect::Effect;
+use super::ids::SessionId;
 use super::logged::Counted;
 use super::sm::{QUEUE_BYTES, QUEUE_STANZAS};
 use super::state::{State, Work};
@@ -106,7 +107,7 @@ impl State {
     }
 
     /// XEP-0352: whether somebody looks at a client. A stream begins active, also one that resumes a session (§5.2).
-    pub fn set_active(&mut self, sid: Sid, active: bool) {
+    pub fn set_active(&mut self, sid: SessionId, active: bool) {
         if !active {
             if let Some(session) = self.sessions.get_mut(&sid).filter(|s| s.stream.is_some()) {
                 session.quiet.get_or_insert_default();
@@ -120,7 +121,7 @@ impl State {
     }
 
     /// Writes what is held for a session that is connected.
-    pub(super) fn flush(&mut self, sid: Sid) {
+    pub(super) fn flush(&mut self, sid: SessionId) {
         let session = self.sessions.get_mut(&sid).filter(|s| s.stream.is_some());
         let Some(quiet) = session.and_then(|s| s.quiet.as_mut()).filter(|q| q.len() > 0) else { return };
         let held = std::mem::take(&mut **quiet).held;
@@ -131,16 +132,16 @@ impl State {
     }
 
     /// Writes a stanza to a session, or holds it there, or lets it wait behind what is older.
-    pub(super) fn hand(&mut self, sid: Sid, stanza: Stanza) -> Handed {
+    pub(super) fn hand(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
         self.put(sid, stanza, true)
     }
 
     /// Writes a stanza to a session past what waits behind something older, or holds it there.
-    pub(super) fn pass(&mut self, sid: Sid, stanza: Stanza) -> Handed {
+    pub(super) fn pass(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
         self.put(sid, stanza, false)
     }
 
-    fn put(&mut self, sid: Sid, stanza: Stanza, waits: bool) -> Handed {
+    fn put(&mut self, sid: SessionId, stanza: Stanza, waits: bool) -> Handed {
         let Some(session) = self.sessions.get_mut(&sid) else { return self.write_to(sid, stanza) };
         if waits && session.progress.is_some() {
             return if self.behind(sid, &stanza) { Handed::Waits } else { self.pass(sid, stanza) };
@@ -186,10 +187,9 @@ impl State {
     }
 
     /// Writes a stanza to a session, past what is held.
-    pub(super) fn write_to(&mut self, sid: Sid, stanza: Stanza) -> Handed {
+    pub(super) fn write_to(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
         let Some(session) = self.sessions.get_mut(&sid) else {
-            // Not authenticated, or just ended.
-            self.effects.push(Effect::Send(sid, stanza));
+            // It has just ended: nobody reads there.
             return Handed::Written;
         };
         let before = session.waiting_bytes();

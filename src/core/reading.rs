@@ -1,7 +1,7 @@
 //! What is being read from storage, and for whom. Whoever asks for something waits for it with what is needed to answer; so who asks
 //! faster than storage answers would fill the memory, and stand before everybody else.
 
-use super::effect::{Job, Sid};
+use super::ids::{Job, SessionId};
 use super::share::{Shared, Shares, limits, whose};
 use super::state::State;
 use crate::wire::{Condition, ErrorType, Kind, Stanza, StanzaError, Type};
@@ -28,7 +28,7 @@ pub(super) enum Asker {
     #[default]
     Nobody,
     /// A session, for a stanza of so many bytes.
-    Session(Sid, usize),
+    Session(SessionId, usize),
     /// A component or an account, with something that it asked for before.
     Named(Arc<str>, usize),
 }
@@ -68,7 +68,7 @@ impl State {
     ///
     /// # Errors
     /// `resource-constraint` if too many of theirs wait for storage.
-    pub(super) fn asks(&mut self, sid: Option<Sid>, stanza: &Stanza) -> Result<(), StanzaError> {
+    pub(super) fn asks(&mut self, sid: Option<SessionId>, stanza: &Stanza) -> Result<(), StanzaError> {
         if stanza.kind != Kind::Iq || !matches!(stanza.ty, Type::Get | Type::Set) {
             return Ok(());
         }

@@ -4,8 +4,9 @@ use super::admin;
 use super::hook::{Event, Extension, Flow, Handled, Place};
 use super::presence;
 use super::session::Session;
+use super::state::Payer;
 use super::state::{State, Work};
-use super::{Core, Sid};
+use super::{Core, SessionId};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
 
 /// Whom a stanza to one of our accounts is addressed to (RFC 6121 §8.5).
@@ -81,7 +82,7 @@ fn rule(kind: Kind, ty: Type, to: To) -> Rule {
 
 impl Core {
     /// A stanza that a session of ours sends.
-    pub(super) fn sent(&mut self, sid: Sid, mut stanza: Stanza) {
+    pub(super) fn sent(&mut self, sid: SessionId, mut stanza: Stanza) {
         let Some(session) = self.state.sessions.get(&sid) else { return };
         // RFC 6120 §8.1.2.1: whatever it says, it is from this session.
         stanza.from = Some(session.jid.clone());
@@ -89,7 +90,7 @@ impl Core {
         if stanza.kind == Kind::Message {
             stanza.mark = self.state.mark_for(&stanza);
         }
-        let allowed = self.state.pays(sid, &stanza);
+        let allowed = self.state.pays(Payer::Session(sid), &stanza);
         match allowed.and_then(|()| self.leaves(sid, &mut stanza)) {
             Ok(Flow::Pass) if stanza.kind != Kind::Presence => {
                 if stanza.to.is_none() {
@@ -104,7 +105,7 @@ impl Core {
     }
 
     /// What its own side makes of it. `Pass`: it goes on.
-    fn leaves(&mut self, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leaves(&mut self, sid: SessionId, stanza: &mut Stanza) -> Handled {
         well_formed(stanza)?;
         if stanza.kind == Kind::Iq && self.is_reply(sid, stanza) {
             return Ok(Flow::Done);
@@ -122,7 +123,7 @@ impl Core {
     }
 
     /// The answer to something that an extension asked of a client.
-    fn is_reply(&mut self, sid: Sid, iq: &Stanza) -> bool {
+    fn is_reply(&mut self, sid: SessionId, iq: &Stanza) -> bool {
         if !matches!(iq.ty, Type::Result | Type::Error) {
             return false;
         }
@@ -241,7 +242,7 @@ impl Core {
         }
     }
 
-    fn deliver(&mut self, local: &str, stanza: &Stanza, targets: &[Sid]) -> Handled {
+    fn deliver(&mut self, local: &str, stanza: &Stanza, targets: &[SessionId]) -> Handled {
         self.state.write_message(local, stanza, targets, false);
         if stanza.kind == Kind::Message {
             self.accepted(local, stanza);
@@ -250,7 +251,7 @@ impl Core {
         Ok(Flow::Done)
     }
 
-    fn delivered(&mut self, local: &str, message: &Stanza, targets: &[Sid]) {
+    fn delivered(&mut self, local: &str, message: &Stanza, targets: &[SessionId]) {
         for n in 0..self.extensions.len() {
             self.hook(n, |x, st| x.delivered(st, local, message, targets));
         }

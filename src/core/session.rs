@@ -1,6 +1,6 @@
 //! A session: one connected resource.
 
-use super::effect::Sid;
+use super::ids::StreamId;
 use super::progress::Progress;
 use super::quiet::Quiet;
 use super::sm::Managed;
@@ -33,7 +33,7 @@ pub struct Session {
     /// Whom it sent directed presence, and not yet took it back.
     pub directed: BTreeSet<Jid>,
     /// The connection that carries it; `None` while it waits for its client to resume it.
-    pub stream: Option<Sid>,
+    pub stream: Option<StreamId>,
     /// Until when it waits, of [`super::Now::mono`].
     pub waits_until: Option<u64>,
     /// Which client it is of, if that told its id; see [`client_mark`].
@@ -50,7 +50,7 @@ pub struct Session {
 
 impl Session {
     /// Of this full JID, on this connection, not available yet.
-    pub fn new(jid: Jid, stream: Sid) -> Session {
+    pub fn new(jid: Jid, stream: StreamId) -> Session {
         Session {
             jid,
             presence: None,

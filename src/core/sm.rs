@@ -10,8 +10,9 @@
 //! else is stored just then; a client that only sends messages costs nothing. [`NOTES`] in a row, then one every [`NOTE_EVERY_MS`]: of a
 //! client that asks more often the log may know less than it was told.
 
-use super::effect::{Effect, Sid};
+use super::effect::Effect;
 use super::hook::Event;
+use super::ids::{SessionId, StreamId};
 use super::logged::Counted;
 use super::session::Session;
 use super::share::{Ledger, Shared, limits};
@@ -232,19 +233,19 @@ pub(super) struct Ended {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     /// The sessions by the number of their stream.
-    pub(super) by_number: ByNumber<u64, Sid>,
+    pub(super) by_number: ByNumber<u64, SessionId>,
     /// Which session a connection carries, where that is another than the one it began with.
-    pub(super) carries: ByNumber<Sid, Sid>,
+    pub(super) carries: ByNumber<StreamId, SessionId>,
     /// Connections that resume a session once it is known what of it is stored: the session.
-    resuming: BTreeMap<Sid, Sid>,
+    resuming: BTreeMap<StreamId, SessionId>,
     /// Streams that have ended.
     pub(super) ended: BTreeMap<u64, Ended>,
     /// Sessions that wait for a batch: to count something as safe, or to be written something.
-    waiting: BTreeSet<Sid>,
+    waiting: BTreeSet<SessionId>,
     /// Sessions that wait to acknowledge, and for which batch.
-    asked: VecDeque<(u64, Sid)>,
+    asked: VecDeque<(u64, SessionId)>,
     /// Sessions that are to be asked for an acknowledgement at the end of this turn.
-    pub(super) ask: Vec<Sid>,
+    pub(super) ask: Vec<SessionId>,
 }
 
 impl Streams {
@@ -292,13 +293,13 @@ fn number(st: &State, account: &str, id: &str) -> Option<u64> {
 
 impl State {
     /// The session that a connection carries, if it still does.
-    pub(super) fn carried(&self, stream: Sid) -> Option<Sid> {
-        let sid = *self.streams.carries.get(&stream).unwrap_or(&stream);
+    pub(super) fn carried(&self, stream: StreamId) -> Option<SessionId> {
+        let sid = self.streams.carries.get(&stream).copied().unwrap_or(SessionId::of(stream));
         self.sessions.get(&sid).filter(|s| s.stream == Some(stream)).map(|_| sid)
     }
 
     /// XEP-0198 §3: `<enable/>`. `max`: what the client prefers, in seconds. The answer, unless it is enabled.
-    pub(super) fn enable(&mut self, stream: Sid, resume: bool, max: Option<u32>) -> Option<Manage> {
+    pub(super) fn enable(&mut self, stream: StreamId, resume: bool, max: Option<u32>) -> Option<Manage> {
         let sid = self.carried(stream)?;
         let bytes = self.random();
         let mut number = [0; 8];
@@ -316,14 +317,14 @@ impl State {
     }
 
     /// Counts a stanza of the client, before it is handled.
-    pub(super) fn count_in(&mut self, sid: Sid) {
+    pub(super) fn count_in(&mut self, sid: SessionId) {
         if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
             managed.handled = managed.handled.wrapping_add(1);
         }
     }
 
     /// Remembers what the stanza's acknowledgement waits for, when all is done that follows from it.
-    pub(super) fn handled(&mut self, sid: Sid) {
+    pub(super) fn handled(&mut self, sid: SessionId) {
         let (seq, committed) = (self.sealed(), self.committed());
         let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
         let handled = managed.handled;
@@ -338,7 +339,7 @@ impl State {
     }
 
     /// `<r/>` of the client (XEP-0198 §4). Those that wait for the same batch are answered together.
-    pub(super) fn acknowledge(&mut self, stream: Sid) {
+    pub(super) fn acknowledge(&mut self, stream: StreamId) {
         let Some(sid) = self.carried(stream) else { return };
         self.flush(sid);
         self.note_unlogged(sid);
@@ -360,7 +361,7 @@ impl State {
 
     /// Something is to be acknowledged: what of it is in no message of the log is noted there first. While storage takes nothing,
     /// nothing is noted.
-    fn note_unlogged(&mut self, sid: Sid) {
+    fn note_unlogged(&mut self, sid: SessionId) {
         let now = self.now.mono;
         if self.takes_nothing() {
             return;
@@ -380,7 +381,7 @@ impl State {
     }
 
     /// `<a/>` of the client.
-    pub(super) fn acknowledged(&mut self, stream: Sid, h: u32) {
+    pub(super) fn acknowledged(&mut self, stream: StreamId, h: u32) {
         let Some(sid) = self.carried(stream) else { return };
         if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
             // Only an answer: who tells each stanza unasked would be asked as often.
@@ -390,7 +391,7 @@ impl State {
     }
 
     /// What a client says it has handled.
-    fn count_out(&mut self, sid: Sid, h: u32, ask: bool) {
+    fn count_out(&mut self, sid: SessionId, h: u32, ask: bool) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let local: Box<str> = session.local().into();
         let Some(managed) = session.managed.as_mut() else { return };
@@ -442,7 +443,7 @@ impl State {
     }
 
     /// The time for an answer to `<r/>` is over, if it is still the same question.
-    pub(super) fn unanswered(&mut self, sid: Sid) {
+    pub(super) fn unanswered(&mut self, sid: SessionId) {
         let now = self.now.mono;
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let (stream, Some(managed)) = (session.stream, session.managed.as_mut()) else { return };
@@ -471,7 +472,7 @@ impl State {
     }
 
     /// A connection is gone: its session too, or it waits for its client. `clean`: the client closed the stream (XEP-0198 §7).
-    pub(super) fn lost(&mut self, stream: Sid, clean: bool) {
+    pub(super) fn lost(&mut self, stream: StreamId, clean: bool) {
         self.forget_login(stream);
         self.streams.resuming.remove(&stream);
         let carried = self.carried(stream);
@@ -495,13 +496,13 @@ impl State {
     }
 
     /// The client closed its stream (XEP-0198 §7). It forgets the stream when it reads our end of it.
-    pub(super) fn closing(&mut self, stream: Sid) {
+    pub(super) fn closing(&mut self, stream: StreamId) {
         self.lost(stream, true);
         self.work.push_back(Work::Promise(Ack::Close(stream, None)));
     }
 
     /// The time to come back is over, if it still waits.
-    pub(super) fn hibernated(&mut self, sid: Sid) {
+    pub(super) fn hibernated(&mut self, sid: SessionId) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let (until, Some(managed)) = (session.waits_until, session.managed.as_mut()) else { return };
         managed.awaited = false;
@@ -517,7 +518,7 @@ impl State {
     }
 
     /// XEP-0198 §5: `<resume/>` of an authenticated stream.
-    pub(super) fn resume(&mut self, stream: Sid, account: &Jid, previd: &str, h: u32) {
+    pub(super) fn resume(&mut self, stream: StreamId, account: &Jid, previd: &str, h: u32) {
         let number = number(self, account.as_str(), previd);
         let found = number.and_then(|number| self.streams.by_number.get(&number)).copied();
         let found = found
@@ -549,7 +550,7 @@ impl State {
     }
 
     /// The stream with this number, if it is one of the client's, cannot be resumed.
-    fn not_resumed(&mut self, stream: Sid, number: Option<u64>, h: u32) {
+    fn not_resumed(&mut self, stream: StreamId, number: Option<u64>, h: u32) {
         // Nothing of a stream of ours is stored: then nothing was acknowledged. It is never more than was handled.
         let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
         let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
@@ -558,7 +559,7 @@ impl State {
     }
 
     /// All that the session handled is on stable storage: the new connection carries it from here on.
-    pub(super) fn resumed(&mut self, stream: Sid, sid: Sid, number: u64, h: u32) {
+    pub(super) fn resumed(&mut self, stream: StreamId, sid: SessionId, number: u64, h: u32) {
         if self.streams.resuming.get(&stream) != Some(&sid) {
             return;
         }
@@ -631,7 +632,7 @@ impl State {
     }
 
     /// Writes nothing more to a session with stream management until what is now being changed is on stable storage.
-    pub(super) fn hold_back(&mut self, sid: Sid) {
+    pub(super) fn hold_back(&mut self, sid: SessionId) {
         let seq = self.sealed() + 1;
         if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
             let stanzas = managed.held_back.map_or(0, |(stanzas, _)| stanzas);
@@ -684,7 +685,11 @@ mod tests {
     use super::super::settings::Settings;
     use super::*;
 
-    const SID: Sid = Sid(1);
+    const STREAM: StreamId = StreamId(1);
+
+    fn sid() -> SessionId {
+        SessionId::of(STREAM)
+    }
 
     fn jid() -> Jid {
         Jid::parse("juliet@house.test/balcony").unwrap()
@@ -693,8 +698,8 @@ mod tests {
     /// One managed session that can be resumed, and its id.
     fn state() -> (State, String) {
         let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
-        st.sessions.insert(SID, Session::new(jid(), SID));
-        let Some(Manage::Enabled { id: Some(id), .. }) = st.enable(SID, true, None) else { panic!() };
+        st.sessions.insert(sid(), Session::new(jid(), STREAM));
+        let Some(Manage::Enabled { id: Some(id), .. }) = st.enable(STREAM, true, None) else { panic!() };
         (st, id)
     }
 
@@ -703,21 +708,21 @@ mod tests {
         let (mut st, id) = state();
         for n in 2..100 {
             st.now.mono += 1000;
-            let stream = st.sessions[&SID].stream.unwrap();
+            let stream = st.sessions[&sid()].stream.unwrap();
             st.lost(stream, false);
             assert_eq!(st.timers.len(), 1);
-            st.resume(Sid(n), &jid().bare(), &id, 0);
-            assert_eq!(st.sessions[&SID].stream, Some(Sid(n)));
+            st.resume(StreamId(n), &jid().bare(), &id, 0);
+            assert_eq!(st.sessions[&sid()].stream, Some(StreamId(n)));
         }
-        let stream = st.sessions[&SID].stream.unwrap();
+        let stream = st.sessions[&sid()].stream.unwrap();
         st.lost(stream, false);
-        let until = st.sessions[&SID].waits_until.unwrap();
+        let until = st.sessions[&sid()].waits_until.unwrap();
         for at in [601_000, until - 1, until] {
-            assert!(st.sessions.contains_key(&SID));
+            assert!(st.sessions.contains_key(&sid()));
             st.now.mono = at;
             let ((at, _), _) = st.timers.pop_first().unwrap();
             assert!(at <= until);
-            st.hibernated(SID);
+            st.hibernated(sid());
         }
         assert!(st.sessions.is_empty() && st.streams.carries.is_empty() && st.streams.by_number.is_empty());
     }
@@ -764,15 +769,15 @@ mod tests {
     #[test]
     fn stanzas_of_a_client_count_modulo_2_to_the_32() {
         let (mut st, _) = state();
-        let managed = st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap();
+        let managed = st.sessions.get_mut(&sid()).unwrap().managed.as_mut().unwrap();
         (managed.handled, managed.logged) = (u32::MAX - 1, u32::MAX - 1);
         for expected in [u32::MAX, 0, 1] {
-            st.count_in(SID);
-            st.handled(SID);
-            st.acknowledge(SID);
+            st.count_in(sid());
+            st.handled(sid());
+            st.acknowledge(STREAM);
             st.seal();
             st.on_committed(st.sealed());
-            let Some(Effect::Manage(SID, Manage::Ack(h))) = st.effects.pop() else { panic!() };
+            let Some(Effect::Manage(STREAM, Manage::Ack(h))) = st.effects.pop() else { panic!() };
             assert_eq!(h, expected);
         }
     }
@@ -780,20 +785,20 @@ mod tests {
     #[test]
     fn a_client_that_returns_has_seen_what_it_counted_modulo_2_to_the_32() {
         let (mut st, id) = state();
-        let managed = st.sessions.get_mut(&SID).unwrap().managed.as_mut().unwrap();
+        let managed = st.sessions.get_mut(&sid()).unwrap().managed.as_mut().unwrap();
         managed.sent = u64::from(u32::MAX) - 1;
         for n in 1..=4 {
             managed.push(&stanza(n));
         }
-        st.lost(SID, true);
+        st.lost(STREAM, true);
         st.work.clear();
-        st.resume(Sid(2), &jid().bare(), &id, 0);
+        st.resume(StreamId(2), &jid().bare(), &id, 0);
         let mut had: Vec<u64> = Vec::new();
         let mut answer = None;
         while let Some(work) = st.work.pop_front() {
             match work {
                 Work::Had(local, mark) if &*local == "juliet" && answer.is_none() => had.push(mark),
-                Work::Promise(Ack::Manage(Sid(2), said)) => answer = Some(said),
+                Work::Promise(Ack::Manage(StreamId(2), said)) => answer = Some(said),
                 other => panic!("{other:?}"),
             }
         }
@@ -848,10 +853,10 @@ mod tests {
     #[test]
     fn requests_to_a_silent_client_are_bounded() {
         let (mut st, _) = state();
-        let jobs: Vec<_> = (0..1000).map(|_| st.request(SID, "<ping xmlns='urn:xmpp:ping'/>")).collect();
+        let jobs: Vec<_> = (0..1000).map(|_| st.request(sid(), "<ping xmlns='urn:xmpp:ping'/>")).collect();
         assert!(st.requests.len() <= 64 && st.jobs.len() == st.requests.len());
         assert!(st.jobs.contains_key(jobs.last().unwrap()));
-        super::super::presence::gone(&mut st, SID, false);
+        super::super::presence::gone(&mut st, sid(), false);
         assert!(st.requests.is_empty() && st.jobs.is_empty());
     }
 

@@ -5,8 +5,9 @@ use super::archived::Archived;
 use super::clock::Clock;
 use super::component::Components;
 use super::delivery::Deliveries;
-use super::effect::{Effect, Job, Now, Sid};
+use super::effect::{Effect, Now};
 use super::hook::About;
+use super::ids::{Job, SessionId, StreamId};
 use super::logged::{Counted, Logged};
 use super::login::Login;
 use super::number::Numbers;
@@ -64,7 +65,7 @@ pub(super) enum Work {
     /// Something for the `event` hooks.
     Event(super::hook::Event),
     /// A message that was handed to these sessions of an account, for the `delivered` hooks.
-    Delivered(Box<str>, Stanza, Vec<Sid>),
+    Delivered(Box<str>, Stanza, Vec<SessionId>),
     /// An account whose sessions are gone, and everybody knows.
     Remove(super::admin::Leaving),
     /// The answer to a command, behind all that the command is.
@@ -78,13 +79,21 @@ pub(super) enum Work {
     /// What the answer to a question of an extension is.
     Answered(Job, Stanza),
     /// A stanza that a session left behind.
-    Left(Sid, Stanza),
+    Left(SessionId, Stanza),
     /// An answer to what was done before.
     Promise(Ack),
     /// A session whose client does not acknowledge what it gets.
-    Overflow(Sid),
+    Overflow(SessionId),
     /// A login that goes on.
-    Login(Sid),
+    Login(StreamId),
+}
+
+/// Whose stanza is being handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Payer {
+    Session(SessionId),
+    /// A component, by its stream.
+    Component(StreamId),
 }
 
 /// Something promised that waits until its changes are on stable storage.
@@ -92,23 +101,23 @@ pub(super) enum Work {
 pub(super) enum Ack {
     Reply(Stanza),
     /// To a stream that wants to register an account.
-    Registered(Sid, Stanza),
+    Registered(StreamId, Stanza),
     /// To a stream whose session is in no table any more.
-    To(Sid, Stanza),
-    Close(Sid, Option<StreamError>),
+    To(StreamId, Stanza),
+    Close(StreamId, Option<StreamError>),
     /// What came of a command of the owner, and whether it changed something.
     Told(Job, Result<Vec<String>, String>, bool),
     /// The same of one that is taken back if it cannot be stored.
     Made(Job, Result<Vec<String>, String>, Undo),
     /// A line of the program's log, which waits as long as it takes.
     Log(String),
-    Manage(Sid, Manage),
+    Manage(StreamId, Manage),
     /// A login, which goes on.
-    Login(Sid),
+    Login(StreamId),
     /// The connection, the session, the number of its stream, and what its client has handled.
     Resumed {
-        stream: Sid,
-        sid: Sid,
+        stream: StreamId,
+        sid: SessionId,
         number: u64,
         h: u32,
     },
@@ -178,10 +187,10 @@ pub(super) enum Timer {
     /// Of those who want to log in, and wait.
     Logins,
     Extension(usize, Job),
-    Unanswered(Sid),
-    Hibernated(Sid),
+    Unanswered(SessionId),
+    Hibernated(SessionId),
     Note,
-    Greeting(Sid),
+    Greeting(StreamId),
 }
 
 /// A message whose entry in the log is not written yet: the other side may see it, too.
@@ -210,7 +219,7 @@ pub struct State {
     /// What is archived, by localpart; also of accounts that were removed. Without an entry: the default.
     pub archives: ByName<Archived>,
     /// The bound sessions.
-    pub sessions: ByNumber<Sid, Session>,
+    pub sessions: ByNumber<SessionId, Session>,
     /// The services on subdomains, by their domains.
     pub services: BTreeMap<Box<str>, Service>,
     /// What the extensions say of themselves, in order.
@@ -218,9 +227,9 @@ pub struct State {
     pub(super) components: Components,
     pub(super) throttle: Throttle,
     pub(super) tokens: Tokens,
-    pub(super) logins: BTreeMap<Sid, Login>,
+    pub(super) logins: BTreeMap<StreamId, Login>,
     /// Which login a question belongs to, which extension, and which of its questions it is.
-    pub(super) login_jobs: BTreeMap<Job, (Sid, usize, usize)>,
+    pub(super) login_jobs: BTreeMap<Job, (StreamId, usize, usize)>,
     pub(super) secret: [u8; 32],
     pub(super) numbers: Numbers,
     pub(super) clock: Clock,
@@ -239,15 +248,15 @@ pub struct State {
     /// When the time of a job comes that waits for that.
     pub(super) timed: BTreeMap<Job, u64>,
     /// Which job a request to a client belongs to.
-    pub(super) requests: BTreeMap<(Sid, String), Job>,
+    pub(super) requests: BTreeMap<(SessionId, String), Job>,
     /// Which job a question of an extension belongs to, by the id of its request, and whom it asks.
     inquiries: BTreeMap<String, (Jid, Job)>,
     /// The extension whose hook runs.
     pub(super) running: usize,
     /// The session whose stanza is being handled.
-    pub(super) heard: Option<Sid>,
+    pub(super) heard: Option<SessionId>,
     /// The session or component whose stanza is being handled, with all that follows from it in this turn.
-    pub(super) payer: Option<Sid>,
+    pub(super) payer: Option<Payer>,
     /// It has had more stored than its share.
     pub(super) over_share: bool,
     pub(super) written: Written,
@@ -357,17 +366,17 @@ impl State {
     }
 
     /// The session of a full JID.
-    pub fn session_at(&self, jid: &Jid) -> Option<Sid> {
+    pub fn session_at(&self, jid: &Jid) -> Option<SessionId> {
         self.account(jid)?.sessions.get(jid.resource()?).copied()
     }
 
     /// The account's sessions, in the order of their resources.
-    pub fn sessions_of(&self, local: &str) -> Vec<Sid> {
+    pub fn sessions_of(&self, local: &str) -> Vec<SessionId> {
         self.accounts.get(local).map(|a| a.sessions.values().copied().collect()).unwrap_or_default()
     }
 
     /// The account's available sessions (RFC 6121 §4).
-    pub fn available(&self, local: &str) -> Vec<Sid> {
+    pub fn available(&self, local: &str) -> Vec<SessionId> {
         let mut sids = self.sessions_of(local);
         sids.retain(|sid| self.sessions.get(sid).is_some_and(|s| s.presence.is_some()));
         sids
@@ -394,12 +403,12 @@ impl State {
     }
 
     /// Writes a stanza to one session, past all hooks; or holds it there ([`super::quiet`]).
-    pub fn send_to(&mut self, sid: Sid, stanza: Stanza) {
+    pub fn send_to(&mut self, sid: SessionId, stanza: Stanza) {
         self.hand(sid, stanza);
     }
 
     /// Hands a message to these sessions of one account; the `delivered` hooks see it.
-    pub fn deliver(&mut self, local: &str, message: Stanza, targets: Vec<Sid>) {
+    pub fn deliver(&mut self, local: &str, message: Stanza, targets: Vec<SessionId>) {
         self.write_message(local, &message, &targets, false);
         self.work.push_back(Work::Delivered(local.into(), message, targets));
     }
@@ -426,13 +435,13 @@ impl State {
     }
 
     /// Answers a stream that is not authenticated ([`super::hook::Extension::register`]), at once.
-    pub fn registered(&mut self, sid: Sid, answer: Stanza) {
-        self.effects.push(Effect::Registered(sid, answer));
+    pub fn registered(&mut self, stream: StreamId, answer: Stanza) {
+        self.effects.push(Effect::Registered(stream, answer));
     }
 
     /// The same, once what this turn changed is on stable storage.
-    pub fn confirm_registered(&mut self, sid: Sid, iq: &Stanza) {
-        self.promise(Ack::Registered(sid, Stanza::result_of(iq, "")));
+    pub fn confirm_registered(&mut self, stream: StreamId, iq: &Stanza) {
+        self.promise(Ack::Registered(stream, Stanza::result_of(iq, "")));
     }
 
     /// Sends an answer that is made already, once what this turn changed is on stable storage.
@@ -537,9 +546,9 @@ impl State {
     fn keep(&mut self, ack: Ack) {
         match ack {
             Ack::Reply(stanza) => self.back(stanza),
-            Ack::Registered(sid, stanza) => self.registered(sid, stanza),
-            Ack::To(sid, stanza) => self.send_to(sid, stanza),
-            Ack::Close(sid, error) => self.effects.push(Effect::Close(sid, error)),
+            Ack::Registered(stream, stanza) => self.registered(stream, stanza),
+            Ack::To(stream, stanza) => self.effects.push(Effect::Send(stream, stanza)),
+            Ack::Close(stream, error) => self.effects.push(Effect::Close(stream, error)),
             Ack::Told(job, answer, changed) => {
                 answer.iter().filter(|_| changed).flat_map(|lines| logged(lines)).for_each(|line| log::info!("{line}"));
                 self.effects.push(Effect::Told(job, answer));
@@ -557,7 +566,7 @@ impl State {
     }
 
     /// Asks a client something; the answer comes to [`super::hook::Extension::replied`]. A session that ends answers nothing.
-    pub fn request(&mut self, sid: Sid, payload: impl Into<String>) -> Job {
+    pub fn request(&mut self, sid: SessionId, payload: impl Into<String>) -> Job {
         let job = self.job();
         let id = self.token();
         if let Some(session) = self.sessions.get(&sid) {
@@ -572,7 +581,7 @@ impl State {
     }
 
     /// A client that does not answer is owed no more than so many answers: of the oldest nothing is known any more.
-    fn make_room_for_request(&mut self, sid: Sid) {
+    fn make_room_for_request(&mut self, sid: SessionId) {
         let own = || self.requests.range((sid, String::new())..).take_while(|((asked, _), _)| *asked == sid);
         if own().count() < REQUESTS {
             return;
@@ -620,7 +629,7 @@ impl State {
     }
 
     /// A push from a session's own account, an IQ set whose answer nobody waits for: rosters, block lists.
-    pub fn push_request(&mut self, sid: Sid, payload: &str) {
+    pub fn push_request(&mut self, sid: SessionId, payload: &str) {
         let id = self.token();
         if let Some(session) = self.sessions.get(&sid) {
             // Without `from`: it is from the account itself (RFC 6121 §2.1.6).
@@ -630,7 +639,7 @@ impl State {
     }
 
     /// Ends a session; it is gone from all tables when this returns, its contacts are told.
-    pub fn close(&mut self, sid: Sid, error: Option<StreamError>) {
+    pub fn close(&mut self, sid: SessionId, error: Option<StreamError>) {
         if let Some(session) = self.sessions.get(&sid) {
             let stream = session.stream;
             super::presence::gone(self, sid, false);
@@ -642,11 +651,11 @@ impl State {
 
     /// Ends the stream of a session that is in no table any more, once what this turn changed is on stable storage; before
     /// that with the answer to a request.
-    pub(super) fn close_stored(&mut self, sid: Sid, answer: Option<Stanza>, error: StreamError) {
+    pub(super) fn close_stored(&mut self, stream: StreamId, answer: Option<Stanza>, error: StreamError) {
         if let Some(answer) = answer {
-            self.promise(Ack::To(sid, answer));
+            self.promise(Ack::To(stream, answer));
         }
-        self.promise(Ack::Close(sid, Some(error)));
+        self.promise(Ack::Close(stream, Some(error)));
     }
 
     // --- storing ---

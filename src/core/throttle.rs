@@ -21,7 +21,7 @@
 //! What can be told from all that: whoever is in a network that an account is used from can find out that it is, and so that it
 //! exists. From anywhere else accounts that exist and those that do not are alike.
 
-use super::effect::Sid;
+use super::ids::StreamId;
 use super::share::{Shared, limits};
 use crate::wire::Jid;
 use ring::hmac;
@@ -138,8 +138,8 @@ pub(super) struct Throttle {
     pairs: BTreeMap<Who, Gate>,
     accounts: BTreeMap<u64, Gate>,
     networks: BTreeMap<u64, Gate>,
-    waiting: BTreeMap<Sid, Attempt>,
-    under_way: BTreeMap<Sid, Attempt>,
+    waiting: BTreeMap<StreamId, Attempt>,
+    under_way: BTreeMap<StreamId, Attempt>,
     /// When it was last looked what can be forgotten.
     looked: u64,
     /// When somebody is waked who waits.
@@ -178,19 +178,27 @@ fn gate<K: Ord + Copy>(map: &mut BTreeMap<K, Gate>, key: K) -> &mut Gate {
 }
 
 /// Some order, another one each turn.
-fn stir(sid: Sid, turn: u64) -> u64 {
-    let mixed = (sid.0 ^ turn.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn stir(stream: StreamId, turn: u64) -> u64 {
+    let mixed = (stream.0 ^ turn.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ mixed >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
 impl Throttle {
     /// Somebody wants to log in; it is their turn when [`Throttle::next`] says so. `known`: the account was used from there.
-    pub(super) fn ask(&mut self, now: u64, sid: Sid, jid: Jid, secret: &[u8; 32], address: IpAddr, known: bool) {
-        self.ended(now, sid, Outcome::Nothing);
+    pub(super) fn ask(
+        &mut self,
+        now: u64,
+        stream: StreamId,
+        jid: Jid,
+        secret: &[u8; 32],
+        address: IpAddr,
+        known: bool,
+    ) {
+        self.ended(now, stream, Outcome::Nothing);
         let account = mark(secret, b"account\0", jid.as_str().as_bytes());
         let who = Who { account, network: network_mark(secret, address) };
         self.make_room(who.network);
-        self.waiting.insert(sid, Attempt { jid, who, known, since: now });
+        self.waiting.insert(stream, Attempt { jid, who, known, since: now });
     }
 
     fn make_room(&mut self, network: u64) {
@@ -201,8 +209,8 @@ impl Throttle {
         }
         self.turn = self.turn.wrapping_add(1);
         let some = self.waiting.iter().filter(|(_, a)| !of_network || a.who.network == network);
-        let any = some.map(|(sid, _)| *sid).min_by_key(|sid| stir(*sid, self.turn));
-        any.and_then(|sid| self.waiting.remove(&sid));
+        let any = some.map(|(stream, _)| *stream).min_by_key(|stream| stir(*stream, self.turn));
+        any.and_then(|stream| self.waiting.remove(&stream));
     }
 
     /// When an attempt may be answered.
@@ -220,25 +228,27 @@ impl Throttle {
     }
 
     /// Whose turn it is now, if it is somebody's; to be asked until it is nobody's.
-    pub(super) fn next(&mut self, now: u64) -> Option<(Sid, Jid)> {
+    pub(super) fn next(&mut self, now: u64) -> Option<(StreamId, Jid)> {
         self.waiting.retain(|_, attempt| now.saturating_sub(attempt.since) <= PATIENCE_MS);
         let failed = |attempt: &Attempt| self.pairs.get(&attempt.who).map_or(0, |gate| gate.failed);
         let ready = self.waiting.iter().filter(|(_, attempt)| self.opens(attempt, now) <= now);
-        let ready: Vec<(u32, u64, Sid)> = ready.map(|(sid, attempt)| (failed(attempt), attempt.since, *sid)).collect();
+        let ready: Vec<(u32, u64, StreamId)> =
+            ready.map(|(stream, attempt)| (failed(attempt), attempt.since, *stream)).collect();
         // The last that came: who always tries was there before. But any of many every other time.
         let turn = self.turn;
         let any = ready.len() > FEW && turn.is_multiple_of(2);
-        let order = |since: u64, sid: Sid| match any {
-            true => (stir(sid, turn), sid),
-            false => (u64::MAX - since, sid),
+        let order = |since: u64, stream: StreamId| match any {
+            true => (stir(stream, turn), stream),
+            false => (u64::MAX - since, stream),
         };
-        let (_, _, sid) = ready.into_iter().min_by_key(|(failed, since, sid)| (*failed, order(*since, *sid)))?;
+        let (_, _, stream) =
+            ready.into_iter().min_by_key(|(failed, since, stream)| (*failed, order(*since, *stream)))?;
         self.turn = turn.wrapping_add(1);
-        let attempt = self.waiting.remove(&sid)?;
+        let attempt = self.waiting.remove(&stream)?;
         self.gates(&attempt, |gate| (gate.under_way, gate.passed) = (gate.under_way + 1, now));
         let jid = attempt.jid.clone();
-        self.under_way.insert(sid, attempt);
-        Some((sid, jid))
+        self.under_way.insert(stream, attempt);
+        Some((stream, jid))
     }
 
     /// When to ask again, if that was not said before.
@@ -265,10 +275,10 @@ impl Throttle {
     }
 
     /// How an attempt ended, if it was under way.
-    pub(super) fn ended(&mut self, now: u64, sid: Sid, outcome: Outcome) {
+    pub(super) fn ended(&mut self, now: u64, stream: StreamId, outcome: Outcome) {
         self.forget(now);
-        self.waiting.remove(&sid);
-        let Some(attempt) = self.under_way.remove(&sid) else { return };
+        self.waiting.remove(&stream);
+        let Some(attempt) = self.under_way.remove(&stream) else { return };
         self.gates(&attempt, |gate| gate.under_way = gate.under_way.saturating_sub(1));
         let Attempt { who, known, .. } = attempt;
         match outcome {
@@ -328,25 +338,25 @@ mod tests {
             Play { throttle: Throttle::default(), now: 1_000, next: 0 }
         }
 
-        fn ask(&mut self, name: &str, from: &str, known: bool) -> Sid {
+        fn ask(&mut self, name: &str, from: &str, known: bool) -> StreamId {
             self.next += 1;
             let jid = Jid::parse(&format!("{name}@house")).unwrap();
-            self.throttle.ask(self.now, Sid(self.next), jid, &SECRET, ip(from), known);
-            Sid(self.next)
+            self.throttle.ask(self.now, StreamId(self.next), jid, &SECRET, ip(from), known);
+            StreamId(self.next)
         }
 
-        fn ready(&mut self) -> Vec<Sid> {
-            std::iter::from_fn(|| self.throttle.next(self.now).map(|(sid, _)| sid)).collect()
+        fn ready(&mut self) -> Vec<StreamId> {
+            std::iter::from_fn(|| self.throttle.next(self.now).map(|(stream, _)| stream)).collect()
         }
 
         /// An attempt that waits alone: for how long; and then it ends so.
         fn attempt(&mut self, name: &str, from: &str, known: bool, outcome: Outcome) -> u64 {
-            let (sid, begun) = (self.ask(name, from, known), self.now);
-            while !self.ready().contains(&sid) {
+            let (stream, begun) = (self.ask(name, from, known), self.now);
+            while !self.ready().contains(&stream) {
                 self.now = self.throttle.wake(self.now).unwrap_or(self.now + 100);
                 assert!(self.now - begun <= PATIENCE_MS, "it has no turn");
             }
-            self.throttle.ended(self.now, sid, outcome);
+            self.throttle.ended(self.now, stream, outcome);
             self.now - begun
         }
 
@@ -360,8 +370,8 @@ mod tests {
                     let (name, from) = who(n);
                     self.ask(&name, &from, known);
                 }
-                for sid in self.ready() {
-                    self.throttle.ended(self.now, sid, Outcome::Failure);
+                for stream in self.ready() {
+                    self.throttle.ended(self.now, stream, Outcome::Failure);
                     guesses += 1;
                 }
                 self.now += 1_000;
@@ -419,11 +429,11 @@ mod tests {
             play.now += 1_500;
             let good = play.ask("juliet", "192.0.2.1", true);
             'waits: loop {
-                for sid in play.ready() {
-                    if sid == good {
+                for stream in play.ready() {
+                    if stream == good {
                         break 'waits;
                     }
-                    play.throttle.ended(play.now, sid, Outcome::Failure);
+                    play.throttle.ended(play.now, stream, Outcome::Failure);
                     bad = play.ask("juliet", "192.0.2.1", true);
                 }
                 play.now += 100;
@@ -450,7 +460,7 @@ mod tests {
             if ready.contains(&owner) {
                 break;
             }
-            ready.into_iter().for_each(|sid| play.throttle.ended(play.now, sid, Outcome::Failure));
+            ready.into_iter().for_each(|stream| play.throttle.ended(play.now, stream, Outcome::Failure));
             play.now += 250;
             for n in 0..3 {
                 play.ask("juliet", &net(n), false);
@@ -479,25 +489,25 @@ mod tests {
     #[test]
     fn nobody_waits_for_those_who_do_not_fail() {
         let mut play = Play::new();
-        let all: Vec<Sid> = (0..300).map(|n| play.ask(&format!("u{n}"), "192.0.2.1", true)).collect();
+        let all: Vec<StreamId> = (0..300).map(|n| play.ask(&format!("u{n}"), "192.0.2.1", true)).collect();
         // The queue is for those who wait; all of them are answered as they come.
         let mut ready = play.ready();
-        for sid in all {
-            if !ready.contains(&sid) {
-                let again = play.ask(&format!("u{}", sid.0 - 1), "192.0.2.1", true);
+        for stream in all {
+            if !ready.contains(&stream) {
+                let again = play.ask(&format!("u{}", stream.0 - 1), "192.0.2.1", true);
                 ready = play.ready();
                 assert!(ready.contains(&again));
             }
-            play.throttle.ended(play.now, sid, Outcome::Success);
+            play.throttle.ended(play.now, stream, Outcome::Success);
         }
         // Those who are new are answered as fast as the ones before have proven it.
-        let mut open: Vec<Sid> = Vec::new();
+        let mut open: Vec<StreamId> = Vec::new();
         for n in 0..100 {
             play.ask(&format!("new{n}"), "192.0.2.1", false);
             open.extend(play.ready());
             if open.len() >= (FREE_OF_NETWORK + AT_ONCE) as usize {
                 play.now += 20;
-                open.drain(..).for_each(|sid| play.throttle.ended(play.now, sid, Outcome::Success));
+                open.drain(..).for_each(|stream| play.throttle.ended(play.now, stream, Outcome::Success));
                 open.extend(play.ready());
             }
         }
@@ -507,11 +517,11 @@ mod tests {
     #[test]
     fn more_connections_gain_nothing_and_nobody_who_gives_up_has_guessed() {
         let mut play = Play::new();
-        let many: Vec<Sid> = (0..30).map(|_| play.ask("juliet", "192.0.2.1", false)).collect();
+        let many: Vec<StreamId> = (0..30).map(|_| play.ask("juliet", "192.0.2.1", false)).collect();
         let ready = play.ready();
         assert_eq!(ready.len(), (FREE + AT_ONCE) as usize, "what may fail counts as if it had");
-        ready.into_iter().for_each(|sid| play.throttle.ended(play.now, sid, Outcome::Nothing));
-        many.into_iter().for_each(|sid| play.throttle.ended(play.now, sid, Outcome::Nothing));
+        ready.into_iter().for_each(|stream| play.throttle.ended(play.now, stream, Outcome::Nothing));
+        many.into_iter().for_each(|stream| play.throttle.ended(play.now, stream, Outcome::Nothing));
         assert_eq!(play.attempt("juliet", "192.0.2.1", false, Outcome::Success), 0);
         assert!(play.throttle.waiting.is_empty() && play.throttle.under_way.is_empty());
     }

@@ -2,10 +2,10 @@
 //! [`waiting_bytes`](super::Settings::waiting_bytes), and of one account no more than it leaves to the others. Who passes that loses
 //! the session that has most of it; its messages are kept like those of any session that ends.
 
-use super::effect::Sid;
+use super::ids::SessionId;
 use super::session::Session;
 use super::share::{Shared, limits, spare};
-use super::state::State;
+use super::state::{Payer, State};
 
 /// What may wait for one account whatever waits for others, in bytes.
 pub const WAITING_FREE_BYTES: usize = 256 * 1024;
@@ -41,7 +41,7 @@ impl Session {
 
 impl State {
     /// Something was written to a session. If its client is far behind, whoever said that is to be slowed down.
-    pub(super) fn said_to(&mut self, sid: Sid, bytes: usize) {
+    pub(super) fn said_to(&mut self, sid: SessionId, bytes: usize) {
         let Some(session) = self.sessions.get(&sid).filter(|session| session.waiting_bytes() > SLOW_BYTES) else {
             return;
         };
@@ -50,8 +50,12 @@ impl State {
         if !session.managed.as_ref().is_some_and(|managed| answers(managed.acknowledged_at)) {
             return;
         }
-        let from = self.payer.map(|payer| self.sessions.get(&payer));
-        if from.is_some_and(|from| from.is_none_or(|from| from.local() != session.local())) {
+        let from_others = match self.payer {
+            Some(Payer::Session(from)) => self.sessions.get(&from).is_none_or(|from| from.local() != session.local()),
+            Some(Payer::Component(_)) => true,
+            None => false,
+        };
+        if from_others {
             self.said_to_slow += bytes;
         }
     }
@@ -62,9 +66,9 @@ impl State {
     }
 
     /// What waits for a session has grown. Gives the session of its account that has to end for that, if one has.
-    pub(super) fn waits_too_much(&self, sid: Sid) -> Option<Sid> {
+    pub(super) fn waits_too_much(&self, sid: SessionId) -> Option<SessionId> {
         let session = self.sessions.get(&sid)?;
-        let bytes = |sid: &Sid| self.sessions.get(sid).map_or(0, Session::waiting_bytes);
+        let bytes = |sid: &SessionId| self.sessions.get(sid).map_or(0, Session::waiting_bytes);
         let account = self.accounts.get(session.local())?;
         let own: usize = account.sessions.values().map(bytes).sum();
         if own <= WAITING_FREE_BYTES {

@@ -3,10 +3,10 @@
 //! passed; reading, and what needs no storage, goes on.
 
 use super::component::Components;
-use super::effect::Sid;
+use super::ids::SessionId;
 use super::session::Session;
 use super::share::{Shared, limits};
-use super::state::State;
+use super::state::{Payer, State};
 use super::unordered::ByNumber;
 use crate::store::{Batch, Op};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Stanza, StanzaError, Type};
@@ -100,10 +100,10 @@ impl Written {
 }
 
 /// Whose a stream is: an account's localpart, or a component's domain.
-fn who<'a>(sessions: &'a ByNumber<Sid, Session>, components: &'a Components, sid: Sid) -> &'a str {
-    match sessions.get(&sid) {
-        Some(session) => session.local(),
-        None => components.of(sid).map_or("", Jid::as_str),
+fn who<'a>(sessions: &'a ByNumber<SessionId, Session>, components: &'a Components, payer: Payer) -> &'a str {
+    match payer {
+        Payer::Session(sid) => sessions.get(&sid).map_or("", Session::local),
+        Payer::Component(stream) => components.of(stream).map_or("", Jid::as_str),
     }
 }
 
@@ -121,9 +121,11 @@ impl State {
 
     /// Counts the changes of this turn for whose stanza made them.
     pub(super) fn charge(&mut self, batch: &Batch) {
-        let Some(sid) = self.payer else { return };
+        let Some(payer) = self.payer else { return };
         let mut bytes = batch.ops.iter().map(op_bytes).sum::<usize>() as u64;
-        if let Some(session) = self.sessions.get_mut(&sid) {
+        if let Payer::Session(sid) = payer
+            && let Some(session) = self.sessions.get_mut(&sid)
+        {
             bytes += u64::from(std::mem::take(&mut session.unpaid));
             if let Ok(few @ 0..COUNTED_BYTES) = u32::try_from(bytes) {
                 session.unpaid = few;
@@ -131,13 +133,13 @@ impl State {
             }
         }
         let share = self.written_share();
-        let who = who(&self.sessions, &self.components, sid);
+        let who = who(&self.sessions, &self.components, payer);
         self.written.charge(who, bytes, self.now.mono, share);
     }
 
     /// Somebody sends a stanza: from here on, what it makes the server store is counted, and refused to who has to wait.
-    pub(super) fn pays(&mut self, sid: Sid, stanza: &Stanza) -> Result<(), StanzaError> {
-        self.payer = Some(sid);
+    pub(super) fn pays(&mut self, payer: Payer, stanza: &Stanza) -> Result<(), StanzaError> {
+        self.payer = Some(payer);
         if self.written.greedy.is_empty() {
             return Ok(());
         }
@@ -147,7 +149,7 @@ impl State {
             Kind::Presence => super::route::is_subscription(stanza.ty),
         };
         let share = self.written_share();
-        let who = who(&self.sessions, &self.components, sid);
+        let who = who(&self.sessions, &self.components, payer);
         self.over_share = changes && self.written.is_greedy(who, self.now.mono, share);
         match self.over_share && stanza.kind == Kind::Message {
             true => Err(over_share()),

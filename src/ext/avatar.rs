@@ -6,7 +6,7 @@
 
 use super::pubsub;
 use super::vcard::{self, VCARD_BYTES};
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, presence};
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, SessionId, State, presence};
 use crate::store::{Engine, Query, Rows, StoreError, Tree, key};
 use crate::wire::xml::{Raw, Scope, escaped};
 use crate::wire::{Condition, Kind, Node, Ns, Stanza, StanzaError, Type};
@@ -274,7 +274,7 @@ impl Extension for Avatars {
         Ok(())
     }
 
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Presence
             && stanza.ty == Type::None
             && let Some(hash) = st.sessions.get(&sid).and_then(|session| self.hashes.get(session.local()))

@@ -1,7 +1,7 @@
 //! XEP-0191: Blocking Command. Whom an account blocks is in [`core::account`](crate::core::account); presence heeds it there.
 
 use crate::core::account::{Account, covers};
-use crate::core::{About, Event, Extension, Flow, Handled, Place, Sid, State, presence};
+use crate::core::{About, Event, Extension, Flow, Handled, Place, SessionId, State, presence};
 use crate::store::{Tree, key};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
@@ -15,7 +15,7 @@ const ITEM_BYTES: usize = "<item jid=''/>".len();
 #[derive(Default)]
 pub(super) struct Blocking {
     /// The sessions that asked for the list, and are told when it changes (§3.3).
-    asked: BTreeSet<Sid>,
+    asked: BTreeSet<SessionId>,
 }
 
 /// The addresses in a request.
@@ -146,7 +146,7 @@ impl Extension for Blocking {
     }
 
     /// What the user sends to a blocked address (§3.3).
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         let account = st.sessions.get(&sid).and_then(|s| st.accounts.get(s.local()));
         if let (Some(account), Some(to)) = (account, &stanza.to)
             && account.blocks(to)

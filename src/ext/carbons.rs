@@ -5,7 +5,7 @@
 
 use super::hints;
 use crate::core::unordered::ByName;
-use crate::core::{About, Event, Extension, Flow, Handled, Inline, Place, Sid, State};
+use crate::core::{About, Event, Extension, Flow, Handled, Inline, Place, SessionId, State};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, Type};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -23,7 +23,7 @@ pub(super) struct Carbons {
 #[derive(Default)]
 struct Account {
     /// The sessions that want copies.
-    enabled: BTreeSet<Sid>,
+    enabled: BTreeSet<SessionId>,
     /// Of the last messages that were copied: the id, and who the other side is.
     recent: VecDeque<(Box<str>, Jid)>,
 }
@@ -80,7 +80,7 @@ impl Account {
 
 impl Carbons {
     /// Sends copies to the sessions that want them and are not in `without`.
-    fn copy(&mut self, st: &mut State, local: &str, message: &Stanza, way: Way, without: &[Sid]) {
+    fn copy(&mut self, st: &mut State, local: &str, message: &Stanza, way: Way, without: &[SessionId]) {
         let Some(account) = self.accounts.get_mut(local) else { return };
         if message.ty == Type::Error {
             if !account.answered(message, way) {
@@ -155,13 +155,13 @@ impl Extension for Carbons {
         &["urn:xmpp:carbons:2"]
     }
 
-    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, _bound: &mut String) {
+    fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, _bound: &mut String) {
         if let (Some(_), Some(session)) = (inline.bind.child(Ns::CARBONS, "enable"), st.sessions.get(&sid)) {
             self.accounts.or_default(session.local().into()).enabled.insert(sid);
         }
     }
 
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Message
             && let Some(session) = st.sessions.get(&sid)
             // What stays within the account reaches all sessions on the other side.
@@ -173,7 +173,7 @@ impl Extension for Carbons {
         Ok(Flow::Pass)
     }
 
-    fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[Sid]) {
+    fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[SessionId]) {
         self.copy(st, local, message, Way::Received, targets);
     }
 
@@ -189,7 +189,7 @@ impl Extension for Carbons {
 }
 
 impl Carbons {
-    fn disable(&mut self, local: &str, sid: Sid) {
+    fn disable(&mut self, local: &str, sid: SessionId) {
         if let Some(account) = self.accounts.get_mut(local) {
             account.enabled.remove(&sid);
             if account.enabled.is_empty() {

@@ -5,7 +5,7 @@
 //! nothing later. Rooms are as the rest: what is said there comes at once.
 
 use super::{chat_states, hints};
-use crate::core::{About, Extension, Inline, Sid, State, Worth};
+use crate::core::{About, Extension, Inline, SessionId, State, Worth};
 use crate::store::{Engine, StoreError};
 use crate::wire::{Jid, Kind, Node, Ns, Stanza, Type};
 
@@ -37,7 +37,7 @@ impl Extension for ClientState {
         &["urn:xmpp:csi:0"]
     }
 
-    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, _bound: &mut String) {
+    fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, _bound: &mut String) {
         if inline.bind.child(Ns::CSI, "inactive").is_some() {
             st.set_active(sid, false);
         }

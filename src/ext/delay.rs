@@ -1,6 +1,6 @@
 //! XEP-0203: Delayed Delivery. A note that this server delayed a message is only believed when this server made it.
 
-use crate::core::{About, Extension, Flow, Handled, Sid, State};
+use crate::core::{About, Extension, Flow, Handled, SessionId, State};
 use crate::wire::{Jid, Kind, Node, Ns, Stanza, stamp};
 
 pub(super) struct Delay;
@@ -19,7 +19,7 @@ impl Extension for Delay {
     }
 
     /// What a client says in the server's name: copies of the message would tell it to the others.
-    fn leave(&mut self, st: &mut State, _sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, _sid: SessionId, stanza: &mut Stanza) -> Handled {
         // Whoever delayed it says so: one without a name is for the receiver's server to make.
         cut(st, stanza, |from| from.is_none());
         Ok(Flow::Pass)

@@ -2,7 +2,7 @@
 //! the sender (§4.5), and the server publishes it.
 
 use super::pubsub;
-use crate::core::{About, Extension, Flow, Handled, Sid, State};
+use crate::core::{About, Extension, Flow, Handled, SessionId, State};
 use crate::wire::{Kind, Node, Ns, Stanza};
 
 const NODE: &str = "urn:xmpp:mds:displayed:0";
@@ -29,7 +29,7 @@ impl Extension for Displayed {
         }
     }
 
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         let is = |c: &Node<'_>| c.is(Ns::MDS, "displayed");
         if stanza.kind != Kind::Message || !stanza.may_have(Ns::MDS) {
             return Ok(Flow::Pass);

@@ -18,7 +18,7 @@ use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
 use crate::core::share::{Ledger, Shared, limits, whose};
 use crate::core::unordered::ByName;
-use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Recovered, Sid, State, scan};
+use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Recovered, SessionId, State, scan};
 use crate::store::record::{Broken, Reader as Reading, Writer};
 use crate::store::{BATCH_OPS, Batch, Engine, Page, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
 use crate::wire::{Condition, Ns, Scope, Stanza, StanzaError, StreamCondition, StreamError};
@@ -56,7 +56,7 @@ pub(super) struct Offline {
 /// What a job is for.
 enum Wanted {
     /// A page for this session, the answer to a ping, or time to go on.
-    Reader(Box<str>, Sid),
+    Reader(Box<str>, SessionId),
     /// Time to delete what is done.
     Delete(Box<str>),
     /// A message that arrived, and is to be deleted if it is there.
@@ -79,9 +79,9 @@ struct Mailbox {
     /// Deletes them when storage works again.
     retry: Option<Job>,
     /// Who gets them.
-    readers: BTreeMap<Sid, Reader>,
+    readers: BTreeMap<SessionId, Reader>,
     /// Clients that read the archive: those between these numbers that are archived are not handed to them.
-    cleared: BTreeMap<Sid, (u64, u64)>,
+    cleared: BTreeMap<SessionId, (u64, u64)>,
     /// A session was ended for its silence, and nobody has answered since.
     patient: bool,
 }
@@ -173,15 +173,15 @@ fn is_archived(st: &State, local: &str, message: &Stanza) -> bool {
 }
 
 /// Whether a session takes messages, also one that has lost its connection.
-fn receives(st: &State, sid: Sid) -> bool {
+fn receives(st: &State, sid: SessionId) -> bool {
     st.sessions.get(&sid).is_some_and(|s| s.receives())
 }
 
-fn connected(st: &State, sid: Sid) -> bool {
+fn connected(st: &State, sid: SessionId) -> bool {
     st.sessions.get(&sid).is_some_and(|s| s.stream.is_some())
 }
 
-fn managed(st: &State, sid: Sid) -> bool {
+fn managed(st: &State, sid: SessionId) -> bool {
     st.sessions.get(&sid).is_some_and(|s| s.managed.is_some())
 }
 
@@ -220,7 +220,7 @@ impl Offline {
     }
 
     /// A session takes messages: it gets what waits. Or it gets what somebody has left, too.
-    fn begin(&mut self, st: &mut State, local: &str, sid: Sid) {
+    fn begin(&mut self, st: &mut State, local: &str, sid: SessionId) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         if let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| !reader.through) {
             reader.again = true;
@@ -243,7 +243,7 @@ impl Offline {
         self.read_on(st, local, sid);
     }
 
-    fn begin_others(&mut self, st: &mut State, local: &str, without: Sid) {
+    fn begin_others(&mut self, st: &mut State, local: &str, without: SessionId) {
         for sid in st.sessions_of(local) {
             // Who has no connection begins when it has one.
             if sid != without && receives(st, sid) && connected(st, sid) {
@@ -253,7 +253,7 @@ impl Offline {
     }
 
     /// Asks for the next page, if it is time for that.
-    fn read_on(&mut self, st: &mut State, local: &str, sid: Sid) {
+    fn read_on(&mut self, st: &mut State, local: &str, sid: SessionId) {
         let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
         if reader.waits.is_some() || reader.through || !connected(st, sid) || st.awaits_reading(sid) {
             return;
@@ -271,7 +271,7 @@ impl Offline {
     }
 
     /// Hands out a page.
-    fn page(&mut self, st: &mut State, local: &str, sid: Sid, rows: Rows) {
+    fn page(&mut self, st: &mut State, local: &str, sid: SessionId, rows: Rows) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
         reader.waits = None;
@@ -312,7 +312,7 @@ impl Offline {
     }
 
     /// The session has all that was stored: what waited behind that follows.
-    fn through(&mut self, st: &mut State, local: &str, sid: Sid) {
+    fn through(&mut self, st: &mut State, local: &str, sid: SessionId) {
         let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
         reader.through = true;
         let again = std::mem::take(&mut reader.again);
@@ -323,7 +323,7 @@ impl Offline {
     }
 
     /// Asks a client whether it has read what it does not count.
-    fn ask(&mut self, st: &mut State, local: &str, sid: Sid, bytes: usize) {
+    fn ask(&mut self, st: &mut State, local: &str, sid: SessionId, bytes: usize) {
         let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
         if reader.ping.is_some() || !st.asks_now(sid) {
             return;
@@ -336,7 +336,7 @@ impl Offline {
     }
 
     /// Goes on, or is done, if nothing is waited for.
-    fn is_confirmed(&mut self, st: &mut State, local: &str, sid: Sid) {
+    fn is_confirmed(&mut self, st: &mut State, local: &str, sid: SessionId) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
         if reader.ping.is_some() || !reader.sent.is_empty() || !st.is_sure(sid) {
@@ -390,7 +390,7 @@ impl Offline {
     }
 
     /// A session is gone. What it has not confirmed goes to the others.
-    fn ended(&mut self, st: &mut State, sid: Sid, local: &str) {
+    fn ended(&mut self, st: &mut State, sid: SessionId, local: &str) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         mailbox.cleared.remove(&sid);
         if let Some(reader) = mailbox.readers.remove(&sid) {
@@ -403,7 +403,7 @@ impl Offline {
     }
 
     /// A session has lost its connection. What was written there and not counted is not known to have arrived, and comes again.
-    fn parted(&mut self, st: &mut State, sid: Sid, local: &str) {
+    fn parted(&mut self, st: &mut State, sid: SessionId, local: &str) {
         let lost = st.lose_given(sid);
         if let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) {
             for number in &lost {
@@ -423,7 +423,7 @@ impl Offline {
     }
 
     /// A client has not answered for too long.
-    fn silent(&mut self, st: &mut State, local: &str, sid: Sid) {
+    fn silent(&mut self, st: &mut State, local: &str, sid: SessionId) {
         let Some(mailbox) = self.boxes.get_mut(local) else { return };
         let Some(reader) = mailbox.readers.get_mut(&sid) else { return };
         reader.timeout = None;
@@ -439,7 +439,7 @@ impl Offline {
     }
 
     /// Goes on after some time even if nothing is confirmed.
-    fn time(&mut self, st: &mut State, local: &str, sid: Sid) {
+    fn time(&mut self, st: &mut State, local: &str, sid: SessionId) {
         let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
         let timeout = st.after(CONFIRM_MS + PAGE_BYTES as u64);
         reader.timeout = Some(timeout);
@@ -464,7 +464,7 @@ impl Mailbox {
     }
 
     /// Hands a row to a session; or returns it, if that counts what it gets.
-    fn row(&mut self, st: &mut State, local: &str, sid: Sid, number: u64, value: &[u8]) -> Option<Stanza> {
+    fn row(&mut self, st: &mut State, local: &str, sid: SessionId, number: u64, value: &[u8]) -> Option<Stanza> {
         let reader = self.readers.get_mut(&sid)?;
         // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), or that is read elsewhere, is done.
         let readable = from_record(value).filter(|message| {
@@ -523,7 +523,7 @@ impl Extension for Offline {
     }
 
     /// XEP-0386 §3.2: such a client reads the archive. What is not in there, or not any more, it gets as others do.
-    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, _bound: &mut String) {
+    fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, _bound: &mut String) {
         let Some(mailbox) = st.sessions.get(&sid).and_then(|session| self.boxes.get_mut(session.local())) else {
             return;
         };
@@ -631,7 +631,7 @@ impl Extension for Offline {
     }
 
     fn event(&mut self, st: &mut State, event: &Event) {
-        let local = |st: &State, sid: &Sid| st.sessions.get(sid).map(|s| Box::<str>::from(s.local()));
+        let local = |st: &State, sid: &SessionId| st.sessions.get(sid).map(|s| Box::<str>::from(s.local()));
         match event {
             Event::Receives(sid) | Event::Resumed(sid) => {
                 if let Some(local) = local(st, sid).filter(|_| receives(st, *sid)) {
@@ -683,7 +683,7 @@ impl Extension for Offline {
     }
 
     /// The page was read.
-    fn replied(&mut self, st: &mut State, sid: Sid, job: Job, _reply: &Stanza) {
+    fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, _reply: &Stanza) {
         let Some(Wanted::Reader(local, _)) = self.jobs.remove(&job) else { return };
         let Some(mailbox) = self.boxes.get_mut(&local) else { return };
         let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| reader.ping == Some(job)) else { return };

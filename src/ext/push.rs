@@ -11,7 +11,7 @@
 use super::csi;
 use super::form;
 use crate::core::unordered::ByName;
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, PushContent, Sid, State, scan};
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, PushContent, SessionId, State, scan};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Engine, StoreError, Tree, key};
 use crate::wire::xml::{escape, escaped};
@@ -266,7 +266,7 @@ impl Push {
     }
 
     /// A client is here: it sees for itself.
-    fn came(&mut self, st: &State, sid: Sid) {
+    fn came(&mut self, st: &State, sid: SessionId) {
         let Some(session) = st.sessions.get(&sid) else { return };
         let registrations = self.accounts.get_mut(session.local()).into_iter().flat_map(BTreeMap::values_mut);
         for registration in registrations.filter(|r| session.jid.resource() == Some(&*r.stored.resource)) {
@@ -276,7 +276,7 @@ impl Push {
     }
 
     /// A client has lost its connection: what it has not acknowledged is news, if it is not connected.
-    fn parted(&mut self, st: &mut State, sid: Sid) {
+    fn parted(&mut self, st: &mut State, sid: SessionId) {
         let Some(session) = st.sessions.get(&sid) else { return };
         if !self.accounts.contains_key(session.local()) {
             return;

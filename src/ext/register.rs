@@ -2,7 +2,7 @@
 //! of strangers.
 
 use crate::core::share::{Ledger, Shared, Shares, limits};
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State, admin, network};
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, State, StreamId, admin, network};
 use crate::wire::scram::{Credentials, PASSWORD_CHARS, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Node, Ns, Stanza, StanzaError, Type};
@@ -50,7 +50,7 @@ struct Waiting {
     jid: Jid,
     iq: Stanza,
     /// The stream and the address of a stranger who wants an account; else it is a change of password.
-    stranger: Option<(Sid, IpAddr)>,
+    stranger: Option<(StreamId, IpAddr)>,
 }
 
 /// What an address did since.
@@ -135,7 +135,7 @@ impl Register {
         self.server.accounts += 1;
     }
 
-    fn new_account(&mut self, st: &mut State, sid: Sid, peer: IpAddr, query: Node<'_>, iq: &Stanza) -> Handled {
+    fn new_account(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, query: Node<'_>, iq: &Stanza) -> Handled {
         let incomplete = || refusal(Condition::NotAcceptable, "a username and a password are needed");
         let name = field(query, "username").ok_or_else(incomplete)?;
         let password = checked(field(query, "password").ok_or_else(incomplete)?)?;
@@ -145,7 +145,7 @@ impl Register {
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
         self.attempt(st.now.mono, peer, st.settings.registrations_an_hour)?;
-        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == sid)) {
+        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == stream)) {
             return Err(refusal(Condition::ResourceConstraint, "one registration after the other"));
         }
         if st.accounts.len() >= ACCOUNTS {
@@ -159,7 +159,7 @@ impl Register {
         st.write()?;
         self.count(peer);
         let job = st.hash(&password);
-        self.jobs.insert(job, Waiting { jid, iq: without_password(iq), stranger: Some((sid, peer)) });
+        self.jobs.insert(job, Waiting { jid, iq: without_password(iq), stranger: Some((stream, peer)) });
         Ok(Flow::Done)
     }
 
@@ -239,7 +239,7 @@ impl Extension for Register {
         }
     }
 
-    fn register(&mut self, st: &mut State, sid: Sid, peer: IpAddr, iq: &Stanza) -> Handled {
+    fn register(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, iq: &Stanza) -> Handled {
         if !st.settings.registration {
             return Ok(Flow::Pass);
         }
@@ -250,13 +250,13 @@ impl Extension for Register {
                     "<query xmlns='jabber:iq:register'><instructions>Choose a username, and a password of at least \
                      {PASSWORD_CHARS} characters.</instructions><username/><password/></query>"
                 );
-                st.registered(sid, Stanza::result_of(iq, fields));
+                st.registered(stream, Stanza::result_of(iq, fields));
                 Ok(Flow::Done)
             }
             Type::Set if query.child(Ns::REGISTER, "remove").is_some() => {
                 Err(StanzaError::new(Condition::UnexpectedRequest).ty(ErrorType::Wait))
             }
-            Type::Set => self.new_account(st, sid, peer, query, iq),
+            Type::Set => self.new_account(st, stream, peer, query, iq),
             _ => Ok(Flow::Done),
         }
     }
@@ -272,18 +272,18 @@ impl Extension for Register {
             .map_err(failed)
         });
         match (done, stranger) {
-            (Ok(()), Some((sid, peer))) => {
+            (Ok(()), Some((stream, peer))) => {
                 st.log_stored(format!("{jid} was registered from {peer}"));
-                st.confirm_registered(sid, &iq);
+                st.confirm_registered(stream, &iq);
             }
             (Ok(()), None) => {
                 st.log_stored(format!("{jid} has changed the password"));
                 // It always is dealt with.
                 let _ = st.confirm(&iq, "");
             }
-            (Err(error), Some((sid, _))) => {
+            (Err(error), Some((stream, _))) => {
                 if let Some(reply) = Stanza::error_of(&iq, &error) {
-                    st.registered(sid, reply);
+                    st.registered(stream, reply);
                 }
             }
             (Err(error), None) => st.refuse(&iq, &error),

@@ -1,6 +1,6 @@
 //! XEP-0359: Unique and Stable Stanza IDs. An id in an account's name is only believed when this server made it.
 
-use crate::core::{About, Extension, Flow, Handled, Sid, State};
+use crate::core::{About, Extension, Flow, Handled, SessionId, State};
 use crate::wire::{Jid, Kind, Node, Ns, Stanza};
 
 pub(super) struct StanzaId;
@@ -19,7 +19,7 @@ impl Extension for StanzaId {
     }
 
     /// What a client says in the name of its own account: copies of the message would tell it to the others.
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Message
             && let Some(session) = st.sessions.get(&sid)
         {

@@ -8,7 +8,7 @@ use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
 use crate::core::unordered::Number;
 use crate::core::waiting::SLOW_BYTES;
-use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
+use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
 use crate::stream::component::Secrets;
@@ -198,7 +198,7 @@ impl Inner {
 struct State {
     core: Core,
     effects: Vec<Effect>,
-    sessions: HashMap<Sid, Arc<Outbox>, BuildHasherDefault<Number>>,
+    sessions: HashMap<StreamId, Arc<Outbox>, BuildHasherDefault<Number>>,
     /// Whose questions to storage are not answered.
     questions: HashMap<Job, Arc<Share>>,
     commands: HashMap<Job, channel::Sender<std::result::Result<Vec<String>, String>>>,
@@ -349,8 +349,8 @@ impl Hub {
     }
 
     /// A new connection of this owner, and what will wait for it.
-    pub fn connect(&self, share: &Arc<Share>) -> (Sid, Arc<Outbox>) {
-        let sid = Sid(self.next.fetch_add(1, Ordering::Relaxed));
+    pub fn connect(&self, share: &Arc<Share>) -> (StreamId, Arc<Outbox>) {
+        let sid = StreamId(self.next.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::new(OUTBOX_BYTES, share.clone()));
         self.state.lock().sessions.insert(sid, outbox.clone());
         (sid, outbox)
@@ -367,7 +367,7 @@ impl Hub {
     /// that have not said whose they are, if that has more of them. Says whether it has.
     pub(super) fn make_room(&self, newcomer: IpAddr) -> bool {
         let state = self.state.lock();
-        let mut strangers: HashMap<IpAddr, (usize, Sid)> = HashMap::new();
+        let mut strangers: HashMap<IpAddr, (usize, StreamId)> = HashMap::new();
         for (sid, outbox) in &state.sessions {
             if let Some(ip) = outbox.stranger() {
                 let (count, oldest) = strangers.entry(ip).or_insert((0, *sid));
@@ -384,7 +384,7 @@ impl Hub {
     }
 
     /// The connection is gone: nothing waits for it any more.
-    pub fn disconnect(&self, sid: Sid) {
+    pub fn disconnect(&self, sid: StreamId) {
         self.state.lock().sessions.remove(&sid);
     }
 

@@ -5,7 +5,7 @@
 pub mod remote;
 
 use base64::Engine as _;
-use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, Sid};
+use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
 use inglenook::service::net::link::{ClientLink, End, Link, Mail, Step};
 use inglenook::store::memory::Memory;
 use inglenook::store::{Batch, Engine, Query};
@@ -51,7 +51,7 @@ pub struct House {
     terms: Arc<Terms>,
     /// The time.
     pub now: Now,
-    connections: BTreeMap<Sid, Connection>,
+    connections: BTreeMap<StreamId, Connection>,
     next: u64,
     wake: Option<u64>,
     to_store: VecDeque<StoreWork>,
@@ -139,14 +139,14 @@ impl House {
     }
 
     /// A connection after its TLS handshake.
-    pub fn open(&mut self) -> Sid {
+    pub fn open(&mut self) -> StreamId {
         self.open_from(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// The same from another address.
-    pub fn open_from(&mut self, peer: IpAddr) -> Sid {
+    pub fn open_from(&mut self, peer: IpAddr) -> StreamId {
         self.next += 1;
-        let sid = Sid(self.next);
+        let sid = StreamId(self.next);
         let mut random = [3; 32];
         random[..8].copy_from_slice(&sid.0.to_le_bytes());
         let tls = Tls { exporter: Some([9; 32]), end_point: Box::new([8; 32]) };
@@ -163,7 +163,7 @@ impl House {
     }
 
     /// A stream that is authenticated and not bound. All that the login wrote is swallowed.
-    pub fn authenticate(&mut self, jid: &str) -> Sid {
+    pub fn authenticate(&mut self, jid: &str) -> StreamId {
         self.account(jid);
         let jid = Jid::parse(jid).unwrap();
         let sid = self.open();
@@ -182,7 +182,7 @@ impl House {
     }
 
     /// A bound session of an account, made if it is not there. All that the login wrote is swallowed.
-    pub fn login(&mut self, jid: &str) -> Sid {
+    pub fn login(&mut self, jid: &str) -> StreamId {
         let sid = self.authenticate(jid);
         let jid = Jid::parse(jid).unwrap();
         let resource = jid.resource().map(|r| format!("<resource>{r}</resource>")).unwrap_or_default();
@@ -198,12 +198,12 @@ impl House {
     }
 
     /// The full JID of a bound session.
-    pub fn jid(&self, sid: Sid) -> Option<Jid> {
+    pub fn jid(&self, sid: StreamId) -> Option<Jid> {
         self.connections.get(&sid)?.bound.clone()
     }
 
     /// Bytes from a client.
-    pub fn send(&mut self, sid: Sid, bytes: &str) {
+    pub fn send(&mut self, sid: StreamId, bytes: &str) {
         if let Some(c) = self.connections.get_mut(&sid) {
             c.unread.extend_from_slice(bytes.as_bytes());
             if bytes.contains("<stream:stream") {
@@ -215,27 +215,27 @@ impl House {
     }
 
     /// The next thing that was written to a client.
-    pub fn receive(&mut self, sid: Sid) -> Option<String> {
+    pub fn receive(&mut self, sid: StreamId) -> Option<String> {
         self.connections.get_mut(&sid)?.inbox.pop_front()
     }
 
     /// All that was written to a client.
-    pub fn receive_all(&mut self, sid: Sid) -> Vec<String> {
+    pub fn receive_all(&mut self, sid: StreamId) -> Vec<String> {
         self.connections.get_mut(&sid).map(|c| c.inbox.drain(..).collect()).unwrap_or_default()
     }
 
     /// What was written to a client and not yet received.
-    pub fn peek(&self, sid: Sid) -> impl Iterator<Item = &str> {
+    pub fn peek(&self, sid: StreamId) -> impl Iterator<Item = &str> {
         self.connections.get(&sid).into_iter().flat_map(|c| c.inbox.iter().map(String::as_str))
     }
 
     /// Whether the server hung up on a client.
-    pub fn is_closed(&self, sid: Sid) -> bool {
+    pub fn is_closed(&self, sid: StreamId) -> bool {
         self.connections.get(&sid).is_none_or(|c| c.closed)
     }
 
     /// The line to a client is cut.
-    pub fn cut(&mut self, sid: Sid) {
+    pub fn cut(&mut self, sid: StreamId) {
         self.hang_up(sid, false);
         self.settle();
     }
@@ -265,7 +265,7 @@ impl House {
                 self.wake = None;
                 self.input(Input::Tick);
             }
-            let due: Vec<Sid> = self
+            let due: Vec<StreamId> = self
                 .connections
                 .iter()
                 .filter(|(_, c)| !c.closed && c.link.deadline() <= at)
@@ -351,7 +351,7 @@ impl House {
     /// A clean end and a new start.
     pub fn restart(&mut self) {
         self.hold = false;
-        let sids: Vec<Sid> = self.connections.keys().copied().collect();
+        let sids: Vec<StreamId> = self.connections.keys().copied().collect();
         for sid in sids {
             self.hang_up(sid, false);
         }
@@ -378,7 +378,7 @@ impl House {
         }
     }
 
-    fn pump(&mut self, sid: Sid) {
+    fn pump(&mut self, sid: StreamId) {
         loop {
             let now = self.now.mono;
             let Some(c) = self.connections.get_mut(&sid) else { return };
@@ -398,7 +398,7 @@ impl House {
         }
     }
 
-    fn step(&mut self, sid: Sid, step: Step) {
+    fn step(&mut self, sid: StreamId, step: Step) {
         match step {
             Step::Tell(input) | Step::Proved(_, Some(input)) => self.input(input),
             Step::Proved(_, None) => {}
@@ -407,7 +407,7 @@ impl House {
         }
     }
 
-    fn hang_up(&mut self, sid: Sid, clean: bool) {
+    fn hang_up(&mut self, sid: StreamId, clean: bool) {
         if let Some(c) = self.connections.get_mut(&sid)
             && !c.closed
         {
@@ -444,7 +444,7 @@ impl House {
         }
     }
 
-    fn deliver(&mut self, sid: Sid, mail: Mail) {
+    fn deliver(&mut self, sid: StreamId, mail: Mail) {
         let Some(c) = self.connections.get_mut(&sid).filter(|c| !c.closed) else { return };
         match &mail {
             Mail::Bound(answer) => c.bound = answer.clone().ok(),
@@ -489,27 +489,27 @@ pub trait Stage {
     /// Makes an account, if it is not there; its password is its name.
     fn account(&mut self, jid: &str);
     /// A connection behind TLS, without a stream.
-    fn open(&mut self) -> Sid;
+    fn open(&mut self) -> StreamId;
     /// A bound session. All that the login wrote is swallowed.
-    fn login(&mut self, jid: &str) -> Sid;
+    fn login(&mut self, jid: &str) -> StreamId;
     /// A stream that is authenticated and not bound, if that can be had here.
-    fn authenticate(&mut self, _jid: &str) -> Option<Sid> {
+    fn authenticate(&mut self, _jid: &str) -> Option<StreamId> {
         None
     }
     /// Its full JID.
-    fn jid(&self, sid: Sid) -> Option<Jid>;
+    fn jid(&self, sid: StreamId) -> Option<Jid>;
     /// A client sends something; all consequences are there when this returns.
-    fn send(&mut self, sid: Sid, xml: &str);
+    fn send(&mut self, sid: StreamId, xml: &str);
     /// The next thing that it was sent.
-    fn receive(&mut self, sid: Sid) -> Option<String>;
+    fn receive(&mut self, sid: StreamId) -> Option<String>;
     /// All that it was sent.
-    fn receive_all(&mut self, sid: Sid) -> Vec<String>;
+    fn receive_all(&mut self, sid: StreamId) -> Vec<String>;
     /// The same, and leaves it there.
-    fn peek(&self, sid: Sid) -> Vec<String>;
+    fn peek(&self, sid: StreamId) -> Vec<String>;
     /// Whether the server hung up.
-    fn is_closed(&self, sid: Sid) -> bool;
+    fn is_closed(&self, sid: StreamId) -> bool;
     /// The line is cut.
-    fn cut(&mut self, sid: Sid);
+    fn cut(&mut self, sid: StreamId);
     /// The house in memory, for what can be done to that alone.
     fn house(&mut self) -> Option<&mut House> {
         None
@@ -520,34 +520,34 @@ impl Stage for House {
     fn account(&mut self, jid: &str) {
         House::account(self, jid);
     }
-    fn open(&mut self) -> Sid {
+    fn open(&mut self) -> StreamId {
         House::open(self)
     }
-    fn login(&mut self, jid: &str) -> Sid {
+    fn login(&mut self, jid: &str) -> StreamId {
         House::login(self, jid)
     }
-    fn authenticate(&mut self, jid: &str) -> Option<Sid> {
+    fn authenticate(&mut self, jid: &str) -> Option<StreamId> {
         Some(House::authenticate(self, jid))
     }
-    fn jid(&self, sid: Sid) -> Option<Jid> {
+    fn jid(&self, sid: StreamId) -> Option<Jid> {
         House::jid(self, sid)
     }
-    fn send(&mut self, sid: Sid, xml: &str) {
+    fn send(&mut self, sid: StreamId, xml: &str) {
         House::send(self, sid, xml);
     }
-    fn receive(&mut self, sid: Sid) -> Option<String> {
+    fn receive(&mut self, sid: StreamId) -> Option<String> {
         House::receive(self, sid)
     }
-    fn receive_all(&mut self, sid: Sid) -> Vec<String> {
+    fn receive_all(&mut self, sid: StreamId) -> Vec<String> {
         House::receive_all(self, sid)
     }
-    fn peek(&self, sid: Sid) -> Vec<String> {
+    fn peek(&self, sid: StreamId) -> Vec<String> {
         House::peek(self, sid).map(str::to_owned).collect()
     }
-    fn is_closed(&self, sid: Sid) -> bool {
+    fn is_closed(&self, sid: StreamId) -> bool {
         House::is_closed(self, sid)
     }
-    fn cut(&mut self, sid: Sid) {
+    fn cut(&mut self, sid: StreamId) {
         House::cut(self, sid);
     }
     fn house(&mut self) -> Option<&mut House> {

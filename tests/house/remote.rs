@@ -4,7 +4,7 @@
 use super::{DOMAIN, Stage};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use inglenook::core::Sid;
+use inglenook::core::StreamId;
 use inglenook::wire::Jid;
 use inglenook::wire::framer::{Frame, Framer, Limits};
 use inglenook::wire::scram::Hash;
@@ -33,7 +33,7 @@ pub struct Remote {
     address: String,
     /// A shell command that makes an account; `{user}`, `{domain}` and `{password}` stand for those.
     add: String,
-    clients: BTreeMap<Sid, Client>,
+    clients: BTreeMap<StreamId, Client>,
     /// Somebody who takes no part: whose changes are stored behind those of the others.
     observer: Option<Client>,
     accounts: Vec<String>,
@@ -233,14 +233,14 @@ impl Stage for Remote {
         self.accounts.push(bare);
     }
 
-    fn open(&mut self) -> Sid {
+    fn open(&mut self) -> StreamId {
         let client = self.connect();
         self.next += 1;
-        self.clients.insert(Sid(self.next), client);
-        Sid(self.next)
+        self.clients.insert(StreamId(self.next), client);
+        StreamId(self.next)
     }
 
-    fn login(&mut self, jid: &str) -> Sid {
+    fn login(&mut self, jid: &str) -> StreamId {
         self.account(jid);
         let jid = Jid::parse(jid).unwrap();
         let user = jid.local().unwrap();
@@ -259,11 +259,11 @@ impl Stage for Remote {
         sid
     }
 
-    fn jid(&self, sid: Sid) -> Option<Jid> {
+    fn jid(&self, sid: StreamId) -> Option<Jid> {
         self.clients[&sid].jid.clone()
     }
 
-    fn send(&mut self, sid: Sid, xml: &str) {
+    fn send(&mut self, sid: StreamId, xml: &str) {
         let client = self.clients.get_mut(&sid).unwrap();
         client.write(xml);
         if xml.ends_with("</stream:stream>") {
@@ -272,23 +272,23 @@ impl Stage for Remote {
         self.settle();
     }
 
-    fn receive_all(&mut self, sid: Sid) -> Vec<String> {
+    fn receive_all(&mut self, sid: StreamId) -> Vec<String> {
         self.clients.get_mut(&sid).map(|c| c.inbox.drain(..).collect()).unwrap_or_default()
     }
 
-    fn receive(&mut self, sid: Sid) -> Option<String> {
+    fn receive(&mut self, sid: StreamId) -> Option<String> {
         self.clients.get_mut(&sid)?.inbox.pop_front()
     }
 
-    fn peek(&self, sid: Sid) -> Vec<String> {
+    fn peek(&self, sid: StreamId) -> Vec<String> {
         self.clients.get(&sid).map(|c| c.inbox.iter().cloned().collect()).unwrap_or_default()
     }
 
-    fn is_closed(&self, sid: Sid) -> bool {
+    fn is_closed(&self, sid: StreamId) -> bool {
         self.clients.get(&sid).is_none_or(|c| c.closed)
     }
 
-    fn cut(&mut self, sid: Sid) {
+    fn cut(&mut self, sid: StreamId) {
         if let Some(mut client) = self.clients.remove(&sid) {
             let _ = client.tls.sock.shutdown(std::net::Shutdown::Write);
             client.read(|_| false);

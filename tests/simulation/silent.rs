@@ -13,7 +13,7 @@
 //! - what was confirmed by somebody comes to nobody who comes later.
 
 use super::house::{DOMAIN, Dice, House};
-use inglenook::core::Sid;
+use inglenook::core::{SessionId, StreamId};
 use inglenook::wire::{Jid, Kind, Ns, Scope, Stanza, Type};
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ enum Answers {
 #[derive(Debug)]
 struct Device {
     name: usize,
-    sid: Sid,
+    sid: StreamId,
     pings: Answers,
     acks: Answers,
     /// Questions that it has not answered.
@@ -61,7 +61,7 @@ struct Device {
 }
 
 impl Device {
-    fn new(name: usize, sid: Sid, pings: Answers, acks: Answers) -> Device {
+    fn new(name: usize, sid: StreamId, pings: Answers, acks: Answers) -> Device {
         Device {
             name,
             sid,
@@ -91,7 +91,7 @@ pub struct Life {
     dice: Dice,
     house: House,
     devices: Vec<Device>,
-    senders: Vec<Sid>,
+    senders: Vec<StreamId>,
     next: u32,
     /// Letters that must arrive.
     due: BTreeSet<Letter>,
@@ -351,7 +351,7 @@ impl Life {
             Some(one) => d.name == one,
             None => self.takes(d),
         };
-        let takers: Vec<Sid> = self.devices.iter().filter(|d| takes(d)).map(|d| d.sid).collect();
+        let takers: Vec<StreamId> = self.devices.iter().filter(|d| takes(d)).map(|d| d.sid).collect();
         // On a dead line nobody can know better, unless the client owes something.
         let lost = |d: &Device| d.dead && d.handled.is_none() && takes(d) && !self.owes(d);
         if !self.devices.iter().any(lost) {
@@ -382,13 +382,13 @@ impl Life {
     }
 
     /// The session of a device, connected or not.
-    fn session(&self, name: usize) -> Option<Sid> {
+    fn session(&self, name: usize) -> Option<SessionId> {
         self.house.state().session_at(&Jid::parse(&format!("{OWNER}@{DOMAIN}/r{name}")).unwrap())
     }
 
     /// Whether a client was asked whether it has what it was handed, and has not answered.
     fn owes(&self, device: &Device) -> bool {
-        !self.house.state().is_sure(device.sid)
+        self.session(device.name).is_some_and(|sid| !self.house.state().is_sure(sid))
     }
 
     fn read_all(&mut self) {

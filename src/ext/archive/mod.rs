@@ -21,7 +21,7 @@ mod prefs;
 pub(super) mod query;
 
 use super::{chat_states, hints};
-use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Place, Sid, State, Way};
+use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Place, SessionId, State, Way};
 use crate::store::{Engine, Op, Query, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type, stamp};
 use query::{Queue, Source, Task, View};
@@ -45,7 +45,7 @@ const TRIM_PART: u64 = 16;
 #[derive(Default)]
 pub(super) struct Archive {
     /// What sessions want to read, one after the other.
-    tasks: Queue<Sid>,
+    tasks: Queue<SessionId>,
     /// What was read by clients that do not acknowledge it.
     seen: BTreeMap<Job, Seen>,
     unreadable: Unreadable,
@@ -63,7 +63,7 @@ pub(super) struct Archive {
 
 /// Messages that were sent to a session as part of a page.
 struct Seen {
-    sid: Sid,
+    sid: SessionId,
     numbers: BTreeSet<u64>,
     /// Those of them that are known to wait.
     waiting: Vec<u64>,
@@ -116,7 +116,7 @@ impl Archive {
     }
 
     /// Asks what is to be known next, or answers.
-    fn run(&mut self, st: &mut State, sid: Sid) {
+    fn run(&mut self, st: &mut State, sid: SessionId) {
         while let Some(task) = self.tasks.next(st, &sid) {
             let came = task.finish(st);
             st.end_reading(sid);
@@ -238,7 +238,7 @@ impl Extension for Archive {
     }
 
     /// XEP-0386 §3.2: the state of the archive at the moment when the session begins.
-    fn bind_inline(&mut self, st: &mut State, sid: Sid, inline: &Inline<'_>, bound: &mut String) {
+    fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, bound: &mut String) {
         let (Some(session), [Some(first), Some(last)]) = (st.sessions.get(&sid), inline.rows) else { return };
         let found = query::end_of(first).zip(query::end_of(last));
         let (found_first, new_last) = (found.map(|(first, _)| first), inline.archived.map(|(_, last)| last));
@@ -247,7 +247,7 @@ impl Extension for Archive {
         bound.push_str(&query::metadata(st, session.local(), first.zip(last)));
     }
 
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         let Some(session) = st.sessions.get(&sid).filter(|_| worth(stanza)) else { return Ok(Flow::Pass) };
         let (me, managed) = (session.jid.bare(), session.managed.is_some());
         let local = me.local().unwrap_or_default();
@@ -348,7 +348,7 @@ impl Extension for Archive {
     }
 
     /// The page was read.
-    fn replied(&mut self, st: &mut State, _sid: Sid, job: Job, _reply: &Stanza) {
+    fn replied(&mut self, st: &mut State, _sid: SessionId, job: Job, _reply: &Stanza) {
         let Some(seen) = self.seen.remove(&job).filter(|seen| seen.asked) else { return };
         let Some(local) = st.sessions.get(&seen.sid).map(|s| Box::<str>::from(s.local())) else { return };
         for number in seen.waiting {

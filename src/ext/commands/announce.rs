@@ -4,7 +4,7 @@
 //! In [`Tree::Meta`]: `motd` and `welcome` are the texts, `motd NUL local` says that the account has got the first.
 
 use super::is_admin;
-use crate::core::{self, Flow, Handled, Sid, State};
+use crate::core::{self, Flow, Handled, SessionId, State};
 use crate::store::{Engine, Query, StoreError, Tree, key};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
@@ -47,7 +47,7 @@ fn message(st: &mut State, text: &str) -> Stanza {
 
 /// The accounts that take messages now.
 fn listeners(st: &State) -> Vec<Jid> {
-    let receives = |sid: &Sid| st.sessions.get(sid).is_some_and(|session| session.receives());
+    let receives = |sid: &SessionId| st.sessions.get(sid).is_some_and(|session| session.receives());
     let accounts = st.accounts.matching(|account| account.sessions.values().any(receives));
     accounts.map(|(_, account)| account.jid.clone()).collect()
 }
@@ -148,7 +148,7 @@ impl News {
     }
 
     /// A session takes messages from now on.
-    pub(super) fn receives(&mut self, st: &mut State, sid: Sid) {
+    pub(super) fn receives(&mut self, st: &mut State, sid: SessionId) {
         let Some(jid) = st.sessions.get(&sid).map(|session| session.jid.clone()) else { return };
         // Nobody has ever left who is here for the first time.
         let new = st.account(&jid).is_some_and(|account| account.last_seen.is_none());

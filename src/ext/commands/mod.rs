@@ -8,7 +8,7 @@ mod own;
 use super::disco::{self, Identity, Info};
 use super::form::{self, Form, Submitted};
 use crate::core::share::{Ledger, Shared, limits};
-use crate::core::{self, About, Event, Extension, Flow, Handled, Job, Place, Sid, State};
+use crate::core::{self, About, Event, Extension, Flow, Handled, Job, Place, SessionId, State};
 use crate::store::{Engine, StoreError};
 use crate::wire::scram::{Credentials, long_enough};
 use crate::wire::xml::escaped;
@@ -68,7 +68,7 @@ enum Done {
     /// It has changed something that is to be stored.
     Changed(String),
     /// These sessions are to be ended, after the answer.
-    Ends(Vec<Sid>),
+    Ends(Vec<SessionId>),
     /// The password is being hashed; the answer comes then.
     Later,
 }
@@ -345,7 +345,7 @@ impl Extension for Commands {
     }
 
     /// Announcements by message.
-    fn leave(&mut self, st: &mut State, _sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, _sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind != Kind::Message {
             return Ok(Flow::Pass);
         }

@@ -2,7 +2,7 @@
 
 use super::super::form::{Field, Form};
 use super::{Command, Done, bad_payload};
-use crate::core::{Sid, State};
+use crate::core::{SessionId, State};
 use crate::wire::Jid;
 
 /// In the order in which they are listed.
@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
         }),
         run: |_, st, mut run| {
             let wanted = run.fields.remove("sessions").unwrap_or_default();
-            let chosen: Vec<Sid> = sessions(st, run.by)
+            let chosen: Vec<SessionId> = sessions(st, run.by)
                 .filter(|(resource, _)| wanted.iter().any(|w| w == resource) && Some(*resource) != run.by.resource())
                 .map(|(_, sid)| sid)
                 .collect();
@@ -66,12 +66,12 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// The sessions of an account.
-fn sessions<'a>(st: &'a State, by: &Jid) -> impl Iterator<Item = (&'a str, Sid)> {
+fn sessions<'a>(st: &'a State, by: &Jid) -> impl Iterator<Item = (&'a str, SessionId)> {
     let account = st.account(by).into_iter();
     account.flat_map(|account| account.sessions.iter().map(|(resource, sid)| (&**resource, *sid)))
 }
 
-fn describe(st: &State, resource: &str, sid: Sid) -> String {
+fn describe(st: &State, resource: &str, sid: SessionId) -> String {
     let session = st.sessions.get(&sid);
     let state = match session {
         Some(session) if session.stream.is_none() => "has lost its connection",

@@ -5,7 +5,7 @@
 //! with it; any other answer for the session that gave it alone.
 
 use crate::core::share::{Ledger, Shared, limits};
-use crate::core::{Job, Sid, State};
+use crate::core::{Job, SessionId, State};
 use crate::wire::xml::escaped;
 use crate::wire::{Node, Ns, Stanza, Type};
 use base64::Engine;
@@ -56,40 +56,40 @@ struct Session {
 #[derive(Debug)]
 struct Question {
     /// Who was asked last.
-    asked: Sid,
+    asked: SessionId,
     /// Who could be asked next.
-    waiting: VecDeque<Sid>,
+    waiting: VecDeque<SessionId>,
 }
 
 /// All that is known of sessions.
 #[derive(Debug, Default)]
 pub(super) struct Caps {
-    sessions: BTreeMap<Sid, Session>,
+    sessions: BTreeMap<SessionId, Session>,
     known: BTreeMap<Key, Interests>,
     /// Whose client told each.
     told: Ledger<Key>,
     questions: BTreeMap<Key, Question>,
     /// What the jobs are about: questions, and the time for them.
-    jobs: BTreeMap<Job, (Key, Sid)>,
+    jobs: BTreeMap<Job, (Key, SessionId)>,
 }
 
 /// A session, and the nodes that it has become interested in.
-pub(super) type News = Vec<(Sid, BTreeSet<Box<str>>)>;
+pub(super) type News = Vec<(SessionId, BTreeSet<Box<str>>)>;
 
 impl Caps {
     /// Whether a session wants to be told of a node.
-    pub fn interested(&self, sid: Sid, name: &str) -> bool {
+    pub fn interested(&self, sid: SessionId, name: &str) -> bool {
         let interests = self.sessions.get(&sid).and_then(|session| session.interests.as_ref());
         interests.is_some_and(|interests| interests.contains(name))
     }
 
     /// What a session is interested in.
-    pub fn interests(&self, sid: Sid) -> Interests {
+    pub fn interests(&self, sid: SessionId) -> Interests {
         self.sessions.get(&sid).and_then(|session| session.interests.clone()).unwrap_or_default()
     }
 
     /// A session has broadcast a presence.
-    pub fn broadcast(&mut self, st: &mut State, sid: Sid) -> News {
+    pub fn broadcast(&mut self, st: &mut State, sid: SessionId) -> News {
         let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
         let Some(key) = presence.child(Ns::CAPS, "c").and_then(key) else {
             self.gone(st, sid);
@@ -119,7 +119,7 @@ impl Caps {
         News::new()
     }
 
-    fn ask(&mut self, st: &mut State, sid: Sid, key: Key) {
+    fn ask(&mut self, st: &mut State, sid: SessionId, key: Key) {
         let query = match (&*key.hash, &*key.ver) {
             ("", "") => "<query xmlns='http://jabber.org/protocol/disco#info'/>".to_owned(),
             (_, ver) => {
@@ -134,7 +134,7 @@ impl Caps {
     }
 
     /// The client's answer.
-    pub fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) -> News {
+    pub fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, reply: &Stanza) -> News {
         let Some(asked) = self.jobs.remove(&job) else { return News::new() };
         // The time for it.
         let timers = self.jobs.extract_if(.., |_, other| *other == asked);
@@ -153,12 +153,12 @@ impl Caps {
         }
         self.questions.remove(&key);
         self.remember(st, sid, &key, &interests);
-        let same = |(_, session): &(&Sid, &Session)| session.key == key;
-        let sids: Vec<Sid> = self.sessions.iter().filter(same).map(|(sid, _)| *sid).collect();
+        let same = |(_, session): &(&SessionId, &Session)| session.key == key;
+        let sids: Vec<SessionId> = self.sessions.iter().filter(same).map(|(sid, _)| *sid).collect();
         sids.into_iter().flat_map(|sid| self.settle(sid, interests.clone())).collect()
     }
 
-    fn remember(&mut self, st: &State, sid: Sid, key: &Key, interests: &Interests) {
+    fn remember(&mut self, st: &State, sid: SessionId, key: &Key, interests: &Interests) {
         let whose = st.sessions.get(&sid).map_or("", |session| session.local());
         self.told.put(key.clone(), whose, 1);
         self.known.insert(key.clone(), interests.clone());
@@ -178,7 +178,7 @@ impl Caps {
     }
 
     /// Asks somebody else, if it was this session's turn.
-    fn next(&mut self, st: &mut State, key: Key, after: Sid) {
+    fn next(&mut self, st: &mut State, key: Key, after: SessionId) {
         let Some(question) = self.questions.get_mut(&key).filter(|question| question.asked == after) else { return };
         while let Some(sid) = question.waiting.pop_front() {
             if self.sessions.get(&sid).is_some_and(|session| session.key == key) {
@@ -190,7 +190,7 @@ impl Caps {
     }
 
     /// A session is not available any more.
-    pub fn gone(&mut self, st: &mut State, sid: Sid) {
+    pub fn gone(&mut self, st: &mut State, sid: SessionId) {
         if let Some(Session { key, .. }) = self.sessions.remove(&sid) {
             let over = self.jobs.extract_if(.., |_, (_, asked)| *asked == sid);
             over.for_each(|(job, _)| st.forget(job));
@@ -199,7 +199,7 @@ impl Caps {
     }
 
     /// What a session is interested in from now on; says what of it is new.
-    fn settle(&mut self, sid: Sid, interests: Interests) -> News {
+    fn settle(&mut self, sid: SessionId, interests: Interests) -> News {
         let Some(session) = self.sessions.get_mut(&sid) else { return News::new() };
         let before = session.interests.replace(interests.clone()).unwrap_or_default();
         let new: BTreeSet<_> = interests.difference(&before).cloned().collect();

@@ -7,7 +7,7 @@ use super::caps::News;
 use super::config::Last;
 use super::node::{Home, Item, item_row};
 use super::{PubSub, Task, access, notify};
-use crate::core::{Sid, State};
+use crate::core::{SessionId, State};
 use crate::store::{Query, Rows, Tree};
 use crate::wire::{Jid, stamp};
 use std::collections::{BTreeSet, VecDeque};
@@ -23,7 +23,7 @@ const AROUND_BYTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Sending {
     /// The session, if it is one that must still be there.
-    sid: Option<Sid>,
+    sid: Option<SessionId>,
     to: Jid,
     queue: VecDeque<(Home, Box<str>)>,
     /// Bytes that may be sent.
@@ -51,7 +51,7 @@ impl PubSub {
         }
     }
 
-    fn greet(&mut self, st: &mut State, sid: Sid, homes: &[Jid], names: &BTreeSet<Box<str>>) {
+    fn greet(&mut self, st: &mut State, sid: SessionId, homes: &[Jid], names: &BTreeSet<Box<str>>) {
         let Some(to) = st.sessions.get(&sid).map(|session| session.jid.clone()) else { return };
         let theirs = |task: &&Task| matches!(task, Task::Last(sending, ..) if sending.sid == Some(sid));
         if self.tasks.values().filter(theirs).count() >= SENDINGS {

@@ -21,7 +21,7 @@ mod owner;
 mod publish;
 mod subscribe;
 
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, Sid, State};
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, SessionId, State};
 use crate::store::{Engine, Query, Rows, StoreError, Tree};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
@@ -263,7 +263,7 @@ impl Extension for PubSub {
         }
     }
 
-    fn leave(&mut self, st: &mut State, sid: Sid, stanza: &mut Stanza) -> Handled {
+    fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Presence && stanza.ty == Type::Unavailable && stanza.to.is_none() {
             self.caps.gone(st, sid);
         }
@@ -302,7 +302,7 @@ impl Extension for PubSub {
         }
     }
 
-    fn replied(&mut self, st: &mut State, sid: Sid, job: Job, reply: &Stanza) {
+    fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, reply: &Stanza) {
         let news = self.caps.replied(st, sid, job, reply);
         self.news(st, news);
     }
@@ -324,7 +324,7 @@ impl Extension for PubSub {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::{Command, Core, Effect, Input, Now, Settings};
+    use crate::core::{Command, Core, Effect, Input, Now, Settings, StreamId};
     use crate::store::memory::Memory;
     use crate::wire::scram::Credentials;
 
@@ -392,13 +392,13 @@ mod tests {
         let mut core = Core::open(settings, [7; 32], extensions, &mut disk).unwrap();
         let credentials = Credentials::fake(&[1; 32], "romeo", 1);
         run(&mut core, &mut disk, Input::Command(Job(u64::MAX), Command::UserAdd(jid.clone(), credentials)));
-        run(&mut core, &mut disk, Input::Bind(Sid(1), jid, Some("orchard".into())));
+        run(&mut core, &mut disk, Input::Bind(StreamId(1), jid, Some("orchard".into())));
         let mut ask = |inner: &str, ty: &str| {
             let xml = format!(
                 "<iq type='{ty}' id='1'><pubsub xmlns='http://jabber.org/protocol/pubsub'>{inner}</pubsub></iq>"
             );
             let iq = Stanza::parse(&xml, crate::wire::Scope::client()).unwrap().unwrap();
-            run(&mut core, &mut disk, Input::Stanza(Sid(1), iq))
+            run(&mut core, &mut disk, Input::Stanza(StreamId(1), iq))
         };
         let published =
             ask("<publish node='urn:a'><item id='i'><x xmlns='urn:x'>A &amp; B</x></item></publish>", "set");

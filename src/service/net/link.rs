@@ -1,7 +1,7 @@
 //! Between a stream and the core: what a stream says becomes an [`Input`], and what the core has for it is given to the stream. No socket
 //! and no clock: the server in memory of the tests drives these very links.
 
-use crate::core::{Effect, Input, Sid};
+use crate::core::{Effect, Input, StreamId};
 use crate::stream::Mono;
 use crate::stream::c2s::C2s;
 use crate::stream::component::{self, Component};
@@ -39,7 +39,7 @@ impl Mail {
     ///
     /// # Errors
     /// The effect, if it is for somebody else.
-    pub fn of(effect: Effect) -> Result<(Sid, Mail), Effect> {
+    pub fn of(effect: Effect) -> Result<(StreamId, Mail), Effect> {
         Ok(match effect {
             Effect::Send(sid, stanza) => (sid, Mail::Send(stanza)),
             Effect::Manage(sid, element) => (sid, Mail::Manage(element)),
@@ -139,7 +139,7 @@ enum Waits {
 /// A client's stream.
 #[derive(Debug)]
 pub struct ClientLink {
-    sid: Sid,
+    sid: StreamId,
     ip: IpAddr,
     stream: C2s,
     waits: Option<Waits>,
@@ -147,7 +147,7 @@ pub struct ClientLink {
 
 impl ClientLink {
     /// Of a connection from this address.
-    pub fn new(sid: Sid, ip: IpAddr, stream: C2s) -> ClientLink {
+    pub fn new(sid: StreamId, ip: IpAddr, stream: C2s) -> ClientLink {
         ClientLink { sid, ip, stream, waits: None }
     }
 
@@ -263,7 +263,7 @@ impl Link for ClientLink {
 /// A component's stream.
 #[derive(Debug)]
 pub struct ComponentLink {
-    sid: Sid,
+    sid: StreamId,
     stream: Component,
     /// The handshake waits for its answer.
     waits: bool,
@@ -271,7 +271,7 @@ pub struct ComponentLink {
 
 impl ComponentLink {
     /// Of a connection.
-    pub fn new(sid: Sid, stream: Component) -> ComponentLink {
+    pub fn new(sid: StreamId, stream: Component) -> ComponentLink {
         ComponentLink { sid, stream, waits: false }
     }
 

@@ -5,7 +5,7 @@
 
 use super::link::{End, Link, Mail, Step, too_much};
 use super::transport::{Socket, Transport};
-use crate::core::{Input, Sid};
+use crate::core::{Input, StreamId};
 use crate::service::hub::{Hub, Outbox};
 use crate::service::share::{ACCOUNT_CONNECTIONS, Share, Turns, Waiting, Watch};
 use crate::stream::Mono;
@@ -34,7 +34,7 @@ pub(super) const WRITE_BYTES: usize = 64 * 1024;
 /// The connection in the hub. The hub forgets it when it ends, however it ends.
 pub(super) struct Entry {
     pub hub: Arc<Hub>,
-    pub sid: Sid,
+    pub sid: StreamId,
     pub outbox: Arc<Outbox>,
     turns: Turns,
     /// What it keeps itself, of what came in and of what is to be written; and whose it is.
