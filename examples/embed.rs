@@ -8,9 +8,10 @@
 //! It makes an account if there is none, says where it listens, and stops on Enter, SIGTERM or Ctrl-C.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use inglenook::service::admin::Request;
+use inglenook::service::owner::control::Request;
+use inglenook::service::owner::user;
 use inglenook::service::serve::{Options, Order, Server};
-use inglenook::service::{Failure, Result, user};
+use inglenook::service::{Failure, Result};
 use std::path::Path;
 use std::process::ExitCode;
 

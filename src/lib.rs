@@ -27,7 +27,7 @@
 //!   table of RFC 6121 §8.5 as a table.
 //! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the table of specifications and `doap.xml`.
 //! - [`service`]: THE WORLD. [`net`](service::net) carries connections inside [`tls`](service::tls), with buffers of the thread
-//!   instead of their own; [`hub`](service::hub) holds the core under its lock, [`storage`](service::storage) is the thread that owns
+//!   instead of their own; [`hub`](service::hub) holds the core under its lock, [`storage`](service::disk::storage) is the thread that owns
 //!   the database; [`manager`](service::manager) tells systemd how they are.
 //!
 //! # How a stanza flows
@@ -57,7 +57,7 @@
 //! and the client is told. What makes room asks with [`State::erase`](core::State::erase): a full disk takes it, out of what is kept free.
 //! The changes of one turn are one [`Batch`](store::Batch), so both sides of a subscription change
 //! together. [`State::confirm`](core::State::confirm) holds the answer back until [`Input::Committed`](core::Input::Committed)
-//! says that the batch survives a power cut; `service::storage` commits all that came within a short window, and syncs once.
+//! says that the batch survives a power cut; `service::disk::storage` commits all that came within a short window, and syncs once.
 //!
 //! # Services
 //!

@@ -1,14 +1,17 @@
 //! The `inglenook` command.
 
 use argh::FromArgs;
-use inglenook::service::admin::Request;
-use inglenook::service::data::Data;
-use inglenook::service::find::{self, Surroundings};
+use inglenook::service::config::words;
+use inglenook::service::disk::data::Data;
 use inglenook::service::manager::Manager;
-use inglenook::service::serve::{Options, Server};
-use inglenook::service::{
-    Failure, Result, backup, check, command, config, logging, owner, reset, restore, salvage, status, user, words,
+use inglenook::service::owner::{
+    backup, check, command,
+    control::Request,
+    find::{self, Surroundings},
+    reset, restore, root, salvage, status, user,
 };
+use inglenook::service::serve::{Options, Server};
+use inglenook::service::{Failure, Result, config, logging};
 use inglenook::store::sled_engine;
 use inglenook::wire::typed::{steers, visible};
 use std::io::Write;
@@ -525,7 +528,7 @@ fn warned((options, warning): (Options, Option<String>)) -> Options {
 }
 
 fn become_owner(options: Options) -> Result<Options> {
-    let became = owner::become_owner(&Data::locate(options.data.as_deref()))?;
+    let became = root::become_owner(&Data::locate(options.data.as_deref()))?;
     Ok(Options { sudo: became && std::env::var_os("SUDO_USER").is_some(), ..options })
 }
 

@@ -9,7 +9,7 @@ use common::Random;
 use common::binary::{Dir, Server, Tls, command, fails, login, ok, ping, run, until};
 use common::disk::Disk;
 use common::files::all_below;
-use inglenook::service::restore;
+use inglenook::service::owner::restore;
 use inglenook::service::serve::Options;
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -6,7 +6,7 @@
 mod common;
 
 use common::binary::{Dir, Server, command, run};
-use inglenook::service::find::{Package, Surroundings, existing, flag, start, to_replace};
+use inglenook::service::owner::find::{Package, Surroundings, existing, flag, start, to_replace};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What the box knows of itself: its name, its addresses, its clock.
 
-use super::domain;
+use super::owner::domain;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

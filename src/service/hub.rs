@@ -1,10 +1,10 @@
 //! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
 
+use super::disk::storage::{Keep, Listener, Storage};
 use super::driver;
 use super::net::link::Mail;
 use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
-use super::storage::{Keep, Listener, Storage};
 use super::{Failure, Result};
 use crate::core::unordered::Number;
 use crate::core::waiting::SLOW_BYTES;

@@ -129,11 +129,10 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::data::tests::Temp;
-    use super::super::storage::Storage;
-    use super::super::wear::Wear;
     use super::*;
     use crate::core::{Core, Settings};
+    use crate::service::disk::data::tests::Temp;
+    use crate::service::disk::{storage::Storage, wear::Wear};
     use crate::store::memory::Memory;
     use crate::stream::Terms;
     use crate::wire::Jid;

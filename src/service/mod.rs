@@ -1,46 +1,24 @@
 //! THE WORLD: the only place with sockets, clock, threads, randomness and files.
 //!
-//! [`serve`] puts the parts together: [`net`] accepts connections and carries each through [`tls`] and its
-//! stream, [`hub`] holds the core and carries out what it wants, [`share`] sees that nobody takes what others need, [`storage`] is
-//! the one thread that owns the database.
-//! [`config`] reads the settings, [`data`] knows what lies where, [`find`] which folder is meant, [`domain`] what it can be called,
-//! [`lookup`] whether phones find that, [`cert`] makes and keeps certificates, [`admin`] is the
-//! owner's way in: to [`user`], [`status`], which asks [`wear`] what was written, and [`backup`]. What that makes, a
-//! [`container`], [`restore`] reads; [`reset`] moves aside what was there; [`salvage`] reads what is left of a damaged folder. [`manager`] is how systemd hears of the server, [`logging`] how the owner does, and [`owner`]
-//! what root is in somebody else's data folder, [`words`] what
-//! was meant by a word that is none of ours.
+//! [`serve`] puts the parts together. [`net`] accepts connections and carries each through [`tls`] and its stream; [`hub`] holds the core
+//! and carries out what it wants, and [`share`] sees that nobody takes what others need. [`disk`] keeps all that is stored, and [`cert`] makes and
+//! keeps certificates. [`config`] reads the settings, and [`owner`] is what the owner of the box can type. [`logging`] is how they hear of the server,
+//! [`manager`] how systemd does, and [`host`] what the box is. [`driver`] is a core with nothing around it.
 
-pub mod admin;
-pub mod backup;
 pub mod cert;
-pub mod check;
-pub mod command;
 pub mod config;
-pub mod container;
-pub mod data;
-pub mod domain;
+pub mod disk;
 pub mod driver;
-pub mod find;
 pub mod host;
 pub mod hub;
 pub mod logging;
-pub mod lookup;
 pub mod manager;
 pub mod net;
 pub mod owner;
 mod patient;
-pub mod reset;
-pub mod restore;
-pub mod salvage;
 pub mod serve;
 pub mod share;
-pub mod status;
-pub mod storage;
 pub mod tls;
-mod unread;
-pub mod user;
-pub mod wear;
-pub mod words;
 
 use crate::core::share::Shared;
 use std::fmt;

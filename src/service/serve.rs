@@ -17,16 +17,24 @@
 
 use super::cert::{Certificates, Facts, Names};
 use super::config::Config;
-use super::data::{self, Data, Lock};
+use super::disk::{
+    data::{self, Data, Lock},
+    storage::{Requests, Storage},
+    wear::Wear,
+};
 use super::hub::{Hub, lock};
-use super::lookup::{Lookup, Ports};
 use super::manager::{Manager, Told};
-use super::net::listen::{self, Gate, Port};
-use super::net::listeners::{C2S, C2S_TLS, COMPONENT};
-use super::storage::{Requests, Storage};
+use super::net::{
+    listen::{self, Gate, Port},
+    listeners::{C2S, C2S_TLS, COMPONENT},
+};
+use super::owner::{
+    control, domain, find,
+    lookup::{Lookup, Ports},
+    restore, user,
+};
 use super::tls::Acceptor;
-use super::wear::Wear;
-use super::{Failure, Result, admin, domain, find, host, random, restore, user};
+use super::{Failure, Result, host, random};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
@@ -71,7 +79,7 @@ const HOLD: Duration = Duration::from_secs(6);
 pub struct Options {
     /// The data folder; see [`Data::locate`].
     pub data: Option<PathBuf>,
-    /// Whether nobody named it: it was found ([`super::find`]).
+    /// Whether nobody named it: it was found ([`super::owner::find`]).
     pub found: bool,
     /// Whether it is somebody else's, and the command was typed with `sudo`: as what is to be typed next must be.
     pub sudo: bool,
@@ -122,7 +130,7 @@ impl Options {
     /// a `new` account that is meant, and there must be accounts: else a restart is all that it needs.
     pub fn of_running(self, new: bool) -> (Options, Option<String>) {
         let data = Data::locate(self.data.as_deref());
-        let fault = self.place().err().filter(|_| admin::runs(&data));
+        let fault = self.place().err().filter(|_| control::runs(&data));
         let matters = || self.is_readable(&data) && (new || matches!(domain::accounts(&self, &data), Ok(0)));
         match fault {
             Some(e) if !matters() => {
@@ -230,7 +238,7 @@ impl Server {
         listen::try_all(config)?;
         let (core, engine) = options.open(&place)?;
         // Nobody is let in before it is known that the database can be served.
-        let taken = listen::bind(config).and_then(|ports| Ok((ports, admin::bind(data)?)));
+        let taken = listen::bind(config).and_then(|ports| Ok((ports, control::bind(data)?)));
         let (ports, control) = match taken {
             Ok(taken) => taken,
             Err(e) => {
@@ -343,7 +351,7 @@ impl Server {
         let mut tasks = vec![executor.spawn(hub.clone().tick()), executor.spawn(shared.clone().watch_certificate())];
         // Who lines up is let in to the last.
         executor.spawn(hub.shares().clone().admit()).detach();
-        tasks.push(executor.spawn(admin::listen(control, shared.clone())));
+        tasks.push(executor.spawn(control::listen(control, shared.clone())));
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
         look_up(&shared, &ports);
@@ -494,7 +502,7 @@ pub fn hold(data: &Data) -> Result<Lock> {
             return Ok(lock);
         }
         let (dir, holder) = (data.dir().display(), data.holder());
-        if admin::runs(data) {
+        if control::runs(data) {
             return Err(Failure(format!(
                 "an Inglenook server runs on {dir} already (process {holder}). Stop it first, or choose another folder with --data."
             )));

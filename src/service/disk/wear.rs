@@ -9,7 +9,8 @@
 //! Days are those of UTC, by the box's clock. As long as that is not set, what is written has no day, and gets the first one that the
 //! clock shows once it is set.
 
-use super::{data, host};
+use crate::service::disk::data;
+use crate::service::host;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -202,7 +203,7 @@ impl Wear {
     /// After a commit: what the engine has written since it was opened.
     pub fn committed(&self, engine: Usage) {
         let clock = host::clock();
-        let mut inner = super::hub::lock(&self.inner);
+        let mut inner = crate::service::hub::lock(&self.inner);
         inner.engine = engine;
         inner.note(clock);
         let day = clock / DAY;
@@ -214,7 +215,7 @@ impl Wear {
 
     /// The server has ended in order.
     pub fn close(&self) {
-        let mut inner = super::hub::lock(&self.inner);
+        let mut inner = crate::service::hub::lock(&self.inner);
         inner.note(host::clock());
         self.save(&inner.book);
     }
@@ -229,7 +230,7 @@ impl Wear {
 
     /// All that is known now, and what is of this run.
     pub fn look(&self) -> (Book, Usage) {
-        let mut inner = super::hub::lock(&self.inner);
+        let mut inner = crate::service::hub::lock(&self.inner);
         inner.note(host::clock());
         (inner.book.clone(), inner.noted)
     }
@@ -274,8 +275,8 @@ pub fn date(seconds: u64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::data::tests::Temp;
     use super::*;
+    use crate::service::disk::data::tests::Temp;
 
     const NOON: u64 = host::EARLIEST + 100 * DAY + DAY / 2;
 

@@ -9,7 +9,7 @@
 //! It is a format of its own and no tar, since its main part are rows, which no other tool could show, and since a tar checks only
 //! its names.
 
-use super::{Failure, Result};
+use crate::service::{Failure, Result};
 use crate::store::record::{self, Broken};
 use crate::store::{Bytes, Op, Tree, VALUE_BYTES};
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};

@@ -7,7 +7,7 @@ mod stream;
 
 pub use self::stream::Stream;
 
-use super::{Failure, Result};
+use crate::service::{Failure, Result};
 use crate::stream::Tls;
 use async_rustls::rustls::crypto::ring::{Ticketer, default_provider};
 use async_rustls::rustls::pki_types::pem::PemObject;
@@ -135,10 +135,10 @@ fn end_point(certificate: &[u8]) -> Result<Box<[u8]>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::cert::{Certificates, Names};
-    use super::super::data::{Data, tests::Temp};
-    use super::super::host;
     use super::*;
+    use crate::service::cert::{Certificates, Names};
+    use crate::service::disk::data::{Data, tests::Temp};
+    use crate::service::host;
     use async_rustls::rustls::version::{TLS12, TLS13};
     use async_rustls::rustls::{
         ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion,

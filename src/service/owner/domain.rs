@@ -2,13 +2,15 @@
 //!
 //! Accounts belong to their domain. While there are none, nothing does that anybody would miss: then the data folder follows what is set.
 
-use super::admin::{self, Request};
-use super::cert::{Certificates, Names, a_labels};
-use super::config;
-use super::data::Data;
-use super::serve::{self, Options, Place};
-use super::status::count;
-use super::{Failure, Result, host};
+use crate::service::cert::{Certificates, Names, a_labels};
+use crate::service::config;
+use crate::service::disk::data::Data;
+use crate::service::owner::{
+    control::{self, Request},
+    status::count,
+};
+use crate::service::serve::{self, Options, Place};
+use crate::service::{Failure, Result, host};
 use crate::store::card::Card;
 use crate::store::{Engine, Tree};
 use crate::wire::{Jid, stamp};
@@ -81,7 +83,7 @@ pub fn read(name: &str) -> Result<Jid> {
 /// # Errors
 /// When nobody can tell.
 pub fn accounts(options: &Options, data: &Data) -> Result<usize> {
-    if let Some(lines) = admin::ask(data, &Request::List)? {
+    if let Some(lines) = control::ask(data, &Request::List)? {
         return Ok(lines.len());
     }
     if !data.database().exists() {
@@ -106,7 +108,7 @@ fn rows(engine: &mut Card, tree: Tree) -> Result<usize> {
 pub fn may_change(options: &Options, data: &Data, kept: &Jid, wanted: &Jid) -> Result<()> {
     let whose = if options.domain.is_some() { "--domain" } else { "the setting \"domain\"" };
     match accounts(options, data) {
-        Ok(0) if admin::runs(data) => Err(Failure(format!(
+        Ok(0) if control::runs(data) => Err(Failure(format!(
             "{whose} says {wanted}, and the running server serves {kept}. There are no accounts yet: restart it, and it serves {wanted}."
         ))),
         Ok(0) => Ok(()),

@@ -6,12 +6,16 @@
 //! old one, whole, or the new one, whole. What an interrupted restore has left beside is cleared up by the next: a folder with the
 //! marker was never finished, one without it is the old data.
 
-use super::config::{self, Config};
-use super::container::{self, Head, Look, Sink, Totals};
-use super::data::{self, Data};
-use super::serve::{self, Options};
-use super::{Failure, Result, domain, find, owner, random, reset, wear};
 use crate::core;
+use crate::service::config::{self, Config};
+use crate::service::disk::{
+    container::{self, Head, Look, Sink, Totals},
+    data::{self, Data},
+    wear,
+};
+use crate::service::owner::{domain, find, reset, root};
+use crate::service::serve::{self, Options};
+use crate::service::{Failure, Result, random};
 use crate::store::card::Card;
 use crate::store::sled_engine::{self, Sled};
 use crate::store::{BATCH_OPS, Batch, Bytes, Engine, Op, Tree};
@@ -50,10 +54,10 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
     at("check");
     let (head, totals) = read(file, &mut Look)?;
     // As the owner: what is looked into is theirs, and what is written where nothing is replaced in the end, too.
-    let domain = owner::as_owner(&data, || fits(options, &data, &head, file))?;
+    let domain = root::as_owner(&data, || fits(options, &data, &head, file))?;
     let there = is_ours(dir)?;
     // Nobody begins to use the old folder meanwhile.
-    let lock = if there { Some(owner::as_owner(&data, || serve::hold(&data))?) } else { None };
+    let lock = if there { Some(root::as_owner(&data, || serve::hold(&data))?) } else { None };
     clear(dir)?;
     let tag: String = random()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let fresh = Data::locate(Some(&beside(dir, &format!("{NEW}{tag}"))));
@@ -94,7 +98,7 @@ pub fn observed(options: &Options, file: &Path, at: &mut dyn FnMut(&str)) -> Res
 }
 
 /// The folder that is meant, by a whole path whose last part can be renamed.
-pub(super) fn whole(data: &Data) -> Result<Data> {
+pub(in crate::service) fn whole(data: &Data) -> Result<Data> {
     let data = renamable(data)?;
     let dir = std::path::absolute(data.dir()).map_err(|e| unusable(data.dir(), &e))?;
     Ok(Data::locate(Some(&dir)))
@@ -123,11 +127,11 @@ fn unusable(dir: &Path, e: &std::io::Error) -> Failure {
 }
 
 /// Whether the last part of a path is the folder's own name, which can be changed: no link, and not `..`.
-pub(super) fn is_name(dir: &Path) -> bool {
+pub(in crate::service) fn is_name(dir: &Path) -> bool {
     dir.file_name().is_some() && !dir.is_symlink()
 }
 
-pub(super) fn beside(dir: &Path, end: &str) -> PathBuf {
+pub(in crate::service) fn beside(dir: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(dir);
     name.push(end);
     name.into()
@@ -215,7 +219,7 @@ fn interrupted(dir: &Path) -> &'static str {
 }
 
 /// Clears up what an interrupted restore or reset has left beside the folder. The caller has the folder's lock, if it is there.
-pub(super) fn clear(dir: &Path) -> Result<()> {
+pub(in crate::service) fn clear(dir: &Path) -> Result<()> {
     for path in left(dir) {
         if path.join(BUILDING).exists() {
             discard(&path).map_err(|e| cannot("removed", &path, &e))?;
@@ -232,7 +236,7 @@ pub(super) fn clear(dir: &Path) -> Result<()> {
 
 /// Gives the name that tells what it is to what was there before an interrupted restore or reset, if there is such; says so in the log.
 /// The caller has the folder's lock.
-pub(super) fn finish_interrupted(data: &Data) {
+pub(in crate::service) fn finish_interrupted(data: &Data) {
     let Ok(data) = whole(data) else { return };
     for path in left(data.dir()) {
         // A restore may be at work on it.
@@ -251,7 +255,7 @@ pub(super) fn finish_interrupted(data: &Data) {
 }
 
 /// What is said of a folder without data, if an interrupted reset or restore has left the data beside it.
-pub(super) fn note_left(data: &Data) -> String {
+pub(in crate::service) fn note_left(data: &Data) -> String {
     let found = whole(data).map(|data| left(data.dir())).unwrap_or_default();
     let all: Vec<String> =
         found.iter().filter(|path| !path.join(BUILDING).exists()).map(|path| path.display().to_string()).collect();
@@ -274,7 +278,7 @@ fn discard(dir: &Path) -> std::io::Result<()> {
     std::fs::remove_dir_all(dir)
 }
 
-pub(super) fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
+pub(in crate::service) fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
     let advice = match e.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => " Make room on that disk.",
         ErrorKind::PermissionDenied => " Run as somebody who may write in the folder around it, such as root.",
@@ -383,13 +387,13 @@ fn build(
 
 /// Copies what stays in a folder whatever becomes of its data, if it is not there yet: the settings, and how much was written to this
 /// box's card.
-pub(super) fn copy_kept(old: &Data, fresh: &Path) -> Result<()> {
+pub(in crate::service) fn copy_kept(old: &Data, fresh: &Path) -> Result<()> {
     for name in ["inglenook.toml", wear::FILE] {
         let (from, to) = (old.dir().join(name), fresh.join(name));
         if to.symlink_metadata().is_ok() {
             continue;
         }
-        let bytes = match owner::read_small(old, Path::new(name))? {
+        let bytes = match root::read_small(old, Path::new(name))? {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => {
@@ -407,7 +411,7 @@ pub(super) fn copy_kept(old: &Data, fresh: &Path) -> Result<()> {
 }
 
 /// Gives everything in a folder to its owner, and makes it durable.
-pub(super) fn settle(dir: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+pub(in crate::service) fn settle(dir: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
@@ -436,7 +440,7 @@ fn sync_parent(dir: &Path) -> std::io::Result<()> {
 }
 
 /// Puts the new folder where the old one is, if there is one, and the old one where the new one was.
-pub(super) fn put_into_place(fresh: &Path, dir: &Path, there: bool) -> Result<()> {
+pub(in crate::service) fn put_into_place(fresh: &Path, dir: &Path, there: bool) -> Result<()> {
     let flags = if there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     // The new folder's name is durable before it counts.
     let swap = sync_parent(fresh).and_then(|()| match rustix::fs::renameat_with(CWD, fresh, CWD, dir, flags) {
@@ -468,12 +472,12 @@ fn finish(aside: &Path, dir: &Path, there: bool) -> Result<Option<PathBuf>> {
 }
 
 /// Gives the old data a name that tells what it is, the folder's with `before` and the time; without data in it, it goes.
-pub(super) fn keep_before(aside: &Path, dir: &Path, before: &str) -> Result<Option<PathBuf>> {
+pub(in crate::service) fn keep_before(aside: &Path, dir: &Path, before: &str) -> Result<Option<PathBuf>> {
     if !["domain", "db", "cert"].iter().any(|name| aside.join(name).exists()) {
         std::fs::remove_dir_all(aside).map_err(|e| cannot("removed", aside, &e))?;
         return Ok(None);
     }
-    let now = crate::wire::stamp::format(super::host::clock().saturating_mul(1000));
+    let now = crate::wire::stamp::format(crate::service::host::clock().saturating_mul(1000));
     let now: String = now.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     for n in 0..100 {
         let again = if n == 0 { String::new() } else { format!("-{n}") };

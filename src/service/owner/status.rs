@@ -1,13 +1,15 @@
 //! How the server is, in a few lines.
 
-use super::admin::{self, Request};
-use super::cert::Certificates;
-use super::data::Data;
-use super::serve::{self, Options, Place, Shared};
-use super::storage::Keep;
-use super::wear::{Book, size};
-use super::{Failure, Result, host};
 use crate::core::clock;
+use crate::service::cert::Certificates;
+use crate::service::disk::{
+    data::Data,
+    storage::Keep,
+    wear::{Book, size},
+};
+use crate::service::owner::control::{self, Request};
+use crate::service::serve::{self, Options, Place, Shared};
+use crate::service::{Failure, Result, host};
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
@@ -36,19 +38,19 @@ fn certificate(data: &Data) -> Option<String> {
 /// When the data cannot be read.
 pub fn run(options: &Options) -> Result<Vec<String>> {
     let place = options.place()?;
-    if let Some(lines) = admin::ask(&place.data, &Request::Status)? {
+    if let Some(lines) = control::ask(&place.data, &Request::Status)? {
         return Ok(lines);
     }
     match stopped(options, &place) {
         // A server may have begun since we asked.
-        Err(e) if admin::runs(&place.data) => admin::ask(&place.data, &Request::Status)?.ok_or(e),
+        Err(e) if control::runs(&place.data) => control::ask(&place.data, &Request::Status)?.ok_or(e),
         done => done,
     }
 }
 
 /// What a running server tells of itself that is worth a check.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Health {
+pub(in crate::service) struct Health {
     /// What is to be told of its clock, if anything.
     pub clock: Option<String>,
     /// Why it does not store everything, if it does not.
@@ -59,8 +61,8 @@ pub(super) struct Health {
 ///
 /// # Errors
 /// When it does not answer.
-pub(super) fn health(data: &Data) -> Result<Health> {
-    let lines = admin::ask(data, &Request::Status)?.unwrap_or_default();
+pub(in crate::service) fn health(data: &Data) -> Result<Health> {
+    let lines = control::ask(data, &Request::Status)?.unwrap_or_default();
     let of = |name: &str| lines.iter().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
     Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS) })
 }
@@ -152,7 +154,7 @@ fn archive(engine: &mut dyn Keep) -> String {
 fn since(book: &Book) -> String {
     match book.since {
         0 => format!("{} in all", size(book.ever.bytes)),
-        since => format!("{} since {}", size(book.ever.bytes), super::wear::date(since)),
+        since => format!("{} since {}", size(book.ever.bytes), crate::service::disk::wear::date(since)),
     }
 }
 
@@ -180,7 +182,7 @@ fn used(dir: &Path) -> u64 {
 }
 
 /// How many rows of a tree count, and their bytes; page by page.
-pub(super) fn count(
+pub(in crate::service) fn count(
     tree: Tree,
     counts: impl Fn(&[u8]) -> bool,
     ask: &mut dyn FnMut(Query) -> Result<Rows>,

@@ -1,9 +1,9 @@
 //! What phones will see of the domain: whether a name service leads to this machine, and what it lacks.
 
-use super::cert::a_labels;
-use super::config::Config;
-use super::host;
-use super::net::listeners::{C2S, C2S_TLS};
+use crate::service::cert::a_labels;
+use crate::service::config::Config;
+use crate::service::host;
+use crate::service::net::listeners::{C2S, C2S_TLS};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};

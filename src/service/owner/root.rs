@@ -5,8 +5,8 @@
 //! gives up what it does not need: it becomes the folder's owner, who can still read everything, as root can. That is needed where
 //! the folder lies in one that only root can enter (`DynamicUser=` of systemd), and for keys that only root can read.
 
-use super::data::Data;
-use super::{Failure, Result};
+use crate::service::disk::data::Data;
+use crate::service::{Failure, Result};
 use rustix::fs::OFlags;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};

@@ -5,13 +5,18 @@
 //! changed by what follows it, and whoever applies all of it has the database of the moment when the last page was read. At that
 //! moment the files of the message log are opened, too; they only grow, so that they can be copied later, each as far as it went.
 
-use super::admin::{self, Request};
-use super::container::{self, Head, LAYOUT, Look, Totals, Writer};
-use super::data::Data;
-use super::serve::{self, Options, Place, Shared};
-use super::storage::Keep;
-use super::wear::size;
-use super::{Failure, Result, owner};
+use crate::service::disk::{
+    container::{self, Head, LAYOUT, Look, Totals, Writer},
+    data::Data,
+    storage::Keep,
+    wear::size,
+};
+use crate::service::owner::{
+    control::{self, Request},
+    root,
+};
+use crate::service::serve::{self, Options, Place, Shared};
+use crate::service::{Failure, Result};
 use crate::store::card::Card;
 use crate::store::sled_engine::SCHEMA;
 use crate::store::{Bytes, Op, Query, Rows, Tree};
@@ -104,12 +109,12 @@ fn write(options: &Options, place: &Place, fresh: &Path) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(fresh);
     let file = file.map_err(|e| cannot("made", fresh, &e))?;
     let mut out = Told { out: BufWriter::with_capacity(128 * 1024, file), failed: None };
-    let done = match admin::receive(&place.data, &Request::Backup, &mut out) {
+    let done = match control::receive(&place.data, &Request::Backup, &mut out) {
         Ok(Some(())) => Ok(()),
-        Ok(None) => match owner::as_owner(&place.data, || stopped(options, place, &mut out)) {
+        Ok(None) => match root::as_owner(&place.data, || stopped(options, place, &mut out)) {
             // A server may have begun since we asked.
-            Err(e) if out.out.buffer().is_empty() && admin::runs(&place.data) => {
-                admin::receive(&place.data, &Request::Backup, &mut out).and_then(|done| done.ok_or(e))
+            Err(e) if out.out.buffer().is_empty() && control::runs(&place.data) => {
+                control::receive(&place.data, &Request::Backup, &mut out).and_then(|done| done.ok_or(e))
             }
             done => done,
         },

@@ -2,12 +2,15 @@
 //!
 //! The damaged folder stays as it is. What could not be read is said, in a few lines.
 
-use super::cert::Certificates;
-use super::data::{self, Data};
-use super::serve;
-use super::wear::{self, size};
-use super::{Failure, Result, config, find, owner, restore};
 use crate::core;
+use crate::service::cert::Certificates;
+use crate::service::disk::{
+    data::{self, Data},
+    wear::{self, size},
+};
+use crate::service::owner::{find, restore, root};
+use crate::service::serve;
+use crate::service::{Failure, Result, config};
 use crate::store::card::Card;
 use crate::store::salvage::{self, Salvaged};
 use crate::wire::typed::shell;
@@ -82,7 +85,7 @@ fn next(dir: &Path, to: &Path) -> String {
 
 /// Keeps a server from using the folder meanwhile. A card that cannot be written any more can still be read.
 fn hold(old: &Data) -> Result<(Option<data::Lock>, Option<String>)> {
-    match owner::as_owner(old, || old.lock()) {
+    match root::as_owner(old, || old.lock()) {
         Ok(Some(lock)) => Ok((Some(lock), None)),
         Ok(None) => Ok((Some(serve::hold(old)?), None)),
         Err(e) => Ok((None, Some(format!("note         {e} It was only read: no server must run on it meanwhile.")))),
@@ -142,7 +145,7 @@ fn copy(old: &Data, new: &Data, name: impl AsRef<Path>, lost: &mut Vec<String>) 
     let from = old.dir().join(&name);
     // Nobody's: a broken server may have laid it.
     let is_link = from.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
-    let read = if is_link { Err(LINK.into()) } else { owner::read_small(old, name.as_ref())? };
+    let read = if is_link { Err(LINK.into()) } else { root::read_small(old, name.as_ref())? };
     match read {
         Ok(bytes) => data::write(&new.dir().join(name), &bytes),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -8,10 +8,11 @@
 //! if it is ours, or is the folder of an installed server. That of somebody else is named where nothing else is found, and is never in
 //! the way of one that may be taken.
 
-use super::config::Config;
-use super::data::{DEFAULT, Data};
-use super::net::listen;
-use super::{Failure, Result, admin, restore};
+use crate::service::config::Config;
+use crate::service::disk::data::{DEFAULT, Data};
+use crate::service::net::listen;
+use crate::service::owner::{control, restore};
+use crate::service::{Failure, Result};
 use crate::wire::typed::shell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -360,7 +361,7 @@ fn look(around: &Surroundings) -> Found {
             continue;
         }
         seen.insert(real, ());
-        let runs = admin::runs(&Data::locate(Some(&dir)));
+        let runs = control::runs(&Data::locate(Some(&dir)));
         found.candidates.push(Candidate { dir, open, runs });
     }
     // A server that we cannot look at is one whose folder we cannot look into, if there is one.
@@ -481,9 +482,9 @@ fn folder(process: &Path, told: Option<PathBuf>) -> std::io::Result<PathBuf> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::data::tests::Temp;
-    use super::super::serve::hold;
     use super::*;
+    use crate::service::disk::data::tests::Temp;
+    use crate::service::serve::hold;
 
     /// Surroundings in which nothing is, but for what a test puts there.
     fn nothing(temp: &Temp) -> Surroundings {

@@ -4,11 +4,11 @@
 //! a backup, the line ` data` comes first, then the backup in chunks: each begins with its length, 32 bits, big-endian; an empty one
 //! is the last.
 
-use super::backup;
-use super::data::Data;
-use super::serve::Shared;
-use super::{Failure, Result, driver, status};
 use crate::core::Command;
+use crate::service::disk::data::Data;
+use crate::service::owner::{backup, status};
+use crate::service::serve::Shared;
+use crate::service::{Failure, Result, driver};
 use crate::wire::Jid;
 use crate::wire::scram::{Credentials, long_enough};
 use smol::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,12 +1,12 @@
 //! The accounts, from the command line: through the running server, or else on the database itself.
 
-use super::admin::{self, Request};
-use super::driver::Driver;
-use super::net::listeners::{C2S, C2S_TLS};
-use super::serve::{self, Options, Place};
-use super::{Failure, Result, host, random};
 use crate::core::{Command, Core, Now};
 use crate::ext;
+use crate::service::driver::Driver;
+use crate::service::net::listeners::{C2S, C2S_TLS};
+use crate::service::owner::control::{self, Request};
+use crate::service::serve::{self, Options, Place};
+use crate::service::{Failure, Result, host, random};
 use crate::store::memory::Memory;
 use crate::store::{Batch, Engine, Query, Rows, StoreError};
 use crate::wire::Jid;
@@ -25,7 +25,7 @@ const GROUP: usize = 6;
 /// What is wrong, from the server, the core or the database.
 pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
     let place = options.place()?;
-    if let Some(lines) = admin::ask(&place.data, request)? {
+    if let Some(lines) = control::ask(&place.data, request)? {
         return Ok(lines);
     }
     let command = request.command(&place.domain, place.config.scram_iterations).map_err(Failure)?;
@@ -46,7 +46,7 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
     });
     // A server may have begun since we asked.
     match done {
-        Err(e) if admin::runs(&place.data) => admin::ask(&place.data, request)?.ok_or(e),
+        Err(e) if control::runs(&place.data) => control::ask(&place.data, request)?.ok_or(e),
         done => done,
     }
 }

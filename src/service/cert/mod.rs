@@ -13,10 +13,12 @@
 //! certificate itself (Gajim) ask everybody again when there is another one: so it is made for as long as the platforms allow, and another
 //! one only when it must be.
 
-use super::data::{self, Data};
-use super::wear::date;
-use super::{Failure, Result, host, random, tls};
 use crate::ext::SERVICES;
+use crate::service::disk::{
+    data::{self, Data},
+    wear::date,
+};
+use crate::service::{Failure, Result, host, random, tls};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
@@ -1004,8 +1006,8 @@ fn fingerprint(der: &[u8]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::data::tests::Temp;
     use super::*;
+    use crate::service::disk::data::tests::Temp;
     use x509_parser::prelude::*;
 
     const NOW: u64 = host::EARLIEST + 400 * DAY;

@@ -1,8 +1,8 @@
 //! The one thread that owns the database. What comes within a window is committed together, and synced once.
 
-use super::hub::lock;
-use super::wear::{Usage, Wear};
 use crate::core::{Input, Job};
+use crate::service::disk::wear::{Usage, Wear};
+use crate::service::hub::lock;
 use crate::store::card::Card;
 use crate::store::{Batch, Engine, Op, Page, Query, Tree};
 use std::collections::VecDeque;

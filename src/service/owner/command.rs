@@ -1,11 +1,13 @@
 //! What the `cert` commands do and say.
 
-use super::admin::{self, Request};
-use super::cert::{Certificates, Facts, Names};
-use super::data::Data;
-use super::serve::{Options, Place};
-use super::wear::date;
-use super::{Result, domain, find, host, reset};
+use crate::service::cert::{Certificates, Facts, Names};
+use crate::service::disk::{data::Data, wear::date};
+use crate::service::owner::{
+    control::{self, Request},
+    domain, find, reset,
+};
+use crate::service::serve::{Options, Place};
+use crate::service::{Result, host};
 use crate::wire::Jid;
 use crate::wire::typed::shell;
 use std::io::{BufRead, Write};
@@ -51,14 +53,17 @@ fn describe(facts: &Facts) -> Vec<String> {
 pub fn cert_pem(options: &Options) -> Result<String> {
     let path = Certificates::of(&options.place()?.data).ca_path();
     std::fs::read_to_string(&path).map_err(|e| {
-        super::Failure(format!("{} cannot be read: {e}. The first `inglenook serve` makes it.", path.display()))
+        crate::service::Failure(format!(
+            "{} cannot be read: {e}. The first `inglenook serve` makes it.",
+            path.display()
+        ))
     })
 }
 
 /// How the server's own certificate comes back after another was installed.
 fn back(data: &Data, certificates: &Certificates) -> String {
     let sudo = find::sudo();
-    let reload = if admin::runs(data) { format!(" && {sudo}{}", find::reload(data)) } else { String::new() };
+    let reload = if control::runs(data) { format!(" && {sudo}{}", find::reload(data)) } else { String::new() };
     format!(
         "`{sudo}rm {}{reload}` takes the server's own certificate again",
         shell(&certificates.installed_path().display().to_string())
@@ -138,6 +143,6 @@ pub fn cert_install(options: &Options, chain: &Path, key: &Path) -> Result<Vec<S
 
 /// Has the running server take it.
 fn use_it(data: &Data) -> Result<Option<String>> {
-    let told = admin::ask(data, &Request::Reload)?;
+    let told = control::ask(data, &Request::Reload)?;
     Ok(told.map(|_| "the running server shows it from now on".to_owned()))
 }

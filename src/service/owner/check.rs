@@ -1,16 +1,25 @@
 //! What is wrong with an installation, and the exact fix.
 
-use super::admin::Request;
-use super::cert::{Certificates, Names};
-use super::config::Config;
-use super::data::{self, Data};
-use super::find::Package;
-use super::lookup::{Lookup, Ports};
-use super::net::listen;
-use super::net::listeners::{C2S, C2S_TLS};
-use super::serve::{Options, Place};
-use super::wear::size;
-use super::{admin, domain, find, host, status, user};
+use crate::service::cert::{Certificates, Names};
+use crate::service::config::Config;
+use crate::service::disk::{
+    data::{self, Data},
+    wear::size,
+};
+use crate::service::host;
+use crate::service::net::{
+    listen,
+    listeners::{C2S, C2S_TLS},
+};
+use crate::service::owner::{
+    control,
+    control::Request,
+    domain, find,
+    find::Package,
+    lookup::{Lookup, Ports},
+    status, user,
+};
+use crate::service::serve::{Options, Place};
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Engine, Query, Tree, key};
@@ -122,10 +131,10 @@ fn settings(report: &mut Report, options: &Options, data: &Data) -> bool {
 /// What can be told of a folder that is there: of its server, and of all that is in it.
 fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Report {
     let data = &place.data;
-    let runs = admin::runs(data);
+    let runs = control::runs(data);
     if runs {
         running(&mut report, data);
-        if let Ok(Some(accounts)) = admin::ask(data, &Request::List) {
+        if let Ok(Some(accounts)) = control::ask(data, &Request::List) {
             administrators(&mut report, place, &accounts);
         }
     } else {
@@ -324,8 +333,8 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
         return report.fine("database: none yet; the first `inglenook serve` makes it");
     }
     let admins = &place.config.admins;
-    let read = || -> super::Result<(Vec<String>, Vec<String>, Option<String>)> {
-        let _lock = super::serve::hold(&place.data)?;
+    let read = || -> crate::service::Result<(Vec<String>, Vec<String>, Option<String>)> {
+        let _lock = crate::service::serve::hold(&place.data)?;
         let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
         let lost = engine.losses()?;
         let told = crate::core::clock::stored(&mut engine)?;
@@ -354,8 +363,8 @@ fn database(report: &mut Report, options: &Options, place: &Place) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::data::tests::Temp;
     use super::*;
+    use crate::service::disk::data::tests::Temp;
     use std::os::unix::fs::PermissionsExt;
 
     fn at(temp: &Temp) -> Options {

@@ -1,10 +1,14 @@
 //! The command `reset`: begins anew, with the settings that are there. Nothing is deleted: all else is moved aside, in one step of the
 //! file system, as `restore` does it.
 
-use super::data::Data;
-use super::restore::{beside, cannot, clear, copy_kept, keep_before, put_into_place, settle, whole};
-use super::serve::{self, Options};
-use super::{Failure, Result, find, owner, random};
+use crate::service::disk::data::Data;
+use crate::service::owner::{
+    find,
+    restore::{beside, cannot, clear, copy_kept, keep_before, put_into_place, settle, whole},
+    root,
+};
+use crate::service::serve::{self, Options};
+use crate::service::{Failure, Result, random};
 use crate::wire::typed::{shell, visible};
 use std::fs::{DirBuilder, File};
 use std::io::{BufRead, Write};
@@ -12,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 /// How the name of what was there before goes on.
-pub(super) const BEFORE: &str = ".before-reset-";
+pub(in crate::service) const BEFORE: &str = ".before-reset-";
 /// How the name of a folder goes on that is made beside `DIR`.
 const NEW: &str = ".new-";
 /// The longest answer that is read, in bytes: longer than any domain.
@@ -26,7 +30,7 @@ pub fn run(options: &Options, ask: &mut dyn Write, answer: &mut dyn BufRead) -> 
     let data = whole(&Data::locate(options.data.as_deref()))?;
     find::must_be_data(&data)?;
     let dir = data.dir();
-    let _lock = owner::as_owner(&data, || serve::hold(&data))?;
+    let _lock = root::as_owner(&data, || serve::hold(&data))?;
     let name = match data.domain() {
         Ok(Some(domain)) => domain.to_string(),
         // Whatever is wrong with it: the person can say which folder it is.

@@ -10,8 +10,9 @@
 //! DIR/cert/          certificates and keys, see `cert`
 //! ```
 
-use super::config::{self, Config};
-use super::{Failure, Result, domain, host};
+use crate::service::config::{self, Config};
+use crate::service::owner::domain;
+use crate::service::{Failure, Result, host};
 use crate::wire::Jid;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use std::fs::{File, OpenOptions};
@@ -210,7 +211,8 @@ pub(crate) mod tests {
 
     impl Temp {
         pub(crate) fn new() -> Temp {
-            let name = super::super::random().map(|r| r.iter().take(8).map(|b| format!("{b:02x}")).collect::<String>());
+            let name =
+                crate::service::random().map(|r| r.iter().take(8).map(|b| format!("{b:02x}")).collect::<String>());
             let dir = std::env::temp_dir().join(format!("inglenook-test-{}", name.expect("randomness")));
             make_dir(&dir).expect("a folder for the test");
             Temp(dir)

@@ -1,9 +1,12 @@
 //! The settings: one table of them, and the reader of the file.
 
-use super::net::listeners::{LISTENERS, Listener, UNSERVED};
-use super::unread::{self, Known};
-use super::words::distance;
-use super::{Failure, Result, host};
+mod unread;
+pub mod words;
+
+use self::unread::Known;
+use self::words::distance;
+use crate::service::net::listeners::{LISTENERS, Listener, UNSERVED};
+use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use crate::wire::{Jid, Secret};
 use crate::{core, ext};

@@ -1,0 +1,19 @@
+//! THE OWNER: what whoever runs the box can type.
+//!
+//! [`control`] is the way to a server that runs. Its words: [`user`], [`command`], [`status`], [`check`]; [`backup`] puts everything into one file,
+//! [`restore`] brings it back; [`reset`] moves aside what is there, and [`salvage`] reads what is left of a damaged folder. [`find`] knows which data
+//! folder is meant, [`domain`] what it can be called, [`lookup`] whether phones find that, and [`root`] what root is in somebody else's folder.
+
+pub mod backup;
+pub mod check;
+pub mod command;
+pub mod control;
+pub mod domain;
+pub mod find;
+pub mod lookup;
+pub mod reset;
+pub mod restore;
+pub mod root;
+pub mod salvage;
+pub mod status;
+pub mod user;
