@@ -1,0 +1,145 @@
+//! What a certificate says of the names and addresses that the server is reached under.
+
+use crate::ext::SERVICES;
+use crate::service::host;
+use rcgen::CustomExtension;
+use std::net::IpAddr;
+
+/// Under which names and addresses the server is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names {
+    /// The XMPP domain, as it stands in addresses.
+    pub domain: String,
+    /// Names of the host.
+    pub hosts: Vec<String>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Names {
+    /// Those of this box.
+    pub fn of_host(domain: &str) -> Names {
+        let mut hosts = vec![host::name(), format!("{}.local", host::label())];
+        hosts.dedup();
+        Names { domain: domain.to_owned(), hosts, addresses: host::addresses() }
+    }
+
+    /// The domain and its services, as DNS has them.
+    pub(super) fn served(&self) -> Vec<String> {
+        let domain = a_labels(&self.domain);
+        let services = SERVICES.iter().map(|s| format!("{s}.{domain}"));
+        std::iter::once(domain.clone()).chain(services).collect()
+    }
+
+    /// What stands in the certificate as dNSName: the domain first; addresses too, for clients that look for them there.
+    pub(super) fn dns(&self) -> Vec<String> {
+        let mut names = self.served();
+        names.extend(self.hosts.iter().cloned());
+        names.extend(self.addresses.iter().map(IpAddr::to_string));
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
+}
+
+/// The subjectAltName (RFC 5280 §4.2.1.6), by hand: RFC 6120 §13.7.1.2 wants otherNames of two string types.
+pub(super) fn alternative_names(names: &Names) -> CustomExtension {
+    const IA5_STRING: u8 = 0x16;
+    const UTF8_STRING: u8 = 0x0c;
+    // 1.3.6.1.5.5.7.8.5 (id-on-xmppAddr) and 1.3.6.1.5.5.7.8.7 (id-on-dnsSRV).
+    const XMPP_ADDR: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 8, 5];
+    const SRV_NAME: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 8, 7];
+    let other = |oid: &[u8], string: u8, value: &str| {
+        der(0xa0, &[der(0x06, oid), der(0xa0, &der(string, value.as_bytes()))].concat())
+    };
+    let mut list = Vec::new();
+    for name in names.dns() {
+        list.extend(der(0x82, name.as_bytes()));
+    }
+    for address in &names.addresses {
+        match address {
+            IpAddr::V4(v4) => list.extend(der(0x87, &v4.octets())),
+            IpAddr::V6(v6) => list.extend(der(0x87, &v6.octets())),
+        }
+    }
+    let served = std::iter::once(names.domain.clone()).chain(SERVICES.iter().map(|s| format!("{s}.{}", names.domain)));
+    for domain in served {
+        list.extend(other(&XMPP_ADDR, UTF8_STRING, &domain));
+        let ascii = a_labels(&domain);
+        // Clients connect to the domain itself; to the services only other servers do.
+        if domain == names.domain {
+            list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-client.{ascii}")));
+        }
+        list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-server.{ascii}")));
+    }
+    CustomExtension::from_oid_content(&[2, 5, 29, 17], der(0x30, &list))
+}
+
+/// A name as DNS and dNSName have it: labels with other letters than ASCII's in their `xn--` form (RFC 5890 §2.3.2.1).
+pub fn a_labels(name: &str) -> String {
+    let label = |label: &str| if label.is_ascii() { label.to_owned() } else { format!("xn--{}", punycode(label)) };
+    name.split('.').map(label).collect::<Vec<_>>().join(".")
+}
+
+/// Punycode (RFC 3492 §6.3) of one label; saturates where a label is absurdly long.
+pub(super) fn punycode(label: &str) -> String {
+    const BASE: u32 = 36;
+    let digit = |n: u32| char::from(if n < 26 { b'a' + n as u8 } else { b'0' + (n - 26) as u8 });
+    let points: Vec<u32> = label.chars().map(u32::from).collect();
+    let mut out: String = label.chars().filter(char::is_ascii).collect();
+    let basic = out.len() as u32;
+    if basic > 0 {
+        out.push('-');
+    }
+    let (mut at, mut delta, mut bias, mut done) = (128, 0_u32, 72, basic);
+    while let Some(next) = points.iter().copied().filter(|p| *p >= at).min() {
+        delta = delta.saturating_add((next - at).saturating_mul(done + 1));
+        for point in &points {
+            if *point < next {
+                delta = delta.saturating_add(1);
+            } else if *point == next {
+                let (mut rest, mut k) = (delta, BASE);
+                loop {
+                    let threshold = k.saturating_sub(bias).clamp(1, 26);
+                    if rest < threshold {
+                        break;
+                    }
+                    out.push(digit(threshold + (rest - threshold) % (BASE - threshold)));
+                    rest = (rest - threshold) / (BASE - threshold);
+                    k += BASE;
+                }
+                out.push(digit(rest));
+                // RFC 3492 §6.1
+                let mut adapted = if done == basic { delta / 700 } else { delta / 2 };
+                adapted += adapted / (done + 1);
+                bias = 0;
+                while adapted > 455 {
+                    adapted /= BASE - 1;
+                    bias += BASE;
+                }
+                bias += BASE * adapted / (adapted + 38);
+                delta = 0;
+                done += 1;
+            }
+        }
+        delta = delta.saturating_add(1);
+        at = next + 1;
+    }
+    out
+}
+
+/// One DER value: tag, length, content.
+pub(super) fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    let length = content.len().to_be_bytes();
+    let zeros = length.iter().take_while(|b| **b == 0).count();
+    match content.len() {
+        short @ 0..128 => out.push(short as u8),
+        _ => {
+            out.push(0x80 | (length.len() - zeros) as u8);
+            out.extend_from_slice(&length[zeros..]);
+        }
+    }
+    out.extend_from_slice(content);
+    out
+}
