@@ -33,7 +33,7 @@ pub mod written;
 
 pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Now};
-pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
+pub use hook::{About, Accepts, Event, Extension, Flow, Handled, Hold, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use quiet::Worth;
 pub use settings::{Creators, PushContent, RoomKind, Settings};
@@ -317,7 +317,7 @@ impl Core {
         for n in 0..self.extensions.len() {
             match self.hook(n, |x, st| x.register(st, stream, peer, iq)) {
                 Ok(Flow::Pass) => {}
-                Ok(Flow::Done | Flow::Kept) => return,
+                Ok(Flow::Done) => return,
                 Err(error) => return self.refuse_to(stream, iq, &error),
             }
         }
