@@ -212,7 +212,7 @@ pub trait Extension: Send {
         Ok(Flow::Pass)
     }
 
-    /// In-band registration by a stream that is not authenticated. Answered with [`State::send_to`].
+    /// In-band registration by a stream that is not authenticated. Answered with [`State::registered`].
     fn register(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, iq: &Stanza) -> Handled {
         Ok(Flow::Pass)
     }

@@ -9,6 +9,7 @@ mod delivery;
 pub mod effect;
 pub mod hook;
 mod ids;
+mod impossible;
 pub mod logged;
 mod login;
 mod number;
@@ -45,6 +46,7 @@ use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
 use account::Account;
 use archived::Archived;
+use impossible::impossible;
 use roster::Item;
 use session::Session;
 use state::Timer;
@@ -293,6 +295,7 @@ impl Core {
             st.close(old, Some(conflict));
         }
         let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
+            impossible("an account is gone while a stream binds");
             return Err(Condition::NotAllowed.into());
         };
         if account.sessions.len() >= session::SESSIONS {
@@ -304,11 +307,14 @@ impl Core {
             presence::gone(st, longest, false);
         }
         let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
+            impossible("an account is gone while a stream binds");
             return Err(Condition::NotAllowed.into());
         };
         let sid = SessionId::of(stream);
         account.sessions.insert(full.resource().unwrap_or_default().into(), sid);
-        st.sessions.insert(sid, Session::new(full.clone(), stream));
+        if st.sessions.insert(sid, Session::new(full.clone(), stream)).is_some() {
+            impossible("a stream has bound twice");
+        }
         st.work.push_back(state::Work::Event(Event::Bound(sid)));
         Ok((sid, full))
     }
