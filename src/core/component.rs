@@ -3,7 +3,7 @@
 
 use super::Core;
 use super::effect::Effect;
-use super::hook::{Event, Flow, Handled};
+use super::hook::Event;
 use super::ids::StreamId;
 use super::route::well_formed;
 use super::settings::Settings;
@@ -207,14 +207,14 @@ impl Core {
     }
 
     /// To a component's domain.
-    pub(super) fn at_component(&mut self, to: &Jid, stanza: &Stanza) -> Handled {
+    pub(super) fn at_component(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
         match self.state.components.streams.get(to.domain()) {
             Some(stream) => {
                 self.state.effects.push(Effect::Send(*stream, stanza.clone()));
-                Ok(Flow::Done)
+                Ok(())
             }
             // As with a server that is not there: presence is not worth an error, a subscription is.
-            None if stanza.kind == Kind::Presence && !super::route::is_subscription(stanza.ty) => Ok(Flow::Done),
+            None if stanza.kind == Kind::Presence && !super::route::is_subscription(stanza.ty) => Ok(()),
             None => {
                 let error = StanzaError::new(Condition::ServiceUnavailable).ty(ErrorType::Wait);
                 Err(error.text("this gateway or bot is not connected"))

@@ -9,7 +9,7 @@
 //!
 //! That it arrived is noted in the log with the next change, or a little later.
 
-use super::hook::{Flow, Handled};
+use super::hook::Hold;
 use super::ids::SessionId;
 use super::logged::{Counted, Logged};
 use super::quiet::Handed;
@@ -17,7 +17,7 @@ use super::sm::Ended;
 use super::state::{State, Timer, Work};
 use super::{Core, damaged};
 use crate::store::{Batch, Copies, Engine, Entry, Query, StoreError};
-use crate::wire::{Condition, Jid, Kind, Scope, Stanza, Type};
+use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a note that messages arrived may wait for a change that it can go along with, in milliseconds.
@@ -544,9 +544,9 @@ impl Core {
         let outcome = self.keep_it(&local, &mut message);
         let deliveries = &mut self.state.deliveries;
         match (outcome, deliveries.on_their_way.get_mut(&message.mark)) {
-            (Ok(Flow::Kept), Some(way)) => way.kept = true,
+            (Ok(Hold::Kept), Some(way)) => way.kept = true,
             // Nobody needs to know what becomes of it.
-            (Ok(Flow::Done), Some(way)) if !way.logged => self.unkept(message.mark),
+            (Ok(Hold::NotMissed), Some(way)) if !way.logged => self.unkept(message.mark),
             (_, Some(way)) if way.holders.is_empty() => {
                 // Where it was written it cannot be known better. Where it waits, its end will tell.
                 let given = way.unsure.clone();
@@ -566,14 +566,14 @@ impl Core {
         }
     }
 
-    fn keep_it(&mut self, local: &str, message: &mut Stanza) -> Handled {
+    fn keep_it(&mut self, local: &str, message: &mut Stanza) -> Result<Hold, StanzaError> {
         for n in 0..self.extensions.len() {
-            let flow = self.hook(n, |x, st| x.hold(st, local, message))?;
-            if flow != Flow::Pass {
-                return Ok(flow);
+            let hold = self.hook(n, |x, st| x.hold(st, local, message))?;
+            if hold != Hold::Pass {
+                return Ok(hold);
             }
         }
-        Ok(Flow::Pass)
+        Ok(Hold::Pass)
     }
 
     /// A stanza that a session never acknowledged, which has ended (XEP-0198 §4).
@@ -598,7 +598,7 @@ impl Core {
         };
         if !kept {
             match self.keep_it(&local, &mut stanza) {
-                Ok(Flow::Pass) => self.state.refuse(&stanza, &Condition::ServiceUnavailable.into()),
+                Ok(Hold::Pass) => self.state.refuse(&stanza, &Condition::ServiceUnavailable.into()),
                 Ok(_) => {}
                 Err(error) => self.state.refuse(&stanza, &error),
             }

@@ -41,8 +41,26 @@ pub enum Flow {
     Pass,
     /// It is dealt with: nobody else sees it, nothing more happens.
     Done,
-    /// Of [`Extension::hold`]: it is stored, and will be delivered or told of later.
+}
+
+/// What [`Extension::offline`] does with a message that nobody was there to take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accepts {
+    /// Nothing: the next in the list is asked.
+    Pass,
+    /// It is stored, or nobody misses it: it counts as accepted.
+    Accepted,
+}
+
+/// What [`Extension::hold`] does with a message that may not arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Nothing: the next in the list is asked.
+    Pass,
+    /// It is stored, and will be delivered or told of later.
     Kept,
+    /// Nobody misses it.
+    NotMissed,
 }
 
 /// What a hook answers. An error is sent to the stanza's sender, where the RFC allows one, and ends its way.
@@ -173,15 +191,15 @@ pub trait Extension: Send {
     fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[SessionId]) {}
 
     /// A message that nobody was there to take. If all pass, the sender gets `service-unavailable`.
-    fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
-        Ok(Flow::Pass)
+    fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Result<Accepts, StanzaError> {
+        Ok(Accepts::Pass)
     }
 
-    /// A message on its way that may have nobody left who will have it soon. [`Flow::Kept`]: it is kept under its
-    /// [`Stanza::mark`] until [`Extension::had`] tells that it arrived. `Done`: nobody misses it. If all pass, or with an error, its
-    /// sender is told, should it not arrive.
-    fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
-        Ok(Flow::Pass)
+    /// A message is on its way, and no session will take it soon for sure. [`Hold::Kept`]: it is kept under its
+    /// [`Stanza::mark`] until [`Extension::had`] tells that it arrived. If all pass, or with an error, its sender is told, should it
+    /// not arrive.
+    fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Result<Hold, StanzaError> {
+        Ok(Hold::Pass)
     }
 
     /// A message that was kept has arrived.
@@ -194,7 +212,7 @@ pub trait Extension: Send {
         Ok(Flow::Pass)
     }
 
-    /// In-band registration by a stream that is not authenticated. Answered with [`State::send_to`].
+    /// In-band registration by a stream that is not authenticated. Answered with [`State::registered`].
     fn register(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, iq: &Stanza) -> Handled {
         Ok(Flow::Pass)
     }

@@ -9,6 +9,7 @@ mod delivery;
 pub mod effect;
 pub mod hook;
 mod ids;
+mod impossible;
 pub mod logged;
 mod login;
 mod number;
@@ -33,7 +34,7 @@ pub mod written;
 
 pub use delivery::Recovered;
 pub use effect::{Command, Effect, Input, Now};
-pub use hook::{About, Event, Extension, Flow, Handled, Inline, Place};
+pub use hook::{About, Accepts, Event, Extension, Flow, Handled, Hold, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use quiet::Worth;
 pub use settings::{Creators, PushContent, RoomKind, Settings};
@@ -45,6 +46,7 @@ use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
 use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
 use account::Account;
 use archived::Archived;
+use impossible::impossible;
 use roster::Item;
 use session::Session;
 use state::Timer;
@@ -293,6 +295,7 @@ impl Core {
             st.close(old, Some(conflict));
         }
         let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
+            impossible("an account is gone while a stream binds");
             return Err(Condition::NotAllowed.into());
         };
         if account.sessions.len() >= session::SESSIONS {
@@ -304,11 +307,14 @@ impl Core {
             presence::gone(st, longest, false);
         }
         let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
+            impossible("an account is gone while a stream binds");
             return Err(Condition::NotAllowed.into());
         };
         let sid = SessionId::of(stream);
         account.sessions.insert(full.resource().unwrap_or_default().into(), sid);
-        st.sessions.insert(sid, Session::new(full.clone(), stream));
+        if st.sessions.insert(sid, Session::new(full.clone(), stream)).is_some() {
+            impossible("a stream has bound twice");
+        }
         st.work.push_back(state::Work::Event(Event::Bound(sid)));
         Ok((sid, full))
     }
@@ -317,7 +323,7 @@ impl Core {
         for n in 0..self.extensions.len() {
             match self.hook(n, |x, st| x.register(st, stream, peer, iq)) {
                 Ok(Flow::Pass) => {}
-                Ok(Flow::Done | Flow::Kept) => return,
+                Ok(Flow::Done) => return,
                 Err(error) => return self.refuse_to(stream, iq, &error),
             }
         }

@@ -1,11 +1,10 @@
 //! Where a stanza goes: RFC 6121 §8 as one table, and what is done about each answer in it.
 
 use super::admin;
-use super::hook::{Event, Extension, Flow, Handled, Place};
+use super::hook::{Accepts, Event, Extension, Flow, Handled, Place};
 use super::presence;
 use super::session::Session;
-use super::state::Payer;
-use super::state::{State, Work};
+use super::state::{Payer, State, Work};
 use super::{Core, SessionId};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
 
@@ -148,7 +147,7 @@ impl Core {
             _ if self.state.services.contains_key(to.domain()) => self.at_service(&to, &mut stanza),
             _ if self.state.settings.components.contains_key(to.domain()) => self.at_component(&to, &stanza),
             // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
-            _ if stanza.kind == Kind::Presence && !is_subscription(stanza.ty) => Ok(Flow::Done),
+            _ if stanza.kind == Kind::Presence && !is_subscription(stanza.ty) => Ok(()),
             _ => Err(Condition::RemoteServerNotFound.into()),
         };
         if let Err(error) = done {
@@ -157,7 +156,7 @@ impl Core {
     }
 
     /// To the server itself (RFC 6120 §10.3.2, §10.4).
-    fn at_server(&mut self, to: &Jid, stanza: &Stanza) -> Handled {
+    fn at_server(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
         match (stanza.kind, stanza.ty) {
             (Kind::Iq, Type::Get | Type::Set) if to.is_bare() => {
                 self.request(stanza, |x, st| x.iq(st, &Place::Server, stanza))
@@ -165,30 +164,30 @@ impl Core {
             (Kind::Iq, Type::Get | Type::Set) | (Kind::Message, _) => Err(Condition::ServiceUnavailable.into()),
             (Kind::Iq, Type::Result | Type::Error) if to.is_bare() => {
                 self.state.is_answer(stanza);
-                Ok(Flow::Done)
+                Ok(())
             }
-            _ => Ok(Flow::Done),
+            _ => Ok(()),
         }
     }
 
     /// To a service on a subdomain.
-    fn at_service(&mut self, to: &Jid, stanza: &mut Stanza) -> Handled {
+    fn at_service(&mut self, to: &Jid, stanza: &mut Stanza) -> Result<(), StanzaError> {
         let Some(n) = self.state.services.get(to.domain()).map(|service| service.extension) else {
-            return Ok(Flow::Pass);
+            return Ok(());
         };
         match self.hook(n, |x, st| x.serve(st, stanza))? {
-            Flow::Done | Flow::Kept => Ok(Flow::Done),
-            Flow::Pass if stanza.kind == Kind::Presence => Ok(Flow::Done),
+            Flow::Done => Ok(()),
+            Flow::Pass if stanza.kind == Kind::Presence => Ok(()),
             Flow::Pass => Err(Condition::ServiceUnavailable.into()),
         }
     }
 
     /// To an account of ours, whether or not there is one.
-    fn arrives(&mut self, local: &str, to: &Jid, stanza: &mut Stanza) -> Handled {
+    fn arrives(&mut self, local: &str, to: &Jid, stanza: &mut Stanza) -> Result<(), StanzaError> {
         for n in 0..self.extensions.len() {
             match self.hook(n, |x, st| x.arrive(st, local, stanza))? {
                 Flow::Pass => {}
-                Flow::Done | Flow::Kept => return Ok(Flow::Done),
+                Flow::Done => return Ok(()),
             }
         }
         let place = |st: &State, bare: bool| {
@@ -209,7 +208,7 @@ impl Core {
             verdict = rule(stanza.kind, stanza.ty, place(&self.state, true));
         }
         match verdict {
-            Rule::Ignore | Rule::AsBare => Ok(Flow::Done),
+            Rule::Ignore | Rule::AsBare => Ok(()),
             Rule::Refuse => Err(Condition::ServiceUnavailable.into()),
             // There is no account; then no resource of it either.
             Rule::Server if !to.is_bare() => Err(Condition::ServiceUnavailable.into()),
@@ -232,23 +231,21 @@ impl Core {
                 let place = if own { Place::Own(local.into()) } else { Place::Account(local.into()) };
                 self.request(stanza, |x, st| x.iq(st, &place, stanza))
             }
-            Rule::Subscription => {
-                presence::subscription_arrives(&mut self.state, local, stanza.clone()).map(|()| Flow::Done)
-            }
+            Rule::Subscription => presence::subscription_arrives(&mut self.state, local, stanza.clone()),
             Rule::Probe => {
                 presence::probed(&mut self.state, stanza);
-                Ok(Flow::Done)
+                Ok(())
             }
         }
     }
 
-    fn deliver(&mut self, local: &str, stanza: &Stanza, targets: &[SessionId]) -> Handled {
+    fn deliver(&mut self, local: &str, stanza: &Stanza, targets: &[SessionId]) -> Result<(), StanzaError> {
         self.state.write_message(local, stanza, targets, false);
         if stanza.kind == Kind::Message {
             self.accepted(local, stanza);
             self.delivered(local, stanza, targets);
         }
-        Ok(Flow::Done)
+        Ok(())
     }
 
     fn delivered(&mut self, local: &str, message: &Stanza, targets: &[SessionId]) {
@@ -266,27 +263,26 @@ impl Core {
         }
     }
 
-    fn keep(&mut self, local: &str, message: &mut Stanza) -> Handled {
-        let mut kept = Flow::Pass;
+    fn keep(&mut self, local: &str, message: &mut Stanza) -> Result<(), StanzaError> {
         for n in 0..self.extensions.len() {
-            kept = self.hook(n, |x, st| x.offline(st, local, message))?;
-            if kept == Flow::Done {
-                break;
+            if self.hook(n, |x, st| x.offline(st, local, message))? == Accepts::Accepted {
+                // Sessions that take no messages may still get copies.
+                return self.deliver(local, message, &[]);
             }
         }
-        if kept == Flow::Pass {
-            return Err(Condition::ServiceUnavailable.into());
-        }
-        // Sessions that take no messages may still get copies.
-        self.deliver(local, message, &[])
+        Err(Condition::ServiceUnavailable.into())
     }
 
     /// A request to the server or to an account: the extension with its namespace answers (RFC 6120 §8.4).
-    fn request(&mut self, iq: &Stanza, mut ask: impl FnMut(&mut dyn Extension, &mut State) -> Handled) -> Handled {
+    fn request(
+        &mut self,
+        iq: &Stanza,
+        mut ask: impl FnMut(&mut dyn Extension, &mut State) -> Handled,
+    ) -> Result<(), StanzaError> {
         let ns = iq.children().next().map_or(Ns::OTHER, |payload| payload.ns());
         for n in 0..self.extensions.len() {
-            if self.extensions[n].about().iq.contains(&ns) && self.hook(n, &mut ask)? != Flow::Pass {
-                return Ok(Flow::Done);
+            if self.extensions[n].about().iq.contains(&ns) && self.hook(n, &mut ask)? == Flow::Done {
+                return Ok(());
             }
         }
         Err(Condition::ServiceUnavailable.into())

@@ -13,6 +13,7 @@
 use super::effect::Effect;
 use super::hook::Event;
 use super::ids::{SessionId, StreamId};
+use super::impossible::impossible;
 use super::logged::Counted;
 use super::session::Session;
 use super::share::{Ledger, Shared, limits};
@@ -392,9 +393,13 @@ impl State {
 
     /// What a client says it has handled.
     fn count_out(&mut self, sid: SessionId, h: u32, ask: bool) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some(session) = self.sessions.get_mut(&sid) else {
+            return impossible("a session is gone while it is acknowledged to");
+        };
         let local: Box<str> = session.local().into();
-        let Some(managed) = session.managed.as_mut() else { return };
+        let Some(managed) = session.managed.as_mut() else {
+            return impossible("a session without stream management is acknowledged to");
+        };
         let sent = (managed.sent as u32).wrapping_sub(managed.unwritten() as u32);
         let now = self.now.mono;
         match managed.acknowledge(h) {
@@ -478,7 +483,9 @@ impl State {
         let carried = self.carried(stream);
         self.streams.carries.remove(&stream);
         let Some(sid) = carried else { return };
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some(session) = self.sessions.get_mut(&sid) else {
+            return impossible("a connection carries a session that is gone");
+        };
         match session.managed.as_mut().and_then(|m| m.resume_ms.map(|ms| (m, ms))) {
             Some((managed, resume_ms)) if !clean => {
                 managed.requested = None;

@@ -18,7 +18,7 @@ use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
 use crate::core::share::{Ledger, Shared, limits, whose};
 use crate::core::unordered::ByName;
-use crate::core::{About, Event, Extension, Flow, Handled, Inline, Job, Recovered, SessionId, State, scan};
+use crate::core::{About, Accepts, Event, Extension, Hold, Inline, Job, Recovered, SessionId, State, scan};
 use crate::store::record::{Broken, Reader as Reading, Writer};
 use crate::store::{BATCH_OPS, Batch, Engine, Page, Query, Rows, StoreError, Tree, VALUE_BYTES, key};
 use crate::wire::{Condition, Ns, Scope, Stanza, StanzaError, StreamCondition, StreamError};
@@ -186,15 +186,15 @@ fn managed(st: &State, sid: SessionId) -> bool {
 }
 
 impl Offline {
-    /// Stores a message; `Pass` where it has no room. `held`: it is on its way to somebody.
-    fn store(&mut self, st: &mut State, local: &str, message: &Stanza, held: bool) -> Handled {
+    /// Stores a message; false where it has no room. `held`: it is on its way to somebody.
+    fn store(&mut self, st: &mut State, local: &str, message: &Stanza, held: bool) -> Result<bool, StanzaError> {
         if !st.accounts.contains_key(local) {
-            return Ok(Flow::Pass);
+            return Ok(false);
         }
         let (count, bytes) = self.boxes.get(local).map_or((0, 0), |m| (m.count, m.bytes));
         let room = st.settings.offline_bytes.saturating_sub(bytes);
         if count >= MESSAGES || message.bytes() > room {
-            return Ok(Flow::Pass);
+            return Ok(false);
         }
         let sender = sender(st, message);
         let senders = self.boxes.get(local).map(|m| (m.senders.shares(), m.senders.counts()));
@@ -207,7 +207,7 @@ impl Offline {
         }
         let row = record(&st.holders(message.mark), &message.clone().with(delay::note(st, message.mark)));
         if row.len() > room.min(VALUE_BYTES) {
-            return Ok(Flow::Pass);
+            return Ok(false);
         }
         st.write()?;
         let mailbox = self.boxes.or_default(local.into());
@@ -216,7 +216,7 @@ impl Offline {
             mailbox.held.insert(message.mark, row.len());
         }
         st.write()?.put(Tree::Offline, key::numbered(local, message.mark), row);
-        Ok(Flow::Done)
+        Ok(true)
     }
 
     /// A session takes messages: it gets what waits. Or it gets what somebody has left, too.
@@ -584,19 +584,19 @@ impl Extension for Offline {
         Ok(())
     }
 
-    fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
+    fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Result<Accepts, StanzaError> {
         match worth(message) {
-            Worth::Keep => self.store(st, local, message, false),
-            Worth::Drop => Ok(Flow::Done),
-            Worth::Refuse => Ok(Flow::Pass),
+            Worth::Keep if self.store(st, local, message, false)? => Ok(Accepts::Accepted),
+            Worth::Drop => Ok(Accepts::Accepted),
+            Worth::Keep | Worth::Refuse => Ok(Accepts::Pass),
         }
     }
 
-    fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Handled {
+    fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Result<Hold, StanzaError> {
         match worth(message) {
-            Worth::Keep if self.store(st, local, message, true)? == Flow::Done => Ok(Flow::Kept),
-            Worth::Drop => Ok(Flow::Done),
-            Worth::Keep | Worth::Refuse => Ok(Flow::Pass),
+            Worth::Keep if self.store(st, local, message, true)? => Ok(Hold::Kept),
+            Worth::Drop => Ok(Hold::NotMissed),
+            Worth::Keep | Worth::Refuse => Ok(Hold::Pass),
         }
     }
 

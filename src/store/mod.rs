@@ -23,10 +23,12 @@ mod scan;
 pub mod sled_engine;
 pub mod tree;
 mod trees;
+mod whose;
 
 pub use copies::Copies;
 use std::fmt;
 pub use tree::Tree;
+pub use whose::Whose;
 
 /// Bytes of a key or a value.
 pub type Bytes = Box<[u8]>;

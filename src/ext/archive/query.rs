@@ -6,7 +6,7 @@ use crate::core::logged::Logged;
 use crate::core::share::{Shared, Shares, limits, whose};
 use crate::core::{Job, State};
 use crate::ext::{form, rsm};
-use crate::store::{self, Rows};
+use crate::store::{self, Rows, Whose};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Scope, Stanza, StanzaError, Type, stamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -63,7 +63,7 @@ pub(in crate::ext) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='j
 #[derive(Clone, Debug)]
 pub(in crate::ext) struct Source {
     /// Whose archive it is in the log.
-    pub owner: Box<str>,
+    pub owner: Whose,
     /// The bare JID that it is asked for at.
     pub jid: Jid,
     /// The first number in it.
@@ -86,14 +86,14 @@ pub(in crate::ext) enum With {
 impl Source {
     /// The archive of an account.
     pub fn account(st: &State, account: &Jid) -> Source {
-        let owner: Box<str> = account.local().unwrap_or_default().into();
-        let begins = st.archives.get(&owner).map_or(0, |archived| archived.begins);
+        let owner = Whose::account(account.local().unwrap_or_default());
+        let begins = st.archives.get(&*owner).map_or(0, |archived| archived.begins);
         Source { owner, jid: account.clone(), begins, with: With::Ends }
     }
 
     /// What is asked for to know the first entry, or the last one.
     pub fn end(&self, backwards: bool) -> store::Query {
-        let (owner, from) = (self.owner.clone(), self.begins);
+        let (owner, from) = (self.owner.clone().into(), self.begins);
         store::Query::Archive(store::Page { owner, with: None, from, to: u64::MAX, backwards, rows: 1, bytes: 1 })
     }
 }

@@ -115,7 +115,7 @@ impl Muc {
         }
         let spans = st.marks_between(Some(wanted.since), None);
         let page = store::Page {
-            owner: room.owner.clone(),
+            owner: room.owner.clone().into(),
             with: None,
             from: spans.first().map_or(u64::MAX, |(from, _)| *from).max(room.reads_from(jid)),
             // What comes from now on, it gets as it comes.

@@ -35,7 +35,7 @@ use super::archive::Unreadable;
 use super::archive::query::Queue;
 use crate::core::share::{Shared, Shares, limits, whose};
 use crate::core::{About, Command, Event, Extension, Flow, Handled, Job, State, scan};
-use crate::store::{BATCH_OPS, Batch, Engine, Rows, StoreError, Tree, key};
+use crate::store::{BATCH_OPS, Batch, Engine, Rows, StoreError, Tree, Whose, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 use affiliation::{Affiliation, ServerAdmins};
 use config::OCCUPANTS_MOST;
@@ -393,13 +393,12 @@ impl Extension for Muc {
         for local in remains {
             let mut batch = Batch::default();
             batch.delete_all(Tree::Room, key::prefix(&local));
-            batch.delete(Tree::Vcard, key::account(&format!("@{local}")));
+            batch.delete(Tree::Vcard, key::account(&Whose::room(&local)));
             engine.commit(&[batch])?;
             self.rooms.remove(&local);
         }
-        scan(engine, Tree::Vcard, b"@", |key, value| {
-            let local = std::str::from_utf8(key).ok().and_then(|owner| owner.strip_prefix('@'));
-            if let Some(room) = local.and_then(|local| self.rooms.get_mut(local)) {
+        scan(engine, Tree::Vcard, Whose::NO_ACCOUNTS, |key, value| {
+            if let Some(room) = Whose::stored_room(key).and_then(|local| self.rooms.get_mut(local)) {
                 room.picture.0 = value.len();
             }
             Ok(())

@@ -113,7 +113,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         return st.confirm(iq, "");
     }
     if room.config.archive {
-        let job = st.ask(Query::Entries { owner: room.owner.clone(), ids: [number].into() });
+        let job = st.ask(Query::Entries { owner: room.owner.clone().into(), ids: [number].into() });
         muc.moderations.insert(job, Waiting { local: local.into(), number, iq: iq.clone() });
         return Ok(Flow::Done);
     }

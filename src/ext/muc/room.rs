@@ -14,7 +14,7 @@ use super::vcard;
 use crate::core::State;
 use crate::core::share::{Shared, limits, may_have, whose};
 use crate::store::record::{Broken, Reader, Writer};
-use crate::store::{StoreError, Tree, key};
+use crate::store::{StoreError, Tree, Whose, key};
 use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -46,8 +46,8 @@ pub(in crate::ext) const SHARED: Shared = Shared {
 pub struct Room {
     /// Its bare JID.
     pub jid: Jid,
-    /// What its archive is called in the log: no localpart has an `@`.
-    pub owner: Box<str>,
+    /// Whose its archive and its vCard are.
+    pub owner: Whose,
     /// What its owners have chosen.
     pub config: Config,
     /// Its subject.
@@ -223,7 +223,7 @@ impl Room {
 
     fn bare(jid: Jid, config: Config, begins: u64) -> Room {
         Room {
-            owner: format!("@{}", jid.local().unwrap_or_default()).into(),
+            owner: Whose::room(jid.local().unwrap_or_default()),
             jid,
             config,
             subject: Subject::default(),

@@ -59,7 +59,7 @@ pub(super) fn find<'a>(
     name: &str,
     who: &Jid,
 ) -> Result<&'a Leaf, StanzaError> {
-    let leaf = forest.get(&home.key, name);
+    let leaf = forest.get(&home.owner, name);
     let open = |head: &Head| {
         matches!(head.config.access, Access::Open | Access::Authorize)
             || !matches!(affiliation(st, home, head, who), Affiliation::None | Affiliation::Outcast)

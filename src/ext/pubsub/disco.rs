@@ -158,7 +158,7 @@ impl PubSub {
     fn nodes(&self, st: &State, home: &Home, who: &Jid) -> String {
         let mut out = String::from("<query xmlns='http://jabber.org/protocol/disco#items'>");
         let jid = escaped(home.jid.as_str());
-        for (name, leaf) in self.forest.of(&home.key) {
+        for (name, leaf) in self.forest.of(&home.owner) {
             // Who must be approved is told of a node at the service, and by the account's owner.
             let asked = leaf.head.config.access == Access::Authorize && access::stranger(st, home, who);
             if asked || !shown(st, home, &leaf.head, who) {

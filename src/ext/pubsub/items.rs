@@ -107,8 +107,8 @@ impl PubSub {
             if let Some(first) = page.numbers.first() {
                 queries.push_back(Query::Scan {
                     tree: Tree::Item,
-                    prefix: items_prefix(&rq.home.key, &name).into(),
-                    after: first.checked_sub(1).map(|before| item_row(&rq.home.key, &name, before)),
+                    prefix: items_prefix(&rq.home.owner, &name).into(),
+                    after: first.checked_sub(1).map(|before| item_row(&rq.home.owner, &name, before)),
                     rows: page.numbers.len(),
                     bytes: usize::MAX,
                 });
@@ -122,7 +122,7 @@ impl PubSub {
                 let Some(number) = leaf.number(&id) else { continue };
                 bytes += leaf.items.get(&number).map_or(0, size);
                 if (bytes <= PAGE_BYTES || wanted.is_empty()) && wanted.insert(number) {
-                    queries.push_back(Query::Get(Tree::Item, item_row(&rq.home.key, &name, number)));
+                    queries.push_back(Query::Get(Tree::Item, item_row(&rq.home.owner, &name, number)));
                 }
             }
         }
@@ -146,7 +146,7 @@ impl PubSub {
     }
 
     pub(super) fn was_read(&mut self, st: &mut State, mut reading: Reading, rows: Option<Rows>) {
-        let config = self.forest.get(&reading.home.key, &reading.name).map(|leaf| &leaf.head.config);
+        let config = self.forest.get(&reading.home.owner, &reading.name).map(|leaf| &leaf.head.config);
         let (Some(rows), Some(config)) = (rows, config) else {
             let gone = if config.is_none() { Condition::ItemNotFound } else { Condition::InternalServerError };
             return st.refuse(&reading.iq, &gone.into());

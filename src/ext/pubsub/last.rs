@@ -61,7 +61,7 @@ impl PubSub {
         for jid in homes {
             let home = Home::account(jid.clone());
             for name in names {
-                let leaf = self.forest.get(&home.key, name);
+                let leaf = self.forest.get(&home.owner, name);
                 if leaf.is_some_and(|leaf| leaf.head.config.last == Last::OnSubAndPresence && !leaf.items.is_empty()) {
                     queue.push_back((home.clone(), name.clone()));
                 }
@@ -81,7 +81,7 @@ impl PubSub {
             return;
         }
         while let Some((home, name)) = sending.queue.pop_front() {
-            let Some(leaf) = self.forest.get(&home.key, &name) else { continue };
+            let Some(leaf) = self.forest.get(&home.owner, &name) else { continue };
             let Some((number, item)) = leaf.items.last_key_value() else { continue };
             let config = &leaf.head.config;
             // An account need not be a stranger's contact to send to itself.
@@ -94,7 +94,7 @@ impl PubSub {
             let Some(left) = sending.left.checked_sub(AROUND_BYTES + item.payload) else { continue };
             sending.left = left;
             let number = *number;
-            let job = st.ask(Query::Get(Tree::Item, item_row(&home.key, &name, number)));
+            let job = st.ask(Query::Get(Tree::Item, item_row(&home.owner, &name, number)));
             self.tasks.insert(job, Task::Last(sending, home, name, number));
             return;
         }
@@ -108,7 +108,7 @@ impl PubSub {
         rows: Option<Rows>,
     ) {
         // What was published meanwhile has been told of already.
-        let leaf = self.forest.get(&home.key, &name);
+        let leaf = self.forest.get(&home.owner, &name);
         let leaf = leaf.filter(|leaf| leaf.items.last_key_value().is_some_and(|(last, _)| *last == number));
         if let (Some(leaf), Some((_, record))) = (leaf, rows.and_then(|rows| rows.into_iter().next()))
             && let Ok((item, payload)) = Item::from_record(&record)

@@ -22,7 +22,7 @@ mod publish;
 mod subscribe;
 
 use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, SessionId, State};
-use crate::store::{Engine, Query, Rows, StoreError, Tree};
+use crate::store::{Engine, Query, Rows, StoreError, Tree, Whose};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
 use errors::{bad, unsupported};
@@ -153,7 +153,7 @@ fn request(st: &mut State, account: &Jid, payload: String) -> Job {
 
 /// What to ask storage for, to read the items of an account's node: at most so many, the first that were published.
 pub(super) fn items(local: &str, node: &str, rows: usize) -> Query {
-    let prefix = node::items_prefix(local, node).into();
+    let prefix = node::items_prefix(&Whose::account(local), node).into();
     Query::Scan { tree: Tree::Item, prefix, after: None, rows, bytes: usize::MAX }
 }
 

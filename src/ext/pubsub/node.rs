@@ -8,7 +8,7 @@ use super::errors;
 use crate::core::share::{Shared, Shares, limits, may_have};
 use crate::core::{State, scan};
 use crate::store::record::{Broken, Reader, Writer, stored};
-use crate::store::{Bytes, Engine, StoreError, Tree, key};
+use crate::store::{Bytes, Engine, StoreError, Tree, Whose, key};
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
 
@@ -72,14 +72,14 @@ pub(in crate::ext) const SHARED: [Shared; 4] = [
     },
 ];
 
-/// What the service's nodes are stored under: it is no localpart.
-const SERVICE: &str = "@pubsub";
+/// What the service is called on the disk.
+const SERVICE: &str = "pubsub";
 
 /// A place that has nodes: an account, or the service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Home {
-    /// What its nodes are stored under.
-    pub key: Box<str>,
+    /// Whose its nodes are.
+    pub owner: Whose,
     /// Its address.
     pub jid: Jid,
 }
@@ -87,32 +87,32 @@ pub(super) struct Home {
 impl Home {
     /// The account of this bare JID.
     pub fn account(jid: Jid) -> Home {
-        Home { key: jid.local().unwrap_or_default().into(), jid }
+        Home { owner: Whose::account(jid.local().unwrap_or_default()), jid }
     }
 
     pub fn service(jid: Jid) -> Home {
-        Home { key: SERVICE.into(), jid }
+        Home { owner: Whose::service(SERVICE), jid }
     }
 
     pub fn is_account(&self) -> bool {
-        &*self.key != SERVICE
+        self.owner.is_account()
     }
 
     /// Where a node of it is stored, and how the keys of the node's items begin but for a NUL.
     pub fn row(&self, name: &str) -> Bytes {
-        key::named(&self.key, name)
+        key::named(&self.owner, name)
     }
 }
 
 /// How the keys of all items of a node begin.
-pub(super) fn items_prefix(owner: &str, name: &str) -> Vec<u8> {
+pub(super) fn items_prefix(owner: &Whose, name: &str) -> Vec<u8> {
     let mut key = key::named(owner, name).into_vec();
     key.push(0);
     key
 }
 
 /// Where an item is stored.
-pub(super) fn item_row(owner: &str, name: &str, number: u64) -> Bytes {
+pub(super) fn item_row(owner: &Whose, name: &str, number: u64) -> Bytes {
     let mut key = items_prefix(owner, name);
     key.extend_from_slice(&number.to_be_bytes());
     key.into()
@@ -307,7 +307,7 @@ struct Nodes {
 /// All nodes.
 #[derive(Debug, Default)]
 pub(super) struct Forest {
-    homes: BTreeMap<Box<str>, Nodes>,
+    homes: BTreeMap<Whose, Nodes>,
     /// The domain that is served.
     domain: Box<str>,
 }
@@ -346,29 +346,31 @@ impl Forest {
         let (mut changed, mut newest) = (Vec::new(), 0);
         scan(engine, Tree::Node, &[], |key, record| {
             let (owner, name) = key::split(key).ok_or_else(damaged)?;
+            let owner = Whose::stored(owner);
             let name = std::str::from_utf8(name).map_err(|_| damaged())?;
             let mut head = Head::from_record(record)?;
-            let orphan = owner == SERVICE && ours(&head.creator);
+            let orphan = !owner.is_account() && ours(&head.creator);
             if orphan {
                 head.creator = st.domain().clone();
             }
             let forgot = head.forget(ours);
-            if owner == SERVICE && forgot {
+            if !owner.is_account() && forgot {
                 head.settle_owner(st);
             }
             if forgot || orphan {
-                changed.push((Box::<str>::from(owner), Box::<str>::from(name)));
+                changed.push((owner.clone(), Box::<str>::from(name)));
             }
-            self.put(owner, name, head);
+            self.put(&owner, name, head);
             Ok(())
         })?;
         scan(engine, Tree::Item, &[], |key, record| {
             let (owner, tail) = key::split(key).ok_or_else(damaged)?;
+            let owner = Whose::stored(owner);
             let (name, number) = tail.split_last_chunk::<8>().ok_or_else(damaged)?;
             let name = name.strip_suffix(&[0]).and_then(|name| std::str::from_utf8(name).ok()).ok_or_else(damaged)?;
             let number = u64::from_be_bytes(*number);
             newest = newest.max(number);
-            self.insert(owner, name, number, Item::from_record(record)?.0);
+            self.insert(&owner, name, number, Item::from_record(record)?.0);
             Ok(())
         })?;
         st.seen_mark(newest);
@@ -376,7 +378,7 @@ impl Forest {
         for (owner, name) in changed {
             let mut batch = crate::store::Batch::default();
             let Some(leaf) = self.get(&owner, &name) else { continue };
-            if &*owner == SERVICE && !leaf.head.has_owner(st) {
+            if !owner.is_account() && !leaf.head.has_owner(st) {
                 batch.delete_all(Tree::Item, items_prefix(&owner, &name));
                 batch.delete(Tree::Node, key::named(&owner, &name));
                 self.take(&owner, &name);
@@ -388,19 +390,19 @@ impl Forest {
         if batches.is_empty() { Ok(()) } else { engine.commit(&batches) }
     }
 
-    pub fn get(&self, owner: &str, name: &str) -> Option<&Leaf> {
+    pub fn get(&self, owner: &Whose, name: &str) -> Option<&Leaf> {
         self.homes.get(owner)?.by_name.get(name)
     }
 
     /// The nodes of one place, by name.
-    pub fn of(&self, owner: &str) -> impl Iterator<Item = (&str, &Leaf)> {
+    pub fn of(&self, owner: &Whose) -> impl Iterator<Item = (&str, &Leaf)> {
         self.homes.get(owner).into_iter().flat_map(|nodes| nodes.by_name.iter().map(|(name, leaf)| (&**name, leaf)))
     }
 
     /// Takes a head into memory.
-    fn put(&mut self, owner: &str, name: &str, head: Head) {
+    fn put(&mut self, owner: &Whose, name: &str, head: Head) {
         let new = head.record().len();
-        let nodes = self.homes.entry(owner.into()).or_default();
+        let nodes = self.homes.entry(owner.clone()).or_default();
         let creator = whose(&self.domain, &head.creator);
         nodes.heads.add(creator, new);
         nodes.made.add(creator, 1);
@@ -420,7 +422,7 @@ impl Forest {
     }
 
     /// Takes an item into memory, if its node is there.
-    fn insert(&mut self, owner: &str, name: &str, number: u64, item: Item) {
+    fn insert(&mut self, owner: &Whose, name: &str, number: u64, item: Item) {
         let Some(nodes) = self.homes.get_mut(owner) else { return };
         let Some(leaf) = nodes.by_name.get_mut(name) else { return };
         nodes.item_bytes += item.bytes();
@@ -430,7 +432,7 @@ impl Forest {
     }
 
     /// Takes an item out of memory.
-    fn cut(&mut self, owner: &str, name: &str, number: u64) {
+    fn cut(&mut self, owner: &Whose, name: &str, number: u64) {
         let Some(nodes) = self.homes.get_mut(owner) else { return };
         if let Some(item) = nodes.by_name.get_mut(name).and_then(|leaf| leaf.items.remove(&number)) {
             nodes.item_bytes = nodes.item_bytes.saturating_sub(item.bytes());
@@ -439,7 +441,7 @@ impl Forest {
     }
 
     /// Takes a node out of memory.
-    fn take(&mut self, owner: &str, name: &str) -> Option<Leaf> {
+    fn take(&mut self, owner: &Whose, name: &str) -> Option<Leaf> {
         let nodes = self.homes.get_mut(owner)?;
         let leaf = nodes.by_name.remove(name)?;
         nodes.head_bytes = nodes.head_bytes.saturating_sub(leaf.head_bytes);
@@ -461,7 +463,7 @@ impl Forest {
             let text = format!("the name of a node has at most {NAME_BYTES} bytes");
             return Err(StanzaError::new(Condition::NotAcceptable).text(text));
         }
-        let Some(nodes) = self.homes.get(&home.key) else { return Ok(()) };
+        let Some(nodes) = self.homes.get(&home.owner) else { return Ok(()) };
         let creator = whose(&self.domain, creator);
         let enough = if home.is_account() {
             nodes.by_name.len() >= ACCOUNT_NODES
@@ -474,7 +476,7 @@ impl Forest {
 
     /// Whether somebody may subscribe an address to a node. They take of the share of who made it, which must last for that one.
     pub fn takes_subscription(&self, home: &Home, name: &str, who: &Jid, jid: &Jid) -> bool {
-        let Some((nodes, leaf)) = self.homes.get(&home.key).and_then(|nodes| Some((nodes, nodes.by_name.get(name)?)))
+        let Some((nodes, leaf)) = self.homes.get(&home.owner).and_then(|nodes| Some((nodes, nodes.by_name.get(name)?)))
         else {
             return false;
         };
@@ -513,9 +515,9 @@ impl Forest {
             let text = "the node has too many subscriptions, affiliations or too long a configuration";
             return Err(StanzaError::new(Condition::PolicyViolation).text(text));
         }
-        let old = self.get(&home.key, name).map_or(0, |leaf| leaf.head_bytes);
+        let old = self.get(&home.owner, name).map_or(0, |leaf| leaf.head_bytes);
         let more = record.len().saturating_sub(old);
-        if let Some(nodes) = self.homes.get(&home.key).filter(|_| more > 0) {
+        if let Some(nodes) = self.homes.get(&home.owner).filter(|_| more > 0) {
             if home.is_account() && nodes.head_bytes + more > ACCOUNT_HEAD_BYTES {
                 let text = format!("all nodes together have at most {ACCOUNT_HEAD_BYTES} bytes of configuration");
                 return Err(full(text));
@@ -531,7 +533,7 @@ impl Forest {
 
     fn store(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
         st.write()?.put(Tree::Node, home.row(name), head.record());
-        self.put(&home.key, name, head);
+        self.put(&home.owner, name, head);
         Ok(())
     }
 
@@ -550,7 +552,7 @@ impl Forest {
     ) -> Result<(), StanzaError> {
         let most = if home.is_account() { ACCOUNT_BYTES } else { SERVICE_BYTES };
         let number = st.next_mark();
-        let leaf = self.get(&home.key, name);
+        let leaf = self.get(&home.owner, name);
         let mut gone = oldest.to_vec();
         gone.extend(leaf.and_then(|leaf| leaf.number(&item.id)));
         let freed: Vec<&Item> = leaf.iter().flat_map(|l| gone.iter().filter_map(|n| l.items.get(n))).collect();
@@ -558,7 +560,7 @@ impl Forest {
         let own: usize =
             freed.iter().filter(|item| publisher(&self.domain, item) == who).map(|item| item.bytes()).sum();
         let freed: usize = freed.iter().map(|item| item.bytes()).sum();
-        let nodes = self.homes.get(&home.key);
+        let nodes = self.homes.get(&home.owner);
         let bytes = nodes.map_or(0, |nodes| nodes.item_bytes).saturating_sub(freed);
         if bytes + item.bytes() > most {
             return Err(full(format!("all items together have at most {most} bytes")));
@@ -570,16 +572,16 @@ impl Forest {
         if let Some(head) = head {
             self.save(st, home, name, head)?;
         }
-        st.write()?.put(Tree::Item, item_row(&home.key, name, number), item.record(payload));
-        self.insert(&home.key, name, number, item);
+        st.write()?.put(Tree::Item, item_row(&home.owner, name, number), item.record(payload));
+        self.insert(&home.owner, name, number, item);
         self.remove(st, home, name, &gone)
     }
 
     /// Removes items; storage was asked before.
     pub fn remove(&mut self, st: &mut State, home: &Home, name: &str, numbers: &[u64]) -> Result<(), StanzaError> {
         for number in numbers {
-            st.write()?.delete(Tree::Item, item_row(&home.key, name, *number));
-            self.cut(&home.key, name, *number);
+            st.write()?.delete(Tree::Item, item_row(&home.owner, name, *number));
+            self.cut(&home.owner, name, *number);
             st.step();
         }
         Ok(())
@@ -587,11 +589,11 @@ impl Forest {
 
     /// Removes all items of a node.
     pub fn purge(&mut self, st: &mut State, home: &Home, name: &str) -> Result<(), StanzaError> {
-        st.erase()?.delete_all(Tree::Item, items_prefix(&home.key, name));
+        st.erase()?.delete_all(Tree::Item, items_prefix(&home.owner, name));
         let numbers: Vec<u64> =
-            self.get(&home.key, name).map(|leaf| leaf.items.keys().copied().collect()).unwrap_or_default();
+            self.get(&home.owner, name).map(|leaf| leaf.items.keys().copied().collect()).unwrap_or_default();
         for number in numbers {
-            self.cut(&home.key, name, number);
+            self.cut(&home.owner, name, number);
         }
         Ok(())
     }
@@ -599,9 +601,9 @@ impl Forest {
     /// Removes a node.
     pub fn delete(&mut self, st: &mut State, home: &Home, name: &str) -> Result<Option<Leaf>, StanzaError> {
         let batch = st.erase()?;
-        batch.delete_all(Tree::Item, items_prefix(&home.key, name));
+        batch.delete_all(Tree::Item, items_prefix(&home.owner, name));
         batch.delete(Tree::Node, home.row(name));
-        Ok(self.take(&home.key, name))
+        Ok(self.take(&home.owner, name))
     }
 
     /// An account is gone: its own nodes went with it; at those of others it is nobody any more. Who has the name next inherits
@@ -614,15 +616,15 @@ impl Forest {
         for (owner, nodes) in &mut self.homes {
             for (name, leaf) in &mut nodes.by_name {
                 // What nobody pays for who is there is the server's own.
-                let orphan = &**owner == SERVICE && gone(&leaf.head.creator);
+                let orphan = !owner.is_account() && gone(&leaf.head.creator);
                 if leaf.head.forget(gone) || orphan {
                     changed.push((owner.clone(), name.clone()));
                 }
             }
         }
         for (owner, name) in changed {
-            let home = Home { key: owner, jid: service.clone() };
-            let Some(mut head) = self.get(&home.key, &name).map(|leaf| leaf.head.clone()) else { continue };
+            let home = Home { owner, jid: service.clone() };
+            let Some(mut head) = self.get(&home.owner, &name).map(|leaf| leaf.head.clone()) else { continue };
             if !home.is_account() && gone(&head.creator) {
                 head.creator = domain.clone();
             }

@@ -57,7 +57,7 @@ impl PubSub {
             }
         }
         let name = given.as_deref().map_or_else(|| st.token(), str::to_owned);
-        if self.forest.get(&rq.home.key, &name).is_some() {
+        if self.forest.get(&rq.home.owner, &name).is_some() {
             return Err(Condition::Conflict.into());
         }
         self.forest.has_room(&rq.home, &name, &rq.who)?;
@@ -103,7 +103,7 @@ impl PubSub {
         head.config = config;
         self.forest.save(st, &rq.home, &name, head.clone())?;
         let most = if head.config.persist { head.config.max_items as usize } else { 0 };
-        if let Some(leaf) = self.forest.get(&rq.home.key, &name) {
+        if let Some(leaf) = self.forest.get(&rq.home.owner, &name) {
             let over = leaf.items.len().saturating_sub(most);
             let oldest: Vec<u64> = leaf.items.keys().take(over).copied().collect();
             self.forest.remove(st, &rq.home, &name, &oldest)?;
@@ -149,7 +149,7 @@ impl PubSub {
 
     fn emptied(&self, st: &mut State, rq: &Request<'_>, name: &str) {
         if rq.home.is_account() {
-            st.announce(Event::Retracted { local: rq.home.key.clone(), node: name.into(), item: None });
+            st.announce(Event::Retracted { local: rq.home.owner.clone().into(), node: name.into(), item: None });
         }
     }
 
@@ -241,7 +241,7 @@ impl PubSub {
             head = next;
         }
         // All of it is one row: written once.
-        if self.forest.get(&rq.home.key, &name).is_some_and(|leaf| leaf.head != head) {
+        if self.forest.get(&rq.home.owner, &name).is_some_and(|leaf| leaf.head != head) {
             self.forest.save(st, &rq.home, &name, head)?;
         }
         changed(st, rq, "affiliations", &name, &wrong)

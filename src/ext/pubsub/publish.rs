@@ -64,7 +64,7 @@ impl PubSub {
             Some(options) => form::submitted(options, OPTIONS)?,
             None => None,
         };
-        let missing = self.forest.get(&rq.home.key, &name).is_none();
+        let missing = self.forest.get(&rq.home.owner, &name).is_none();
         // XEP-0163 §3: the account's own client need not make the node first.
         let head = if missing && rq.own() {
             self.forest.has_room(&rq.home, &name, &rq.who)?;
@@ -119,7 +119,7 @@ impl PubSub {
             escaped(&name)
         );
         if let (true, Some(item)) = (rq.home.is_account(), item) {
-            st.announce(Event::Published { local: rq.home.key.clone(), node: name.into(), item });
+            st.announce(Event::Published { local: rq.home.owner.clone().into(), node: name.into(), item });
         }
         st.confirm(rq.iq, answer)
     }
@@ -132,7 +132,7 @@ impl PubSub {
         config: &Config,
         id: &str,
     ) -> Result<Vec<(u64, Box<str>)>, StanzaError> {
-        let Some(leaf) = self.forest.get(&rq.home.key, name) else { return Ok(Vec::new()) };
+        let Some(leaf) = self.forest.get(&rq.home.owner, name) else { return Ok(Vec::new()) };
         if leaf.number(id).is_some() {
             return Ok(Vec::new());
         }
@@ -181,7 +181,7 @@ impl PubSub {
         }
         if rq.home.is_account() {
             let item = Some(id.into());
-            st.announce(Event::Retracted { local: rq.home.key.clone(), node: name.into(), item });
+            st.announce(Event::Retracted { local: rq.home.owner.clone().into(), node: name.into(), item });
         }
         st.confirm(rq.iq, "")
     }

@@ -81,7 +81,7 @@ impl PubSub {
     pub(super) fn unsubscribe(&mut self, st: &mut State, rq: &Request<'_>, unsubscribe: Node<'_>) -> Handled {
         let name = node_name(unsubscribe)?;
         let jid = subscriber(unsubscribe)?;
-        let leaf = match self.forest.get(&rq.home.key, &name) {
+        let leaf = match self.forest.get(&rq.home.owner, &name) {
             // Whoever is in the list may leave it.
             Some(leaf) if jid.bare() == rq.who && leaf.head.subscriptions.contains_key(&jid) => leaf,
             _ => access::find(&self.forest, st, &rq.home, &name, &rq.who)?,
@@ -108,7 +108,8 @@ impl PubSub {
             "<pubsub xmlns='http://jabber.org/protocol/pubsub'><subscriptions{}>",
             attribute("node", only.as_deref())
         );
-        for (name, leaf) in self.forest.of(&rq.home.key).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
+        for (name, leaf) in
+            self.forest.of(&rq.home.owner).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
         {
             let own = leaf.head.subscriptions.iter().filter(|(jid, _)| jid.bare_str() == rq.who.as_str());
             for (jid, state) in own {
@@ -128,7 +129,8 @@ impl PubSub {
             "<pubsub xmlns='http://jabber.org/protocol/pubsub'><affiliations{}>",
             attribute("node", only.as_deref())
         );
-        for (name, leaf) in self.forest.of(&rq.home.key).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
+        for (name, leaf) in
+            self.forest.of(&rq.home.owner).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
         {
             let affiliation = access::listed(&rq.home, &leaf.head, &rq.who);
             if affiliation != Affiliation::None {
@@ -210,7 +212,7 @@ impl PubSub {
         jid: &Jid,
         state: Option<Subscription>,
     ) -> Result<(), StanzaError> {
-        let Some(leaf) = self.forest.get(&home.key, name) else { return Err(errors::no_node()) };
+        let Some(leaf) = self.forest.get(&home.owner, name) else { return Err(errors::no_node()) };
         let mut head = leaf.head.clone();
         match state {
             Some(state) => head.subscriptions.insert(jid.clone(), state),
