@@ -441,9 +441,8 @@ impl Line {
                 if matches!(self.phase, Phase::Bind(_)) {
                     out.push_str("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>");
                 }
-                // What was enabled inline is not there to be asked for again (XEP-0388 §2.6.1).
-                let done = |feature: &&String| self.managed && feature.contains(Ns::SM.uri());
-                out.extend(self.terms.features.iter().filter(|feature| !done(feature)).map(String::as_str));
+                let offered = self.terms.features.iter().filter(|feature| feature.is_offered(self.managed));
+                out.extend(offered.map(|feature| &*feature.element));
                 (STANZA_BYTES, IDLE_MS)
             }
         };
