@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::scram::{SASL, Scram, data, response};
 use inglenook::stream::c2s::C2s;
+use inglenook::stream::framing::Framing;
 use inglenook::stream::plain::Plain;
 use inglenook::stream::sasl::{ATTEMPTS, Failure, MECHANISMS};
 use inglenook::stream::*;
@@ -61,7 +62,7 @@ struct Play {
 
 impl Play {
     fn new(terms: Terms, tls: Tls) -> Play {
-        let c2s = C2s::new(Arc::new(terms), tls, 0, [3; 32]);
+        let c2s = C2s::new(Framing::Tcp, Arc::new(terms), tls, 0, [3; 32]);
         Play { c2s, now: 0, out: String::new(), events: vec![], stanzas: vec![], bound: false, store_is_down: false }
     }
 
@@ -583,7 +584,7 @@ fn a_login_cannot_be_replayed() {
     let mut play = Play::new(terms(), tls());
     play.say(HEADER);
     let said = log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
-    let mut other = C2s::new(Arc::new(terms()), tls(), 0, [4; 32]);
+    let mut other = C2s::new(Framing::Tcp, Arc::new(terms()), tls(), 0, [4; 32]);
     let mut out = String::new();
     let all = format!("{HEADER}{}", said.concat());
     let mut input = all.as_bytes();
@@ -1102,7 +1103,7 @@ fn time_before_authentication_is_limited() {
     assert!(!play.out.starts_with("<?xml"));
     play.assert_ended("connection-timeout");
     // It counts from when the connection was accepted.
-    assert_eq!(C2s::new(Arc::new(terms()), tls(), 5, [0; 32]).deadline(), 5 + UNAUTHENTICATED_MS);
+    assert_eq!(C2s::new(Framing::Tcp, Arc::new(terms()), tls(), 5, [0; 32]).deadline(), 5 + UNAUTHENTICATED_MS);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod c2s;
 pub mod component;
+pub mod framing;
 mod header;
 pub mod plain;
 mod random;
