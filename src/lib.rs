@@ -19,7 +19,7 @@
 //! - [`wire`]: BYTES. The [`framer`](wire::framer) finds where an element ends, [`xml`](wire::xml) checks and indexes it,
 //!   [`stanza`](wire::stanza) and [`jid`](wire::jid) are what the rest of the house speaks.
 //! - [`stream`]: ONE CONNECTION, as a state machine: [`plain`](stream::plain) up to STARTTLS, then [`c2s`](stream::c2s) with
-//!   SASL, resource binding and stanzas; [`component`](stream::component) for gateways and bots on the same box.
+//!   SASL, resource binding and stanzas, whole or in messages ([`framing`](stream::framing)); [`component`](stream::component) for gateways and bots on the same box.
 //! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
 //!   [`card`](store::card) keeps it on a card, rows in [sled](store::sled_engine) and messages in [the log](store::log), and
 //!   [`memory`](store::memory) in a test that cuts the power.

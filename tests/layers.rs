@@ -1,6 +1,7 @@
 //! Imports go one way, and the world stays outside: no socket, clock, thread, random source or file below `service/`.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may name.
@@ -13,8 +14,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("service", &["wire", "stream", "store", "core", "ext", "service"]),
 ];
 
-/// The world. `std::net::IpAddr` is only a number.
-const WORLD: [&str; 13] = [
+/// The world. `std::net::IpAddr` is only a number, `std::env::consts` only words.
+const WORLD: [&str; 19] = [
     "std::fs",
     "std::thread",
     "std::process",
@@ -25,6 +26,12 @@ const WORLD: [&str; 13] = [
     "TcpListener",
     "UdpSocket",
     "UnixStream",
+    "UnixListener",
+    "UnixDatagram",
+    "std::env",
+    "std::os",
+    "ring::rand",
+    "async_signal",
     "SystemRandom",
     "smol::",
     "rustix::",
@@ -146,6 +153,7 @@ fn the_world_stays_outside() {
                 continue;
             }
             for word in WORLD {
+                let line = line.replace("std::env::consts", "");
                 assert!(!line.contains(word), "src/{file}:{n} uses {word}");
             }
         }
@@ -161,4 +169,213 @@ fn what_is_iterated_has_an_order() {
             assert!(!is_random, "src/{file}:{n} uses a random order");
         }
     }
+}
+
+/// The circles of files in each layer: how many files each has, the largest first. Whoever makes one smaller makes its number smaller.
+const CIRCLES: [(&str, &[usize]); 6] =
+    [("wire", &[2]), ("stream", &[3]), ("store", &[6]), ("core", &[24]), ("ext", &[21, 7, 5, 2]), ("service", &[29])];
+
+/// What a text imports or names, as whole paths: groups are taken apart, `as` and what follows a path is left out.
+fn paths(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for root in ["crate::", "super::", "self::"] {
+        for (at, _) in text.match_indices(root) {
+            // A visibility names nothing.
+            if text[..at].ends_with("(in ") {
+                continue;
+            }
+            let before = text[..at].chars().next_back();
+            if !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
+                path(&text[at..], String::new(), &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// One path from here on, behind `prefix`. Gives what follows it.
+fn path<'a>(text: &'a str, mut prefix: String, found: &mut Vec<String>) -> &'a str {
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(group) = rest.strip_prefix('{') {
+            rest = group.trim_start();
+            while !rest.is_empty() && !rest.starts_with('}') {
+                let before = rest.len();
+                rest = path(rest, prefix.clone(), found).trim_start();
+                if let Some(alias) = rest.strip_prefix("as ") {
+                    rest = alias.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').trim_start();
+                }
+                rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+                if rest.len() == before {
+                    break;
+                }
+            }
+            return rest.strip_prefix('}').unwrap_or(rest);
+        }
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        prefix.push_str(&rest[..end]);
+        rest = &rest[end..];
+        let Some(next) = rest.strip_prefix("::") else {
+            found.push(prefix);
+            return rest;
+        };
+        prefix.push_str("::");
+        rest = next.trim_start();
+    }
+}
+
+/// The files of a layer, and which of them each names. Who names what another file only passes on names the file that has it.
+struct Files {
+    /// The text of each module, without tests; `core::muc` for both `core/muc.rs` and `core/muc/mod.rs`.
+    texts: BTreeMap<String, String>,
+    /// What a module passes on: its own name and that, and the path of what it is.
+    passed: BTreeMap<String, String>,
+}
+
+impl Files {
+    fn of(layer: &str) -> Files {
+        let mut texts: BTreeMap<String, String> = BTreeMap::new();
+        let mut tests = String::new();
+        for (file, _, line) in code(layer) {
+            if line.starts_with("#[cfg(test)]") || file.ends_with("/tests.rs") {
+                tests.clone_from(&file);
+            }
+            let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+            let text = texts.entry(module).or_default();
+            if tests != file {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        let mut files = Files { texts, passed: BTreeMap::new() };
+        let mut passed = BTreeMap::new();
+        for (module, text) in &files.texts {
+            for (at, _) in text.match_indices("pub use ").chain(text.match_indices("pub(super) use ")) {
+                let statement = &text[at..text[at..].find(';').map_or(text.len(), |end| at + end)];
+                let mut found = Vec::new();
+                path(statement.split_once(" use ").map_or("", |(_, path)| path), String::new(), &mut found);
+                for path in found {
+                    let name = path.rsplit("::").next().unwrap_or_default();
+                    passed.insert(format!("{module}::{name}"), files.whole(module, &path));
+                }
+            }
+        }
+        files.passed = passed;
+        files
+    }
+
+    /// A path as it is from the crate's root on.
+    fn whole(&self, module: &str, path: &str) -> String {
+        let mut at = module.to_owned();
+        let mut rest = path;
+        if let Some(path) = rest.strip_prefix("crate::") {
+            return path.to_owned();
+        }
+        rest = rest.strip_prefix("self::").unwrap_or(rest);
+        while let Some(path) = rest.strip_prefix("super::") {
+            at = at.rsplit_once("::").map_or(String::new(), |(up, _)| up.to_owned());
+            rest = path;
+        }
+        if at.is_empty() { rest.to_owned() } else { format!("{at}::{rest}") }
+    }
+
+    /// The module of this layer that has what a path means.
+    fn owner(&self, path: &str) -> Option<&str> {
+        let mut path = path.to_owned();
+        for _ in 0..8 {
+            let mut prefix = path.as_str();
+            loop {
+                if let Some(is) = self.passed.get(prefix) {
+                    path = format!("{is}{}", &path[prefix.len()..]);
+                    break;
+                }
+                if let Some((module, _)) = self.texts.get_key_value(prefix) {
+                    return Some(module);
+                }
+                prefix = prefix.rsplit_once("::")?.0;
+            }
+        }
+        None
+    }
+
+    /// Which modules each names.
+    fn named(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let all = self.texts.iter().map(|(module, text)| {
+            let named = paths(text).into_iter().filter_map(|path| self.owner(&self.whole(module, &path)));
+            let below = self.texts.keys().filter(|other| is_named_below(text, module, other)).map(String::as_str);
+            (module.as_str(), named.chain(below).filter(|other| other != module).collect())
+        });
+        all.collect()
+    }
+}
+
+/// Whether a text names a module right below its own, by its name alone; to pass on what is there does not count.
+fn is_named_below(text: &str, module: &str, other: &str) -> bool {
+    let Some(name) = other.strip_prefix(module).and_then(|rest| rest.strip_prefix("::")).filter(|n| !n.contains(':'))
+    else {
+        return false;
+    };
+    let name = format!("{name}::");
+    let passes_on = |statement: &&str| statement.contains("pub use ") || statement.contains("pub(super) use ");
+    text.split(';').filter(|statement| !passes_on(statement)).any(|statement| {
+        let mut found = statement.match_indices(&name).map(|(at, _)| statement[..at].chars().next_back());
+        found.any(|before| !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':'))
+    })
+}
+
+/// All that can be reached.
+fn reached<'a>(from: &'a str, named: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<&'a str> {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(one) = next.pop() {
+        next.extend(named[one].iter().filter(|other| seen.insert(**other)));
+    }
+    seen
+}
+
+/// The sets of modules that all reach each other, the largest first.
+fn circles(files: &Files) -> Vec<BTreeSet<&str>> {
+    let named = files.named();
+    let reach: BTreeMap<&str, BTreeSet<&str>> = named.keys().map(|one| (*one, reached(one, &named))).collect();
+    let of = |one: &&str| reach[*one].iter().copied().filter(|other| reach[other].contains(*one)).collect();
+    let all: BTreeSet<BTreeSet<&str>> =
+        named.keys().map(of).filter(|circle: &BTreeSet<&str>| circle.len() > 1).collect();
+    let mut all: Vec<_> = all.into_iter().collect();
+    all.sort_by_key(|circle| std::cmp::Reverse(circle.len()));
+    all
+}
+
+#[test]
+fn the_paths_are_seen_in_every_form() {
+    let text = "use super::{a::{self, B}, c as d};\nuse crate::core::{\n    State,\n    sm::Sm,\n};\nfn f(x: &self::g::H) {}\nthiscrate::no;";
+    let mut found = paths(text);
+    found.sort();
+    assert_eq!(
+        found,
+        ["crate::core::State", "crate::core::sm::Sm", "self::g::H", "super::a::B", "super::a::self", "super::c"]
+    );
+    let texts = [
+        ("core", "pub use state::State;"),
+        ("core::state", "use super::sm::Sm;"),
+        ("core::sm", "use crate::core::State;"),
+    ];
+    let files = Files {
+        texts: texts.iter().map(|(module, text)| ((*module).to_owned(), (*text).to_owned())).collect(),
+        passed: [("core::State".to_owned(), "core::state::State".to_owned())].into(),
+    };
+    assert_eq!(circles(&files), [BTreeSet::from(["core::sm", "core::state"])]);
+}
+
+#[test]
+fn no_circle_of_files_grows() {
+    let mut grown = String::new();
+    for (layer, known) in CIRCLES {
+        let files = Files::of(layer);
+        let found = circles(&files);
+        let sizes: Vec<usize> = found.iter().map(BTreeSet::len).collect();
+        if sizes.iter().zip(known.iter().chain(std::iter::repeat(&0))).any(|(size, known)| size > known) {
+            grown.push_str(&format!("src/{layer}: {sizes:?} files, at most {known:?}\n"));
+            found.iter().for_each(|circle| grown.push_str(&format!("  {circle:?}\n")));
+        }
+    }
+    assert!(grown.is_empty(), "files that all need each other have become more:\n{grown}");
 }

@@ -1,8 +1,8 @@
 //! Runs the plays in `tests/exchange`: each tells one behaviour of the server, as its clients see it. How to write one is told
 //! in `tests/exchange/README.md`.
 //!
-//! Each is played twice: on the house in memory, and on the program itself, over STARTTLS, but for those that need a hand on the
-//! server's clock, storage or settings. With an address in `INGLENOOK_PLAY_AT` the second stage is the server there, of whatever
+//! Each is played three times: on the house in memory, there once more in messages (RFC 7395), and on the program itself, over
+//! STARTTLS, but for those that need a hand on the server's clock, storage or settings. With an address in `INGLENOOK_PLAY_AT` the last stage is the server there, of whatever
 //! make, to see what that does; `INGLENOOK_PLAY_ADD` is then the shell command that makes an account, with `{user}`, `{domain}`
 //! and `{password}` in it; the password is on its standard input, too. Accounts remove themselves.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -12,6 +12,7 @@ mod house;
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
 use inglenook::core::{Creators, PushContent, RoomKind, StreamId};
+use inglenook::stream::framing::Framing;
 use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
 use minidom::{Element, Node};
@@ -35,6 +36,9 @@ fn main() {
         let (play, server) = (text.clone(), server.clone());
         let in_memory = move || Play::new(&play, None)?.run().map_err(Failed::from);
         trials.push(Trial::test(name.clone(), in_memory).with_kind("memory"));
+        let play = text.clone();
+        let in_messages = move || Play::in_messages(&play)?.run().map_err(Failed::from);
+        trials.push(Trial::test(name.clone(), in_messages).with_kind("messages"));
         let needs_a_hand = text.lines().any(needs_a_hand);
         let on_program = move || {
             // One after the other: the plays all have the same people.
@@ -149,6 +153,13 @@ impl Play {
             None => Box::new(Play::settings(&acts)?),
         };
         Ok(Play { acts, stage, actors: BTreeMap::new(), bound: BTreeMap::new() })
+    }
+
+    /// In memory, where each element is a message of its own (RFC 7395).
+    fn in_messages(text: &str) -> Outcome<Play> {
+        let mut play = Play::new(text, None)?;
+        play.done(|house| house.framing = Framing::WebSocket)?;
+        Ok(play)
     }
 
     fn run(mut self) -> Outcome {

@@ -7,12 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::scram::{SASL, Scram, data, response};
 use inglenook::stream::c2s::C2s;
+use inglenook::stream::framing::Framing;
 use inglenook::stream::plain::Plain;
 use inglenook::stream::sasl::{ATTEMPTS, Failure, MECHANISMS};
 use inglenook::stream::*;
 use inglenook::wire::login::{Begins, Begun};
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamCondition, Type};
+use inglenook::wire::{Condition, Jid, Kind, Manage, Offer, Stanza, StanzaError, StreamCondition, StreamFeature, Type};
 use ring::digest;
 use std::sync::{Arc, LazyLock};
 
@@ -36,7 +37,7 @@ fn terms() -> Terms {
         domain: jid("example.org"),
         plain: false,
         registration: false,
-        features: vec!["<ver xmlns='urn:xmpp:features:rosterver'/>".into()],
+        features: vec![StreamFeature::new("<ver xmlns='urn:xmpp:features:rosterver'/>")],
         bind_features: vec!["urn:xmpp:carbons:2", "urn:xmpp:sm:3"],
         upgrades: 0,
     }
@@ -61,7 +62,7 @@ struct Play {
 
 impl Play {
     fn new(terms: Terms, tls: Tls) -> Play {
-        let c2s = C2s::new(Arc::new(terms), tls, 0, [3; 32]);
+        let c2s = C2s::new(Framing::Tcp, Arc::new(terms), tls, 0, [3; 32]);
         Play { c2s, now: 0, out: String::new(), events: vec![], stanzas: vec![], bound: false, store_is_down: false }
     }
 
@@ -583,7 +584,7 @@ fn a_login_cannot_be_replayed() {
     let mut play = Play::new(terms(), tls());
     play.say(HEADER);
     let said = log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
-    let mut other = C2s::new(Arc::new(terms()), tls(), 0, [4; 32]);
+    let mut other = C2s::new(Framing::Tcp, Arc::new(terms()), tls(), 0, [4; 32]);
     let mut out = String::new();
     let all = format!("{HEADER}{}", said.concat());
     let mut input = all.as_bytes();
@@ -1102,7 +1103,7 @@ fn time_before_authentication_is_limited() {
     assert!(!play.out.starts_with("<?xml"));
     play.assert_ended("connection-timeout");
     // It counts from when the connection was accepted.
-    assert_eq!(C2s::new(Arc::new(terms()), tls(), 5, [0; 32]).deadline(), 5 + UNAUTHENTICATED_MS);
+    assert_eq!(C2s::new(Framing::Tcp, Arc::new(terms()), tls(), 5, [0; 32]).deadline(), 5 + UNAUTHENTICATED_MS);
 }
 
 #[test]
@@ -1204,7 +1205,10 @@ fn managing_in_the_wrong_order() {
 /// §2: it is offered when it can be had.
 #[test]
 fn managing_is_offered_behind_the_login() {
-    let mut play = Play::new(Terms { features: vec![format!("<sm {SM}/>")], ..terms() }, tls());
+    let mut play = Play::new(
+        Terms { features: vec![StreamFeature::new(format!("<sm {SM}/>")).offered(Offer::Unmanaged)], ..terms() },
+        tls(),
+    );
     // But for those who log in in the other way.
     let features = play.say(HEADER);
     let (before, rest) = features.split_once("<authentication ").unwrap();
@@ -1213,6 +1217,38 @@ fn managing_is_offered_behind_the_login() {
     log_in(&mut play, &scram("SCRAM-SHA-256", "n,,"));
     let features = play.say(HEADER);
     assert_eq!(features.matches(&format!("<sm {SM}/>")).count(), 1, "{features}");
+}
+
+/// XEP-0388 §2.6.1: what was enabled with the login is not there to be asked for again.
+#[test]
+fn managing_is_not_offered_once_more() {
+    for managed in [false, true] {
+        let sm = StreamFeature::new(format!("<sm {SM}/>")).offered(Offer::Unmanaged);
+        let mut play = Play::new(Terms { plain: true, features: vec![sm], ..terms() }, tls());
+        play.say(HEADER);
+        let plain = STANDARD.encode("\0ann\0pencil");
+        let said = format!(
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>{plain}</initial-response>\
+             <bind xmlns='urn:xmpp:bind:0'/></authenticate>"
+        );
+        let (mut input, mut out) = (said.as_bytes(), String::new());
+        while let Some(event) = play.c2s.next(0, &mut input, &mut out) {
+            match event {
+                Event::Credentials(_) => {
+                    let event = play.c2s.credentials(CREDENTIALS.clone(), &mut out);
+                    assert!(matches!(event, Some(Event::Authenticated(_))), "{event:?}");
+                }
+                Event::Begin(_) => {
+                    let begins = Begins::Bound { managed, inactive: false };
+                    let jid = jid("ann@example.org/x");
+                    play.c2s.begun(Ok(Begun { jid, begins, proof: None, elements: String::new() }), &mut out);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let (_, features) = out.split_once("<stream:features>").unwrap();
+        assert_eq!(features.contains(&format!("<sm {SM}/>")), !managed, "{features}");
+    }
 }
 
 /// §3: the attributes of `<enable/>`.

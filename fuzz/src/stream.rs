@@ -1,6 +1,7 @@
-//! A connection against arbitrary bytes, before TLS and inside it.
+//! A connection against arbitrary bytes, before TLS and inside it, there also as messages of a WebSocket.
 
 use inglenook::stream::c2s::C2s;
+use inglenook::stream::framing::Framing;
 use inglenook::stream::plain::Plain;
 use inglenook::stream::{Event, Terms, Tls};
 use inglenook::wire::login::{Begins, Begun};
@@ -28,7 +29,8 @@ impl Seen {
     fn check(&self) {
         let ends = self.events.iter().filter(|event| event.starts_with("Clos")).count();
         assert!(ends <= 1);
-        assert_eq!(self.written.matches("</stream:stream>").count(), ends);
+        let closes = ["</stream:stream>", "<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"];
+        assert_eq!(closes.iter().map(|end| self.written.matches(end).count()).sum::<usize>(), ends);
         let closed = self.events.iter().position(|event| event.starts_with("Clos"));
         assert!(closed.is_none_or(|at| at + 1 == self.events.len()), "the end is the last that is told");
     }
@@ -50,9 +52,9 @@ fn before_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
 }
 
 /// A connection inside TLS: nobody gets in without a proof, no stanza before there is a resource.
-fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
+fn inside_tls(framing: Framing, chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
     let tls = Tls { exporter: Some([9; 32]), end_point: [5; 32].into() };
-    let mut c2s = C2s::new(terms.clone(), tls, 0, [3; 32]);
+    let mut c2s = C2s::new(framing, terms.clone(), tls, 0, [3; 32]);
     let mut seen = Seen::default();
     let (mut account, mut bound) = (None, false);
     for chunk in chunks {
@@ -122,16 +124,24 @@ fn inside_tls(chunks: &[&[u8]], terms: &Arc<Terms>) -> Seen {
     seen
 }
 
+/// What comes out of a connection that these chunks come into.
+type Connection = fn(&[&[u8]], &Arc<Terms>) -> Seen;
+
 /// What a connection says and tells does not depend on the chunking.
 pub fn stream(bytes: &[u8]) {
     let terms = Arc::new(Terms { plain: true, registration: true, upgrades: 128, ..Terms::new(jid("example.org")) });
     let whole = [bytes];
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     let (at, behind) = bytes.split_at(bytes.len() / 2);
-    for (connection, name) in [(before_tls as fn(&[&[u8]], &Arc<Terms>) -> Seen, "before"), (inside_tls, "inside")] {
+    let connections: [(Connection, &str); 3] = [
+        (before_tls, "before TLS"),
+        (|chunks, terms| inside_tls(Framing::Tcp, chunks, terms), "inside TLS"),
+        (|chunks, terms| inside_tls(Framing::WebSocket, chunks, terms), "in messages"),
+    ];
+    for (connection, name) in connections {
         let seen = connection(&whole, &terms);
         seen.check();
-        assert_eq!(connection(&single, &terms), seen, "{name} TLS, by byte");
-        assert_eq!(connection(&[at, behind], &terms), seen, "{name} TLS, in halves");
+        assert_eq!(connection(&single, &terms), seen, "{name}, by byte");
+        assert_eq!(connection(&[at, behind], &terms), seen, "{name}, in halves");
     }
 }

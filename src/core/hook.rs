@@ -5,7 +5,7 @@ use super::ids::{Job, SessionId, StreamId};
 use super::state::State;
 use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Node, Ns, Stanza, StanzaError};
+use crate::wire::{Jid, Node, Ns, Stanza, StanzaError, StreamFeature};
 use std::net::IpAddr;
 
 /// What an extension says of itself: discovery, the table of specifications and `doap.xml` are made from it.
@@ -154,8 +154,8 @@ pub trait Extension: Send {
         Ok(())
     }
 
-    /// Stream features after authentication, each one element as XML.
-    fn stream_features(&self, st: &State) -> Vec<String> {
+    /// Stream features after authentication.
+    fn stream_features(&self, st: &State) -> Vec<StreamFeature> {
         Vec::new()
     }
 

@@ -43,7 +43,7 @@ use throttle::Outcome;
 pub use throttle::network;
 
 use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
-use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
+use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError, StreamFeature};
 use account::Account;
 use archived::Archived;
 use impossible::impossible;
@@ -352,7 +352,7 @@ impl Core {
     }
 
     /// Stream features of the extensions after authentication, for `stream::Terms`.
-    pub fn stream_features(&self) -> Vec<String> {
+    pub fn stream_features(&self) -> Vec<StreamFeature> {
         self.extensions.iter().flat_map(|x| x.stream_features(&self.state)).collect()
     }
 

@@ -2,6 +2,7 @@
 
 use super::disco::{self, Info};
 use crate::core::{About, Extension, State};
+use crate::wire::StreamFeature;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest;
@@ -50,9 +51,10 @@ impl Extension for Caps {
         }
     }
 
-    fn stream_features(&self, st: &State) -> Vec<String> {
+    fn stream_features(&self, st: &State) -> Vec<StreamFeature> {
         let ver = ver(&disco::server(st));
-        vec![format!("<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='{NODE}' ver='{ver}'/>")]
+        let c = format!("<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='{NODE}' ver='{ver}'/>");
+        vec![StreamFeature::new(c)]
     }
 }
 

@@ -7,7 +7,7 @@
 use super::{chat_states, hints};
 use crate::core::{About, Extension, Inline, SessionId, State, Worth};
 use crate::store::{Engine, StoreError};
-use crate::wire::{Jid, Kind, Node, Ns, Stanza, Type};
+use crate::wire::{Jid, Kind, Node, Ns, Stanza, StreamFeature, Type};
 
 pub(super) struct ClientState;
 
@@ -29,8 +29,8 @@ impl Extension for ClientState {
         Ok(())
     }
 
-    fn stream_features(&self, _st: &State) -> Vec<String> {
-        vec!["<csi xmlns='urn:xmpp:csi:0'/>".into()]
+    fn stream_features(&self, _st: &State) -> Vec<StreamFeature> {
+        vec![StreamFeature::new("<csi xmlns='urn:xmpp:csi:0'/>")]
     }
 
     fn bind_features(&self) -> &'static [&'static str] {

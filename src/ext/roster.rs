@@ -1,7 +1,7 @@
 //! RFC 6121: the roster's requests. What a roster is, and presence, are the core's: `core::roster`, `core::presence`.
 
 use crate::core::{About, Extension, Flow, Handled, Place, State, roster};
-use crate::wire::{Condition, Ns, Stanza, Type};
+use crate::wire::{Condition, Ns, Stanza, StreamFeature, Type};
 
 pub(super) struct Roster;
 
@@ -18,10 +18,10 @@ impl Extension for Roster {
         }
     }
 
-    fn stream_features(&self, _st: &State) -> Vec<String> {
+    fn stream_features(&self, _st: &State) -> Vec<StreamFeature> {
         vec![
-            "<ver xmlns='urn:xmpp:features:rosterver'/>".into(),
-            "<sub xmlns='urn:xmpp:features:pre-approval'/>".into(),
+            StreamFeature::new("<ver xmlns='urn:xmpp:features:rosterver'/>"),
+            StreamFeature::new("<sub xmlns='urn:xmpp:features:pre-approval'/>"),
         ]
     }
 

@@ -2,7 +2,7 @@
 //! asks for what a session has already: a resource.
 
 use crate::core::{About, Extension, Flow, Handled, Place, State};
-use crate::wire::{Condition, Ns, Stanza, StanzaError, Type};
+use crate::wire::{Condition, Ns, Stanza, StanzaError, StreamFeature, Type};
 
 pub(super) struct Session;
 
@@ -19,9 +19,9 @@ impl Extension for Session {
         }
     }
 
-    fn stream_features(&self, _st: &State) -> Vec<String> {
+    fn stream_features(&self, _st: &State) -> Vec<StreamFeature> {
         // Clients that know <optional/> save themselves the round trip.
-        vec!["<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>".into()]
+        vec![StreamFeature::new("<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>")]
     }
 
     fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {

@@ -1,6 +1,7 @@
 //! XEP-0198: Stream Management. The stream's side is in `stream/c2s.rs`, the session's in `core/sm.rs`; here it is announced.
 
 use crate::core::{About, Extension, State};
+use crate::wire::{Offer, StreamFeature};
 
 pub(super) struct StreamManagement;
 
@@ -22,7 +23,7 @@ impl Extension for StreamManagement {
         &["urn:xmpp:sm:3"]
     }
 
-    fn stream_features(&self, _st: &State) -> Vec<String> {
-        vec!["<sm xmlns='urn:xmpp:sm:3'/>".into()]
+    fn stream_features(&self, _st: &State) -> Vec<StreamFeature> {
+        vec![StreamFeature::new("<sm xmlns='urn:xmpp:sm:3'/>").offered(Offer::Unmanaged)]
     }
 }

@@ -1,6 +1,7 @@
 //! A client's stream inside TLS: header, features, SASL, bind, stanzas (RFC 6120 §4 to §8).
 
-use super::header::{self, Declared};
+use super::framing::Framing;
+use super::header::{self, Declared, Header};
 use super::random::Random;
 use super::sasl::{self, Around, Failure, Sasl};
 use super::sasl2::Profile;
@@ -11,7 +12,7 @@ use super::{small_limits, stanza_limits};
 use crate::wire::login::{self, Begins, Begun, Refused};
 use crate::wire::scram::Credentials;
 use crate::wire::{
-    Condition, Frame, Framer, Jid, Kind, Manage, Node, Ns, Raw, Scope, Slice, Stanza, StanzaError, StreamCondition,
+    Condition, Frame, Framer, Jid, Kind, Manage, Node, Ns, Scope, Slice, Stanza, StanzaError, StreamCondition,
     StreamError, Type,
 };
 use std::fmt::Write;
@@ -30,6 +31,7 @@ pub struct C2s {
 /// All but the framer, which lends out what is looked at.
 #[derive(Debug)]
 struct Line {
+    framing: Framing,
     terms: Arc<Terms>,
     phase: Phase,
     declared: Declared,
@@ -100,11 +102,12 @@ struct Bind {
 impl C2s {
     /// A connection whose handshake is done; `since` is when it was accepted: the time before authentication counts from there.
     /// `random`: unpredictable, for stream ids and nonces.
-    pub fn new(terms: Arc<Terms>, tls: Tls, since: Mono, random: [u8; 32]) -> C2s {
+    pub fn new(framing: Framing, terms: Arc<Terms>, tls: Tls, since: Mono, random: [u8; 32]) -> C2s {
         let login = Login { tls, random: Random::new(random), since, taken: 0, from: None, sasl: Sasl::new() };
         C2s {
-            framer: Framer::new(small_limits(LOGIN_BYTES)),
+            framer: framing.framer(small_limits(LOGIN_BYTES)),
             line: Line {
+                framing,
                 terms,
                 phase: Phase::Login(Box::new(login)),
                 declared: Declared::default(),
@@ -157,13 +160,15 @@ impl C2s {
             let frame = self.framer.next(&mut rest);
             let used = input.len() - rest.len();
             *input = &input[used..];
-            let (opens, event) = match (self.line.spend(used).and(frame), &mut self.line) {
-                (Ok(Some(frame)), line) => (matches!(frame, Frame::Open(_)), line.frame(frame, out)),
+            let was_opened = self.line.opened;
+            let event = match (self.line.spend(used).and(frame), &mut self.line) {
+                (Ok(Some(frame)), line) => line.frame(frame, out),
                 (Ok(None), _) => return None,
-                (Err(error), _) => (false, Err(error)),
+                (Err(error), _) => Err(error),
             };
             let event = event.unwrap_or_else(|error| Some(self.line.end(Some(&error), out)));
-            if opens && matches!(self.line.phase, Phase::Bind(_)) {
+            self.line.framing.end(out);
+            if self.line.opened && !was_opened && matches!(self.line.phase, Phase::Bind(_)) {
                 self.framer.set_limits(stanza_limits());
             }
             if event.is_some() {
@@ -183,6 +188,7 @@ impl C2s {
     pub fn begun(&mut self, answer: Result<Begun, Refused>, out: &mut String) -> Option<Event> {
         let Phase::Login(login) = &mut self.line.phase else { return None };
         let event = login.sasl.begun(&answer, out);
+        self.line.framing.end(out);
         let Ok(Begun { jid, begins, .. }) = answer else { return self.after(event, out) };
         self.framer.set_limits(stanza_limits());
         self.line.managed = matches!(begins, Begins::Bound { managed: true, .. } | Begins::Resumed);
@@ -218,10 +224,15 @@ impl C2s {
                 let mut payload = String::from("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>");
                 crate::wire::xml::escape(jid.as_str(), &mut payload);
                 payload.push_str("</jid></bind>");
-                Stanza::result_of(&request, payload).write(None, out);
+                self.line.write(&Stanza::result_of(&request, payload), out);
                 self.line.phase = Phase::Session(jid);
             }
-            Err(error) => write_error(&request, &error, out),
+            // Not every stanza may be answered with an error.
+            Err(error) => {
+                if let Some(answer) = Stanza::error_of(&request, &error) {
+                    self.line.write(&answer, out);
+                }
+            }
         }
     }
 
@@ -237,12 +248,13 @@ impl C2s {
             _ => {}
         }
         element.write(out);
+        self.line.framing.end(out);
     }
 
     /// Writes a stanza to the peer.
     pub fn send(&mut self, stanza: &Stanza, out: &mut String) {
         if !matches!(self.line.phase, Phase::Over { .. }) {
-            stanza.write(None, out);
+            self.line.write(stanza, out);
         }
     }
 
@@ -285,6 +297,7 @@ impl C2s {
 
     /// What an event of SASL means for the stream.
     fn after(&mut self, event: Option<Event>, out: &mut String) -> Option<Event> {
+        self.line.framing.end(out);
         match &event {
             // A new stream begins (RFC 6120 §6.4.6), with small limits until its header is here.
             Some(Event::Authenticated(account)) if self.line.restarts() => {
@@ -315,28 +328,58 @@ impl Line {
             Frame::Element(xml) => self.element(xml, out),
             Frame::Open(open) => {
                 let header = header::read(open, &self.terms.domain)?;
-                if let Phase::Login(login) = &mut self.phase {
-                    login.from = header.from.clone().filter(|from| from.local().is_some());
-                }
-                let id = self.token();
-                header::write(&self.terms.domain, &id, Some(&header), out);
-                self.opened = true;
-                self.declared = header.declared;
-                self.lang = header.lang.as_deref().map(Stanza::lang_attribute);
-                self.write_features(out);
+                self.open(header, out);
                 Ok(None)
             }
-            Frame::Close if self.managed && matches!(self.phase, Phase::Session(_)) => {
-                self.closing = true;
-                Ok(Some(Event::Closing))
+            Frame::Close => Ok(Some(self.closed(out))),
+        }
+    }
+
+    /// The peer's header is here.
+    fn open(&mut self, header: Header, out: &mut String) {
+        if let Phase::Login(login) = &mut self.phase {
+            login.from = header.from.clone().filter(|from| from.local().is_some());
+        }
+        let id = self.token();
+        self.framing.open(&self.terms.domain, &id, Some(&header), out);
+        self.opened = true;
+        self.declared = header.declared;
+        self.lang = header.lang.as_deref().map(Stanza::lang_attribute);
+        self.write_features(out);
+    }
+
+    /// The peer has ended its side.
+    fn closed(&mut self, out: &mut String) -> Event {
+        if self.managed && matches!(self.phase, Phase::Session(_)) {
+            self.closing = true;
+            return Event::Closing;
+        }
+        self.end(None, out)
+    }
+
+    /// An element that opens or closes a stream (RFC 7395 §3.3.1), or stands where only that may (§3.4).
+    fn framed(&mut self, root: Node<'_>, out: &mut String) -> Result<Option<Event>, StreamError> {
+        match (root.ns(), root.name()) {
+            (Ns::FRAMING, "open") if !self.opened => {
+                let header = header::read_open(root, &self.terms.domain)?;
+                self.open(header, out);
+                Ok(None)
             }
-            Frame::Close => Ok(Some(self.end(None, out))),
+            (Ns::FRAMING, "close") => Ok(Some(self.closed(out))),
+            (Ns::FRAMING, _) => {
+                Err(StreamError::new(StreamCondition::BadFormat).text("a stream is opened once, with <open/>"))
+            }
+            // §3.3.2
+            _ => Err(StreamError::new(StreamCondition::InvalidNamespace).text("a stream is opened with <open/>")),
         }
     }
 
     fn element(&mut self, xml: &str, out: &mut String) -> Result<Option<Event>, StreamError> {
-        let raw = Raw::parse(xml, self.declared.scope())?;
+        let raw = self.framing.parse(xml, &self.declared)?;
         let root = raw.root();
+        if self.framing == Framing::WebSocket && (!self.opened || root.ns() == Ns::FRAMING) {
+            return self.framed(root, out);
+        }
         let strict = matches!(&self.phase, Phase::Login(login) if login.sasl.is_strict());
         match (root.ns(), root.name(), &mut self.phase) {
             (Ns::SASL, "auth" | "response" | "abort", Phase::Login(login))
@@ -428,7 +471,7 @@ impl Line {
     }
 
     fn write_features(&mut self, out: &mut String) {
-        out.push_str("<stream:features>");
+        out.push_str(self.framing.features());
         let (bytes, idle) = match &self.phase {
             Phase::Login(login) => {
                 sasl::write_features(&self.terms, &login.tls, out);
@@ -441,9 +484,8 @@ impl Line {
                 if matches!(self.phase, Phase::Bind(_)) {
                     out.push_str("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>");
                 }
-                // What was enabled inline is not there to be asked for again (XEP-0388 §2.6.1).
-                let done = |feature: &&String| self.managed && feature.contains(Ns::SM.uri());
-                out.extend(self.terms.features.iter().filter(|feature| !done(feature)).map(String::as_str));
+                let offered = self.terms.features.iter().filter(|feature| feature.is_offered(self.managed));
+                out.extend(offered.map(|feature| &*feature.element));
                 (STANZA_BYTES, IDLE_MS)
             }
         };
@@ -454,6 +496,13 @@ impl Line {
              </stream:features>",
             idle / 1000
         );
+        self.framing.end(out);
+    }
+
+    /// Writes a stanza.
+    fn write(&self, stanza: &Stanza, out: &mut String) {
+        stanza.write(self.framing.content(), out);
+        self.framing.end(out);
     }
 
     /// Asks a silent peer whether it is there (XEP-0199 §4.1).
@@ -461,12 +510,13 @@ impl Line {
         self.asked = true;
         self.heard = now;
         if self.managed {
-            return Manage::Request.write(out);
+            Manage::Request.write(out);
+            return self.framing.end(out);
         }
         self.pings = self.pings.saturating_add(1);
         let ping = Stanza::new(Kind::Iq, Type::Get).from(self.terms.domain.clone());
         let ping = ping.with_id(&format!("{PING_ID}{}", self.pings));
-        ping.with("<ping xmlns='urn:xmpp:ping'/>").write(None, out);
+        self.write(&ping.with("<ping xmlns='urn:xmpp:ping'/>"), out);
     }
 
     /// Whether the stream begins anew after its login.
@@ -507,10 +557,10 @@ impl Line {
     fn end(&mut self, error: Option<&StreamError>, out: &mut String) -> Event {
         if !self.opened {
             let id = self.token();
-            header::write(&self.terms.domain, &id, None, out);
+            self.framing.open(&self.terms.domain, &id, None, out);
             self.opened = true;
         }
-        header::write_end(error, out);
+        self.framing.close(error, out);
         self.phase = Phase::Over { untold: false };
         Event::Closed { clean: error.is_none() }
     }
@@ -530,13 +580,6 @@ fn refuse_managed(condition: Condition, out: &mut String) {
     Manage::Failed { condition, handled: None }.write(out);
 }
 
-/// Answers a stanza with an error, where that is allowed.
-fn write_error(stanza: &Stanza, error: &StanzaError, out: &mut String) {
-    if let Some(answer) = Stanza::error_of(stanza, error) {
-        answer.write(None, out);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -550,7 +593,8 @@ mod tests {
     fn a_session_owns_no_more_than_it_needs() {
         let domain = Jid::parse("example.org").unwrap();
         let terms = Terms { plain: true, ..Terms::new(domain) };
-        let mut c2s = C2s::new(Arc::new(terms), Tls { exporter: None, end_point: [0; 32].into() }, 0, [0; 32]);
+        let mut c2s =
+            C2s::new(Framing::Tcp, Arc::new(terms), Tls { exporter: None, end_point: [0; 32].into() }, 0, [0; 32]);
         let mut out = String::new();
         let said = format!(
             "{HEADER}<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth>{HEADER}\

@@ -1,7 +1,7 @@
 //! Stream headers: the peer's is checked, ours is written (RFC 6120 §4.7, §4.8).
 
 use crate::wire::xml::escape;
-use crate::wire::{Jid, Ns, Raw, Scope, StreamCondition, StreamError};
+use crate::wire::{Jid, Node, Ns, Raw, Scope, StreamCondition, StreamError};
 use std::sync::{Arc, LazyLock};
 
 /// The longest language tag that is remembered, in bytes (RFC 5646 §4.4.1).
@@ -81,9 +81,20 @@ pub(super) fn read_component(open: &str) -> Result<(Jid, Scope, Option<Box<str>>
 
 /// Reads the initial header of a client's stream to `domain`: `open` is its start tag with what stood before.
 pub(super) fn read(open: &str, domain: &Jid) -> Result<Header, StreamError> {
-    use StreamCondition::*;
     let (raw, scope) = opened(open, Ns::CLIENT)?;
-    let root = raw.root();
+    let usual =
+        scope.declared.len() == USUAL.declared.len() && USUAL.declared.iter().all(|one| scope.declared.contains(one));
+    checked(raw.root(), Declared((!usual).then(|| Box::new(scope))), domain)
+}
+
+/// The same of the element that opens a stream where nothing surrounds what comes behind it (RFC 7395 §3.3.1).
+pub(super) fn read_open(root: Node<'_>, domain: &Jid) -> Result<Header, StreamError> {
+    checked(root, Declared::default(), domain)
+}
+
+/// What both say in their attributes.
+fn checked(root: Node<'_>, declared: Declared, domain: &Jid) -> Result<Header, StreamError> {
+    use StreamCondition::*;
     if root.attr("version").is_none_or(|version| major(&version).is_none_or(|major| major < 1)) {
         return Err(StreamError::new(UnsupportedVersion).text("this is version 1.0"));
     }
@@ -97,13 +108,7 @@ pub(super) fn read(open: &str, domain: &Jid) -> Result<Header, StreamError> {
         // XEP-0388 §2.1
         return Err(InvalidFrom.into());
     }
-    let usual =
-        scope.declared.len() == USUAL.declared.len() && USUAL.declared.iter().all(|one| scope.declared.contains(one));
-    Ok(Header {
-        declared: Declared((!usual).then(|| Box::new(scope))),
-        lang: root.lang().filter(|lang| is_lang(lang)).map(|lang| lang.into()),
-        from,
-    })
+    Ok(Header { declared, lang: root.lang().filter(|lang| is_lang(lang)).map(|lang| lang.into()), from })
 }
 
 /// The major version, a number (RFC 6120 §4.7.5).
@@ -121,7 +126,20 @@ fn is_lang(lang: &str) -> bool {
 
 /// Appends our header (RFC 6120 §4.7). `peer`: the header that it answers, if that one was good.
 pub(super) fn write(domain: &Jid, id: &str, peer: Option<&Header>, out: &mut String) {
-    out.push_str("<?xml version='1.0'?><stream:stream from='");
+    out.push_str("<?xml version='1.0'?><stream:stream");
+    write_attributes(domain, id, peer, out);
+    out.push_str(" xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
+}
+
+/// Appends it as an element (RFC 7395 §3.4).
+pub(super) fn write_open(domain: &Jid, id: &str, peer: Option<&Header>, out: &mut String) {
+    out.push_str("<open xmlns='urn:ietf:params:xml:ns:xmpp-framing'");
+    write_attributes(domain, id, peer, out);
+    out.push_str("/>");
+}
+
+fn write_attributes(domain: &Jid, id: &str, peer: Option<&Header>, out: &mut String) {
+    out.push_str(" from='");
     escape(domain.as_str(), out);
     if let Some(from) = peer.and_then(|peer| peer.from.as_ref()) {
         out.push_str("' to='");
@@ -131,7 +149,7 @@ pub(super) fn write(domain: &Jid, id: &str, peer: Option<&Header>, out: &mut Str
     out.push_str(id);
     out.push_str("' version='1.0' xml:lang='");
     out.push_str(peer.and_then(|peer| peer.lang.as_deref()).unwrap_or("en"));
-    out.push_str("' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
+    out.push('\'');
 }
 
 /// Appends our header to a component (XEP-0114 §3).

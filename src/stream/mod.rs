@@ -2,6 +2,7 @@
 
 pub mod c2s;
 pub mod component;
+pub mod framing;
 mod header;
 pub mod plain;
 mod random;
@@ -11,7 +12,7 @@ mod scram;
 
 use crate::wire::framer::Limits;
 use crate::wire::login::Begin;
-use crate::wire::{Jid, Stanza};
+use crate::wire::{Jid, Stanza, StreamFeature};
 
 /// Milliseconds on a clock that never jumps.
 pub type Mono = u64;
@@ -25,8 +26,8 @@ pub struct Terms {
     pub plain: bool,
     /// Whether in-band registration (XEP-0077) is offered before authentication.
     pub registration: bool,
-    /// Stream features of extensions after authentication, each one element as XML.
-    pub features: Vec<String>,
+    /// Stream features of extensions after authentication.
+    pub features: Vec<StreamFeature>,
     /// What can be asked for in `<bind/>` of Bind 2 (XEP-0386 §3.1).
     pub bind_features: Vec<&'static str>,
     /// SCRAM iterations that accounts should have and some have not (XEP-0480); 0: all have.

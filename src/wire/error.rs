@@ -192,7 +192,17 @@ impl StreamError {
 
     /// Appends `<stream:error>…</stream:error>` (RFC 6120 §4.9.2).
     pub fn write(&self, out: &mut String) {
-        out.push_str("<stream:error><");
+        self.write_behind("<stream:error>", out);
+    }
+
+    /// The same, where no stream declares the prefix (RFC 7395 §3.3.3).
+    pub fn write_alone(&self, out: &mut String) {
+        self.write_behind("<stream:error xmlns:stream='http://etherx.jabber.org/streams'>", out);
+    }
+
+    fn write_behind(&self, start: &str, out: &mut String) {
+        out.push_str(start);
+        out.push('<');
         out.push_str(self.condition.as_str());
         out.push_str(" xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>");
         if let Some(text) = &self.text {

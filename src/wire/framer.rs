@@ -8,6 +8,9 @@ use super::error::{StreamCondition, StreamError};
 use memchr::{memchr, memchr2, memrchr};
 use std::ops::ControlFlow;
 
+/// What stands behind each message of a stream that comes in messages ([`Framer::of_messages`]): no XML has this character.
+pub const END: u8 = 0;
+
 /// What one element may cost. Passing a limit is `policy-violation` (RFC 6120 §4.9.3.14).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -63,6 +66,8 @@ enum Place {
     Body,
     /// Behind the stream's end tag.
     Closed,
+    /// In a stream that has no tags of its own: each piece is a message.
+    Message,
 }
 
 /// Where in the text.
@@ -70,7 +75,7 @@ enum Place {
 enum At {
     /// At the first byte of a piece.
     First,
-    /// Between the XML declaration and the stream's start tag.
+    /// Between the XML declaration and the stream's start tag, or the element of a message.
     Declared,
     /// In an element.
     Text,
@@ -90,6 +95,8 @@ enum At {
     Question(usize),
     /// In the XML declaration; whether the last byte was `?`.
     Declaration(bool),
+    /// Behind the element of a message.
+    Behind,
 }
 
 /// What a CDATA section begins with, behind `<!`.
@@ -116,6 +123,12 @@ impl Framer {
         }
     }
 
+    /// A framer of a stream whose elements are messages, each with [`END`] behind it (RFC 7395 §3.3.3). It gives [`Frame::Element`] only, with
+    /// the XML declaration that may stand before it and the white space behind it. What is not one element is `not-well-formed`.
+    pub fn of_messages(limits: Limits) -> Framer {
+        Framer { place: Place::Message, ..Framer::new(limits) }
+    }
+
     /// Other limits from the next element on: there are wider ones after authentication.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
@@ -123,7 +136,10 @@ impl Framer {
 
     /// Forgets everything: the next thing is a stream header (a restart, RFC 6120 §4.3.3).
     pub fn reset(&mut self) {
-        *self = Framer::new(self.limits);
+        *self = match self.place {
+            Place::Message => Framer::of_messages(self.limits),
+            _ => Framer::new(self.limits),
+        };
     }
 
     /// How many bytes of an incomplete element it holds.
@@ -141,8 +157,10 @@ impl Framer {
             self.held = Vec::new();
             self.given = false;
         }
-        if self.place == Place::Closed {
-            *input = &[];
+        match self.place {
+            Place::Message => return self.message(input),
+            Place::Closed => *input = &[],
+            _ => {}
         }
         if self.at == At::First {
             let spaces = input.iter().take_while(|b| is_space(**b)).count();
@@ -187,6 +205,35 @@ impl Framer {
             }
             return Ok(Some(Frame::Close));
         }
+        Ok(Some(Frame::Element(text)))
+    }
+
+    /// The next message. Its end is given, and its element must end there.
+    fn message<'a, 'b: 'a>(&'a mut self, input: &mut &'b [u8]) -> Result<Option<Frame<'a>>, StreamError> {
+        let end = memchr(END, input);
+        let piece = &input[..end.unwrap_or(input.len())];
+        let room = self.limits.element_bytes.saturating_sub(self.held.len());
+        self.scan(&piece[..piece.len().min(room.saturating_add(1))])?;
+        if piece.len() > room {
+            return Err(policy("the element is too long"));
+        }
+        let Some(end) = end else {
+            *input = &[];
+            self.hold(piece);
+            return Ok(None);
+        };
+        if self.at != At::Behind {
+            return Err(error(StreamCondition::NotWellFormed));
+        }
+        *input = &input[end + 1..];
+        if !self.held.is_empty() {
+            self.hold(piece);
+        }
+        self.given = !self.held.is_empty();
+        self.at = At::First;
+        self.elements = 0;
+        let bytes = if self.given { &self.held } else { piece };
+        let text = str::from_utf8(bytes).map_err(|_| error(StreamCondition::UnsupportedEncoding))?;
         Ok(Some(Frame::Element(text)))
     }
 
@@ -258,7 +305,8 @@ impl Framer {
 
             (At::Less(_), b'/') if self.place == Place::Body => At::EndTag,
             (At::Less(_), b'!') => At::Bang(0),
-            (At::Less(true), b'?') if self.place == Place::Header => At::Question(0),
+            (At::Less(_), b'/') if self.place == Place::Message && self.depth > 0 => At::EndTag,
+            (At::Less(true), b'?') if matches!(self.place, Place::Header | Place::Message) => At::Question(0),
             (At::Less(_), b'?') => return Err(error(RESTRICTED)),
             (At::Less(_), b'/' | b'<' | b'>' | b'\'' | b'"') => return Err(error(WRONG)),
             (At::Less(_), _) => {
@@ -290,7 +338,7 @@ impl Framer {
                 depth => {
                     self.depth = depth - 1;
                     if self.depth == 0 {
-                        return Ok(ControlFlow::Break(()));
+                        return Ok(self.element_end());
                     }
                     At::Text
                 }
@@ -310,6 +358,8 @@ impl Framer {
             (At::Declaration(true), b'>') => At::Declared,
             (At::Declaration(_), b'<' | b'>') => return Err(error(WRONG)),
             (At::Declaration(_), b) => At::Declaration(b == b'?'),
+            (At::Behind, b) if is_space(b) => At::Behind,
+            (At::Behind, _) => return Err(error(WRONG)),
         };
         Ok(ControlFlow::Continue(()))
     }
@@ -323,10 +373,19 @@ impl Framer {
         if !empty {
             self.depth += 1;
         } else if self.depth == 0 {
-            return Ok(ControlFlow::Break(()));
+            return Ok(self.element_end());
         }
         self.at = At::Text;
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The end of a top-level element: that of a piece, but for a message.
+    fn element_end(&mut self) -> ControlFlow<()> {
+        if self.place != Place::Message {
+            return ControlFlow::Break(());
+        }
+        self.at = At::Behind;
+        ControlFlow::Continue(())
     }
 }
 
@@ -442,6 +501,55 @@ mod tests {
             whatever_the_chunking(stream.as_bytes(), LIMITS),
             (expected.iter().map(|s| s.to_string()).collect(), None)
         );
+    }
+
+    /// All messages that come in chunks of these sizes.
+    fn messages(stream: &str, limits: Limits, size: usize) -> Result<Vec<String>, StreamCondition> {
+        let mut framer = Framer::of_messages(limits);
+        let mut out = Vec::new();
+        for mut chunk in stream.as_bytes().chunks(size) {
+            while let Some(frame) = framer.next(&mut chunk).map_err(|e| e.condition)? {
+                let Frame::Element(text) = frame else { panic!("{frame:?}") };
+                out.push(text.to_owned());
+            }
+            assert!(chunk.is_empty(), "all is taken");
+            assert!(framer.held.capacity() <= limits.element_bytes);
+        }
+        assert_eq!(framer.held_bytes(), 0);
+        Ok(out)
+    }
+
+    /// RFC 7395 §3.3.3: a message is one element, and begins with it.
+    #[test]
+    fn a_message_is_one_element() {
+        let messages = |stream: &str, limits: Limits| {
+            let whole = messages(stream, limits, usize::MAX);
+            for size in [1, 2, 3, 5, 7, 10, 100, 1000] {
+                assert_eq!(messages(stream, limits, size), whole, "{size}: {stream:?}");
+            }
+            whole
+        };
+        let good = ["<a/>", "<a b='>'><a/>x<![CDATA[</a>]]></a>", "<?xml version='1.0'?> <a></a>", "<a/>\r\n ", "<é/>"];
+        let all: String = good.iter().map(|message| format!("{message}\0")).collect();
+        assert_eq!(messages(&all, LIMITS).unwrap(), good);
+        let parts = ["", " ", " <a/>", "a", "<a", "<a>", "<a></a", "</a>", "<a/><a/>", "<a/>a", "<a b='", "<![CDATA["];
+        for (condition, wrong) in [
+            (NotWellFormed, &parts[..]),
+            (NotWellFormed, &["<?xml version='1.0'?></a>", "<a/><!-- -->", "<a/>\u{feff}", "<?xml version='1.0'?>"]),
+            (RestrictedXml, &["<!-- --><a/>", "<?php ?><a/>", "<a><?php ?></a>", "<!DOCTYPE a><a/>"]),
+        ] {
+            for message in wrong {
+                assert_eq!(messages(&format!("<a/>\0{message}\0"), LIMITS), Err(condition), "{message:?}");
+            }
+        }
+        let deep = format!("{}{}", "<a>".repeat(9), "</a>".repeat(9));
+        let many = format!("<a>{}</a>", "<a/>".repeat(50));
+        let wide = format!("<a{}/>", (0..9).map(|n| format!(" a{n}=''")).collect::<String>());
+        for message in [deep, many, wide, format!("<a>{}</a>", "x".repeat(4096))] {
+            assert_eq!(messages(&format!("{message}\0"), LIMITS), Err(PolicyViolation), "{message:?}");
+        }
+        let most = format!("<a>{}</a>", "x".repeat(4096 - 7));
+        assert_eq!(messages(&format!("{most}\0<a/>\0"), LIMITS).unwrap(), [&*most, "<a/>"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! BYTES: framing, stanzas, XML, namespaces, addresses and errors. Knows nothing of sessions.
 
 pub mod error;
+pub mod feature;
 pub mod framer;
 pub mod jid;
 pub mod login;
@@ -14,6 +15,7 @@ pub mod typed;
 pub mod xml;
 
 pub use error::{Condition, ErrorType, StanzaError, StreamCondition, StreamError};
+pub use feature::{Offer, StreamFeature};
 pub use framer::{Frame, Framer};
 pub use jid::{Jid, JidError};
 pub use ns::Ns;

@@ -33,6 +33,7 @@ namespaces! {
     XMLNS = "http://www.w3.org/2000/xmlns/";
     // RFC 6121
     ROSTER = "jabber:iq:roster";
+    FRAMING = "urn:ietf:params:xml:ns:xmpp-framing";
     ROSTER_VER = "urn:xmpp:features:rosterver";
     PRE_APPROVAL = "urn:xmpp:features:pre-approval";
     // Extensions

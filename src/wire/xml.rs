@@ -88,6 +88,24 @@ pub struct Node<'a> {
     at: u32,
 }
 
+/// The text behind the XML declaration, if one stands before it, and behind white space.
+fn behind_declaration(text: &str) -> Result<&str, StreamError> {
+    let text = text.trim_start_matches(is_space);
+    let Some(rest) = text.strip_prefix("<?xml").filter(|rest| rest.starts_with(is_space)) else { return Ok(text) };
+    let (declaration, behind) = rest.split_once("?>").ok_or_else(not_well_formed)?;
+    // The tokenizer wants one space there; XML any white space.
+    let declaration = format!("<?xml {}?>", declaration.trim_start_matches(is_space));
+    match Tokenizer::from(declaration.as_str()).next() {
+        Some(Ok(Token::Declaration { encoding, .. })) => match encoding {
+            Some(encoding) if !encoding.as_str().eq_ignore_ascii_case("utf-8") => {
+                Err(StreamCondition::UnsupportedEncoding.into())
+            }
+            _ => Ok(behind.trim_start_matches(is_space)),
+        },
+        _ => Err(not_well_formed()),
+    }
+}
+
 impl Scope {
     /// With nothing but a default namespace.
     pub fn of(default: &str) -> Scope {
@@ -132,23 +150,7 @@ impl Raw {
     /// Parses a stream header with the XML declaration that may stand before it: the start tag as an empty element, and the
     /// scope that it makes. Errors: as [`Raw::parse`], and `unsupported-encoding` (RFC 6120 §4.9.3.22).
     pub fn header(text: &str) -> Result<(Arc<Raw>, Scope), StreamError> {
-        let mut text = text.trim_start_matches(is_space);
-        if let Some(rest) = text.strip_prefix("<?xml").filter(|rest| rest.starts_with(is_space)) {
-            let (declaration, tag) = rest.split_once("?>").ok_or_else(not_well_formed)?;
-            text = tag.trim_start_matches(is_space);
-            // The tokenizer wants one space there; XML any white space.
-            let declaration = format!("<?xml {}?>", declaration.trim_start_matches(is_space));
-            match Tokenizer::from(declaration.as_str()).next() {
-                Some(Ok(Token::Declaration { encoding, .. })) => match encoding {
-                    Some(encoding) if !encoding.as_str().eq_ignore_ascii_case("utf-8") => {
-                        return Err(StreamCondition::UnsupportedEncoding.into());
-                    }
-                    _ => {}
-                },
-                _ => return Err(not_well_formed()),
-            }
-        }
-        let tag = text.strip_suffix('>').ok_or_else(not_well_formed)?;
+        let tag = behind_declaration(text)?.strip_suffix('>').ok_or_else(not_well_formed)?;
         let raw = Raw::parse(&format!("{tag}/>"), &Scope::default())?;
         let mut scope = Scope::default();
         for attr in raw.root().raw_attrs() {
@@ -166,6 +168,12 @@ impl Raw {
             scope.declared.push((prefix.into(), uri.into()));
         }
         Ok((raw, scope))
+    }
+
+    /// Parses an element that is a document of its own, with the XML declaration that may stand before it: nothing is declared around it.
+    /// Errors: as [`Raw::header`].
+    pub fn document(text: &str) -> Result<Arc<Raw>, StreamError> {
+        Raw::parse(behind_declaration(text)?.trim_end_matches(is_space), &Scope::default())
     }
 
     /// Text that the server made: without an index, so without a root. To be written only.

@@ -2,6 +2,7 @@
 //! strings; nothing happens that the test did not ask for.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod messages;
 pub mod remote;
 
 use base64::Engine as _;
@@ -10,6 +11,7 @@ use inglenook::service::net::link::{ClientLink, End, Link, Mail, Step};
 use inglenook::store::memory::Memory;
 use inglenook::store::{Batch, Engine, Query};
 use inglenook::stream::c2s::C2s;
+use inglenook::stream::framing::Framing;
 use inglenook::stream::{Terms, Tls};
 use inglenook::wire::framer::{Frame, Framer, Limits};
 use inglenook::wire::scram::Credentials;
@@ -24,6 +26,9 @@ pub const DOMAIN: &str = "house.test";
 /// 2026-01-01T00:00:00Z
 const START: u64 = 1_767_225_600_000;
 
+/// What a test may say and be told.
+const WIDE: Limits = Limits { element_bytes: 1 << 24, depth: 1000, elements: 100_000, attributes: 1000 };
+
 /// One client's connection, seen from the server.
 struct Connection {
     link: ClientLink,
@@ -32,6 +37,8 @@ struct Connection {
     /// What was written to it: whole elements, and stream headers and ends as they are.
     inbox: VecDeque<String>,
     framer: Framer,
+    /// What it says, if what carries it has messages: they are made of that.
+    says: Option<Framer>,
     /// The server hung up.
     closed: bool,
     /// Bound in the core.
@@ -49,6 +56,8 @@ pub struct House {
     disk: Memory,
     settings: Settings,
     terms: Arc<Terms>,
+    /// What carries connections that begin later. Tests speak and see the streams of TCP, whatever it is.
+    pub framing: Framing,
     /// The time.
     pub now: Now,
     connections: BTreeMap<StreamId, Connection>,
@@ -100,6 +109,7 @@ impl House {
             disk,
             settings,
             terms: Arc::new(terms),
+            framing: Framing::Tcp,
             now,
             connections: BTreeMap::new(),
             next: run * 1_000_000,
@@ -151,10 +161,11 @@ impl House {
         random[..8].copy_from_slice(&sid.0.to_le_bytes());
         let tls = Tls { exporter: Some([9; 32]), end_point: Box::new([8; 32]) };
         let connection = Connection {
-            link: ClientLink::new(sid, peer, C2s::new(self.terms.clone(), tls, self.now.mono, random)),
+            link: ClientLink::new(sid, peer, C2s::new(self.framing, self.terms.clone(), tls, self.now.mono, random)),
             unread: Vec::new(),
             inbox: VecDeque::new(),
-            framer: Framer::new(Limits { element_bytes: 1 << 24, depth: 1000, elements: 100_000, attributes: 1000 }),
+            framer: Framer::new(WIDE),
+            says: (self.framing == Framing::WebSocket).then(|| Framer::new(WIDE)),
             closed: false,
             bound: None,
         };
@@ -205,9 +216,13 @@ impl House {
     /// Bytes from a client.
     pub fn send(&mut self, sid: StreamId, bytes: &str) {
         if let Some(c) = self.connections.get_mut(&sid) {
-            c.unread.extend_from_slice(bytes.as_bytes());
             if bytes.contains("<stream:stream") {
                 c.framer.reset();
+                c.says.iter_mut().for_each(Framer::reset);
+            }
+            match &mut c.says {
+                None => c.unread.extend_from_slice(bytes.as_bytes()),
+                Some(says) => c.unread.extend_from_slice(messages::of(says, bytes).as_bytes()),
             }
         }
         self.pump(sid);
@@ -363,9 +378,9 @@ impl House {
     fn reboot(&mut self, disk: Memory) {
         // As after a power cut the clock that never jumps begins anew, and the wall clock goes on.
         let now = Now { mono: 1_000, wall: self.now.wall };
-        let full = self.full;
+        let (full, framing) = (self.full, self.framing);
         *self = House::boot(self.settings.clone(), disk, now, self.next / 1_000_000 + 1);
-        self.full = full;
+        (self.full, self.framing) = (full, framing);
     }
 
     /// Does storage work until there is none left or it is held back.
@@ -471,6 +486,10 @@ impl House {
 impl Connection {
     fn write(&mut self, out: &str, written: &mut usize) {
         *written += out.len();
+        if self.says.is_some() {
+            self.inbox.extend(messages::read(out));
+            return;
+        }
         let mut rest = out.as_bytes();
         loop {
             let piece = match self.framer.next(&mut rest).expect("the server writes well-formed streams") {

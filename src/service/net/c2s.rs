@@ -8,6 +8,7 @@ use crate::service::hub::Hub;
 use crate::service::share::{Owner, Share, in_turns};
 use crate::service::tls::{Acceptor, Profile, Stream};
 use crate::stream::c2s::C2s;
+use crate::stream::framing::Framing;
 use crate::stream::plain::Plain;
 use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
 use crate::wire::StreamCondition;
@@ -69,7 +70,7 @@ async fn begin(
     match wait(&entry.hub, Some(&entry.outbox), since + UNAUTHENTICATED_MS, handshake).await {
         Wait::Done(Ok((stream, tls, early))) => {
             let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
-            let link = ClientLink::new(sid, ip, C2s::new(entry.hub.terms(), tls, since, random));
+            let link = ClientLink::new(sid, ip, C2s::new(Framing::Tcp, entry.hub.terms(), tls, since, random));
             let mut pump = Pump::new(entry, stream, link, since);
             pump.feed(&early);
             Some(pump)
