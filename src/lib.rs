@@ -34,9 +34,10 @@
 //!
 //! Juliet sends Romeo a message.
 //!
-//! 1. `service/net/pump.rs` reads bytes through TLS and hands them to [`C2s`](stream::c2s::C2s), which frames, checks and parses
-//!    them, outside of any lock: [`Event::Stanza`](stream::Event::Stanza).
-//! 2. `Hub::handle` takes the lock and gives the core [`Input::Stanza`](core::Input::Stanza). `core/route.rs` puts Juliet's full
+//! 1. A [`pump`](service::net::pump) reads bytes through TLS and hands them to its [`link`](service::net::link), whose stream,
+//!    [`C2s`](stream::c2s::C2s), frames, checks and parses them, outside of any lock. What the stream says
+//!    ([`Event::Stanza`](stream::Event::Stanza)), the link makes an input of the core.
+//! 2. The [`hub`](service::hub) takes the lock and gives the core [`Input::Stanza`](core::Input::Stanza). `core/route.rs` puts Juliet's full
 //!    JID into `from`, whatever stood there.
 //! 3. The `leave` hooks see it, in the order of the list ([`Extension`](core::Extension)). Each may change it, end its way
 //!    ([`Flow::Done`](core::Flow::Done)) or refuse it: `?` in a hook is the error that Juliet gets.
@@ -48,7 +49,7 @@
 //!    it is done, and all of it is done before the next input. That is what keeps stanzas in order.
 //! 6. Out come [`Effect::Send`](core::Effect::Send)s. The hub puts each into the outbox of its session; the stanza is shared, not
 //!    copied. The lock is free again.
-//! 7. Each [`pump`](service::net::pump) takes what waits in its outbox, up to 64 KiB at once, and writes it. It works in turns ([`service::share`]): what it
+//! 7. The pump of each receiver takes what waits in its outbox, up to 64 KiB at once, and writes it. It works in turns ([`service::share`]): what it
 //!    has not done by the end of one, it does when the other accounts have had theirs.
 //!
 //! # What an answer promises
@@ -77,6 +78,26 @@
 //! extensions add to that is [`Extension::bind_inline`](core::Extension::bind_inline). Tokens, which may stand in place of the
 //! password, are known to the core alone ([`core::token`]).
 //!
+//! 1. `service/net/listen.rs` accepts a connection at a port, a row of [`listeners`](service::net::listeners); `c2s.rs` beside it takes it through
+//!    STARTTLS ([`plain`](stream::plain)) and the handshake ([`tls`](service::tls)). From here on it is a pump.
+//! 2. The stream says who wants to log in: [`Event::Credentials`](stream::Event::Credentials). The link waits for the core, where `core/throttle.rs` says when
+//!    they may try, and `core/login.rs` gives what a password must prove.
+//! 3. `stream/sasl.rs` checks the proof: [`Event::Authenticated`](stream::Event::Authenticated). The connection belongs to its account from here on
+//!    ([`service::share`]), and the stream begins anew.
+//! 4. [`Event::Bind`](stream::Event::Bind): `Core::bind` makes a [`Session`](core::session::Session), and the stream speaks for it. Extensions are told
+//!    ([`Event::Bound`](core::Event::Bound)).
+//!
+//! # Entering a room
+//!
+//! 1. Juliet's presence to `garden@conference.` comes to `Core::route` as every stanza does (steps 1 to 3 above). The domain is a service's: it goes whole to
+//!    [`Extension::serve`](core::Extension::serve) of `ext/muc`, which hands presence to `join.rs`.
+//! 2. `join.rs` asks whether she may: the room's rules (`affiliation.rs`), her share of what all rooms have, how fast she comes. A room that is not there is made, as
+//!    [`State::write`](core::State::write) takes it.
+//! 3. She gets a seat (`occupant.rs`). The others are told, then she is told of all others and of herself (`presence.rs`): each of these a stanza behind
+//!    this one in the queue of the turn.
+//! 4. What was said is asked of storage (`history.rs`); what is said meanwhile waits at her seat. With [`Input::Answer`](core::Input::Answer) she gets the one and then
+//!    the other, and the subject between them.
+//!
 //! # What becomes of a message
 //!
 //! A message that enters the server gets a number ([`Stanza::mark`](wire::Stanza::mark)), greater than all before, whatever the clock
@@ -95,6 +116,23 @@
 //! A client that nobody looks at (XEP-0352), or that has lost its connection, need not know everything at once. `core/quiet.rs` holds
 //! what can wait, in order and before the stream counts it, the newest presence of each; the extension `csi` says what cannot. The
 //! extension `push` tells the service of a client's maker that there is something, while the client itself cannot be told.
+//!
+//! # Words of ours
+//!
+//! Names are those of the RFCs and XEPs. These are ours:
+//!
+//! - A **turn** of the core is one input with all that follows from it; of a connection, the time it may work before others have had theirs.
+//! - A **mark** is the number of a message ([`Stanza::mark`](wire::Stanza::mark)); a **stamp** is the time that is told of it.
+//! - A **link** joins a stream to the core, a **pump** a link to its connection; **mail** is what the core has for a connection.
+//! - **Terms** are what all streams of a server have in common: [`stream::Terms`].
+//! - **Managed** is a session with stream management, **hibernated** one whose connection is lost and whose client may come back.
+//! - **Quiet** is what a client that nobody looks at need not know yet; **worth** says of a stanza whether it can wait.
+//! - A message is **held** while nobody has it for sure, **kept** when it waits for an account, **had** when a client has acknowledged it.
+//! - **Progress** is how far a session is with what was kept for its account.
+//! - A **seat** is a session in a room, its **faces** are its presence as the others see it.
+//! - The **head** of a node is all but its items; a **home** is where nodes are, an account or the service.
+//! - A **share** is what one owner may have of what all share; an **owner** of a connection is an account, a component or, before a login, an address.
+//! - A **card** is a disk that wears; **wear** is what was written to it.
 //!
 //! # A new extension
 //!
