@@ -8,6 +8,7 @@ use super::presence::{Notice, Whom};
 use super::room::{AROUND_BYTES, Room};
 use crate::core::{About, Flow, Handled, State};
 use crate::ext::form;
+use crate::store::StoreError;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Node, Ns, Stanza, StanzaError, Type};
@@ -28,7 +29,7 @@ const SESSION_BYTES: usize = 64;
 /// What one that is worn costs besides its URI, in bytes, about.
 const WORN_BYTES: usize = 32;
 /// The name of their row.
-pub const ROW: &str = "hats";
+const ROW: &str = "hats";
 
 const FORM_TYPE: &str = "urn:xmpp:hats:commands";
 const COMMANDS: [(&str, &str); 6] = [
@@ -140,15 +141,15 @@ impl Hats {
 
 /// The element that a person's presence in a room gets, if they have hats.
 pub fn element(room: &Room, bare: &Jid) -> Option<String> {
-    let uris = room.hats.worn.get(bare.bare_str())?;
-    let hats: String = uris.iter().map(|uri| room.hats.xml(uri)).collect();
+    let uris = room.features.hats.worn.get(bare.bare_str())?;
+    let hats: String = uris.iter().map(|uri| room.features.hats.xml(uri)).collect();
     Some(format!("<hats xmlns='urn:xmpp:hats:0'>{hats}</hats>"))
 }
 
 /// Adds to the form in which a room tells of itself (§2): who has the list with that hash, need not get it.
 pub fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
-    if !room.hats.is_empty() {
-        let all: String = room.hats.known.keys().map(|uri| room.hats.xml(uri)).collect();
+    if !room.features.hats.is_empty() {
+        let all: String = room.features.hats.known.keys().map(|uri| room.features.hats.xml(uri)).collect();
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, all.as_bytes());
         form.entry("hats#hash".into()).or_default().insert(super::vcard::hex(hash.as_ref()));
     }
@@ -229,7 +230,7 @@ fn show(room: &Room, what: &str, title: &str) -> String {
         out += &field("hats#jid", "jid-single", "Who");
     }
     out += "<field var='hats#uri' type='list-single' label='Hat'><required/>";
-    for (uri, (title, _)) in &room.hats.known {
+    for (uri, (title, _)) in &room.features.hats.known {
         let _ = write!(out, "<option label='{}'><value>{}</value></option>", escaped(title), escaped(uri));
     }
     out + "</field></x>"
@@ -240,7 +241,7 @@ fn execute(room: &mut Room, st: &mut State, what: &str, command: Node<'_>) -> Re
     let mut fields = form::submitted(command, FORM_TYPE)?.ok_or_else(|| bad("the form is missing"))?;
     let mut one = |var: &str| form::single(&mut fields, var);
     let uri = one("hats#uri")?.or(one("hat")?).ok_or_else(|| bad("which hat?"))?;
-    let mut hats = room.hats.clone();
+    let mut hats = room.features.hats.clone();
     let mut affected = hats.wearers(&uri);
     match what {
         "create" => {
@@ -282,12 +283,12 @@ fn execute(room: &mut Room, st: &mut State, what: &str, command: Node<'_>) -> Re
             }
         }
     }
-    if hats == room.hats {
+    if hats == room.features.hats {
         return Ok(());
     }
-    room.fits(hats.bytes().saturating_sub(room.hats.bytes()))?;
+    room.fits(hats.bytes().saturating_sub(room.features.hats.bytes()))?;
     store(room, st, &hats)?;
-    let listed = hats.known != room.hats.known;
+    let listed = hats.known != room.features.hats.known;
     room.set_hats(hats);
     for nick in affected.iter().flat_map(|jid| room.nicks_of(jid)).collect::<Vec<_>>() {
         room.show(st, &nick, Whom::All, &Notice::default());
@@ -296,6 +297,22 @@ fn execute(room: &mut Room, st: &mut State, what: &str, command: Node<'_>) -> Re
         changed(room, st);
     }
     Ok(())
+}
+
+/// A row of a room that is read at the start.
+pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
+    if what == ROW {
+        room.set_hats(Hats::from_record(value)?);
+    }
+    Ok(())
+}
+
+impl Room {
+    /// Other hats, which are stored already.
+    pub fn set_hats(&mut self, hats: Hats) {
+        self.count(hats.bytes(), self.features.hats.bytes());
+        self.features.hats = hats;
+    }
 }
 
 /// Writes the row.
@@ -323,17 +340,21 @@ fn table(vars: &[&str], items: impl Iterator<Item = Vec<String>>) -> String {
 /// §3.4
 fn list(room: &Room) -> String {
     let text = |text: &str| text.to_owned();
-    let hats = room.hats.known.iter();
+    let hats = room.features.hats.known.iter();
     let hats = hats.map(|(uri, (title, hue))| vec![text(title), text(uri), text(hue.as_deref().unwrap_or_default())]);
     table(&["hats#title", "hats#uri", "hats#hue"], hats)
 }
 
 /// §3.7
 fn assigned(room: &Room) -> String {
-    let worn =
-        room.hats.worn.iter().flat_map(|(jid, uris)| uris.iter().map(move |uri| (jid.to_string(), uri.to_string())));
+    let worn = room
+        .features
+        .hats
+        .worn
+        .iter()
+        .flat_map(|(jid, uris)| uris.iter().map(move |uri| (jid.to_string(), uri.to_string())));
     let items = worn.map(|(jid, uri)| {
-        let (title, hue) = room.hats.known.get(uri.as_str()).cloned().unwrap_or_default();
+        let (title, hue) = room.features.hats.known.get(uri.as_str()).cloned().unwrap_or_default();
         vec![jid, uri, title.into(), hue.unwrap_or_default().into()]
     });
     table(&["hats#jid", "hats#uri", "hats#title", "hats#hue"], items)

@@ -23,8 +23,8 @@ impl Room {
             let service: Box<str> = self.jid.domain().into();
             let _ = self.set_payer(st, &service);
         }
-        if self.hats.has(gone) {
-            let mut hats = self.hats.clone();
+        if self.features.hats.has(gone) {
+            let mut hats = self.features.hats.clone();
             hats.forget(gone);
             let _ = hats::store(self, st, &hats);
             self.set_hats(hats);

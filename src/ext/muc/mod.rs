@@ -13,6 +13,7 @@ mod archive;
 mod command;
 mod config;
 mod disco;
+mod features;
 pub(in crate::ext) mod forward;
 mod hats;
 mod heir;
@@ -165,7 +166,9 @@ impl Muc {
             self.bytes.add(&room.payer, bytes);
             room.weight = bytes;
         }
-        for (shares, (now, before)) in [(&mut self.vcard_bytes, &mut room.picture), (&mut self.said, &mut room.said)] {
+        for (shares, (now, before)) in
+            [(&mut self.vcard_bytes, &mut room.features.picture), (&mut self.said, &mut room.said)]
+        {
             if now != before {
                 shares.take(&room.payer, *before);
                 shares.add(&room.payer, *now);
@@ -182,9 +185,9 @@ impl Muc {
         let Some(room) = self.rooms.get_mut(local) else { return };
         room.server_admins = self.server_admins.clone();
         room.weight = room.bytes();
-        (room.picture.1, room.said.1) = (room.picture.0, room.said.0);
+        (room.features.picture.1, room.said.1) = (room.features.picture.0, room.said.0);
         self.bytes.add(&room.payer, room.weight);
-        self.vcard_bytes.add(&room.payer, room.picture.1);
+        self.vcard_bytes.add(&room.payer, room.features.picture.1);
         self.said.add(&room.payer, room.said.1);
         self.made.add(&room.payer, 1);
     }
@@ -192,7 +195,7 @@ impl Muc {
     /// It is no longer.
     fn strike(&mut self, room: &Room) {
         self.bytes.take(&room.payer, room.weight);
-        self.vcard_bytes.take(&room.payer, room.picture.1);
+        self.vcard_bytes.take(&room.payer, room.features.picture.1);
         self.said.take(&room.payer, room.said.1);
         self.made.take(&room.payer, 1);
     }
@@ -209,7 +212,7 @@ impl Muc {
         if heir == room.payer || !left || !self.bytes.may(&heir, room.weight, ROOMS_BYTES) {
             return;
         }
-        let (before, weight, picture, said) = (room.payer.clone(), room.weight, room.picture.1, room.said.1);
+        let (before, weight, picture, said) = (room.payer.clone(), room.weight, room.features.picture.1, room.said.1);
         if room.set_payer(st, &heir).is_ok() {
             let parts = [(&mut self.bytes, weight), (&mut self.vcard_bytes, picture), (&mut self.said, said)];
             for (shares, part) in parts.into_iter().chain([(&mut self.made, 1)]) {
@@ -399,7 +402,7 @@ impl Extension for Muc {
         }
         scan(engine, Tree::Vcard, Whose::NO_ACCOUNTS, |key, value| {
             if let Some(room) = Whose::stored_room(key).and_then(|local| self.rooms.get_mut(local)) {
-                room.picture.0 = value.len();
+                room.features.picture.0 = value.len();
             }
             Ok(())
         })?;
@@ -492,7 +495,7 @@ impl Muc {
         let Ok(jid) = Jid::new(Some(local), st.domain().domain(), None) else { return };
         let known = |room: &&mut Room| {
             room.affiliations.contains_key(jid.as_str())
-                || room.hats.has(&jid)
+                || room.features.hats.has(&jid)
                 || *room.payer == *jid.as_str()
                 || room.affiliations.values().any(|known| known.by.as_deref() == Some(jid.as_str()))
         };

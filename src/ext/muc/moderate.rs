@@ -9,7 +9,7 @@ use crate::core::logged::Logged;
 use crate::core::share::{Shared, limits, may_have};
 use crate::core::{About, Flow, Handled, Job, State};
 use crate::store::record::{Broken, Reader, Writer};
-use crate::store::{Query, Rows};
+use crate::store::{Query, Rows, StoreError};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Kind, Ns, Scope, Stanza, StanzaError, Type, stamp};
 
@@ -26,7 +26,7 @@ pub(in crate::ext) const SHARED: Shared = Shared {
 /// What is kept of the reason, in bytes.
 const KEPT_BYTES: usize = 256;
 /// How the names of their rows begin; the number follows.
-pub const ROW: &str = "r ";
+const ROW: &str = "r ";
 
 /// Features of rooms.
 pub const FEATURES: &[&str] = &["urn:xmpp:message-moderate:1"];
@@ -79,8 +79,26 @@ impl Retracted {
     }
 }
 
+/// A row of a room that is read at the start.
+pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
+    let Some(number) = what.strip_prefix(ROW) else { return Ok(()) };
+    let number = u64::from_str_radix(number, 16);
+    let number = number.map_err(|_| StoreError::Damaged("a row of a room in the database is not readable".into()))?;
+    room.take_back(number, Retracted::from_record(value)?);
+    Ok(())
+}
+
+/// Writes all rows.
+pub fn store(room: &Room, st: &mut State) -> Result<(), StanzaError> {
+    for (number, retracted) in &room.features.retracted {
+        room.put(st, &row(*number), retracted.record())?;
+        st.step();
+    }
+    Ok(())
+}
+
 /// The name of the row of a message.
-pub fn row(number: u64) -> String {
+fn row(number: u64) -> String {
     format!("{ROW}{number:016x}")
 }
 
@@ -109,7 +127,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         return Err(StanzaError::new(Condition::FeatureNotImplemented).text("messages are only retracted"));
     }
     let number = st.uid_mark(&room.owner, &id).filter(|number| *number >= room.begins).ok_or_else(not_found)?;
-    if room.retracted.contains_key(&number) {
+    if room.features.retracted.contains_key(&number) {
         return st.confirm(iq, "");
     }
     if room.config.archive {
@@ -161,10 +179,10 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
     if number < room.begins {
         return Err(not_found());
     }
-    let own = room.retracted.values().filter(|other| other.id == occupant.id).count();
+    let own = room.features.retracted.values().filter(|other| other.id == occupant.id).count();
     let admin = room.may(&from, Privilege::Administer);
-    let share = admin || may_have(own, 1, room.retracted.len(), RETRACTIONS);
-    let full = !share || room.retracted.len() >= RETRACTIONS;
+    let share = admin || may_have(own, 1, room.features.retracted.len(), RETRACTIONS);
+    let full = !share || room.features.retracted.len() >= RETRACTIONS;
     let reason = iq.child(Ns::MODERATE, "moderate").and_then(admin::reason);
     let kept = |reason: &String| reason[..reason.floor_char_boundary(KEPT_BYTES.min(REASON_BYTES))].into();
     let mut retracted =
@@ -173,14 +191,15 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
     st.write()?;
     if full {
         // What is too old to be in the archive needs no tombstone.
-        let gone = room.retracted.first_key_value().map(|(number, _)| *number).filter(|n| st.is_surely_old(*n));
+        let gone =
+            room.features.retracted.first_key_value().map(|(number, _)| *number).filter(|n| st.is_surely_old(*n));
         let Some(gone) = gone else {
             let text =
                 if share { "too many messages were retracted" } else { "you have retracted your share; ask an admin" };
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         };
         room.delete(st, &row(gone))?;
-        let gone = room.retracted.remove(&gone).map_or(0, |gone| gone.bytes());
+        let gone = room.features.retracted.remove(&gone).map_or(0, |gone| gone.bytes());
         room.count(0, gone);
     }
     room.put(st, &row(number), retracted.record())?;
@@ -197,13 +216,13 @@ impl Room {
     /// Remembers that a message was taken back.
     pub fn take_back(&mut self, number: u64, retracted: Retracted) {
         self.count(retracted.bytes(), 0);
-        self.retracted.insert(number, retracted);
+        self.features.retracted.insert(number, retracted);
     }
 }
 
 /// Changes a message from the archive that was taken back: `id` is its number. Nothing is left of it but who said it and when.
 pub fn apply(room: &Room, id: u64, message: &mut Stanza) {
-    let Some(retracted) = room.retracted.get(&id) else { return };
+    let Some(retracted) = room.features.retracted.get(&id) else { return };
     let mut stone = Stanza::new(Kind::Message, Type::Groupchat);
     (stone.from, stone.to, stone.mark) = (message.from.clone(), message.to.clone(), message.mark);
     if let Some(id) = message.id() {

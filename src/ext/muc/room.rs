@@ -5,12 +5,10 @@
 
 use super::affiliation::{Affiliation, Privilege, Role, ServerAdmins};
 use super::config::Config;
-use super::hats::{self, Hats};
+use super::features::{self, Features};
 use super::minute::Minute;
-use super::moderate::{self, Retracted};
 use super::occupant::Occupant;
 use super::presence::{Notice, Whom, gone};
-use super::vcard;
 use crate::core::State;
 use crate::core::share::{Shared, limits, may_have, whose};
 use crate::store::record::{Broken, Reader, Writer};
@@ -62,12 +60,8 @@ pub struct Room {
     pub affiliations: BTreeMap<Jid, Affiliated>,
     /// Who administers the server: owners of every room.
     pub server_admins: ServerAdmins,
-    /// What moderators took back, by its number in the archive.
-    pub retracted: BTreeMap<u64, Retracted>,
-    /// What people are called besides.
-    pub hats: Hats,
-    /// If there is a vCard: the hashes of its pictures.
-    pub vcard: Option<Vec<String>>,
+    /// What hangs on it besides.
+    pub features: Features,
     /// Who is there, by nickname.
     pub occupants: BTreeMap<Box<str>, Occupant>,
     /// Under which nickname a session is there, by full JID.
@@ -85,8 +79,6 @@ pub struct Room {
     /// The bytes of what was said, and how many of them are in the share of that already; and how many they may be in this turn.
     pub said: (usize, usize),
     pub said_most: usize,
-    /// The bytes of its vCard, and how many of them are in the share already.
-    pub picture: (usize, usize),
     /// Sessions that have left in this turn, and what they took of their share.
     pub left: Vec<(Jid, usize)>,
     /// Who sent how much presence in this minute.
@@ -232,9 +224,7 @@ impl Room {
             locked: false,
             affiliations: BTreeMap::new(),
             server_admins: ServerAdmins::default(),
-            retracted: BTreeMap::new(),
-            hats: Hats::default(),
-            vcard: None,
+            features: Features::default(),
             occupants: BTreeMap::new(),
             sessions: BTreeMap::new(),
             past: VecDeque::new(),
@@ -244,7 +234,6 @@ impl Room {
             kept: 0,
             said: (0, 0),
             said_most: 0,
-            picture: (0, 0),
             left: Vec::new(),
             pace: Minute::default(),
             last: 0,
@@ -329,12 +318,6 @@ impl Room {
         self.affiliations.insert(jid, known);
     }
 
-    /// Other hats, which are stored already.
-    pub fn set_hats(&mut self, hats: Hats) {
-        self.count(hats.bytes(), self.hats.bytes());
-        self.hats = hats;
-    }
-
     /// Another one pays for it.
     pub fn set_payer(&mut self, st: &mut State, payer: &str) -> Result<(), StanzaError> {
         self.put(st, PAYER, payer_record(payer))?;
@@ -359,7 +342,7 @@ impl Room {
 
     // --- rows ---
 
-    /// A row of a room that is read at the start. Rows with other names are somebody else's.
+    /// A row of a room that is read at the start.
     pub fn load(rooms: &mut BTreeMap<Box<str>, Room>, host: &Jid, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let damaged = || StoreError::Damaged("a row of a room in the database is not readable".into());
         let (local, what) = key::split(key).ok_or_else(damaged)?;
@@ -380,13 +363,8 @@ impl Room {
             room.keep(jid, Affiliated::from_record(value)?);
         } else if what == PAYER {
             room.payer = Reader::new(value)?.str()?.into();
-        } else if let Some(number) = what.strip_prefix(moderate::ROW) {
-            let number = u64::from_str_radix(number, 16).map_err(|_| damaged())?;
-            room.take_back(number, Retracted::from_record(value)?);
-        } else if what == hats::ROW {
-            room.set_hats(Hats::from_record(value)?);
-        } else if what == vcard::ROW {
-            room.vcard = Some(vcard::from_record(value)?);
+        } else {
+            features::load(room, what, value)?;
         }
         Ok(())
     }
@@ -439,9 +417,7 @@ impl Room {
         st.barrier();
         let batch = st.write()?;
         batch.delete_all(Tree::Room, key::prefix(self.local()));
-        if self.vcard.is_some() {
-            batch.delete(Tree::Vcard, key::account(&self.owner));
-        }
+        features::forget(self, batch);
         Ok(())
     }
 
@@ -676,19 +652,14 @@ impl Room {
                     self.put_affiliation(st, jid, known)?;
                     st.step();
                 }
-                for (number, retracted) in &self.retracted {
-                    self.put(st, &moderate::row(*number), retracted.record())?;
-                    st.step();
-                }
-                hats::store(self, st, &self.hats)?;
+                features::store(self, st)?;
                 self.put(st, PAYER, payer_record(&self.payer))?;
             }
             // Last: a room without that row is none ([`Room::is_whole`]).
             self.put(st, CONFIG, self.config.record(self.begins, self.open))?;
         } else if was_stored {
             self.forget(st)?;
-            self.vcard = None;
-            self.picture.0 = 0;
+            features::forgotten(self);
         }
         if self.config.archive && !before.archive {
             self.past.clear();

@@ -8,7 +8,7 @@ use super::{Muc, VCARDS_BYTES};
 use crate::core::{About, Flow, Handled, Job, State};
 use crate::ext::vcard::{NONE, VCARD_BYTES};
 use crate::store::record::{Broken, Reader, Writer};
-use crate::store::{Query, Rows, Tree, key};
+use crate::store::{Batch, Query, Rows, StoreError, Tree, key};
 use crate::wire::{Condition, Node, Ns, Stanza, StanzaError, Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +17,7 @@ use ring::digest;
 /// Pictures in a vCard: the same one in several formats.
 const PICTURES: usize = 8;
 /// The name of the row with the hashes.
-pub const ROW: &str = "vcard";
+const ROW: &str = "vcard";
 
 /// Features of rooms, and of the service (XEP-0486 §3.1).
 pub const FEATURES: &[&str] = &["vcard-temp"];
@@ -49,12 +49,33 @@ pub fn record(hashes: &[String]) -> Box<[u8]> {
 }
 
 /// Reads such a row.
-pub fn from_record(record: &[u8]) -> Result<Vec<String>, Broken> {
+fn from_record(record: &[u8]) -> Result<Vec<String>, Broken> {
     let mut r = Reader::new(record)?;
     if r.version != 1 {
         return Err(Broken);
     }
     (0..r.u32()?).map(|_| Ok(r.str()?.to_owned())).collect()
+}
+
+/// A row of a room that is read at the start.
+pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
+    if what == ROW {
+        room.features.vcard = Some(from_record(value)?);
+    }
+    Ok(())
+}
+
+/// Removes the vCard with the rows of its room.
+pub fn forget(room: &Room, batch: &mut Batch) {
+    if room.features.vcard.is_some() {
+        batch.delete(Tree::Vcard, key::account(&room.owner));
+    }
+}
+
+/// It is gone.
+pub fn forgotten(room: &mut Room) {
+    room.features.vcard = None;
+    room.features.picture.0 = 0;
 }
 
 /// A request to a room.
@@ -67,7 +88,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         if !room.config.public {
             room.must(&from, Privilege::Enter)?;
         }
-        if room.vcard.is_none() {
+        if room.features.vcard.is_none() {
             return st.reply(iq, NONE);
         }
         let job = st.ask(Query::Get(Tree::Vcard, key::account(&room.owner)));
@@ -85,7 +106,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
         return Err(StanzaError::new(Condition::NotAcceptable).text(text));
     }
     let hashes = hashes(vcard)?;
-    let (payer, more) = (room.payer.clone(), copy.len().saturating_sub(room.picture.0));
+    let (payer, more) = (room.payer.clone(), copy.len().saturating_sub(room.features.picture.0));
     if more > 0 && !muc.vcard_bytes.may(&payer, more, VCARDS_BYTES) {
         let text = "the rooms of whoever made this one have their share of all vCards of rooms; remove a picture";
         return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
@@ -97,13 +118,12 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     if empty {
         batch.delete(Tree::Vcard, row);
         room.delete(st, ROW)?;
-        room.vcard = None;
-        room.picture.0 = 0;
+        forgotten(room);
     } else {
-        room.picture.0 = copy.len();
+        room.features.picture.0 = copy.len();
         batch.put(Tree::Vcard, row, copy.into_bytes());
         room.put(st, ROW, record(&hashes))?;
-        room.vcard = Some(hashes);
+        room.features.vcard = Some(hashes);
     }
     changed(room, st);
     st.confirm(iq, "")
@@ -122,7 +142,7 @@ pub fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
 
 /// Adds to the form in which a room tells of itself.
 pub fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
-    let hashes = room.vcard.iter().flatten().cloned();
+    let hashes = room.features.vcard.iter().flatten().cloned();
     let hashes: std::collections::BTreeSet<String> = hashes.collect();
     if !hashes.is_empty() {
         form.insert("muc#roominfo_avatarhash".into(), hashes);
