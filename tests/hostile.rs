@@ -416,8 +416,7 @@ fn who_never_reads_is_closed_and_nobody_else_waits() {
     add(&dir, &DEAF);
     let deaf: Vec<Tls> = DEAF.iter().map(|name| login(&server, &dir, name, PASSWORD)).collect();
     for stream in &deaf {
-        // The system must not begin to take more in its place after a second, as it does when it makes this larger: it would be somebody slow
-        // then, whom the senders wait for.
+        // So that the system takes little in its place, and no more later.
         rustix::net::sockopt::set_socket_recv_buffer_size(&stream.sock, 64 * 1024).unwrap();
     }
     let mut nurse = login(&server, &dir, "nurse", PASSWORD);
@@ -432,7 +431,8 @@ fn who_never_reads_is_closed_and_nobody_else_waits() {
                 let mut sender = login(&server, &dir, name, PASSWORD);
                 scope.spawn(move || {
                     let (mut sent, mut slowest) = (0, Duration::ZERO);
-                    let body = "x".repeat(100_000);
+                    // In the first second nobody is deaf yet: then the sender is read from at 64 KiB/s, and a ping waits behind what is before it.
+                    let body = "x".repeat(10_000);
                     while !is_done() {
                         for name in DEAF {
                             say(&mut sender, &message(name, &body));
