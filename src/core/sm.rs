@@ -846,6 +846,22 @@ mod tests {
         assert!(streams.ended.contains_key(&1));
     }
 
+    /// While storage takes its time, a client may say much.
+    #[test]
+    fn what_waits_for_one_batch_waits_once() {
+        let (mut st, _) = state();
+        st.write().unwrap().put(crate::store::Tree::Meta, &b"a test"[..], &b"1"[..]);
+        st.seal();
+        for _ in 0..1000 {
+            st.count_in(sid());
+            st.handled(sid());
+        }
+        let managed = st.sessions[&sid()].managed.as_ref().unwrap();
+        assert_eq!((managed.safe, managed.waits.iter().copied().collect::<Vec<_>>()), (0, vec![(st.sealed(), 1000)]));
+        st.on_committed(st.sealed());
+        assert_eq!(st.sessions[&sid()].managed.as_ref().unwrap().safe, 1000);
+    }
+
     /// What is waited for no more leaves nothing behind.
     #[test]
     fn a_time_that_is_waited_for_no_more_is_forgotten() {
