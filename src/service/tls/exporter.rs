@@ -4,8 +4,8 @@
 //! works on the handshake, on the same thread: [`Secrets`] catches it there, and nothing is written anywhere. What is left to do is
 //! in RFC 8446 §7.5 and RFC 5705 §4.
 
-use async_rustls::rustls::crypto::tls13::{HkdfExpander, OkmBlock};
-use async_rustls::rustls::{KeyLog, SupportedCipherSuite};
+use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
+use rustls::{KeyLog, SupportedCipherSuite};
 use std::cell::Cell;
 
 /// RFC 9266 §4.2.

@@ -9,12 +9,12 @@ pub use self::stream::Stream;
 
 use crate::service::{Failure, Result};
 use crate::stream::Tls;
-use async_rustls::rustls::crypto::ring::{Ticketer, default_provider};
-use async_rustls::rustls::pki_types::pem::PemObject;
-use async_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use async_rustls::rustls::server::NoServerSessionStorage;
-use async_rustls::rustls::{self, ServerConfig};
 use ring::digest::{SHA256, SHA384, SHA512, digest};
+use rustls::ServerConfig;
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 use smol::Async;
 use std::io;
 use std::net::TcpStream;
@@ -139,10 +139,8 @@ mod tests {
     use crate::service::cert::{Certificates, Names};
     use crate::service::disk::data::{Data, tests::Temp};
     use crate::service::host;
-    use async_rustls::rustls::version::{TLS12, TLS13};
-    use async_rustls::rustls::{
-        ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
-    };
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
     use std::future::poll_fn;
     use std::io::Write;
     use std::net::TcpListener;

@@ -4,9 +4,9 @@
 //! is encrypted into another one and written at once; only what the socket does not take is kept.
 
 use super::exporter::Secret;
-use async_rustls::rustls::server::UnbufferedServerConnection;
-use async_rustls::rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use async_rustls::rustls::{Error, ServerConfig};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{Error, ServerConfig};
 use smol::Async;
 use smol::io::AsyncWrite;
 use std::cell::RefCell;
@@ -377,7 +377,7 @@ fn invalid(error: Error) -> io::Error {
 mod tests {
     use super::super::tests::{Setting, VERSIONS, setting, sockets};
     use super::*;
-    use async_rustls::rustls::{ClientConnection, ProtocolVersion, SupportedProtocolVersion};
+    use rustls::{ClientConnection, ProtocolVersion, SupportedProtocolVersion};
     use std::future::Future;
     use std::pin::pin;
     use std::task::Waker;
