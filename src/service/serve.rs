@@ -581,7 +581,7 @@ impl Shared {
             "reloaded the settings".to_owned(),
             format!("reloaded the {whose} certificate, until {}, SHA-256 {}", facts.until, facts.fingerprint),
         ];
-        let wanted = !config.components.is_empty() && !config.addresses(COMPONENT).is_empty();
+        let wanted = listen::wanted(&config).iter().any(|(name, _)| *name == COMPONENT);
         if wanted != self.has_component_port {
             let what = if wanted { "open" } else { "close" };
             lines.push(format!("restart to {what} the port for components: that is not done by a reload"));

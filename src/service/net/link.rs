@@ -2,10 +2,10 @@
 //! and no clock: the server in memory of the tests drives these very links.
 
 use crate::core::{Effect, Input, StreamId};
+use crate::stream::Event;
 use crate::stream::Mono;
 use crate::stream::c2s::C2s;
-use crate::stream::component::{self, Component};
-use crate::stream::{Event, component::Event as Said};
+use crate::stream::component::{Component, Event as Said};
 use crate::wire::login::{Begun, Refused};
 use crate::wire::scram::Credentials;
 use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamCondition, StreamError};
@@ -95,8 +95,20 @@ pub trait Link {
     /// Whether the core has to answer first.
     fn waits(&self) -> bool;
 
-    /// Gives the stream what the core has for it.
-    fn take(&mut self, mail: Mail, out: &mut String) -> Option<Step>;
+    /// Gives the stream what there is for it.
+    fn take(&mut self, mail: Mail, out: &mut String) -> Option<Step> {
+        let (error, end) = match mail {
+            Mail::Close(error) => (error, End::Told),
+            Mail::Overflow => (Some(too_much("too much was waiting to be read")), End::Unclean),
+            Mail::Shutdown => (Some(StreamCondition::SystemShutdown.into()), End::Unclean),
+            mail => return self.give(mail, out),
+        };
+        self.close(error.as_ref(), out);
+        Some(Step::End(end))
+    }
+
+    /// The same, of what does not end the stream.
+    fn give(&mut self, mail: Mail, out: &mut String) -> Option<Step>;
 
     /// Ends the stream, with an error or without.
     fn close(&mut self, error: Option<&StreamError>, out: &mut String);
@@ -114,16 +126,6 @@ pub trait Link {
 /// What is told to who has more waiting than may.
 pub(super) fn too_much(text: impl Into<std::borrow::Cow<'static, str>>) -> StreamError {
     StreamError::new(StreamCondition::ResourceConstraint).text(text)
-}
-
-/// What ends a stream by itself, and how that is told to the peer.
-fn end(mail: Mail) -> Result<(Option<StreamError>, End), Mail> {
-    match mail {
-        Mail::Close(error) => Ok((error, End::Told)),
-        Mail::Overflow => Ok((Some(too_much("too much was waiting to be read")), End::Unclean)),
-        Mail::Shutdown => Ok((Some(StreamCondition::SystemShutdown.into()), End::Unclean)),
-        other => Err(other),
-    }
 }
 
 /// What a client's stream waits for before it reads on.
@@ -204,14 +206,7 @@ impl Link for ClientLink {
         self.waits.is_some()
     }
 
-    fn take(&mut self, mail: Mail, out: &mut String) -> Option<Step> {
-        let mail = match end(mail) {
-            Ok((error, end)) => {
-                self.close(error.as_ref(), out);
-                return Some(Step::End(end));
-            }
-            Err(mail) => mail,
-        };
+    fn give(&mut self, mail: Mail, out: &mut String) -> Option<Step> {
         let (answers, event) = match mail {
             Mail::Credentials(credentials) => (Waits::Credentials, self.stream.credentials(credentials, out)),
             Mail::Begun(answer) => (Waits::Begun, self.stream.begun(answer, out)),
@@ -234,6 +229,7 @@ impl Link for ClientLink {
                 self.stream.send(&stanza, out);
                 return None;
             }
+            // These end it: see `take`.
             Mail::Close(_) | Mail::Overflow | Mail::Shutdown => return None,
         };
         if self.waits == Some(answers) {
@@ -275,7 +271,7 @@ impl ComponentLink {
         ComponentLink { sid, stream, waits: false }
     }
 
-    fn step(&mut self, event: component::Event) -> Step {
+    fn step(&mut self, event: Said) -> Step {
         match event {
             Said::Proved(name, secret) => {
                 self.waits = true;
@@ -301,23 +297,19 @@ impl Link for ComponentLink {
         self.waits
     }
 
-    fn take(&mut self, mail: Mail, out: &mut String) -> Option<Step> {
-        match end(mail) {
-            Ok((error, end)) => {
-                self.close(error.as_ref(), out);
-                Some(Step::End(end))
-            }
-            Err(Mail::Send(stanza)) => {
+    fn give(&mut self, mail: Mail, out: &mut String) -> Option<Step> {
+        match mail {
+            Mail::Send(stanza) => {
                 self.stream.send(&stanza, out);
                 None
             }
-            Err(Mail::Bound(Ok(name))) => {
+            Mail::Bound(Ok(name)) => {
                 self.stream.attached(out);
                 self.waits = false;
                 Some(Step::Proved(name, None))
             }
-            // These are for clients.
-            Err(_) => None,
+            // The others are for clients.
+            _ => None,
         }
     }
 

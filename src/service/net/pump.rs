@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// How long a peer may take none of what is written to it, in milliseconds.
-pub const WRITE_MS: Mono = 60_000;
+const WRITE_MS: Mono = 60_000;
 /// How long a peer may take to read the end of its stream, in milliseconds.
 pub(super) const HANG_UP_MS: Mono = 5_000;
 /// How long we listen to a peer that was told the end, in milliseconds: to close at once would make its system throw away
@@ -29,7 +29,7 @@ const LINGER_MS: Mono = 1_000;
 /// Bytes that are read from it in that time.
 const LINGER_BYTES: usize = 64 * 1024;
 /// Bytes in writing above which nothing more is read from the peer or taken from the outbox.
-pub(super) const WRITE_BYTES: usize = 64 * 1024;
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// The connection in the hub. The hub forgets it when it ends, however it ends.
 pub(super) struct Entry {
@@ -405,8 +405,8 @@ impl<T: Transport, L: Link> Pump<T, L> {
         self.entry.tell(input);
     }
 
-    fn close(&mut self, too: String) {
-        self.link.close(Some(&too_much(too)), &mut self.out);
+    fn close(&mut self, why: String) {
+        self.link.close(Some(&too_much(why)), &mut self.out);
         self.end = Some(End::Unclean);
     }
 
