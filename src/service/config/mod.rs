@@ -72,6 +72,7 @@ pub struct Config {
 }
 
 /// One setting.
+#[derive(Clone, Copy)]
 struct Setting {
     /// The table it stands in; empty for the top.
     table: &'static str,
@@ -83,13 +84,13 @@ struct Setting {
     /// How the sentence "NAME must be ..." ends.
     expects: &'static str,
     /// Takes a value, or not.
-    set: fn(&mut Config, &DeValue<'_>) -> Option<()>,
+    set: fn(&Setting, &mut Config, &DeValue<'_>) -> Option<()>,
 }
 
 const ADDRESSES: &str = "a list of addresses, such as [\"[::]:5222\"] or [\"192.168.1.5:5222\", \"127.0.0.1:5222\"]";
 const URIS: &str = "a list of URIs, such as [\"xmpp:juliet@example.org\", \"mailto:juliet@example.org\"]";
 
-/// All settings, in the order in which they are printed.
+/// All settings but the listeners, in the order in which they are printed.
 const SETTINGS: &[Setting] = &[
     Setting {
         table: "",
@@ -98,7 +99,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "The domain of the addresses: NAME@DOMAIN. Empty: the one that the data folder was made with,\n\
                   at first HOSTNAME.local. It can be changed while there are no accounts: they belong to it.",
         expects: "a domain name of letters, digits, hyphens and dots, such as \"example.org\"",
-        set: |c, v| {
+        set: |_, c, v| {
             c.domain = match v.as_str()? {
                 "" => None,
                 name => Some(domain(name)?),
@@ -112,7 +113,7 @@ const SETTINGS: &[Setting] = &[
         default: "[]",
         meaning: "Addresses of the administrators. From their apps they manage accounts, and are owners of every room.",
         expects: "a list of addresses, such as [\"juliet@example.org\"]",
-        set: |c, v| {
+        set: |_, c, v| {
             let one = |s: &str| Jid::parse(s).ok().filter(|j| j.is_bare() && j.local().is_some());
             put(&mut c.admins, list(v, one))
         },
@@ -124,7 +125,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "Whether strangers may make accounts from their app. Password change and account removal\n\
                   work in either case.",
         expects: "true or false",
-        set: |c, v| put(&mut c.registration, v.as_bool()),
+        set: |_, c, v| put(&mut c.registration, v.as_bool()),
     },
     Setting {
         table: "",
@@ -133,7 +134,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "How many accounts strangers at one address may make in an hour, where they may; all of them\n\
                   together make 100. A class behind one router needs more than 3.",
         expects: "a number from 1 to 100",
-        set: |c, v| put(&mut c.registrations_an_hour, number(v, 1, 100).map(|n| n as u32)),
+        set: |_, c, v| put(&mut c.registrations_an_hour, number(v, 1, 100).map(|n| n as u32)),
     },
     Setting {
         table: "",
@@ -141,7 +142,7 @@ const SETTINGS: &[Setting] = &[
         default: "false",
         meaning: "Whether apps may send the password itself, inside TLS. Only for old apps without SCRAM.",
         expects: "true or false",
-        set: |c, v| put(&mut c.plain, v.as_bool()),
+        set: |_, c, v| put(&mut c.plain, v.as_bool()),
     },
     Setting {
         table: "",
@@ -150,7 +151,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "How often a new password is hashed. More is safer if the data folder is stolen, and makes\n\
                   logging in slower for the apps.",
         expects: "a number from 4096 to 1000000",
-        set: |c, v| put(&mut c.scram_iterations, number(v, 4096, 1_000_000).map(|n| n as u32)),
+        set: |_, c, v| put(&mut c.scram_iterations, number(v, 4096, 1_000_000).map(|n| n as u32)),
     },
     Setting {
         table: "",
@@ -158,7 +159,7 @@ const SETTINGS: &[Setting] = &[
         default: "4194304",
         meaning: "How much is kept for an account that is offline, in bytes. 0: nothing.",
         expects: "a number of bytes from 0 to 1073741824",
-        set: |c, v| put(&mut c.offline_bytes, number(v, 0, 1 << 30).map(|n| n as usize)),
+        set: |_, c, v| put(&mut c.offline_bytes, number(v, 0, 1 << 30).map(|n| n as usize)),
     },
     Setting {
         table: "",
@@ -166,7 +167,7 @@ const SETTINGS: &[Setting] = &[
         default: "365",
         meaning: "How long messages stay in the archives, in days. 0: as long as there is room.",
         expects: "a number of days from 0 to 36500",
-        set: |c, v| put(&mut c.archive_days, number(v, 0, 36_500).map(|n| n as u32)),
+        set: |_, c, v| put(&mut c.archive_days, number(v, 0, 36_500).map(|n| n as u32)),
     },
     Setting {
         table: "",
@@ -175,7 +176,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "How much all archives together may take, in bytes. What is older goes first, whoever's it is. 0: a quarter\n\
                   of the disk, at most 256 MiB.",
         expects: "0, or a number of bytes from 1048576 to 1099511627776",
-        set: |c, v| put(&mut c.archive_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+        set: |_, c, v| put(&mut c.archive_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
     },
     Setting {
         table: "",
@@ -185,7 +186,7 @@ const SETTINGS: &[Setting] = &[
                   together, in bytes. Who has most of it loses a connection first; messages are not lost. 0: an eighth\n\
                   of the memory, at most 256 MiB.",
         expects: "0, or a number of bytes from 1048576 to 1099511627776",
-        set: |c, v| put(&mut c.waiting_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+        set: |_, c, v| put(&mut c.waiting_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
     },
     Setting {
         table: "",
@@ -193,7 +194,7 @@ const SETTINGS: &[Setting] = &[
         default: "false",
         meaning: "Whether the operating system is named to those who ask for the server's version.",
         expects: "true or false",
-        set: |c, v| put(&mut c.show_os, v.as_bool()),
+        set: |_, c, v| put(&mut c.show_os, v.as_bool()),
     },
     Setting {
         table: "",
@@ -201,7 +202,7 @@ const SETTINGS: &[Setting] = &[
         default: "600",
         meaning: "How long a session waits for its app when the connection is lost, in seconds. 0: not at all.",
         expects: "a number of seconds from 0 to 86400",
-        set: |c, v| put(&mut c.resume_s, number(v, 0, 86_400).map(|n| n as u32)),
+        set: |_, c, v| put(&mut c.resume_s, number(v, 0, 86_400).map(|n| n as u32)),
     },
     Setting {
         table: "",
@@ -210,7 +211,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "Where apps should connect to go on with a session, as \"HOST:PORT\", when that is elsewhere than they\n\
                   connect otherwise. Empty: they know.",
         expects: "\"\" or \"HOST:PORT\"; an IPv6 address stands in [...]",
-        set: |c, v| put(&mut c.resume_at, location(v.as_str()?)),
+        set: |_, c, v| put(&mut c.resume_at, location(v.as_str()?)),
     },
     Setting {
         table: "",
@@ -218,7 +219,7 @@ const SETTINGS: &[Setting] = &[
         default: "4000",
         meaning: "Connections at the same time, in all.",
         expects: "a number from 1 to 1000000",
-        set: |c, v| put(&mut c.connections, number(v, 1, 1_000_000).map(|n| n as usize)),
+        set: |_, c, v| put(&mut c.connections, number(v, 1, 1_000_000).map(|n| n as usize)),
     },
     Setting {
         table: "",
@@ -226,7 +227,7 @@ const SETTINGS: &[Setting] = &[
         default: "100",
         meaning: "Connections at the same time from one IPv4 address or one IPv6 network (/64).",
         expects: "a number from 1 to 1000000",
-        set: |c, v| put(&mut c.connections_per_address, number(v, 1, 1_000_000).map(|n| n as usize)),
+        set: |_, c, v| put(&mut c.connections_per_address, number(v, 1, 1_000_000).map(|n| n as usize)),
     },
     Setting {
         table: "",
@@ -235,7 +236,7 @@ const SETTINGS: &[Setting] = &[
         meaning: "Changes are written to the disk together, at most once in so many milliseconds.\n\
                   More spares a memory card, less answers sooner.",
         expects: "a number of milliseconds from 0 to 10000",
-        set: |c, v| put(&mut c.commit_window_ms, number(v, 0, 10_000)),
+        set: |_, c, v| put(&mut c.commit_window_ms, number(v, 0, 10_000)),
     },
     Setting {
         table: "",
@@ -246,7 +247,7 @@ const SETTINGS: &[Setting] = &[
                   3000 is for one of 32 GB whose cells endure 300 rounds, and only a third of that, since small\n\
                   writes wear a card more than their size says.",
         expects: "a number of GB from 1 to 10000000",
-        set: |c, v| put(&mut c.card_writes_gb, number(v, 1, 10_000_000)),
+        set: |_, c, v| put(&mut c.card_writes_gb, number(v, 1, 10_000_000)),
     },
     Setting {
         table: "",
@@ -254,7 +255,7 @@ const SETTINGS: &[Setting] = &[
         default: "\"info\"",
         meaning: "How much is told on stderr: error, warn, info, debug or trace. The variable RUST_LOG goes before it.",
         expects: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
-        set: |c, v| put(&mut c.log, v.as_str()?.parse().ok()),
+        set: |_, c, v| put(&mut c.log, v.as_str()?.parse().ok()),
     },
     Setting {
         table: "push",
@@ -264,7 +265,7 @@ const SETTINGS: &[Setting] = &[
                   and how many; the app comes and fetches it. \"sender\": also whom the last one is from.\n\
                   \"full\": also what it says.",
         expects: "\"none\", \"sender\" or \"full\"",
-        set: |c, v| {
+        set: |_, c, v| {
             let content = match v.as_str()? {
                 "none" => core::PushContent::None,
                 "sender" => core::PushContent::Sender,
@@ -280,7 +281,7 @@ const SETTINGS: &[Setting] = &[
         default: "\"local\"",
         meaning: "Who may create rooms for group chats: \"local\" (whoever has an account here), \"admins\" or \"anybody\".",
         expects: "\"local\", \"admins\" or \"anybody\"",
-        set: |c, v| {
+        set: |_, c, v| {
             let creators = match v.as_str()? {
                 "local" => core::Creators::Local,
                 "admins" => core::Creators::Admins,
@@ -298,7 +299,7 @@ const SETTINGS: &[Setting] = &[
                   other's addresses, and nobody else finds it. \"channel\": everybody comes in and finds it, and only its\n\
                   moderators see addresses; who enters the same name in two apps is in the same room.",
         expects: "\"group\" or \"channel\"",
-        set: |c, v| {
+        set: |_, c, v| {
             let kind = match v.as_str()? {
                 "group" => core::RoomKind::Group,
                 "channel" => core::RoomKind::Channel,
@@ -307,15 +308,15 @@ const SETTINGS: &[Setting] = &[
             put(&mut c.room_kind, Some(kind))
         },
     },
-    contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |c, v| {
+    contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |_, c, v| {
         contacts(c, "abuse", v)
     }),
-    contact("admin", "Who runs this server.", |c, v| contacts(c, "admin", v)),
-    contact("feedback", "Where wishes and complaints go.", |c, v| contacts(c, "feedback", v)),
-    contact("sales", "Who sells what this server is part of.", |c, v| contacts(c, "sales", v)),
-    contact("security", "Whom to tell of a security problem.", |c, v| contacts(c, "security", v)),
-    contact("status", "Where it is told when the server is down.", |c, v| contacts(c, "status", v)),
-    contact("support", "Who helps users.", |c, v| contacts(c, "support", v)),
+    contact("admin", "Who runs this server.", |_, c, v| contacts(c, "admin", v)),
+    contact("feedback", "Where wishes and complaints go.", |_, c, v| contacts(c, "feedback", v)),
+    contact("sales", "Who sells what this server is part of.", |_, c, v| contacts(c, "sales", v)),
+    contact("security", "Whom to tell of a security problem.", |_, c, v| contacts(c, "security", v)),
+    contact("status", "Where it is told when the server is down.", |_, c, v| contacts(c, "status", v)),
+    contact("support", "Who helps users.", |_, c, v| contacts(c, "support", v)),
 ];
 
 /// The table of the listeners.
@@ -323,56 +324,33 @@ const LISTEN: &str = "listen";
 const LOOPBACK: &str = "a list of addresses of this box alone, such as [\"127.0.0.1:5347\"]; nothing without TLS leaves it: let a gateway \
                         elsewhere come through a tunnel";
 
-/// A line of what `inglenook config` prints: a setting of [`SETTINGS`], or the addresses of a listener.
-struct Row {
-    table: &'static str,
-    name: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    expects: &'static str,
-    is: Is,
-}
-
-enum Is {
-    Setting(&'static Setting),
-    Listener(&'static Listener),
-}
-
-impl Row {
-    /// Takes a value, or not.
-    fn set(&self, config: &mut Config, value: &DeValue<'_>) -> Option<()> {
-        match self.is {
-            Is::Setting(setting) => (setting.set)(config, value),
-            Is::Listener(listener) => {
-                let local = |all: &Vec<SocketAddr>| !listener.local || all.iter().all(|a| a.ip().is_loopback());
-                let addresses = addresses(value).filter(local)?;
-                config.listen.insert(listener.name, addresses);
-                Some(())
-            }
-        }
-    }
-}
-
-/// All of them, in the order in which they are printed: the top, the listeners, the other tables.
-fn rows() -> impl Iterator<Item = Row> {
-    let row = |s: &'static Setting| {
-        let Setting { table, name, default, meaning, expects, .. } = *s;
-        Row { table, name, default, meaning, expects, is: Is::Setting(s) }
+/// All settings, in the order in which they are printed: the top, the listeners, the other tables.
+fn settings() -> impl Iterator<Item = Setting> {
+    let listener = |l: &Listener| Setting {
+        table: LISTEN,
+        name: l.name,
+        default: l.default,
+        meaning: l.meaning,
+        expects: if l.local { LOOPBACK } else { ADDRESSES },
+        set: listen,
     };
-    let listener = |l: &'static Listener| {
-        let expects = if l.local { LOOPBACK } else { ADDRESSES };
-        let Listener { name, default, meaning, .. } = *l;
-        Row { table: LISTEN, name, default, meaning, expects, is: Is::Listener(l) }
-    };
-    let top = SETTINGS.iter().filter(|s| s.table.is_empty()).map(row);
-    let others = SETTINGS.iter().filter(|s| !s.table.is_empty()).map(row);
+    let top = SETTINGS.iter().filter(|s| s.table.is_empty()).copied();
+    let others = SETTINGS.iter().filter(|s| !s.table.is_empty()).copied();
     top.chain(LISTENERS.iter().map(listener)).chain(others)
+}
+
+/// Takes the addresses of a listener.
+fn listen(setting: &Setting, config: &mut Config, value: &DeValue<'_>) -> Option<()> {
+    let listener = LISTENERS.iter().find(|listener| listener.name == setting.name)?;
+    let addresses = addresses(value).filter(|all| !listener.local || all.iter().all(|a| a.ip().is_loopback()))?;
+    config.listen.insert(listener.name, addresses);
+    Some(())
 }
 
 const fn contact(
     name: &'static str,
     meaning: &'static str,
-    set: fn(&mut Config, &DeValue<'_>) -> Option<()>,
+    set: fn(&Setting, &mut Config, &DeValue<'_>) -> Option<()>,
 ) -> Setting {
     Setting { table: "contacts", name, default: "[]", meaning, expects: URIS, set }
 }
@@ -476,9 +454,10 @@ impl Default for Config {
             registrations_an_hour: 3,
             contacts: Vec::new(),
         };
-        for row in rows() {
-            let value = DeValue::parse(row.default).expect("the defaults are TOML, a test reads them all");
-            row.set(&mut config, value.get_ref()).expect("the defaults are valid, a test reads them all");
+        for setting in settings() {
+            let value = DeValue::parse(setting.default).expect("the defaults are TOML, a test reads them all");
+            (setting.set)(&setting, &mut config, value.get_ref())
+                .expect("the defaults are valid, a test reads them all");
         }
         config
     }
@@ -511,9 +490,9 @@ impl Config {
                     continue;
                 }
                 let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
-                if let Some(row) = rows().find(|row| row.table == table && row.name == name) {
-                    if row.set(&mut config, value.get_ref()).is_none() {
-                        return Err(at(value.span().start, format!("{path} must be {}", row.expects)));
+                if let Some(setting) = settings().find(|setting| setting.table == table && setting.name == name) {
+                    if (setting.set)(&setting, &mut config, value.get_ref()).is_none() {
+                        return Err(at(value.span().start, format!("{path} must be {}", setting.expects)));
                     }
                 } else if let Some(unserved) = UNSERVED.iter().find(|unserved| table == LISTEN && **unserved == name) {
                     config.unserved.push(unserved);
@@ -636,16 +615,16 @@ impl Config {
 pub fn print() -> String {
     let mut out = String::from("# The settings of Inglenook, with their defaults.\n");
     let mut table = "";
-    for row in rows() {
-        if row.table != table {
-            table = row.table;
+    for setting in settings() {
+        if setting.table != table {
+            table = setting.table;
             let _ = write!(out, "\n[{table}]\n");
         }
         out.push('\n');
-        for line in row.meaning.lines() {
+        for line in setting.meaning.lines() {
             let _ = writeln!(out, "# {line}");
         }
-        let _ = writeln!(out, "{} = {}", row.name, row.default);
+        let _ = writeln!(out, "{} = {}", setting.name, setting.default);
     }
     let _ = write!(out, "\n[{COMPONENTS}]\n\n{COMPONENTS_MEANING}");
     out
@@ -653,7 +632,8 @@ pub fn print() -> String {
 
 fn tables() -> impl Iterator<Item = &'static str> {
     let mut last = "";
-    let known = rows().map(|row| row.table).filter(move |table| std::mem::replace(&mut last, table) != *table);
+    let known =
+        settings().map(|setting| setting.table).filter(move |table| std::mem::replace(&mut last, table) != *table);
     known.chain([COMPONENTS])
 }
 
@@ -663,7 +643,7 @@ fn is_table(name: &str) -> bool {
 
 /// What a setting takes, by its name alone.
 fn known(name: &str) -> Option<Known> {
-    let one = rows().find(|row| row.name == name)?;
+    let one = settings().find(|setting| setting.name == name)?;
     Some(Known { default: one.default, expects: one.expects })
 }
 
@@ -676,7 +656,7 @@ fn header(text: &str, root: &DeTable<'_>) -> Option<String> {
 
 /// What is told of a setting of the top that stands in a table, since it was written at the end of the file.
 fn misplaced(table: &str, name: &str, header: Option<&str>) -> Option<String> {
-    let of = |table: &str| rows().any(|row| row.table == table && row.name == name);
+    let of = |table: &str| settings().any(|setting| setting.table == table && setting.name == name);
     let header = header.filter(|_| !table.is_empty() && of("") && !of(table))?;
     Some(format!("{name} is a setting of the top: put it above {header}"))
 }
@@ -684,8 +664,8 @@ fn misplaced(table: &str, name: &str, header: Option<&str>) -> Option<String> {
 /// The known name that looks most like `path`, wherever it stands.
 fn nearest(path: &str) -> String {
     let name = path.rsplit('.').next().unwrap_or(path);
-    let full = |s: &Row| if s.table.is_empty() { s.name.to_owned() } else { format!("{}.{}", s.table, s.name) };
-    let paths = rows().map(|s| (distance(path, &full(&s)).min(distance(name, s.name)), full(&s)));
+    let full = |s: &Setting| if s.table.is_empty() { s.name.to_owned() } else { format!("{}.{}", s.table, s.name) };
+    let paths = settings().map(|s| (distance(path, &full(&s)).min(distance(name, s.name)), full(&s)));
     let headers = tables().map(|t| (distance(path, t), format!("[{t}]")));
     paths.chain(headers).min_by_key(|(d, _)| *d).map(|(_, name)| name).unwrap_or_default()
 }
@@ -705,7 +685,7 @@ mod tests {
     fn what_config_prints_is_the_defaults() {
         let printed = print();
         assert_eq!(Config::parse("printed", &printed).unwrap(), Config::default());
-        for setting in rows() {
+        for setting in settings() {
             assert!(printed.contains(&format!("\n{} = {}\n", setting.name, setting.default)), "{}", setting.name);
         }
     }
