@@ -79,6 +79,67 @@ pub(super) fn read_component(open: &str) -> Result<(Jid, Scope, Option<Box<str>>
     }
 }
 
+/// What the header of a server's stream says, checked.
+#[derive(Debug)]
+pub(super) struct ServerHeader {
+    pub(super) scope: Scope,
+    /// The language of what it will send.
+    pub(super) lang: Option<Box<str>>,
+    /// The domain that it speaks for; unproved.
+    pub(super) from: Option<Jid>,
+    /// The domain that it speaks to.
+    pub(super) to: Option<Jid>,
+    /// What the receiving server calls the stream.
+    pub(super) id: Option<Box<str>>,
+    /// Whether it declares the namespace of dialback, which says that it speaks it (XEP-0220 §2.4.1).
+    pub(super) dialback: bool,
+}
+
+/// Reads the header of a stream between servers (RFC 6120 §4.7), of either side.
+pub(super) fn read_server(open: &str) -> Result<ServerHeader, StreamError> {
+    use StreamCondition::*;
+    let (raw, scope) = opened(open, Ns::SERVER)?;
+    if scope.default_ns() != Ns::SERVER.uri() {
+        return Err(InvalidNamespace.into());
+    }
+    let root = raw.root();
+    if root.attr("version").is_none_or(|version| major(&version).is_none_or(|major| major < 1)) {
+        return Err(StreamError::new(UnsupportedVersion).text("this is version 1.0"));
+    }
+    let domain = |name: &str, wrong: StreamCondition| match root.attr(name) {
+        None => Ok(None),
+        Some(text) => match Jid::parse(&text) {
+            Ok(jid) if jid.local().is_none() && jid.is_bare() => Ok(Some(jid)),
+            _ => Err(StreamError::new(wrong)),
+        },
+    };
+    Ok(ServerHeader {
+        from: domain("from", InvalidFrom)?,
+        to: domain("to", HostUnknown)?,
+        id: root.attr("id").map(|id| id.into()),
+        lang: root.lang().filter(|lang| is_lang(lang)).map(|lang| lang.into()),
+        dialback: scope.declared.iter().any(|(_, uri)| **uri == *Ns::DIALBACK.uri()),
+        scope,
+    })
+}
+
+/// Appends our header to a server; `id` is there when it answers one of theirs.
+pub(super) fn write_server(from: Option<&Jid>, to: Option<&Jid>, id: Option<&str>, out: &mut String) {
+    out.push_str("<?xml version='1.0'?><stream:stream");
+    let mut attribute = |name: &str, value: &str| {
+        out.push_str(name);
+        escape(value, out);
+        out.push('\'');
+    };
+    from.iter().for_each(|from| attribute(" from='", from.as_str()));
+    to.iter().for_each(|to| attribute(" to='", to.as_str()));
+    id.iter().for_each(|id| attribute(" id='", id));
+    out.push_str(
+        " version='1.0' xml:lang='en' xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+         xmlns:stream='http://etherx.jabber.org/streams'>",
+    );
+}
+
 /// Reads the initial header of a client's stream to `domain`: `open` is its start tag with what stood before.
 pub(super) fn read(open: &str, domain: &Jid) -> Result<Header, StreamError> {
     let (raw, scope) = opened(open, Ns::CLIENT)?;

@@ -35,6 +35,7 @@ conditions! {
         RecipientUnavailable = "recipient-unavailable",
         Redirect = "redirect",
         RegistrationRequired = "registration-required",
+        RemoteConnectionFailed = "remote-connection-failed",
         RemoteServerNotFound = "remote-server-not-found",
         RemoteServerTimeout = "remote-server-timeout",
         ResourceConstraint = "resource-constraint",

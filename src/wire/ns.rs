@@ -79,6 +79,10 @@ namespaces! {
     MDS = "urn:xmpp:mds:displayed:0";
     COMMANDS = "http://jabber.org/protocol/commands";
     COMPONENT = "jabber:component:accept";
+    DIALBACK = "jabber:server:dialback";
+    DIALBACK_FEATURE = "urn:xmpp:features:dialback";
+    BIDI = "urn:xmpp:bidi";
+    BIDI_FEATURE = "urn:xmpp:features:bidi";
     CSI = "urn:xmpp:csi:0";
     PUSH = "urn:xmpp:push:0";
     SASL2 = "urn:xmpp:sasl:2";
