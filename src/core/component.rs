@@ -3,11 +3,12 @@
 
 use super::Core;
 use super::effect::Effect;
-use super::hook::Event;
+use super::event::Event;
 use super::ids::StreamId;
 use super::route::well_formed;
 use super::settings::Settings;
-use super::state::{Payer, State, Timer, Work};
+use super::state::State;
+use super::work::{Payer, Timer, Work};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Secret, Stanza, StanzaError, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

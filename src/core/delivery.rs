@@ -9,13 +9,15 @@
 //!
 //! That it arrived is noted in the log with the next change, or a little later.
 
-use super::hook::Hold;
 use super::ids::SessionId;
 use super::logged::{Counted, Logged};
+use super::outcome::Hold;
 use super::quiet::Handed;
+use super::rows::damaged;
+use super::server::Core;
 use super::sm::Ended;
-use super::state::{State, Timer, Work};
-use super::{Core, damaged};
+use super::state::State;
+use super::work::{Timer, Work};
 use crate::store::{Batch, Copies, Engine, Entry, Query, StoreError};
 use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
 use std::collections::{BTreeMap, BTreeSet};

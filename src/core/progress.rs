@@ -12,11 +12,12 @@
 //! what waits here for a client with stream management, which has not counted it yet.
 
 use super::delivery::Given;
-use super::hook::Event;
+use super::event::Event;
 use super::ids::SessionId;
 use super::quiet::Handed;
 use super::session::Session;
-use super::state::{State, Work};
+use super::state::State;
+use super::work::Work;
 use crate::wire::{Kind, Ns, Stanza};
 use std::collections::{BTreeSet, VecDeque};
 

@@ -12,8 +12,9 @@ use super::effect::Effect;
 use super::ids::SessionId;
 use super::logged::Counted;
 use super::sm::{QUEUE_BYTES, QUEUE_STANZAS};
-use super::state::{State, Work};
+use super::state::State;
 use super::waiting::SLOW_BYTES;
+use super::work::Work;
 use crate::wire::Stanza;
 use std::collections::BTreeMap;
 

@@ -1,12 +1,14 @@
 //! Where a stanza goes: RFC 6121 §8 as one table, and what is done about each answer in it.
 
-use super::admin;
-use super::hook::{Accepts, Event, Extension, Flow, Handled, Place};
+use super::hook::{Extension, Place};
+use super::ids::SessionId;
+use super::outcome::{Accepts, Flow, Handled};
 use super::presence;
+use super::server::Core;
 use super::session::Session;
-use super::state::{Payer, State, Work};
-use super::{Core, SessionId};
-use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
+use super::state::State;
+use super::work::Payer;
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 
 /// Whom a stanza to one of our accounts is addressed to (RFC 6121 §8.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -248,7 +250,7 @@ impl Core {
         Ok(())
     }
 
-    fn delivered(&mut self, local: &str, message: &Stanza, targets: &[SessionId]) {
+    pub(super) fn delivered(&mut self, local: &str, message: &Stanza, targets: &[SessionId]) {
         for n in 0..self.extensions.len() {
             self.hook(n, |x, st| x.delivered(st, local, message, targets));
         }
@@ -286,54 +288,6 @@ impl Core {
             }
         }
         Err(Condition::ServiceUnavailable.into())
-    }
-
-    /// Calls a hook of one extension.
-    pub(super) fn hook<T>(&mut self, n: usize, call: impl FnOnce(&mut dyn Extension, &mut State) -> T) -> T {
-        self.state.running = n;
-        call(&mut *self.extensions[n], &mut self.state)
-    }
-
-    /// Does what is still to be done in this turn.
-    pub(super) fn drain(&mut self) {
-        while let Some(work) = self.state.work.pop_front() {
-            match work {
-                Work::Route(stanza) => self.route(stanza),
-                Work::Event(event) => self.tell_all(&event),
-                Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
-                Work::Remove(leaving) => {
-                    if let Some(local) = admin::removed(&mut self.state, &leaving) {
-                        self.tell_all(&Event::Removed(local));
-                        admin::forgotten(&mut self.state, leaving);
-                        self.state.tell_outcomes();
-                    }
-                }
-                Work::Tell(job, answer) => self.state.tell(job, answer, true),
-                Work::Had(local, mark) => self.had(&local, mark),
-                Work::Answered(job, reply) => {
-                    if let Some(n) = self.state.jobs.remove(&job) {
-                        self.hook(n, |x, st| x.answered(st, job, &reply));
-                    }
-                }
-                Work::Hold(message) => self.hold(message),
-                Work::Keep(message) => self.hold_now(message),
-                Work::Promise(ack) => self.state.promise(ack),
-                Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
-                Work::Login(sid) => self.go_on(sid),
-                Work::Overflow(sid) => {
-                    let error = StreamError::new(StreamCondition::ResourceConstraint);
-                    self.state.close(sid, Some(error.text("too much was not acknowledged, or not read")));
-                }
-            }
-            self.state.step();
-        }
-        self.state.seal();
-    }
-
-    fn tell_all(&mut self, event: &Event) {
-        for n in 0..self.extensions.len() {
-            self.hook(n, |x, st| x.event(st, event));
-        }
     }
 }
 

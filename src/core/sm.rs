@@ -11,14 +11,15 @@
 //! client that asks more often the log may know less than it was told.
 
 use super::effect::Effect;
-use super::hook::Event;
+use super::event::Event;
 use super::ids::{SessionId, StreamId};
 use super::impossible::impossible;
 use super::logged::Counted;
 use super::session::Session;
 use super::share::{Ledger, Shared, limits};
-use super::state::{Ack, State, Timer, Work};
+use super::state::State;
 use super::unordered::ByNumber;
+use super::work::{Ack, Timer, Work};
 use crate::wire::{Condition, Jid, Manage, Stanza, StreamCondition, StreamError};
 use ring::hmac;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,16 +1,18 @@
 //! What everybody shares: accounts, sessions, the changes to be stored, and the ways to say something.
 
+use super::about::About;
 use super::account::Account;
 use super::archived::Archived;
 use super::clock::Clock;
 use super::component::Components;
 use super::delivery::Deliveries;
 use super::effect::{Effect, Now};
-use super::hook::About;
+use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
 use super::logged::{Counted, Logged};
 use super::login::Login;
 use super::number::Numbers;
+use super::outcome::{Flow, Handled};
 use super::quiet::Worth;
 use super::random::Random;
 use super::reading::Reading;
@@ -20,10 +22,10 @@ use super::sm::Streams;
 use super::throttle::Throttle;
 use super::token::Tokens;
 use super::unordered::{ByName, ByNumber};
+use super::work::{Ack, Payer, Timer, Undo, Work};
 use super::written::{Written, over_share};
 use crate::store::{BATCH_OPS, Batch, Copies, Entry, Op, Query, Tree, key};
-use crate::wire::scram::Credentials;
-use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A batch is sealed at the end of a step once it has so many changes; a single step must stay below what remains.
@@ -55,81 +57,6 @@ pub struct Service {
     pub(super) extension: usize,
     /// What it is called in service discovery.
     pub name: Box<str>,
-}
-
-/// What is still to be done in this turn. A queue instead of calls: hooks are never entered twice.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A stanza on its way, `from` and `to` set.
-    Route(Stanza),
-    /// Something for the `event` hooks.
-    Event(super::hook::Event),
-    /// A message that was handed to these sessions of an account, for the `delivered` hooks.
-    Delivered(Box<str>, Stanza, Vec<SessionId>),
-    /// An account whose sessions are gone, and everybody knows.
-    Remove(super::admin::Leaving),
-    /// The answer to a command, behind all that the command is.
-    Tell(Job, Result<Vec<String>, String>),
-    /// A message that somebody of the account has.
-    Had(Box<str>, u64),
-    /// A message that may have to be kept.
-    Hold(Stanza),
-    /// A message that is to be kept, if it is on its way.
-    Keep(Stanza),
-    /// What the answer to a question of an extension is.
-    Answered(Job, Stanza),
-    /// A stanza that a session left behind.
-    Left(SessionId, Stanza),
-    /// An answer to what was done before.
-    Promise(Ack),
-    /// A session whose client does not acknowledge what it gets.
-    Overflow(SessionId),
-    /// A login that goes on.
-    Login(StreamId),
-}
-
-/// Whose stanza is being handled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Payer {
-    Session(SessionId),
-    /// A component, by its stream.
-    Component(StreamId),
-}
-
-/// Something promised that waits until its changes are on stable storage.
-#[derive(Debug)]
-pub(super) enum Ack {
-    Reply(Stanza),
-    /// To a stream that wants to register an account.
-    Registered(StreamId, Stanza),
-    /// To a stream whose session is in no table any more.
-    To(StreamId, Stanza),
-    Close(StreamId, Option<StreamError>),
-    /// What came of a command of the owner, and whether it changed something.
-    Told(Job, Result<Vec<String>, String>, bool),
-    /// The same of one that is taken back if it cannot be stored.
-    Made(Job, Result<Vec<String>, String>, Undo),
-    /// A line of the program's log, which waits as long as it takes.
-    Log(String),
-    Manage(StreamId, Manage),
-    /// A login, which goes on.
-    Login(StreamId),
-    /// The connection, the session, the number of its stream, and what its client has handled.
-    Resumed {
-        stream: StreamId,
-        sid: SessionId,
-        number: u64,
-        h: u32,
-    },
-}
-
-/// How a change of the owner is taken back that could not be stored: a password that was printed for nobody opens nothing later.
-#[derive(Debug)]
-pub(super) enum Undo {
-    /// A new account.
-    Added(Jid),
-    /// Another password: what was there before.
-    Password(Jid, Credentials),
 }
 
 /// Why nothing is stored, and what the owner of the box does about it.
@@ -179,18 +106,6 @@ impl Ack {
             other => other,
         }
     }
-}
-
-/// Something that waits for its time.
-#[derive(Debug)]
-pub(super) enum Timer {
-    /// Of those who want to log in, and wait.
-    Logins,
-    Extension(usize, Job),
-    Unanswered(SessionId),
-    Hibernated(SessionId),
-    Note,
-    Greeting(StreamId),
 }
 
 /// A message whose entry in the log is not written yet: the other side may see it, too.
@@ -365,6 +280,12 @@ impl State {
         self.settings.admins.contains(bare) && self.local(bare).is_some()
     }
 
+    /// Whose share it is: that of an account of ours, by its bare JID; of all others that of their domain, which is one component or
+    /// one server.
+    pub fn whose<'a>(&self, jid: &'a Jid) -> &'a str {
+        if self.local(jid).is_some() { jid.bare_str() } else { jid.domain() }
+    }
+
     /// The session of a full JID.
     pub fn session_at(&self, jid: &Jid) -> Option<SessionId> {
         self.account(jid)?.sessions.get(jid.resource()?).copied()
@@ -414,24 +335,24 @@ impl State {
     }
 
     /// Answers a request at once, with an optional payload (empty: none).
-    pub fn reply(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+    pub fn reply(&mut self, iq: &Stanza, payload: impl Into<String>) -> Handled {
         let result = Stanza::result_of(iq, payload);
         self.back(result);
-        Ok(super::hook::Flow::Done)
+        Ok(Flow::Done)
     }
 
     /// Answers a request once what this turn changed is on stable storage: an answer to a change is a promise.
-    pub fn confirm(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+    pub fn confirm(&mut self, iq: &Stanza, payload: impl Into<String>) -> Handled {
         let result = Stanza::result_of(iq, payload);
         self.promise(Ack::Reply(result));
-        Ok(super::hook::Flow::Done)
+        Ok(Flow::Done)
     }
 
     /// The same, also once what this turn has set off and not done yet is on stable storage: the removal of an account.
-    pub fn confirm_all(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+    pub fn confirm_all(&mut self, iq: &Stanza, payload: impl Into<String>) -> Handled {
         let result = Stanza::result_of(iq, payload);
         self.work.push_back(Work::Promise(Ack::Reply(result)));
-        Ok(super::hook::Flow::Done)
+        Ok(Flow::Done)
     }
 
     /// Answers a stream that is not authenticated ([`super::hook::Extension::register`]), at once.
@@ -450,7 +371,7 @@ impl State {
     }
 
     /// Tells all extensions, later in this turn.
-    pub fn announce(&mut self, event: super::hook::Event) {
+    pub fn announce(&mut self, event: Event) {
         self.work.push_back(Work::Event(event));
     }
 

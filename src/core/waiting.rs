@@ -5,7 +5,8 @@
 use super::ids::SessionId;
 use super::session::Session;
 use super::share::{Shared, limits, spare};
-use super::state::{Payer, State};
+use super::state::State;
+use super::work::Payer;
 
 /// What may wait for one account whatever waits for others, in bytes.
 pub const WAITING_FREE_BYTES: usize = 256 * 1024;

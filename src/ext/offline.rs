@@ -16,7 +16,7 @@
 
 use super::{chat_states, delay, hints};
 use crate::core::logged::Counted;
-use crate::core::share::{Ledger, Shared, limits, whose};
+use crate::core::share::{Ledger, Shared, limits};
 use crate::core::unordered::ByName;
 use crate::core::{About, Accepts, Event, Extension, Hold, Inline, Job, Recovered, SessionId, State, scan};
 use crate::store::record::{Broken, Reader as Reading, Writer};
@@ -160,7 +160,7 @@ fn from_record(record: &[u8]) -> Option<Stanza> {
 
 /// In whose share a message is.
 fn sender<'a>(st: &State, message: &'a Stanza) -> &'a str {
-    message.from.as_ref().map_or("", |from| whose(st, from))
+    message.from.as_ref().map_or("", |from| st.whose(from))
 }
 
 /// Whether a message has its id in the account's archive.
