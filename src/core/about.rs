@@ -17,7 +17,7 @@ pub struct About {
     pub server: &'static [&'static str],
     /// Features that every account has.
     pub account: &'static [&'static str],
-    /// Namespaces of IQ payloads whose requests come to [`Extension::iq`].
+    /// Namespaces of IQ payloads whose requests come to [`super::Extension::iq`].
     pub iq: &'static [Ns],
 }
 

@@ -5,26 +5,26 @@ use super::account::Account;
 use super::archived::Archived;
 use super::clock::Clock;
 use super::component::Components;
-use super::delivery::Deliveries;
 use super::effect::{Effect, Now};
 use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
-use super::logged::{Counted, Logged};
 use super::login::Login;
+use super::message::archive::Draft;
+use super::message::deliveries::Deliveries;
+use super::message::quiet::Worth;
+use super::message::streams::Streams;
 use super::number::Numbers;
 use super::outcome::{Flow, Handled};
-use super::quiet::Worth;
 use super::random::Random;
 use super::reading::Reading;
 use super::session::Session;
 use super::settings::Settings;
-use super::sm::Streams;
 use super::throttle::Throttle;
 use super::token::Tokens;
 use super::unordered::{ByName, ByNumber};
 use super::work::{Ack, Payer, Timer, Undo, Work};
 use super::written::{Written, over_share};
-use crate::store::{BATCH_OPS, Batch, Copies, Entry, Op, Query, Tree, key};
+use crate::store::{BATCH_OPS, Batch, Query, Tree, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -33,22 +33,6 @@ const SEAL_OPS: usize = BATCH_OPS / 2;
 
 /// Requests to one client that wait for its answer.
 const REQUESTS: usize = 64;
-
-/// Memory for writing an entry that stays, in bytes.
-const TEXT_BYTES: usize = 4096;
-/// Room for the lengths of names, and for a domain that is not in the first archive of an entry, in bytes.
-const COPIES_BYTES: usize = 24;
-
-/// Which side's archive a message is put into.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// That of its sender.
-    Sent,
-    /// That of its receiver; it was delivered or kept already.
-    Received,
-    /// That of a room, while its hook handles the message of a session: it is from the sender's name in the room.
-    Room,
-}
 
 /// A service on a subdomain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,18 +90,6 @@ impl Ack {
             other => other,
         }
     }
-}
-
-/// A message whose entry in the log is not written yet: the other side may see it, too.
-#[derive(Debug)]
-struct Draft {
-    /// The entry's place in the batch.
-    at: usize,
-    /// How its sender's stream counts it.
-    sent: Option<Counted>,
-    /// How its receivers' streams count it, if that must be stored.
-    received: Vec<Counted>,
-    message: Stanza,
 }
 
 /// The state of the server, and what it has to say in this turn.
@@ -179,11 +151,11 @@ pub struct State {
     pub(super) said_to_slow: usize,
     random: Random,
     next: u64,
-    batch: Batch,
+    pub(super) batch: Batch,
     /// The entry of the batch that is to be written yet.
-    draft: Option<Draft>,
+    pub(super) draft: Option<Draft>,
     /// Where it is written.
-    text: String,
+    pub(super) text: String,
     /// The number of the batch that is being filled.
     seq: u64,
     committed: u64,
@@ -323,7 +295,7 @@ impl State {
         self.work.push_back(Work::Route(stanza));
     }
 
-    /// Writes a stanza to one session, past all hooks; or holds it there ([`super::quiet`]).
+    /// Writes a stanza to one session, past all hooks; or holds it there ([`super::message::quiet`]).
     pub fn send_to(&mut self, sid: SessionId, stanza: Stanza) {
         self.hand(sid, stanza);
     }
@@ -641,68 +613,6 @@ impl State {
         self.numbers.read(local, uid)
     }
 
-    /// Puts a message, which has its [`Stanza::mark`], into the archive of `local`; `with` is the other side. What is to be read
-    /// there is without its notes ([`Stanza::note`]). Both archives share an entry if both see the same message. The
-    /// number in this archive is that of the message, unless one with a greater number was archived meanwhile.
-    pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<u64, StanzaError> {
-        // Before it counts as logged.
-        self.write()?;
-        // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
-        let sender = self.heard.and_then(|sid| self.sessions.get_mut(&sid));
-        let sender = sender.filter(|s| way == Way::Room || message.from.as_ref() == Some(&s.jid));
-        let sent = sender.and_then(|s| s.managed.as_mut()).map(|m| {
-            m.is_logged();
-            m.last_in()
-        });
-        let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
-        if let Some(draft) = self.draft.as_mut().filter(|draft| draft.message.same(message))
-            && let Some(Op::Append(entry)) = self.batch.ops.get_mut(draft.at)
-            && entry.id == message.mark
-        {
-            draft.sent = sent.or(draft.sent);
-            draft.received.append(&mut received);
-            entry.copies.push(local, with.bare_str());
-            self.note_archived(local, message.mark);
-            return Ok(message.mark);
-        }
-        self.finish_entry();
-        // The other side's entry has the number: this one gets the next.
-        let id = if self.numbers.logged < message.mark { message.mark } else { self.next_mark() };
-        self.logged(id);
-        self.draft = Some(Draft { at: self.batch.ops.len(), sent, received, message: message.clone() });
-        // The other side is likely to follow: what is `with` here has a part that is the owner there.
-        let mut copies = Copies::with_room(2 * (local.len() + with.bare_str().len()) + COPIES_BYTES);
-        copies.push(local, with.bare_str());
-        self.write()?.append(Entry { id, copies, value: Box::default() });
-        self.note_archived(local, id);
-        Ok(id)
-    }
-
-    /// Tells the logins that have read of this archive what they did not see.
-    fn note_archived(&mut self, local: &str, number: u64) {
-        for login in self.logins.values_mut().filter(|login| login.local() == local) {
-            let (first, _) = *login.archived.get_or_insert((number, number));
-            login.archived = Some((first, number));
-        }
-    }
-
-    /// Writes the entry of the message that was archived last: all that is to be told with it is known.
-    fn finish_entry(&mut self) {
-        let Some(Draft { at, sent, received, message }) = self.draft.take() else { return };
-        let Some(Op::Append(entry)) = self.batch.ops.get_mut(at) else { return };
-        self.text.clear();
-        message.write_bare(&mut self.text);
-        entry.value = Logged::Message { sent, received, xml: &self.text }.record();
-        self.text.shrink_to(TEXT_BYTES);
-    }
-
-    /// Whether a message was just put into this archive.
-    pub fn is_archived(&self, local: &str, mark: u64) -> bool {
-        let last =
-            self.batch.ops.iter().rev().find_map(|op| if let Op::Append(entry) = op { Some(entry) } else { None });
-        last.is_some_and(|entry| entry.id == mark && entry.copies.has(local, None))
-    }
-
     /// Stores the account's own row again.
     pub fn write_account(&mut self, local: &str) -> Result<(), StanzaError> {
         let Some(record) = self.accounts.get(local).map(Account::record) else { return Ok(()) };
@@ -850,4 +760,49 @@ impl State {
 pub(super) fn name_of(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     bytes.iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const STREAM: StreamId = StreamId(1);
+
+    fn sid() -> SessionId {
+        SessionId::of(STREAM)
+    }
+
+    fn jid() -> Jid {
+        Jid::parse("juliet@house.test/balcony").unwrap()
+    }
+
+    /// One managed session that can be resumed, and its id.
+    fn state() -> (State, String) {
+        let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
+        st.sessions.insert(sid(), Session::new(jid(), STREAM));
+        let Some(crate::wire::Manage::Enabled { id: Some(id), .. }) = st.enable(STREAM, true, None) else { panic!() };
+        (st, id)
+    }
+
+    /// What is waited for no more leaves nothing behind.
+    #[test]
+    fn a_time_that_is_waited_for_no_more_is_forgotten() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..100).map(|n| st.after(n % 7)).collect();
+        assert_eq!((st.timers.len(), st.timed.len()), (100, 100));
+        jobs.into_iter().for_each(|job| st.forget(job));
+        assert!(st.timers.is_empty() && st.timed.is_empty() && st.jobs.is_empty());
+    }
+
+    /// A client that answers nothing is owed only so many answers.
+    #[test]
+    fn requests_to_a_silent_client_are_bounded() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..1000).map(|_| st.request(sid(), "<ping xmlns='urn:xmpp:ping'/>")).collect();
+        assert!(st.requests.len() <= 64 && st.jobs.len() == st.requests.len());
+        assert!(st.jobs.contains_key(jobs.last().unwrap()));
+        super::super::presence::gone(&mut st, sid(), false);
+        assert!(st.requests.is_empty() && st.jobs.is_empty());
+    }
 }

@@ -147,7 +147,7 @@ impl State {
         let changes = match stanza.kind {
             Kind::Message => stanza.ty != Type::Error,
             Kind::Iq => stanza.ty == Type::Set,
-            Kind::Presence => super::route::is_subscription(stanza.ty),
+            Kind::Presence => super::message::rule::is_subscription(stanza.ty),
         };
         let share = self.written_share();
         let who = who(&self.sessions, &self.components, payer);

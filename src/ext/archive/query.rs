@@ -2,7 +2,7 @@
 //! storage with a limit in bytes, until the page is full or nothing is left.
 
 use super::order;
-use crate::core::logged::Logged;
+use crate::core::message::Logged;
 use crate::core::share::{Shared, Shares, limits};
 use crate::core::{Job, State};
 use crate::ext::{form, rsm};

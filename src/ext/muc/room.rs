@@ -68,7 +68,7 @@ pub struct Room {
     pub sessions: BTreeMap<Jid, Box<str>>,
     /// What was said, while nothing is archived ([`super::history`]).
     pub past: VecDeque<Stanza>,
-    /// In whose share it is ([`crate::core::share::whose`]): who made it; the service, if that account is gone. Empty: that is not known.
+    /// In whose share it is ([`crate::core::State::whose`]): who made it; the service, if that account is gone. Empty: that is not known.
     pub payer: Box<str>,
     /// How much of that share it takes, in bytes: [`Room::bytes`] when that was looked at last.
     pub weight: usize,
