@@ -37,7 +37,7 @@
 //! 1. A [`pump`](service::net::pump) reads bytes through TLS and hands them to its [`link`](service::net::link), whose stream,
 //!    [`C2s`](stream::c2s::C2s), frames, checks and parses them, outside of any lock. What the stream says
 //!    ([`Event::Stanza`](stream::Event::Stanza)), the link makes an input of the core.
-//! 2. The [`hub`](service::hub) takes the lock and gives the core [`Input::Stanza`](core::Input::Stanza). `core/route.rs` puts Juliet's full
+//! 2. The [`hub`](service::hub) takes the lock and gives the core [`Input::Stanza`](core::Input::Stanza). `core/message/route.rs` puts Juliet's full
 //!    JID into `from`, whatever stood there.
 //! 3. The `leave` hooks see it, in the order of the list ([`Extension`](core::Extension)). Each may change it, end its way
 //!    ([`Flow::Done`](core::Flow::Done)) or refuse it: `?` in a hook is the error that Juliet gets.
@@ -100,20 +100,22 @@
 //!
 //! # What becomes of a message
 //!
+//! Step by step, with the function that does each: [`core::message`].
+//!
 //! A message that enters the server gets a number ([`Stanza::mark`](wire::Stanza::mark)), greater than all before, whatever the clock
 //! does; [`State::stamp`](core::State::stamp) tells when it came, and `core/clock.rs` what the clock is worth. If one of the two
-//! sides archives it, it is one [entry](core::logged::Logged) in the [log](store::Entry), which also says what the streams of its
-//! sender and of its receiver call it. Stream management ([`core::sm`]) keeps it in the queue of each session that it was written to,
-//! until that client acknowledges it; the session waits for its client when the connection is lost. `core/delivery.rs` knows who has a
+//! sides archives it, it is one [entry](core::message::Logged) in the [log](store::Entry), which also says what the streams of its
+//! sender and of its receiver call it. Stream management (`core/message/acks.rs`) keeps it in the queue of each session that it was written to,
+//! until that client acknowledges it; the session waits for its client when the connection is lost. `core/message/delivery.rs` knows who has a
 //! message: as soon as somebody does, it needs no more delivery, and a note in the log says so. What nobody can be sure to have soon is
 //! kept by `ext/offline.rs`, and handed out page by page, to each session at its own pace: what comes for that one meanwhile waits behind
-//! the last page (`core/progress.rs`), so that stanzas of one sender stay in order, and nobody else waits. After a power cut the end of
+//! the last page (`core/message/progress.rs`), so that stanzas of one sender stay in order, and nobody else waits. After a power cut the end of
 //! the log is read again: what was on its way is kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
 //! sides send again exactly what the other does not have.
 //!
 //! # What a client is spared
 //!
-//! A client that nobody looks at (XEP-0352), or that has lost its connection, need not know everything at once. `core/quiet.rs` holds
+//! A client that nobody looks at (XEP-0352), or that has lost its connection, need not know everything at once. `core/message/quiet.rs` holds
 //! what can wait, in order and before the stream counts it, the newest presence of each; the extension `csi` says what cannot. The
 //! extension `push` tells the service of a client's maker that there is something, while the client itself cannot be told.
 //!
@@ -176,8 +178,8 @@
 //! | messages that wait for one account, up to the setting `offline_bytes` | `MESSAGES` = 10000 | a sender's account, or another domain: the rule, for messages and bytes | `ext/offline.rs` | `service-unavailable`: too much of yours waits for them |
 //! | requests for a subscription that wait for one account | `PENDING_ITEMS` = 200, `PENDING_BYTES` = 256 KiB | an account is one; the accounts of another domain, the rule | `core/roster.rs` | `resource-constraint` |
 //! | requests that wait for storage | `READING_BYTES` = 16 MiB | an account or a component: the rule | `core/reading.rs` | `resource-constraint`: wait for the answers |
-//! | streams that have ended and may be asked about, and the messages that their clients may have seen | `ENDED_STREAMS` = 1024, `ENDED_MESSAGES` = 32768 | an account: who has most loses first | `core/sm.rs` | its oldest is forgotten: its client gets what it may have seen again |
-//! | bytes that clients have not acknowledged, or have not come back for: half of the setting `waiting_bytes` | `WAITING_FREE_BYTES` = 256 KiB | an account: the rule, and that in any case | `core/waiting.rs` | its session with most of it ends with `resource-constraint`; its messages are kept |
+//! | streams that have ended and may be asked about, and the messages that their clients may have seen | `ENDED_STREAMS` = 1024, `ENDED_MESSAGES` = 32768 | an account: who has most loses first | `core/message/streams.rs` | its oldest is forgotten: its client gets what it may have seen again |
+//! | bytes that clients have not acknowledged, or have not come back for: half of the setting `waiting_bytes` | `WAITING_FREE_BYTES` = 256 KiB | an account: the rule, and that in any case | `core/message/waiting.rs` | its session with most of it ends with `resource-constraint`; its messages are kept |
 //! | the disk and the archive: what is stored within a day | `WRITTEN_FREE_BYTES` = 1 MiB | an account or a component: as much as is left on the disk, and half of the archive; that in any case | `core/written.rs` | `resource-constraint`, of messages and requests that change something: later it can store again |
 //! | attempts to log in that wait, and failures that are remembered | `WAITING` = 512, `WAITING_OF_NETWORK` = 64, `REMEMBERED` = 4096, `FREE_OF_NETWORK` = 20, `FREE_OF_ACCOUNT` = 20 | an account in a network, an account from elsewhere, a network at accounts it does not know: each its own delay, and that number of failures without one; a network: the second number of attempts | `core/throttle.rs` | waits; one of too many is not answered |
 //! | commands that have begun and wait for their form | `SESSIONS` = 1024, `ACCOUNT_SESSIONS` = 8 | an account: that number, its oldest goes; if there are too many in all, who has most loses first | `ext/commands/mod.rs` | `session-expired` when it goes on with the oldest |

@@ -6,7 +6,7 @@ mod house;
 
 use house::{DOMAIN, House};
 use inglenook::core::StreamId;
-use inglenook::core::progress::BEHIND_BYTES;
+use inglenook::core::message::BEHIND_BYTES;
 use inglenook::wire::{Kind, Ns, Scope, Stanza, Type};
 
 /// What a stanza is, in a word: the body of a message (`+` if it is one of the old ones), or its id.

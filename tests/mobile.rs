@@ -5,8 +5,8 @@
 mod house;
 
 use house::{DOMAIN, Dice, House};
-use inglenook::core::quiet::{HELD_BYTES, QUIET_BYTES};
-use inglenook::core::sm::{QUEUE_BYTES, QUEUE_STANZAS};
+use inglenook::core::message::{HELD_BYTES, QUIET_BYTES};
+use inglenook::core::message::{QUEUE_BYTES, QUEUE_STANZAS};
 use inglenook::core::{SessionId, StreamId};
 use inglenook::wire::{Jid, Kind, Ns, Scope, Stanza, Type};
 use std::collections::BTreeMap;

@@ -43,7 +43,7 @@ pub struct Account {
     pub sessions: BTreeMap<Box<str>, SessionId>,
     /// How many messages wait for it in storage (XEP-0160).
     pub kept: u32,
-    /// How often sessions were ended for acknowledging nothing since one did ([`super::sm::SILENCES`]).
+    /// How often sessions were ended for acknowledging nothing since one did ([`super::message::SILENCES`]).
     pub silences: u8,
     /// Where it was used from. Many accounts are not there: nothing is kept for them.
     known: Option<Box<Networks>>,

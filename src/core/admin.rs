@@ -3,8 +3,9 @@
 use super::account::Account;
 use super::archived::Archived;
 use super::effect::Command;
-use super::ids::{Job, SessionId, StreamId};
-use super::state::{Ack, CHECK, FULL, State, Undo, Work};
+use super::ids::{Job, SessionId};
+use super::state::{CHECK, FULL, State};
+use super::work::{Ack, Leaving, Undo, Work};
 use crate::store::key;
 use crate::store::tree::{Removal, Tree};
 use crate::wire::scram::Credentials;
@@ -81,16 +82,6 @@ pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials, by: 
         st.close(sid, Some(changed));
     }
     Ok(())
-}
-
-/// An account that is being removed.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    jid: Jid,
-    /// Its streams, which end when it is stored.
-    streams: Vec<StreamId>,
-    /// The stream that asked for it, and its answer.
-    answer: Option<(StreamId, Stanza)>,
 }
 
 /// Removes an account: ends its sessions, takes back its subscriptions, deletes all that is stored for it. `request`: what one of

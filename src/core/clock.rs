@@ -16,7 +16,7 @@
 
 use super::effect::Now;
 use super::number::Numbers;
-use super::scan;
+use super::rows::scan;
 use super::state::State;
 use super::token::PLAUSIBLE_MS;
 use crate::store::record::{Broken, Reader, Writer};

@@ -3,11 +3,12 @@
 
 use super::Core;
 use super::effect::Effect;
-use super::hook::Event;
+use super::event::Event;
 use super::ids::StreamId;
-use super::route::well_formed;
+use super::message::rule::{is_subscription, well_formed};
 use super::settings::Settings;
-use super::state::{Payer, State, Timer, Work};
+use super::state::State;
+use super::work::{Payer, Timer, Work};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Secret, Stanza, StanzaError, StreamCondition, StreamError, Type};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -214,7 +215,7 @@ impl Core {
                 Ok(())
             }
             // As with a server that is not there: presence is not worth an error, a subscription is.
-            None if stanza.kind == Kind::Presence && !super::route::is_subscription(stanza.ty) => Ok(()),
+            None if stanza.kind == Kind::Presence && !is_subscription(stanza.ty) => Ok(()),
             None => {
                 let error = StanzaError::new(Condition::ServiceUnavailable).ty(ErrorType::Wait);
                 Err(error.text("this gateway or bot is not connected"))

@@ -1,70 +1,15 @@
 //! What an extension is: one value, one file, one line in the list `ext::all`. The order of the list is the order of the hooks.
 
+use super::about::About;
 use super::effect::Command;
+use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
+use super::outcome::{Accepts, Flow, Handled, Hold};
 use super::state::State;
 use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Node, Ns, Stanza, StanzaError, StreamFeature};
+use crate::wire::{Node, Stanza, StanzaError, StreamFeature};
 use std::net::IpAddr;
-
-/// What an extension says of itself: discovery, the table of specifications and `doap.xml` are made from it.
-#[derive(Debug)]
-pub struct About {
-    /// `XEP-0199`, `RFC 6121`.
-    pub spec: &'static str,
-    /// The specification's title.
-    pub name: &'static str,
-    /// The version of the text it was written from.
-    pub version: &'static str,
-    /// What is left out; empty: it is complete for a server.
-    pub missing: &'static str,
-    /// Features that the server's own address has (XEP-0030).
-    pub server: &'static [&'static str],
-    /// Features that every account has.
-    pub account: &'static [&'static str],
-    /// Namespaces of IQ payloads whose requests come to [`Extension::iq`].
-    pub iq: &'static [Ns],
-}
-
-impl About {
-    /// A specification without features of its own.
-    pub const fn new(spec: &'static str, name: &'static str, version: &'static str, missing: &'static str) -> About {
-        About { spec, name, version, missing, server: &[], account: &[], iq: &[] }
-    }
-}
-
-/// Whether the next in the list is asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flow {
-    /// Go on.
-    Pass,
-    /// It is dealt with: nobody else sees it, nothing more happens.
-    Done,
-}
-
-/// What [`Extension::offline`] does with a message that nobody was there to take.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Accepts {
-    /// Nothing: the next in the list is asked.
-    Pass,
-    /// It is stored, or nobody misses it: it counts as accepted.
-    Accepted,
-}
-
-/// What [`Extension::hold`] does with a message that may not arrive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hold {
-    /// Nothing: the next in the list is asked.
-    Pass,
-    /// It is stored, and will be delivered or told of later.
-    Kept,
-    /// Nobody misses it.
-    NotMissed,
-}
-
-/// What a hook answers. An error is sent to the stanza's sender, where the RFC allows one, and ends its way.
-pub type Handled = Result<Flow, StanzaError>;
 
 /// Whom a request is addressed to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,54 +21,6 @@ pub enum Place {
     /// The account of this localpart, by somebody else: nothing is told or changed unless they may. There may be no such
     /// account; the answer must not tell that from one that shows nothing.
     Account(Box<str>),
-}
-
-/// What happened to a session or an account.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A session has its resource.
-    Bound(SessionId),
-    /// A session has broadcast a presence, its first or another (RFC 6121 §4.2, §4.4): [`super::session::Session::presence`].
-    Broadcast(SessionId),
-    /// A session became available with a priority that takes messages, or raised it to one that does (RFC 6121 §4.2, §8.5).
-    Receives(SessionId),
-    /// A session is gone; it is in no table any more. `clean`: its client ended the stream itself.
-    Closed {
-        /// Which.
-        sid: SessionId,
-        /// Whose.
-        local: Box<str>,
-        /// Whether the client ended the stream itself, with everything read.
-        clean: bool,
-    },
-    /// An account was removed, with all that is stored for it.
-    Removed(Box<str>),
-    /// A session has lost its connection and waits for its client (XEP-0198 §7).
-    Parted(SessionId),
-    /// A session that had lost its connection has another (XEP-0198 §5).
-    Resumed(SessionId),
-    /// A component is not attached any more: nobody is at this domain.
-    ComponentGone(Jid),
-    /// A session has read in the archive what it had asked for when [`State::await_reading`] was called.
-    Read(SessionId),
-    /// An item was published at a node of an account; its payload can be read.
-    Published {
-        /// Whose node.
-        local: Box<str>,
-        /// The node.
-        node: Box<str>,
-        /// The id of the item.
-        item: Box<str>,
-    },
-    /// An item of a node of an account is gone, or all of them are.
-    Retracted {
-        /// Whose node.
-        local: Box<str>,
-        /// The node.
-        node: Box<str>,
-        /// The id of the item; `None`: all.
-        item: Option<Box<str>>,
-    },
 }
 
 /// What an extension gets of a stream that is bound by Bind 2 (XEP-0386).

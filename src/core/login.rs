@@ -7,11 +7,13 @@
 
 use super::account::Account;
 use super::effect::Effect;
+use super::hook::Inline;
 use super::ids::{Job, SessionId, StreamId};
+use super::server::Core;
 use super::session::client_mark;
-use super::state::{Ack, State, Timer, Work, name_of};
+use super::state::{State, name_of};
 use super::throttle::{self, Outcome};
-use super::{Core, Inline};
+use super::work::{Ack, Timer, Work};
 use crate::store::{Query, Rows};
 use crate::wire::login::{Begin, Begins, Begun, Client, Refused, TAG_BYTES, Upgrade, enable, is_true};
 use crate::wire::scram::{Credentials, Hash};

@@ -7,7 +7,7 @@
 //! followed by a code over the number and whose archive it is in: nobody can guess an id (XEP-0313 §3), and one that was never
 //! given is refused without reading anything.
 
-use super::scan;
+use super::rows::scan;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Batch, Engine as Store, StoreError, Tree};
 use crate::wire::stamp;

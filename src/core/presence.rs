@@ -1,12 +1,12 @@
 //! Presence (RFC 6121 §3 and §4): broadcast, probes, directed presence, subscriptions.
 
 use super::account::Account;
-use super::hook::Event;
+use super::event::Event;
 use super::ids::SessionId;
 use super::roster::{self, Item, REQUEST_BYTES};
 use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
-use super::share::whose;
-use super::state::{State, Work};
+use super::state::State;
+use super::work::Work;
 use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
 
 type Outcome = Result<(), StanzaError>;
@@ -306,7 +306,7 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
     if item.state.pending && !before.state.pending {
         let request = presence.clone().from(contact.clone()).to(own.clone()).to_xml();
         let kept = if request.len() <= REQUEST_BYTES { request.len() } else { 0 };
-        if !account.roster.takes_request(&contact, kept, |jid| whose(st, jid)) {
+        if !account.roster.takes_request(&contact, kept, |jid| st.whose(jid)) {
             let text = "too many requests from there wait for an answer";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }

@@ -2,7 +2,7 @@
 //! faster than storage answers would fill the memory, and stand before everybody else.
 
 use super::ids::{Job, SessionId};
-use super::share::{Shared, Shares, limits, whose};
+use super::share::{Shared, Shares, limits};
 use super::state::State;
 use crate::wire::{Condition, ErrorType, Kind, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl State {
             return Ok(());
         }
         let Some(from) = &stanza.from else { return Ok(()) };
-        let (who, bytes) = (whose(self, from), READ_BYTES + stanza.bytes());
+        let (who, bytes) = (self.whose(from), READ_BYTES + stanza.bytes());
         if !self.reading.jobs.is_empty() && !self.reading.shares.may(who, bytes, READING_BYTES) {
             let text = "too many of your requests wait for storage; wait for the answers";
             return Err(StanzaError::new(Condition::ResourceConstraint).ty(ErrorType::Wait).text(text));

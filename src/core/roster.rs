@@ -1,6 +1,6 @@
 //! The roster (RFC 6121 §2): what an account keeps of its contacts, how it is written down and shown.
 
-use super::hook::{Flow, Handled};
+use super::outcome::{Flow, Handled};
 use super::share::{Shared, Shares, limits};
 use super::state::State;
 use super::subscription;

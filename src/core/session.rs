@@ -1,9 +1,9 @@
 //! A session: one connected resource.
 
 use super::ids::StreamId;
-use super::progress::Progress;
-use super::quiet::Quiet;
-use super::sm::Managed;
+use super::message::managed::Managed;
+use super::message::progress::Progress;
+use super::message::quiet::Quiet;
 use crate::wire::login::Client;
 use crate::wire::{Jid, Stanza};
 use ring::hmac;

@@ -7,8 +7,6 @@
 //! What is refused by it is refused with an error that says so. What merely expires, or is remembered to save work, is not refused:
 //! there the one who has most loses what is oldest of theirs, never anybody else.
 
-use super::state::State;
-use crate::wire::Jid;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,12 +18,6 @@ pub fn may_have(own: usize, more: usize, all: usize, whole: usize) -> bool {
 /// How much more somebody may have: then they have as much as is left, or a little less.
 pub fn spare(own: usize, all: usize, whole: usize) -> usize {
     whole.saturating_sub(all).saturating_sub(own) / 2
-}
-
-/// Whose share it is: that of an account of ours, by its bare JID; of all others that of their domain, which is one component or
-/// one server.
-pub fn whose<'a>(st: &State, jid: &'a Jid) -> &'a str {
-    if st.local(jid).is_some() { jid.bare_str() } else { jid.domain() }
 }
 
 /// How much each has of something.

@@ -1,29 +1,31 @@
 //! What everybody shares: accounts, sessions, the changes to be stored, and the ways to say something.
 
+use super::about::About;
 use super::account::Account;
 use super::archived::Archived;
 use super::clock::Clock;
 use super::component::Components;
-use super::delivery::Deliveries;
 use super::effect::{Effect, Now};
-use super::hook::About;
+use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
-use super::logged::{Counted, Logged};
 use super::login::Login;
+use super::message::archive::Draft;
+use super::message::deliveries::Deliveries;
+use super::message::quiet::Worth;
+use super::message::streams::Streams;
 use super::number::Numbers;
-use super::quiet::Worth;
+use super::outcome::{Flow, Handled};
 use super::random::Random;
 use super::reading::Reading;
 use super::session::Session;
 use super::settings::Settings;
-use super::sm::Streams;
 use super::throttle::Throttle;
 use super::token::Tokens;
 use super::unordered::{ByName, ByNumber};
+use super::work::{Ack, Payer, Timer, Undo, Work};
 use super::written::{Written, over_share};
-use crate::store::{BATCH_OPS, Batch, Copies, Entry, Op, Query, Tree, key};
-use crate::wire::scram::Credentials;
-use crate::wire::{Condition, Jid, Kind, Manage, Ns, Stanza, StanzaError, StreamError, Type};
+use crate::store::{BATCH_OPS, Batch, Query, Tree, key};
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamError, Type};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A batch is sealed at the end of a step once it has so many changes; a single step must stay below what remains.
@@ -32,22 +34,6 @@ const SEAL_OPS: usize = BATCH_OPS / 2;
 /// Requests to one client that wait for its answer.
 const REQUESTS: usize = 64;
 
-/// Memory for writing an entry that stays, in bytes.
-const TEXT_BYTES: usize = 4096;
-/// Room for the lengths of names, and for a domain that is not in the first archive of an entry, in bytes.
-const COPIES_BYTES: usize = 24;
-
-/// Which side's archive a message is put into.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// That of its sender.
-    Sent,
-    /// That of its receiver; it was delivered or kept already.
-    Received,
-    /// That of a room, while its hook handles the message of a session: it is from the sender's name in the room.
-    Room,
-}
-
 /// A service on a subdomain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
@@ -55,81 +41,6 @@ pub struct Service {
     pub(super) extension: usize,
     /// What it is called in service discovery.
     pub name: Box<str>,
-}
-
-/// What is still to be done in this turn. A queue instead of calls: hooks are never entered twice.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A stanza on its way, `from` and `to` set.
-    Route(Stanza),
-    /// Something for the `event` hooks.
-    Event(super::hook::Event),
-    /// A message that was handed to these sessions of an account, for the `delivered` hooks.
-    Delivered(Box<str>, Stanza, Vec<SessionId>),
-    /// An account whose sessions are gone, and everybody knows.
-    Remove(super::admin::Leaving),
-    /// The answer to a command, behind all that the command is.
-    Tell(Job, Result<Vec<String>, String>),
-    /// A message that somebody of the account has.
-    Had(Box<str>, u64),
-    /// A message that may have to be kept.
-    Hold(Stanza),
-    /// A message that is to be kept, if it is on its way.
-    Keep(Stanza),
-    /// What the answer to a question of an extension is.
-    Answered(Job, Stanza),
-    /// A stanza that a session left behind.
-    Left(SessionId, Stanza),
-    /// An answer to what was done before.
-    Promise(Ack),
-    /// A session whose client does not acknowledge what it gets.
-    Overflow(SessionId),
-    /// A login that goes on.
-    Login(StreamId),
-}
-
-/// Whose stanza is being handled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Payer {
-    Session(SessionId),
-    /// A component, by its stream.
-    Component(StreamId),
-}
-
-/// Something promised that waits until its changes are on stable storage.
-#[derive(Debug)]
-pub(super) enum Ack {
-    Reply(Stanza),
-    /// To a stream that wants to register an account.
-    Registered(StreamId, Stanza),
-    /// To a stream whose session is in no table any more.
-    To(StreamId, Stanza),
-    Close(StreamId, Option<StreamError>),
-    /// What came of a command of the owner, and whether it changed something.
-    Told(Job, Result<Vec<String>, String>, bool),
-    /// The same of one that is taken back if it cannot be stored.
-    Made(Job, Result<Vec<String>, String>, Undo),
-    /// A line of the program's log, which waits as long as it takes.
-    Log(String),
-    Manage(StreamId, Manage),
-    /// A login, which goes on.
-    Login(StreamId),
-    /// The connection, the session, the number of its stream, and what its client has handled.
-    Resumed {
-        stream: StreamId,
-        sid: SessionId,
-        number: u64,
-        h: u32,
-    },
-}
-
-/// How a change of the owner is taken back that could not be stored: a password that was printed for nobody opens nothing later.
-#[derive(Debug)]
-pub(super) enum Undo {
-    /// A new account.
-    Added(Jid),
-    /// Another password: what was there before.
-    Password(Jid, Credentials),
 }
 
 /// Why nothing is stored, and what the owner of the box does about it.
@@ -179,30 +90,6 @@ impl Ack {
             other => other,
         }
     }
-}
-
-/// Something that waits for its time.
-#[derive(Debug)]
-pub(super) enum Timer {
-    /// Of those who want to log in, and wait.
-    Logins,
-    Extension(usize, Job),
-    Unanswered(SessionId),
-    Hibernated(SessionId),
-    Note,
-    Greeting(StreamId),
-}
-
-/// A message whose entry in the log is not written yet: the other side may see it, too.
-#[derive(Debug)]
-struct Draft {
-    /// The entry's place in the batch.
-    at: usize,
-    /// How its sender's stream counts it.
-    sent: Option<Counted>,
-    /// How its receivers' streams count it, if that must be stored.
-    received: Vec<Counted>,
-    message: Stanza,
 }
 
 /// The state of the server, and what it has to say in this turn.
@@ -264,11 +151,11 @@ pub struct State {
     pub(super) said_to_slow: usize,
     random: Random,
     next: u64,
-    batch: Batch,
+    pub(super) batch: Batch,
     /// The entry of the batch that is to be written yet.
-    draft: Option<Draft>,
+    pub(super) draft: Option<Draft>,
     /// Where it is written.
-    text: String,
+    pub(super) text: String,
     /// The number of the batch that is being filled.
     seq: u64,
     committed: u64,
@@ -365,6 +252,12 @@ impl State {
         self.settings.admins.contains(bare) && self.local(bare).is_some()
     }
 
+    /// Whose share it is: that of an account of ours, by its bare JID; of all others that of their domain, which is one component or
+    /// one server.
+    pub fn whose<'a>(&self, jid: &'a Jid) -> &'a str {
+        if self.local(jid).is_some() { jid.bare_str() } else { jid.domain() }
+    }
+
     /// The session of a full JID.
     pub fn session_at(&self, jid: &Jid) -> Option<SessionId> {
         self.account(jid)?.sessions.get(jid.resource()?).copied()
@@ -402,7 +295,7 @@ impl State {
         self.work.push_back(Work::Route(stanza));
     }
 
-    /// Writes a stanza to one session, past all hooks; or holds it there ([`super::quiet`]).
+    /// Writes a stanza to one session, past all hooks; or holds it there ([`super::message::quiet`]).
     pub fn send_to(&mut self, sid: SessionId, stanza: Stanza) {
         self.hand(sid, stanza);
     }
@@ -414,24 +307,24 @@ impl State {
     }
 
     /// Answers a request at once, with an optional payload (empty: none).
-    pub fn reply(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+    pub fn reply(&mut self, iq: &Stanza, payload: impl Into<String>) -> Handled {
         let result = Stanza::result_of(iq, payload);
         self.back(result);
-        Ok(super::hook::Flow::Done)
+        Ok(Flow::Done)
     }
 
     /// Answers a request once what this turn changed is on stable storage: an answer to a change is a promise.
-    pub fn confirm(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+    pub fn confirm(&mut self, iq: &Stanza, payload: impl Into<String>) -> Handled {
         let result = Stanza::result_of(iq, payload);
         self.promise(Ack::Reply(result));
-        Ok(super::hook::Flow::Done)
+        Ok(Flow::Done)
     }
 
     /// The same, also once what this turn has set off and not done yet is on stable storage: the removal of an account.
-    pub fn confirm_all(&mut self, iq: &Stanza, payload: impl Into<String>) -> super::hook::Handled {
+    pub fn confirm_all(&mut self, iq: &Stanza, payload: impl Into<String>) -> Handled {
         let result = Stanza::result_of(iq, payload);
         self.work.push_back(Work::Promise(Ack::Reply(result)));
-        Ok(super::hook::Flow::Done)
+        Ok(Flow::Done)
     }
 
     /// Answers a stream that is not authenticated ([`super::hook::Extension::register`]), at once.
@@ -450,7 +343,7 @@ impl State {
     }
 
     /// Tells all extensions, later in this turn.
-    pub fn announce(&mut self, event: super::hook::Event) {
+    pub fn announce(&mut self, event: Event) {
         self.work.push_back(Work::Event(event));
     }
 
@@ -720,68 +613,6 @@ impl State {
         self.numbers.read(local, uid)
     }
 
-    /// Puts a message, which has its [`Stanza::mark`], into the archive of `local`; `with` is the other side. What is to be read
-    /// there is without its notes ([`Stanza::note`]). Both archives share an entry if both see the same message. The
-    /// number in this archive is that of the message, unless one with a greater number was archived meanwhile.
-    pub fn archive(&mut self, local: &str, with: &Jid, message: &Stanza, way: Way) -> Result<u64, StanzaError> {
-        // Before it counts as logged.
-        self.write()?;
-        // Whoever's archive it is: a client that comes back after a power cut is told that this one arrived.
-        let sender = self.heard.and_then(|sid| self.sessions.get_mut(&sid));
-        let sender = sender.filter(|s| way == Way::Room || message.from.as_ref() == Some(&s.jid));
-        let sent = sender.and_then(|s| s.managed.as_mut()).map(|m| {
-            m.is_logged();
-            m.last_in()
-        });
-        let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
-        if let Some(draft) = self.draft.as_mut().filter(|draft| draft.message.same(message))
-            && let Some(Op::Append(entry)) = self.batch.ops.get_mut(draft.at)
-            && entry.id == message.mark
-        {
-            draft.sent = sent.or(draft.sent);
-            draft.received.append(&mut received);
-            entry.copies.push(local, with.bare_str());
-            self.note_archived(local, message.mark);
-            return Ok(message.mark);
-        }
-        self.finish_entry();
-        // The other side's entry has the number: this one gets the next.
-        let id = if self.numbers.logged < message.mark { message.mark } else { self.next_mark() };
-        self.logged(id);
-        self.draft = Some(Draft { at: self.batch.ops.len(), sent, received, message: message.clone() });
-        // The other side is likely to follow: what is `with` here has a part that is the owner there.
-        let mut copies = Copies::with_room(2 * (local.len() + with.bare_str().len()) + COPIES_BYTES);
-        copies.push(local, with.bare_str());
-        self.write()?.append(Entry { id, copies, value: Box::default() });
-        self.note_archived(local, id);
-        Ok(id)
-    }
-
-    /// Tells the logins that have read of this archive what they did not see.
-    fn note_archived(&mut self, local: &str, number: u64) {
-        for login in self.logins.values_mut().filter(|login| login.local() == local) {
-            let (first, _) = *login.archived.get_or_insert((number, number));
-            login.archived = Some((first, number));
-        }
-    }
-
-    /// Writes the entry of the message that was archived last: all that is to be told with it is known.
-    fn finish_entry(&mut self) {
-        let Some(Draft { at, sent, received, message }) = self.draft.take() else { return };
-        let Some(Op::Append(entry)) = self.batch.ops.get_mut(at) else { return };
-        self.text.clear();
-        message.write_bare(&mut self.text);
-        entry.value = Logged::Message { sent, received, xml: &self.text }.record();
-        self.text.shrink_to(TEXT_BYTES);
-    }
-
-    /// Whether a message was just put into this archive.
-    pub fn is_archived(&self, local: &str, mark: u64) -> bool {
-        let last =
-            self.batch.ops.iter().rev().find_map(|op| if let Op::Append(entry) = op { Some(entry) } else { None });
-        last.is_some_and(|entry| entry.id == mark && entry.copies.has(local, None))
-    }
-
     /// Stores the account's own row again.
     pub fn write_account(&mut self, local: &str) -> Result<(), StanzaError> {
         let Some(record) = self.accounts.get(local).map(Account::record) else { return Ok(()) };
@@ -929,4 +760,49 @@ impl State {
 pub(super) fn name_of(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     bytes.iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const STREAM: StreamId = StreamId(1);
+
+    fn sid() -> SessionId {
+        SessionId::of(STREAM)
+    }
+
+    fn jid() -> Jid {
+        Jid::parse("juliet@house.test/balcony").unwrap()
+    }
+
+    /// One managed session that can be resumed, and its id.
+    fn state() -> (State, String) {
+        let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
+        st.sessions.insert(sid(), Session::new(jid(), STREAM));
+        let Some(crate::wire::Manage::Enabled { id: Some(id), .. }) = st.enable(STREAM, true, None) else { panic!() };
+        (st, id)
+    }
+
+    /// What is waited for no more leaves nothing behind.
+    #[test]
+    fn a_time_that_is_waited_for_no_more_is_forgotten() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..100).map(|n| st.after(n % 7)).collect();
+        assert_eq!((st.timers.len(), st.timed.len()), (100, 100));
+        jobs.into_iter().for_each(|job| st.forget(job));
+        assert!(st.timers.is_empty() && st.timed.is_empty() && st.jobs.is_empty());
+    }
+
+    /// A client that answers nothing is owed only so many answers.
+    #[test]
+    fn requests_to_a_silent_client_are_bounded() {
+        let (mut st, _) = state();
+        let jobs: Vec<_> = (0..1000).map(|_| st.request(sid(), "<ping xmlns='urn:xmpp:ping'/>")).collect();
+        assert!(st.requests.len() <= 64 && st.jobs.len() == st.requests.len());
+        assert!(st.jobs.contains_key(jobs.last().unwrap()));
+        super::super::presence::gone(&mut st, sid(), false);
+        assert!(st.requests.is_empty() && st.jobs.is_empty());
+    }
 }

@@ -6,8 +6,9 @@ use super::component::Components;
 use super::ids::SessionId;
 use super::session::Session;
 use super::share::{Shared, limits};
-use super::state::{Payer, State};
+use super::state::State;
 use super::unordered::ByNumber;
+use super::work::Payer;
 use crate::store::{Batch, Op};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Stanza, StanzaError, Type};
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,7 +147,7 @@ impl State {
         let changes = match stanza.kind {
             Kind::Message => stanza.ty != Type::Error,
             Kind::Iq => stanza.ty == Type::Set,
-            Kind::Presence => super::route::is_subscription(stanza.ty),
+            Kind::Presence => super::message::rule::is_subscription(stanza.ty),
         };
         let share = self.written_share();
         let who = who(&self.sessions, &self.components, payer);

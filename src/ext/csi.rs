@@ -1,4 +1,4 @@
-//! XEP-0352: Client State Indication. What wakes a client that nobody looks at, and what can wait; `core/quiet.rs` holds it.
+//! XEP-0352: Client State Indication. What wakes a client that nobody looks at, and what can wait; `core/message/quiet.rs` holds it.
 //!
 //! What somebody says, calls and invitations wake it, and whatever it waits for itself: answers, errors, its own presence in a
 //! room. Presence, receipts, markers, notifications of nodes and pushes of lists wait, the newest of each. Who is typing is worth

@@ -5,18 +5,18 @@
 //! acknowledgement (XEP-0198), or, without stream management, by the answer to a ping sent behind the page. No session gets it twice,
 //! and nobody gets it after that was seen. What a session that ends did not confirm goes to those that have not had it and to the next
 //! one, each message with the same stanza-id (XEP-0359), so that a client that did see it knows it again; one that comes back with the
-//! id of its stream says what it has seen, and does not get it again (`core/sm.rs`).
+//! id of its stream says what it has seen, and does not get it again (`core/message/resume.rs`).
 //!
 //! Each session has its own place in what is stored, and waits for nobody. What comes for it while older messages are still to
-//! come waits behind them (`core/progress.rs`): until the last page is written, not until it is confirmed. Other sessions get it at
+//! come waits behind them (`core/message/progress.rs`): until the last page is written, not until it is confirmed. Other sessions get it at
 //! once. It is stored, too, if nobody got it who is sure to read it.
 //!
 //! A client that answers nothing is ended once: most likely its line is dead. If the next one does not answer either, it is somebody who
 //! never does. That one stays, and gets the rest, too, or it would come back for the same page for ever.
 
 use super::{chat_states, delay, hints};
-use crate::core::logged::Counted;
-use crate::core::share::{Ledger, Shared, limits, whose};
+use crate::core::message::Counted;
+use crate::core::share::{Ledger, Shared, limits};
 use crate::core::unordered::ByName;
 use crate::core::{About, Accepts, Event, Extension, Hold, Inline, Job, Recovered, SessionId, State, scan};
 use crate::store::record::{Broken, Reader as Reading, Writer};
@@ -160,7 +160,7 @@ fn from_record(record: &[u8]) -> Option<Stanza> {
 
 /// In whose share a message is.
 fn sender<'a>(st: &State, message: &'a Stanza) -> &'a str {
-    message.from.as_ref().map_or("", |from| whose(st, from))
+    message.from.as_ref().map_or("", |from| st.whose(from))
 }
 
 /// Whether a message has its id in the account's archive.

@@ -1,4 +1,4 @@
-//! XEP-0198: Stream Management. The stream's side is in `stream/c2s.rs`, the session's in `core/sm.rs`; here it is announced.
+//! XEP-0198: Stream Management. The stream's side is in `stream/c2s.rs`, the session's in `core/message/acks.rs`; here it is announced.
 
 use crate::core::{About, Extension, State};
 use crate::wire::{Offer, StreamFeature};

@@ -3,7 +3,7 @@
 
 use super::{archive, commands, muc, offline, pubsub, register};
 use crate::core::share::Shared;
-use crate::core::{About, reading, roster, sm, throttle, waiting, written};
+use crate::core::{About, message, reading, roster, throttle, written};
 use crate::wire::xml::escaped;
 use std::iter;
 
@@ -117,8 +117,9 @@ pub fn shares() -> Vec<&'static Shared> {
         &muc::forward::SHARED,
     ]);
     let nodes = pubsub::node::SHARED.iter().chain([&pubsub::caps::SHARED]);
-    let others = [&archive::query::SHARED, &offline::SHARED, &roster::SHARED, &reading::SHARED, &sm::SHARED];
-    let others = others.into_iter().chain([&waiting::SHARED, &written::SHARED, &throttle::SHARED]);
+    let others =
+        [&archive::query::SHARED, &offline::SHARED, &roster::SHARED, &reading::SHARED, &message::streams::SHARED];
+    let others = others.into_iter().chain([&message::waiting::SHARED, &written::SHARED, &throttle::SHARED]);
     rooms.chain(nodes).chain(others).chain([&commands::SHARED, &register::SHARED]).collect()
 }
 

@@ -6,8 +6,8 @@ use super::net::link::Mail;
 use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
 use super::{Failure, Result};
+use crate::core::message::SLOW_BYTES;
 use crate::core::unordered::Number;
-use crate::core::waiting::SLOW_BYTES;
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
@@ -687,7 +687,7 @@ mod tests {
     /// A session that waited can be resumed, however small its stanzas are.
     #[test]
     fn an_outbox_takes_all_that_a_session_may_have_waiting() {
-        use crate::core::sm::{QUEUE_BYTES, QUEUE_STANZAS, QUEUED_BYTES};
+        use crate::core::message::{QUEUE_BYTES, QUEUE_STANZAS, QUEUED_BYTES};
         for bytes in [0, 100, 10_000] {
             let outbox = outbox(OUTBOX_BYTES);
             let (mut left, mut stanzas) = (QUEUE_BYTES, 0);

@@ -6,8 +6,8 @@
 //! lines up behind those of other owners.
 
 use super::hub::lock;
+use crate::core::message::SLOW_BYTES;
 use crate::core::share::{Shared, limits, spare};
-use crate::core::waiting::SLOW_BYTES;
 use crate::stream::Mono;
 use crate::wire::Jid;
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -2,8 +2,8 @@
 //! storage with a limit in bytes, until the page is full or nothing is left.
 
 use super::order;
-use crate::core::logged::Logged;
-use crate::core::share::{Shared, Shares, limits, whose};
+use crate::core::message::Logged;
+use crate::core::share::{Shared, Shares, limits};
 use crate::core::{Job, State};
 use crate::ext::{form, rsm};
 use crate::store::{self, Rows, Whose};
@@ -555,7 +555,7 @@ impl<K> Default for Queue<K> {
 impl<K: Ord + Clone> Queue<K> {
     /// A request waits for its turn. Says whether that is now: then [`Queue::next`] is called.
     pub fn push(&mut self, st: &State, client: K, mut task: Task) -> Result<bool, StanzaError> {
-        let whose = task.iq.from.as_ref().map_or("", |from| whose(st, from));
+        let whose = task.iq.from.as_ref().map_or("", |from| st.whose(from));
         let many = self.tasks.get(&client).is_some_and(|tasks| tasks.len() >= TASKS);
         if many || !self.shares.may(whose, 1, QUERIES) {
             let text = "too many of your queries wait; one after the other";

@@ -4,7 +4,7 @@
 //! answered.
 
 use super::Muc;
-use crate::core::share::{Ledger, Shared, limits, whose};
+use crate::core::share::{Ledger, Shared, limits};
 use crate::core::{About, Flow, Handled, State};
 use crate::wire::{Condition, Jid, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ impl Muc {
         let Ok(sender) = room.jid.with_resource(nick) else { return Ok(Flow::Pass) };
         let token = st.token();
         st.send(iq.clone().with_id(&token).from(sender).to(asked.clone()));
-        self.forwards.add(whose(st, &from), Forward { id: token, asked, from: from.clone(), was: id, to });
+        self.forwards.add(st.whose(&from), Forward { id: token, asked, from: from.clone(), was: id, to });
         Ok(Flow::Done)
     }
 

@@ -5,7 +5,7 @@ use super::Muc;
 use super::message::is_subject;
 use super::moderate;
 use super::room::Room;
-use crate::core::logged::Logged;
+use crate::core::message::Logged;
 use crate::core::{Job, State, Way};
 use crate::store::{self, Rows};
 use crate::wire::{Jid, Kind, Node, Ns, Scope, Stanza, StanzaError, Type, stamp};

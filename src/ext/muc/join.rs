@@ -7,7 +7,7 @@ use super::occupant::{Occupant, SEATS, Seat};
 use super::presence::{Notice, Whom, clean, gone};
 use super::room::Room;
 use super::{LOCKED_MS, Muc, ROOMS_BYTES, ROOMS_OF_ONE, SEATS_BYTES};
-use crate::core::share::{may_have, whose};
+use crate::core::share::may_have;
 use crate::core::{Creators, Flow, Handled, RoomKind, State};
 use crate::wire::{Condition, ErrorType, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ impl Muc {
         }
         let Some(room) = self.rooms.get_mut(local) else { return Ok(()) };
         let (before, weight) = (room.seat(from).map_or(0, |seat| seat.weight), Seat::bytes(from, &seen));
-        let has_seat = || match self.seats.may(whose(st, from), weight.saturating_sub(before), SEATS_BYTES) {
+        let has_seat = || match self.seats.may(st.whose(from), weight.saturating_sub(before), SEATS_BYTES) {
             true => Ok(()),
             false => full("your sessions in rooms have their share of all; leave a room first"),
         };
@@ -101,8 +101,8 @@ impl Muc {
         }
         if let Some(seat) = room.seat(from) {
             seat.weight = weight;
-            self.seats.take(whose(st, from), before);
-            self.seats.add(whose(st, from), weight);
+            self.seats.take(st.whose(from), before);
+            self.seats.add(st.whose(from), weight);
         }
         let Some(joins) = joins else { return Ok(()) };
         // What was read for it so far is of no use any more.
@@ -138,7 +138,7 @@ impl Muc {
             let text = format!("there is no such room, and only {who} may make one");
             return Err(StanzaError::new(Condition::NotAllowed).text(text));
         }
-        let payer = whose(st, from);
+        let payer = st.whose(from);
         if st.local(from).is_some() && self.made.of(payer) >= ROOMS_OF_ONE {
             return full("you have made too many rooms; destroy one");
         }
@@ -249,7 +249,7 @@ impl Room {
             }
             None => {
                 // One nickname is for whoever comes in.
-                let own = self.occupants.values().filter(|other| whose(st, &other.bare) == whose(st, from)).count();
+                let own = self.occupants.values().filter(|other| st.whose(&other.bare) == st.whose(from)).count();
                 if own > 0 && !may_have(own, 1, all, most) {
                     return full("you have your share of the nicknames in this room; leave with one first");
                 }

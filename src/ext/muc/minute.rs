@@ -1,7 +1,7 @@
 //! How often somebody did something in this minute.
 
 use crate::core::State;
-use crate::core::share::{Shared, Shares, limits, whose};
+use crate::core::share::{Shared, Shares, limits};
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl Minute {
         }
         let refused = || StanzaError::new(Condition::ResourceConstraint);
         if !self.counts.contains_key(jid.bare_str()) {
-            let whose = whose(st, jid);
+            let whose = st.whose(jid);
             let bytes = AROUND_BYTES + jid.bare_str().len();
             if !self.people.may(whose, bytes, PEOPLE_BYTES) {
                 return Err(refused());

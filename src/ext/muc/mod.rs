@@ -34,7 +34,7 @@ mod voice;
 
 use super::archive::Unreadable;
 use super::archive::query::Queue;
-use crate::core::share::{Shared, Shares, limits, whose};
+use crate::core::share::{Shared, Shares, limits};
 use crate::core::{About, Command, Event, Extension, Flow, Handled, Job, State, scan};
 use crate::store::{BATCH_OPS, Batch, Engine, Rows, StoreError, Tree, Whose, key};
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
@@ -176,7 +176,7 @@ impl Muc {
             }
         }
         for (jid, weight) in room.left.drain(..) {
-            self.seats.take(whose(st, &jid), weight);
+            self.seats.take(st.whose(&jid), weight);
         }
     }
 
@@ -203,7 +203,7 @@ impl Muc {
     /// An owner goes on with a room whose maker is none of its owners any more: it is in the share of that one from now on, if it
     /// has room there. Nobody gets a room into theirs by what others do, nor who only looks after the server.
     fn adopt(&mut self, st: &mut State, local: &str, owner: &Jid) {
-        let heir: Box<str> = whose(st, owner).into();
+        let heir: Box<str> = st.whose(owner).into();
         let Some(room) = self.rooms.get_mut(local) else { return };
         if room.known(owner).affiliation != Affiliation::Owner {
             return;
@@ -249,10 +249,10 @@ impl Muc {
         self.held.take(local, usize::MAX);
         for (jid, nick) in &room.sessions {
             let seat = room.occupants.get(nick).and_then(|occupant| occupant.seats.get(jid));
-            self.seats.take(whose(st, jid), seat.map_or(0, |seat| seat.weight));
+            self.seats.take(st.whose(jid), seat.map_or(0, |seat| seat.weight));
         }
         for (jid, weight) in room.left.drain(..) {
-            self.seats.take(whose(st, &jid), weight);
+            self.seats.take(st.whose(&jid), weight);
         }
         let nicks: Vec<Box<str>> = room.occupants.keys().cloned().collect();
         for nick in nicks {

@@ -5,7 +5,7 @@ use super::affiliation::Privilege;
 use super::message::is_subject;
 use super::room::{AROUND_BYTES, REASON_BYTES, Room};
 use super::{Muc, admin};
-use crate::core::logged::Logged;
+use crate::core::message::Logged;
 use crate::core::share::{Shared, limits, may_have};
 use crate::core::{About, Flow, Handled, Job, State};
 use crate::store::record::{Broken, Reader, Writer};

@@ -10,7 +10,7 @@ use super::minute::Minute;
 use super::occupant::Occupant;
 use super::presence::{Notice, Whom, gone};
 use crate::core::State;
-use crate::core::share::{Shared, limits, may_have, whose};
+use crate::core::share::{Shared, limits, may_have};
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{StoreError, Tree, Whose, key};
 use crate::wire::{Condition, Jid, Kind, Scope, Stanza, StanzaError, Type};
@@ -68,7 +68,7 @@ pub struct Room {
     pub sessions: BTreeMap<Jid, Box<str>>,
     /// What was said, while nothing is archived ([`super::history`]).
     pub past: VecDeque<Stanza>,
-    /// In whose share it is ([`crate::core::share::whose`]): who made it; the service, if that account is gone. Empty: that is not known.
+    /// In whose share it is ([`crate::core::State::whose`]): who made it; the service, if that account is gone. Empty: that is not known.
     pub payer: Box<str>,
     /// How much of that share it takes, in bytes: [`Room::bytes`] when that was looked at last.
     pub weight: usize,
@@ -375,7 +375,7 @@ impl Room {
         let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts.contains_key(local));
         let payer: Box<str> = if self.payer.is_empty() {
             let mut owners = self.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
-            owners.next().map(|(jid, _)| whose(st, jid).into())?
+            owners.next().map(|(jid, _)| st.whose(jid).into())?
         } else if Jid::parse(&self.payer).is_ok_and(|payer| gone(&payer)) {
             self.jid.domain().into()
         } else {

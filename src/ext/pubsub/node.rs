@@ -312,7 +312,7 @@ pub(super) struct Forest {
     domain: Box<str>,
 }
 
-/// Whose share something of somebody is: [`crate::core::share::whose`].
+/// Whose share something of somebody is: [`crate::core::State::whose`].
 fn whose<'a>(domain: &str, jid: &'a Jid) -> &'a str {
     if jid.domain() == domain && jid.local().is_some() { jid.bare_str() } else { jid.domain() }
 }

@@ -1,11 +1,12 @@
 //! What waits in memory for clients to acknowledge it, or to come back for it: of all of them together no more than
-//! [`waiting_bytes`](super::Settings::waiting_bytes), and of one account no more than it leaves to the others. Who passes that loses
+//! [`waiting_bytes`](crate::core::Settings::waiting_bytes), and of one account no more than it leaves to the others. Who passes that loses
 //! the session that has most of it; its messages are kept like those of any session that ends.
 
-use super::ids::SessionId;
-use super::session::Session;
-use super::share::{Shared, limits, spare};
-use super::state::{Payer, State};
+use crate::core::ids::SessionId;
+use crate::core::session::Session;
+use crate::core::share::{Shared, limits, spare};
+use crate::core::state::State;
+use crate::core::work::Payer;
 
 /// What may wait for one account whatever waits for others, in bytes.
 pub const WAITING_FREE_BYTES: usize = 256 * 1024;
@@ -21,7 +22,7 @@ pub const SHARED: Shared = Shared {
     what: "bytes that clients have not acknowledged, or have not come back for: half of the setting `waiting_bytes`",
     whole: limits![WAITING_FREE_BYTES],
     share: "an account: the rule, and that in any case",
-    checked: "core/waiting.rs",
+    checked: "core/message/waiting.rs",
     told: "its session with most of it ends with `resource-constraint`; its messages are kept",
 };
 
@@ -34,14 +35,14 @@ impl Session {
     }
 
     /// Whether that has become so much more that it must be looked at.
-    pub(super) fn has_grown(&self, before: usize) -> bool {
+    pub(in crate::core) fn has_grown(&self, before: usize) -> bool {
         before / STEP_BYTES != self.waiting_bytes() / STEP_BYTES
     }
 }
 
 impl State {
     /// Something was written to a session. If its client is far behind, whoever said that is to be slowed down.
-    pub(super) fn said_to(&mut self, sid: SessionId, bytes: usize) {
+    pub(in crate::core) fn said_to(&mut self, sid: SessionId, bytes: usize) {
         let Some(session) = self.sessions.get(&sid).filter(|session| session.waiting_bytes() > SLOW_BYTES) else {
             return;
         };
@@ -61,12 +62,12 @@ impl State {
     }
 
     /// What was said in this turn to clients that are far behind, in bytes.
-    pub(super) fn take_said_to_slow(&mut self) -> usize {
+    pub(in crate::core) fn take_said_to_slow(&mut self) -> usize {
         std::mem::take(&mut self.said_to_slow)
     }
 
     /// What waits for a session has grown. Gives the session of its account that has to end for that, if one has.
-    pub(super) fn waits_too_much(&self, sid: SessionId) -> Option<SessionId> {
+    pub(in crate::core) fn waits_too_much(&self, sid: SessionId) -> Option<SessionId> {
         let session = self.sessions.get(&sid)?;
         let bytes = |sid: &SessionId| self.sessions.get(sid).map_or(0, Session::waiting_bytes);
         let account = self.accounts.get(session.local())?;

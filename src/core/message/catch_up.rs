@@ -1,74 +1,13 @@
-//! A session's own progress through what was stored before it came (XEP-0160), and what that means for what comes meanwhile.
-//!
-//! While older messages are still to come, all that others send to the session waits behind them, whatever it is and however it is
-//! addressed, copies too: stanzas of one pair of entities stay in order (RFC 6120 §10.1). It waits here, in memory, and not in
-//! storage: most of it has another receiver that has it at once, or is nothing that can be stored. So there is a limit, and who
-//! passes it has a client that reads more slowly than it is written to; the session ends, as with [`super::sm::QUEUE_BYTES`].
-//! What the server itself answers, for itself, a service or an account, does not wait: that is another pair, and a client may not read
-//! on before it has its answer.
-//!
-//! A client without stream management is asked (by a ping) whether it has read what it was handed. Until it answers, its line may be
-//! dead: what else is written to it, or waits for it, is not sure to arrive, and is kept if nobody else has it. The same goes for
-//! what waits here for a client with stream management, which has not counted it yet.
+//! How a session gets through what was stored before it came, and what comes meanwhile waits ([`super::progress`]).
 
-use super::delivery::Given;
-use super::hook::Event;
-use super::ids::SessionId;
-use super::quiet::Handed;
-use super::session::Session;
-use super::state::{State, Work};
+use super::handed::{Given, Handed};
+use super::progress::{BEHIND_BYTES, Progress, READ, WAITING_BYTES};
+use crate::core::event::Event;
+use crate::core::ids::SessionId;
+use crate::core::session::Session;
+use crate::core::state::State;
+use crate::core::work::Work;
 use crate::wire::{Kind, Ns, Stanza};
-use std::collections::{BTreeSet, VecDeque};
-
-/// What may wait behind older messages for one session, in bytes; more ends the session. What is kept comes to the next one.
-pub const BEHIND_BYTES: usize = 256 * 1024;
-/// What a stanza that waits costs besides its text, in bytes.
-pub const WAITING_BYTES: usize = 256;
-/// Numbers of messages that a session has read in the archive and that are remembered while messages wait for its account, in bytes.
-/// What was read beyond that may come twice.
-pub const READ_BYTES: usize = 64 * 1024;
-const READ: usize = READ_BYTES / size_of::<u64>();
-
-/// One session's progress. There is none while nothing older is on its way to it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Older messages are still to come.
-    behind: bool,
-    /// What came meanwhile, in order.
-    queue: VecDeque<Stanza>,
-    bytes: usize,
-    /// Written since the client was last asked whether it reads, and not counted by its stream.
-    given: Vec<u64>,
-    /// Written before it was asked, and not answered yet.
-    asked: Vec<u64>,
-    /// It has read them in the archive.
-    read: BTreeSet<u64>,
-    /// How many requests to read there are not answered yet.
-    reading: usize,
-    /// How many of them are to be answered before it is handed what is older.
-    awaited: usize,
-}
-
-impl Progress {
-    /// Whether a client that does not count is sure to read what is written now.
-    pub(super) fn is_sure(&self) -> bool {
-        self.given.is_empty() && self.asked.is_empty()
-    }
-
-    /// What waits, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// What waits, in order.
-    pub fn waiting(&self) -> impl Iterator<Item = &Stanza> {
-        self.queue.iter()
-    }
-
-    fn is_over(&self) -> bool {
-        !self.behind && self.is_sure() && self.queue.is_empty() && self.read.is_empty() && self.reading == 0
-    }
-}
 
 impl State {
     /// Whether a stanza for this session comes behind what is older.
@@ -97,7 +36,7 @@ impl State {
     }
 
     /// Lets a stanza wait, if it must.
-    pub(super) fn behind(&mut self, sid: SessionId, stanza: &Stanza) -> bool {
+    pub(in crate::core) fn behind(&mut self, sid: SessionId, stanza: &Stanza) -> bool {
         let Some(session) = self.sessions.get(&sid).filter(|s| s.progress.as_ref().is_some_and(|p| p.behind)) else {
             return false;
         };
@@ -196,14 +135,14 @@ impl State {
     }
 
     /// A message that was just written cannot be kept: then it is as sure as any that is written to who does not count.
-    pub(super) fn take_for_sure(&mut self, sid: SessionId, mark: u64) {
+    pub(in crate::core) fn take_for_sure(&mut self, sid: SessionId, mark: u64) {
         if let Some(progress) = self.progress(sid) {
             progress.given.pop_if(|last| *last == mark);
         }
     }
 
     /// Whether older messages are still to come.
-    pub(super) fn is_behind(&self, sid: SessionId) -> bool {
+    pub(in crate::core) fn is_behind(&self, sid: SessionId) -> bool {
         self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.behind)
     }
 

@@ -1,87 +1,19 @@
-//! Where a stanza goes: RFC 6121 §8 as one table, and what is done about each answer in it.
+//! A stanza on its way: what its own side makes of it, whom it is for, and what the other side makes of it.
 
-use super::admin;
-use super::hook::{Accepts, Event, Extension, Flow, Handled, Place};
-use super::presence;
-use super::session::Session;
-use super::state::{Payer, State, Work};
-use super::{Core, SessionId};
-use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
-
-/// Whom a stanza to one of our accounts is addressed to (RFC 6121 §8.5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum To {
-    /// §8.5.1: there is no such account.
-    NoUser,
-    /// §8.5.2.1: the bare JID, and somebody is there to take it.
-    BareOnline,
-    /// §8.5.2.2: the bare JID, and nobody is.
-    BareOffline,
-    /// §8.5.3.1: a full JID that is connected.
-    Full,
-    /// §8.5.3.2: a full JID that is not.
-    FullGone,
-}
-
-/// What becomes of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
-    /// Nothing, and nobody is told.
-    Ignore,
-    /// `service-unavailable` to the sender, unless it is itself an answer.
-    Refuse,
-    /// To the addressed session.
-    Session,
-    /// To all available sessions whose priority is not negative (messages).
-    Receivers,
-    /// To all available sessions (presence).
-    Available,
-    /// Kept until somebody comes, if an extension does that; else refused.
-    Keep,
-    /// As if it were addressed to the bare JID.
-    AsBare,
-    /// The server answers for the account (IQ to a bare JID, RFC 6120 §10.3.3). For one that does not exist, it answers as for
-    /// one that shows nothing to a stranger: with an error of the same kind, `service-unavailable` where nothing else is asked
-    /// for (RFC 6121 §8.5.1).
-    Server,
-    /// The subscription state machine (RFC 6121 §3).
-    Subscription,
-    /// The answer to a probe (RFC 6121 §4.3.2).
-    Probe,
-}
-
-/// RFC 6121 §8.5, the table of rules.
-///
-/// Where the RFC leaves a choice: a chat or normal message to the bare JID goes to every session that takes messages (§8.5.2.1.1
-/// allows that or the "most available" one), so that a client without carbons misses nothing; and a message to nobody is refused
-/// rather than dropped in silence, so that its sender knows. The error of a presence to the bare JID answers a request for a
-/// subscription, which is sent from there: all available sessions see it.
-#[rustfmt::skip]
-fn rule(kind: Kind, ty: Type, to: To) -> Rule {
-    use Rule::*;
-    //                                       NoUser   BareOnline    BareOffline   Full          FullGone
-    let row = match (kind, ty) {
-        (Kind::Message, Type::Error)     => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
-        (Kind::Message, Type::Chat)      => [Refuse,  Receivers,    Keep,         Session,      AsBare],
-        (Kind::Message, Type::Groupchat) => [Refuse,  Refuse,       Refuse,       Session,      Refuse],
-        (Kind::Message, Type::Headline)  => [Refuse,  Receivers,    Ignore,       Session,      Ignore],
-        (Kind::Message, _)               => [Refuse,  Receivers,    Keep,         Session,      Refuse],
-        (Kind::Presence, Type::None | Type::Unavailable)
-                                         => [Ignore,  Available,    Ignore,       Session,      Ignore],
-        (Kind::Presence, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
-                                         => [Ignore,  Subscription, Subscription, Subscription, Subscription],
-        (Kind::Presence, Type::Probe)    => [Probe,   Probe,        Probe,        Probe,        Probe],
-        (Kind::Presence, _)              => [Ignore,  Available,    Ignore,       Session,      Ignore],
-        (Kind::Iq, Type::Get | Type::Set)
-                                         => [Server,  Server,       Server,       Session,      Refuse],
-        (Kind::Iq, _)                    => [Ignore,  Ignore,       Ignore,       Session,      Ignore],
-    };
-    row[to as usize]
-}
+use super::rule::{Rule, To, is_subscription, rule, well_formed};
+use crate::core::Core;
+use crate::core::hook::{Extension, Place};
+use crate::core::ids::SessionId;
+use crate::core::outcome::{Accepts, Flow, Handled};
+use crate::core::presence;
+use crate::core::session::Session;
+use crate::core::state::State;
+use crate::core::work::Payer;
+use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 
 impl Core {
     /// A stanza that a session of ours sends.
-    pub(super) fn sent(&mut self, sid: SessionId, mut stanza: Stanza) {
+    pub(in crate::core) fn sent(&mut self, sid: SessionId, mut stanza: Stanza) {
         let Some(session) = self.state.sessions.get(&sid) else { return };
         // RFC 6120 §8.1.2.1: whatever it says, it is from this session.
         stanza.from = Some(session.jid.clone());
@@ -135,7 +67,7 @@ impl Core {
     }
 
     /// A stanza with `from` and `to` on its way (RFC 6120 §10).
-    pub(super) fn route(&mut self, mut stanza: Stanza) {
+    pub(in crate::core) fn route(&mut self, mut stanza: Stanza) {
         let Some(to) = stanza.to.clone() else { return };
         if stanza.kind == Kind::Message && stanza.mark == 0 {
             stanza.mark = self.state.mark_for(&stanza);
@@ -248,7 +180,7 @@ impl Core {
         Ok(())
     }
 
-    fn delivered(&mut self, local: &str, message: &Stanza, targets: &[SessionId]) {
+    pub(in crate::core) fn delivered(&mut self, local: &str, message: &Stanza, targets: &[SessionId]) {
         for n in 0..self.extensions.len() {
             self.hook(n, |x, st| x.delivered(st, local, message, targets));
         }
@@ -286,80 +218,5 @@ impl Core {
             }
         }
         Err(Condition::ServiceUnavailable.into())
-    }
-
-    /// Calls a hook of one extension.
-    pub(super) fn hook<T>(&mut self, n: usize, call: impl FnOnce(&mut dyn Extension, &mut State) -> T) -> T {
-        self.state.running = n;
-        call(&mut *self.extensions[n], &mut self.state)
-    }
-
-    /// Does what is still to be done in this turn.
-    pub(super) fn drain(&mut self) {
-        while let Some(work) = self.state.work.pop_front() {
-            match work {
-                Work::Route(stanza) => self.route(stanza),
-                Work::Event(event) => self.tell_all(&event),
-                Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
-                Work::Remove(leaving) => {
-                    if let Some(local) = admin::removed(&mut self.state, &leaving) {
-                        self.tell_all(&Event::Removed(local));
-                        admin::forgotten(&mut self.state, leaving);
-                        self.state.tell_outcomes();
-                    }
-                }
-                Work::Tell(job, answer) => self.state.tell(job, answer, true),
-                Work::Had(local, mark) => self.had(&local, mark),
-                Work::Answered(job, reply) => {
-                    if let Some(n) = self.state.jobs.remove(&job) {
-                        self.hook(n, |x, st| x.answered(st, job, &reply));
-                    }
-                }
-                Work::Hold(message) => self.hold(message),
-                Work::Keep(message) => self.hold_now(message),
-                Work::Promise(ack) => self.state.promise(ack),
-                Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
-                Work::Login(sid) => self.go_on(sid),
-                Work::Overflow(sid) => {
-                    let error = StreamError::new(StreamCondition::ResourceConstraint);
-                    self.state.close(sid, Some(error.text("too much was not acknowledged, or not read")));
-                }
-            }
-            self.state.step();
-        }
-        self.state.seal();
-    }
-
-    fn tell_all(&mut self, event: &Event) {
-        for n in 0..self.extensions.len() {
-            self.hook(n, |x, st| x.event(st, event));
-        }
-    }
-}
-
-pub(super) fn is_subscription(ty: Type) -> bool {
-    matches!(ty, Type::Subscribe | Type::Subscribed | Type::Unsubscribe | Type::Unsubscribed)
-}
-
-/// What is asked of every stanza that comes in: an address (RFC 6120 §8.1.1), and the form of an IQ.
-pub(super) fn well_formed(stanza: &Stanza) -> Result<(), StanzaError> {
-    if stanza.bad_to {
-        return Err(StanzaError::new(Condition::JidMalformed).text("the address in 'to' is not a JID"));
-    }
-    if stanza.kind == Kind::Iq { well_formed_iq(stanza) } else { Ok(()) }
-}
-
-/// RFC 6120 §8.2.3
-fn well_formed_iq(iq: &Stanza) -> Result<(), StanzaError> {
-    let bad = |text: &'static str| Err(StanzaError::new(Condition::BadRequest).text(text));
-    if iq.id().is_none() {
-        return bad("an IQ has an id");
-    }
-    let mut children = iq.children();
-    match (iq.ty, children.next(), children.next()) {
-        (Type::Get | Type::Set, Some(_), None) | (Type::Result, _, None) | (Type::Error, ..) => Ok(()),
-        (Type::Get | Type::Set, ..) => bad("a request has exactly one child element"),
-        (Type::Result, ..) => bad("a result has at most one child element"),
-        _ => bad("the type of an IQ is get, set, result or error"),
     }
 }

@@ -1,104 +1,14 @@
-//! What a session need not know yet: its client is inactive (XEP-0352), or has lost its connection and may come back (XEP-0198).
-//!
-//! What is held here was never written, and the stream does not count it. So what is out of date may go: of the presence of one
-//! full JID only the newest is left. What is left keeps its order, and everything is written before the next
-//! thing that cannot wait: a client sees what it would have seen, with something left out.
-//!
-//! A message that may have to be delivered elsewhere ([`Stanza::mark`]) is in the log with the number that the stream will count it
-//! by. While the client is connected that stays true, so what stands before such a message stays. For one that comes back, the
-//! number is stored anew before the message is written.
+//! The last step to a session: a stanza is written, or held for a client that nobody looks at, or waits behind what is older.
 
-use super::effect::Effect;
-use super::ids::SessionId;
-use super::logged::Counted;
-use super::sm::{QUEUE_BYTES, QUEUE_STANZAS};
-use super::state::{State, Work};
+use super::handed::Handed;
+use super::managed::{QUEUE_BYTES, QUEUE_STANZAS};
+use super::quiet::{QUIET_BYTES, Worth};
 use super::waiting::SLOW_BYTES;
+use crate::core::effect::Effect;
+use crate::core::ids::SessionId;
+use crate::core::state::State;
+use crate::core::work::Work;
 use crate::wire::Stanza;
-use std::collections::BTreeMap;
-
-/// What may be held for an inactive client, in bytes; more is written at once. What is held for one without a connection counts
-/// with what waits for its acknowledgement ([`QUEUE_BYTES`]).
-pub const QUIET_BYTES: usize = 192 * 1024;
-/// What a stanza that is held costs besides its text, in bytes.
-pub const HELD_BYTES: usize = 256;
-
-/// What a stanza is worth to a client that does not look.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Worth {
-    /// It wakes the client.
-    Urgent,
-    /// It can wait.
-    Later,
-    /// The same, and what waits under the same name is out of date.
-    Newest(Box<str>),
-    /// It will be worth nothing later.
-    Nothing,
-}
-
-/// What became of a stanza for a session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Handed {
-    /// Nobody misses it.
-    Dropped,
-    /// It was written; whether it arrives, nobody will know.
-    Written,
-    /// How its stream counts it. While it is held for a client without a connection, that is how it counts it at most: what is
-    /// before it may still be dropped, and whoever says to have seen so many has seen it.
-    Counted(Counted),
-    /// It was written behind something that the client has not shown to have read.
-    Unsure,
-    /// It waits behind what is older ([`super::progress`]).
-    Waits,
-}
-
-/// What is held for a session.
-#[derive(Debug, Default)]
-pub struct Quiet {
-    /// In order.
-    held: BTreeMap<u64, Stanza>,
-    /// Where the newest of each name is.
-    newest: BTreeMap<Box<str>, u64>,
-    /// What is before this place stays: the log knows how the stream counts it.
-    counted: u64,
-    next: u64,
-    bytes: usize,
-}
-
-impl Quiet {
-    /// Its stanzas, in order.
-    pub fn held(&self) -> impl Iterator<Item = &Stanza> {
-        self.held.values()
-    }
-
-    fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    /// What they cost, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// `connected`: the stanza may be written before anything more is stored.
-    fn push(&mut self, name: Option<Box<str>>, stanza: Stanza, connected: bool) {
-        self.next += 1;
-        if !connected {
-            self.counted = 0;
-        } else if stanza.mark > 0 {
-            self.counted = self.next;
-        }
-        self.bytes += stanza.bytes() + HELD_BYTES;
-        self.held.insert(self.next, stanza);
-        let Some(name) = name else { return };
-        let bytes = name.len();
-        match self.newest.insert(name, self.next) {
-            None => self.bytes += bytes,
-            Some(old) if old < self.counted => {}
-            Some(old) => self.bytes -= self.held.remove(&old).map_or(0, |old| old.bytes() + HELD_BYTES),
-        }
-    }
-}
 
 impl State {
     /// Who says what a stanza is worth to a client that does not look. Until somebody does: everything is urgent.
@@ -121,7 +31,7 @@ impl State {
     }
 
     /// Writes what is held for a session that is connected.
-    pub(super) fn flush(&mut self, sid: SessionId) {
+    pub(in crate::core) fn flush(&mut self, sid: SessionId) {
         let session = self.sessions.get_mut(&sid).filter(|s| s.stream.is_some());
         let Some(quiet) = session.and_then(|s| s.quiet.as_mut()).filter(|q| q.len() > 0) else { return };
         let held = std::mem::take(&mut **quiet).held;
@@ -132,12 +42,12 @@ impl State {
     }
 
     /// Writes a stanza to a session, or holds it there, or lets it wait behind what is older.
-    pub(super) fn hand(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
+    pub(in crate::core) fn hand(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
         self.put(sid, stanza, true)
     }
 
     /// Writes a stanza to a session past what waits behind something older, or holds it there.
-    pub(super) fn pass(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
+    pub(in crate::core) fn pass(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
         self.put(sid, stanza, false)
     }
 
@@ -187,7 +97,7 @@ impl State {
     }
 
     /// Writes a stanza to a session, past what is held.
-    pub(super) fn write_to(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
+    pub(in crate::core) fn write_to(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
         let Some(session) = self.sessions.get_mut(&sid) else {
             // It has just ended: nobody reads there.
             return Handed::Written;

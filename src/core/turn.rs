@@ -1,0 +1,163 @@
+//! A turn: one input, with all that follows from it.
+
+use super::admin;
+use super::effect::{Effect, Input, Now};
+use super::event::Event;
+use super::reading::Asker;
+use super::server::Core;
+use super::throttle::Outcome;
+use super::work::{Timer, Work};
+use crate::wire::{StreamCondition, StreamError};
+
+impl Core {
+    /// The one entrance.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        self.state.now = now;
+        self.state.started.get_or_insert(now.mono);
+        self.state.clock.look(now, &self.state.numbers);
+        std::mem::swap(&mut self.state.effects, effects);
+        let mut heard = None;
+        match input {
+            Input::Login(stream, jid, peer) => self.login(stream, jid, peer),
+            Input::LoginEnded(stream, jid, peer, success) => {
+                self.state.login_ended(stream, &jid, peer, success);
+                self.admit();
+            }
+            Input::Begin(stream, begin, peer) => self.begin(stream, begin, peer),
+            Input::Bind(stream, jid, resource) => {
+                let answer = self.bind(stream, &jid, resource).map(|(_, full)| full);
+                self.state.effects.push(Effect::Bound(stream, answer));
+            }
+            Input::Attach(stream, name, secret) => self.state.attach(stream, name, &secret),
+            Input::Stanza(stream, stanza) => match self.state.carried(stream) {
+                Some(sid) => {
+                    heard = Some(sid);
+                    // Its radio is on anyway.
+                    self.state.flush(sid);
+                    self.state.count_in(sid);
+                    self.state.heard = Some(sid);
+                    self.sent(sid, stanza);
+                    self.state.heard = None;
+                }
+                None => self.component_sent(stream, stanza),
+            },
+            Input::Register(stream, peer, iq) => self.register(stream, peer, &iq),
+            Input::Closed(stream, _) if self.state.detach(stream) => {}
+            Input::Closed(stream, clean) => {
+                self.state.throttle.ended(now.mono, stream, Outcome::Nothing);
+                self.state.lost(stream, clean);
+                self.admit();
+            }
+            Input::Closing(stream) => self.state.closing(stream),
+            Input::Enable(stream, resume, max) => {
+                let enabled = self.state.enable(stream, resume, max);
+                self.state.effects.extend(enabled.map(|enabled| Effect::Manage(stream, enabled)));
+            }
+            Input::Resume(stream, account, id, h) => self.state.resume(stream, &account, &id, h),
+            Input::Acknowledged(stream, h) => self.state.acknowledged(stream, h),
+            Input::Acknowledge(stream) => self.state.acknowledge(stream),
+            Input::Active(stream, active) => {
+                if let Some(sid) = self.state.carried(stream) {
+                    self.state.set_active(sid, active);
+                }
+            }
+            Input::Answer(job, rows) => {
+                self.state.was_read(job);
+                if let Some(n) = self.state.jobs.remove(&job) {
+                    self.hook(n, |x, st| x.answer(st, job, rows));
+                } else {
+                    self.read_for_login(job, rows);
+                }
+            }
+            Input::Hashed(job, credentials) => {
+                if let Some(n) = self.state.jobs.remove(&job) {
+                    self.hook(n, |x, st| x.hashed(st, job, credentials));
+                }
+            }
+            Input::Committed(seq) => self.state.on_committed(seq),
+            Input::Room(bytes) => self.state.set_room(bytes),
+            Input::Stalled(stalled) => self.state.on_stalled(stalled),
+            Input::Full(full) => self.state.on_full(full),
+            Input::Erases(erases) => self.state.on_erases(erases),
+            Input::Command(job, command) => {
+                let asked = (0..self.extensions.len()).find_map(|n| self.hook(n, |x, st| x.command(st, &command)));
+                admin::command(&mut self.state, job, command, asked);
+            }
+            Input::Tick => self.state.wakes = None,
+        }
+        let asker = std::mem::take(&mut self.state.reading.asker);
+        let erasing = self.state.set_erasing(false);
+        self.due();
+        self.state.set_erasing(erasing);
+        self.state.reading.asker = asker;
+        self.drain();
+        self.state.paid();
+        self.state.set_erasing(false);
+        self.state.reading.asker = Asker::Nobody;
+        if let Some(sid) = heard {
+            self.state.handled(sid);
+        }
+        self.state.ask_for_acks();
+        if let Some(((at, _), _)) = self.state.timers.first_key_value()
+            && self.state.wakes != Some(*at)
+        {
+            self.state.wakes = Some(*at);
+            self.state.effects.push(Effect::WakeAt(*at));
+        }
+        std::mem::swap(&mut self.state.effects, effects);
+    }
+
+    /// Does what has waited for its time.
+    fn due(&mut self) {
+        while let Some(timer) = self.state.timers.first_entry().filter(|t| t.key().0 <= self.state.now.mono) {
+            match timer.remove() {
+                Timer::Logins => self.admit(),
+                Timer::Unanswered(sid) => self.state.unanswered(sid),
+                Timer::Hibernated(sid) => self.state.hibernated(sid),
+                Timer::Note => self.state.note(),
+                Timer::Greeting(sid) => self.state.greet(sid),
+                Timer::Extension(n, job) => {
+                    self.state.jobs.remove(&job);
+                    self.state.timed.remove(&job);
+                    self.hook(n, |x, st| x.timer(st, job));
+                }
+            }
+        }
+    }
+
+    /// Does what is still to be done in this turn.
+    pub(super) fn drain(&mut self) {
+        while let Some(work) = self.state.work.pop_front() {
+            match work {
+                Work::Route(stanza) => self.route(stanza),
+                Work::Event(event) => self.tell_all(&event),
+                Work::Delivered(local, message, targets) => self.delivered(&local, &message, &targets),
+                Work::Remove(leaving) => {
+                    if let Some(local) = admin::removed(&mut self.state, &leaving) {
+                        self.tell_all(&Event::Removed(local));
+                        admin::forgotten(&mut self.state, leaving);
+                        self.state.tell_outcomes();
+                    }
+                }
+                Work::Tell(job, answer) => self.state.tell(job, answer, true),
+                Work::Had(local, mark) => self.had(&local, mark),
+                Work::Answered(job, reply) => {
+                    if let Some(n) = self.state.jobs.remove(&job) {
+                        self.hook(n, |x, st| x.answered(st, job, &reply));
+                    }
+                }
+                Work::Hold(message) => self.hold(message),
+                Work::Keep(message) => self.hold_now(message),
+                Work::Promise(ack) => self.state.promise(ack),
+                Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
+                Work::Login(sid) => self.go_on(sid),
+                Work::Overflow(sid) => {
+                    let error = StreamError::new(StreamCondition::ResourceConstraint);
+                    self.state.close(sid, Some(error.text("too much was not acknowledged, or not read")));
+                }
+            }
+            self.state.step();
+        }
+        self.state.seal();
+    }
+}
