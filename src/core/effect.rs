@@ -4,7 +4,7 @@ use super::ids::{Job, StreamId};
 use crate::store::{Batch, Query, Rows};
 use crate::wire::login::{Begin, Begun, Refused};
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Manage, Secret, Stanza, StanzaError, StreamError};
+use crate::wire::{DomainPair, Jid, Manage, Proof, Refusal, Secret, Stanza, StanzaError, StreamError};
 use std::net::IpAddr;
 
 /// The time, told with every input.
@@ -31,10 +31,40 @@ pub enum Input {
     Bind(StreamId, Jid, Option<String>),
     /// A stream has proved that it is this component and knows this secret (XEP-0114); the answer is [`Effect::Bound`] with its name, or [`Effect::Close`].
     Attach(StreamId, Jid, Secret),
-    /// A stanza of a bound session, or of an attached component.
+    /// A stanza of a bound session, of an attached component, or of a server between two domains that it has proved.
     Stanza(StreamId, Stanza),
     /// In-band registration before authentication, from this address; the answer is [`Effect::Registered`].
     Register(StreamId, IpAddr, Stanza),
+    /// A server that has dialled us has proved that it may speak for its domain; the answer is [`Effect::Judged`].
+    PeerProved(StreamId, DomainPair, Proof),
+    /// It shows a key of dialback instead, on a stream that we call `id`; the answer is [`Effect::Judged`], late.
+    PeerKey {
+        /// Its stream.
+        stream: StreamId,
+        /// For which domains.
+        pair: DomainPair,
+        /// What we call the stream.
+        id: String,
+        /// The key.
+        key: String,
+    },
+    /// Answers [`Effect::Verify`]: whether the key is theirs, or why nobody could say.
+    PeerVerified(StreamId, DomainPair, Result<bool, Refusal>),
+    /// Stanzas of this pair may come on this stream.
+    PeerOpen {
+        /// The stream.
+        stream: StreamId,
+        /// For which domains.
+        pair: DomainPair,
+        /// What proved it.
+        proof: Proof,
+        /// Whether stanzas may be sent on it, too.
+        sends: bool,
+        /// Whether it answers [`Effect::Dial`].
+        dialled: bool,
+    },
+    /// The other answer to [`Effect::Dial`]: nothing came of it.
+    PeerRefused(DomainPair, Refusal),
     /// The stream is gone. `clean`: the peer ended it itself, with everything read.
     Closed(StreamId, bool),
     /// The client of a session with stream management closed its stream; [`Effect::Close`] follows when what it acknowledged is
@@ -108,6 +138,23 @@ pub enum Effect {
     Send(StreamId, Stanza),
     /// Writes an element of stream management to a stream.
     Manage(StreamId, Manage),
+    /// Whether a peer may speak for its domain here: what proves it, or why not. Answers [`Input::PeerProved`] and [`Input::PeerKey`].
+    Judged(StreamId, DomainPair, Result<Proof, Refusal>),
+    /// Makes a stream to another server, for what is said from one domain of ours; the answer is [`Input::PeerOpen`] or
+    /// [`Input::PeerRefused`], within a minute.
+    Dial(DomainPair),
+    /// Asks the domain's own server whether a key of dialback is theirs (XEP-0220 §2.1.2); the answer is [`Input::PeerVerified`], within a
+    /// minute.
+    Verify {
+        /// The stream that it was shown on.
+        stream: StreamId,
+        /// For which domains.
+        pair: DomainPair,
+        /// What we call that stream.
+        id: String,
+        /// The key.
+        key: String,
+    },
     /// Ends a stream; `None`: with its end tag alone. The core has forgotten it already; no [`Input::Closed`] is due.
     Close(StreamId, Option<StreamError>),
     /// Makes these changes durable, in order of their numbers; the answer is [`Input::Committed`].

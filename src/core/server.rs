@@ -54,6 +54,11 @@ impl Core {
         self.state.take_said_to_slow()
     }
 
+    /// 32 unpredictable bytes, for what the world around keeps secret.
+    pub fn random(&mut self) -> [u8; 32] {
+        self.state.random()
+    }
+
     /// Other settings from now on. The domain stays. Gives the streams that must end: those of components that may not be here any
     /// more; the core has forgotten them.
     pub fn configure(&mut self, settings: Settings) -> Vec<(StreamId, StreamError)> {

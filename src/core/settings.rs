@@ -36,6 +36,33 @@ pub enum RoomKind {
     Channel,
 }
 
+/// Which other servers are talked to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Federates {
+    /// None.
+    Nobody,
+    /// Those that are listed or pinned.
+    #[default]
+    Listed,
+    /// All that can prove who they are, and are not blocked.
+    Everybody,
+}
+
+/// Which other servers are talked to, and what they must prove. A domain in a list stands for those below it, too.
+#[derive(Clone, Debug, Default)]
+pub struct Federation {
+    /// In general.
+    pub with: Federates,
+    /// Those that are talked to in any case.
+    pub allow: Vec<Jid>,
+    /// Those that never are.
+    pub block: Vec<Jid>,
+    /// Those whose keys the owner has pinned: they are talked to in any case.
+    pub pinned: Vec<Jid>,
+    /// Those that may prove by their DNS alone who they are (XEP-0220).
+    pub dialback_for: Vec<Jid>,
+}
+
 /// The settings of the core; the file's are read by `service::config`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -67,6 +94,8 @@ pub struct Settings {
     pub admins: Vec<Jid>,
     /// The external components that may connect, by their domains (XEP-0114).
     pub components: BTreeMap<Jid, Secret>,
+    /// Which other servers are talked to.
+    pub federation: Federation,
     /// Who may create rooms.
     pub create_rooms: Creators,
     /// What new rooms are like.
@@ -93,6 +122,7 @@ impl Settings {
             contacts: Vec::new(),
             admins: Vec::new(),
             components: BTreeMap::new(),
+            federation: Federation::default(),
             create_rooms: Creators::default(),
             room_kind: RoomKind::default(),
             registrations_an_hour: 3,

@@ -4,7 +4,6 @@ use super::about::About;
 use super::account::Account;
 use super::archived::Archived;
 use super::clock::Clock;
-use super::component::Components;
 use super::effect::{Effect, Now};
 use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
@@ -15,6 +14,7 @@ use super::message::quiet::Worth;
 use super::message::streams::Streams;
 use super::number::Numbers;
 use super::outcome::{Flow, Handled};
+use super::peers::Peers;
 use super::random::Random;
 use super::reading::Reading;
 use super::session::Session;
@@ -111,7 +111,7 @@ pub struct State {
     pub services: BTreeMap<Box<str>, Service>,
     /// What the extensions say of themselves, in order.
     pub abouts: Vec<&'static About>,
-    pub(super) components: Components,
+    pub(super) peers: Peers,
     pub(super) throttle: Throttle,
     pub(super) tokens: Tokens,
     pub(super) logins: BTreeMap<StreamId, Login>,
@@ -183,7 +183,7 @@ impl State {
             sessions: ByNumber::default(),
             services: BTreeMap::new(),
             abouts: Vec::new(),
-            components: Components::default(),
+            peers: Peers::default(),
             throttle: Throttle::default(),
             tokens: Tokens::default(),
             logins: BTreeMap::new(),

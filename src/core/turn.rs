@@ -39,10 +39,11 @@ impl Core {
                     self.sent(sid, stanza);
                     self.state.heard = None;
                 }
-                None => self.component_sent(stream, stanza),
+                None => self.peer_sent(stream, stanza),
             },
             Input::Register(stream, peer, iq) => self.register(stream, peer, &iq),
             Input::Closed(stream, _) if self.state.detach(stream) => {}
+            Input::Closed(stream, _) if self.state.peer_closed(stream) => {}
             Input::Closed(stream, clean) => {
                 self.state.throttle.ended(now.mono, stream, Outcome::Nothing);
                 self.state.lost(stream, clean);
@@ -74,6 +75,13 @@ impl Core {
                     self.hook(n, |x, st| x.hashed(st, job, credentials));
                 }
             }
+            Input::PeerProved(stream, pair, proof) => self.state.peer_proved(stream, pair, proof),
+            Input::PeerKey { stream, pair, id, key } => self.state.peer_key(stream, pair, id, key),
+            Input::PeerVerified(stream, pair, valid) => self.state.peer_verified(stream, pair, valid),
+            Input::PeerOpen { stream, pair, proof, sends, dialled } => {
+                self.state.peer_open(stream, &pair, proof, sends, dialled);
+            }
+            Input::PeerRefused(pair, refusal) => self.state.peer_refused(&pair, refusal),
             Input::Committed(seq) => self.state.on_committed(seq),
             Input::Room(bytes) => self.state.set_room(bytes),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),

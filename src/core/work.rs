@@ -40,8 +40,8 @@ pub(super) enum Work {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Payer {
     Session(SessionId),
-    /// A component, by its stream.
-    Component(StreamId),
+    /// A component or another server, by its stream.
+    Peer(StreamId),
 }
 
 /// Something promised that waits until its changes are on stable storage.

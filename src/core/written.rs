@@ -2,8 +2,8 @@
 //! leaves to the others, of what is still free and of the archive. Whoever passes that has to wait until there is room, or time has
 //! passed; reading, and what needs no storage, goes on.
 
-use super::component::Components;
 use super::ids::SessionId;
+use super::peers::Peers;
 use super::session::Session;
 use super::share::{Shared, limits};
 use super::state::State;
@@ -100,11 +100,11 @@ impl Written {
     }
 }
 
-/// Whose a stream is: an account's localpart, or a component's domain.
-fn who<'a>(sessions: &'a ByNumber<SessionId, Session>, components: &'a Components, payer: Payer) -> &'a str {
+/// Whose a stream is: an account's localpart, or the domain of a component or another server.
+fn who<'a>(sessions: &'a ByNumber<SessionId, Session>, peers: &'a Peers, payer: Payer) -> &'a str {
     match payer {
         Payer::Session(sid) => sessions.get(&sid).map_or("", Session::local),
-        Payer::Component(stream) => components.of(stream).map_or("", Jid::as_str),
+        Payer::Peer(stream) => peers.of(stream).map_or("", Jid::as_str),
     }
 }
 
@@ -134,7 +134,7 @@ impl State {
             }
         }
         let share = self.written_share();
-        let who = who(&self.sessions, &self.components, payer);
+        let who = who(&self.sessions, &self.peers, payer);
         self.written.charge(who, bytes, self.now.mono, share);
     }
 
@@ -150,7 +150,7 @@ impl State {
             Kind::Presence => super::message::rule::is_subscription(stanza.ty),
         };
         let share = self.written_share();
-        let who = who(&self.sessions, &self.components, payer);
+        let who = who(&self.sessions, &self.peers, payer);
         self.over_share = changes && self.written.is_greedy(who, self.now.mono, share);
         match self.over_share && stanza.kind == Kind::Message {
             true => Err(over_share()),

@@ -3,7 +3,7 @@
 
 use super::{archive, commands, muc, offline, pubsub, register};
 use crate::core::share::Shared;
-use crate::core::{About, message, reading, roster, throttle, written};
+use crate::core::{About, message, peers, reading, roster, throttle, written};
 use crate::wire::xml::escaped;
 use std::iter;
 
@@ -119,7 +119,13 @@ pub fn shares() -> Vec<&'static Shared> {
     let nodes = pubsub::node::SHARED.iter().chain([&pubsub::caps::SHARED]);
     let others =
         [&archive::query::SHARED, &offline::SHARED, &roster::SHARED, &reading::SHARED, &message::streams::SHARED];
-    let others = others.into_iter().chain([&message::waiting::SHARED, &written::SHARED, &throttle::SHARED]);
+    let others = others.into_iter().chain([
+        &message::waiting::SHARED,
+        &written::SHARED,
+        &throttle::SHARED,
+        &peers::OUTBOXES,
+        &peers::DIALLED,
+    ]);
     rooms.chain(nodes).chain(others).chain([&commands::SHARED, &register::SHARED]).collect()
 }
 

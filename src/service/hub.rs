@@ -2,7 +2,7 @@
 
 use super::disk::storage::{Keep, Listener, Storage};
 use super::driver;
-use super::net::link::Mail;
+use super::net::link::{Mail, Peer};
 use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
 use super::{Failure, Result};
@@ -12,9 +12,10 @@ use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
 use crate::stream::component::Secrets;
-use crate::wire::Jid;
+use crate::stream::s2s::{DialbackSecret, ServerTerms};
+use crate::wire::{DomainPair, Jid};
 use smol::{Executor, Timer, channel};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
@@ -244,10 +245,33 @@ impl Unwritten {
     }
 }
 
+/// The domains that something of ours answers under.
+fn domains(core: &Core) -> BTreeSet<Jid> {
+    core.state().domains().filter_map(|domain| Jid::new(None, domain, None).ok()).collect()
+}
+
 #[derive(Default)]
 struct Alarm {
     at: Option<Instant>,
     waker: Option<Waker>,
+}
+
+/// A stream to another server that is to be made.
+#[derive(Debug)]
+pub enum Dial {
+    /// To say something. The answer is [`Input::PeerOpen`] or [`Input::PeerRefused`].
+    Stanzas(DomainPair),
+    /// To ask whether a key is theirs. The answer is [`Input::PeerVerified`].
+    Verify {
+        /// The stream that it was shown on.
+        stream: StreamId,
+        /// For which domains.
+        pair: DomainPair,
+        /// What we call that stream.
+        id: String,
+        /// The key.
+        key: String,
+    },
 }
 
 /// The server's middle.
@@ -256,6 +280,8 @@ pub struct Hub {
     alarm: Mutex<Alarm>,
     terms: Mutex<Arc<Terms>>,
     components: Mutex<Arc<Secrets>>,
+    server_terms: Mutex<Arc<ServerTerms>>,
+    dials: (channel::Sender<Dial>, channel::Receiver<Dial>),
     storage: Storage,
     /// Weak: the tasks on it hold the hub.
     executor: Weak<Executor<'static>>,
@@ -269,7 +295,10 @@ pub struct Hub {
 
 impl Hub {
     /// Around this core.
-    pub fn new(core: Core, terms: Terms, storage: Storage, executor: &Arc<Executor<'static>>) -> Arc<Hub> {
+    pub fn new(mut core: Core, terms: Terms, storage: Storage, executor: &Arc<Executor<'static>>) -> Arc<Hub> {
+        // Keys of dialback are good as long as the streams that they were shown on: not longer than this run.
+        let secret = DialbackSecret::new(core.random());
+        let server_terms = Arc::new(ServerTerms { domains: domains(&core), secret });
         Arc::new(Hub {
             state: Patient::new(State {
                 core,
@@ -282,6 +311,8 @@ impl Hub {
             alarm: Mutex::default(),
             terms: Mutex::new(Arc::new(terms)),
             components: Mutex::default(),
+            server_terms: Mutex::new(server_terms),
+            dials: channel::unbounded(),
             storage,
             executor: Arc::downgrade(executor),
             next: AtomicU64::new(1),
@@ -328,7 +359,7 @@ impl Hub {
         self.shares.set_waiting_bytes(settings.waiting_bytes);
         let registration = settings.registration;
         *lock(&self.components) = Arc::new(settings.components.clone());
-        let (features, upgrades, dismissed) = {
+        let (features, upgrades, domains, dismissed) = {
             let state = &mut *self.state.lock();
             let dismissed = state.core.configure(settings);
             let some = !dismissed.is_empty();
@@ -338,8 +369,12 @@ impl Hub {
                 }
             }
             // They depend on the settings: XEP-0115 has a hash of all that the server tells of itself.
-            (state.core.stream_features(), state.core.upgrades(), some)
+            (state.core.stream_features(), state.core.upgrades(), domains(&state.core), some)
         };
+        {
+            let mut terms = lock(&self.server_terms);
+            *terms = Arc::new(ServerTerms { domains, ..ServerTerms::clone(&terms) });
+        }
         if dismissed {
             // Those who had contacts there are told.
             self.handle(Input::Tick);
@@ -357,8 +392,8 @@ impl Hub {
     }
 
     /// A connection has said whose it is.
-    pub(super) fn known(&self, outbox: &Outbox, jid: &Jid) -> Arc<Share> {
-        let share = self.shares.share(Owner::of(jid));
+    pub(super) fn known(&self, outbox: &Outbox, peer: &Peer) -> Arc<Share> {
+        let share = self.shares.share(Owner::of(peer));
         outbox.belongs_to(share.clone());
         share
     }
@@ -534,6 +569,8 @@ impl Hub {
                 }
                 Effect::Hash(job, password, iterations) => self.hash(job, password, iterations),
                 Effect::WakeAt(mono) => self.wake_at(mono),
+                Effect::Dial(pair) => self.dial(Dial::Stanzas(pair)),
+                Effect::Verify { stream, pair, id, key } => self.dial(Dial::Verify { stream, pair, id, key }),
                 Effect::Told(job, answer) => {
                     if let Some(asked) = state.commands.remove(&job) {
                         let _ = asked.try_send(answer);
@@ -543,6 +580,22 @@ impl Hub {
                 _ => {}
             }
         }
+    }
+
+    /// Has somebody make a stream: whoever serves other servers. If nobody does, nothing comes of it.
+    fn dial(&self, dial: Dial) {
+        // Without a limit of its own: the core has one for what is on its way.
+        let _ = self.dials.0.try_send(dial);
+    }
+
+    /// The streams to other servers that are to be made.
+    pub(super) fn dials(&self) -> channel::Receiver<Dial> {
+        self.dials.1.clone()
+    }
+
+    /// What streams between servers need to know now.
+    pub(super) fn server_terms(&self) -> Arc<ServerTerms> {
+        lock(&self.server_terms).clone()
     }
 
     fn hash(self: &Arc<Self>, job: Job, password: String, iterations: u32) {
@@ -643,7 +696,7 @@ mod tests {
     }
 
     fn outbox(limit: usize) -> Outbox {
-        Outbox::new(limit, Shares::new(64 * 1024 * 1024).share(Owner::Known("juliet@house.test".into())))
+        Outbox::new(limit, Shares::new(64 * 1024 * 1024).share(Owner::Account("juliet@house.test".into())))
     }
 
     #[test]
@@ -675,12 +728,16 @@ mod tests {
     #[test]
     fn an_outbox_of_a_component_takes_a_burst() {
         let shares = Shares::new(64 * 1024 * 1024);
-        for (owner, takes) in [("juliet@house.test", false), ("irc.house.test", true)] {
+        for (owner, takes) in [
+            (Owner::Account("juliet@house.test".into()), false),
+            (Owner::Server("office.test".into()), false),
+            (Owner::Component("irc.house.test".into()), true),
+        ] {
             let outbox = Outbox::new(OUTBOX_BYTES, shares.share(Owner::Address([127, 0, 0, 1].into())));
-            outbox.belongs_to(shares.share(Owner::Known(owner.into())));
+            outbox.belongs_to(shares.share(owner.clone()));
             (0..8 * 1024).for_each(|_| outbox.push(mail(1024)));
             let Poll::Ready(first) = outbox.poll(Waker::noop(), false) else { panic!("there was mail") };
-            assert_eq!(!matches!(first[0], Mail::Overflow), takes, "{owner}");
+            assert_eq!(!matches!(first[0], Mail::Overflow), takes, "{owner:?}");
         }
     }
 

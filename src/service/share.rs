@@ -1,15 +1,15 @@
 //! What one owner of connections may take of what all share, so that nobody's flood costs anybody else more than a moment.
 //!
-//! An owner is an account, a component, or an address whose connections have not said whose they are. Of each shared thing that is
+//! An owner is an account, a component, another server, or an address whose connections have not said whose they are. Of each shared thing that is
 //! counted in bytes it may have what it leaves to the others ([`crate::core::share`]), and who has little is never refused. Of the
 //! processor it gets turns: a connection that has more to do than fits into [`TURN_US`], or whose owner has had more than its part lately,
 //! lines up behind those of other owners.
 
 use super::hub::lock;
+use super::net::link::Peer;
 use crate::core::message::SLOW_BYTES;
 use crate::core::share::{Shared, limits, spare};
 use crate::stream::Mono;
-use crate::wire::Jid;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
@@ -51,14 +51,22 @@ const AHEAD_NS: u64 = 2_000_000;
 pub enum Owner {
     /// Nobody has said yet; see [`crate::core::network`].
     Address(IpAddr),
-    /// An account's bare JID, or a component's domain.
-    Known(Box<str>),
+    /// An account's bare JID.
+    Account(Box<str>),
+    /// A component's name.
+    Component(Box<str>),
+    /// The domain of another server.
+    Server(Box<str>),
 }
 
 impl Owner {
-    /// The owner of a stream that is authenticated as this.
-    pub fn of(jid: &Jid) -> Owner {
-        Owner::Known(jid.bare_str().into())
+    /// The owner of a stream whose peer has proved to be this.
+    pub fn of(peer: &Peer) -> Owner {
+        match peer {
+            Peer::Account(jid) => Owner::Account(jid.bare_str().into()),
+            Peer::Component(name) => Owner::Component(name.as_str().into()),
+            Peer::Server(domain) => Owner::Server(domain.as_str().into()),
+        }
     }
 }
 
@@ -67,7 +75,7 @@ pub(super) const SHARED: [Shared; 5] = [
     Shared {
         what: "questions to storage",
         whole: limits![QUESTIONS],
-        share: "an account, a component or an address: that number at a time",
+        share: "an account, a component, another server or an address: that number at a time",
         checked: "service/share.rs",
         told: "is not read from until one is answered",
     },
@@ -81,21 +89,21 @@ pub(super) const SHARED: [Shared; 5] = [
     Shared {
         what: "bytes on their way to the disk",
         whole: limits![UNWRITTEN_BYTES, UNWRITTEN_FREE_BYTES],
-        share: "an account, a component or an address: the rule, and the latter in any case",
+        share: "an account, a component, another server or an address: the rule, and the latter in any case",
         checked: "service/share.rs",
         told: "is not read from until some of it is written; while nothing can be written, what has to be is refused",
     },
     Shared {
         what: "bytes that wait for clients to read them, and of stanzas that have no end yet: half of the setting `waiting_bytes`",
         whole: limits![WAITING_FREE_BYTES],
-        share: "an account, a component or an address: the rule, and that in any case",
+        share: "an account, a component, another server or an address: the rule, and that in any case",
         checked: "service/share.rs",
         told: "stream error `resource-constraint`",
     },
     Shared {
         what: "the processor, in turns",
         whole: limits![TURN_US, SHORT_TURN_US, PROCESSOR_PART],
-        share: "an account, a component or an address: a turn of so many microseconds, of fewer while others have lined up, one \
+        share: "an account, a component, another server or an address: a turn of so many microseconds, of fewer while others have lined up, one \
                 connection of each after the other; who needs less than one of so many parts of a processor does not line up",
         checked: "service/share.rs",
         told: "waits for its next turn",
@@ -223,13 +231,13 @@ impl Share {
     pub(super) fn stranger(&self) -> Option<IpAddr> {
         match self.owner {
             Owner::Address(ip) => Some(ip),
-            Owner::Known(_) => None,
+            Owner::Account(_) | Owner::Component(_) | Owner::Server(_) => None,
         }
     }
 
     /// Whether it is a component's.
     pub(super) fn is_component(&self) -> bool {
-        matches!(&self.owner, Owner::Known(name) if !name.contains('@'))
+        matches!(&self.owner, Owner::Component(_))
     }
 
     /// One more connection; how many there are now.
@@ -505,7 +513,7 @@ mod tests {
     use super::*;
 
     fn known(name: &str) -> Owner {
-        Owner::Known(name.into())
+        Owner::Account(name.into())
     }
 
     #[test]

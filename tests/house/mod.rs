@@ -417,6 +417,7 @@ impl House {
         match step {
             Step::Tell(input) | Step::Proved(_, Some(input)) => self.input(input),
             Step::Proved(_, None) => {}
+            Step::TellAndEnd(input, _) => self.input(input),
             Step::End(End::Told) => self.connections.get_mut(&sid).unwrap().closed = true,
             Step::End(end) => self.hang_up(sid, end == End::Clean),
         }

@@ -1,6 +1,6 @@
 //! A stanza on its way: what its own side makes of it, whom it is for, and what the other side makes of it.
 
-use super::rule::{Rule, To, is_subscription, rule, well_formed};
+use super::rule::{Rule, To, rule, well_formed};
 use crate::core::Core;
 use crate::core::hook::{Extension, Place};
 use crate::core::ids::SessionId;
@@ -77,10 +77,8 @@ impl Core {
             Some(local) if ours => self.arrives(local, &to, &mut stanza),
             None if ours => self.at_server(&to, &stanza),
             _ if self.state.services.contains_key(to.domain()) => self.at_service(&to, &mut stanza),
-            _ if self.state.settings.components.contains_key(to.domain()) => self.at_component(&to, &stanza),
-            // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
-            _ if stanza.kind == Kind::Presence && !is_subscription(stanza.ty) => Ok(()),
-            _ => Err(Condition::RemoteServerNotFound.into()),
+            _ if self.state.settings.components.contains_key(to.domain()) => self.state.to_component(&to, &stanza),
+            _ => self.state.to_server(&to, &stanza),
         };
         if let Err(error) = done {
             self.state.refuse(&stanza, &error);

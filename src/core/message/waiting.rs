@@ -53,7 +53,7 @@ impl State {
         }
         let from_others = match self.payer {
             Some(Payer::Session(from)) => self.sessions.get(&from).is_none_or(|from| from.local() != session.local()),
-            Some(Payer::Component(_)) => true,
+            Some(Payer::Peer(_)) => true,
             None => false,
         };
         if from_others {

@@ -6,9 +6,10 @@ use crate::stream::Event;
 use crate::stream::Mono;
 use crate::stream::c2s::C2s;
 use crate::stream::component::{Component, Event as Said};
+use crate::stream::s2s::{Event as Heard, S2s};
 use crate::wire::login::{Begun, Refused};
 use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Manage, Stanza, StanzaError, StreamCondition, StreamError};
+use crate::wire::{DomainPair, Jid, Manage, Proof, Refusal, Stanza, StanzaError, StreamCondition, StreamError};
 use std::net::IpAddr;
 
 /// What the core has for a connection.
@@ -26,6 +27,8 @@ pub enum Mail {
     Send(Stanza),
     /// An element of stream management for the peer. [`Manage::Resumed`] and [`Manage::Failed`] answer [`Input::Resume`].
     Manage(Manage),
+    /// Whether a server may speak for its domain. Answers [`Input::PeerProved`] and [`Input::PeerKey`].
+    Judged(DomainPair, Result<Proof, Refusal>),
     /// The core ended the stream, and has forgotten it.
     Close(Option<StreamError>),
     /// More was waiting than may; what waited is gone.
@@ -48,9 +51,14 @@ impl Mail {
             Effect::Bound(sid, answer) => (sid, Mail::Bound(answer)),
             Effect::Registered(sid, stanza) => (sid, Mail::Registered(stanza)),
             Effect::Close(sid, error) => (sid, Mail::Close(error)),
-            Effect::Commit(..) | Effect::Ask(..) | Effect::Hash(..) | Effect::WakeAt(_) | Effect::Told(..) => {
-                return Err(effect);
-            }
+            Effect::Judged(sid, pair, answer) => (sid, Mail::Judged(pair, answer)),
+            Effect::Commit(..)
+            | Effect::Ask(..)
+            | Effect::Hash(..)
+            | Effect::WakeAt(_)
+            | Effect::Told(..)
+            | Effect::Dial(_)
+            | Effect::Verify { .. } => return Err(effect),
         })
     }
 }
@@ -60,10 +68,23 @@ impl Mail {
 pub enum Step {
     /// The core is told.
     Tell(Input),
-    /// The peer has proved to be this account or component; then the core is told, if there is something to tell.
-    Proved(Jid, Option<Input>),
+    /// The peer has proved who it is; then the core is told, if there is something to tell.
+    Proved(Peer, Option<Input>),
+    /// The core is told, and the stream is over.
+    TellAndEnd(Input, End),
     /// The stream is over.
     End(End),
+}
+
+/// Who a peer has proved to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// An account, by its bare JID.
+    Account(Jid),
+    /// A component, by its name.
+    Component(Jid),
+    /// A server, by its domain.
+    Server(Jid),
 }
 
 /// How a stream ended.
@@ -87,6 +108,16 @@ pub trait Link {
     const PEER: &'static str;
     /// How loud the log tells that it does not read.
     const LEVEL: log::Level;
+
+    /// What is said first, before anything was read.
+    fn begin(&mut self, _out: &mut String) -> Option<Step> {
+        None
+    }
+
+    /// What the core is still to be told when the connection is gone.
+    fn left(&mut self) -> Option<Input> {
+        None
+    }
 
     /// Takes bytes from the front of `input`, appends what is to be written to `out`, up to the next step or the end of `input`. Call it
     /// until it gives `None`; not while it waits.
@@ -164,7 +195,7 @@ impl ClientLink {
             Event::Credentials(jid) => self.ask(Waits::Credentials, Input::Login(sid, jid, ip)),
             Event::Authenticated(jid) => {
                 log::info!("{jid} logged in from {ip}");
-                Step::Proved(jid.clone(), Some(Input::LoginEnded(sid, jid, ip, true)))
+                Step::Proved(Peer::Account(jid.clone()), Some(Input::LoginEnded(sid, jid, ip, true)))
             }
             Event::Failed(jid) => {
                 let jid = jid?;
@@ -229,8 +260,8 @@ impl Link for ClientLink {
                 self.stream.send(&stanza, out);
                 return None;
             }
-            // These end it: see `take`.
-            Mail::Close(_) | Mail::Overflow | Mail::Shutdown => return None,
+            // For servers; and these end it: see `take`.
+            Mail::Judged(..) | Mail::Close(_) | Mail::Overflow | Mail::Shutdown => return None,
         };
         if self.waits == Some(answers) {
             self.waits = None;
@@ -306,7 +337,7 @@ impl Link for ComponentLink {
             Mail::Bound(Ok(name)) => {
                 self.stream.attached(out);
                 self.waits = false;
-                Some(Step::Proved(name, None))
+                Some(Step::Proved(Peer::Component(name), None))
             }
             // The others are for clients.
             _ => None,
@@ -322,6 +353,142 @@ impl Link for ComponentLink {
     }
 
     fn expired(&mut self, now: Mono, out: &mut String) -> Option<Step> {
+        self.stream.expired(now, out).map(|event| self.step(event))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.stream.held_bytes()
+    }
+}
+
+/// What a stream between servers is for, besides what its peer wants.
+#[derive(Debug)]
+enum Wanted {
+    /// Nothing: they have dialled us.
+    Nothing,
+    /// It answers [`Effect::Dial`].
+    Stanzas(DomainPair),
+    /// It answers [`Effect::Verify`], about the key that was shown on this stream.
+    Verified(StreamId, DomainPair),
+    /// That is answered.
+    Answered,
+}
+
+/// A stream between servers.
+#[derive(Debug)]
+pub struct ServerLink {
+    sid: StreamId,
+    stream: S2s,
+    wanted: Wanted,
+    /// When something was last read or due: what is sent in between is at about that time.
+    now: Mono,
+}
+
+impl ServerLink {
+    /// Of a connection that somebody has made to us.
+    pub fn incoming(sid: StreamId, stream: S2s, now: Mono) -> ServerLink {
+        ServerLink { sid, stream, wanted: Wanted::Nothing, now }
+    }
+
+    /// Of one that we have made, to say something.
+    pub fn outgoing(sid: StreamId, stream: S2s, pair: DomainPair, now: Mono) -> ServerLink {
+        ServerLink { sid, stream, wanted: Wanted::Stanzas(pair), now }
+    }
+
+    /// Of one that we have made to ask whether a key is theirs that was shown on that stream.
+    pub fn asking(sid: StreamId, stream: S2s, shown_on: StreamId, pair: DomainPair, now: Mono) -> ServerLink {
+        ServerLink { sid, stream, wanted: Wanted::Verified(shown_on, pair), now }
+    }
+
+    /// Answers what the stream was made for.
+    fn answer(&mut self, refusal: Refusal) -> Option<Input> {
+        match std::mem::replace(&mut self.wanted, Wanted::Answered) {
+            Wanted::Stanzas(pair) => Some(Input::PeerRefused(pair, refusal)),
+            Wanted::Verified(stream, pair) => Some(Input::PeerVerified(stream, pair, Err(refusal))),
+            Wanted::Nothing => {
+                self.wanted = Wanted::Nothing;
+                None
+            }
+            Wanted::Answered => None,
+        }
+    }
+
+    fn step(&mut self, event: Heard) -> Step {
+        let stream = self.sid;
+        match event {
+            Heard::Proved(pair, proof) => Step::Tell(Input::PeerProved(stream, pair, proof)),
+            Heard::Key { pair, id, key } => Step::Tell(Input::PeerKey { stream, pair, id, key }),
+            Heard::Open { pair, proof, both } => {
+                let dialled = !matches!(self.wanted, Wanted::Nothing);
+                if dialled {
+                    self.wanted = Wanted::Answered;
+                }
+                let peer = Peer::Server(pair.theirs.clone());
+                Step::Proved(peer, Some(Input::PeerOpen { stream, pair, proof, sends: dialled || both, dialled }))
+            }
+            Heard::Stanza(stanza) => Step::Tell(Input::Stanza(stream, stanza)),
+            Heard::Verified(valid) => match std::mem::replace(&mut self.wanted, Wanted::Answered) {
+                Wanted::Verified(stream, pair) => {
+                    Step::TellAndEnd(Input::PeerVerified(stream, pair, Ok(valid)), End::Unclean)
+                }
+                _ => Step::End(End::Unclean),
+            },
+            Heard::Refused(refusal) => match self.answer(refusal) {
+                Some(input) => Step::TellAndEnd(input, End::Unclean),
+                None => Step::End(End::Unclean),
+            },
+            // There is TLS already.
+            Heard::StartTls => Step::End(End::Broken),
+            Heard::Closed => Step::End(End::Unclean),
+        }
+    }
+}
+
+impl Link for ServerLink {
+    const WHOSE: &'static str = "this server or address";
+    const PEER: &'static str = "the server";
+    const LEVEL: log::Level = log::Level::Info;
+
+    fn begin(&mut self, out: &mut String) -> Option<Step> {
+        self.stream.begin(out).map(|event| self.step(event))
+    }
+
+    fn left(&mut self) -> Option<Input> {
+        self.answer(Refusal::later("the connection to it broke off before it was of any use"))
+    }
+
+    fn next(&mut self, now: Mono, input: &mut &[u8], out: &mut String) -> Option<Step> {
+        self.now = now;
+        let event = self.stream.next(now, input, out)?;
+        Some(self.step(event))
+    }
+
+    fn waits(&self) -> bool {
+        self.stream.waits()
+    }
+
+    fn give(&mut self, mail: Mail, out: &mut String) -> Option<Step> {
+        match mail {
+            Mail::Send(stanza) => {
+                self.stream.send(self.now, &stanza, out);
+                None
+            }
+            Mail::Judged(pair, answer) => self.stream.judged(&pair, answer, out).map(|event| self.step(event)),
+            // The others are for clients and components.
+            _ => None,
+        }
+    }
+
+    fn close(&mut self, error: Option<&StreamError>, out: &mut String) {
+        self.stream.close(error, out);
+    }
+
+    fn deadline(&self) -> Mono {
+        self.stream.deadline()
+    }
+
+    fn expired(&mut self, now: Mono, out: &mut String) -> Option<Step> {
+        self.now = now;
         self.stream.expired(now, out).map(|event| self.step(event))
     }
 

@@ -3,13 +3,12 @@
 //!
 //! It is one task. It owns no read buffer: what is read goes through a buffer of the thread, and the stream keeps what is incomplete.
 
-use super::link::{End, Link, Mail, Step, too_much};
+use super::link::{End, Link, Mail, Peer, Step, too_much};
 use super::transport::{Socket, Transport};
 use crate::core::{Input, StreamId};
 use crate::service::hub::{Hub, Outbox};
 use crate::service::share::{ACCOUNT_CONNECTIONS, Share, Turns, Waiting, Watch};
 use crate::stream::Mono;
-use crate::wire::Jid;
 use smol::Timer;
 use smol::io::AsyncReadExt;
 use std::cell::{Cell, RefCell};
@@ -49,8 +48,8 @@ impl Entry {
     }
 
     /// Its peer has said who it is. Says whether it may have one more connection.
-    pub fn known(&mut self, jid: &Jid) -> bool {
-        let share = self.hub.known(&self.outbox, jid);
+    pub fn known(&mut self, peer: &Peer) -> bool {
+        let share = self.hub.known(&self.outbox, peer);
         self.kept.share().disconnected();
         let connections = share.connected();
         self.kept.belongs_to(share);
@@ -187,7 +186,7 @@ pub(super) struct Pump<T, L> {
 impl<T: Transport, L: Link> Pump<T, L> {
     /// Of a connection that was accepted then.
     pub fn new(entry: Entry, transport: T, link: L, since: Mono) -> Box<Self> {
-        Box::new(Pump {
+        let mut pump = Box::new(Pump {
             entry,
             transport,
             link,
@@ -200,7 +199,11 @@ impl<T: Transport, L: Link> Pump<T, L> {
             timer_at: Mono::MAX,
             watch: Watch::new(),
             end: None,
-        })
+        });
+        if let Some(step) = pump.link.begin(&mut pump.out) {
+            pump.go(step);
+        }
+        pump
     }
 
     /// Does what can be done now, until the stream ends or the turn is over.
@@ -389,12 +392,16 @@ impl<T: Transport, L: Link> Pump<T, L> {
     fn go(&mut self, step: Step) {
         match step {
             Step::Tell(input) => self.tell(input),
-            Step::Proved(jid, input) => {
-                let fits = self.entry.known(&jid);
+            Step::Proved(peer, input) => {
+                let fits = self.entry.known(&peer);
                 input.into_iter().for_each(|input| self.tell(input));
                 if !fits {
-                    self.close("this account has too many connections".into());
+                    self.close(format!("{} has too many connections", L::WHOSE));
                 }
+            }
+            Step::TellAndEnd(input, end) => {
+                self.tell(input);
+                self.end = Some(end);
             }
             Step::End(end) => self.end = Some(end),
         }
@@ -417,6 +424,9 @@ impl<T: Transport, L: Link> Pump<T, L> {
         log::debug!("{sid:?}: ended ({end:?})");
         if self.known && end != End::Told {
             hub.handle(Input::Closed(sid, end == End::Clean));
+        }
+        if let Some(input) = self.link.left() {
+            hub.handle(input);
         }
         hub.disconnect(sid);
         if end == End::Broken {

@@ -1,0 +1,303 @@
+//! Other servers (RFC 6120 §10.4): whom we talk to, what waits while a stream to them is being made, and what becomes of it when none can
+//! be made.
+
+use crate::core::effect::Effect;
+use crate::core::ids::StreamId;
+use crate::core::message::rule::{is_subscription, well_formed};
+use crate::core::server::Core;
+use crate::core::settings::{Federates, Federation, Settings};
+use crate::core::state::State;
+use crate::core::work::Payer;
+use crate::wire::{
+    Condition, DomainPair, Jid, Kind, Proof, Refusal, Stanza, StanzaError, StreamCondition, StreamError,
+};
+
+/// Keys of dialback that are verified at the same time.
+const VERIFICATIONS: usize = 20;
+/// How long a server that could not be reached is left alone: from the one to the other, in milliseconds, longer each time.
+pub const FAILURES_MS: (u64, u64) = (5_000, 600_000);
+
+/// How it stands between a domain of ours and one of another server's, for the owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerStatus {
+    /// Between whom.
+    pub pair: DomainPair,
+    /// What proves that the other server is who it says; without it there is no stream.
+    pub proof: Option<Proof>,
+    /// A stream is being made.
+    pub dialling: bool,
+    /// Stanzas that wait for it.
+    pub waiting: usize,
+    /// Why none could be made, the last time.
+    pub refusal: Option<Refusal>,
+}
+
+impl Federation {
+    /// Whether a domain may talk to us, and we to it.
+    ///
+    /// # Errors
+    /// Why not, for who wanted to.
+    pub fn may(&self, theirs: &Jid) -> Result<(), Refusal> {
+        let refused = |text: String| Err(Refusal { condition: Condition::NotAllowed, text });
+        match self.with {
+            Federates::Nobody => {
+                let text = "this server talks to no other servers".to_owned();
+                Err(Refusal { condition: Condition::RemoteServerNotFound, text })
+            }
+            _ if covers(&self.block, theirs) => {
+                refused(format!("this server does not talk to {theirs}: it is blocked"))
+            }
+            _ if self.is_pinned(theirs) || covers(&self.allow, theirs) => Ok(()),
+            Federates::Everybody => Ok(()),
+            Federates::Listed => {
+                refused(format!("this server talks to listed servers only, and {theirs} is not listed"))
+            }
+        }
+    }
+
+    /// Whether the owner knows a key of a domain.
+    pub fn is_pinned(&self, theirs: &Jid) -> bool {
+        covers(&self.pinned, theirs)
+    }
+
+    /// Whether the domain's DNS is believed about who may speak for it.
+    pub fn trusts_dialback(&self, theirs: &Jid) -> bool {
+        covers(&self.dialback_for, theirs)
+    }
+}
+
+/// Whether a list has a domain, or one above it.
+fn covers<'a>(list: impl IntoIterator<Item = &'a Jid>, domain: &Jid) -> bool {
+    let domain = domain.domain();
+    list.into_iter().map(Jid::domain).any(|one| match domain.strip_suffix(one) {
+        Some(before) => before.is_empty() || before.ends_with('.'),
+        None => false,
+    })
+}
+
+impl State {
+    /// Whether something of ours answers under this domain.
+    pub fn serves(&self, domain: &str) -> bool {
+        domain == self.domain().domain()
+            || self.services.contains_key(domain)
+            || self.settings.components.contains_key(domain)
+    }
+
+    /// All domains that something of ours answers under.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        let components = self.settings.components.keys().map(Jid::domain);
+        std::iter::once(self.domain().domain()).chain(self.services.keys().map(|domain| &**domain)).chain(components)
+    }
+
+    /// Whether somebody at another server can be behind this address.
+    pub fn is_reachable(&self, jid: &Jid) -> bool {
+        !self.serves(jid.domain()) && self.settings.federation.may(jid).is_ok()
+    }
+
+    /// How it stands with other servers.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
+        self.peers.lines().filter(|line| !self.settings.components.contains_key(line.theirs.domain())).map(|line| {
+            PeerStatus {
+                pair: DomainPair { ours: line.ours.clone(), theirs: line.theirs.clone() },
+                proof: line.proof.filter(|_| !line.streams.is_empty()),
+                dialling: line.dialling.is_some(),
+                waiting: line.outbox.len(),
+                refusal: line.refusal.clone(),
+            }
+        })
+    }
+
+    /// To another server.
+    pub(in crate::core) fn to_server(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
+        // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
+        let is_worth = stanza.kind != Kind::Presence || is_subscription(stanza.ty);
+        match self.say_to_server(to, stanza) {
+            Err(_) if !is_worth => Ok(()),
+            said => said,
+        }
+    }
+
+    fn say_to_server(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
+        let Some(from) = stanza.from.as_ref().filter(|from| self.serves(from.domain())) else {
+            // Nobody else's stanzas go through here (RFC 6120 §10.4).
+            return Err(Condition::RemoteServerNotFound.into());
+        };
+        let theirs = domain_of(to)?;
+        self.settings.federation.may(&theirs).map_err(|refusal| refusal.error())?;
+        if let Some(stream) = self.peers.stream_to(from.domain(), theirs.domain()) {
+            self.effects.push(Effect::Send(stream, stanza.clone()));
+            return Ok(());
+        }
+        let pair = DomainPair { ours: domain_of(from)?, theirs };
+        let now = self.now.mono;
+        let who: Box<str> = self.whose(from).into();
+        if let Some(line) = self.peers.line(pair.ours.domain(), pair.theirs.domain())
+            && line.dialling.is_none()
+            && line.retry_at > now
+            && let Some(refusal) = &line.refusal
+        {
+            return Err(refusal.error());
+        }
+        self.peers.wait(&pair, stanza.clone(), &who, now)?;
+        self.dial(pair, &who)
+    }
+
+    /// Has a stream made between two domains, if nobody does already.
+    fn dial(&mut self, pair: DomainPair, who: &str) -> Result<(), StanzaError> {
+        if self.peers.line(pair.ours.domain(), pair.theirs.domain()).is_none_or(|line| line.dialling.is_some()) {
+            return Ok(());
+        }
+        if !self.peers.dial(&pair, who) {
+            // What was put there just now is the only thing there.
+            self.peers.take_waiting(&pair);
+            let text = "too many other servers are being reached at the moment";
+            return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
+        }
+        self.effects.push(Effect::Dial(pair));
+        Ok(())
+    }
+
+    /// Nothing came of a stream that was to be made.
+    pub(in crate::core) fn peer_refused(&mut self, pair: &DomainPair, refusal: Refusal) {
+        self.peers.dialled(pair);
+        let jitter = u64::from(self.random()[0]);
+        let now = self.now.mono;
+        let Some(line) = self.peers.line_mut(pair) else { return };
+        let (least, most) = FAILURES_MS;
+        let wait = least.saturating_mul(1 << line.failures.min(10)).min(most);
+        line.failures = line.failures.saturating_add(1);
+        line.retry_at = now + wait + wait * jitter / 1024;
+        log::info!("{} is not reached from {}: {}", pair.theirs, pair.ours, refusal.text);
+        line.refusal = Some(refusal.clone());
+        // Somebody may have come from there meanwhile, on a stream that goes both ways: then nothing waits.
+        for stanza in self.peers.take_waiting(pair) {
+            if stanza.kind != Kind::Presence || is_subscription(stanza.ty) {
+                self.refuse(&stanza, &refusal.error());
+            }
+        }
+    }
+
+    /// A stream is proved for this pair: stanzas may come, and if `sends`, go. `dialled`: it was made for that by us.
+    pub(in crate::core) fn peer_open(
+        &mut self,
+        stream: StreamId,
+        pair: &DomainPair,
+        proof: Proof,
+        sends: bool,
+        dialled: bool,
+    ) {
+        if dialled {
+            self.peers.dialled(pair);
+        }
+        // The settings may be others than when it was judged.
+        if let Err(refusal) = self.settings.federation.may(&pair.theirs) {
+            let error = StreamError::new(StreamCondition::PolicyViolation).text(refusal.text);
+            self.peers.closed(stream);
+            self.effects.push(Effect::Close(stream, Some(error)));
+            return;
+        }
+        log::debug!("{stream:?}: a stream between {pair}, proved by {proof}");
+        for stanza in self.peers.open(stream, pair, proof, sends, self.now.mono) {
+            self.effects.push(Effect::Send(stream, stanza));
+        }
+    }
+
+    /// A stream is gone. Says whether it was another server's. What was on its way on it may be lost.
+    pub(in crate::core) fn peer_closed(&mut self, stream: StreamId) -> bool {
+        !self.peers.closed(stream).is_empty()
+    }
+
+    /// Somebody has proved to speak for a domain: may they?
+    pub(in crate::core) fn peer_proved(&mut self, stream: StreamId, pair: DomainPair, proof: Proof) {
+        let judged = self.settings.federation.may(&pair.theirs).map(|()| proof);
+        if let Err(refusal) = &judged {
+            log::info!("{} was refused: {}", pair.theirs, refusal.text);
+        }
+        self.effects.push(Effect::Judged(stream, pair, judged));
+    }
+
+    /// Somebody shows a key of dialback instead.
+    pub(in crate::core) fn peer_key(&mut self, stream: StreamId, pair: DomainPair, id: String, key: String) {
+        let federation = &self.settings.federation;
+        let refused = |condition, text: &str| Err(Refusal { condition, text: text.into() });
+        let may = federation.may(&pair.theirs).and_then(|()| {
+            if !federation.trusts_dialback(&pair.theirs) {
+                // XEP-0220 §2.5
+                return refused(Condition::NotAuthorized, "a certificate is needed that proves the domain");
+            }
+            if self.peers.verifying.len() >= VERIFICATIONS {
+                return refused(Condition::ResourceConstraint, "too many keys are being verified");
+            }
+            Ok(())
+        });
+        match may {
+            Err(refusal) => {
+                log::info!("{} was refused (dialback): {}", pair.theirs, refusal.text);
+                self.effects.push(Effect::Judged(stream, pair, Err(refusal)));
+            }
+            Ok(()) => {
+                self.peers.verifying.insert((stream, pair.clone()));
+                self.effects.push(Effect::Verify { stream, pair, id, key });
+            }
+        }
+    }
+
+    /// What the domain's own server says of that key.
+    pub(in crate::core) fn peer_verified(&mut self, stream: StreamId, pair: DomainPair, valid: Result<bool, Refusal>) {
+        if !self.peers.verifying.remove(&(stream, pair.clone())) {
+            return;
+        }
+        let judged = match valid {
+            Ok(true) => Ok(Proof::Dialback),
+            Ok(false) => Err(Refusal { condition: Condition::Forbidden, text: "the key is not theirs".into() }),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &judged {
+            log::info!("{} was refused (dialback): {}", pair.theirs, refusal.text);
+        }
+        self.effects.push(Effect::Judged(stream, pair, judged));
+    }
+
+    /// Other settings: the streams of servers that we do not talk to any more.
+    pub(super) fn dismiss_servers(&mut self, settings: &Settings) -> Vec<(StreamId, StreamError)> {
+        let gone = |pairs: &[DomainPair]| {
+            let mut others = pairs.iter().filter(|pair| !self.settings.components.contains_key(pair.theirs.domain()));
+            others.find_map(|pair| settings.federation.may(&pair.theirs).err())
+        };
+        let streams: Vec<_> = self
+            .peers
+            .streams()
+            .filter_map(|(stream, pairs)| {
+                let refusal = gone(pairs)?;
+                Some((stream, StreamError::new(StreamCondition::PolicyViolation).text(refusal.text)))
+            })
+            .collect();
+        for (stream, _) in &streams {
+            self.peers.closed(*stream);
+        }
+        streams
+    }
+}
+
+impl Core {
+    /// A stanza of a component or of another server, whose stream has looked at its addresses.
+    pub(in crate::core) fn peer_sent(&mut self, stream: StreamId, stanza: Stanza) {
+        if self.state.peers.of(stream).is_none() {
+            return;
+        }
+        self.state.note_component(stream, &stanza);
+        let allowed = well_formed(&stanza).and_then(|()| self.state.pays(Payer::Peer(stream), &stanza));
+        match allowed.and_then(|()| self.state.asks(None, &stanza)) {
+            Ok(()) => self.route(stanza),
+            Err(error) => self.state.refuse(&stanza, &error),
+        }
+    }
+}
+
+/// The domain of an address, as an address.
+fn domain_of(jid: &Jid) -> Result<Jid, StanzaError> {
+    match jid.local().is_none() && jid.is_bare() {
+        true => Ok(jid.clone()),
+        false => Jid::new(None, jid.domain(), None).map_err(|_| Condition::JidMalformed.into()),
+    }
+}
