@@ -6,6 +6,7 @@ pub mod framer;
 pub mod jid;
 pub mod login;
 pub mod ns;
+pub mod punycode;
 pub mod scram;
 pub mod secret;
 pub mod sm;
