@@ -2,6 +2,7 @@
 //! (`corpus/NAME/`) in the package's own tests. A new one is a function, a line in [`TARGETS`], a file in `fuzz_targets/`
 //! with its `[[bin]]` in `Cargo.toml`, and a corpus of at least one file.
 
+pub mod dns;
 pub mod stream;
 
 use inglenook::wire::framer::Limits;
@@ -11,7 +12,8 @@ use inglenook::wire::{Condition, Frame, Framer, Kind, Node, Raw, Scope, Stanza, 
 pub type Check = fn(&[u8]);
 
 /// All of them, with their names.
-pub const TARGETS: &[(&str, Check)] = &[("framer", framer), ("stanza", stanza), ("stream", stream::stream)];
+pub const TARGETS: &[(&str, Check)] =
+    &[("dns", dns::dns), ("framer", framer), ("stanza", stanza), ("stream", stream::stream)];
 
 const LIMITS: Limits = Limits { element_bytes: 2048, depth: 16, elements: 64, attributes: 16 };
 

@@ -8,6 +8,7 @@
 pub mod cert;
 pub mod config;
 pub mod disk;
+pub mod dns;
 pub mod driver;
 pub mod host;
 pub mod hub;

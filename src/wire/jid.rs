@@ -5,6 +5,7 @@
 //! over the tables: Resourceprep and the PRECIS crates refuse every code point that their old Unicode tables do not know,
 //! so a resource or a room nickname with an emoji would be no address.
 
+use super::punycode;
 use super::xml::escaped_bytes;
 use memchr::memchr;
 use std::borrow::Cow;
@@ -287,7 +288,7 @@ fn decode_labels(name: &str) -> Option<String> {
     for label in name.split('.') {
         labels.push(match label.strip_prefix("xn--") {
             Some(code) => {
-                let decoded = punycode(code)?;
+                let decoded = punycode::decode(code)?;
                 if decoded.is_ascii() || stringprep::nameprep(&decoded).ok()? != decoded {
                     return None;
                 }
@@ -297,49 +298,6 @@ fn decode_labels(name: &str) -> Option<String> {
         });
     }
     Some(labels.join("."))
-}
-
-/// Decodes Punycode (RFC 3492 §6.2) of one label.
-fn punycode(code: &str) -> Option<String> {
-    if code.len() > LABEL_BYTES {
-        return None;
-    }
-    let (basic, digits) = code.rsplit_once('-').unwrap_or(("", code));
-    let mut out: Vec<char> = basic.chars().collect();
-    let (mut n, mut i, mut bias) = (128u32, 0u32, 72u32);
-    let mut digits = digits.bytes().peekable();
-    while digits.peek().is_some() {
-        let (old, mut weight, mut k) = (i, 1u32, 36u32);
-        loop {
-            let digit = match digits.next()? {
-                b @ b'a'..=b'z' => b - b'a',
-                b @ b'0'..=b'9' => b - b'0' + 26,
-                _ => return None,
-            } as u32;
-            i = i.checked_add(digit.checked_mul(weight)?)?;
-            let threshold = k.saturating_sub(bias).clamp(1, 26);
-            if digit < threshold {
-                break;
-            }
-            weight = weight.checked_mul(36 - threshold)?;
-            k += 36;
-        }
-        let len = out.len() as u32 + 1;
-        // The adaptation of RFC 3492 §6.1.
-        let mut delta = (i - old) / if old == 0 { 700 } else { 2 };
-        delta += delta / len;
-        bias = 0;
-        while delta > 455 {
-            delta /= 35;
-            bias += 36;
-        }
-        bias += 36 * delta / (delta + 38);
-        n = n.checked_add(i / len)?;
-        i %= len;
-        out.insert(i as usize, char::from_u32(n)?);
-        i += 1;
-    }
-    Some(out.into_iter().collect())
 }
 
 fn prepare_resource(text: &str) -> Result<Cow<'_, str>, JidError> {

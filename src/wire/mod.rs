@@ -7,6 +7,7 @@ pub mod jid;
 pub mod login;
 pub mod ns;
 pub mod peer;
+pub mod punycode;
 pub mod scram;
 pub mod secret;
 pub mod sm;

@@ -1,8 +1,9 @@
 //! What can be read in certificates and keys, and what is wrong with them.
 
-use super::names::{Names, a_labels};
+use super::names::Names;
 use crate::service::disk::wear::date;
 use crate::service::{Failure, Result};
+use crate::wire::punycode::a_labels;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{KeyPair, PublicKeyData};

@@ -19,7 +19,8 @@ mod names;
 mod own;
 
 pub use self::facts::{Facts, facts};
-pub use self::names::{Names, a_labels};
+pub use self::names::Names;
+pub use crate::wire::punycode::a_labels;
 
 use self::facts::{DAY, clean, ders, first, parse_all, read, signatures, unfit};
 use self::own::{NEW_AUTHORITY, PAST_DAYS};

@@ -2,6 +2,7 @@
 
 use crate::ext::SERVICES;
 use crate::service::host;
+use crate::wire::punycode::a_labels;
 use rcgen::CustomExtension;
 use std::net::IpAddr;
 
@@ -73,59 +74,6 @@ pub(super) fn alternative_names(names: &Names) -> CustomExtension {
         list.extend(other(&SRV_NAME, IA5_STRING, &format!("_xmpp-server.{ascii}")));
     }
     CustomExtension::from_oid_content(&[2, 5, 29, 17], der(0x30, &list))
-}
-
-/// A name as DNS and dNSName have it: labels with other letters than ASCII's in their `xn--` form (RFC 5890 §2.3.2.1).
-pub fn a_labels(name: &str) -> String {
-    let label = |label: &str| if label.is_ascii() { label.to_owned() } else { format!("xn--{}", punycode(label)) };
-    name.split('.').map(label).collect::<Vec<_>>().join(".")
-}
-
-/// Punycode (RFC 3492 §6.3) of one label; saturates where a label is absurdly long.
-pub(super) fn punycode(label: &str) -> String {
-    const BASE: u32 = 36;
-    let digit = |n: u32| char::from(if n < 26 { b'a' + n as u8 } else { b'0' + (n - 26) as u8 });
-    let points: Vec<u32> = label.chars().map(u32::from).collect();
-    let mut out: String = label.chars().filter(char::is_ascii).collect();
-    let basic = out.len() as u32;
-    if basic > 0 {
-        out.push('-');
-    }
-    let (mut at, mut delta, mut bias, mut done) = (128, 0_u32, 72, basic);
-    while let Some(next) = points.iter().copied().filter(|p| *p >= at).min() {
-        delta = delta.saturating_add((next - at).saturating_mul(done + 1));
-        for point in &points {
-            if *point < next {
-                delta = delta.saturating_add(1);
-            } else if *point == next {
-                let (mut rest, mut k) = (delta, BASE);
-                loop {
-                    let threshold = k.saturating_sub(bias).clamp(1, 26);
-                    if rest < threshold {
-                        break;
-                    }
-                    out.push(digit(threshold + (rest - threshold) % (BASE - threshold)));
-                    rest = (rest - threshold) / (BASE - threshold);
-                    k += BASE;
-                }
-                out.push(digit(rest));
-                // RFC 3492 §6.1
-                let mut adapted = if done == basic { delta / 700 } else { delta / 2 };
-                adapted += adapted / (done + 1);
-                bias = 0;
-                while adapted > 455 {
-                    adapted /= BASE - 1;
-                    bias += BASE;
-                }
-                bias += BASE * adapted / (adapted + 38);
-                delta = 0;
-                done += 1;
-            }
-        }
-        delta = delta.saturating_add(1);
-        at = next + 1;
-    }
-    out
 }
 
 /// One DER value: tag, length, content.
