@@ -27,7 +27,7 @@ pub const SILENCES: u8 = 3;
 impl State {
     /// Counts a stanza of the client, before it is handled.
     pub(in crate::core) fn count_in(&mut self, sid: SessionId) {
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
             managed.handled = managed.handled.wrapping_add(1);
         }
     }
@@ -35,7 +35,7 @@ impl State {
     /// Remembers what the stanza's acknowledgement waits for, when all is done that follows from it.
     pub(in crate::core) fn handled(&mut self, sid: SessionId) {
         let (seq, committed) = (self.sealed(), self.committed());
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
+        let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) else { return };
         let handled = managed.handled;
         if seq <= committed && managed.waits.is_empty() {
             managed.safe = handled;
@@ -52,7 +52,7 @@ impl State {
         let Some(sid) = self.carried(stream) else { return };
         self.flush(sid);
         self.note_unlogged(sid);
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
+        let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) else { return };
         match managed.waits.back() {
             None => {
                 let h = managed.safe;
@@ -75,7 +75,7 @@ impl State {
         if self.takes_nothing() {
             return;
         }
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
+        let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) else { return };
         if managed.handled == managed.logged || !managed.can_be_resumed() || !managed.may_note(now) {
             return;
         }
@@ -83,7 +83,7 @@ impl State {
         let counted = managed.last_in();
         self.note_heard(vec![counted]);
         let seq = self.sealed() + 1;
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
             managed.waits.push_back((seq, managed.handled));
             self.streams.waiting.insert(sid);
         }
@@ -92,7 +92,7 @@ impl State {
     /// `<a/>` of the client.
     pub(in crate::core) fn acknowledged(&mut self, stream: StreamId, h: u32) {
         let Some(sid) = self.carried(stream) else { return };
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
             // Only an answer: who tells each stanza unasked would be asked as often.
             let answer = managed.requested.take().is_some();
             self.count_out(sid, h, answer);
@@ -101,7 +101,7 @@ impl State {
 
     /// What a client says it has handled.
     pub(super) fn count_out(&mut self, sid: SessionId, h: u32, ask: bool) {
-        let Some(session) = self.sessions.get_mut(&sid) else {
+        let Some(session) = self.here.session_mut(sid) else {
             return impossible("a session is gone while it is acknowledged to");
         };
         let local: Box<str> = session.local().into();
@@ -120,7 +120,7 @@ impl State {
                     self.streams.ask.push(sid);
                 }
                 if !done.is_empty()
-                    && let Some(account) = self.accounts.get_mut(&local)
+                    && let Some(account) = self.here.account_mut(&local)
                 {
                     account.silences = 0;
                 }
@@ -142,7 +142,7 @@ impl State {
     pub(in crate::core) fn ask_for_acks(&mut self) {
         let now = self.now.mono;
         for sid in std::mem::take(&mut self.streams.ask) {
-            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            let Some(session) = self.here.session_mut(sid) else { continue };
             let (Some(stream), Some(managed)) = (session.stream, session.managed.as_mut()) else { continue };
             if managed.requested.is_some() || !managed.expects() {
                 continue;
@@ -158,7 +158,7 @@ impl State {
     /// The time for an answer to `<r/>` is over, if it is still the same question.
     pub(in crate::core) fn unanswered(&mut self, sid: SessionId) {
         let now = self.now.mono;
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some((session, account)) = self.here.session_and_account(sid) else { return };
         let (stream, Some(managed)) = (session.stream, session.managed.as_mut()) else { return };
         managed.timed = false;
         let Some(requested) = managed.requested else {
@@ -167,7 +167,6 @@ impl State {
         };
         let Some(stream) = stream else { return };
         if now >= requested + ANSWER_MS {
-            let account = self.accounts.get_mut(session.jid.local().unwrap_or_default());
             if account.as_ref().is_some_and(|account| account.silences >= SILENCES) {
                 managed.requested = None;
                 return self.streams.ask.push(sid);
@@ -188,7 +187,7 @@ impl State {
     /// wants to read.
     pub(in crate::core) fn release(&mut self, up_to: u64) {
         for sid in &self.streams.waiting {
-            let Some(session) = self.sessions.get_mut(sid) else { continue };
+            let Some(session) = self.here.session_mut(*sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
             if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= up_to)
                 && let Some(stream) = session.stream
@@ -204,7 +203,7 @@ impl State {
     pub(in crate::core) fn committed_for_acks(&mut self, seq: u64) {
         self.release(seq);
         self.streams.waiting.retain(|sid| {
-            let managed = self.sessions.get_mut(sid).and_then(|session| session.managed.as_mut());
+            let managed = self.here.session_mut(*sid).and_then(|session| session.managed.as_mut());
             managed.is_some_and(|managed| {
                 managed.committed(seq);
                 !managed.waits.is_empty() || managed.held_back.is_some()
@@ -212,7 +211,7 @@ impl State {
         });
         while let Some((_, sid)) = self.streams.asked.front().filter(|(n, _)| *n <= seq).copied() {
             self.streams.asked.pop_front();
-            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            let Some(session) = self.here.session_mut(sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
             managed.asked = managed.asked.filter(|last| *last > seq);
             if let Some(last) = managed.asked {
@@ -227,7 +226,7 @@ impl State {
     /// Writes nothing more to a session with stream management until what is now being changed is on stable storage.
     pub(in crate::core) fn hold_back(&mut self, sid: SessionId) {
         let seq = self.sealed() + 1;
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
             let stanzas = managed.held_back.map_or(0, |(stanzas, _)| stanzas);
             managed.held_back = Some((stanzas, seq));
             self.streams.waiting.insert(sid);
@@ -244,7 +243,7 @@ mod tests {
     #[test]
     fn stanzas_of_a_client_count_modulo_2_to_the_32() {
         let (mut st, _) = state();
-        let managed = st.sessions.get_mut(&sid()).unwrap().managed.as_mut().unwrap();
+        let managed = st.here.session_mut(sid()).unwrap().managed.as_mut().unwrap();
         (managed.handled, managed.logged) = (u32::MAX - 1, u32::MAX - 1);
         for expected in [u32::MAX, 0, 1] {
             st.count_in(sid());
@@ -267,9 +266,9 @@ mod tests {
             st.count_in(sid());
             st.handled(sid());
         }
-        let managed = st.sessions[&sid()].managed.as_ref().unwrap();
+        let managed = st.here.session(sid()).unwrap().managed.as_ref().unwrap();
         assert_eq!((managed.safe, managed.waits.iter().copied().collect::<Vec<_>>()), (0, vec![(st.sealed(), 1000)]));
         st.on_committed(st.sealed());
-        assert_eq!(st.sessions[&sid()].managed.as_ref().unwrap().safe, 1000);
+        assert_eq!(st.here.session(sid()).unwrap().managed.as_ref().unwrap().safe, 1000);
     }
 }

@@ -123,7 +123,7 @@ impl State {
         let has = |way: &OnItsWay| way.holders.iter().any(|(holder, _)| *holder == sid);
         let new = |message: &&Stanza| !self.deliveries.on_their_way.get(&message.mark).is_some_and(has);
         let messages: Vec<&Stanza> = messages.iter().filter(new).collect();
-        let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
         // While storage takes nothing, they are better handed over without a note.
         let noted = !messages.is_empty() && self.write().is_ok();
         if noted {
@@ -155,7 +155,7 @@ impl State {
     }
 
     fn connected(&self, way: &OnItsWay) -> bool {
-        way.holders.iter().any(|(sid, _)| self.sessions.get(sid).is_some_and(|s| s.stream.is_some()))
+        way.holders.iter().any(|(sid, _)| self.here.session(*sid).is_some_and(|s| s.stream.is_some()))
     }
 
     /// Somebody has a message: it needs no more delivery.
@@ -166,7 +166,7 @@ impl State {
     /// The session's account is removed: the messages that it has not acknowledged go with it.
     pub(in crate::core) fn abandon(&mut self, sid: SessionId) {
         self.lose_given(sid);
-        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(session) = self.here.session(sid) else { return };
         for stanza in session.undelivered() {
             self.deliveries.remove(stanza.mark);
         }
@@ -174,7 +174,7 @@ impl State {
 
     /// A session lost its connection: what only such sessions hold must be kept.
     pub(in crate::core) fn parted(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(session) = self.here.session(sid) else { return };
         let messages: Vec<Stanza> = session.undelivered().filter(|s| s.mark > 0).cloned().collect();
         self.work.extend(messages.into_iter().map(Work::Hold));
     }
@@ -183,7 +183,7 @@ impl State {
     /// for it would come late if they never do.
     pub(in crate::core) fn share(&mut self, local: &str, comes: SessionId) {
         for sid in self.sessions_of(local) {
-            let Some(session) = self.sessions.get(&sid).filter(|_| sid != comes) else { continue };
+            let Some(session) = self.here.session(sid).filter(|_| sid != comes) else { continue };
             let for_all = |message: &&Stanza| message.mark > 0 && message.to.as_ref().is_some_and(|to| to.is_bare());
             self.work.extend(session.undelivered().filter(for_all).cloned().map(Work::Keep));
         }
@@ -296,7 +296,6 @@ mod tests {
     use super::super::archive::Way;
     use super::*;
     use crate::core::ids::StreamId;
-    use crate::core::session::Session;
     use crate::core::settings::Settings;
     use crate::wire::Jid;
 
@@ -305,7 +304,8 @@ mod tests {
         let jid = |text: &str| Jid::parse(text).unwrap();
         let mut st = State::new(Settings::new(jid("house.test")), [1; 32], [2; 32]);
         let (stream, sid) = (StreamId(1), SessionId::of(StreamId(1)));
-        st.sessions.insert(sid, Session::new(jid("juliet@house.test/balcony"), stream));
+        st.here.add_a_test("juliet@house.test");
+        st.here.enter(jid("juliet@house.test/balcony"), stream);
         st.enable(stream, true, None);
         let mut message = Stanza::new(Kind::Message, Type::Chat).from(jid("romeo@house.test/orchard"));
         message.mark = st.mark_for(&message);

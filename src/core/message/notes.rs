@@ -26,7 +26,7 @@ impl State {
 
     /// How a session's stream counts messages that were just written to it is stored.
     pub(in crate::core) fn note_counts(&mut self, sid: SessionId, local: &str, counts: Vec<(u32, u64)>) {
-        let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
         self.flush(sid);
         for counts in counts.chunks(NOTES) {
             self.note_handed(local, stream, counts.to_vec());
@@ -48,7 +48,7 @@ impl State {
             return;
         }
         let counts: Vec<Counted> =
-            self.sessions.iter().filter_map(|(_, s)| s.managed.as_ref()?.heard()).take(NOTES).collect();
+            self.here.sessions().iter().filter_map(|(_, s)| s.managed.as_ref()?.heard()).take(NOTES).collect();
         if !counts.is_empty() && self.write().is_ok() {
             self.note_heard(counts);
         }
@@ -67,7 +67,7 @@ impl State {
     /// What was held for a session is about to be written, and some of it was dropped: how its stream counts the messages behind that
     /// is stored before they are written, as in [`State::hand_over`].
     pub(in crate::core) fn recount<'a>(&mut self, sid: SessionId, held: impl Iterator<Item = &'a Stanza>) {
-        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(session) = self.here.session(sid) else { return };
         let Some(managed) = session.managed.as_ref() else { return };
         let (local, stream) = (Box::<str>::from(session.local()), managed.number);
         let mut counts = Vec::new();
