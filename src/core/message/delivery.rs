@@ -123,7 +123,7 @@ impl State {
         let has = |way: &OnItsWay| way.holders.iter().any(|(holder, _)| *holder == sid);
         let new = |message: &&Stanza| !self.deliveries.on_their_way.get(&message.mark).is_some_and(has);
         let messages: Vec<&Stanza> = messages.iter().filter(new).collect();
-        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number()) else { return };
         // While storage takes nothing, they are better handed over without a note.
         let noted = !messages.is_empty() && self.write().is_ok();
         if noted {

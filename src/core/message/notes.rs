@@ -26,7 +26,7 @@ impl State {
 
     /// How a session's stream counts messages that were just written to it is stored.
     pub(in crate::core) fn note_counts(&mut self, sid: SessionId, local: &str, counts: Vec<(u32, u64)>) {
-        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number()) else { return };
         self.flush(sid);
         for counts in counts.chunks(NOTES) {
             self.note_handed(local, stream, counts.to_vec());
@@ -69,7 +69,7 @@ impl State {
     pub(in crate::core) fn recount<'a>(&mut self, sid: SessionId, held: impl Iterator<Item = &'a Stanza>) {
         let Some(session) = self.here.session(sid) else { return };
         let Some(managed) = session.managed.as_ref() else { return };
-        let (local, stream) = (Box::<str>::from(session.local()), managed.number);
+        let (local, stream) = (Box::<str>::from(session.local()), managed.number());
         let mut counts = Vec::new();
         for (n, stanza) in (1..).zip(held).filter(|(_, stanza)| stanza.mark > 0) {
             let Some(way) = self.deliveries.on_their_way.get_mut(&stanza.mark) else { continue };

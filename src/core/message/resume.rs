@@ -79,13 +79,13 @@ impl State {
         let Some(session) = self.here.session_mut(sid) else {
             return impossible("a connection carries a session that is gone");
         };
-        match session.managed.as_mut().and_then(|m| m.resume_ms.map(|ms| (m, ms))) {
+        match session.managed.as_mut().and_then(|m| m.resume_ms().map(|ms| (m, ms))) {
             Some((managed, resume_ms)) if !clean => {
-                managed.requested = None;
+                managed.answered();
                 session.stream = None;
                 let until = self.now.mono.saturating_add(resume_ms);
                 session.waits_until = Some(until);
-                if !std::mem::replace(&mut managed.awaited, true) {
+                if managed.sets_return_timer() {
                     self.set_timer(until, Timer::Hibernated(sid));
                 }
                 self.parted(sid);
@@ -105,12 +105,12 @@ impl State {
     pub(in crate::core) fn hibernated(&mut self, sid: SessionId) {
         let Some(session) = self.here.session_mut(sid) else { return };
         let (until, Some(managed)) = (session.waits_until, session.managed.as_mut()) else { return };
-        managed.awaited = false;
+        managed.return_timer_ended();
         match until {
             Some(until) if until <= self.now.mono => self.gone(sid, false),
             // It came back, and was lost again.
             Some(until) => {
-                managed.awaited = true;
+                managed.sets_return_timer();
                 self.set_timer(until, Timer::Hibernated(sid));
             }
             None => {}
@@ -175,7 +175,7 @@ impl State {
         }
         *carrier = Some(stream);
         *waits_until = None;
-        let (jid, handled) = (jid.clone(), managed.handled);
+        let (jid, handled) = (jid.clone(), managed.handled_count());
         self.streams.carries.insert(stream, sid);
         let id = id(self, jid.bare_str(), number);
         self.answer_resume(stream, Manage::Resumed { jid, id, h: handled });
@@ -183,8 +183,7 @@ impl State {
         // It may have been closed for its count.
         let Some(managed) = self.here.session(sid).and_then(|s| s.managed.as_ref()) else { return };
         // What came meanwhile may have to wait on.
-        let written = managed.queue.iter().take(managed.queue.len() - managed.unwritten());
-        self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
+        self.effects.extend(managed.written().map(|stanza| Effect::Send(stream, stanza.clone())));
         self.streams.ask.push(sid);
         // What was never written follows.
         self.set_active(sid, true);
@@ -193,18 +192,16 @@ impl State {
 
     /// The session is in no table any more: what its client may ask about it later.
     pub(in crate::core) fn ended(&mut self, local: &str, managed: &Managed) {
-        self.streams.by_number.remove(&managed.number);
-        if managed.resume_ms.is_none() {
+        self.streams.by_number.remove(&managed.number());
+        if !managed.can_be_resumed() {
             return;
         }
-        let first = (managed.sent as u32).wrapping_sub(managed.queue.len() as u32);
-        let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
-        let sent = sent.map(|(n, s)| (first.wrapping_add(n), s.mark)).collect();
+        let (handled, sent) = managed.left_behind();
         let until = self.now.mono.saturating_add(ENDED_MS);
         self.streams.remember(
             self.now.mono,
-            managed.number,
-            Ended { handled: Some(managed.handled), local: local.into(), sent, until },
+            managed.number(),
+            Ended { handled: Some(handled), local: local.into(), sent, until },
         );
     }
 
@@ -289,7 +286,7 @@ pub(super) mod tests {
     fn a_client_that_returns_has_seen_what_it_counted_modulo_2_to_the_32() {
         let (mut st, id) = state();
         let managed = st.here.session_mut(sid()).unwrap().managed.as_mut().unwrap();
-        managed.sent = u64::from(u32::MAX) - 1;
+        managed.set_counts(u64::from(u32::MAX) - 1, 0);
         for n in 1..=4 {
             managed.push(&stanza(n));
         }

@@ -48,7 +48,7 @@ impl State {
         };
         // Who acknowledges nothing at all is not waited for: it will be closed.
         let answers = |at: u64| self.now.mono < at.saturating_add(DEAF_MS);
-        if !session.managed.as_ref().is_some_and(|managed| answers(managed.acknowledged_at)) {
+        if !session.managed.as_ref().is_some_and(|managed| answers(managed.acknowledged_at())) {
             return;
         }
         let from_others = match self.payer {
