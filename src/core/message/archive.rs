@@ -28,7 +28,7 @@ impl State {
             m.is_logged();
             m.last_in()
         });
-        let mut received = if way == Way::Received { self.on_its_way(message.mark) } else { Vec::new() };
+        let mut received = if way == Way::Received { self.deliveries.log(message.mark) } else { Vec::new() };
         let copy = (local, with.bare_str());
         if self.changes.share_entry(message, copy, sent, &mut received) {
             self.logins.note_archived(local, message.mark);

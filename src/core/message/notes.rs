@@ -14,16 +14,6 @@ const NOTE_MS: u64 = 5_000;
 const NOTES: usize = 4096;
 
 impl State {
-    /// How the streams count a message that was just written to them, for the log; empty if it needs no more than that.
-    pub(in crate::core) fn on_its_way(&mut self, mark: u64) -> Vec<Counted> {
-        // What no stream counts is kept elsewhere: the log has nothing to tell.
-        let way = self.deliveries.on_their_way.get_mut(&mark).filter(|way| !way.holders.is_empty());
-        let Some(way) = way else { return Vec::new() };
-        way.logged = true;
-        self.deliveries.told_since(mark, mark);
-        self.holders(mark)
-    }
-
     /// How a session's stream counts messages that were just written to it is stored.
     pub(in crate::core) fn note_counts(&mut self, sid: SessionId, local: &str, counts: Vec<(u32, u64)>) {
         let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number()) else { return };
@@ -44,7 +34,7 @@ impl State {
 
     /// The part of the log that is read at a start has moved on: what was noted before it of streams that live is noted again.
     pub(in crate::core) fn note_heard_again(&mut self) {
-        if !std::mem::take(&mut self.deliveries.moved) {
+        if !self.deliveries.take_moved() {
             return;
         }
         let counts: Vec<Counted> =
@@ -72,7 +62,7 @@ impl State {
         let (local, stream) = (Box::<str>::from(session.local()), managed.number());
         let mut counts = Vec::new();
         for (n, stanza) in (1..).zip(held).filter(|(_, stanza)| stanza.mark > 0) {
-            let Some(way) = self.deliveries.on_their_way.get_mut(&stanza.mark) else { continue };
+            let Some(way) = self.deliveries.get_mut(stanza.mark) else { continue };
             let known = way.holders.iter_mut().rfind(|(holder, _)| *holder == sid);
             let now = managed.count_of(n);
             if let Some((_, known)) = known.filter(|(_, known)| *known != now) {
@@ -91,12 +81,11 @@ impl State {
 
     /// Notes what arrived, when something is stored anyway.
     pub(in crate::core) fn note_settled(&mut self) {
-        if self.deliveries.settled.is_empty() || self.write().is_err() {
+        if !self.deliveries.has_settled() || self.write().is_err() {
             return;
         }
-        let take = self.deliveries.settled.len().min(NOTES);
-        let ids: Vec<u64> = self.deliveries.settled.drain(..take).collect();
-        let entry = self.note_of(&Logged::Settled(ids));
+        let settled = self.deliveries.take_settled(NOTES);
+        let entry = self.note_of(&Logged::Settled(settled));
         if let Ok(batch) = self.write() {
             batch.append(entry);
         }
@@ -116,18 +105,15 @@ impl State {
     }
 
     pub(super) fn settle(&mut self, mark: u64) {
-        self.deliveries.settled.push(mark);
-        if !std::mem::replace(&mut self.deliveries.timed, true) {
+        if self.deliveries.settle(mark) {
             self.set_timer(self.now.mono + NOTE_MS, Timer::Note);
         }
     }
 
     /// It is time to note what arrived.
     pub(in crate::core) fn note(&mut self) {
-        self.deliveries.timed = false;
         self.note_settled();
-        if !self.deliveries.settled.is_empty() {
-            self.deliveries.timed = true;
+        if self.deliveries.timer_ended() {
             self.set_timer(self.now.mono + NOTE_MS, Timer::Note);
         }
     }
