@@ -139,7 +139,7 @@ fn what_is_confirmed_is_stored() {
     let motd = field("motd", "A plague on both your houses");
     assert_eq!(submit(&mut house, juliet, &format!("{ADMIN}#set-motd"), &motd).attr("type"), Some("result"));
     house.power_cut();
-    let names: Vec<_> = house.state().accounts.iter().map(|(name, _)| &**name).collect();
+    let names: Vec<_> = house.state().accounts().iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["benvolio", "juliet"]);
     let benvolio = house.login("benvolio@house.test/orchard");
     house.send(benvolio, "<presence/>");

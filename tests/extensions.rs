@@ -117,7 +117,7 @@ fn with_contacts() -> House {
 fn the_server_tells_every_feature_of_every_extension_once() {
     let mut house = House::new();
     let romeo = house.login("romeo@house.test/orchard");
-    let abouts = house.state().abouts.clone();
+    let abouts = house.state().abouts().to_vec();
     type Pick = fn(&inglenook::core::About) -> &'static [&'static str];
     let cases: [(Option<&str>, Pick); 2] = [(Some(DOMAIN), |about| about.server), (None, |about| about.account)];
     for (to, pick) in cases {

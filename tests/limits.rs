@@ -98,7 +98,7 @@ fn a_block_list_fits_into_an_outbox() {
         refused += errors(&mut house, romeo).len();
     }
     assert_eq!(refused, 6);
-    assert_eq!(house.state().accounts["romeo"].blocked.len(), 100);
+    assert_eq!(house.state().accounts()["romeo"].blocked.len(), 100);
 }
 
 /// A house where sixty people show their presence to iago, and he is about to be removed with storage held back.
@@ -118,7 +118,7 @@ fn removed() -> House {
 /// How many show their presence to whoever has the name.
 fn shown(house: &House) -> usize {
     let iago = Jid::parse(&format!("iago@{DOMAIN}")).unwrap();
-    house.state().accounts.sum(|a| usize::from(a.roster.state(&iago).from))
+    house.state().accounts().sum(|a| usize::from(a.roster.state(&iago).from))
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn nobody_shows_presence_to_a_name_that_is_free_whenever_the_power_fails() {
         }
         assert_eq!(house.told.len(), usize::from(n == batches));
         house.power_cut();
-        let there = house.state().accounts.contains_key("iago");
+        let there = house.state().accounts().contains_key("iago");
         assert_eq!(there, n < batches);
         assert!(there || shown(&house) == 0, "{} after {n} of {batches}", shown(&house));
     }
@@ -175,7 +175,7 @@ fn nobody_owns_a_room_by_a_name_that_is_free_whenever_the_power_fails() {
         assert_eq!(house.told.len(), usize::from(n == batches));
         house.power_cut();
         house.hold = false;
-        let there = house.state().accounts.contains_key("iago");
+        let there = house.state().accounts().contains_key("iago");
         assert!(there || n == batches, "{n} of {batches}: it goes last");
         // Whoever has the name now.
         let who = house.login(if there { "emilia@house.test/x" } else { "iago@house.test/x" });
@@ -385,5 +385,5 @@ fn a_session_that_comes_and_goes_stays_one() {
             house.cut(sid);
         }
     }
-    assert_eq!(house.state().sessions.len(), 2);
+    assert_eq!(house.state().sessions().len(), 2);
 }

@@ -256,10 +256,10 @@ fn a_client_has_one_session_and_one_resource() {
     let jid = identifier(&got);
     house.send(first, "<presence/>");
     house.cut(first);
-    assert_eq!(house.state().sessions.len(), 1, "it waits");
+    assert_eq!(house.state().sessions().len(), 1, "it waits");
     let (second, got) = success(&mut house, &plain("romeo", &(agent(&DEVICE.to_uppercase()) + SM)));
     assert_eq!(identifier(&got), jid, "the same for the same client and tag");
-    assert_eq!(house.state().sessions.len(), 1, "the old one does not wait any more");
+    assert_eq!(house.state().sessions().len(), 1, "the old one does not wait any more");
     let (third, got) = success(&mut house, &plain("romeo", &(agent(DEVICE) + &BIND.replace("Lute", "Harp"))));
     assert_ne!(
         identifier(&got).resource().unwrap().split_once('/').unwrap().1,
@@ -371,7 +371,7 @@ fn of_two_connections_that_resume_the_later_one_does() {
     assert!(
         house.receive_all(third).concat().contains(&format!("<resumed xmlns='urn:xmpp:sm:3' h='1' previd='{id}'/>"))
     );
-    assert_eq!(house.state().sessions.len(), 1);
+    assert_eq!(house.state().sessions().len(), 1);
 }
 
 fn login_as(house: &mut House, name: &str, inner: &str) -> (StreamId, String) {
@@ -530,7 +530,7 @@ fn guessing_tokens_slows_down() {
     house.cut(gone);
     house.pass(20_000);
     assert!(house.receive(sid).unwrap().starts_with("<success"));
-    assert_eq!(house.state().sessions.len(), 1);
+    assert_eq!(house.state().sessions().len(), 1);
 }
 
 /// XEP-0484 §3.5, §5.1
@@ -600,7 +600,7 @@ fn a_token_that_was_told_is_stored() {
     let sid = opened(&mut house);
     house.send(sid, &plain("romeo", &(agent(DEVICE) + BIND + TOKEN)));
     assert_eq!(house.receive(sid), None);
-    assert!(house.state().sessions.is_empty(), "nor is anything bound meanwhile");
+    assert!(house.state().sessions().is_empty(), "nor is anything bound meanwhile");
     house.power_cut();
     let (_, got) = success(&mut house, &plain("romeo", &(agent(DEVICE) + BIND + TOKEN)));
     let secret = told_token(&got).unwrap().to_owned();
@@ -613,7 +613,7 @@ fn a_token_that_was_told_is_stored() {
     house.send(sid, &plain("romeo", &(agent(DEVICE) + BIND + TOKEN)));
     house.cut(sid);
     house.release();
-    assert!(house.state().sessions.is_empty());
+    assert!(house.state().sessions().is_empty());
 }
 
 #[test]
@@ -731,7 +731,7 @@ fn failures() {
     failure(&mut house, &authenticate("PLAIN", b"juliet@house.test\0romeo\0romeo", ""), "invalid-authzid");
     failure(&mut house, "<response xmlns='urn:xmpp:sasl:2'>eA==</response>", "malformed-request");
     failure(&mut house, "<abort xmlns='urn:xmpp:sasl:2'><text>no</text></abort>", "aborted");
-    assert!(house.state().sessions.is_empty(), "nothing inline was done");
+    assert!(house.state().sessions().is_empty(), "nothing inline was done");
     // Who opens the stream is who logs in.
     let sid = open(&mut house, Some("juliet@house.test"));
     house.receive_all(sid);
@@ -813,7 +813,7 @@ fn hostile_requests() {
         &plain("romeo", &format!("{0}{1}{BIND}{BIND}{TOKEN}{TOKEN}", agent(DEVICE), agent(OTHER_DEVICE))),
     );
     assert_eq!((got.matches("<bound ").count(), got.matches("<token ").count()), (1, 1));
-    assert_eq!(house.state().sessions.len(), 1);
+    assert_eq!(house.state().sessions().len(), 1);
     // What stands behind the request waits for its answer, and is a stanza then.
     let sid = opened(&mut house);
     house.send(sid, &(plain("romeo", BIND) + "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"));
@@ -952,7 +952,7 @@ fn keys_become_stronger() {
         assert_eq!(got, proposes("UPGR-SCRAM-SHA-256"));
         house.send(sid, &wrong);
         assert!(house.receive_all(sid).concat().contains("<failure "), "{wrong}");
-        assert!(house.state().sessions.is_empty());
+        assert!(house.state().sessions().is_empty());
     }
     let (sid, got) = login(&mut house, &plain("romeo", &format!("{wanted}{BIND}")));
     assert_eq!(got, proposes("UPGR-SCRAM-SHA-256"));
@@ -1020,7 +1020,7 @@ fn a_token_lets_its_client_in_whatever_happens() {
             }
             let got = house.receive_all(sid).concat();
             assert!(got.starts_with("<success "), "seed {seed}: {got}");
-            assert_eq!(house.state().sessions.len(), 1, "seed {seed}");
+            assert_eq!(house.state().sessions().len(), 1, "seed {seed}");
             if let Some(new) = told_token(&got) {
                 secret = Some(new.to_owned());
                 replaced += 1;

@@ -127,7 +127,7 @@ fn what_is_held_has_limits() {
     let (mut most, mut woken) = (0, 0);
     for n in 0..1000 {
         house.send(romeo, &receipt(n));
-        let quiet = house.state().sessions[&SessionId::of(phone)].quiet.as_ref().unwrap();
+        let quiet = house.state().sessions()[&SessionId::of(phone)].quiet.as_ref().unwrap();
         most = most.max(quiet.held().map(|s| s.bytes() + HELD_BYTES).sum());
         let got = house.receive_all(phone);
         let last = got.iter().rfind(|xml| xml.starts_with("<message"));

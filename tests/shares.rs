@@ -858,7 +858,7 @@ fn strangers_of_one_domain_leave_room_for_requests_of_others() {
         from_gateway(&mut house, &format!("<presence type='subscribe' from='{from}' to='juliet@house.test'/>"));
     }
     let waiting = |house: &House| {
-        let items = house.state().accounts["juliet"].roster.items.values();
+        let items = house.state().accounts()["juliet"].roster.items.values();
         items.filter(|item| item.state.pending).count()
     };
     let theirs = waiting(&house);

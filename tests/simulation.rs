@@ -211,7 +211,7 @@ impl Life {
         let (who, sid) = (self.clients[at].who, self.clients[at].sid);
         self.log.push(format!("{} ({}) says {xml}", PEOPLE[who], sid.0));
         let takes =
-            |house: &House| house.state().sessions.get(&SessionId::of(sid)).is_some_and(|session| session.receives());
+            |house: &House| house.state().sessions().get(&SessionId::of(sid)).is_some_and(|session| session.receives());
         let took = takes(&self.house);
         let mut rest = xml;
         while !rest.is_empty() {
@@ -253,7 +253,7 @@ impl Life {
         let one = (!there.is_empty() && self.dice.roll(3) == 0).then(|| there[self.dice.roll(there.len())]);
         let takes = |sid: &StreamId| match one {
             Some(one) => *sid == one,
-            None => self.house.state().sessions[&SessionId::of(*sid)].receives(),
+            None => self.house.state().sessions()[&SessionId::of(*sid)].receives(),
         };
         let (takers, others): (Vec<StreamId>, Vec<StreamId>) = there.into_iter().partition(takes);
         // What is older comes first, and may have to be read.
@@ -384,7 +384,7 @@ impl Life {
     /// What was answered is there.
     fn rosters_kept(&mut self) {
         for ((who, contact), name) in &self.promised {
-            let roster = &self.house.state().accounts[PEOPLE[*who]].roster;
+            let roster = &self.house.state().accounts()[PEOPLE[*who]].roster;
             let has = roster.items.get(&Jid::parse(contact).unwrap()).and_then(|i| i.name.as_deref());
             let doubtful = self.doubtful.get(&(*who, contact.clone()));
             let fits = has == Some(name.as_str())
@@ -393,7 +393,7 @@ impl Life {
         }
         // What is there now is there for good.
         for ((who, contact), names) in &mut self.doubtful {
-            let roster = &self.house.state().accounts[PEOPLE[*who]].roster;
+            let roster = &self.house.state().accounts()[PEOPLE[*who]].roster;
             if let Some(name) = roster.items.get(&Jid::parse(contact).unwrap()).and_then(|i| i.name.as_deref()) {
                 self.promised.insert((*who, contact.clone()), name.to_owned());
             }
@@ -403,7 +403,7 @@ impl Life {
 
     /// Both halves of each subscription say the same.
     fn sides_agree(&self) {
-        let accounts = &self.house.state().accounts;
+        let accounts = self.house.state().accounts();
         for one in PEOPLE {
             for other in PEOPLE.iter().filter(|o| **o != one) {
                 let mine = accounts[one].roster.state(&accounts[*other].jid);

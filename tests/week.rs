@@ -469,7 +469,8 @@ fn an_idle_hour() {
         if timed_out {
             office.pass(12 * MINUTE);
         }
-        let hibernating = |office: &Office| office.house.state().sessions.sum(|s| usize::from(s.waits_until.is_some()));
+        let hibernating =
+            |office: &Office| office.house.state().sessions().sum(|s| usize::from(s.waits_until.is_some()));
         assert_eq!(hibernating(&office) == 0, timed_out);
         let before = office.house.commits;
         if !timed_out {

@@ -4,8 +4,9 @@ use super::account::Account;
 use super::archived::Archived;
 use super::effect::Command;
 use super::ids::{Job, SessionId};
-use super::state::{CHECK, FULL, State};
-use super::work::{Ack, Leaving, Undo, Work};
+use super::promise::{CHECK, FULL, Promise, Undo};
+use super::state::State;
+use super::work::{Leaving, Work};
 use crate::store::key;
 use crate::store::tree::{Removal, Tree};
 use crate::wire::scram::Credentials;
@@ -24,7 +25,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
             undo = st.account(&jid).map(|account| Undo::Password(jid.clone(), account.credentials.clone()));
             set_credentials(st, &jid, credentials, None).map(|()| vec![format!("changed the password of {jid}")])
         }
-        Command::UserList => Ok(st.accounts.iter().map(|(_, a)| a.jid.to_string()).collect()),
+        Command::UserList => Ok(st.here.accounts().iter().map(|(_, a)| a.jid.to_string()).collect()),
         Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
         Command::RoomList | Command::RoomOwner(..) | Command::RoomRemove(_) => {
             asked.unwrap_or_else(|| Err("there are no rooms on this server".into()))
@@ -34,7 +35,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
     if answer.is_ok() && !reads {
         // Behind whatever else the change has set off.
         st.work.push_back(match undo {
-            Some(undo) => Work::Promise(Ack::Made(job, answer, undo)),
+            Some(undo) => Work::Promise(Promise::Made(job, answer, undo)),
             None => Work::Tell(job, answer),
         });
     } else {
@@ -47,12 +48,12 @@ pub fn add(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), St
     let Some(local) = st.local(jid).filter(|_| jid.is_bare()) else {
         return Err(format!("{jid} is not an address of {}", st.domain()));
     };
-    if st.accounts.contains_key(local) {
+    if st.here.accounts().contains_key(local) {
         return Err(format!("{jid} is there already"));
     }
     let account = Account::new(jid.clone(), credentials);
     store(st, local, &account)?;
-    st.accounts.insert(local.into(), account);
+    st.here.add(local, account);
     Ok(())
 }
 
@@ -71,7 +72,7 @@ pub fn words(error: StanzaError) -> String {
 pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials, by: Option<&Jid>) -> Result<(), String> {
     let Some(local) = st.account(jid).and(st.local(jid)) else { return Err(format!("there is no {jid}")) };
     st.write().map_err(words)?;
-    if let Some(account) = st.accounts.get_mut(local) {
+    if let Some(account) = st.here.account_mut(local) {
         account.credentials = credentials;
     }
     st.revoke_tokens(local);
@@ -90,14 +91,14 @@ pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(),
     let Some(account) = st.account(jid) else { return Err(format!("there is no {jid}")) };
     let (jid, sessions) = (account.jid.clone(), account.sessions.values().copied().collect::<Vec<_>>());
     st.erase().map_err(words)?;
-    let stream = |sid: &SessionId| st.sessions.get(sid).and_then(|s| s.stream);
+    let stream = |sid: &SessionId| st.here.session(*sid).and_then(|s| s.stream);
     let streams = sessions.iter().filter_map(stream).collect();
     let asked = |iq: &Stanza| stream(&st.session_at(iq.from.as_ref()?)?);
     let answer = request.and_then(|iq| Some((asked(iq)?, Stanza::result_of(iq, ""))));
     // First: a session that ends stores when its account was last seen, and is seen to leave before its subscriptions end.
     for sid in &sessions {
         st.abandon(*sid);
-        super::presence::gone(st, *sid, false);
+        st.gone(*sid, false);
     }
     st.work.push_back(Work::Remove(Leaving { jid, streams, answer }));
     Ok(())
@@ -108,7 +109,7 @@ pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(),
 pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<Box<str>> {
     let local = jid.local().unwrap_or_default();
     // Whatever its own roster says, and whomever they block.
-    let others = st.accounts.matching(|a| a.roster.state(jid) != Default::default());
+    let others = st.here.accounts().matching(|a| a.roster.state(jid) != Default::default());
     let others: Vec<Jid> = others.map(|(_, a)| a.jid.clone()).collect();
     for other in others {
         for ty in [Type::Unsubscribe, Type::Unsubscribed] {
@@ -118,7 +119,7 @@ pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<B
         }
         st.step();
     }
-    let account = st.accounts.remove(local)?;
+    let account = st.here.remove(local)?;
     for (contact, item) in account.roster.items.iter().filter(|(contact, _)| contact.domain() != jid.domain()) {
         for ty in item.state.ends() {
             st.send(Stanza::new(Kind::Presence, ty).from(jid.clone()).to(contact.clone()));
@@ -136,7 +137,7 @@ pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<B
             }
         }
     }
-    st.archives.insert(local.into(), archived);
+    st.here.set_archived(local, archived);
     st.revoke_tokens(local);
     Some(local.into())
 }

@@ -3,9 +3,8 @@
 use super::event::Event;
 use super::ids::{SessionId, StreamId};
 use super::impossible::impossible;
-use super::presence;
 use super::server::Core;
-use super::session::{self, Session};
+use super::session;
 use super::work::Work;
 use crate::wire::{Condition, Jid, StanzaError, StreamCondition, StreamError};
 
@@ -28,27 +27,19 @@ impl Core {
             let conflict = StreamError::new(StreamCondition::Conflict).text("replaced by a new connection");
             st.close(old, Some(conflict));
         }
-        let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
+        let Some(account) = st.here.account(full.local().unwrap_or_default()) else {
             impossible("an account is gone while a stream binds");
             return Err(Condition::NotAllowed.into());
         };
         if account.sessions.len() >= session::SESSIONS {
-            let waits = |sid: &&SessionId| st.sessions.get(sid).and_then(|s| s.waits_until);
+            let waits = |sid: &&SessionId| st.here.session(**sid).and_then(|s| s.waits_until);
             let Some(longest) = account.sessions.values().filter(|sid| waits(sid).is_some()).min_by_key(waits).copied()
             else {
                 return Err(StanzaError::new(Condition::ResourceConstraint).text("too many sessions of this account"));
             };
-            presence::gone(st, longest, false);
+            st.gone(longest, false);
         }
-        let Some(account) = st.accounts.get_mut(full.local().unwrap_or_default()) else {
-            impossible("an account is gone while a stream binds");
-            return Err(Condition::NotAllowed.into());
-        };
-        let sid = SessionId::of(stream);
-        account.sessions.insert(full.resource().unwrap_or_default().into(), sid);
-        if st.sessions.insert(sid, Session::new(full.clone(), stream)).is_some() {
-            impossible("a stream has bound twice");
-        }
+        let sid = st.here.enter(full.clone(), stream).ok_or(Condition::NotAllowed)?;
         st.work.push_back(Work::Event(Event::Bound(sid)));
         Ok((sid, full))
     }

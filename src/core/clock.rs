@@ -1,7 +1,7 @@
 //! What the box's clock is worth.
 //!
 //! A box without a battery boots in 1970 or 2037, people type wrong years, and the network corrects it all later. So the wall clock
-//! is believed for what can be mended, and for nothing else: a message is stamped by it ([`State::stamp`]), and when the clock turns
+//! is believed for what can be mended, and for nothing else: a message is stamped by it ([`super::State::stamp`]), and when the clock turns
 //! out to have been wrong, the next one is stamped rightly again. While it shows what cannot be, before this program was made or
 //! behind the year 9999, the last time that is known goes on by the clock that never jumps.
 //!
@@ -17,13 +17,13 @@
 use super::effect::Now;
 use super::number::Numbers;
 use super::rows::scan;
-use super::state::State;
-use super::token::PLAUSIBLE_MS;
 use crate::store::record::{Broken, Reader, Writer};
 use crate::store::{Batch, Engine, Op, Query, StoreError, Tree};
 use crate::wire::stamp;
 use std::collections::VecDeque;
 
+/// A clock that shows less has not been set, in milliseconds since 1970: 2025-01-01.
+pub(super) const PLAUSIBLE_MS: u64 = 1_735_689_600_000;
 const DAY_MS: u64 = 86_400_000;
 /// The clock jumps if it moves by so much against the one that never does, in milliseconds.
 const JUMP_MS: u64 = 60_000;
@@ -117,7 +117,7 @@ pub(super) struct Clock {
     /// How it went ahead last.
     leapt: Option<Leap>,
     /// When it went back last.
-    back: Option<Back>,
+    pub(super) back: Option<Back>,
     /// Numbers up to this one may be dropped on the clock's word, as far as they are old enough; and the day of that.
     allowed: (u64, u32),
     /// What has changed must be written with whatever is written next.
@@ -343,7 +343,7 @@ impl Clock {
     }
 
     /// The last number that is `days` old or more, for sure; and the same if the clock is believed.
-    fn old(&self, days: u32) -> (Option<u64>, Option<u64>) {
+    pub(super) fn old(&self, days: u32) -> (Option<u64>, Option<u64>) {
         let (wanted, mut off) = (u64::from(days) * DAY_MS, 0);
         let lived = |point: &Point| u64::from(self.day.saturating_sub(point.day + 1)) * DAY_MS;
         let mut believed = None;
@@ -413,7 +413,7 @@ impl Clock {
     }
 
     /// In words, if there is something to tell.
-    fn told(&self) -> Option<String> {
+    pub(super) fn told(&self) -> Option<String> {
         // A clock that has been so for long is likely to be right.
         let leapt = self.leapt.filter(|leap| self.doubted > 0 && leap.day + CONFIRMED_DAYS > self.day);
         let Some(Leap { before, .. }) = leapt else { return told(self.back, self.below) };
@@ -468,45 +468,6 @@ fn span(ms: u64) -> String {
 /// When it cannot be read.
 pub fn stored(engine: &mut dyn Engine) -> Result<Option<String>, StoreError> {
     Ok(Clock::load(engine)?.told())
-}
-
-impl State {
-    /// The time of this turn, in milliseconds since 1970, as well as it is known: what is stamped, is stamped by it.
-    pub fn time(&self) -> u64 {
-        self.clock.shown(self.now)
-    }
-
-    /// When a message came, in milliseconds since 1970: what the clock showed when it got its number.
-    pub fn stamp(&self, mark: u64) -> u64 {
-        self.numbers.stamp(mark)
-    }
-
-    /// The numbers of what came from `start` to `end` (milliseconds since 1970, both included), in ascending order.
-    pub fn marks_between(&self, start: Option<u64>, end: Option<u64>) -> Vec<(u64, u64)> {
-        self.numbers.between(start, end)
-    }
-
-    /// A time that was noted before. If it is still to come, it was noted while the clock was ahead.
-    pub fn past(&self, noted: u64) -> u64 {
-        let ahead = self.clock.back.filter(|_| noted > self.time()).map_or(0, |back| back.by);
-        noted.saturating_sub(ahead)
-    }
-
-    /// The last number that may be dropped because it is older than `archive_days`; `oldest` is the first that is there.
-    pub fn too_old(&mut self, oldest: u64) -> Option<u64> {
-        self.clock.too_old(oldest, self.settings.archive_days)
-    }
-
-    /// Whether a number is older than `archive_days`, whatever the clock says.
-    pub fn is_surely_old(&self, mark: u64) -> bool {
-        let days = self.settings.archive_days;
-        days > 0 && self.clock.old(days).0.is_some_and(|number| mark <= number)
-    }
-
-    /// What there is to tell of the clock, in words.
-    pub fn clock_told(&self) -> Option<String> {
-        self.clock.told()
-    }
 }
 
 #[cfg(test)]

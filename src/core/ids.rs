@@ -13,7 +13,7 @@ pub struct SessionId(u64);
 impl SessionId {
     /// The session that this stream has bound, if it has. A stream binds once, so its number is a name for the session, too, and only
     /// what is resumed costs a table of which stream carries which session.
-    pub fn of(stream: StreamId) -> SessionId {
+    pub const fn of(stream: StreamId) -> SessionId {
         SessionId(stream.0)
     }
 }

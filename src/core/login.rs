@@ -9,11 +9,13 @@ use super::account::Account;
 use super::effect::Effect;
 use super::hook::Inline;
 use super::ids::{Job, SessionId, StreamId};
+use super::logins::Login;
+use super::promise::Promise;
 use super::server::Core;
 use super::session::client_mark;
 use super::state::{State, name_of};
 use super::throttle::{self, Outcome};
-use super::work::{Ack, Timer, Work};
+use super::work::{Timer, Work};
 use crate::store::{Query, Rows};
 use crate::wire::login::{Begin, Begins, Begun, Client, Refused, TAG_BYTES, Upgrade, enable, is_true};
 use crate::wire::scram::{Credentials, Hash};
@@ -21,46 +23,12 @@ use crate::wire::{Jid, Manage, Ns, StreamCondition, StreamError};
 use ring::hmac;
 use std::net::IpAddr;
 
-/// A login under way.
-#[derive(Debug)]
-pub(super) struct Login {
-    begin: Box<Begin>,
-    /// The answer to the proof of a token.
-    proof: Option<Box<[u8]>>,
-    /// `<token/>`, which is being stored.
-    token: Option<String>,
-    /// The session to be carried on was asked for.
-    asked: bool,
-    /// Why it cannot be.
-    failed: Option<Manage>,
-    /// What extensions have read, and how much they wait for.
-    rows: Vec<Vec<Option<Rows>>>,
-    reading: usize,
-    /// What was archived for the account since they asked: the first number and the last.
-    pub(super) archived: Option<(u64, u64)>,
-}
-
-impl Login {
-    pub(super) fn local(&self) -> &str {
-        self.begin.account.local().unwrap_or_default()
-    }
-}
-
 impl Core {
     /// XEP-0388 §2.6: all that was asked for with the proof.
     pub(super) fn begin(&mut self, stream: StreamId, begin: Box<Begin>, peer: IpAddr) {
         let proves = begin.proof.is_some().then(|| begin.account.clone());
-        let login = Login {
-            begin,
-            proof: None,
-            token: None,
-            asked: false,
-            failed: None,
-            rows: Vec::new(),
-            reading: 0,
-            archived: None,
-        };
-        self.state.logins.insert(stream, login);
+        let login = Login::new(begin);
+        self.state.logins.put(stream, login);
         match proves {
             Some(account) => self.login(stream, account, peer),
             None => self.prove(stream),
@@ -81,7 +49,7 @@ impl Core {
         let now = self.state.now.mono;
         while let Some((stream, jid)) = self.state.throttle.next(now) {
             let st = &mut self.state;
-            if st.logins.contains_key(&stream) {
+            if st.logins.get(stream).is_some() {
                 self.prove(stream);
             } else {
                 let credentials = st.credentials(&jid);
@@ -96,13 +64,13 @@ impl Core {
     /// Checks what is to be checked, and makes a token if it is time for one.
     pub(super) fn prove(&mut self, stream: StreamId) {
         let st = &mut self.state;
-        let Some(mut login) = st.logins.remove(&stream) else { return };
+        let Some(mut login) = st.logins.take(stream) else { return };
         match st.prove(&mut login) {
             Err(refused) => st.effects.push(Effect::Begun(stream, Err(refused))),
             Ok(stored) => {
-                st.logins.insert(stream, login);
+                st.logins.put(stream, login);
                 match stored {
-                    true => st.promise(Ack::Login(stream)),
+                    true => st.promise(Promise::Login(stream)),
                     false => self.go_on(stream),
                 }
             }
@@ -113,7 +81,7 @@ impl Core {
     pub(super) fn go_on(&mut self, stream: StreamId) {
         let st = &mut self.state;
         let stalled = st.takes_nothing();
-        let Some(login) = st.logins.get_mut(&stream) else { return };
+        let Some(login) = st.logins.get_mut(stream) else { return };
         if stalled {
             // Nobody knows when it will be stored.
             login.token = None;
@@ -144,33 +112,21 @@ impl Core {
         for n in 0..self.extensions.len() {
             let queries: Vec<Query> = self.hook(n, |x, st| x.before_bind(st, local));
             let st = &mut self.state;
-            let rows = queries.iter().map(|_| None).collect();
-            for (m, query) in queries.into_iter().enumerate() {
-                let job = st.ask_for_login(query);
-                st.login_jobs.insert(job, (stream, n, m));
-                if let Some(login) = st.logins.get_mut(&stream) {
-                    login.reading += 1;
-                }
-            }
-            if let Some(login) = st.logins.get_mut(&stream) {
-                login.rows.push(rows);
-            }
+            let jobs: Vec<Job> = queries.into_iter().map(|query| st.ask_for_login(query)).collect();
+            st.logins.asks(stream, n, jobs.into_iter());
         }
     }
 
     /// Something was read for a login.
     pub(super) fn read_for_login(&mut self, job: Job, rows: Option<Rows>) {
-        let Some((stream, n, m)) = self.state.login_jobs.remove(&job) else { return };
-        let Some(login) = self.state.logins.get_mut(&stream) else { return };
-        login.reading -= 1;
-        login.rows[n][m] = rows;
+        let Some(stream) = self.state.logins.read(job, rows) else { return };
         self.bind_inline(stream);
     }
 
     /// XEP-0386 §3.2, when all is read.
     fn bind_inline(&mut self, stream: StreamId) {
         let st = &mut self.state;
-        let Some(login) = st.logins.get(&stream).filter(|login| login.reading == 0) else { return };
+        let Some(login) = st.logins.get(stream).filter(|login| login.reading == 0) else { return };
         let (account, request) = (login.begin.account.clone(), login.begin.request.clone());
         let Some(bind) = request.bind() else { return };
         let client = request.client();
@@ -180,7 +136,7 @@ impl Core {
         let name = st.resource_name(&account, client, tag.as_deref());
         let resource = tag.map_or(name.clone(), |tag| format!("{tag}/{name}"));
         // It has only one at a time.
-        let own = |sid: &SessionId| mark.is_some() && st.sessions.get(sid).is_some_and(|s| s.client == mark);
+        let own = |sid: &SessionId| mark.is_some() && st.here.session(*sid).is_some_and(|s| s.client == mark);
         let earlier: Vec<SessionId> =
             st.sessions_of(account.local().unwrap_or_default()).into_iter().filter(own).collect();
         for old in earlier {
@@ -193,14 +149,14 @@ impl Core {
         };
         let mut bound = String::new();
         let st = &mut self.state;
-        if let Some(session) = st.sessions.get_mut(&sid) {
+        if let Some(session) = st.here.session_mut(sid) {
             session.client = mark;
         }
         let enabled = bind.child(Ns::SM, "enable").map(enable).and_then(|(resume, max)| st.enable(stream, resume, max));
         if let Some(enabled) = &enabled {
             enabled.write(&mut bound);
         }
-        let (rows, archived) = match st.logins.get_mut(&stream) {
+        let (rows, archived) = match st.logins.get_mut(stream) {
             Some(login) => (std::mem::take(&mut login.rows), login.archived),
             None => return,
         };
@@ -209,7 +165,7 @@ impl Core {
             self.hook(n, |x, st| x.bind_inline(st, sid, &inline, &mut bound));
         }
         let bound = format!("<bound xmlns='urn:xmpp:bind:0'>{bound}</bound>");
-        let inactive = self.state.sessions.get(&sid).is_some_and(|session| session.quiet.is_some());
+        let inactive = self.state.here.session(sid).is_some_and(|session| session.quiet.is_some());
         self.state.begun(stream, full, Begins::Bound { managed: enabled.is_some(), inactive }, &bound);
     }
 }
@@ -221,7 +177,7 @@ impl State {
             return account.credentials.clone();
         }
         let iterations = |a: &Account| (a.credentials.sha1.iterations, a.credentials.sha256.iterations);
-        let there = self.accounts.values_of(iterations);
+        let there = self.here.accounts().values_of(iterations);
         let set = there.is_empty().then_some((self.settings.iterations, self.settings.iterations));
         Credentials::fake_among(&self.secret, jid.as_str(), there.into_iter().chain(set))
     }
@@ -232,7 +188,7 @@ impl State {
         self.throttle.ended(self.now.mono, stream, outcome);
         let network = throttle::network_mark(&self.secret, peer);
         let local = self.local(jid).map(Box::<str>::from).unwrap_or_default();
-        let Some(account) = self.accounts.get_mut(&local).filter(|_| success) else { return };
+        let Some(account) = self.here.account_mut(&local).filter(|_| success) else { return };
         if account.learn(network) {
             // It is only kept in mind until the account's row is written for another reason.
             let _ = self.write_account(&local);
@@ -241,9 +197,7 @@ impl State {
 
     /// The stream of a login is gone.
     pub(super) fn forget_login(&mut self, stream: StreamId) {
-        if self.logins.remove(&stream).is_some() {
-            self.login_jobs.retain(|_, (asked, ..)| *asked != stream);
-        }
+        self.logins.forget(stream);
     }
 
     /// Whether something has to be stored before it goes on.
@@ -284,7 +238,7 @@ impl State {
 
     /// The answer to a request to carry on a session, on a stream that may be logging in.
     pub(super) fn answer_resume(&mut self, stream: StreamId, answer: Manage) {
-        match (self.logins.get_mut(&stream), answer) {
+        match (self.logins.get_mut(stream), answer) {
             (None, answer) => self.effects.push(Effect::Manage(stream, answer)),
             (Some(_), Manage::Resumed { jid, id, h }) => {
                 let mut resumed = String::new();
@@ -300,7 +254,7 @@ impl State {
 
     /// Tells what came of a login.
     fn begun(&mut self, stream: StreamId, jid: Jid, begins: Begins, element: &str) {
-        let Some(login) = self.logins.remove(&stream) else { return };
+        let Some(login) = self.logins.take(stream) else { return };
         let mut elements = String::new();
         if let Some(failed) = &login.failed {
             failed.write(&mut elements);
@@ -326,7 +280,7 @@ impl State {
     /// Gives an account stronger keys for the password that was just proven (XEP-0480), unless it has another by now.
     fn upgrade(&mut self, local: &str, upgrade: Upgrade) -> bool {
         let stalled = self.takes_nothing();
-        let Some(account) = self.accounts.get_mut(local) else { return false };
+        let Some(account) = self.here.account_mut(local) else { return false };
         if stalled || account.credentials.sha256.stored != upgrade.of {
             return false;
         }

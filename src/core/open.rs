@@ -63,7 +63,7 @@ impl Core {
         scan(engine, Tree::Account, &[], |key, value| {
             let local = std::str::from_utf8(key).map_err(|_| damaged("an account's name"))?;
             let jid = Jid::new(Some(local), domain.domain(), None).map_err(|_| damaged("an account's name"))?;
-            st.accounts.insert(local.into(), Account::from_record(jid, value)?);
+            st.here.add(local, Account::from_record(jid, value)?);
             Ok(())
         })?;
         scan(engine, Tree::Archive, &[], |key, value| {
@@ -71,12 +71,12 @@ impl Core {
             let archived = Archived::from_record(value)?;
             // What is archived from now on lies behind that, also if the clock went back.
             st.seen_mark(archived.begins);
-            st.archives.insert(local.into(), archived);
+            st.here.set_archived(local, archived);
             Ok(())
         })?;
         scan(engine, Tree::Roster, &[], |key, value| {
             let (local, contact) = key::split(key).ok_or_else(|| damaged("a roster item's key"))?;
-            let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+            let Some(account) = st.here.account_mut(local) else { return Ok(()) };
             let contact = std::str::from_utf8(contact).map_err(|_| damaged("a contact's address"))?;
             if contact.is_empty() {
                 account.roster.version = String::from_utf8_lossy(value).into();
@@ -89,7 +89,7 @@ impl Core {
         scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
         scan(engine, Tree::Block, &[], |key, _| {
             let (local, jid) = key::split(key).ok_or_else(|| damaged("a block list's key"))?;
-            let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+            let Some(account) = st.here.account_mut(local) else { return Ok(()) };
             let jid = std::str::from_utf8(jid).ok().and_then(|jid| Jid::parse(jid).ok());
             account.blocked.insert(jid.ok_or_else(|| damaged("a blocked address"))?);
             Ok(())

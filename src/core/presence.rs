@@ -18,7 +18,7 @@ pub(super) fn sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome 
         (Type::Unavailable, None) => {
             let echo = presence.clone();
             if unavailable(st, sid, presence)
-                && let Some(own) = st.sessions.get(&sid).map(|s| s.jid.bare())
+                && let Some(own) = st.here.session(sid).map(|s| s.jid.bare())
             {
                 // Its own session sees it, too (RFC 6121 §4.5.2).
                 st.send_to(sid, echo.to(own));
@@ -32,8 +32,8 @@ pub(super) fn sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome 
         }
         (Type::Probe, Some(to)) => {
             // Here the server asks for its clients (RFC 6121 §4.3). The answer to anybody else would end a request that waits.
-            let asks = |s: &Session| st.accounts.get(s.local()).is_some_and(|a| a.roster.state(&to.bare()).to);
-            if st.local(to).is_none() || st.sessions.get(&sid).is_some_and(asks) {
+            let asks = |s: &Session| st.here.account(s.local()).is_some_and(|a| a.roster.state(&to.bare()).to);
+            if st.local(to).is_none() || st.here.session(sid).is_some_and(asks) {
                 st.send(presence);
             }
             Ok(())
@@ -62,7 +62,7 @@ fn available(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
         let text = format!("a presence has at most {PRESENCE_BYTES} bytes");
         return Err(StanzaError::new(Condition::PolicyViolation).text(text));
     }
-    let Some(session) = st.sessions.get_mut(&sid) else { return Ok(()) };
+    let Some(session) = st.here.session_mut(sid) else { return Ok(()) };
     let initial = session.presence.is_none();
     let received = session.receives();
     session.priority = priority;
@@ -92,7 +92,7 @@ fn available(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
 
 /// Broadcasts what a session has broadcast before, with something else in it that the server says.
 pub fn again(st: &mut State, sid: SessionId, presence: Stanza) {
-    let Some(session) = st.sessions.get_mut(&sid).filter(|session| session.presence.is_some()) else { return };
+    let Some(session) = st.here.session_mut(sid).filter(|session| session.presence.is_some()) else { return };
     session.presence = Some(presence.clone());
     let local: Box<str> = session.local().into();
     broadcast(st, &local, &presence);
@@ -100,7 +100,7 @@ pub fn again(st: &mut State, sid: SessionId, presence: Stanza) {
 
 /// Sends a presence to all who are subscribed and to the account's own available sessions (RFC 6121 §4.2.2).
 fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
-    let Some(account) = st.accounts.get(local) else { return };
+    let Some(account) = st.here.account(local) else { return };
     let subscribers: Vec<Jid> = account.roster.subscribers().filter(|jid| !account.blocks(jid)).cloned().collect();
     let own = account.jid.clone();
     for jid in subscribers {
@@ -113,11 +113,11 @@ fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
 
 /// The presence of the account's other sessions and of the contacts whose presence it gets, to a session that has come.
 fn ask_around(st: &mut State, sid: SessionId, me: &Jid, local: &str) {
-    let Some(account) = st.accounts.get(local) else { return };
+    let Some(account) = st.here.account(local) else { return };
     let subscriptions: Vec<Jid> = account.roster.subscriptions().filter(|jid| !account.blocks(jid)).cloned().collect();
     for other in st.available(local) {
         if other != sid
-            && let Some(presence) = st.sessions.get(&other).and_then(|s| s.presence.clone())
+            && let Some(presence) = st.here.session(other).and_then(|s| s.presence.clone())
         {
             st.send_to(sid, presence.to(me.clone()));
         }
@@ -130,7 +130,7 @@ fn ask_around(st: &mut State, sid: SessionId, me: &Jid, local: &str) {
 
 /// Requests that were made while nobody was there to see them (RFC 6121 §3.1.3).
 fn pending_requests(st: &mut State, sid: SessionId, local: &str) {
-    let Some(account) = st.accounts.get(local) else { return };
+    let Some(account) = st.here.account(local) else { return };
     let me = account.jid.clone();
     let requests: Vec<Stanza> = account
         .roster
@@ -150,7 +150,7 @@ fn pending_requests(st: &mut State, sid: SessionId, local: &str) {
 
 /// A session goes offline but stays connected, or is about to be gone (RFC 6121 §4.5). Says whether it was available.
 fn unavailable(st: &mut State, sid: SessionId, presence: Stanza) -> bool {
-    let Some(session) = st.sessions.get_mut(&sid) else { return false };
+    let Some(session) = st.here.session_mut(sid) else { return false };
     let was_available = session.presence.take().is_some();
     let directed = std::mem::take(&mut session.directed);
     let local: Box<str> = session.local().into();
@@ -160,14 +160,14 @@ fn unavailable(st: &mut State, sid: SessionId, presence: Stanza) -> bool {
     for jid in directed {
         // Subscribers and the own sessions were told already (RFC 6121 §4.6.3).
         let told = |a: &Account| a.roster.state(&jid.bare()).from || jid.bare_str() == a.jid.as_str();
-        if !(was_available && st.accounts.get(&local).is_some_and(told)) {
+        if !(was_available && st.here.account(&local).is_some_and(told)) {
             st.send(presence.clone().to(jid));
         }
     }
     if was_available && st.available(&local).is_empty() {
         let status = presence.child(Ns::CLIENT, "status").map(|s| s.text().into_owned()).unwrap_or_default();
         let now = st.time();
-        if let Some(account) = st.accounts.get_mut(&local) {
+        if let Some(account) = st.here.account_mut(&local) {
             account.last_seen = Some((now, cut(&status, roster::NAME_BYTES).into()));
         }
         // A full disk costs the time last seen, nothing else.
@@ -180,41 +180,53 @@ fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-/// A session is gone: takes it out of all tables and tells who must know.
-pub(super) fn gone(st: &mut State, sid: SessionId, clean: bool) {
-    let Some(session) = st.sessions.get(&sid) else { return };
-    let me = session.jid.clone();
-    let local: Box<str> = session.local().into();
-    unavailable(st, sid, Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()));
-    st.lose_given(sid);
-    let left = st.sessions.remove(&sid);
-    if let Some(session) = &left {
-        if let Some(managed) = &session.managed {
-            st.ended(&local, managed);
-            // Its client may forget the stream: better noted at once.
-            st.note_settled();
+impl State {
+    /// A session is gone: takes it out of all tables and tells who must know.
+    pub(super) fn gone(&mut self, sid: SessionId, clean: bool) {
+        let Some(session) = self.here.session(sid) else { return };
+        let me = session.jid.clone();
+        let local: Box<str> = session.local().into();
+        unavailable(self, sid, Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()));
+        self.lose_given(sid);
+        let left = self.here.leave(sid);
+        if let Some(session) = &left {
+            if let Some(managed) = &session.managed {
+                self.ended(&local, managed);
+                // Its client may forget the stream: better noted at once.
+                self.note_settled();
+            }
+            self.work.extend(session.undelivered().cloned().map(|stanza| Work::Left(sid, stanza)));
         }
-        st.work.extend(session.undelivered().cloned().map(|stanza| Work::Left(sid, stanza)));
+        if let Some(stream) = left.and_then(|session| session.stream) {
+            self.streams.carries.remove(&stream);
+        }
+        self.questions.left(sid);
+        self.work.push_back(Work::Event(Event::Closed { sid, local, clean }));
     }
-    if let Some(stream) = left.and_then(|session| session.stream) {
-        st.streams.carries.remove(&stream);
+
+    /// Sends the presence of all available sessions to one who may see it now (RFC 6121 §3.1.5).
+    pub fn show(&mut self, local: &str, contact: &Jid) {
+        for sid in self.available(local) {
+            if let Some(presence) = self.here.session(sid).and_then(|s| s.presence.clone()) {
+                self.send(presence.to(contact.clone()));
+            }
+        }
     }
-    let asked = st.requests.range((sid, String::new())..).take_while(|((asked, _), _)| *asked == sid);
-    for (key, job) in asked.map(|(key, job)| (key.clone(), *job)).collect::<Vec<_>>() {
-        st.requests.remove(&key);
-        st.jobs.remove(&job);
+
+    /// Sends `unavailable` from all available sessions to one who may see them no longer (RFC 6121 §3.2.2, §3.3.3).
+    pub fn withdraw(&mut self, local: &str, contact: &Jid) {
+        for sid in self.available(local) {
+            if let Some(session) = self.here.session(sid) {
+                let gone = Stanza::new(Kind::Presence, Type::Unavailable).from(session.jid.clone()).to(contact.clone());
+                self.send(gone);
+            }
+        }
     }
-    if let Some(account) = st.accounts.get_mut(&local)
-        && let Some(resource) = me.resource()
-    {
-        account.sessions.remove(resource);
-    }
-    st.work.push_back(Work::Event(Event::Closed { sid, local, clean }));
 }
 
 /// Directed presence (RFC 6121 §4.6). Nobody gets it who could not be told of its end.
 fn directed(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
-    let (Some(to), Some(session)) = (&presence.to, st.sessions.get_mut(&sid)) else { return Ok(()) };
+    let (Some(to), Some(session)) = (&presence.to, st.here.session_mut(sid)) else { return Ok(()) };
     if presence.ty == Type::Unavailable {
         session.directed.remove(to);
     } else if !session.directed.contains(to) {
@@ -232,12 +244,12 @@ fn directed(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
 
 /// The session's account asks for, gives or takes back a subscription (RFC 6121 §3, §A.2).
 fn subscription_sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
-    let (Some(session), Some(contact)) = (st.sessions.get(&sid), presence.to.as_ref().map(Jid::bare)) else {
+    let (Some(session), Some(contact)) = (st.here.session(sid), presence.to.as_ref().map(Jid::bare)) else {
         return Ok(());
     };
     let local: Box<str> = session.local().into();
     st.write()?;
-    let Some(account) = st.accounts.get(&local) else { return Ok(()) };
+    let Some(account) = st.here.account(&local) else { return Ok(()) };
     if contact == account.jid {
         // Everybody is subscribed to themselves.
         return Ok(());
@@ -260,48 +272,29 @@ fn subscription_sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcom
         roster::put(st, &local, &contact, item.clone(), seen)?;
     }
     if before.state.from && !item.state.from {
-        withdraw(st, &local, &contact);
+        st.withdraw(&local, &contact);
     }
     if verdict.pass {
         // RFC 6121 §3.1.2: from and to the bare JIDs.
         st.send(presence.from(own).to(contact.clone()));
     }
     if !before.state.from && item.state.from {
-        show(st, &local, &contact);
+        st.show(&local, &contact);
     }
     Ok(())
-}
-
-/// Sends the presence of all available sessions to one who may see it now (RFC 6121 §3.1.5).
-pub fn show(st: &mut State, local: &str, contact: &Jid) {
-    for sid in st.available(local) {
-        if let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.clone()) {
-            st.send(presence.to(contact.clone()));
-        }
-    }
-}
-
-/// Sends `unavailable` from all available sessions to one who may see them no longer (RFC 6121 §3.2.2, §3.3.3).
-pub fn withdraw(st: &mut State, local: &str, contact: &Jid) {
-    for sid in st.available(local) {
-        if let Some(session) = st.sessions.get(&sid) {
-            let gone = Stanza::new(Kind::Presence, Type::Unavailable).from(session.jid.clone()).to(contact.clone());
-            st.send(gone);
-        }
-    }
 }
 
 /// A subscription stanza reaches an account of ours (RFC 6121 §3, §A.3).
 pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza) -> Outcome {
     let Some(contact) = presence.from.as_ref().map(Jid::bare) else { return Ok(()) };
-    let Some(account) = st.accounts.get(local) else { return Ok(()) };
+    let Some(account) = st.here.account(local) else { return Ok(()) };
     let own = account.jid.clone();
     let before = account.roster.items.get(&contact).cloned().unwrap_or_default();
     let verdict = before.state.inbound(presence.ty);
     if verdict.state != before.state {
         st.write()?;
     }
-    let Some(account) = st.accounts.get(local) else { return Ok(()) };
+    let Some(account) = st.here.account(local) else { return Ok(()) };
     let mut item = Item { state: verdict.state, ..before.clone() };
     if item.state.pending && !before.state.pending {
         let request = presence.clone().from(contact.clone()).to(own.clone()).to_xml();
@@ -321,7 +314,7 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
         // the push that it explains; also for one that does not, but is there.
         let request = presence.ty == Type::Subscribe;
         for sid in st.sessions_of(local) {
-            if st.sessions.get(&sid).is_some_and(|s| s.presence.is_some() || (s.interested && !request)) {
+            if st.here.session(sid).is_some_and(|s| s.presence.is_some() || (s.interested && !request)) {
                 st.send_to(sid, stanza.clone());
             }
         }
@@ -335,10 +328,10 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
         st.send(Stanza::new(Kind::Presence, Type::Subscribed).from(own).to(contact.clone()));
     }
     if before.state.from && !item.state.from {
-        withdraw(st, local, &contact);
+        st.withdraw(local, &contact);
     }
     if !before.state.from && item.state.from {
-        show(st, local, &contact);
+        st.show(local, &contact);
     }
     Ok(())
 }
@@ -360,7 +353,7 @@ pub(super) fn probed(st: &mut State, probe: &Stanza) {
         return;
     }
     for sid in sids {
-        if let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.clone()) {
+        if let Some(presence) = st.here.session(sid).and_then(|s| s.presence.clone()) {
             st.send(presence.to(from.clone()));
         }
     }

@@ -3,15 +3,11 @@
 
 use super::ids::{Job, SessionId};
 use super::share::{Shared, Shares, limits};
-use super::state::State;
-use crate::wire::{Condition, ErrorType, Kind, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Requests that wait for storage, in bytes.
 pub const READING_BYTES: usize = 16 * 1024 * 1024;
-/// What one of them costs besides its text, in bytes.
-const READ_BYTES: usize = 512;
 
 /// For the table of what is shared.
 pub const SHARED: Shared = Shared {
@@ -41,47 +37,30 @@ pub(super) struct Reading {
     pub(super) asker: Asker,
 }
 
-impl State {
-    /// Something is read.
-    pub(super) fn reads(&mut self, job: Job) {
-        let (who, bytes) = match &self.reading.asker {
+impl Reading {
+    /// Something is read for who asks in this turn. `bare`: the account of a session.
+    pub(super) fn begin<'a>(&mut self, job: Job, bare: impl FnOnce(SessionId) -> Option<&'a str>) {
+        let (who, bytes) = match &self.asker {
             Asker::Nobody => return,
             Asker::Named(who, bytes) => (&**who, *bytes),
-            Asker::Session(sid, bytes) => match self.sessions.get(sid) {
-                Some(session) => (session.jid.bare_str(), *bytes),
+            Asker::Session(sid, bytes) => match bare(*sid) {
+                Some(who) => (who, *bytes),
                 None => return,
             },
         };
-        let who = self.reading.shares.add(who, bytes);
-        self.reading.jobs.insert(job, (who, bytes));
+        let who = self.shares.add(who, bytes);
+        self.jobs.insert(job, (who, bytes));
     }
 
-    /// It was read: what is done with it is for the same one.
-    pub(super) fn was_read(&mut self, job: Job) {
-        if let Some((who, bytes)) = self.reading.jobs.remove(&job) {
-            self.reading.shares.take(&who, bytes);
-            self.reading.asker = Asker::Named(who, bytes);
-        }
+    /// It was read. For whom, if it was for somebody.
+    pub(super) fn end(&mut self, job: Job) -> Option<(Arc<str>, usize)> {
+        let (who, bytes) = self.jobs.remove(&job)?;
+        self.shares.take(&who, bytes);
+        Some((who, bytes))
     }
 
-    /// Somebody makes a request.
-    ///
-    /// # Errors
-    /// `resource-constraint` if too many of theirs wait for storage.
-    pub(super) fn asks(&mut self, sid: Option<SessionId>, stanza: &Stanza) -> Result<(), StanzaError> {
-        if stanza.kind != Kind::Iq || !matches!(stanza.ty, Type::Get | Type::Set) {
-            return Ok(());
-        }
-        let Some(from) = &stanza.from else { return Ok(()) };
-        let (who, bytes) = (self.whose(from), READ_BYTES + stanza.bytes());
-        if !self.reading.jobs.is_empty() && !self.reading.shares.may(who, bytes, READING_BYTES) {
-            let text = "too many of your requests wait for storage; wait for the answers";
-            return Err(StanzaError::new(Condition::ResourceConstraint).ty(ErrorType::Wait).text(text));
-        }
-        self.reading.asker = match sid {
-            Some(sid) => Asker::Session(sid, bytes),
-            None => Asker::Named(who.into(), bytes),
-        };
-        Ok(())
+    /// Whether a request of so many bytes may wait for storage, too.
+    pub(super) fn may(&self, who: &str, bytes: usize) -> bool {
+        self.jobs.is_empty() || self.shares.may(who, bytes, READING_BYTES)
     }
 }

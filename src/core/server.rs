@@ -82,7 +82,7 @@ impl Core {
     pub fn upgrades(&self) -> u32 {
         let set = self.state.settings.iterations;
         let weak = |a: &Account| a.credentials.sha1.iterations.min(a.credentials.sha256.iterations) < set;
-        if self.state.accounts.any(weak) { set } else { 0 }
+        if self.state.here.accounts().any(weak) { set } else { 0 }
     }
 
     /// What everybody shares, to look at.

@@ -11,11 +11,9 @@
 //! The time is the wall clock's, unless that was never set: then it is that of the newest message. So a board without a clock never
 //! takes a token for too old that is not, and never for younger than what it knows. No token is made while nothing is known.
 
-use super::state::State;
 use crate::store::record::{Broken, Reader, Writer};
-use crate::store::{StoreError, Tree, key};
-use crate::wire::login::{Client, Ht, Proof, Refused};
-use crate::wire::stamp;
+use crate::store::{StoreError, key};
+use crate::wire::login::{Client, Ht, Proof};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -30,20 +28,18 @@ pub const LIFE_MS: u64 = 21 * DAY_MS;
 /// How old one is that is replaced when it is used, in milliseconds.
 pub const ROTATE_MS: u64 = DAY_MS;
 /// A token of so far in the future was made while the clock was wrong, in milliseconds.
-const AHEAD_MS: u64 = DAY_MS;
+pub(super) const AHEAD_MS: u64 = DAY_MS;
 const DAY_MS: u64 = 86_400_000;
-/// A clock that shows less has not been set, in milliseconds since 1970: 2025-01-01.
-pub const PLAUSIBLE_MS: u64 = 1_735_689_600_000;
 
 #[derive(Clone, PartialEq, Eq)]
-struct Token {
-    secret: [u8; 32],
-    mechanism: Ht,
+pub(super) struct Token {
+    pub(super) secret: [u8; 32],
+    pub(super) mechanism: Ht,
     /// Milliseconds since 1970.
-    issued: u64,
-    expires: u64,
+    pub(super) issued: u64,
+    pub(super) expires: u64,
     /// The greatest count of a login with it.
-    count: Option<u32>,
+    pub(super) count: Option<u32>,
 }
 
 /// No secrets in logs.
@@ -54,11 +50,11 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         STANDARD.encode(self.secret)
     }
 
-    fn sign(&self, what: &str, binding: &[u8]) -> hmac::Tag {
+    pub(super) fn sign(&self, what: &str, binding: &[u8]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.text().as_bytes()));
         context.update(what.as_bytes());
         context.update(binding);
@@ -66,7 +62,7 @@ impl Token {
     }
 
     /// Whether it is this one that was proven, with the mechanism that it was made for (§3.4).
-    fn is(&self, proof: &Proof) -> bool {
+    pub(super) fn is(&self, proof: &Proof) -> bool {
         let expected = self.sign("Initiator", &proof.binding);
         bool::from(expected.as_ref().ct_eq(&proof.hash)) && self.mechanism == proof.mechanism
     }
@@ -102,17 +98,17 @@ impl Token {
 
 /// The tokens of one client: the one in use, and the one that replaces it when it is used (§5.1).
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-struct Slots {
-    current: Option<Token>,
-    new: Option<Token>,
+pub(super) struct Slots {
+    pub(super) current: Option<Token>,
+    pub(super) new: Option<Token>,
 }
 
 impl Slots {
-    fn issued(&self) -> u64 {
+    pub(super) fn issued(&self) -> u64 {
         self.current.iter().chain(&self.new).map(|token| token.issued).max().unwrap_or_default()
     }
 
-    fn record(&self) -> Box<[u8]> {
+    pub(super) fn record(&self) -> Box<[u8]> {
         [&self.current, &self.new]
             .into_iter()
             .fold(Writer::new(1), |w, slot| match slot {
@@ -141,7 +137,27 @@ impl Tokens {
         (local.into(), Client(0))..=(local.into(), Client(u128::MAX))
     }
 
-    /// One row of [`Tree::Token`].
+    /// Those of a client of an account.
+    pub(super) fn get(&self, local: &str, client: Client) -> Option<&Slots> {
+        self.0.get(&(local.into(), client))
+    }
+
+    /// The same, also of one that has none yet.
+    pub(super) fn slots(&mut self, local: &str, client: Client) -> &mut Slots {
+        self.0.entry((local.into(), client)).or_default()
+    }
+
+    /// A client has none any more.
+    pub(super) fn remove(&mut self, local: &str, client: Client) {
+        self.0.remove(&(local.into(), client));
+    }
+
+    /// The clients of an account that have some, and when each got its last.
+    pub(super) fn clients(&self, local: &str) -> Vec<(Client, u64)> {
+        self.0.range(Tokens::of(local)).map(|((_, client), slots)| (*client, slots.issued())).collect()
+    }
+
+    /// One row of [`crate::store::Tree::Token`].
     pub(super) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let (local, client) = key::split(key).ok_or(Broken)?;
         let client = std::str::from_utf8(client).ok().and_then(|text| u128::from_str_radix(text, 16).ok());
@@ -158,109 +174,6 @@ pub(super) struct Used {
     pub(super) changed: bool,
     /// It is old enough to be replaced.
     pub(super) rotate: bool,
-}
-
-impl State {
-    /// The time that tokens go by, in milliseconds since 1970.
-    fn known_ms(&self) -> u64 {
-        let wall = self.now.wall;
-        if wall >= PLAUSIBLE_MS { wall } else { wall.max(self.last_mark() / 1000) }
-    }
-
-    fn store_token(&mut self, local: &str, client: Client) -> bool {
-        let record = self.tokens.0.get(&(local.into(), client)).map(Slots::record);
-        let key = key::named(local, &client.to_string());
-        let Ok(batch) = self.write() else { return false };
-        match record {
-            Some(record) => batch.put(Tree::Token, key, record),
-            None => batch.delete(Tree::Token, key),
-        }
-        true
-    }
-
-    /// Checks the proof of a token, and notes its use (§3.4 to §3.6).
-    pub(super) fn use_token(
-        &mut self,
-        local: &str,
-        client: Client,
-        proof: &Proof,
-        count: Option<u32>,
-        invalidate: bool,
-    ) -> Result<Used, Refused> {
-        let now = self.known_ms();
-        let at = (Box::from(local), client);
-        let slots = self.tokens.0.get(&at).cloned().unwrap_or_default();
-        // §5.1: the new one first.
-        let is_new = slots.new.as_ref().is_some_and(|token| token.is(proof));
-        let token = if is_new { slots.new.clone() } else { slots.current.clone().filter(|token| token.is(proof)) };
-        let Some(mut token) = token else { return Err(Refused::NotAuthorized) };
-        let ahead = now >= PLAUSIBLE_MS && now == self.now.wall && token.issued > now.saturating_add(AHEAD_MS);
-        if token.expires <= now || ahead {
-            return Err(Refused::Expired);
-        }
-        if count.is_some() && count <= token.count {
-            return Err(Refused::NotAuthorized);
-        }
-        token.count = count.or(token.count);
-        let used = Used {
-            answer: token.sign("Responder", &proof.binding).as_ref().into(),
-            changed: is_new || invalidate,
-            rotate: !invalidate && now.saturating_sub(token.issued) >= ROTATE_MS,
-        };
-        if invalidate {
-            // Before it is taken from memory: who has logged out must not be told so, and come back.
-            self.write().map_err(|_| Refused::Trouble)?;
-            // The other one is the client's, too.
-            self.tokens.0.remove(&at);
-        } else {
-            let slots = self.tokens.0.entry(at).or_default();
-            if is_new {
-                slots.new = None;
-            }
-            slots.current = Some(token);
-        }
-        let stored = (used.changed || count.is_some()) && self.store_token(local, client);
-        Ok(Used { changed: used.changed && stored, ..used })
-    }
-
-    /// Makes a token for a client: `<token/>` (§3.3), to be told when it is stored. `None` if it cannot be stored, or the time is
-    /// not known.
-    pub(super) fn issue_token(&mut self, local: &str, client: Client, mechanism: Ht) -> Option<String> {
-        let now = self.known_ms();
-        if now < PLAUSIBLE_MS || self.write().is_err() {
-            return None;
-        }
-        let clients = |st: &State| st.tokens.0.range(Tokens::of(local)).map(|((_, c), s)| (*c, s.issued())).collect();
-        let mut clients: Vec<(Client, u64)> = clients(self);
-        clients.retain(|(other, _)| *other != client);
-        clients.sort_unstable_by_key(|(other, issued)| (*issued, *other));
-        for (oldest, _) in clients.iter().take((clients.len() + 1).saturating_sub(CLIENTS)) {
-            self.tokens.0.remove(&(local.into(), *oldest));
-            self.store_token(local, *oldest);
-        }
-        let token = Token { secret: self.random(), mechanism, issued: now, expires: now + LIFE_MS, count: None };
-        let element = format!(
-            "<token xmlns='urn:xmpp:fast:0' token='{}' expiry='{}'/>",
-            token.text(),
-            stamp::format(token.expires)
-        );
-        self.tokens.0.entry((local.into(), client)).or_default().new = Some(token);
-        self.store_token(local, client);
-        Some(element)
-    }
-
-    /// No token of an account is good any more. The changes of this turn are not refused, or this is done after that was seen.
-    pub(super) fn revoke_tokens(&mut self, local: &str) {
-        let clients: Vec<_> = self.tokens.0.range(Tokens::of(local)).map(|(key, _)| key.clone()).collect();
-        for key in &clients {
-            self.tokens.0.remove(key);
-        }
-        if !clients.is_empty()
-            && let Ok(batch) = self.write()
-        {
-            batch.delete_all(Tree::Token, key::prefix(local));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -64,14 +64,14 @@ impl Core {
             }
             Input::Answer(job, rows) => {
                 self.state.was_read(job);
-                if let Some(n) = self.state.jobs.remove(&job) {
+                if let Some(n) = self.state.questions.take(job) {
                     self.hook(n, |x, st| x.answer(st, job, rows));
                 } else {
                     self.read_for_login(job, rows);
                 }
             }
             Input::Hashed(job, credentials) => {
-                if let Some(n) = self.state.jobs.remove(&job) {
+                if let Some(n) = self.state.questions.take(job) {
                     self.hook(n, |x, st| x.hashed(st, job, credentials));
                 }
             }
@@ -83,7 +83,7 @@ impl Core {
             }
             Input::PeerRefused(pair, refusal) => self.state.peer_refused(&pair, refusal),
             Input::Committed(seq) => self.state.on_committed(seq),
-            Input::Room(bytes) => self.state.set_room(bytes),
+            Input::Room(bytes) => self.state.written.set_room(bytes),
             Input::Stalled(stalled) => self.state.on_stalled(stalled),
             Input::Full(full) => self.state.on_full(full),
             Input::Erases(erases) => self.state.on_erases(erases),
@@ -91,7 +91,7 @@ impl Core {
                 let asked = (0..self.extensions.len()).find_map(|n| self.hook(n, |x, st| x.command(st, &command)));
                 admin::command(&mut self.state, job, command, asked);
             }
-            Input::Tick => self.state.wakes = None,
+            Input::Tick => self.state.questions.woken(),
         }
         let asker = std::mem::take(&mut self.state.reading.asker);
         let erasing = self.state.set_erasing(false);
@@ -106,29 +106,22 @@ impl Core {
             self.state.handled(sid);
         }
         self.state.ask_for_acks();
-        if let Some(((at, _), _)) = self.state.timers.first_key_value()
-            && self.state.wakes != Some(*at)
-        {
-            self.state.wakes = Some(*at);
-            self.state.effects.push(Effect::WakeAt(*at));
+        if let Some(at) = self.state.questions.wakes() {
+            self.state.effects.push(Effect::WakeAt(at));
         }
         std::mem::swap(&mut self.state.effects, effects);
     }
 
     /// Does what has waited for its time.
     fn due(&mut self) {
-        while let Some(timer) = self.state.timers.first_entry().filter(|t| t.key().0 <= self.state.now.mono) {
-            match timer.remove() {
+        while let Some(timer) = self.state.questions.due(self.state.now.mono) {
+            match timer {
                 Timer::Logins => self.admit(),
                 Timer::Unanswered(sid) => self.state.unanswered(sid),
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
                 Timer::Greeting(sid) => self.state.greet(sid),
-                Timer::Extension(n, job) => {
-                    self.state.jobs.remove(&job);
-                    self.state.timed.remove(&job);
-                    self.hook(n, |x, st| x.timer(st, job));
-                }
+                Timer::Extension(n, job) => self.hook(n, |x, st| x.timer(st, job)),
             }
         }
     }
@@ -150,7 +143,7 @@ impl Core {
                 Work::Tell(job, answer) => self.state.tell(job, answer, true),
                 Work::Had(local, mark) => self.had(&local, mark),
                 Work::Answered(job, reply) => {
-                    if let Some(n) = self.state.jobs.remove(&job) {
+                    if let Some(n) = self.state.questions.take(job) {
                         self.hook(n, |x, st| x.answered(st, job, &reply));
                     }
                 }

@@ -2,8 +2,8 @@
 
 use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
-use crate::wire::scram::Credentials;
-use crate::wire::{Jid, Manage, Stanza, StreamError};
+use super::promise::Promise;
+use crate::wire::{Jid, Stanza};
 
 /// What is still to be done in this turn. A queue instead of calls: hooks are never entered twice.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) enum Work {
     /// A stanza that a session left behind.
     Left(SessionId, Stanza),
     /// An answer to what was done before.
-    Promise(Ack),
+    Promise(Promise),
     /// A session whose client does not acknowledge what it gets.
     Overflow(SessionId),
     /// A login that goes on.
@@ -42,42 +42,6 @@ pub(super) enum Payer {
     Session(SessionId),
     /// A component or another server, by its stream.
     Peer(StreamId),
-}
-
-/// Something promised that waits until its changes are on stable storage.
-#[derive(Debug)]
-pub(super) enum Ack {
-    Reply(Stanza),
-    /// To a stream that wants to register an account.
-    Registered(StreamId, Stanza),
-    /// To a stream whose session is in no table any more.
-    To(StreamId, Stanza),
-    Close(StreamId, Option<StreamError>),
-    /// What came of a command of the owner, and whether it changed something.
-    Told(Job, Result<Vec<String>, String>, bool),
-    /// The same of one that is taken back if it cannot be stored.
-    Made(Job, Result<Vec<String>, String>, Undo),
-    /// A line of the program's log, which waits as long as it takes.
-    Log(String),
-    Manage(StreamId, Manage),
-    /// A login, which goes on.
-    Login(StreamId),
-    /// The connection, the session, the number of its stream, and what its client has handled.
-    Resumed {
-        stream: StreamId,
-        sid: SessionId,
-        number: u64,
-        h: u32,
-    },
-}
-
-/// How a change of the owner is taken back that could not be stored: a password that was printed for nobody opens nothing later.
-#[derive(Debug)]
-pub(super) enum Undo {
-    /// A new account.
-    Added(Jid),
-    /// Another password: what was there before.
-    Password(Jid, Credentials),
 }
 
 /// Something that waits for its time.

@@ -1,32 +1,21 @@
-//! What each account, and each component, has had stored lately. The disk is for all: nobody may have stored more within a day than it
+//! What each account, component and other server has had stored lately. The disk is for all: nobody may have stored more within a day than it
 //! leaves to the others, of what is still free and of the archive. Whoever passes that has to wait until there is room, or time has
 //! passed; reading, and what needs no storage, goes on.
 
-use super::ids::SessionId;
-use super::peers::Peers;
-use super::session::Session;
 use super::share::{Shared, limits};
-use super::state::State;
-use super::unordered::ByNumber;
-use super::work::Payer;
-use crate::store::{Batch, Op};
-use crate::wire::{Condition, ErrorType, Jid, Kind, Stanza, StanzaError, Type};
+use crate::wire::{Condition, ErrorType, StanzaError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be stored for somebody within a day however full the disk is, in bytes, as long as there is room at all.
 pub const WRITTEN_FREE_BYTES: u64 = 1024 * 1024;
-/// What a session has had stored is counted when it is so much, in bytes.
-const COUNTED_BYTES: u32 = 8 * 1024;
 /// In which time all of what somebody has had stored is forgiven, in milliseconds.
 const FORGIVEN_MS: u64 = 86_400_000;
-/// What a change costs besides its bytes, in bytes.
-const CHANGE_BYTES: usize = 64;
 
 /// For the table in `src/lib.rs`.
 pub const SHARED: Shared = Shared {
     what: "the disk and the archive: what is stored within a day",
     whole: limits![WRITTEN_FREE_BYTES],
-    share: "an account or a component: as much as is left on the disk, and half of the archive; that in any case",
+    share: "an account, a component or another server: as much as is left on the disk, and half of the archive; that in any case",
     checked: "core/written.rs",
     told: "`resource-constraint`, of messages and requests that change something: later it can store again",
 };
@@ -69,8 +58,24 @@ impl Sum {
 }
 
 impl Written {
+    /// What somebody may have had stored, in bytes: as much as is left for the others of the room on the disk, and of the archive,
+    /// which has so many.
+    pub(super) fn share(&self, archive_bytes: u64) -> u64 {
+        (archive_bytes / 2).max(WRITTEN_FREE_BYTES).min(self.room.max(WRITTEN_FREE_BYTES))
+    }
+
+    /// So many bytes can still be stored.
+    pub(super) fn set_room(&mut self, bytes: u64) {
+        self.room = bytes;
+    }
+
+    /// Whether nobody has to wait.
+    pub(super) fn is_nobody_greedy(&self) -> bool {
+        self.greedy.is_empty()
+    }
+
     /// Counts what a stanza of somebody has made the server store. `share`: what may have been.
-    fn charge(&mut self, who: &str, bytes: u64, now: u64, share: u64) {
+    pub(super) fn charge(&mut self, who: &str, bytes: u64, now: u64, share: u64) {
         match self.of.get_mut(who) {
             Some(sum) => sum.bytes += bytes,
             None => {
@@ -95,73 +100,8 @@ impl Written {
     }
 
     /// Whether somebody has to wait.
-    fn is_greedy(&mut self, who: &str, now: u64, share: u64) -> bool {
+    pub(super) fn is_greedy(&mut self, who: &str, now: u64, share: u64) -> bool {
         self.greedy.contains(who) && self.judge(who, now, share)
-    }
-}
-
-/// Whose a stream is: an account's localpart, or the domain of a component or another server.
-fn who<'a>(sessions: &'a ByNumber<SessionId, Session>, peers: &'a Peers, payer: Payer) -> &'a str {
-    match payer {
-        Payer::Session(sid) => sessions.get(&sid).map_or("", Session::local),
-        Payer::Peer(stream) => peers.of(stream).map_or("", Jid::as_str),
-    }
-}
-
-impl State {
-    /// What somebody may have had stored, in bytes: as much as is left for the others of the room on the disk, and of the archive.
-    fn written_share(&self) -> u64 {
-        let archive = (self.settings.archive_bytes / 2).max(WRITTEN_FREE_BYTES);
-        archive.min(self.written.room.max(WRITTEN_FREE_BYTES))
-    }
-
-    /// So many bytes can still be stored.
-    pub(super) fn set_room(&mut self, bytes: u64) {
-        self.written.room = bytes;
-    }
-
-    /// Counts the changes of this turn for whose stanza made them.
-    pub(super) fn charge(&mut self, batch: &Batch) {
-        let Some(payer) = self.payer else { return };
-        let mut bytes = batch.ops.iter().map(op_bytes).sum::<usize>() as u64;
-        if let Payer::Session(sid) = payer
-            && let Some(session) = self.sessions.get_mut(&sid)
-        {
-            bytes += u64::from(std::mem::take(&mut session.unpaid));
-            if let Ok(few @ 0..COUNTED_BYTES) = u32::try_from(bytes) {
-                session.unpaid = few;
-                return;
-            }
-        }
-        let share = self.written_share();
-        let who = who(&self.sessions, &self.peers, payer);
-        self.written.charge(who, bytes, self.now.mono, share);
-    }
-
-    /// Somebody sends a stanza: from here on, what it makes the server store is counted, and refused to who has to wait.
-    pub(super) fn pays(&mut self, payer: Payer, stanza: &Stanza) -> Result<(), StanzaError> {
-        self.payer = Some(payer);
-        if self.written.greedy.is_empty() {
-            return Ok(());
-        }
-        let changes = match stanza.kind {
-            Kind::Message => stanza.ty != Type::Error,
-            Kind::Iq => stanza.ty == Type::Set,
-            Kind::Presence => super::message::rule::is_subscription(stanza.ty),
-        };
-        let share = self.written_share();
-        let who = who(&self.sessions, &self.peers, payer);
-        self.over_share = changes && self.written.is_greedy(who, self.now.mono, share);
-        match self.over_share && stanza.kind == Kind::Message {
-            true => Err(over_share()),
-            false => Ok(()),
-        }
-    }
-
-    /// The turn is over.
-    pub(super) fn paid(&mut self) {
-        self.payer = None;
-        self.over_share = false;
     }
 }
 
@@ -172,40 +112,29 @@ pub(super) fn over_share() -> StanzaError {
         .text("you have had more stored today than your share of this server's disk; it can store for you again later")
 }
 
-/// What a change may add to what is stored.
-fn op_bytes(op: &Op) -> usize {
-    match op {
-        Op::Put(_, key, value) => key.len() + value.len() + CHANGE_BYTES,
-        Op::Append(entry) => entry.value.len() + entry.copies.bytes() + CHANGE_BYTES,
-        Op::Delete(..) | Op::DeleteAll(..) | Op::Trim { .. } => 0,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::settings::Settings;
     use super::*;
-    use crate::wire::Jid;
 
     const MIB: u64 = 1 << 20;
 
     #[test]
     fn somebody_may_have_what_it_leaves_to_the_others() {
-        let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
-        let charge = |st: &mut State, who: &str, bytes: u64, room: u64| {
-            st.set_room(room);
-            let share = st.written_share();
-            st.written.charge(who, bytes, 0, share);
-            st.written.is_greedy(who, 0, share)
+        const ARCHIVE_BYTES: u64 = 256 * MIB;
+        let mut all = Written::default();
+        let charge = |all: &mut Written, who: &str, bytes: u64, room: u64| {
+            all.set_room(room);
+            let share = all.share(ARCHIVE_BYTES);
+            all.charge(who, bytes, 0, share);
+            all.is_greedy(who, 0, share)
         };
-        let passed = (1..10).find(|n| charge(&mut st, "flood", MIB, (10 - n) * MIB));
+        let passed = (1..10).find(|n| charge(&mut all, "flood", MIB, (10 - n) * MIB));
         assert_eq!(passed, Some(6), "six had been stored when four were left");
-        assert!(!charge(&mut st, "modest", WRITTEN_FREE_BYTES, 0), "however full the disk is");
-        assert!(!charge(&mut st, "flood", 1, 100 * MIB), "somebody made room");
-        assert!(charge(&mut st, "flood", 1, MIB));
-        let half = st.settings.archive_bytes / 2;
-        assert!(charge(&mut st, "log", half + 1, u64::MAX), "half of the archive");
+        assert!(!charge(&mut all, "modest", WRITTEN_FREE_BYTES, 0), "however full the disk is");
+        assert!(!charge(&mut all, "flood", 1, 100 * MIB), "somebody made room");
+        assert!(charge(&mut all, "flood", 1, MIB));
+        assert!(charge(&mut all, "log", ARCHIVE_BYTES / 2 + 1, u64::MAX), "half of the archive");
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Avatars {
             return;
         }
         for sid in st.available(local) {
-            if let Some(mut presence) = st.sessions.get(&sid).and_then(|s| s.presence.clone()) {
+            if let Some(mut presence) = st.session(sid).and_then(|s| s.presence.clone()) {
                 mark(&mut presence, hash.as_deref());
                 presence::again(st, sid, presence);
             }
@@ -266,7 +266,7 @@ impl Extension for Avatars {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        for (local, _) in st.accounts.iter() {
+        for (local, _) in st.accounts().iter() {
             if let Some(hash) = newest(engine.query(&pubsub::items(local, METADATA, METADATA_ITEMS))?) {
                 self.hashes.insert(local.clone(), hash);
             }
@@ -277,7 +277,7 @@ impl Extension for Avatars {
     fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Presence
             && stanza.ty == Type::None
-            && let Some(hash) = st.sessions.get(&sid).and_then(|session| self.hashes.get(session.local()))
+            && let Some(hash) = st.session(sid).and_then(|session| self.hashes.get(session.local()))
         {
             mark(stanza, Some(hash));
         }
@@ -302,7 +302,7 @@ impl Extension for Avatars {
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         match self.steps.remove(&job) {
             Some(Step::Metadata(local)) => {
-                let Some(account) = st.accounts.get(&local).map(|account| account.jid.clone()) else { return };
+                let Some(account) = st.account_of(&local).map(|account| account.jid.clone()) else { return };
                 let Some(hash) = rows.and_then(newest) else { return self.changed(st, &local, None) };
                 let items = format!("<items node='{DATA}'><item id='{hash}'/></items>");
                 let payload = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>");

@@ -1,8 +1,7 @@
 //! XEP-0191: Blocking Command. Whom an account blocks is in [`core::account`](crate::core::account); presence heeds it there.
 
 use crate::core::account::{Account, covers};
-use crate::core::{About, Event, Extension, Flow, Handled, Place, SessionId, State, presence};
-use crate::store::{Tree, key};
+use crate::core::{About, Event, Extension, Flow, Handled, Place, SessionId, State};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeSet;
@@ -68,36 +67,28 @@ fn carried(message: &Stanza) -> Option<Jid> {
 
 fn block(st: &mut State, local: &str, entries: &BTreeSet<Jid>) -> Result<(), StanzaError> {
     st.write()?;
-    let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
+    let Some(account) = st.account_of(local) else { return Ok(()) };
     let new: Vec<Jid> = entries.difference(&account.blocked).cloned().collect();
     let bytes: usize = account.blocked.iter().chain(&new).map(|jid| ITEM_BYTES + jid.as_str().len()).sum();
     if bytes > BLOCKED_BYTES {
         return Err(StanzaError::new(Condition::ResourceConstraint).text("the block list is full"));
     }
     let losing = seeing(account, entries);
-    account.blocked.extend(new.iter().cloned());
-    for jid in &new {
-        st.write()?.put(Tree::Block, key::named(local, jid.as_str()), [1]);
-        st.step();
-    }
+    st.block(local, &new)?;
     for jid in &losing {
-        presence::withdraw(st, local, jid);
+        st.withdraw(local, jid);
     }
     // Directed presence is taken back, too; who was just told need not hear it twice.
-    let Some(account) = st.accounts.get(local) else { return Ok(()) };
-    let mut told = Vec::new();
-    for sid in account.sessions.values() {
-        let Some(session) = st.sessions.get_mut(sid) else { continue };
+    for sid in st.sessions_of(local) {
+        let (Some(account), Some(session)) = (st.account_of(local), st.session(sid)) else { continue };
+        let (me, shows) = (session.jid.clone(), session.presence.is_some());
         let blocked: Vec<Jid> = session.directed.iter().filter(|jid| account.blocks(jid)).cloned().collect();
         for jid in blocked {
-            session.directed.remove(&jid);
-            if session.presence.is_none() || !covers(&losing, &jid) {
-                told.push(Stanza::new(Kind::Presence, Type::Unavailable).from(session.jid.clone()).to(jid));
+            st.forget_directed(sid, &jid);
+            if !shows || !covers(&losing, &jid) {
+                st.send(Stanza::new(Kind::Presence, Type::Unavailable).from(me.clone()).to(jid));
             }
         }
-    }
-    for stanza in told {
-        st.send(stanza);
     }
     Ok(())
 }
@@ -105,25 +96,22 @@ fn block(st: &mut State, local: &str, entries: &BTreeSet<Jid>) -> Result<(), Sta
 /// `None`: all.
 fn unblock(st: &mut State, local: &str, entries: Option<BTreeSet<Jid>>) -> Result<(), StanzaError> {
     st.erase()?;
-    let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
-    let gone = match entries {
+    let Some(account) = st.account_of(local) else { return Ok(()) };
+    let gone: BTreeSet<Jid> = match entries {
         Some(entries) => account.blocked.intersection(&entries).cloned().collect(),
-        None => std::mem::take(&mut account.blocked),
+        None => account.blocked.clone(),
     };
-    account.blocked.retain(|jid| !gone.contains(jid));
+    st.unblock(local, &gone)?;
+    let Some(account) = st.account_of(local) else { return Ok(()) };
     let seeing = seeing(account, &gone);
     let seen = account.roster.subscriptions().filter(|contact| covers(&gone, contact));
     let seen: Vec<Jid> = seen.filter(|contact| !account.blocks(contact)).cloned().collect();
-    for jid in &gone {
-        st.write()?.delete(Tree::Block, key::named(local, jid.as_str()));
-        st.step();
-    }
     for jid in &seeing {
-        presence::show(st, local, jid);
+        st.show(local, jid);
     }
     // What the contact's presence is now, nobody in this account knows.
     for sid in st.available(local) {
-        let Some(session) = st.sessions.get(&sid) else { continue };
+        let Some(session) = st.session(sid) else { continue };
         let me = session.jid.clone();
         for contact in &seen {
             st.send(Stanza::new(Kind::Presence, Type::Probe).from(me.clone()).to(contact.clone()));
@@ -147,7 +135,7 @@ impl Extension for Blocking {
 
     /// What the user sends to a blocked address (§3.3).
     fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
-        let account = st.sessions.get(&sid).and_then(|s| st.accounts.get(s.local()));
+        let account = st.session(sid).and_then(|s| st.account_of(s.local()));
         if let (Some(account), Some(to)) = (account, &stanza.to)
             && account.blocks(to)
         {
@@ -161,7 +149,7 @@ impl Extension for Blocking {
 
     /// What a blocked address sends to the user (§3.3). An error that may not be sent is none: results are dropped.
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
-        let (Some(account), Some(from)) = (st.accounts.get(local), &stanza.from) else { return Ok(Flow::Pass) };
+        let (Some(account), Some(from)) = (st.account_of(local), &stanza.from) else { return Ok(Flow::Pass) };
         match stanza.kind {
             // Nor do they come through a room (XEP-0045 §7.8.2).
             Kind::Message if carried(stanza).is_some_and(|inviter| account.blocks(&inviter)) => Ok(Flow::Done),
@@ -179,7 +167,7 @@ impl Extension for Blocking {
         match (iq.ty, request.name()) {
             (Type::Get, "blocklist") => {
                 self.asked.extend(sid);
-                let list = st.accounts.get(local).map(|a| element("blocklist", &a.blocked)).unwrap_or_default();
+                let list = st.account_of(local).map(|a| element("blocklist", &a.blocked)).unwrap_or_default();
                 return st.reply(iq, list);
             }
             (Type::Set, name @ "block") => {

@@ -372,7 +372,7 @@ impl Extension for Bookmarks {
     }
 
     fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        for (local, _) in st.accounts.iter() {
+        for (local, _) in st.accounts().iter() {
             if !engine.query(&pubsub::items(local, OLD_NODE, 1))?.is_empty() {
                 self.old.insert(local.clone());
             }
@@ -514,7 +514,7 @@ impl Extension for Bookmarks {
             }
             _ => return,
         };
-        let Some(account) = st.accounts.get(local).map(|account| account.jid.clone()) else { return };
+        let Some(account) = st.account_of(local).map(|account| account.jid.clone()) else { return };
         match (&**node, event) {
             (OLD_NODE, Event::Published { .. }) => {
                 self.old.insert(local.clone());

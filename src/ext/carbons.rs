@@ -95,7 +95,7 @@ impl Carbons {
         let mut message = message.clone();
         if way == Way::Sent
             && st.is_archived(local, message.mark)
-            && let Some(account) = st.accounts.get(local)
+            && let Some(account) = st.account_of(local)
         {
             // XEP-0313 §3.5: for those who can read it there. What goes to the other side has it not.
             st.note_id(&account.jid, &mut message);
@@ -108,7 +108,7 @@ impl Carbons {
         let before = format!("<{element} xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>");
         let after = format!("</forwarded></{element}>");
         for sid in &account.enabled {
-            let Some(session) = st.sessions.get(sid) else { continue };
+            let Some(session) = st.session(*sid) else { continue };
             let joined = |room: &Jid| session.directed.iter().any(|jid| jid.bare_str() == room.bare_str());
             if without.contains(sid) || sender == Some(*sid) || !room.as_ref().is_none_or(joined) {
                 continue;
@@ -156,14 +156,14 @@ impl Extension for Carbons {
     }
 
     fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, _bound: &mut String) {
-        if let (Some(_), Some(session)) = (inline.bind.child(Ns::CARBONS, "enable"), st.sessions.get(&sid)) {
+        if let (Some(_), Some(session)) = (inline.bind.child(Ns::CARBONS, "enable"), st.session(sid)) {
             self.accounts.or_default(session.local().into()).enabled.insert(sid);
         }
     }
 
     fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Message
-            && let Some(session) = st.sessions.get(&sid)
+            && let Some(session) = st.session(sid)
             // What stays within the account reaches all sessions on the other side.
             && stanza.to.as_ref().is_some_and(|to| to.bare_str() != session.jid.bare_str())
         {

@@ -8,7 +8,7 @@ pub(super) struct Contacts;
 /// The form of the addresses in the settings; none without any.
 pub(super) fn form(st: &State) -> Option<(&'static str, Form)> {
     let mut form = Form::new();
-    for (kind, uri) in &st.settings.contacts {
+    for (kind, uri) in &st.settings().contacts {
         form.entry(format!("{kind}-addresses")).or_default().insert(uri.clone());
     }
     (!form.is_empty()).then_some(("http://jabber.org/network/serverinfo", form))

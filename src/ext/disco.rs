@@ -40,7 +40,7 @@ pub(super) fn server(st: &State) -> Info {
     let name = "Inglenook".into();
     Info {
         identities: [Identity { category: "server", ty: "im", lang: "", name }].into(),
-        features: st.abouts.iter().flat_map(|about| about.server).copied().collect(),
+        features: st.abouts().iter().flat_map(|about| about.server).copied().collect(),
         forms: contacts::form(st).into_iter().collect(),
     }
 }
@@ -51,14 +51,14 @@ fn account(st: &State) -> Info {
     Info {
         // XEP-0163 §6.1
         identities: [identity("account", "registered"), identity("pubsub", "pep")].into(),
-        features: st.abouts.iter().flat_map(|about| about.account).copied().collect(),
+        features: st.abouts().iter().flat_map(|about| about.account).copied().collect(),
         forms: BTreeMap::new(),
     }
 }
 
 /// The items of the server's own address: (domain, name) of each service on a subdomain, and of each component that is here.
 fn services(st: &State) -> Vec<(String, &str)> {
-    let services = st.services.iter().map(|(domain, service)| (domain.to_string(), &*service.name));
+    let services = st.services().iter().map(|(domain, service)| (domain.to_string(), &*service.name));
     services.chain(st.components().map(|domain| (domain.to_owned(), domain))).collect()
 }
 

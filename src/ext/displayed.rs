@@ -36,7 +36,7 @@ impl Extension for Displayed {
         }
         let Some(displayed) = stanza.children().find(is).map(Node::copy) else { return Ok(Flow::Pass) };
         stanza.cut(|c| is(&c));
-        if let (Some(to), Some(session)) = (stanza.to.clone(), st.sessions.get(&sid)) {
+        if let (Some(to), Some(session)) = (stanza.to.clone(), st.session(sid)) {
             let account = session.jid.bare();
             pubsub::publish(st, &account, NODE, to.as_str(), &displayed, &OPTIONS);
         }

@@ -8,7 +8,7 @@ pub(super) struct Last;
 
 /// XEP-0012 §3, §4 and §8: an account's activity is for those who may see its presence.
 fn allowed(st: &State, local: &str, from: Option<&Jid>) -> Result<(), StanzaError> {
-    match st.accounts.get(local).zip(from) {
+    match st.account_of(local).zip(from) {
         Some((account, from)) if from.bare_str() == account.jid.as_str() || account.shows_presence_to(from) => Ok(()),
         _ => Err(Condition::Forbidden.into()),
     }
@@ -41,10 +41,10 @@ impl Extension for Last {
             return Err(Condition::BadRequest.into());
         }
         let (ms, status) = match at {
-            Place::Server => (st.now.mono.saturating_sub(st.started.unwrap_or_default()), ""),
+            Place::Server => (st.uptime_ms(), ""),
             Place::Own(local) | Place::Account(local) => {
                 allowed(st, local, iq.from.as_ref())?;
-                match st.accounts.get(local).and_then(|account| account.last_seen.as_ref()) {
+                match st.account_of(local).and_then(|account| account.last_seen.as_ref()) {
                     _ if !st.available(local).is_empty() => (0, ""),
                     Some((seen, status)) => (st.time().saturating_sub(st.past(*seen)), &**status),
                     None => return Err(StanzaError::new(Condition::ItemNotFound).text("never seen here")),

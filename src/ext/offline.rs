@@ -169,30 +169,30 @@ fn is_archived(st: &State, local: &str, message: &Stanza) -> bool {
         let id = message.children().find(|c| c.is(Ns::SID, "stanza-id") && c.attr("by").as_deref() == Some(account))?;
         st.uid_mark(local, &id.attr("id")?)
     };
-    st.accounts.get(local).is_some_and(|account| by(account.jid.as_str()).is_some())
+    st.account_of(local).is_some_and(|account| by(account.jid.as_str()).is_some())
 }
 
 /// Whether a session takes messages, also one that has lost its connection.
 fn receives(st: &State, sid: SessionId) -> bool {
-    st.sessions.get(&sid).is_some_and(|s| s.receives())
+    st.session(sid).is_some_and(|s| s.receives())
 }
 
 fn connected(st: &State, sid: SessionId) -> bool {
-    st.sessions.get(&sid).is_some_and(|s| s.stream.is_some())
+    st.session(sid).is_some_and(|s| s.stream.is_some())
 }
 
 fn managed(st: &State, sid: SessionId) -> bool {
-    st.sessions.get(&sid).is_some_and(|s| s.managed.is_some())
+    st.session(sid).is_some_and(|s| s.managed.is_some())
 }
 
 impl Offline {
     /// Stores a message; false where it has no room. `held`: it is on its way to somebody.
     fn store(&mut self, st: &mut State, local: &str, message: &Stanza, held: bool) -> Result<bool, StanzaError> {
-        if !st.accounts.contains_key(local) {
+        if !st.accounts().contains_key(local) {
             return Ok(false);
         }
         let (count, bytes) = self.boxes.get(local).map_or((0, 0), |m| (m.count, m.bytes));
-        let room = st.settings.offline_bytes.saturating_sub(bytes);
+        let room = st.settings().offline_bytes.saturating_sub(bytes);
         if count >= MESSAGES || message.bytes() > room {
             return Ok(false);
         }
@@ -200,7 +200,7 @@ impl Offline {
         let senders = self.boxes.get(local).map(|m| (m.senders.shares(), m.senders.counts()));
         if let Some((bytes, counts)) = senders
             && bytes.of(sender) + message.bytes() > SENDER_BYTES
-            && !(bytes.may(sender, message.bytes(), st.settings.offline_bytes) && counts.may(sender, 1, MESSAGES))
+            && !(bytes.may(sender, message.bytes(), st.settings().offline_bytes) && counts.may(sender, 1, MESSAGES))
         {
             let text = "too much of yours waits for them already";
             return Err(StanzaError::new(Condition::ServiceUnavailable).text(text));
@@ -376,9 +376,7 @@ impl Offline {
             mailbox.count = mailbox.count.saturating_sub(1);
             mailbox.bytes = mailbox.bytes.saturating_sub(bytes);
         }
-        if let Some(account) = st.accounts.get_mut(local) {
-            account.kept = mailbox.count as u32;
-        }
+        st.set_kept(local, mailbox.count);
         self.forget_empty(st, local);
     }
 
@@ -458,9 +456,7 @@ impl Mailbox {
         self.count += 1;
         self.bytes += bytes;
         self.senders.put(number, sender, bytes);
-        if let Some(account) = st.accounts.get_mut(local) {
-            account.kept = self.count as u32;
-        }
+        st.set_kept(local, self.count);
     }
 
     /// Hands a row to a session; or returns it, if that counts what it gets.
@@ -469,7 +465,7 @@ impl Mailbox {
         // A row that cannot be read, or of somebody who is blocked by now (XEP-0191 §3.3), or that is read elsewhere, is done.
         let readable = from_record(value).filter(|message| {
             let from = message.from.as_ref();
-            let blocks = |from| st.accounts.get(local).is_none_or(|account| account.blocks(from));
+            let blocks = |from| st.account_of(local).is_none_or(|account| account.blocks(from));
             let cleared = self.cleared.get(&sid).is_some_and(|(first, last)| (*first..=*last).contains(&number));
             !(from.is_some_and(blocks) || cleared && is_archived(st, local, message))
         });
@@ -516,7 +512,7 @@ impl Extension for Offline {
     }
 
     fn before_bind(&mut self, st: &mut State, local: &str) -> Vec<Query> {
-        let from = st.archives.get(local).map_or(0, |archived| archived.begins);
+        let from = st.archived(local).map_or(0, |archived| archived.begins);
         let (owner, to) = (local.into(), u64::MAX);
         let first = Page { owner, with: None, from, to, backwards: false, rows: 1, bytes: 1 };
         if self.boxes.contains_key(local) { vec![Query::Archive(first)] } else { Vec::new() }
@@ -524,7 +520,7 @@ impl Extension for Offline {
 
     /// XEP-0386 §3.2: such a client reads the archive. What is not in there, or not any more, it gets as others do.
     fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, _bound: &mut String) {
-        let Some(mailbox) = st.sessions.get(&sid).and_then(|session| self.boxes.get_mut(session.local())) else {
+        let Some(mailbox) = st.session(sid).and_then(|session| self.boxes.get_mut(session.local())) else {
             return;
         };
         let [Some(rows)] = inline.rows else { return };
@@ -540,7 +536,7 @@ impl Extension for Offline {
             let (Some((local, _)), Some(number)) = (key::split(key), key::number(key)) else {
                 return Err(StoreError::Damaged("an offline message's key in the database is not readable".into()));
             };
-            if st.accounts.contains_key(local) {
+            if st.accounts().contains_key(local) {
                 st.seen_mark(number);
                 stored.insert((Box::<str>::from(local), number), value.len());
                 let mailbox = self.boxes.or_default(local.into());
@@ -569,7 +565,7 @@ impl Extension for Offline {
                 let Some(local) = message.to.as_ref().and_then(|to| st.local(to)).map(Box::<str>::from) else {
                     continue;
                 };
-                if st.accounts.contains_key(&local) && !stored.contains_key(&(local.clone(), message.mark)) {
+                if st.accounts().contains_key(&local) && !stored.contains_key(&(local.clone(), message.mark)) {
                     let row = record(holders, &message.clone().with(delay::note(st, message.mark)));
                     let mailbox = self.boxes.or_default(local.clone());
                     mailbox.add(st, &local, (message.mark, sender(st, message)), row.len());
@@ -631,7 +627,7 @@ impl Extension for Offline {
     }
 
     fn event(&mut self, st: &mut State, event: &Event) {
-        let local = |st: &State, sid: &SessionId| st.sessions.get(sid).map(|s| Box::<str>::from(s.local()));
+        let local = |st: &State, sid: &SessionId| st.session(*sid).map(|s| Box::<str>::from(s.local()));
         match event {
             Event::Receives(sid) | Event::Resumed(sid) => {
                 if let Some(local) = local(st, sid).filter(|_| receives(st, *sid)) {

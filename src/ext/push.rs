@@ -136,8 +136,8 @@ fn uncopied(message: &Stanza) -> Option<Stanza> {
 
 /// Whether the client with this resource has a connection.
 fn is_connected(st: &State, local: &str, resource: &str) -> bool {
-    let sid = st.accounts.get(local).and_then(|account| account.sessions.get(resource));
-    sid.and_then(|sid| st.sessions.get(sid)).is_some_and(|session| session.stream.is_some())
+    let sid = st.account_of(local).and_then(|account| account.sessions.get(resource));
+    sid.and_then(|sid| st.session(*sid)).is_some_and(|session| session.stream.is_some())
 }
 
 /// The key of a row.
@@ -153,7 +153,7 @@ impl Push {
     fn enable(&mut self, st: &mut State, local: &str, iq: &Stanza, enable: Node<'_>) -> Handled {
         let name = name(enable)?.ok_or_else(|| bad("the address of the service is missing"))?;
         let resource = iq.from.as_ref().and_then(Jid::resource).ok_or(Condition::NotAllowed)?;
-        let own = st.accounts.get(local).is_none_or(|account| account.jid.as_str() == name.0.bare_str());
+        let own = st.account_of(local).is_none_or(|account| account.jid.as_str() == name.0.bare_str());
         if own || name.0 == *st.domain() {
             return Err(StanzaError::new(Condition::NotAllowed).text("that is no service for notifications"));
         }
@@ -267,7 +267,7 @@ impl Push {
 
     /// A client is here: it sees for itself.
     fn came(&mut self, st: &State, sid: SessionId) {
-        let Some(session) = st.sessions.get(&sid) else { return };
+        let Some(session) = st.session(sid) else { return };
         let registrations = self.accounts.get_mut(session.local()).into_iter().flat_map(BTreeMap::values_mut);
         for registration in registrations.filter(|r| session.jid.resource() == Some(&*r.stored.resource)) {
             registration.count = 0;
@@ -277,7 +277,7 @@ impl Push {
 
     /// A client has lost its connection: what it has not acknowledged is news, if it is not connected.
     fn parted(&mut self, st: &mut State, sid: SessionId) {
-        let Some(session) = st.sessions.get(&sid) else { return };
+        let Some(session) = st.session(sid) else { return };
         if !self.accounts.contains_key(session.local()) {
             return;
         }
@@ -290,7 +290,7 @@ impl Push {
 
     /// XEP-0357 §8: a service wants no more. Says whether that is what a message says.
     fn is_disabled(&mut self, st: &mut State, local: &str, message: &Stanza) -> bool {
-        let (Some(from), Some(account)) = (&message.from, st.accounts.get(local)) else { return false };
+        let (Some(from), Some(account)) = (&message.from, st.account_of(local)) else { return false };
         let Some(pubsub) = message.child(Ns::PUBSUB, "pubsub") else { return false };
         let ends = |c: Node<'_>| {
             c.is(Ns::PUBSUB, "affiliation")
@@ -329,12 +329,12 @@ fn notification(st: &State, local: &str, count: u64, news: &News) -> String {
         field("message-count", &count.to_string());
     }
     if news.request {
-        let items = st.accounts.get(local).into_iter().flat_map(|account| account.roster.items.values());
+        let items = st.account_of(local).into_iter().flat_map(|account| account.roster.items.values());
         // The one that it is about is not there yet.
         let pending = items.filter(|item| item.state.pending).count() + 1;
         field("pending-subscription-count", &pending.to_string());
     }
-    let content = st.settings.push_content;
+    let content = st.settings().push_content;
     if let Some(from) = news.from.as_ref().filter(|_| content != PushContent::None) {
         field("last-message-sender", from.as_str());
     }
@@ -375,7 +375,7 @@ impl Extension for Push {
             let (service, node) =
                 std::str::from_utf8(name).ok().and_then(|name| name.split_once('\0')).ok_or_else(damaged)?;
             let service = Jid::parse(service).map_err(|_| damaged())?;
-            if st.accounts.contains_key(local) {
+            if st.accounts().contains_key(local) {
                 let registration = Registration::new(Stored::from_record(value)?);
                 self.accounts.or_default(local.into()).insert((service, node.into()), registration);
             }
@@ -405,7 +405,7 @@ impl Extension for Push {
             (Kind::Message, _) if self.is_disabled(st, local, stanza) => return Ok(Flow::Done),
             (Kind::Presence, Type::Subscribe) => {
                 let from = stanza.from.as_ref().map(Jid::bare);
-                let state = from.as_ref().zip(st.accounts.get(local)).map(|(from, a)| a.roster.state(from));
+                let state = from.as_ref().zip(st.account_of(local)).map(|(from, a)| a.roster.state(from));
                 if state.is_some_and(|state| !state.pending && !state.from && !state.approved) {
                     self.tell(st, local, None, &News { from, body: None, request: true }, 0);
                 }

@@ -144,11 +144,11 @@ impl Register {
         }
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
-        self.attempt(st.now.mono, peer, st.settings.registrations_an_hour)?;
+        self.attempt(st.now().mono, peer, st.settings().registrations_an_hour)?;
         if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == stream)) {
             return Err(refusal(Condition::ResourceConstraint, "one registration after the other"));
         }
-        if st.accounts.len() >= ACCOUNTS {
+        if st.accounts().len() >= ACCOUNTS {
             let text = "this server makes no more accounts for strangers; ask who runs it";
             return Err(refusal(Condition::ResourceConstraint, text));
         }
@@ -240,7 +240,7 @@ impl Extension for Register {
     }
 
     fn register(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, iq: &Stanza) -> Handled {
-        if !st.settings.registration {
+        if !st.settings().registration {
             return Ok(Flow::Pass);
         }
         let Some(query) = iq.child(Ns::REGISTER, "query") else { return Err(Condition::BadRequest.into()) };

@@ -21,7 +21,7 @@ impl Extension for StanzaId {
     /// What a client says in the name of its own account: copies of the message would tell it to the others.
     fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Message
-            && let Some(session) = st.sessions.get(&sid)
+            && let Some(session) = st.session(sid)
         {
             cut(stanza, &session.jid.bare());
         }
@@ -30,7 +30,7 @@ impl Extension for StanzaId {
 
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Message
-            && let Some(account) = st.accounts.get(local)
+            && let Some(account) = st.account_of(local)
             && cut(stanza, &account.jid)
         {
             // Not what its sender's archive has.

@@ -26,7 +26,7 @@ impl Extension for Time {
             return Err(Condition::BadRequest.into());
         }
         // Where the box stands is nobody's business (XEP-0202 §6): its zone is UTC.
-        let utc = stamp::format(st.now.wall);
+        let utc = stamp::format(st.now().wall);
         st.reply(iq, format!("<time xmlns='urn:xmpp:time'><tzo>Z</tzo><utc>{utc}</utc></time>"))
     }
 }

@@ -26,7 +26,7 @@ impl Extension for Version {
             return Err(Condition::BadRequest.into());
         }
         // XEP-0092 §5: the operating system helps attackers; it is named only where the owner wants it.
-        let os = if st.settings.show_os { format!("<os>{}</os>", std::env::consts::OS) } else { String::new() };
+        let os = if st.settings().show_os { format!("<os>{}</os>", std::env::consts::OS) } else { String::new() };
         let version = env!("CARGO_PKG_VERSION");
         st.reply(
             iq,

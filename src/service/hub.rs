@@ -439,8 +439,8 @@ impl Hub {
     pub fn people(&self) -> (usize, usize, usize) {
         let state = self.state.lock();
         let core = state.core.state();
-        let connected = core.sessions.sum(|session| usize::from(session.stream.is_some()));
-        (connected, core.sessions.len() - connected, core.accounts.len())
+        let connected = core.sessions().sum(|session| usize::from(session.stream.is_some()));
+        (connected, core.sessions().len() - connected, core.accounts().len())
     }
 
     /// What there is to tell of the clock.

@@ -378,7 +378,7 @@ impl Life {
     }
 
     fn takes(&self, device: &Device) -> bool {
-        self.session(device.name).is_some_and(|sid| self.house.state().sessions[&sid].receives())
+        self.session(device.name).is_some_and(|sid| self.house.state().sessions()[&sid].receives())
     }
 
     /// The session of a device, connected or not.

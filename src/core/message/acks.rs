@@ -10,6 +10,7 @@
 //! else is stored just then; a client that only sends messages costs nothing. [`NOTES`](super::managed) in a row, then one every minute: of a
 //! client that asks more often the log may know less than it was told.
 
+use super::managed::Asks;
 use crate::core::effect::Effect;
 use crate::core::ids::{SessionId, StreamId};
 use crate::core::impossible::impossible;
@@ -27,22 +28,16 @@ pub const SILENCES: u8 = 3;
 impl State {
     /// Counts a stanza of the client, before it is handled.
     pub(in crate::core) fn count_in(&mut self, sid: SessionId) {
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
-            managed.handled = managed.handled.wrapping_add(1);
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
+            managed.count_in();
         }
     }
 
     /// Remembers what the stanza's acknowledgement waits for, when all is done that follows from it.
     pub(in crate::core) fn handled(&mut self, sid: SessionId) {
-        let (seq, committed) = (self.sealed(), self.committed());
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
-        let handled = managed.handled;
-        if seq <= committed && managed.waits.is_empty() {
-            managed.safe = handled;
-        } else if let Some(last) = managed.waits.back_mut().filter(|(n, _)| *n >= seq) {
-            last.1 = handled;
-        } else {
-            managed.waits.push_back((seq, handled));
+        let (sealed, committed) = (self.sealed(), self.committed());
+        let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) else { return };
+        if managed.handled(sealed, committed) {
             self.streams.waiting.insert(sid);
         }
     }
@@ -52,19 +47,12 @@ impl State {
         let Some(sid) = self.carried(stream) else { return };
         self.flush(sid);
         self.note_unlogged(sid);
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
-        match managed.waits.back() {
-            None => {
-                let h = managed.safe;
-                self.effects.push(Effect::Manage(stream, Manage::Ack(h)));
-            }
-            Some((seq, _)) => {
-                let seq = *seq;
-                if managed.asked.replace(seq).is_none() {
-                    // Behind what others wait for, sometimes: then they are all answered with the later one.
-                    self.streams.asked.push_back((seq, sid));
-                }
-            }
+        let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) else { return };
+        match managed.asks() {
+            Asks::Now(h) => self.effects.push(Effect::Manage(stream, Manage::Ack(h))),
+            // Behind what others wait for, sometimes: then they are all answered with the later one.
+            Asks::With(seq) => self.streams.asked.push_back((seq, sid)),
+            Asks::Again => {}
         }
     }
 
@@ -75,16 +63,12 @@ impl State {
         if self.takes_nothing() {
             return;
         }
-        let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) else { return };
-        if managed.handled == managed.logged || !managed.can_be_resumed() || !managed.may_note(now) {
-            return;
-        }
-        managed.logged = managed.handled;
-        let counted = managed.last_in();
+        let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) else { return };
+        let Some(counted) = managed.note(now) else { return };
         self.note_heard(vec![counted]);
         let seq = self.sealed() + 1;
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
-            managed.waits.push_back((seq, managed.handled));
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
+            managed.wait_for(seq);
             self.streams.waiting.insert(sid);
         }
     }
@@ -92,35 +76,31 @@ impl State {
     /// `<a/>` of the client.
     pub(in crate::core) fn acknowledged(&mut self, stream: StreamId, h: u32) {
         let Some(sid) = self.carried(stream) else { return };
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
             // Only an answer: who tells each stanza unasked would be asked as often.
-            let answer = managed.requested.take().is_some();
+            let answer = managed.answered();
             self.count_out(sid, h, answer);
         }
     }
 
     /// What a client says it has handled.
     pub(super) fn count_out(&mut self, sid: SessionId, h: u32, ask: bool) {
-        let Some(session) = self.sessions.get_mut(&sid) else {
+        let Some(session) = self.here.session_mut(sid) else {
             return impossible("a session is gone while it is acknowledged to");
         };
         let local: Box<str> = session.local().into();
         let Some(managed) = session.managed.as_mut() else {
             return impossible("a session without stream management is acknowledged to");
         };
-        let sent = (managed.sent as u32).wrapping_sub(managed.unwritten() as u32);
-        let now = self.now.mono;
-        match managed.acknowledge(h) {
+        let sent = managed.written_count();
+        match managed.acknowledge(h, self.now.mono) {
             Some(done) => {
-                if !done.is_empty() {
-                    managed.acknowledged_at = now;
-                }
                 // Not after an answer without news: a client that is slow would be asked as fast as the line can.
-                if ask && !managed.queue.is_empty() && !done.is_empty() {
+                if ask && managed.waiting().0 > 0 && !done.is_empty() {
                     self.streams.ask.push(sid);
                 }
                 if !done.is_empty()
-                    && let Some(account) = self.accounts.get_mut(&local)
+                    && let Some(account) = self.here.account_mut(&local)
                 {
                     account.silences = 0;
                 }
@@ -142,14 +122,13 @@ impl State {
     pub(in crate::core) fn ask_for_acks(&mut self) {
         let now = self.now.mono;
         for sid in std::mem::take(&mut self.streams.ask) {
-            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            let Some(session) = self.here.session_mut(sid) else { continue };
             let (Some(stream), Some(managed)) = (session.stream, session.managed.as_mut()) else { continue };
-            if managed.requested.is_some() || !managed.expects() {
+            if !managed.ask(now) {
                 continue;
             }
-            managed.requested = Some(now);
             self.effects.push(Effect::Manage(stream, Manage::Request));
-            if !std::mem::replace(&mut managed.timed, true) {
+            if managed.sets_answer_timer() {
                 self.set_timer(now + ANSWER_MS, Timer::Unanswered(sid));
             }
         }
@@ -158,18 +137,17 @@ impl State {
     /// The time for an answer to `<r/>` is over, if it is still the same question.
     pub(in crate::core) fn unanswered(&mut self, sid: SessionId) {
         let now = self.now.mono;
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some((session, account)) = self.here.session_and_account(sid) else { return };
         let (stream, Some(managed)) = (session.stream, session.managed.as_mut()) else { return };
-        managed.timed = false;
-        let Some(requested) = managed.requested else {
+        managed.answer_timer_ended();
+        let Some(requested) = managed.requested() else {
             // The answer had no news, or not all. It is asked again now.
             return self.streams.ask.push(sid);
         };
         let Some(stream) = stream else { return };
         if now >= requested + ANSWER_MS {
-            let account = self.accounts.get_mut(session.jid.local().unwrap_or_default());
             if account.as_ref().is_some_and(|account| account.silences >= SILENCES) {
-                managed.requested = None;
+                managed.answered();
                 return self.streams.ask.push(sid);
             }
             if let Some(account) = account {
@@ -178,8 +156,7 @@ impl State {
             let silent = StreamError::new(StreamCondition::ConnectionTimeout).text("no answer to a request for an ack");
             self.effects.push(Effect::Close(stream, Some(silent)));
             self.lost(stream, false);
-        } else {
-            managed.timed = true;
+        } else if managed.sets_answer_timer() {
             self.set_timer(requested + ANSWER_MS, Timer::Unanswered(sid));
         }
     }
@@ -188,12 +165,11 @@ impl State {
     /// wants to read.
     pub(in crate::core) fn release(&mut self, up_to: u64) {
         for sid in &self.streams.waiting {
-            let Some(session) = self.sessions.get_mut(sid) else { continue };
+            let Some(session) = self.here.session_mut(*sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
-            if let Some((stanzas, _)) = managed.held_back.take_if(|(_, waits)| *waits <= up_to)
+            if let Some(written) = managed.release(up_to)
                 && let Some(stream) = session.stream
             {
-                let written = managed.queue.iter().skip(managed.queue.len().saturating_sub(stanzas));
                 self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
                 self.streams.ask.push(*sid);
             }
@@ -204,22 +180,17 @@ impl State {
     pub(in crate::core) fn committed_for_acks(&mut self, seq: u64) {
         self.release(seq);
         self.streams.waiting.retain(|sid| {
-            let managed = self.sessions.get_mut(sid).and_then(|session| session.managed.as_mut());
-            managed.is_some_and(|managed| {
-                managed.committed(seq);
-                !managed.waits.is_empty() || managed.held_back.is_some()
-            })
+            let managed = self.here.session_mut(*sid).and_then(|session| session.managed.as_mut());
+            managed.is_some_and(|managed| managed.committed(seq))
         });
         while let Some((_, sid)) = self.streams.asked.front().filter(|(n, _)| *n <= seq).copied() {
             self.streams.asked.pop_front();
-            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            let Some(session) = self.here.session_mut(sid) else { continue };
             let Some(managed) = session.managed.as_mut() else { continue };
-            managed.asked = managed.asked.filter(|last| *last > seq);
-            if let Some(last) = managed.asked {
-                self.streams.asked.push_back((last, sid));
-            }
+            let (safe, later) = managed.answer(seq);
+            self.streams.asked.extend(later.map(|later| (later, sid)));
             if let Some(stream) = session.stream {
-                self.effects.push(Effect::Manage(stream, Manage::Ack(managed.safe)));
+                self.effects.push(Effect::Manage(stream, Manage::Ack(safe)));
             }
         }
     }
@@ -227,9 +198,8 @@ impl State {
     /// Writes nothing more to a session with stream management until what is now being changed is on stable storage.
     pub(in crate::core) fn hold_back(&mut self, sid: SessionId) {
         let seq = self.sealed() + 1;
-        if let Some(managed) = self.sessions.get_mut(&sid).and_then(|s| s.managed.as_mut()) {
-            let stanzas = managed.held_back.map_or(0, |(stanzas, _)| stanzas);
-            managed.held_back = Some((stanzas, seq));
+        if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
+            managed.hold_back(seq);
             self.streams.waiting.insert(sid);
         }
     }
@@ -244,8 +214,8 @@ mod tests {
     #[test]
     fn stanzas_of_a_client_count_modulo_2_to_the_32() {
         let (mut st, _) = state();
-        let managed = st.sessions.get_mut(&sid()).unwrap().managed.as_mut().unwrap();
-        (managed.handled, managed.logged) = (u32::MAX - 1, u32::MAX - 1);
+        let managed = st.here.session_mut(sid()).unwrap().managed.as_mut().unwrap();
+        managed.set_counts(0, u32::MAX - 1);
         for expected in [u32::MAX, 0, 1] {
             st.count_in(sid());
             st.handled(sid());
@@ -267,9 +237,9 @@ mod tests {
             st.count_in(sid());
             st.handled(sid());
         }
-        let managed = st.sessions[&sid()].managed.as_ref().unwrap();
-        assert_eq!((managed.safe, managed.waits.iter().copied().collect::<Vec<_>>()), (0, vec![(st.sealed(), 1000)]));
+        let managed = st.here.session(sid()).unwrap().managed.as_ref().unwrap();
+        assert_eq!(managed.safe(), (0, vec![(st.sealed(), 1000)]));
         st.on_committed(st.sealed());
-        assert_eq!(st.sessions[&sid()].managed.as_ref().unwrap().safe, 1000);
+        assert_eq!(st.here.session(sid()).unwrap().managed.as_ref().unwrap().safe().0, 1000);
     }
 }

@@ -25,25 +25,25 @@ impl State {
     }
 
     fn progress(&mut self, sid: SessionId) -> Option<&mut Progress> {
-        self.sessions.get_mut(&sid).and_then(|session| session.progress.as_deref_mut())
+        self.here.session_mut(sid).and_then(|session| session.progress.as_deref_mut())
     }
 
     /// Older messages are to be handed to a session: what others send to it waits from now on, until [`State::catch_up`].
     /// Says whether that was not so before.
     pub fn fall_behind(&mut self, sid: SessionId) -> bool {
-        let Some(session) = self.sessions.get_mut(&sid) else { return false };
+        let Some(session) = self.here.session_mut(sid) else { return false };
         !std::mem::replace(&mut session.progress.get_or_insert_default().behind, true)
     }
 
     /// Lets a stanza wait, if it must.
     pub(in crate::core) fn behind(&mut self, sid: SessionId, stanza: &Stanza) -> bool {
-        let Some(session) = self.sessions.get(&sid).filter(|s| s.progress.as_ref().is_some_and(|p| p.behind)) else {
+        let Some(session) = self.here.session(sid).filter(|s| s.progress.as_ref().is_some_and(|p| p.behind)) else {
             return false;
         };
         if !self.waits(session, stanza) {
             return false;
         }
-        let Some(session) = self.sessions.get_mut(&sid) else { return false };
+        let Some(session) = self.here.session_mut(sid) else { return false };
         let before = session.waiting_bytes();
         let Some(progress) = session.progress.as_deref_mut() else { return false };
         progress.bytes += stanza.bytes() + WAITING_BYTES;
@@ -60,7 +60,7 @@ impl State {
 
     /// All that is older was written: what waited follows, and what comes waits no longer.
     pub fn catch_up(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some(session) = self.here.session_mut(sid) else { return };
         let (local, managed) = (Box::<str>::from(session.local()), session.managed.is_some());
         let Some(progress) = session.progress.as_deref_mut() else { return };
         progress.behind = false;
@@ -129,7 +129,7 @@ impl State {
 
     /// A session has got a message, but its stream does not count that: the next question is behind it.
     pub fn unsure(&mut self, sid: SessionId, mark: u64) {
-        if let Some(session) = self.sessions.get_mut(&sid) {
+        if let Some(session) = self.here.session_mut(sid) {
             session.progress.get_or_insert_default().given.push(mark);
         }
     }
@@ -143,7 +143,7 @@ impl State {
 
     /// Whether older messages are still to come.
     pub(in crate::core) fn is_behind(&self, sid: SessionId) -> bool {
-        self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.behind)
+        self.here.session(sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.behind)
     }
 
     /// A question is about to be written behind all that was given. Says whether there is any.
@@ -164,13 +164,13 @@ impl State {
 
     /// Whether all that was given to a session without being counted is known to have arrived.
     pub fn is_sure(&self, sid: SessionId) -> bool {
-        self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_none_or(|p| p.is_sure())
+        self.here.session(sid).and_then(|s| s.progress.as_ref()).is_none_or(|p| p.is_sure())
     }
 
     /// A session asks for messages of the archive.
     pub fn begin_reading(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
-        if self.accounts.get(session.local()).is_some_and(|account| account.kept > 0) {
+        let Some((session, account)) = self.here.session_and_account(sid) else { return };
+        if account.is_some_and(|account| account.kept > 0) {
             session.progress.get_or_insert_default().reading += 1;
         }
     }
@@ -197,14 +197,14 @@ impl State {
 
     /// Whether it is still to come.
     pub fn awaits_reading(&self, sid: SessionId) -> bool {
-        self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.awaited > 0)
+        self.here.session(sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.awaited > 0)
     }
 
     /// Messages of the archive were written to a session. Those of them that wait for its account, or may have to, it need not get
     /// again.
     pub fn has_read(&mut self, sid: SessionId, marks: impl IntoIterator<Item = u64>) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
-        let kept = self.accounts.get(session.local()).is_some_and(|account| account.kept > 0);
+        let Some((session, account)) = self.here.session_and_account(sid) else { return };
+        let kept = account.is_some_and(|account| account.kept > 0);
         for mark in marks {
             if kept || self.deliveries.is_on_its_way(mark) {
                 let read = &mut session.progress.get_or_insert_default().read;
@@ -217,12 +217,12 @@ impl State {
 
     /// Whether a session has read this message in the archive.
     pub fn knows(&self, sid: SessionId, mark: u64) -> bool {
-        self.sessions.get(&sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.read.contains(&mark))
+        self.here.session(sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.read.contains(&mark))
     }
 
     /// Nothing older is on its way to a session any more. `kept`: messages still wait for its account.
     pub fn end_progress(&mut self, sid: SessionId, kept: bool) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some(session) = self.here.session_mut(sid) else { return };
         let Some(progress) = session.progress.as_deref_mut() else { return };
         if !kept {
             // One that is on its way may be kept again.

@@ -50,7 +50,7 @@ impl State {
             return;
         }
         if had {
-            if kept || self.deliveries.on_their_way.contains_key(&message.mark) {
+            if kept || self.deliveries.is_on_its_way(message.mark) {
                 self.has(local, message.mark);
             }
             return;
@@ -58,35 +58,23 @@ impl State {
         if holders.is_empty() && unsure.is_empty() {
             return;
         }
-        let way = self.deliveries.on_their_way.entry(message.mark).or_insert_with(|| OnItsWay {
-            local: local.into(),
-            holders: Vec::new(),
-            unsure: Vec::new(),
-            logged: false,
-            kept,
-            since: 0,
-        });
-        way.kept |= kept;
-        way.holders.extend(holders);
-        way.unsure.extend(unsure);
+        self.deliveries.wrote(message.mark, local, kept, holders, unsure);
     }
 
     /// Whether a session was given a message that its stream does not count.
     pub(in crate::core) fn is_given(&self, sid: SessionId, mark: u64) -> bool {
-        self.deliveries.on_their_way.get(&mark).is_some_and(|way| way.unsure.contains(&sid))
+        self.deliveries.get(mark).is_some_and(|way| way.unsure.contains(&sid))
     }
 
     /// Whether a message is on its way to a session.
     pub fn is_on_its_way_to(&self, sid: SessionId, mark: u64) -> bool {
-        let way = self.deliveries.on_their_way.get(&mark);
-        way.is_some_and(|way| way.unsure.contains(&sid) || way.holders.iter().any(|(holder, _)| *holder == sid))
+        let way = self.deliveries.get(mark);
+        way.is_some_and(|way| way.unsure.contains(&sid) || way.count_of(sid).is_some())
     }
 
     /// A session will not have a message that it was given.
     pub(in crate::core) fn not_given(&mut self, sid: SessionId, mark: u64) {
-        let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return };
-        way.unsure.retain(|given| *given != sid);
-        if way.holders.is_empty() && way.unsure.is_empty() && self.deliveries.remove(mark).is_some_and(|w| w.logged) {
+        if self.deliveries.not_given(sid, mark) {
             self.settle(mark);
         }
     }
@@ -94,7 +82,7 @@ impl State {
     /// A message that waited behind older ones for a session was handed to it.
     pub(in crate::core) fn waited(&mut self, local: &str, sid: SessionId, message: Stanza, handed: Handed) -> Given {
         let mark = message.mark;
-        let Some(way) = self.deliveries.on_their_way.get_mut(&mark) else { return Given::Sure };
+        let Some(way) = self.deliveries.get_mut(mark) else { return Given::Sure };
         way.unsure.retain(|given| *given != sid);
         match handed {
             Handed::Counted(counted) => {
@@ -120,10 +108,10 @@ impl State {
     /// get them again.
     pub fn hand_over(&mut self, local: &str, messages: &[Stanza], sid: SessionId) {
         // One that lost its connection may have some already.
-        let has = |way: &OnItsWay| way.holders.iter().any(|(holder, _)| *holder == sid);
-        let new = |message: &&Stanza| !self.deliveries.on_their_way.get(&message.mark).is_some_and(has);
+        let count = |message: &Stanza| self.deliveries.get(message.mark).and_then(|way| way.count_of(sid));
+        let new = |message: &&Stanza| count(message).is_none();
         let messages: Vec<&Stanza> = messages.iter().filter(new).collect();
-        let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number()) else { return };
         // While storage takes nothing, they are better handed over without a note.
         let noted = !messages.is_empty() && self.write().is_ok();
         if noted {
@@ -132,9 +120,8 @@ impl State {
         let mut counts = Vec::new();
         for message in messages {
             self.write_message(local, message, &[sid], true);
-            let way = self.deliveries.on_their_way.get(&message.mark);
-            let held = way.and_then(|way| way.holders.iter().rfind(|(holder, _)| *holder == sid));
-            counts.extend(held.map(|(_, counted)| (counted.count, message.mark)));
+            let counted = self.deliveries.get(message.mark).and_then(|way| way.count_of(sid));
+            counts.extend(counted.map(|counted| (counted.count, message.mark)));
         }
         // New messages wait behind these.
         self.flush(sid);
@@ -145,7 +132,7 @@ impl State {
 
     /// How the streams count a message in whose queues it is.
     pub fn holders(&self, mark: u64) -> Vec<Counted> {
-        let way = self.deliveries.on_their_way.get(&mark);
+        let way = self.deliveries.get(mark);
         way.map(|way| way.holders.iter().map(|(_, counted)| *counted).collect()).unwrap_or_default()
     }
 
@@ -155,7 +142,7 @@ impl State {
     }
 
     fn connected(&self, way: &OnItsWay) -> bool {
-        way.holders.iter().any(|(sid, _)| self.sessions.get(sid).is_some_and(|s| s.stream.is_some()))
+        way.holders.iter().any(|(sid, _)| self.here.session(*sid).is_some_and(|s| s.stream.is_some()))
     }
 
     /// Somebody has a message: it needs no more delivery.
@@ -166,7 +153,7 @@ impl State {
     /// The session's account is removed: the messages that it has not acknowledged go with it.
     pub(in crate::core) fn abandon(&mut self, sid: SessionId) {
         self.lose_given(sid);
-        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(session) = self.here.session(sid) else { return };
         for stanza in session.undelivered() {
             self.deliveries.remove(stanza.mark);
         }
@@ -174,7 +161,7 @@ impl State {
 
     /// A session lost its connection: what only such sessions hold must be kept.
     pub(in crate::core) fn parted(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(session) = self.here.session(sid) else { return };
         let messages: Vec<Stanza> = session.undelivered().filter(|s| s.mark > 0).cloned().collect();
         self.work.extend(messages.into_iter().map(Work::Hold));
     }
@@ -183,7 +170,7 @@ impl State {
     /// for it would come late if they never do.
     pub(in crate::core) fn share(&mut self, local: &str, comes: SessionId) {
         for sid in self.sessions_of(local) {
-            let Some(session) = self.sessions.get(&sid).filter(|_| sid != comes) else { continue };
+            let Some(session) = self.here.session(sid).filter(|_| sid != comes) else { continue };
             let for_all = |message: &&Stanza| message.mark > 0 && message.to.as_ref().is_some_and(|to| to.is_bare());
             self.work.extend(session.undelivered().filter(for_all).cloned().map(Work::Keep));
         }
@@ -206,7 +193,7 @@ impl Core {
 
     /// Whether a message has nobody left who will have it soon, and is not kept.
     pub(in crate::core) fn must_hold(&self, mark: u64) -> bool {
-        let way = self.state.deliveries.on_their_way.get(&mark);
+        let way = self.state.deliveries.get(mark);
         way.is_some_and(|way| !(way.kept || way.logged && self.state.connected(way)))
     }
 
@@ -219,12 +206,12 @@ impl Core {
 
     /// Keeps a message that is on its way, if it is not kept.
     pub(in crate::core) fn hold_now(&mut self, mut message: Stanza) {
-        let way = self.state.deliveries.on_their_way.get(&message.mark);
+        let way = self.state.deliveries.get(message.mark);
         let Some(way) = way.filter(|way| !way.kept) else { return };
         let local = way.local.clone();
         let outcome = self.keep_it(&local, &mut message);
         let deliveries = &mut self.state.deliveries;
-        match (outcome, deliveries.on_their_way.get_mut(&message.mark)) {
+        match (outcome, deliveries.get_mut(message.mark)) {
             (Ok(Hold::Kept), Some(way)) => way.kept = true,
             // Nobody needs to know what becomes of it.
             (Ok(Hold::NotMissed), Some(way)) if !way.logged => self.unkept(message.mark),
@@ -267,10 +254,10 @@ impl Core {
             }
             return;
         }
-        let Some(way) = self.state.deliveries.on_their_way.get_mut(&stanza.mark) else { return };
+        let Some(way) = self.state.deliveries.get_mut(stanza.mark) else { return };
         way.holders.retain(|(holder, _)| *holder != sid);
         way.unsure.retain(|given| *given != sid);
-        if !way.holders.is_empty() || !way.unsure.is_empty() {
+        if !way.is_with_nobody() {
             // If the others are not connected either, it is kept already.
             return self.hold(stanza);
         }
@@ -296,7 +283,6 @@ mod tests {
     use super::super::archive::Way;
     use super::*;
     use crate::core::ids::StreamId;
-    use crate::core::session::Session;
     use crate::core::settings::Settings;
     use crate::wire::Jid;
 
@@ -305,7 +291,8 @@ mod tests {
         let jid = |text: &str| Jid::parse(text).unwrap();
         let mut st = State::new(Settings::new(jid("house.test")), [1; 32], [2; 32]);
         let (stream, sid) = (StreamId(1), SessionId::of(StreamId(1)));
-        st.sessions.insert(sid, Session::new(jid("juliet@house.test/balcony"), stream));
+        st.here.add_a_test("juliet@house.test");
+        st.here.enter(jid("juliet@house.test/balcony"), stream);
         st.enable(stream, true, None);
         let mut message = Stanza::new(Kind::Message, Type::Chat).from(jid("romeo@house.test/orchard"));
         message.mark = st.mark_for(&message);
@@ -313,7 +300,7 @@ mod tests {
         for (stalled, logged) in [(true, false), (false, true)] {
             st.on_stalled(stalled);
             assert_eq!(st.archive("juliet", &jid("romeo@house.test"), &message, Way::Received).is_ok(), logged);
-            assert_eq!(st.deliveries.on_their_way[&message.mark].logged, logged);
+            assert_eq!(st.deliveries.get(message.mark).unwrap().logged, logged);
         }
     }
 }

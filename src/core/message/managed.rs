@@ -17,45 +17,56 @@ pub const QUEUE_STANZAS: usize = 10_000;
 pub const QUEUED_BYTES: usize = 256;
 
 /// Notes of what was acknowledged that one stream has in reserve.
-pub(super) const NOTES: u32 = 64;
+const NOTES: u32 = 64;
 
 /// How often it gets another one, in milliseconds.
-pub(super) const NOTE_EVERY_MS: u64 = 60_000;
+const NOTE_EVERY_MS: u64 = 60_000;
 
 /// The stream management of one session.
 #[derive(Debug)]
 pub struct Managed {
     /// The stream's number, never used twice.
-    pub number: u64,
+    number: u64,
     /// How long the session waits for its client when the connection is lost, in milliseconds; `None`: it does not.
-    pub(super) resume_ms: Option<u64>,
+    resume_ms: Option<u64>,
     /// Stanzas of the client that were handled (modulo 2^32).
-    pub(super) handled: u32,
+    handled: u32,
     /// Those of them that may be acknowledged.
-    pub(super) safe: u32,
+    safe: u32,
     /// Those of them that the log knows of.
-    pub(super) logged: u32,
+    logged: u32,
     /// Notes that it may have written, and since when.
-    pub(super) notes: (u32, u64),
+    notes: (u32, u64),
     /// What the others wait for: the number of a batch, and how many stanzas are handled with it.
-    pub(super) waits: VecDeque<(u64, u32)>,
+    waits: VecDeque<(u64, u32)>,
     /// The last batch that the answer to an `<r/>` waits for.
-    pub(super) asked: Option<u64>,
+    asked: Option<u64>,
     /// Stanzas written to the client; it counts them modulo 2^32.
-    pub(super) sent: u64,
+    sent: u64,
     /// Those that it has not acknowledged, in order.
-    pub(super) queue: VecDeque<Stanza>,
-    pub(super) bytes: usize,
+    queue: VecDeque<Stanza>,
+    bytes: usize,
     /// The last ones of them are not written yet: how many, and which batch they wait for.
-    pub(super) held_back: Option<(usize, u64)>,
+    held_back: Option<(usize, u64)>,
     /// When something was last acknowledged.
-    pub(in crate::core) acknowledged_at: u64,
+    acknowledged_at: u64,
     /// When our `<r/>` went out that is not answered.
-    pub(super) requested: Option<u64>,
+    requested: Option<u64>,
     /// The timer for that runs.
-    pub(super) timed: bool,
+    timed: bool,
     /// The timer for the client's time to come back runs.
-    pub(super) awaited: bool,
+    awaited: bool,
+}
+
+/// How an `<r/>` of the client is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asks {
+    /// At once: so many may be acknowledged.
+    Now(u32),
+    /// When this batch is on stable storage.
+    With(u64),
+    /// Another one waits, and is answered for both.
+    Again,
 }
 
 impl Managed {
@@ -80,6 +91,40 @@ impl Managed {
         }
     }
 
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How long the session waits for its client when the connection is lost, in milliseconds; `None`: it does not.
+    pub(super) fn resume_ms(&self) -> Option<u64> {
+        self.resume_ms
+    }
+
+    // --- what the client sends ---
+
+    /// Counts a stanza of the client, before it is handled.
+    pub(super) fn count_in(&mut self) {
+        self.handled = self.handled.wrapping_add(1);
+    }
+
+    /// It is handled, and what it changed is in batches up to `sealed`. Says whether it waits for one that nothing waited for before.
+    pub(super) fn handled(&mut self, sealed: u64, committed: u64) -> bool {
+        if sealed <= committed && self.waits.is_empty() {
+            self.safe = self.handled;
+        } else if let Some((_, handled)) = self.waits.back_mut().filter(|(seq, _)| *seq >= sealed) {
+            *handled = self.handled;
+        } else {
+            self.waits.push_back((sealed, self.handled));
+            return true;
+        }
+        false
+    }
+
+    /// What was handled is safe with this batch.
+    pub(super) fn wait_for(&mut self, seq: u64) {
+        self.waits.push_back((seq, self.handled));
+    }
+
     /// How the stream counts the stanza of its client that is being handled.
     pub fn last_in(&self) -> Counted {
         Counted { stream: self.number, count: self.handled }
@@ -95,8 +140,17 @@ impl Managed {
         (self.can_be_resumed() && self.logged > 0).then_some(Counted { stream: self.number, count: self.logged })
     }
 
+    /// Something is to be acknowledged: what the log is to be told of it first, if it does not know and there may be another note.
+    pub(super) fn note(&mut self, now: u64) -> Option<Counted> {
+        if self.handled == self.logged || !self.can_be_resumed() || !self.may_note(now) {
+            return None;
+        }
+        self.logged = self.handled;
+        Some(self.last_in())
+    }
+
     /// Whether another note may be written.
-    pub(super) fn may_note(&mut self, now: u64) -> bool {
+    fn may_note(&mut self, now: u64) -> bool {
         let (left, since) = self.notes;
         let more = now.saturating_sub(since) / NOTE_EVERY_MS;
         let left = left.saturating_add(more.min(u64::from(NOTES)) as u32).min(NOTES);
@@ -104,9 +158,50 @@ impl Managed {
         left > 0
     }
 
+    /// All batches up to this one are on stable storage. Says whether it still waits for one.
+    pub(super) fn committed(&mut self, seq: u64) -> bool {
+        while let Some((_, count)) = self.waits.front().filter(|(n, _)| *n <= seq) {
+            self.safe = *count;
+            self.waits.pop_front();
+        }
+        if self.waits.is_empty() {
+            self.safe = self.handled;
+        }
+        !self.waits.is_empty() || self.held_back.is_some()
+    }
+
+    /// Storage takes nothing: what is not stored is told as not handled, and comes again. Twice is better than never.
+    pub(super) fn forget_unsafe(&mut self) {
+        self.waits.clear();
+        self.handled = self.safe;
+        self.logged = self.safe;
+    }
+
+    /// `<r/>` of the client.
+    pub(super) fn asks(&mut self) -> Asks {
+        let Some((seq, _)) = self.waits.back() else { return Asks::Now(self.safe) };
+        match self.asked.replace(*seq) {
+            None => Asks::With(*seq),
+            Some(_) => Asks::Again,
+        }
+    }
+
+    /// The answer to it that waited for this batch, and the batch that another one waits for.
+    pub(super) fn answer(&mut self, seq: u64) -> (u32, Option<u64>) {
+        self.asked = self.asked.filter(|last| *last > seq);
+        (self.safe, self.asked)
+    }
+
+    // --- what it is sent ---
+
     /// How the stream counts the stanza that was written last, or one so many behind it.
     pub(in crate::core) fn count_of(&self, behind: usize) -> Counted {
         Counted { stream: self.number, count: (self.sent as u32).wrapping_add(behind as u32) }
+    }
+
+    /// When the client last acknowledged something.
+    pub(super) fn acknowledged_at(&self) -> u64 {
+        self.acknowledged_at
     }
 
     /// What waits for an acknowledgement: stanzas, and bytes.
@@ -136,17 +231,33 @@ impl Managed {
     }
 
     /// The last ones of the queue that are not written yet.
-    pub(super) fn unwritten(&self) -> usize {
+    fn unwritten(&self) -> usize {
         self.held_back.map_or(0, |(stanzas, _)| stanzas)
     }
 
-    /// Whether an acknowledgement can be expected.
-    pub(super) fn expects(&self) -> bool {
-        self.queue.len() > self.unwritten()
+    /// Those of the queue that were written.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Stanza> {
+        self.queue.iter().take(self.queue.len() - self.unwritten())
     }
 
-    /// What the client has handled, by its count; `None` if it cannot be: more than was sent.
-    pub(super) fn acknowledge(&mut self, h: u32) -> Option<Vec<Stanza>> {
+    /// How many were written since the stream began.
+    pub(super) fn written_count(&self) -> u32 {
+        (self.sent as u32).wrapping_sub(self.unwritten() as u32)
+    }
+
+    /// Nothing more is written until this batch is on stable storage.
+    pub(super) fn hold_back(&mut self, seq: u64) {
+        self.held_back = Some((self.unwritten(), seq));
+    }
+
+    /// What was held back and waited for a batch up to this one, if any did: it can be written.
+    pub(super) fn release(&mut self, up_to: u64) -> Option<impl Iterator<Item = &Stanza>> {
+        let (stanzas, _) = self.held_back.take_if(|(_, waits)| *waits <= up_to)?;
+        Some(self.queue.iter().skip(self.queue.len().saturating_sub(stanzas)))
+    }
+
+    /// What the client has handled, by its count, as it says now; `None` if it cannot be: more than was sent.
+    pub(super) fn acknowledge(&mut self, h: u32, now: u64) -> Option<Vec<Stanza>> {
         let open = self.queue.len() as u32;
         let left = (self.sent as u32).wrapping_sub(h);
         if left < self.unwritten() as u32 {
@@ -161,25 +272,67 @@ impl Managed {
         if self.queue.is_empty() {
             self.queue.shrink_to(16);
         }
+        if !done.is_empty() {
+            self.acknowledged_at = now;
+        }
         Some(done)
     }
 
-    /// Storage takes nothing: what is not stored is told as not handled, and comes again. Twice is better than never.
-    pub(super) fn forget_unsafe(&mut self) {
-        self.waits.clear();
-        self.handled = self.safe;
-        self.logged = self.safe;
+    // --- what it is asked ---
+
+    /// Whether it is to be asked for an acknowledgement now: then it was.
+    pub(super) fn ask(&mut self, now: u64) -> bool {
+        // It was asked already, or has nothing to acknowledge.
+        if self.requested.is_some() || self.queue.len() <= self.unwritten() {
+            return false;
+        }
+        self.requested = Some(now);
+        true
     }
 
-    /// All batches up to this one are on stable storage.
-    pub(super) fn committed(&mut self, seq: u64) {
-        while let Some((_, count)) = self.waits.front().filter(|(n, _)| *n <= seq) {
-            self.safe = *count;
-            self.waits.pop_front();
-        }
-        if self.waits.is_empty() {
-            self.safe = self.handled;
-        }
+    /// Whether it was asked for an acknowledgement, which this may be the answer to. Nothing is asked any more.
+    pub(super) fn answered(&mut self) -> bool {
+        self.requested.take().is_some()
+    }
+
+    /// When it was asked what it has not answered.
+    pub(super) fn requested(&self) -> Option<u64> {
+        self.requested
+    }
+
+    /// Whether the timer for the answer has to be set: from now on it runs.
+    pub(super) fn sets_answer_timer(&mut self) -> bool {
+        !std::mem::replace(&mut self.timed, true)
+    }
+
+    /// That time is over.
+    pub(super) fn answer_timer_ended(&mut self) {
+        self.timed = false;
+    }
+
+    // --- when its connection is lost ---
+
+    /// Whether the timer for the client's time to come back has to be set: from now on it runs.
+    pub(super) fn sets_return_timer(&mut self) -> bool {
+        !std::mem::replace(&mut self.awaited, true)
+    }
+
+    /// That time is over.
+    pub(super) fn return_timer_ended(&mut self) {
+        self.awaited = false;
+    }
+
+    /// What a client may be told of that asks for this stream when the session has ended: how many of its stanzas were handled, and
+    /// how it counts the messages that it did not acknowledge.
+    pub(super) fn left_behind(&self) -> (u32, Vec<(u32, u64)>) {
+        let first = (self.sent as u32).wrapping_sub(self.queue.len() as u32);
+        let sent = (1..).zip(&self.queue).filter(|(_, stanza)| stanza.mark > 0);
+        (self.handled, sent.map(|(n, stanza)| (first.wrapping_add(n), stanza.mark)).collect())
+    }
+
+    /// How many of the client's stanzas were handled.
+    pub(super) fn handled_count(&self) -> u32 {
+        self.handled
     }
 }
 
@@ -197,7 +350,7 @@ mod tests {
 
     /// The marks of what was acknowledged.
     fn acknowledge(managed: &mut Managed, h: u32) -> Option<Vec<u64>> {
-        managed.acknowledge(h).map(|done| done.iter().map(|s| s.mark).collect())
+        managed.acknowledge(h, 0).map(|done| done.iter().map(|s| s.mark).collect())
     }
 
     #[test]
@@ -240,5 +393,70 @@ mod tests {
         let mut big = Managed::new(1, None);
         let body = stanza(1).with(format!("<body>{}</body>", "x".repeat(QUEUE_BYTES / 4)));
         assert_eq!((0..8).take_while(|_| big.push(&body).0).count(), 3);
+    }
+
+    impl Managed {
+        /// As if so many had been sent and acknowledged, and handled.
+        pub(in crate::core::message) fn set_counts(&mut self, sent: u64, handled: u32) {
+            (self.sent, self.handled, self.logged) = (sent, handled, handled);
+        }
+
+        /// What may be acknowledged, and what the rest waits for.
+        pub(in crate::core::message) fn safe(&self) -> (u32, Vec<(u64, u32)>) {
+            (self.safe, self.waits.iter().copied().collect())
+        }
+    }
+
+    #[test]
+    fn what_is_acknowledged_waits_for_its_batches() {
+        let mut managed = Managed::new(1, Some(1));
+        managed.count_in();
+        assert!(!managed.handled(0, 0));
+        assert_eq!(managed.asks(), Asks::Now(1), "it changed nothing");
+        managed.count_in();
+        assert!(managed.handled(1, 0));
+        managed.count_in();
+        assert!(!managed.handled(1, 0), "it waits for the same");
+        assert_eq!((managed.asks(), managed.asks()), (Asks::With(1), Asks::Again));
+        managed.count_in();
+        assert!(managed.handled(2, 0));
+        assert_eq!(managed.asks(), Asks::Again);
+        assert!(managed.committed(1));
+        assert_eq!(managed.answer(1), (3, Some(2)), "another answer is due with the next");
+        assert!(!managed.committed(2));
+        assert_eq!(managed.answer(2), (4, None));
+    }
+
+    #[test]
+    fn what_is_held_back_is_written_once_and_behind_the_rest() {
+        let mut managed = Managed::new(1, None);
+        managed.push(&stanza(1));
+        managed.hold_back(1);
+        assert_eq!(managed.push(&stanza(2)), (true, false));
+        managed.hold_back(2);
+        assert_eq!(managed.push(&stanza(3)), (true, false));
+        let marks = |stanzas: Vec<&Stanza>| stanzas.iter().map(|s| s.mark).collect::<Vec<_>>();
+        assert_eq!((marks(managed.written().collect()), managed.written_count()), (vec![1], 1));
+        assert_eq!(acknowledge(&mut managed, 2), None, "it was not written");
+        assert!(managed.ask(0), "the first was");
+        assert!(managed.release(1).is_none(), "it waits for the later one");
+        assert_eq!(managed.release(2).map(|written| marks(written.collect())), Some(vec![2, 3]));
+        assert!(managed.release(2).is_none());
+        assert_eq!((managed.written_count(), managed.push(&stanza(4))), (3, (true, true)));
+    }
+
+    #[test]
+    fn one_question_at_a_time() {
+        let mut managed = Managed::new(1, None);
+        assert!(!managed.ask(0), "nothing was sent");
+        managed.push(&stanza(1));
+        assert!(managed.ask(7) && !managed.ask(8));
+        assert_eq!(
+            (managed.requested(), managed.sets_answer_timer(), managed.sets_answer_timer()),
+            (Some(7), true, false)
+        );
+        assert!(managed.answered() && !managed.answered());
+        managed.answer_timer_ended();
+        assert!(managed.ask(9) && managed.sets_answer_timer());
     }
 }

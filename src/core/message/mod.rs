@@ -20,7 +20,7 @@
 //! 9. After a power cut, what was on its way is read from the end of the log: `State::recover` in [`recover`].
 
 mod acks;
-pub(super) mod archive;
+mod archive;
 mod catch_up;
 pub(super) mod deliveries;
 mod delivery;

@@ -14,19 +14,9 @@ const NOTE_MS: u64 = 5_000;
 const NOTES: usize = 4096;
 
 impl State {
-    /// How the streams count a message that was just written to them, for the log; empty if it needs no more than that.
-    pub(in crate::core) fn on_its_way(&mut self, mark: u64) -> Vec<Counted> {
-        // What no stream counts is kept elsewhere: the log has nothing to tell.
-        let way = self.deliveries.on_their_way.get_mut(&mark).filter(|way| !way.holders.is_empty());
-        let Some(way) = way else { return Vec::new() };
-        way.logged = true;
-        self.deliveries.told_since(mark, mark);
-        self.holders(mark)
-    }
-
     /// How a session's stream counts messages that were just written to it is stored.
     pub(in crate::core) fn note_counts(&mut self, sid: SessionId, local: &str, counts: Vec<(u32, u64)>) {
-        let Some(stream) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()).map(|m| m.number) else { return };
+        let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number()) else { return };
         self.flush(sid);
         for counts in counts.chunks(NOTES) {
             self.note_handed(local, stream, counts.to_vec());
@@ -44,11 +34,11 @@ impl State {
 
     /// The part of the log that is read at a start has moved on: what was noted before it of streams that live is noted again.
     pub(in crate::core) fn note_heard_again(&mut self) {
-        if !std::mem::take(&mut self.deliveries.moved) {
+        if !self.deliveries.take_moved() {
             return;
         }
         let counts: Vec<Counted> =
-            self.sessions.iter().filter_map(|(_, s)| s.managed.as_ref()?.heard()).take(NOTES).collect();
+            self.here.sessions().iter().filter_map(|(_, s)| s.managed.as_ref()?.heard()).take(NOTES).collect();
         if !counts.is_empty() && self.write().is_ok() {
             self.note_heard(counts);
         }
@@ -67,12 +57,12 @@ impl State {
     /// What was held for a session is about to be written, and some of it was dropped: how its stream counts the messages behind that
     /// is stored before they are written, as in [`State::hand_over`].
     pub(in crate::core) fn recount<'a>(&mut self, sid: SessionId, held: impl Iterator<Item = &'a Stanza>) {
-        let Some(session) = self.sessions.get(&sid) else { return };
+        let Some(session) = self.here.session(sid) else { return };
         let Some(managed) = session.managed.as_ref() else { return };
-        let (local, stream) = (Box::<str>::from(session.local()), managed.number);
+        let (local, stream) = (Box::<str>::from(session.local()), managed.number());
         let mut counts = Vec::new();
         for (n, stanza) in (1..).zip(held).filter(|(_, stanza)| stanza.mark > 0) {
-            let Some(way) = self.deliveries.on_their_way.get_mut(&stanza.mark) else { continue };
+            let Some(way) = self.deliveries.get_mut(stanza.mark) else { continue };
             let known = way.holders.iter_mut().rfind(|(holder, _)| *holder == sid);
             let now = managed.count_of(n);
             if let Some((_, known)) = known.filter(|(_, known)| *known != now) {
@@ -91,12 +81,11 @@ impl State {
 
     /// Notes what arrived, when something is stored anyway.
     pub(in crate::core) fn note_settled(&mut self) {
-        if self.deliveries.settled.is_empty() || self.write().is_err() {
+        if !self.deliveries.has_settled() || self.write().is_err() {
             return;
         }
-        let take = self.deliveries.settled.len().min(NOTES);
-        let ids: Vec<u64> = self.deliveries.settled.drain(..take).collect();
-        let entry = self.note_of(&Logged::Settled(ids));
+        let settled = self.deliveries.take_settled(NOTES);
+        let entry = self.note_of(&Logged::Settled(settled));
         if let Ok(batch) = self.write() {
             batch.append(entry);
         }
@@ -116,18 +105,15 @@ impl State {
     }
 
     pub(super) fn settle(&mut self, mark: u64) {
-        self.deliveries.settled.push(mark);
-        if !std::mem::replace(&mut self.deliveries.timed, true) {
+        if self.deliveries.settle(mark) {
             self.set_timer(self.now.mono + NOTE_MS, Timer::Note);
         }
     }
 
     /// It is time to note what arrived.
     pub(in crate::core) fn note(&mut self) {
-        self.deliveries.timed = false;
         self.note_settled();
-        if !self.deliveries.settled.is_empty() {
-            self.deliveries.timed = true;
+        if self.deliveries.timer_ended() {
             self.set_timer(self.now.mono + NOTE_MS, Timer::Note);
         }
     }

@@ -35,7 +35,7 @@ impl State {
         let (low, last) = (number(&low)?, number(&last)?);
         self.numbers.seen(last);
         self.numbers.logged = last;
-        self.deliveries.recent = (low.min(last), last);
+        self.deliveries.begin(low, last);
         let mut lost: BTreeMap<u64, (Stanza, Vec<Counted>)> = BTreeMap::new();
         let mut handed = Vec::new();
         let mut after = low.saturating_sub(1);

@@ -6,9 +6,10 @@ use crate::core::effect::Effect;
 use crate::core::event::Event;
 use crate::core::ids::{SessionId, StreamId};
 use crate::core::impossible::impossible;
+use crate::core::promise::Promise;
 use crate::core::session::Session;
 use crate::core::state::State;
-use crate::core::work::{Ack, Timer, Work};
+use crate::core::work::{Timer, Work};
 use crate::wire::{Condition, Jid, Manage, StreamCondition, StreamError};
 use ring::hmac;
 
@@ -25,7 +26,7 @@ fn code(st: &State, account: &str, number: u64) -> String {
     context.update(&number.to_be_bytes());
     // Whoever has the name of an account that was removed is somebody else.
     let local = account.split_once('@').map_or(account, |(local, _)| local);
-    let archived = st.archives.get(local).filter(|_| st.accounts.contains_key(local));
+    let archived = st.here.archived(local).filter(|_| st.here.accounts().contains_key(local));
     let begins = archived.map_or(0, |archived| archived.begins);
     if begins > 0 {
         context.update(&begins.to_be_bytes());
@@ -47,7 +48,7 @@ impl State {
     /// The session that a connection carries, if it still does.
     pub(in crate::core) fn carried(&self, stream: StreamId) -> Option<SessionId> {
         let sid = self.streams.carries.get(&stream).copied().unwrap_or(SessionId::of(stream));
-        self.sessions.get(&sid).filter(|s| s.stream == Some(stream)).map(|_| sid)
+        self.here.session(sid).filter(|s| s.stream == Some(stream)).map(|_| sid)
     }
 
     /// XEP-0198 §3: `<enable/>`. `max`: what the client prefers, in seconds. The answer, unless it is enabled.
@@ -59,7 +60,7 @@ impl State {
         let number = u64::from_be_bytes(number);
         let max_s = max.map_or(self.settings.resume_s, |max| max.min(self.settings.resume_s));
         let resume = resume && max_s > 0;
-        let session = self.sessions.get_mut(&sid).filter(|s| s.managed.is_none())?;
+        let session = self.here.session_mut(sid).filter(|s| s.managed.is_none())?;
         session.managed = Some(Box::new(Managed::new(number, resume.then_some(u64::from(max_s) * 1000))));
         let account = session.jid.bare();
         self.streams.by_number.insert(number, sid);
@@ -75,41 +76,41 @@ impl State {
         let carried = self.carried(stream);
         self.streams.carries.remove(&stream);
         let Some(sid) = carried else { return };
-        let Some(session) = self.sessions.get_mut(&sid) else {
+        let Some(session) = self.here.session_mut(sid) else {
             return impossible("a connection carries a session that is gone");
         };
-        match session.managed.as_mut().and_then(|m| m.resume_ms.map(|ms| (m, ms))) {
+        match session.managed.as_mut().and_then(|m| m.resume_ms().map(|ms| (m, ms))) {
             Some((managed, resume_ms)) if !clean => {
-                managed.requested = None;
+                managed.answered();
                 session.stream = None;
                 let until = self.now.mono.saturating_add(resume_ms);
                 session.waits_until = Some(until);
-                if !std::mem::replace(&mut managed.awaited, true) {
+                if managed.sets_return_timer() {
                     self.set_timer(until, Timer::Hibernated(sid));
                 }
                 self.parted(sid);
                 self.work.push_back(Work::Event(Event::Parted(sid)));
             }
-            _ => crate::core::presence::gone(self, sid, clean),
+            _ => self.gone(sid, clean),
         }
     }
 
     /// The client closed its stream (XEP-0198 §7). It forgets the stream when it reads our end of it.
     pub(in crate::core) fn closing(&mut self, stream: StreamId) {
         self.lost(stream, true);
-        self.work.push_back(Work::Promise(Ack::Close(stream, None)));
+        self.work.push_back(Work::Promise(Promise::Close(stream, None)));
     }
 
     /// The time to come back is over, if it still waits.
     pub(in crate::core) fn hibernated(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some(session) = self.here.session_mut(sid) else { return };
         let (until, Some(managed)) = (session.waits_until, session.managed.as_mut()) else { return };
-        managed.awaited = false;
+        managed.return_timer_ended();
         match until {
-            Some(until) if until <= self.now.mono => crate::core::presence::gone(self, sid, false),
+            Some(until) if until <= self.now.mono => self.gone(sid, false),
             // It came back, and was lost again.
             Some(until) => {
-                managed.awaited = true;
+                managed.sets_return_timer();
                 self.set_timer(until, Timer::Hibernated(sid));
             }
             None => {}
@@ -121,10 +122,10 @@ impl State {
         let number = number(self, account.as_str(), previd);
         let found = number.and_then(|number| self.streams.by_number.get(&number)).copied();
         let found = found
-            .filter(|sid| self.sessions.get(sid).and_then(|s| s.managed.as_ref()).is_some_and(|m| m.can_be_resumed()));
+            .filter(|sid| self.here.session(*sid).and_then(|s| s.managed.as_ref()).is_some_and(|m| m.can_be_resumed()));
         let (Some(sid), Some(number)) = (found, number) else { return self.not_resumed(stream, number, h) };
         // Nothing more is heard or said on the old connection. The session waits, until the answer is true.
-        if let Some(old) = self.sessions.get(&sid).and_then(|s| s.stream) {
+        if let Some(old) = self.here.session(sid).and_then(|s| s.stream) {
             let conflict = StreamError::new(StreamCondition::Conflict).text("resumed on a new connection");
             self.effects.push(Effect::Close(old, Some(conflict)));
             self.lost(old, false);
@@ -133,7 +134,7 @@ impl State {
         if let Some(first) = resuming.iter().find(|(_, resumed)| **resumed == sid).map(|(stream, _)| *stream) {
             // Another connection waits for it: the later one is the one that works.
             resuming.remove(&first);
-            if self.logins.contains_key(&first) {
+            if self.logins.get(first).is_some() {
                 // It would bind instead, and end this session.
                 self.forget_login(first);
                 let conflict = StreamError::new(StreamCondition::Conflict).text("resumed on a new connection");
@@ -145,7 +146,7 @@ impl State {
         }
         self.streams.resuming.insert(stream, sid);
         self.note_unlogged(sid);
-        self.promise(Ack::Resumed { stream, sid, number, h });
+        self.promise(Promise::Resumed { stream, sid, number, h });
     }
 
     /// The stream with this number, if it is one of the client's, cannot be resumed.
@@ -154,7 +155,7 @@ impl State {
         let handled = number.map(|number| self.returned(number, h).unwrap_or(0));
         let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
         // What it has seen is forgotten first: it will not ask again.
-        self.work.push_back(Work::Promise(Ack::Manage(stream, failed)));
+        self.work.push_back(Work::Promise(Promise::Manage(stream, failed)));
     }
 
     /// All that the session handled is on stable storage: the new connection carries it from here on.
@@ -164,7 +165,7 @@ impl State {
         }
         self.streams.resuming.remove(&stream);
         let stalled = self.is_stalled();
-        let session = self.sessions.get_mut(&sid);
+        let session = self.here.session_mut(sid);
         let Some(Session { jid, stream: carrier, waits_until, managed: Some(managed), .. }) = session else {
             // Its time was over just now.
             return self.not_resumed(stream, Some(number), h);
@@ -174,16 +175,15 @@ impl State {
         }
         *carrier = Some(stream);
         *waits_until = None;
-        let (jid, handled) = (jid.clone(), managed.handled);
+        let (jid, handled) = (jid.clone(), managed.handled_count());
         self.streams.carries.insert(stream, sid);
         let id = id(self, jid.bare_str(), number);
         self.answer_resume(stream, Manage::Resumed { jid, id, h: handled });
         self.count_out(sid, h, true);
         // It may have been closed for its count.
-        let Some(managed) = self.sessions.get(&sid).and_then(|s| s.managed.as_ref()) else { return };
+        let Some(managed) = self.here.session(sid).and_then(|s| s.managed.as_ref()) else { return };
         // What came meanwhile may have to wait on.
-        let written = managed.queue.iter().take(managed.queue.len() - managed.unwritten());
-        self.effects.extend(written.map(|stanza| Effect::Send(stream, stanza.clone())));
+        self.effects.extend(managed.written().map(|stanza| Effect::Send(stream, stanza.clone())));
         self.streams.ask.push(sid);
         // What was never written follows.
         self.set_active(sid, true);
@@ -192,18 +192,16 @@ impl State {
 
     /// The session is in no table any more: what its client may ask about it later.
     pub(in crate::core) fn ended(&mut self, local: &str, managed: &Managed) {
-        self.streams.by_number.remove(&managed.number);
-        if managed.resume_ms.is_none() {
+        self.streams.by_number.remove(&managed.number());
+        if !managed.can_be_resumed() {
             return;
         }
-        let first = (managed.sent as u32).wrapping_sub(managed.queue.len() as u32);
-        let sent = (1..).zip(&managed.queue).filter(|(_, s)| s.mark > 0);
-        let sent = sent.map(|(n, s)| (first.wrapping_add(n), s.mark)).collect();
+        let (handled, sent) = managed.left_behind();
         let until = self.now.mono.saturating_add(ENDED_MS);
         self.streams.remember(
             self.now.mono,
-            managed.number,
-            Ended { handled: Some(managed.handled), local: local.into(), sent, until },
+            managed.number(),
+            Ended { handled: Some(handled), local: local.into(), sent, until },
         );
     }
 
@@ -248,7 +246,8 @@ pub(super) mod tests {
     /// One managed session that can be resumed, and its id.
     pub(in crate::core::message) fn state() -> (State, String) {
         let mut st = State::new(Settings::new(Jid::parse("house.test").unwrap()), [1; 32], [2; 32]);
-        st.sessions.insert(sid(), Session::new(jid(), STREAM));
+        st.here.add_a_test("juliet@house.test");
+        st.here.enter(jid(), STREAM);
         let Some(Manage::Enabled { id: Some(id), .. }) = st.enable(STREAM, true, None) else { panic!() };
         (st, id)
     }
@@ -264,30 +263,30 @@ pub(super) mod tests {
         let (mut st, id) = state();
         for n in 2..100 {
             st.now.mono += 1000;
-            let stream = st.sessions[&sid()].stream.unwrap();
+            let stream = st.here.session(sid()).unwrap().stream.unwrap();
             st.lost(stream, false);
-            assert_eq!(st.timers.len(), 1);
+            assert_eq!(st.questions.timers(), 1);
             st.resume(StreamId(n), &jid().bare(), &id, 0);
-            assert_eq!(st.sessions[&sid()].stream, Some(StreamId(n)));
+            assert_eq!(st.here.session(sid()).unwrap().stream, Some(StreamId(n)));
         }
-        let stream = st.sessions[&sid()].stream.unwrap();
+        let stream = st.here.session(sid()).unwrap().stream.unwrap();
         st.lost(stream, false);
-        let until = st.sessions[&sid()].waits_until.unwrap();
+        let until = st.here.session(sid()).unwrap().waits_until.unwrap();
         for at in [601_000, until - 1, until] {
-            assert!(st.sessions.contains_key(&sid()));
+            assert!(st.here.session(sid()).is_some());
             st.now.mono = at;
-            let ((at, _), _) = st.timers.pop_first().unwrap();
+            let at = st.questions.next_timer().unwrap();
             assert!(at <= until);
             st.hibernated(sid());
         }
-        assert!(st.sessions.is_empty() && st.streams.carries.is_empty() && st.streams.by_number.is_empty());
+        assert!(st.here.sessions().is_empty() && st.streams.carries.is_empty() && st.streams.by_number.is_empty());
     }
 
     #[test]
     fn a_client_that_returns_has_seen_what_it_counted_modulo_2_to_the_32() {
         let (mut st, id) = state();
-        let managed = st.sessions.get_mut(&sid()).unwrap().managed.as_mut().unwrap();
-        managed.sent = u64::from(u32::MAX) - 1;
+        let managed = st.here.session_mut(sid()).unwrap().managed.as_mut().unwrap();
+        managed.set_counts(u64::from(u32::MAX) - 1, 0);
         for n in 1..=4 {
             managed.push(&stanza(n));
         }
@@ -299,7 +298,7 @@ pub(super) mod tests {
         while let Some(work) = st.work.pop_front() {
             match work {
                 Work::Had(local, mark) if &*local == "juliet" && answer.is_none() => had.push(mark),
-                Work::Promise(Ack::Manage(StreamId(2), said)) => answer = Some(said),
+                Work::Promise(Promise::Manage(StreamId(2), said)) => answer = Some(said),
                 other => panic!("{other:?}"),
             }
         }

@@ -14,7 +14,7 @@ use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 impl Core {
     /// A stanza that a session of ours sends.
     pub(in crate::core) fn sent(&mut self, sid: SessionId, mut stanza: Stanza) {
-        let Some(session) = self.state.sessions.get(&sid) else { return };
+        let Some(session) = self.state.here.session(sid) else { return };
         // RFC 6120 §8.1.2.1: whatever it says, it is from this session.
         stanza.from = Some(session.jid.clone());
         stanza.bad_from = false;
@@ -59,8 +59,8 @@ impl Core {
             return false;
         }
         let Some(id) = iq.id().map(|id| id.into_owned()) else { return false };
-        let Some(job) = self.state.requests.remove(&(sid, id)) else { return false };
-        if let Some(n) = self.state.jobs.remove(&job) {
+        let Some(job) = self.state.questions.replied(sid, id) else { return false };
+        if let Some(n) = self.state.questions.take(job) {
             self.hook(n, |x, st| x.replied(st, sid, job, iq));
         }
         true
@@ -121,7 +121,7 @@ impl Core {
             }
         }
         let place = |st: &State, bare: bool| {
-            let Some(account) = st.accounts.get(local) else { return To::NoUser };
+            let Some(account) = st.here.account(local) else { return To::NoUser };
             if !bare && !to.is_bare() {
                 return if st.session_at(to).is_some() { To::Full } else { To::FullGone };
             }
@@ -130,7 +130,7 @@ impl Core {
                 Kind::Message => session.receives(),
                 Kind::Presence | Kind::Iq => session.presence.is_some(),
             };
-            let online = account.sessions.values().any(|sid| st.sessions.get(sid).is_some_and(is_there));
+            let online = account.sessions.values().any(|sid| st.here.session(*sid).is_some_and(is_there));
             if online { To::BareOnline } else { To::BareOffline }
         };
         let mut verdict = rule(stanza.kind, stanza.ty, place(&self.state, false));
@@ -148,7 +148,7 @@ impl Core {
             }
             Rule::Receivers => {
                 let mut targets = self.state.sessions_of(local);
-                targets.retain(|sid| self.state.sessions.get(sid).is_some_and(Session::receives));
+                targets.retain(|sid| self.state.here.session(*sid).is_some_and(Session::receives));
                 self.deliver(local, stanza, &targets)
             }
             Rule::Available => {

@@ -43,16 +43,16 @@ impl Session {
 impl State {
     /// Something was written to a session. If its client is far behind, whoever said that is to be slowed down.
     pub(in crate::core) fn said_to(&mut self, sid: SessionId, bytes: usize) {
-        let Some(session) = self.sessions.get(&sid).filter(|session| session.waiting_bytes() > SLOW_BYTES) else {
+        let Some(session) = self.here.session(sid).filter(|session| session.waiting_bytes() > SLOW_BYTES) else {
             return;
         };
         // Who acknowledges nothing at all is not waited for: it will be closed.
         let answers = |at: u64| self.now.mono < at.saturating_add(DEAF_MS);
-        if !session.managed.as_ref().is_some_and(|managed| answers(managed.acknowledged_at)) {
+        if !session.managed.as_ref().is_some_and(|managed| answers(managed.acknowledged_at())) {
             return;
         }
         let from_others = match self.payer {
-            Some(Payer::Session(from)) => self.sessions.get(&from).is_none_or(|from| from.local() != session.local()),
+            Some(Payer::Session(from)) => self.here.session(from).is_none_or(|from| from.local() != session.local()),
             Some(Payer::Peer(_)) => true,
             None => false,
         };
@@ -68,14 +68,14 @@ impl State {
 
     /// What waits for a session has grown. Gives the session of its account that has to end for that, if one has.
     pub(in crate::core) fn waits_too_much(&self, sid: SessionId) -> Option<SessionId> {
-        let session = self.sessions.get(&sid)?;
-        let bytes = |sid: &SessionId| self.sessions.get(sid).map_or(0, Session::waiting_bytes);
-        let account = self.accounts.get(session.local())?;
+        let session = self.here.session(sid)?;
+        let bytes = |sid: &SessionId| self.here.session(*sid).map_or(0, Session::waiting_bytes);
+        let account = self.here.account(session.local())?;
         let own: usize = account.sessions.values().map(bytes).sum();
         if own <= WAITING_FREE_BYTES {
             return None;
         }
-        let all: usize = self.sessions.sum(Session::waiting_bytes);
+        let all: usize = self.here.sessions().sum(Session::waiting_bytes);
         if spare(own, all, self.settings.waiting_bytes) > 0 {
             return None;
         }

@@ -19,20 +19,20 @@ impl State {
     /// XEP-0352: whether somebody looks at a client. A stream begins active, also one that resumes a session (§5.2).
     pub fn set_active(&mut self, sid: SessionId, active: bool) {
         if !active {
-            if let Some(session) = self.sessions.get_mut(&sid).filter(|s| s.stream.is_some()) {
+            if let Some(session) = self.here.session_mut(sid).filter(|s| s.stream.is_some()) {
                 session.quiet.get_or_insert_default();
             }
             return;
         }
         self.flush(sid);
-        if let Some(session) = self.sessions.get_mut(&sid) {
+        if let Some(session) = self.here.session_mut(sid) {
             session.quiet = None;
         }
     }
 
     /// Writes what is held for a session that is connected.
     pub(in crate::core) fn flush(&mut self, sid: SessionId) {
-        let session = self.sessions.get_mut(&sid).filter(|s| s.stream.is_some());
+        let session = self.here.session_mut(sid).filter(|s| s.stream.is_some());
         let Some(quiet) = session.and_then(|s| s.quiet.as_mut()).filter(|q| q.len() > 0) else { return };
         let held = std::mem::take(&mut **quiet).held;
         self.recount(sid, held.values());
@@ -52,7 +52,7 @@ impl State {
     }
 
     fn put(&mut self, sid: SessionId, stanza: Stanza, waits: bool) -> Handed {
-        let Some(session) = self.sessions.get_mut(&sid) else { return self.write_to(sid, stanza) };
+        let Some(session) = self.here.session_mut(sid) else { return self.write_to(sid, stanza) };
         if waits && session.progress.is_some() {
             return if self.behind(sid, &stanza) { Handed::Waits } else { self.pass(sid, stanza) };
         }
@@ -98,7 +98,7 @@ impl State {
 
     /// Writes a stanza to a session, past what is held.
     pub(in crate::core) fn write_to(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
-        let Some(session) = self.sessions.get_mut(&sid) else {
+        let Some(session) = self.here.session_mut(sid) else {
             // It has just ended: nobody reads there.
             return Handed::Written;
         };

@@ -57,7 +57,7 @@ impl State {
     fn contacts_at(&self, stream: StreamId) -> Vec<(Box<str>, Jid)> {
         let Some(domain) = self.peers.of(stream).map(Jid::domain) else { return Vec::new() };
         let mut contacts = Vec::new();
-        for (local, account) in self.accounts.iter() {
+        for (local, account) in self.here.accounts().iter() {
             let there = |jid: &&Jid| jid.domain() == domain && !account.blocks(jid);
             let roster = || account.roster.subscriptions().chain(account.roster.subscribers()).filter(there);
             if account.sessions.is_empty() || roster().next().is_none() || self.available(local).is_empty() {
@@ -75,7 +75,7 @@ impl State {
         let mut bytes = 0;
         while let Some(attached) = self.peers.attached.get_mut(&stream) {
             let Some((local, contact)) = attached.greetings.pop_front() else { return };
-            let Some(account) = self.accounts.get(&local).filter(|account| !account.blocks(&contact)) else { continue };
+            let Some(account) = self.here.account(&local).filter(|account| !account.blocks(&contact)) else { continue };
             let (state, own) = (account.roster.state(&contact), account.jid.clone());
             let sids = self.available(&local);
             if state.to && !sids.is_empty() {
@@ -84,9 +84,9 @@ impl State {
                 self.send(probe);
             }
             if state.from {
-                let presences = sids.iter().filter_map(|sid| self.sessions.get(sid)?.presence.as_ref());
+                let presences = sids.iter().filter_map(|sid| self.here.session(*sid)?.presence.as_ref());
                 bytes += presences.map(Stanza::bytes).sum::<usize>();
-                crate::core::presence::show(self, &local, &contact);
+                self.show(&local, &contact);
             }
             if bytes > GREETING_BYTES {
                 return self.set_timer(self.now.mono + GREETING_MS, Timer::Greeting(stream));
@@ -107,7 +107,7 @@ impl State {
         self.work.push_back(Work::Event(Event::ComponentGone(domain)));
         let gone = |from: Jid, to: Jid| Stanza::new(Kind::Presence, Type::Unavailable).from(from).to(to);
         for (local, contact) in contacts {
-            if let Some(own) = self.accounts.get(&local).map(|account| account.jid.clone()) {
+            if let Some(own) = self.here.account(&local).map(|account| account.jid.clone()) {
                 self.send(gone(contact, own));
             }
         }

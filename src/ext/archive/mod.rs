@@ -99,8 +99,8 @@ pub(super) fn lasting(message: &Stanza) -> bool {
 
 /// Whether an account, which there is, wants to have messages to or from somebody archived.
 fn wants(st: &State, local: &str, other: &Jid) -> bool {
-    let roster = || st.accounts.get(local).map(|account| &account.roster);
-    st.archives.get(local).is_none_or(|archived| archived.wants(roster, other))
+    let roster = || st.account_of(local).map(|account| &account.roster);
+    st.archived(local).is_none_or(|archived| archived.wants(roster, other))
 }
 
 impl Archive {
@@ -120,7 +120,7 @@ impl Archive {
         while let Some(task) = self.tasks.next(st, &sid) {
             let came = task.finish(st);
             st.end_reading(sid);
-            if let Some(session) = st.sessions.get(&sid)
+            if let Some(session) = st.session(sid)
                 && let Some(first) = came.iter().min()
                 // What waits is being handed to one that takes messages, anyway.
                 && !session.receives()
@@ -134,7 +134,7 @@ impl Archive {
 
     /// Looks which messages wait, behind this number.
     fn look_for(&mut self, st: &mut State, after: u64, seen: Seen) {
-        let Some(session) = st.sessions.get(&seen.sid) else { return };
+        let Some(session) = st.session(seen.sid) else { return };
         let prefix = key::prefix(session.local());
         let after = Some(key::numbered(session.local(), after));
         let job = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows: SEEN_ROWS, bytes: SEEN_BYTES });
@@ -149,7 +149,7 @@ impl Archive {
         if let Some(last) = waiting.next_back().filter(|last| seen.numbers.last().is_some_and(|end| last < end)) {
             return self.look_for(st, last, seen);
         }
-        if !seen.waiting.is_empty() && st.sessions.contains_key(&seen.sid) {
+        if !seen.waiting.is_empty() && st.session(seen.sid).is_some() {
             let own = self.seen.iter().filter(|(_, other)| other.sid == seen.sid);
             if own.clone().count() >= SEEN
                 && let Some(oldest) = own.map(|(job, _)| *job).min()
@@ -165,14 +165,14 @@ impl Archive {
     fn count(&mut self, st: &mut State, message: &Stanza) {
         let Some(added) = &mut self.added else { return };
         *added += message.bytes() as u64;
-        if *added >= st.settings.archive_bytes / TRIM_PART {
+        if *added >= st.settings().archive_bytes / TRIM_PART {
             self.trim(st);
         }
     }
 
     /// Drops what is too much, and what was found to be too old.
     fn trim(&mut self, st: &mut State) {
-        let (before, bytes) = (self.young, st.settings.archive_bytes);
+        let (before, bytes) = (self.young, st.settings().archive_bytes);
         if let Ok(batch) = st.erase() {
             batch.ops.push(Op::Trim { before, bytes });
             self.added = Some(0);
@@ -186,7 +186,7 @@ impl Archive {
 
     /// The oldest entry is known: drops what is too old, and tells what that was. `before`: the oldest until then.
     fn looked(&mut self, st: &mut State, oldest: Option<u64>, before: Option<u64>) {
-        let days = st.settings.archive_days;
+        let days = st.settings().archive_days;
         match (oldest, before) {
             (Some(oldest), Some(before)) if oldest > before => {
                 let [from, to] = [before, oldest].map(|number| stamp::format(st.stamp(number)));
@@ -232,14 +232,14 @@ impl Extension for Archive {
     }
 
     fn before_bind(&mut self, st: &mut State, local: &str) -> Vec<Query> {
-        let Some(account) = st.accounts.get(local) else { return Vec::new() };
+        let Some(account) = st.account_of(local) else { return Vec::new() };
         let source = Source::account(st, &account.jid);
         vec![source.end(false), source.end(true)]
     }
 
     /// XEP-0386 §3.2: the state of the archive at the moment when the session begins.
     fn bind_inline(&mut self, st: &mut State, sid: SessionId, inline: &Inline<'_>, bound: &mut String) {
-        let (Some(session), [Some(first), Some(last)]) = (st.sessions.get(&sid), inline.rows) else { return };
+        let (Some(session), [Some(first), Some(last)]) = (st.session(sid), inline.rows) else { return };
         let found = query::end_of(first).zip(query::end_of(last));
         let (found_first, new_last) = (found.map(|(first, _)| first), inline.archived.map(|(_, last)| last));
         let first = found_first.or(inline.archived.map(|(first, _)| first));
@@ -248,7 +248,7 @@ impl Extension for Archive {
     }
 
     fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
-        let Some(session) = st.sessions.get(&sid).filter(|_| worth(stanza)) else { return Ok(Flow::Pass) };
+        let Some(session) = st.session(sid).filter(|_| worth(stanza)) else { return Ok(Flow::Pass) };
         let (me, managed) = (session.jid.bare(), session.managed.is_some());
         let local = me.local().unwrap_or_default();
         let to = stanza.to.clone().unwrap_or_else(|| me.clone());
@@ -275,7 +275,7 @@ impl Extension for Archive {
             // Something was cut: this is another message than the one that was sent.
             stanza.mark = st.mark_for(stanza);
         }
-        let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
+        let Some(account) = st.account_of(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
         let from = stanza.from.as_ref().unwrap_or(&account);
         if worth(stanza) && wants(st, local, from) && st.write().is_ok() {
             st.note_id(&account, stanza);
@@ -289,7 +289,7 @@ impl Extension for Archive {
         if message.ty == Type::Groupchat || !message.has_note(Ns::SID, "stanza-id") {
             return;
         }
-        let Some(account) = st.accounts.get(local) else { return };
+        let Some(account) = st.account_of(local) else { return };
         let from = message.from.clone().unwrap_or_else(|| account.jid.clone());
         // A room sends the same to several sessions of an account.
         if (self.last.0.as_str(), self.last.1) == (local, message.mark) {
@@ -310,7 +310,7 @@ impl Extension for Archive {
             Place::Account(_) => return Err(Condition::Forbidden.into()),
             Place::Server => return Ok(Flow::Pass),
         };
-        let Some(account) = st.accounts.get(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
+        let Some(account) = st.account_of(local).map(|a| a.jid.clone()) else { return Ok(Flow::Pass) };
         let Some(request) = iq.children().next() else { return Ok(Flow::Pass) };
         match (request.name(), iq.ty) {
             ("prefs", _) => prefs::answer(st, local, iq, request),
@@ -350,7 +350,7 @@ impl Extension for Archive {
     /// The page was read.
     fn replied(&mut self, st: &mut State, _sid: SessionId, job: Job, _reply: &Stanza) {
         let Some(seen) = self.seen.remove(&job).filter(|seen| seen.asked) else { return };
-        let Some(local) = st.sessions.get(&seen.sid).map(|s| Box::<str>::from(s.local())) else { return };
+        let Some(local) = st.session(seen.sid).map(|s| Box::<str>::from(s.local())) else { return };
         for number in seen.waiting {
             st.has(&local, number);
         }

@@ -2,7 +2,6 @@
 
 use crate::core::archived::{Archived, Policy};
 use crate::core::{About, Handled, State};
-use crate::store::{Tree, key};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeSet;
@@ -21,7 +20,7 @@ pub(super) const PREFERENCES: About = About::new(
 
 /// A request for the preferences or with new ones, by the account itself.
 pub(super) fn answer(st: &mut State, local: &str, iq: &Stanza, prefs: Node<'_>) -> Handled {
-    let before = st.archives.get(local).cloned().unwrap_or_default();
+    let before = st.archived(local).cloned().unwrap_or_default();
     if iq.ty == Type::Get {
         return st.reply(iq, element(&before));
     }
@@ -30,9 +29,8 @@ pub(super) fn answer(st: &mut State, local: &str, iq: &Stanza, prefs: Node<'_>) 
         // Nothing is written, but what was asked before may still wait for that.
         return st.confirm(iq, element(&after));
     }
-    st.write()?.put(Tree::Archive, key::account(local), after.record());
     let xml = element(&after);
-    st.archives.insert(local.into(), after);
+    st.set_archived(local, after)?;
     st.confirm(iq, xml)
 }
 

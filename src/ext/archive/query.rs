@@ -87,7 +87,7 @@ impl Source {
     /// The archive of an account.
     pub fn account(st: &State, account: &Jid) -> Source {
         let owner = Whose::account(account.local().unwrap_or_default());
-        let begins = st.archives.get(&*owner).map_or(0, |archived| archived.begins);
+        let begins = st.archived(&owner).map_or(0, |archived| archived.begins);
         Source { owner, jid: account.clone(), begins, with: With::Ends }
     }
 
@@ -414,7 +414,7 @@ impl Search {
             start.push('\'');
         }
         let sid = st.session_at(to);
-        let managed = sid.and_then(|sid| st.sessions.get(&sid)).is_some_and(|s| s.managed.is_some());
+        let managed = sid.and_then(|sid| st.session(sid)).is_some_and(|s| s.managed.is_some());
         let to_account = |message: &Stanza| message.to.as_ref().is_some_and(|to| to.bare_str() == account.as_str());
         if let Some(sid) = sid {
             st.has_read(sid, self.found.iter().filter(|(_, message)| to_account(message)).map(|(id, _)| *id));

@@ -308,9 +308,9 @@ enum Who {
 
 impl Who {
     fn users(self, st: &State) -> impl Iterator<Item = &Jid> {
-        st.accounts
+        st.accounts()
             .matching(move |account| {
-                let mut sessions = account.sessions.values().filter_map(|sid| st.sessions.get(sid));
+                let mut sessions = account.sessions.values().filter_map(|sid| st.session(*sid));
                 match self {
                     Who::Registered => true,
                     Who::Online => sessions.any(|s| s.stream.is_some()),

@@ -47,8 +47,8 @@ fn message(st: &mut State, text: &str) -> Stanza {
 
 /// The accounts that take messages now.
 fn listeners(st: &State) -> Vec<Jid> {
-    let receives = |sid: &SessionId| st.sessions.get(sid).is_some_and(|session| session.receives());
-    let accounts = st.accounts.matching(|account| account.sessions.values().any(receives));
+    let receives = |sid: &SessionId| st.session(*sid).is_some_and(|session| session.receives());
+    let accounts = st.accounts().matching(|account| account.sessions.values().any(receives));
     accounts.map(|(_, account)| account.jid.clone()).collect()
 }
 
@@ -149,7 +149,7 @@ impl News {
 
     /// A session takes messages from now on.
     pub(super) fn receives(&mut self, st: &mut State, sid: SessionId) {
-        let Some(jid) = st.sessions.get(&sid).map(|session| session.jid.clone()) else { return };
+        let Some(jid) = st.session(sid).map(|session| session.jid.clone()) else { return };
         // Nobody has ever left who is here for the first time.
         let new = st.account(&jid).is_some_and(|account| account.last_seen.is_none());
         if new

@@ -141,7 +141,7 @@ fn bad_payload(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaError {
 
 /// Whether somebody is an administrator: in the settings, and a session of ours. A component's addresses are what it says.
 fn is_admin(st: &State, jid: &Jid) -> bool {
-    st.session_at(jid).is_some() && st.settings.admins.contains(&jid.bare())
+    st.session_at(jid).is_some() && st.settings().admins.contains(&jid.bare())
 }
 
 /// The commands that somebody may use at a place.
@@ -196,7 +196,7 @@ impl Commands {
             let run = Run { iq, by, fields: Submitted::new(), tag };
             return self.finish(st, command, run);
         };
-        let now = st.now.mono;
+        let now = st.now().mono;
         self.sessions.retain(|_, session| session.until > now);
         let own = |session: &&Session| session.owner.bare_str() == by.bare_str();
         if self.sessions.values().filter(own).count() >= ACCOUNT_SESSIONS {
@@ -228,7 +228,7 @@ impl Commands {
     fn go_on(&mut self, st: &mut State, at: &Place, iq: &Stanza, by: &Jid, element: Node<'_>, action: &str) -> Handled {
         let id = element.attr("sessionid").unwrap_or_default();
         let known = self.sessions.get(&*id).filter(|session| session.owner == *by);
-        let Some(session) = known.filter(|session| session.until > st.now.mono) else {
+        let Some(session) = known.filter(|session| session.until > st.now().mono) else {
             // An id that was given to this one is not made up.
             return Err(match st.uid_mark(by.as_str(), &id) {
                 Some(_) => {

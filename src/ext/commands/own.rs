@@ -72,7 +72,7 @@ fn sessions<'a>(st: &'a State, by: &Jid) -> impl Iterator<Item = (&'a str, Sessi
 }
 
 fn describe(st: &State, resource: &str, sid: SessionId) -> String {
-    let session = st.sessions.get(&sid);
+    let session = st.session(sid);
     let state = match session {
         Some(session) if session.stream.is_none() => "has lost its connection",
         Some(session) if session.presence.is_some() => "online",

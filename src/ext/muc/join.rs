@@ -125,13 +125,13 @@ impl Muc {
 
     /// §10.1: a room is made by entering it.
     fn create(&mut self, st: &mut State, local: &str, from: &Jid, to: &Jid) -> Result<(), StanzaError> {
-        let allowed = match st.settings.create_rooms {
+        let allowed = match st.settings().create_rooms {
             Creators::Local => st.account(from).is_some(),
-            Creators::Admins => st.settings.admins.contains(&from.bare()),
+            Creators::Admins => st.settings().admins.contains(&from.bare()),
             Creators::Anybody => true,
         };
         if !allowed {
-            let who = match st.settings.create_rooms {
+            let who = match st.settings().create_rooms {
                 Creators::Admins => "the administrators of this server",
                 _ => "people with an account here",
             };
@@ -143,7 +143,7 @@ impl Muc {
             return full("you have made too many rooms; destroy one");
         }
         let begins = st.next_mark();
-        let kind = st.settings.room_kind;
+        let kind = st.settings().room_kind;
         let room = Room::new(to.bare(), from, payer, begins, Config::of(kind));
         if !self.bytes.may(payer, room.bytes(), ROOMS_BYTES) {
             return full(

@@ -85,7 +85,7 @@ impl Muc {
                     said.note(Ns::SID, "stanza-id", &[("by", room.jid.as_str()), ("id", &uid)]);
                 }
                 Err(error) => {
-                    let promised = st.session_at(from).and_then(|sid| st.sessions.get(&sid));
+                    let promised = st.session_at(from).and_then(|sid| st.session(sid));
                     if promised.is_some_and(|session| session.managed.is_some()) {
                         return Err(error);
                     }

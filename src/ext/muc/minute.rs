@@ -34,7 +34,7 @@ impl Minute {
     /// # Errors
     /// `resource-constraint`, for a text to be added.
     pub fn count(&mut self, st: &State, jid: &Jid, times: usize, most: u32) -> Result<(), StanzaError> {
-        let minute = st.now.mono / 60_000;
+        let minute = st.now().mono / 60_000;
         if self.minute != minute {
             *self = Minute { minute, ..Minute::default() };
         }

@@ -419,7 +419,7 @@ impl Extension for Muc {
             engine.commit(&[payers])?;
         }
         self.server_admins = admins_of(st);
-        self.admins.clone_from(&st.settings.admins);
+        self.admins.clone_from(&st.settings().admins);
         self.recount();
         for room in self.rooms.values() {
             // What is archived from now on lies behind that, also if the clock went back.
@@ -519,10 +519,10 @@ impl Muc {
 
     /// The rooms know whom the setting names, from the next stanza on that comes for one.
     fn learn_admins(&mut self, st: &mut State) {
-        if self.admins == st.settings.admins {
+        if self.admins == st.settings().admins {
             return;
         }
-        self.admins.clone_from(&st.settings.admins);
+        self.admins.clone_from(&st.settings().admins);
         let now = admins_of(st);
         let before = std::mem::replace(&mut self.server_admins, now.clone());
         let changed: Vec<&Jid> = before.symmetric_difference(&now).collect();
@@ -538,5 +538,5 @@ impl Muc {
 
 /// The accounts that the setting names. What a component says of itself does not count.
 fn admins_of(st: &State) -> ServerAdmins {
-    st.settings.admins.iter().filter(|jid| st.administers(jid)).cloned().collect::<BTreeSet<Jid>>().into()
+    st.settings().admins.iter().filter(|jid| st.administers(jid)).cloned().collect::<BTreeSet<Jid>>().into()
 }

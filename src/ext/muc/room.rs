@@ -372,7 +372,7 @@ impl Room {
     /// In whose share a room is that was read: one from before there were shares in that of the first of its owners, one whose payer
     /// is gone in that of the service. If that is not what is stored: the row that says so.
     pub fn settle_payer(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
-        let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts.contains_key(local));
+        let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts().contains_key(local));
         let payer: Box<str> = if self.payer.is_empty() {
             let mut owners = self.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
             owners.next().map(|(jid, _)| st.whose(jid).into())?

@@ -90,7 +90,7 @@ impl Caps {
 
     /// A session has broadcast a presence.
     pub fn broadcast(&mut self, st: &mut State, sid: SessionId) -> News {
-        let Some(presence) = st.sessions.get(&sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
+        let Some(presence) = st.session(sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
         let Some(key) = presence.child(Ns::CAPS, "c").and_then(key) else {
             self.gone(st, sid);
             return News::new();
@@ -159,7 +159,7 @@ impl Caps {
     }
 
     fn remember(&mut self, st: &State, sid: SessionId, key: &Key, interests: &Interests) {
-        let whose = st.sessions.get(&sid).map_or("", |session| session.local());
+        let whose = st.session(sid).map_or("", |session| session.local());
         self.told.put(key.clone(), whose, 1);
         self.known.insert(key.clone(), interests.clone());
         if self.known.len() > KNOWN

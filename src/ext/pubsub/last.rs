@@ -34,8 +34,8 @@ impl PubSub {
     /// Sessions have become interested in nodes: of their own account, and of contacts whose presence they get.
     pub(super) fn news(&mut self, st: &mut State, news: News) {
         for (sid, names) in news {
-            let Some(session) = st.sessions.get(&sid) else { continue };
-            let Some(account) = st.accounts.get(session.local()) else { continue };
+            let Some(session) = st.session(sid) else { continue };
+            let Some(account) = st.account_of(session.local()) else { continue };
             let contacts =
                 account.roster.subscriptions().filter(|jid| !account.blocks(jid) && st.account(jid).is_some());
             let homes: Vec<Jid> = [&account.jid].into_iter().chain(contacts).cloned().collect();
@@ -52,7 +52,7 @@ impl PubSub {
     }
 
     fn greet(&mut self, st: &mut State, sid: SessionId, homes: &[Jid], names: &BTreeSet<Box<str>>) {
-        let Some(to) = st.sessions.get(&sid).map(|session| session.jid.clone()) else { return };
+        let Some(to) = st.session(sid).map(|session| session.jid.clone()) else { return };
         let theirs = |task: &&Task| matches!(task, Task::Last(sending, ..) if sending.sid == Some(sid));
         if self.tasks.values().filter(theirs).count() >= SENDINGS {
             return;
@@ -77,7 +77,7 @@ impl PubSub {
     }
 
     fn send_on(&mut self, st: &mut State, mut sending: Sending) {
-        if sending.sid.is_some_and(|sid| st.sessions.get(&sid).is_none_or(|session| session.presence.is_none())) {
+        if sending.sid.is_some_and(|sid| st.session(sid).is_none_or(|session| session.presence.is_none())) {
             return;
         }
         while let Some((home, name)) = sending.queue.pop_front() {

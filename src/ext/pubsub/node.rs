@@ -342,7 +342,7 @@ impl Forest {
     pub fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
         let damaged = || StoreError::Damaged("the key of a node or an item in the database is not readable".into());
         self.domain = st.domain().domain().into();
-        let ours = |jid: &Jid| st.local(jid).is_some_and(|local| !st.accounts.contains_key(local));
+        let ours = |jid: &Jid| st.local(jid).is_some_and(|local| !st.accounts().contains_key(local));
         let (mut changed, mut newest) = (Vec::new(), 0);
         scan(engine, Tree::Node, &[], |key, record| {
             let (owner, name) = key::split(key).ok_or_else(damaged)?;

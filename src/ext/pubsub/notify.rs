@@ -98,7 +98,7 @@ impl PubSub {
             for jid in [&account.jid].into_iter().chain(contacts) {
                 let Some(local) = st.local(jid) else { continue };
                 for sid in st.available(local) {
-                    if let Some(session) = st.sessions.get(&sid)
+                    if let Some(session) = st.session(sid)
                         && self.caps.interested(sid, name)
                     {
                         receivers.push(session.jid.clone());

@@ -1,15 +1,11 @@
 //! The roster (RFC 6121 §2): what an account keeps of its contacts, how it is written down and shown.
 
-use super::outcome::{Flow, Handled};
-use super::share::{Shared, Shares, limits};
-use super::state::State;
-use super::subscription;
+use crate::core::share::{Shared, Shares, limits};
+use crate::core::subscription;
 use crate::store::record::{Broken, Reader, Writer};
-use crate::store::{Tree, key};
 use crate::wire::xml::escape;
-use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError};
+use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Contacts in one roster, without the requests of strangers.
 pub const ROSTER_ITEMS: usize = 2000;
@@ -33,7 +29,7 @@ pub const SHARED: Shared = Shared {
     what: "requests for a subscription that wait for one account",
     whole: limits![PENDING_ITEMS, PENDING_BYTES],
     share: "an account is one; the accounts of another domain, the rule",
-    checked: "core/roster.rs",
+    checked: "core/roster/list.rs",
     told: "`resource-constraint`",
 };
 
@@ -119,7 +115,7 @@ impl Item {
         out.push_str("</item>");
     }
 
-    /// Its row in [`Tree::Roster`].
+    /// Its row in [`crate::store::Tree::Roster`].
     pub fn record(&self) -> Box<[u8]> {
         let s = self.state;
         let flags = [
@@ -173,7 +169,7 @@ impl Roster {
     }
 
     /// Takes an item in; an empty one takes it out.
-    pub(super) fn insert(&mut self, jid: Jid, item: Item) {
+    pub(in crate::core) fn insert(&mut self, jid: Jid, item: Item) {
         // What strangers ask for is not the account's doing.
         let size = |item: &Item| if item.listed { (1, item.bytes(&jid)) } else { (0, 0) };
         let (count, bytes) = size(&item);
@@ -184,7 +180,7 @@ impl Roster {
     }
 
     /// Whether a request of somebody, of so many bytes, may wait for an answer, too. `whose`: in whose share it is.
-    pub(super) fn takes_request<'a>(
+    pub(in crate::core) fn takes_request<'a>(
         &'a self,
         contact: &'a Jid,
         bytes: usize,
@@ -200,7 +196,7 @@ impl Roster {
     }
 
     /// Whether an item has room in the place of what is there.
-    pub(super) fn has_room(&self, jid: &Jid, item: &Item) -> Result<(), StanzaError> {
+    pub(in crate::core) fn has_room(&self, jid: &Jid, item: &Item) -> Result<(), StanzaError> {
         let old = self.items.get(jid).filter(|old| old.listed);
         let bytes = self.bytes.saturating_sub(old.map_or(0, |old| old.bytes(jid))) + item.bytes(jid);
         if (old.is_none() && self.listed >= ROSTER_ITEMS) || bytes > ROSTER_BYTES {
@@ -218,156 +214,6 @@ impl Roster {
     pub fn subscriptions(&self) -> impl Iterator<Item = &Jid> {
         self.items.iter().filter(|(_, i)| i.state.to).map(|(jid, _)| jid)
     }
-}
-
-/// Answers a roster get (RFC 6121 §2.1.3, §2.6).
-pub fn get(st: &mut State, iq: &Stanza, local: &str) -> Handled {
-    let Some(query) = iq.child(Ns::ROSTER, "query") else { return Ok(Flow::Pass) };
-    if query.children().next().is_some() {
-        return Err(StanzaError::new(Condition::BadRequest).text("a roster get is an empty query"));
-    }
-    let known = query.attr("ver").map(|v| v.into_owned());
-    if let Some(sid) = iq.from.as_ref().and_then(|from| st.session_at(from))
-        && let Some(session) = st.sessions.get_mut(&sid)
-    {
-        session.interested = true;
-    }
-    let Some(account) = st.accounts.get(local) else { return Ok(Flow::Pass) };
-    let roster = &account.roster;
-    if known.as_deref().is_some_and(|known| !known.is_empty() && known == &*roster.version) {
-        return st.reply(iq, "");
-    }
-    let mut out = String::from("<query xmlns='jabber:iq:roster'");
-    if known.is_some() {
-        let _ = write!(out, " ver='{}'", roster.version);
-    }
-    out.push('>');
-    for (jid, item) in roster.items.iter().filter(|(_, i)| i.listed) {
-        item.write(jid, &mut out);
-    }
-    out.push_str("</query>");
-    st.reply(iq, out)
-}
-
-/// What a roster set asks for (RFC 6121 §2.1.5), checked.
-struct Wanted {
-    jid: Jid,
-    remove: bool,
-    name: Option<Box<str>>,
-    groups: Box<[Box<str>]>,
-}
-
-fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
-    let bad = |text: &'static str| StanzaError::new(Condition::BadRequest).text(text);
-    let too_long = |text: &'static str| StanzaError::new(Condition::NotAcceptable).text(text);
-    let mut items = query.children();
-    let (Some(item), None) = (items.next(), items.next()) else {
-        return Err(bad("a roster set has exactly one item"));
-    };
-    if !item.is(Ns::ROSTER, "item") {
-        return Err(bad("a roster set has one item element"));
-    }
-    let jid = item.attr("jid").ok_or_else(|| bad("the item has no jid"))?;
-    // RFC 6121 §2.1.2.3 speaks of bare JIDs, and many gateways are domains with a resource: the address is kept as given.
-    let jid = Jid::parse(&jid).map_err(|e| StanzaError::new(Condition::JidMalformed).text(e.0))?;
-    let name: Option<Box<str>> = item.attr("name").filter(|n| !n.is_empty()).map(|n| n.into());
-    if name.as_ref().is_some_and(|n| n.len() > NAME_BYTES) {
-        return Err(too_long("the name is too long"));
-    }
-    let mut groups: Vec<Box<str>> = Vec::new();
-    for group in item.children().filter(|c| c.is(Ns::ROSTER, "group")) {
-        let group = group.text();
-        if group.is_empty() {
-            return Err(too_long("the name of a group is empty"));
-        }
-        if group.len() > GROUP_BYTES {
-            return Err(too_long("the name of a group is too long"));
-        }
-        if groups.iter().any(|g| **g == *group) {
-            return Err(bad("the same group stands there twice"));
-        }
-        if groups.len() >= GROUPS {
-            return Err(too_long("too many groups"));
-        }
-        groups.push(group.into());
-    }
-    groups.sort_unstable();
-    let remove = item.attr("subscription").as_deref() == Some("remove");
-    Ok(Wanted { jid, remove, name, groups: groups.into() })
-}
-
-/// Carries out a roster set (RFC 6121 §2.3, §2.4, §2.5).
-pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
-    let Some(query) = iq.child(Ns::ROSTER, "query") else { return Ok(Flow::Pass) };
-    let Wanted { jid, remove, name, groups } = wanted(query)?;
-    if remove {
-        st.erase()?
-    } else {
-        st.write()?
-    };
-    let Some(account) = st.accounts.get(local) else { return Ok(Flow::Pass) };
-    let own = account.jid.clone();
-    let item = account.roster.items.get(&jid);
-    if !remove {
-        if jid == own {
-            return Err(StanzaError::new(Condition::NotAllowed).text("nobody is their own contact"));
-        }
-        let item = Item { listed: true, name, groups, ..item.cloned().unwrap_or_default() };
-        account.roster.has_room(&jid, &item)?;
-        put(st, local, &jid, item, true)?;
-        return st.confirm(iq, "");
-    }
-    // RFC 6121 §2.5.2, §2.5.3
-    let Some(item) = item.filter(|i| i.listed).cloned() else {
-        return Err(StanzaError::new(Condition::ItemNotFound).text("no such contact"));
-    };
-    // RFC 6121 §3.2.1: while it still is subscribed.
-    if item.state.from {
-        super::presence::withdraw(st, local, &jid);
-    }
-    for ty in item.state.ends() {
-        st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(jid.clone()));
-    }
-    put(st, local, &jid, Item::default(), true)?;
-    st.confirm(iq, "")
-}
-
-/// Stores an item, or removes it when it is empty; `push`: and tells the sessions that want to know (RFC 6121 §2.1.6).
-pub fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Result<(), StanzaError> {
-    let row = key::named(local, jid.as_str());
-    let version: Box<str> = st.token().into();
-    let batch = st.write()?;
-    if item.is_empty() {
-        batch.delete(Tree::Roster, row);
-    } else {
-        batch.put(Tree::Roster, row, item.record());
-    }
-    if push {
-        // The empty name is no JID: this row is the roster's version.
-        batch.put(Tree::Roster, key::named(local, ""), version.as_bytes());
-    }
-    let Some(account) = st.accounts.get_mut(local) else { return Ok(()) };
-    if push {
-        account.roster.version = version.clone();
-    }
-    let mut xml = format!("<query xmlns='jabber:iq:roster' ver='{version}'>");
-    if item.listed {
-        item.write(jid, &mut xml);
-    } else {
-        xml.push_str("<item jid='");
-        escape(jid.as_str(), &mut xml);
-        xml.push_str("' subscription='remove'/>");
-    }
-    xml.push_str("</query>");
-    account.roster.insert(jid.clone(), item);
-    if push {
-        for sid in st.sessions_of(local) {
-            if st.sessions.get(&sid).is_some_and(|s| s.interested) {
-                st.push_request(sid, &xml);
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,10 @@
+//! The roster (RFC 6121 §2): what an account keeps of its contacts ([`list`]), and how that is asked for and changed ([`change`]).
+
+mod change;
+pub(super) mod list;
+
+pub use change::{get, put, set};
+pub use list::{
+    GROUP_BYTES, GROUPS, Item, NAME_BYTES, PENDING_BYTES, PENDING_ITEMS, REQUEST_BYTES, ROSTER_BYTES, ROSTER_ITEMS,
+    Roster, SHARED,
+};
