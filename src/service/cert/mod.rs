@@ -246,7 +246,7 @@ mod tests {
             assert!(others.contains(&(oid.into(), tag, value.into())), "{value}: {others:?}");
         }
         let usage = leaf.extended_key_usage().unwrap().unwrap().value;
-        assert!(usage.server_auth && !usage.client_auth && !usage.any);
+        assert!(usage.server_auth && usage.client_auth && !usage.any);
         assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
         assert!(!leaf.is_ca() && ca.is_ca());
         assert!(facts.not_after - facts.not_before <= 825 * DAY - DAY);

@@ -232,7 +232,8 @@ impl Certificates {
         let mut params = params(&names.domain, not_before, not_before + LEAF_DAYS * DAY)?;
         params.custom_extensions = vec![alternative_names(names)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // Old servers want the second of who connects to them (ejabberd before 25.08); apps do not mind it.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&key, &issuer).map_err(words)?;

@@ -1,6 +1,6 @@
 //! The ways that bytes go between a peer and a stream.
 
-use crate::service::tls::Stream;
+use crate::service::tls::{Side, Stream};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use std::io;
@@ -47,7 +47,7 @@ pub trait Transport {
     fn socket(&mut self) -> &mut Socket;
 }
 
-impl Transport for Stream {
+impl<S: Side> Transport for Stream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         Stream::poll_read(self, cx, into)
     }

@@ -1,12 +1,28 @@
-//! TLS for those who connect to us: the only module that names the TLS crate.
+//! TLS, with those who connect to us and with the servers that we connect to: the only module that names the TLS crate.
+//!
+//! [`Acceptor`] and [`Connector`] make a [`Stream`] of a connection. Between servers, the handshake lets everybody pass who has the key of
+//! the certificate that they show; [`judge`] says what it is worth, once it is known who the peer says it is.
 //!
 //! TLS 1.2 and 1.3, ECDHE and AEAD only: older versions and weaker suites are not in the crate. There is no switch.
 
+mod connector;
 mod exporter;
+mod peer_names;
+mod pin;
+mod roots;
 mod stream;
+mod verdict;
+mod verifier;
 
-pub use self::stream::Stream;
+pub use self::connector::Connector;
+pub use self::peer_names::PeerNames;
+pub use self::pin::{NoPeerKey, PeerKey};
+pub use self::roots::Roots;
+pub use self::stream::{Outgoing, Side, Stream};
+pub use self::verdict::{Verdict, dane, judge};
 
+use self::connector::SERVER_ALPN;
+use self::verifier::HasTheKey;
 use crate::service::{Failure, Result};
 use crate::stream::Tls;
 use ring::digest::{SHA256, SHA384, SHA512, digest};
@@ -23,7 +39,7 @@ use x509_parser::oid_registry as oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 
-/// The protocol's name in ALPN (XEP-0368 §4).
+/// A client's protocol in ALPN (XEP-0368 §3).
 const ALPN: &[u8] = b"xmpp-client";
 
 /// How TLS is made, where that differs.
@@ -33,16 +49,21 @@ pub enum Profile {
     StartTls,
     /// A client's, from the first byte (XEP-0368).
     Direct,
+    /// Another server's, after STARTTLS. It is asked for its certificate.
+    Server,
+    /// Another server's, from the first byte.
+    ServerDirect,
 }
 
 impl Profile {
-    const ALL: [Profile; 2] = [Profile::StartTls, Profile::Direct];
+    const ALL: [Profile; 4] = [Profile::StartTls, Profile::Direct, Profile::Server, Profile::ServerDirect];
 
     /// The protocols that are spoken behind it. A peer without ALPN is welcome, one that wants another protocol is not (XEP-0368 §4).
     fn alpn(self) -> Vec<Vec<u8>> {
         match self {
-            Profile::StartTls => Vec::new(),
+            Profile::StartTls | Profile::Server => Vec::new(),
             Profile::Direct => vec![ALPN.to_vec()],
+            Profile::ServerDirect => vec![SERVER_ALPN.to_vec()],
         }
     }
 }
@@ -61,34 +82,49 @@ impl Acceptor {
     /// # Errors
     /// When something is not readable, or the key is not the certificate's.
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Acceptor> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|e| Failure(format!("the certificate is not readable PEM: {e}")))?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|e| Failure(format!("the key is not readable PEM: {e}")))?;
-        let end_point = end_point(chain.first().ok_or_else(|| Failure::new("there is no certificate in the file"))?)?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        let (chain, key) = read(chain, key)?;
+        let end_point = end_point(&chain[0])?;
+        let clients = Acceptor::clients(chain.clone(), key.clone_key())?;
+        let servers = Acceptor::servers(chain, key)?;
+        let configs = Profile::ALL.map(|profile| {
+            let mut config = match profile {
+                Profile::StartTls | Profile::Direct => clients.clone(),
+                Profile::Server | Profile::ServerDirect => servers.clone(),
+            };
+            config.alpn_protocols = profile.alpn();
+            Arc::new(config)
+        });
+        Ok(Acceptor { configs, end_point })
+    }
+
+    fn clients(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(words)?
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(words)?;
-        // Without the extended master secret (RFC 7627) a TLS 1.2 session cannot be told from another one, and `tls-exporter`
-        // would bind to nothing (RFC 9266 §4.2). All that speaks TLS 1.2 since about 2016 has it.
-        config.require_ems = true;
-        // What comes before the handshake is done can be replayed (XEP-0388 §3): nothing is taken then.
-        config.max_early_data_size = 0;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
+        let mut config = careful(config);
         config.ticketer = Ticketer::new().map_err(words)?;
         // One ticket is what one app uses.
         config.send_tls13_tickets = 1;
         config.key_log = Arc::new(exporter::Secrets);
-        let configs = Profile::ALL.map(|profile| {
-            let mut config = config.clone();
-            config.alpn_protocols = profile.alpn();
-            Arc::new(config)
-        });
-        Ok(Acceptor { configs, end_point })
+        Ok(config)
+    }
+
+    /// No session of a server is resumed: it shows its certificate each time.
+    fn servers(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig> {
+        let provider = Arc::new(default_provider());
+        let verifier = Arc::new(HasTheKey(provider.signature_verification_algorithms));
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(words)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(words)?;
+        let mut config = careful(config);
+        config.send_tls13_tickets = 0;
+        Ok(config)
     }
 
     /// The handshake. The caller limits the time. Gives also what the peer said
@@ -100,6 +136,38 @@ impl Acceptor {
         let config = self.configs[profile as usize].clone();
         let (stream, early, exporter) = Stream::accept(socket, config).await?;
         Ok((stream, Tls { exporter, end_point: self.end_point.clone() }, early))
+    }
+}
+
+/// What is the same for all peers.
+fn careful(mut config: ServerConfig) -> ServerConfig {
+    // Without the extended master secret (RFC 7627) a TLS 1.2 session cannot be told from another one, and `tls-exporter`
+    // would bind to nothing (RFC 9266 §4.2). All that speaks TLS 1.2 since about 2016 has it.
+    config.require_ems = true;
+    // What comes before the handshake is done can be replayed (XEP-0388 §3): nothing is taken then.
+    config.max_early_data_size = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config
+}
+
+/// What makes TLS out of connections to other servers. From PEM: our chain, own certificate first, and its key.
+///
+/// # Errors
+/// As of [`Acceptor::new`].
+pub fn connector(chain: &[u8], key: &[u8]) -> Result<Connector> {
+    let (chain, key) = read(chain, key)?;
+    Connector::new(chain, key).map_err(words)
+}
+
+/// The certificates, at least one, and the key.
+fn read(chain: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| Failure(format!("the certificate is not readable PEM: {e}")))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Failure(format!("the key is not readable PEM: {e}")))?;
+    match chain.is_empty() {
+        true => Err(Failure::new("there is no certificate in the file")),
+        false => Ok((chain, key)),
     }
 }
 

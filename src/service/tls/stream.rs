@@ -4,9 +4,11 @@
 //! is encrypted into another one and written at once; only what the socket does not take is kept.
 
 use super::exporter::Secret;
-use rustls::server::UnbufferedServerConnection;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 use smol::Async;
 use smol::io::AsyncWrite;
 use std::cell::RefCell;
@@ -42,10 +44,49 @@ struct Buffers {
     out: Vec<u8>,
 }
 
-/// A connection inside TLS.
-pub struct Stream {
+/// Which of the two ends of TLS we are.
+pub trait Side {
+    /// What the TLS crate tells them apart by.
+    type Data;
+
+    /// Looks at what came in, and says what is to be done.
+    fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    /// What both have in common.
+    fn common(&self) -> &CommonState;
+}
+
+impl Side for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
+        self.process_tls_records(input)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+}
+
+impl Side for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
+        self.process_tls_records(input)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+}
+
+/// A connection inside TLS that we have made.
+pub type Outgoing = Stream<UnbufferedClientConnection>;
+
+/// A connection inside TLS; without more, one that was made to us.
+pub struct Stream<S = UnbufferedServerConnection> {
     socket: Async<TcpStream>,
-    tls: Box<Tls>,
+    tls: Box<Tls<S>>,
     /// What is encrypted, and not yet taken by the socket.
     unsent: Vec<u8>,
     /// The last read has emptied the socket: the next one waits until the system says that there is more.
@@ -53,7 +94,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Makes TLS on a connection. Gives what the peer said behind its part of the handshake, too, and the exporter.
+    /// Makes TLS on a connection that was made to us. Gives what the peer said behind its part of the handshake, too, and the exporter.
     ///
     /// # Errors
     /// When the handshake fails.
@@ -61,16 +102,60 @@ impl Stream {
         socket: Async<TcpStream>,
         config: Arc<ServerConfig>,
     ) -> io::Result<(Stream, Vec<u8>, Option<[u8; 32]>)> {
-        let tls = Box::new(Tls::new(config).map_err(invalid)?);
-        let mut stream = Stream { socket, tls, unsent: Vec::new(), emptied: false };
+        let mut stream = Stream::new(socket, UnbufferedServerConnection::new(config).map_err(invalid)?);
+        let early = stream.shake_hands().await?;
+        let exporter = stream.tls.handshake.take().and_then(|handshake| handshake.exporter);
+        Ok((stream, early, exporter))
+    }
+}
+
+impl Outgoing {
+    /// Makes TLS on a connection that we have made, with the server of that name. Gives what the peer said behind its part of the
+    /// handshake, too.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn connect(
+        socket: Async<TcpStream>,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<(Outgoing, Vec<u8>)> {
+        let mut stream = Stream::new(socket, UnbufferedClientConnection::new(config, name).map_err(invalid)?);
+        stream.begin()?;
+        let early = stream.shake_hands().await?;
+        stream.tls.handshake = None;
+        Ok((stream, early))
+    }
+
+    /// Says the first word of the handshake.
+    fn begin(&mut self) -> io::Result<()> {
+        BUFFERS.with_borrow_mut(|Buffers { out, .. }| {
+            out.clear();
+            self.tls.take(&mut [], &mut Vec::new(), out);
+            self.send(out)
+        })
+    }
+}
+
+impl<S: Side> Stream<S> {
+    fn new(socket: Async<TcpStream>, inner: S) -> Stream<S> {
+        Stream { socket, tls: Box::new(Tls::new(inner)), unsent: Vec::new(), emptied: false }
+    }
+
+    /// The certificates that the peer has shown, its own first; none, if it has none.
+    pub fn peer_chain(&self) -> &[CertificateDer<'static>] {
+        self.tls.inner.common().peer_certificates().unwrap_or_default()
+    }
+
+    async fn shake_hands(&mut self) -> io::Result<Vec<u8>> {
         let (mut plain, mut taken) = (Vec::new(), 0);
         poll_fn(|cx| {
             loop {
-                ready!(stream.poll_flush(cx))?;
-                if !stream.tls.is_handshaking() {
+                ready!(self.poll_flush(cx))?;
+                if !self.tls.is_handshaking() {
                     return Poll::Ready(Ok(()));
                 }
-                match ready!(stream.poll_read(cx, &mut plain))? {
+                match ready!(self.poll_read(cx, &mut plain))? {
                     0 => return Poll::Ready(Err(io::Error::from(ErrorKind::UnexpectedEof))),
                     n => taken += n,
                 }
@@ -80,8 +165,7 @@ impl Stream {
             }
         })
         .await?;
-        let exporter = stream.tls.handshake.take().and_then(|handshake| handshake.exporter);
-        Ok((stream, plain, exporter))
+        Ok(plain)
     }
 
     /// Reads once. Appends what that gave to `plain`, maybe nothing. Gives the number of bytes that came in; 0 is the end that the
@@ -217,8 +301,8 @@ enum Say<'a> {
 }
 
 /// TLS without a socket.
-struct Tls {
-    inner: UnbufferedServerConnection,
+struct Tls<S> {
+    inner: S,
     /// What came in and is not complete, at most [`RECORD_BYTES`].
     kept: Vec<u8>,
     /// Why it is broken: nothing more may be asked of `inner`.
@@ -238,15 +322,14 @@ struct Handshake {
     exporter: Option<[u8; 32]>,
 }
 
-impl Tls {
-    fn new(config: Arc<ServerConfig>) -> Result<Tls, Error> {
-        let inner = UnbufferedServerConnection::new(config)?;
+impl<S: Side> Tls<S> {
+    fn new(inner: S) -> Tls<S> {
         let handshake = Some(Box::default());
-        Ok(Tls { inner, kept: Vec::new(), fault: None, ended: false, said_end: false, handshake })
+        Tls { inner, kept: Vec::new(), fault: None, ended: false, said_end: false, handshake }
     }
 
     fn is_handshaking(&self) -> bool {
-        self.inner.is_handshaking()
+        self.inner.common().is_handshaking()
     }
 
     /// Takes what came in, behind what was kept. What is decrypted is appended to `plain`, what TLS wants to say to `out`. A fault
@@ -263,7 +346,7 @@ impl Tls {
                 handshake.hello = out[..out.len().min(HELLO_BYTES)].to_vec();
             }
             // Taken also from a handshake that failed: it must not be found by another one.
-            if let Some((secret, suite)) = Secret::take().zip(self.inner.negotiated_cipher_suite()) {
+            if let Some((secret, suite)) = Secret::take().zip(self.inner.common().negotiated_cipher_suite()) {
                 handshake.exporter = secret.export(suite, &handshake.hello);
             }
         }
@@ -286,10 +369,10 @@ impl Tls {
         let mut used = 0;
         loop {
             // A call that only fetches an answer does not look at what came in, and may not after a fault.
-            if self.fault.is_some() && !self.inner.wants_write() {
+            if self.fault.is_some() && !self.inner.common().wants_write() {
                 return used;
             }
-            let UnbufferedStatus { mut discard, state } = self.inner.process_tls_records(&mut input[used..]);
+            let UnbufferedStatus { mut discard, state } = self.inner.process(&mut input[used..]);
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
@@ -407,7 +490,7 @@ mod tests {
     /// Both ends, and what is on its way between them.
     struct Line {
         client: ClientConnection,
-        tls: Tls,
+        tls: Tls<UnbufferedServerConnection>,
         up: Vec<u8>,
         down: Vec<u8>,
         heard: Vec<u8>,
@@ -418,7 +501,7 @@ mod tests {
         fn new(setting: &Setting, version: &'static SupportedProtocolVersion) -> Line {
             let client =
                 ClientConnection::new(setting.client(version, &[]), "example.org".try_into().unwrap()).unwrap();
-            let tls = Tls::new(setting.acceptor.configs[0].clone()).unwrap();
+            let tls = Tls::new(UnbufferedServerConnection::new(setting.acceptor.configs[0].clone()).unwrap());
             Line { client, tls, up: vec![], down: vec![], heard: vec![], read: vec![] }
         }
 
