@@ -10,6 +10,7 @@ pub mod config;
 pub mod disk;
 pub mod dns;
 pub mod driver;
+pub mod federation;
 pub mod host;
 pub mod hub;
 pub mod logging;

@@ -27,13 +27,14 @@ use super::manager::{Manager, Told};
 use super::net::{
     listen::{self, Gate, Port},
     listeners::{C2S, C2S_TLS, COMPONENT},
+    s2s::{self, Servers},
 };
 use super::owner::{
     control, domain, find,
     lookup::{Lookup, Ports},
     restore, user,
 };
-use super::tls::Acceptor;
+use super::tls::{self, Acceptor};
 use super::{Failure, Result, host, random};
 use crate::core::{self, Core};
 use crate::ext;
@@ -165,8 +166,9 @@ impl Options {
         {
             engine = domain::replace(self, place, engine, &stored)?;
         }
-        let core = Core::open(place.config.core(&place.domain, place.data.dir()), random()?, ext::all(), &mut engine)
-            .map_err(explain)?;
+        let core =
+            Core::open(place.config.core(&place.domain, place.data.dir(), false), random()?, ext::all(), &mut engine)
+                .map_err(explain)?;
         Ok((core, engine))
     }
 }
@@ -175,6 +177,7 @@ impl Options {
 pub struct Shared {
     /// The core and its outboxes.
     pub hub: Arc<Hub>,
+    servers: Arc<Servers>,
     /// The domain.
     pub domain: Jid,
     /// What is written.
@@ -266,6 +269,7 @@ impl Server {
         }
         let shared = Shared {
             hub,
+            servers: Servers::new(config.federation.clone(), ports.iter().map(|port| port.address).collect()),
             domain: domain.clone(),
             wear,
             options,
@@ -354,11 +358,13 @@ impl Server {
         tasks.push(executor.spawn(control::listen(control, shared.clone())));
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
+        tasks.push(executor.spawn(shared.clone().dial_servers()));
         look_up(&shared, &ports);
         shared.clone().warn_of_admins();
         for port in ports {
             let (one, name) = (shared.clone(), port.name());
-            let accepting = listen::accept(port, hub.clone(), shared.gate.clone(), move || lock(&one.acceptor).clone());
+            let (hub, servers, gate) = (hub.clone(), shared.servers.clone(), shared.gate.clone());
+            let accepting = listen::accept(port, hub, servers, gate, move || lock(&one.acceptor).clone());
             tasks.push(executor.spawn(async move {
                 if let Err(e) = accepting.await {
                     log::error!("{name}: {e}");
@@ -547,9 +553,16 @@ impl Shared {
         &self.options.manager
     }
 
+    /// Whether the certificate is one that everybody trusts: then all other servers are talked to, unless the settings say otherwise.
+    fn is_public(&self) -> bool {
+        let Ok((pair, _)) = self.certificates.current() else { return false };
+        pair.installed && tls::is_public(&pair.chain, self.domain.domain(), self.certificates.now())
+    }
+
     fn configure(&self, config: &Config) {
         let window = Duration::from_millis(config.commit_window_ms);
-        self.hub.configure(config.core(&self.domain, self.data.dir()), config.plain, window);
+        self.hub.configure(config.core(&self.domain, self.data.dir(), self.is_public()), config.plain, window);
+        self.servers.configure(config.federation.clone());
         self.gate.configure(config);
         if std::env::var_os("RUST_LOG").is_none() {
             log::set_max_level(config.log);
@@ -589,6 +602,15 @@ impl Shared {
             lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
         }
         Ok(lines)
+    }
+
+    /// Makes streams to other servers as the core wants them, for ever.
+    async fn dial_servers(self: Arc<Self>) {
+        let dials = self.hub.dials();
+        while let Ok(dial) = dials.recv().await {
+            let (hub, servers, acceptor) = (self.hub.clone(), self.servers.clone(), lock(&self.acceptor).clone());
+            self.hub.spawn(s2s::dial(hub, servers, acceptor, dial));
+        }
     }
 
     /// Says in the log who is set as an administrator and is none, as soon as the core can be asked.

@@ -45,16 +45,27 @@ impl fmt::Display for Proof {
 /// Why nothing came of a stream, or a peer may not have what it wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
-    /// What the senders of stanzas are told.
+    /// What the senders of stanzas are told: `remote-server-not-found`, `remote-server-timeout` or `not-allowed` (RFC 6120 §8.3.3, §10.4), or
+    /// what a peer is told of its key (XEP-0220 §2.5).
     pub condition: Condition,
-    /// For people: which step failed, and whose fault it is.
+    /// For people: which step failed and whose fault it is, a sentence without the full stop at its end.
     pub text: String,
 }
 
 impl Refusal {
-    /// The server is there, or was, and nothing can be sent to it now.
-    pub fn later(text: impl Into<String>) -> Refusal {
+    /// There is no such server, and it does not help to wait.
+    pub fn gone(text: impl Into<String>) -> Refusal {
+        Refusal { condition: Condition::RemoteServerNotFound, text: text.into() }
+    }
+
+    /// The server is there, or was: it may be reached another time.
+    pub fn wait(text: impl Into<String>) -> Refusal {
         Refusal { condition: Condition::RemoteServerTimeout, text: text.into() }
+    }
+
+    /// This server does not go there.
+    pub fn refused(text: impl Into<String>) -> Refusal {
+        Refusal { condition: Condition::NotAllowed, text: text.into() }
     }
 
     /// As an error for those whose stanzas waited.
@@ -62,3 +73,11 @@ impl Refusal {
         StanzaError::new(self.condition).text(self.text.clone())
     }
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,10 +1,12 @@
 //! The settings: one table of them, and the reader of the file.
 
+mod federation;
 mod unread;
 pub mod words;
 
 use self::unread::Known;
 use self::words::distance;
+use crate::service::federation::Federation;
 use crate::service::net::listeners::{LISTENERS, Listener, UNSERVED};
 use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
@@ -61,6 +63,8 @@ pub struct Config {
     pub unserved: Vec<&'static str>,
     /// The external components that may connect, and their secrets.
     pub components: BTreeMap<Jid, Secret>,
+    /// Other servers, and what is asked of them.
+    pub federation: Federation,
     /// Who may create rooms.
     pub create_rooms: core::Creators,
     /// What new rooms are like.
@@ -336,7 +340,7 @@ fn settings() -> impl Iterator<Item = Setting> {
     };
     let top = SETTINGS.iter().filter(|s| s.table.is_empty()).copied();
     let others = SETTINGS.iter().filter(|s| !s.table.is_empty()).copied();
-    top.chain(LISTENERS.iter().map(listener)).chain(others)
+    top.chain(LISTENERS.iter().map(listener)).chain(federation::ROWS).chain(others)
 }
 
 /// Takes the addresses of a listener.
@@ -449,6 +453,7 @@ impl Default for Config {
             listen: BTreeMap::new(),
             unserved: Vec::new(),
             components: BTreeMap::new(),
+            federation: Federation::default(),
             create_rooms: core::Creators::default(),
             room_kind: core::RoomKind::default(),
             registrations_an_hour: 3,
@@ -514,6 +519,10 @@ impl Config {
                     }
                 }
             }
+        }
+        if let Some(value) = root.get_ref().get(federation::PEER) {
+            let peers = federation::peers(value.get_ref(), value.span().start);
+            config.federation.pinned = peers.map_err(|(offset, message)| at(offset, message))?;
         }
         Ok(config)
     }
@@ -582,8 +591,8 @@ impl Config {
         self.card_writes_gb.saturating_mul(1_000_000_000)
     }
 
-    /// What the core must know.
-    pub fn core(&self, domain: &Jid, dir: &Path) -> core::Settings {
+    /// What the core must know. `public`: the certificate is one that everybody trusts.
+    pub fn core(&self, domain: &Jid, dir: &Path, public: bool) -> core::Settings {
         let mut settings = core::Settings::new(domain.clone());
         settings.iterations = self.scram_iterations;
         settings.offline_bytes = self.offline_bytes;
@@ -604,6 +613,7 @@ impl Config {
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
         settings.components = self.components.clone();
+        settings.federation = self.federation.core(public);
         settings.create_rooms = self.create_rooms;
         settings.room_kind = self.room_kind;
         settings.registrations_an_hour = self.registrations_an_hour;
@@ -626,7 +636,7 @@ pub fn print() -> String {
         }
         let _ = writeln!(out, "{} = {}", setting.name, setting.default);
     }
-    let _ = write!(out, "\n[{COMPONENTS}]\n\n{COMPONENTS_MEANING}");
+    let _ = write!(out, "\n[{COMPONENTS}]\n\n{COMPONENTS_MEANING}\n{}", federation::PEER_MEANING);
     out
 }
 
@@ -638,7 +648,7 @@ fn tables() -> impl Iterator<Item = &'static str> {
 }
 
 fn is_table(name: &str) -> bool {
-    tables().any(|table| table == name)
+    name == federation::PEER || tables().any(|table| table == name)
 }
 
 /// What a setting takes, by its name alone.
@@ -675,6 +685,7 @@ fn nearest(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::core::Settings;
+    use crate::service::federation::Federation;
     use crate::service::net::listeners::{C2S, C2S_TLS, COMPONENT};
 
     fn error(text: &str) -> String {
@@ -716,7 +727,7 @@ mod tests {
     fn the_core_has_the_same_defaults() {
         let config = Config::default();
         let theirs = Settings::new(Jid::parse("example.org").unwrap());
-        let ours = config.core(&theirs.domain, &std::env::temp_dir());
+        let ours = config.core(&theirs.domain, &std::env::temp_dir(), false);
         // These fit the machine.
         assert!(ours.archive_bytes <= theirs.archive_bytes && ours.waiting_bytes <= theirs.waiting_bytes);
         let Settings { archive_bytes, waiting_bytes, .. } = ours;

@@ -454,7 +454,7 @@ impl Link for ServerLink {
     }
 
     fn left(&mut self) -> Option<Input> {
-        self.answer(Refusal::later("the connection to it broke off before it was of any use"))
+        self.answer(Refusal::wait("the connection to it broke off before it was of any use"))
     }
 
     fn next(&mut self, now: Mono, input: &mut &[u8], out: &mut String) -> Option<Step> {

@@ -1,6 +1,7 @@
 //! The ports: who may connect, and how many at once.
 
 use super::listeners::{LISTENERS, Listener};
+use super::s2s::{self, Servers};
 use super::transport::Socket;
 use crate::core::network;
 use crate::core::share::{Shared, limits};
@@ -8,7 +9,7 @@ use crate::service::config::Config;
 use crate::service::hub::{Hub, lock};
 use crate::service::owner::find;
 use crate::service::share::ACCOUNT_CONNECTIONS;
-use crate::service::tls::Acceptor;
+use crate::service::tls::{Acceptor, Profile};
 use crate::service::{Failure, Result, host};
 use smol::{Async, Timer};
 use std::collections::HashMap;
@@ -256,6 +257,7 @@ impl Drop for Pass {
 /// A connection that may be.
 pub struct Accepted {
     hub: Arc<Hub>,
+    servers: Arc<Servers>,
     acceptor: Arc<Acceptor>,
     socket: Socket,
     ip: IpAddr,
@@ -268,12 +270,20 @@ impl Accepted {
         self,
         serve: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr) -> F,
     ) {
-        let Accepted { hub, acceptor, socket, ip, pass } = self;
+        let Accepted { hub, acceptor, socket, ip, pass, .. } = self;
         let carried = serve(hub.clone(), acceptor, socket, ip);
         hub.spawn(async move {
             carried.await;
             drop(pass);
         });
+    }
+}
+
+impl Accepted {
+    /// Has another server's connection carried.
+    pub(super) fn carry_server(self, profile: Profile) {
+        let servers = self.servers.clone();
+        self.carry(|hub, acceptor, socket, ip| s2s::serve(hub, servers, acceptor, socket, ip, profile));
     }
 }
 
@@ -284,6 +294,7 @@ impl Accepted {
 pub async fn accept(
     port: Port,
     hub: Arc<Hub>,
+    servers: Arc<Servers>,
     gate: Arc<Gate>,
     acceptor: impl Fn() -> Arc<Acceptor>,
 ) -> std::io::Result<()> {
@@ -304,7 +315,14 @@ pub async fn accept(
             log::debug!("{name}: too many connections, refused one from {ip}");
             continue;
         };
-        (listener.serve)(Accepted { hub: hub.clone(), acceptor: acceptor(), socket, ip, pass });
+        (listener.serve)(Accepted {
+            hub: hub.clone(),
+            servers: servers.clone(),
+            acceptor: acceptor(),
+            socket,
+            ip,
+            pass,
+        });
     }
 }
 

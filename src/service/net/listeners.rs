@@ -10,6 +10,10 @@ use crate::service::tls::Profile;
 pub const C2S: &str = "c2s";
 /// TLS from the first byte for clients.
 pub const C2S_TLS: &str = "c2s_tls";
+/// STARTTLS for other servers.
+pub const S2S: &str = "s2s";
+/// TLS from the first byte for other servers.
+pub const S2S_TLS: &str = "s2s_tls";
 /// Components.
 pub const COMPONENT: &str = "component";
 
@@ -32,7 +36,7 @@ pub struct Listener {
 }
 
 /// All of them, in the order in which they are told.
-pub static LISTENERS: [Listener; 3] = [
+pub static LISTENERS: [Listener; 5] = [
     Listener {
         name: C2S,
         default: "[\"[::]:5222\"]",
@@ -56,6 +60,24 @@ pub static LISTENERS: [Listener; 3] = [
         },
     },
     Listener {
+        name: S2S,
+        default: "[\"[::]:5269\"]",
+        meaning: "Other servers, with STARTTLS.",
+        kind: "STARTTLS",
+        local: false,
+        is_used: |config| config.federation.is_used(),
+        serve: |accepted| accepted.carry_server(Profile::Server),
+    },
+    Listener {
+        name: S2S_TLS,
+        default: "[\"[::]:5270\"]",
+        meaning: "Other servers, with TLS from the first byte.",
+        kind: "TLS",
+        local: false,
+        is_used: |config| config.federation.is_used(),
+        serve: |accepted| accepted.carry_server(Profile::ServerDirect),
+    },
+    Listener {
         name: COMPONENT,
         default: "[\"127.0.0.1:5347\", \"[::1]:5347\"]",
         meaning: "Gateways and bots, if there are any in [components]. Their protocol has no TLS, so they must be on this box.",
@@ -68,4 +90,4 @@ pub static LISTENERS: [Listener; 3] = [
 ];
 
 /// Settings of 0.1.0 in `[listen]` for what this version does not serve. A file that has them is still good.
-pub const UNSERVED: [&str; 3] = ["s2s", "s2s_tls", "https"];
+pub const UNSERVED: [&str; 1] = ["https"];

@@ -33,7 +33,7 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
     if !place.data.database().exists() && !matches!(request, Request::Add(..)) {
         // There is nothing yet, and only an account makes it something.
         let mut nothing = Memory::default();
-        let settings = place.config.core(&place.domain, place.data.dir());
+        let settings = place.config.core(&place.domain, place.data.dir(), false);
         let core = Core::open(settings, random()?, ext::all(), &mut nothing)?;
         return carry_out(core, &mut nothing, command);
     }

@@ -84,7 +84,7 @@ fn words(error: &io::Error) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::verdict::tests::{Authority, NOW, date};
-    use super::super::{Acceptor, PeerKey, Profile, Roots, Stream, connector, judge};
+    use super::super::{Acceptor, PeerKey, Profile, Roots, Stream, judge};
     use super::*;
     use rcgen::{CertificateParams, KeyPair};
     use std::future::poll_fn;
@@ -94,6 +94,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (Async::new(ours).unwrap(), Async::new(listener.accept().unwrap().0).unwrap())
+    }
+
+    fn connector(chain: &[u8], key: &[u8]) -> Connector {
+        let (chain, key) = super::super::read(chain, key).unwrap();
+        Connector::new(chain, key).unwrap()
     }
 
     struct Server {
@@ -107,7 +112,7 @@ mod tests {
         let leaf = super::super::read(chain.as_bytes(), key.as_bytes()).unwrap().0;
         Server {
             acceptor: Acceptor::new(chain.as_bytes(), key.as_bytes()).unwrap(),
-            connector: connector(chain.as_bytes(), key.as_bytes()).unwrap(),
+            connector: connector(chain.as_bytes(), key.as_bytes()),
             key: PeerKey::of_certificate(&leaf[0]).unwrap(),
         }
     }
@@ -280,7 +285,7 @@ mod tests {
         let own = params.self_signed(&key).unwrap();
         let b = Server {
             acceptor: Acceptor::new(own.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap(),
-            connector: connector(own.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap(),
+            connector: connector(own.pem().as_bytes(), key.serialize_pem().as_bytes()),
             key: PeerKey::of_certificate(own.der()).unwrap(),
         };
         let a = server(&authority, "a.example");

@@ -74,6 +74,7 @@ pub struct Acceptor {
     /// One for each [`Profile`].
     configs: [Arc<ServerConfig>; Profile::ALL.len()],
     end_point: Box<[u8]>,
+    connector: Connector,
 }
 
 impl Acceptor {
@@ -85,7 +86,8 @@ impl Acceptor {
         let (chain, key) = read(chain, key)?;
         let end_point = end_point(&chain[0])?;
         let clients = Acceptor::clients(chain.clone(), key.clone_key())?;
-        let servers = Acceptor::servers(chain, key)?;
+        let servers = Acceptor::servers(chain.clone(), key.clone_key())?;
+        let connector = Connector::new(chain, key).map_err(words)?;
         let configs = Profile::ALL.map(|profile| {
             let mut config = match profile {
                 Profile::StartTls | Profile::Direct => clients.clone(),
@@ -94,7 +96,12 @@ impl Acceptor {
             config.alpn_protocols = profile.alpn();
             Arc::new(config)
         });
-        Ok(Acceptor { configs, end_point })
+        Ok(Acceptor { configs, end_point, connector })
+    }
+
+    /// What makes TLS to other servers, with the same certificate.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     fn clients(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig> {
@@ -150,13 +157,10 @@ fn careful(mut config: ServerConfig) -> ServerConfig {
     config
 }
 
-/// What makes TLS out of connections to other servers. From PEM: our chain, own certificate first, and its key.
-///
-/// # Errors
-/// As of [`Acceptor::new`].
-pub fn connector(chain: &[u8], key: &[u8]) -> Result<Connector> {
-    let (chain, key) = read(chain, key)?;
-    Connector::new(chain, key).map_err(words)
+/// Whether a chain (PEM) is for a domain, and signed by an authority that everybody trusts. Reads files.
+pub fn is_public(chain: &[u8], domain: &str, now: u64) -> bool {
+    let chain: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    chain.is_ok_and(|chain| judge(&chain, &Roots::new(None), now).proves(domain).is_ok())
 }
 
 /// The certificates, at least one, and the key.

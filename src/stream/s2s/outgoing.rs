@@ -66,7 +66,7 @@ impl Outgoing {
                 Ok(proof) => self.proof = Some(proof),
                 Err(why) => {
                     line.over = true;
-                    return self.refused(Refusal::later(format!("{} is not who it should be: {why}", self.name())));
+                    return self.refused(Refusal::wait(format!("{} is not who it should be: {why}", self.name())));
                 }
             }
         }
@@ -106,7 +106,7 @@ impl Outgoing {
                     Step::External => "does not go on with our certificate",
                     _ => "does not say whether our key is right (dialback)",
                 };
-                self.refused(Refusal::later(format!("{} {at}", self.name())))
+                self.refused(Refusal::wait(format!("{} {at}", self.name())))
             }
         }
     }
@@ -144,14 +144,14 @@ impl Outgoing {
             }
             Frame::Close => {
                 line.end(None, out);
-                Ok(self.refused(Refusal::later(format!("{} ended the stream", self.name()))))
+                Ok(self.refused(Refusal::wait(format!("{} ended the stream", self.name()))))
             }
         }
     }
 
     /// The stream breaks off on our side: what they said is wrong.
     pub(super) fn broken(&mut self, error: &StreamError) -> Option<Event> {
-        self.refused(Refusal::later(format!("{} says what is no stream: {error}", self.name())))
+        self.refused(Refusal::wait(format!("{} says what is no stream: {error}", self.name())))
     }
 
     fn element(&mut self, line: &mut Line, raw: Arc<Raw>, out: &mut String) -> Result<Option<Event>, StreamError> {
@@ -172,7 +172,7 @@ impl Outgoing {
             }
             (Ns::TLS, _, Step::StartTls) => {
                 line.end(None, out);
-                Ok(self.refused(Refusal::later(format!("{} cannot do TLS", self.name()))))
+                Ok(self.refused(Refusal::wait(format!("{} cannot do TLS", self.name()))))
             }
             (Ns::SASL, "success", Step::External) => {
                 self.write_header(line, out);
@@ -202,7 +202,7 @@ impl Outgoing {
                 return None;
             }
             line.end(None, out);
-            return self.refused(Refusal::later(format!("{} offers no TLS, and nothing is sent without", self.name())));
+            return self.refused(Refusal::wait(format!("{} offers no TLS, and nothing is sent without", self.name())));
         }
         if again {
             return self.open(line);
@@ -236,7 +236,7 @@ impl Outgoing {
         if !self.dialback {
             line.end(None, out);
             let text = format!("{} does not know that we are {}: {why}", self.name(), self.purpose.pair().ours);
-            return self.refused(Refusal::later(text));
+            return self.refused(Refusal::wait(text));
         }
         let DomainPair { ours, theirs } = self.purpose.pair();
         let key = line.terms.secret.key(theirs.as_str(), ours.as_str(), &line.id);
@@ -260,7 +260,7 @@ impl Outgoing {
                 let why = answer.child(Ns::CLIENT, "error").and_then(|error| error.children().next());
                 let why = why.map_or("it says that our key is not ours", Node::name);
                 let text = format!("{} does not know that we are {} (dialback: {why})", self.name(), pair.ours);
-                self.refused(Refusal::later(text))
+                self.refused(Refusal::wait(text))
             }
             (Purpose::Verify { id, .. }, "verify") if answer.attr("id").as_deref() == Some(id) => {
                 line.end(None, out);
@@ -268,7 +268,7 @@ impl Outgoing {
                 if is("valid") || is("invalid") {
                     return Some(Event::Verified(is("valid")));
                 }
-                Some(Event::Refused(Refusal::later(format!("{} could not say whether a key is its own", self.name()))))
+                Some(Event::Refused(Refusal::wait(format!("{} could not say whether a key is its own", self.name()))))
             }
             _ => None,
         }

@@ -1,0 +1,312 @@
+//! Connections with other servers, those that they make and those that we make: STARTTLS where TLS does not come first, the handshake,
+//! the verdict on who is there, then the stream.
+
+use super::dial::{Dialer, PeerAddress, Reached, Rules};
+use super::link::ServerLink;
+use super::pump::{Entry, HANG_UP_MS, Pump, Wait, linger, tune, wait};
+use super::transport::{Socket, Transport};
+use crate::core::{Input, network};
+use crate::service::dns::{Resolver, Sources, multicast};
+use crate::service::federation::{Federation, PeerEnd, PeerEvidence};
+use crate::service::host;
+use crate::service::hub::{Dial, Hub, lock};
+use crate::service::share::{Owner, Share, in_turns};
+use crate::service::tls::{Acceptor, Profile};
+use crate::stream::Mono;
+use crate::stream::s2s::{Event, Evidence, Purpose, S2s, SERVER_UNPROVED_MS};
+use crate::wire::{DomainPair, Refusal, StreamCondition};
+use rustls::pki_types::CertificateDer;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+/// Streams that servers may have made to us, at the same time.
+pub const SERVER_STREAMS: usize = 200;
+/// The same of one address: a host may have many domains, and each a stream for each of ours.
+pub const SERVER_STREAMS_OF_ADDRESS: usize = 24;
+
+/// What connections with other servers need to know.
+pub struct Servers {
+    federation: Mutex<Arc<Federation>>,
+    dialer: Mutex<Arc<Dialer>>,
+    /// Where this server listens itself.
+    own: Vec<SocketAddr>,
+    /// Streams that were made to us, by address.
+    incoming: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+impl Servers {
+    /// With these settings. `own`: where this server listens.
+    pub fn new(federation: Federation, own: Vec<SocketAddr>) -> Arc<Servers> {
+        let dialer = Mutex::new(Arc::new(dialer(&federation, &own)));
+        Arc::new(Servers { federation: Mutex::new(Arc::new(federation)), dialer, own, incoming: Mutex::default() })
+    }
+
+    /// Other settings, for streams that begin later.
+    pub fn configure(&self, federation: Federation) {
+        if lock(&self.federation).loopback != federation.loopback {
+            *lock(&self.dialer) = Arc::new(dialer(&federation, &self.own));
+        }
+        *lock(&self.federation) = Arc::new(federation);
+    }
+
+    /// The settings.
+    fn federation(&self) -> Arc<Federation> {
+        lock(&self.federation).clone()
+    }
+
+    /// One more stream that was made to us, if it may be. It counts until what this gives is dropped.
+    fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Incoming> {
+        let whose = network(ip);
+        let mut incoming = lock(&self.incoming);
+        let own = incoming.get(&whose).copied().unwrap_or_default();
+        if own >= SERVER_STREAMS_OF_ADDRESS || incoming.values().sum::<usize>() >= SERVER_STREAMS {
+            return None;
+        }
+        incoming.insert(whose, own + 1);
+        Some(Incoming { servers: self.clone(), whose })
+    }
+}
+
+fn dialer(federation: &Federation, own: &[SocketAddr]) -> Dialer {
+    let resolver = Resolver::new(Sources::of_system(|| multicast::links(&host::addresses())));
+    Dialer::new(resolver, Rules { own: own.into(), loopback: federation.loopback })
+}
+
+/// A stream that was made to us.
+struct Incoming {
+    servers: Arc<Servers>,
+    whose: IpAddr,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let mut incoming = lock(&self.servers.incoming);
+        if let Some(count) = incoming.get_mut(&self.whose) {
+            *count -= 1;
+            if *count == 0 {
+                incoming.remove(&self.whose);
+            }
+        }
+    }
+}
+
+/// Carries a connection that was made to us to its end.
+pub async fn serve(
+    hub: Arc<Hub>,
+    servers: Arc<Servers>,
+    acceptor: Arc<Acceptor>,
+    socket: Socket,
+    ip: IpAddr,
+    profile: Profile,
+) {
+    let Some(_counts) = servers.enter(ip) else {
+        log::debug!("too many streams of other servers, refused one from {ip}");
+        return;
+    };
+    let share = hub.shares().share(Owner::Address(network(ip)));
+    let begin = Box::pin(in_turns(share.clone(), accept(hub, share, servers.clone(), acceptor, socket, ip, profile)));
+    if let Some(pump) = begin.await {
+        carry(pump).await;
+    }
+}
+
+async fn carry<T: Transport>(mut pump: Box<Pump<T, ServerLink>>) {
+    let end = poll_fn(|cx| pump.poll(cx)).await;
+    Box::pin(pump.finish(end)).await;
+}
+
+/// A connection that was made to us, up to the end of TLS's handshake.
+async fn accept(
+    hub: Arc<Hub>,
+    share: Arc<Share>,
+    servers: Arc<Servers>,
+    acceptor: Arc<Acceptor>,
+    mut socket: Socket,
+    ip: IpAddr,
+    profile: Profile,
+) -> Option<Box<Pump<crate::service::tls::Stream, ServerLink>>> {
+    let since = hub.mono();
+    tune(&socket);
+    let entry = Entry::new(hub, share);
+    let sid = entry.sid;
+    log::debug!("{sid:?}: a server has connected from {ip}");
+    if profile == Profile::Server {
+        let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
+        let plain = S2s::incoming(entry.hub.server_terms(), None, since, random);
+        match Box::pin(starttls(&entry, &mut socket, plain)).await {
+            Ok(Ended::Tls) => {}
+            Ok(Ended::Over(_)) => {
+                Box::pin(linger(&entry.hub, &mut socket)).await;
+                return None;
+            }
+            Err(e) => {
+                log::debug!("{sid:?}: {e}");
+                return None;
+            }
+        }
+    }
+    let until = since + SERVER_UNPROVED_MS;
+    let (stream, early) = match wait(&entry.hub, Some(&entry.outbox), until, acceptor.accept(socket, profile)).await {
+        Wait::Done(Ok((stream, _, early))) => (stream, early),
+        Wait::Done(Err(e)) => {
+            log::debug!("{sid:?}: no TLS: {e}");
+            return None;
+        }
+        Wait::Late | Wait::Mail => return None,
+    };
+    let evidence = evidence(&servers, stream.peer_chain(), None, PeerEnd::Dialling).await;
+    let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
+    let now = entry.hub.mono();
+    let stream_of = S2s::incoming(entry.hub.server_terms(), Some(evidence), since, random);
+    let link = ServerLink::incoming(sid, stream_of, now);
+    let mut pump = Pump::new(entry, stream, link, since);
+    pump.feed(&early);
+    Some(pump)
+}
+
+/// Judges what a peer has shown; reads files, and so not on an executor's thread.
+async fn evidence(
+    servers: &Servers,
+    chain: &[CertificateDer<'static>],
+    pair: Option<&DomainPair>,
+    end: PeerEnd,
+) -> Box<dyn Evidence> {
+    let (federation, chain) = (servers.federation(), chain.to_vec());
+    let theirs = pair.map(|pair| pair.theirs.clone());
+    let judge = move || PeerEvidence::new(federation, &chain, theirs.as_ref(), &end, host::clock());
+    Box::new(smol::unblock(judge).await)
+}
+
+/// How a stream without TLS has ended.
+enum Ended {
+    /// The next byte is TLS's; what else was read is forgotten (RFC 6120 §5.3.1).
+    Tls,
+    /// Without TLS, and why, if we have made it.
+    Over(Option<Refusal>),
+}
+
+/// A stream before TLS, of either end.
+async fn starttls(entry: &Entry, socket: &mut Socket, mut plain: S2s) -> io::Result<Ended> {
+    let Entry { hub, outbox, .. } = entry;
+    let mut buffer = [0; 1024];
+    let mut out = String::new();
+    let mut event = plain.begin(&mut out);
+    loop {
+        if !out.is_empty() {
+            // What is said is short: whoever does not take it has no business here.
+            let written = wait(hub, None, hub.mono() + HANG_UP_MS, socket.write_all(out.as_bytes())).await;
+            if !matches!(written, Wait::Done(Ok(()))) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            out.clear();
+        }
+        match event {
+            None => {}
+            Some(Event::StartTls) => return Ok(Ended::Tls),
+            Some(Event::Refused(refusal)) => return Ok(Ended::Over(Some(refusal))),
+            Some(_) => return Ok(Ended::Over(None)),
+        }
+        event = match wait(hub, Some(outbox), plain.deadline(), socket.read(&mut buffer)).await {
+            Wait::Done(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Wait::Done(Ok(n)) => plain.next(hub.mono(), &mut &buffer[..n], &mut out),
+            Wait::Done(Err(e)) => return Err(e),
+            Wait::Late => plain.expired(hub.mono(), &mut out),
+            Wait::Mail => {
+                plain.close(Some(&StreamCondition::SystemShutdown.into()), &mut out);
+                Some(Event::Closed)
+            }
+        };
+    }
+}
+
+/// Makes a stream to another server, and carries it to its end. Whatever becomes of it, the core is told.
+pub async fn dial(hub: Arc<Hub>, servers: Arc<Servers>, acceptor: Arc<Acceptor>, dial: Dial) {
+    let pair = match &dial {
+        Dial::Stanzas(pair) | Dial::Verify { pair, .. } => pair.clone(),
+    };
+    match Box::pin(connect(&hub, &servers, &acceptor, &dial, &pair)).await {
+        Ok(pump) => carry(pump).await,
+        Err(refusal) => hub.handle(match dial {
+            Dial::Stanzas(pair) => Input::PeerRefused(pair, refusal),
+            Dial::Verify { stream, pair, .. } => Input::PeerVerified(stream, pair, Err(refusal)),
+        }),
+    }
+}
+
+type Dialled = Box<Pump<crate::service::tls::Outgoing, ServerLink>>;
+
+/// The first of the places where a server may be that TLS can be made with.
+async fn connect(
+    hub: &Arc<Hub>,
+    servers: &Arc<Servers>,
+    acceptor: &Acceptor,
+    dial: &Dial,
+    pair: &DomainPair,
+) -> Result<Dialled, Refusal> {
+    let (dialer, federation) = (lock(&servers.dialer).clone(), servers.federation());
+    let pinned = federation.pinned(&pair.theirs).and_then(|pinned| pinned.address.as_deref());
+    let mut way = match pinned.map(str::parse::<PeerAddress>) {
+        Some(Ok(address)) => dialer.pinned(&address),
+        Some(Err(e)) => return Err(Refusal::wait(e.to_string())),
+        None => dialer.way(pair.theirs.domain()).await?,
+    };
+    while let Some(reached) = way.next().await {
+        let until = hub.mono() + u64::try_from(way.left().as_millis()).unwrap_or_default();
+        match Box::pin(begin(hub, servers, acceptor, dial, pair, reached, until)).await {
+            Ok(pump) => return Ok(pump),
+            Err(why) => way.failed(why),
+        }
+    }
+    Err(way.failure())
+}
+
+/// TLS on a connection that we have made, and the stream inside.
+async fn begin(
+    hub: &Arc<Hub>,
+    servers: &Servers,
+    acceptor: &Acceptor,
+    dial: &Dial,
+    pair: &DomainPair,
+    reached: Reached,
+    until: Mono,
+) -> Result<Dialled, Refusal> {
+    let Reached { mut socket, address, target, keys } = reached;
+    let since = hub.mono();
+    tune(&socket);
+    let entry = Entry::new(hub.clone(), hub.shares().share(Owner::Address(network(address.ip()))));
+    let sid = entry.sid;
+    log::debug!("{sid:?}: connected to {address} for {pair}");
+    let failed = |why: &dyn std::fmt::Display| Refusal::wait(format!("{address}: {why}"));
+    let random = || crate::service::random().map_err(|e| Refusal::wait(e.0));
+    let purpose = match dial {
+        Dial::Stanzas(pair) => Purpose::Stanzas { pair: pair.clone(), keep: servers.federation().keeps(&pair.theirs) },
+        Dial::Verify { pair, id, key, .. } => Purpose::Verify { pair: pair.clone(), id: id.clone(), key: key.clone() },
+    };
+    if !target.direct {
+        let plain = S2s::outgoing(hub.server_terms(), None, since, random()?, purpose.clone());
+        match Box::pin(starttls(&entry, &mut socket, plain)).await.map_err(|e| failed(&e))? {
+            Ended::Tls => {}
+            Ended::Over(Some(refusal)) => return Err(refusal),
+            Ended::Over(None) => return Err(failed(&"it ended the stream before TLS")),
+        }
+    }
+    let handshake = acceptor.connector().connect(socket, pair.theirs.domain(), target.direct);
+    let (stream, early) = match wait(hub, Some(&entry.outbox), until, handshake).await {
+        Wait::Done(made) => made.map_err(|e| failed(&e))?,
+        Wait::Late => return Err(failed(&"it did not finish TLS's handshake in time")),
+        Wait::Mail => return Err(failed(&"this server stops")),
+    };
+    let evidence = evidence(servers, stream.peer_chain(), Some(pair), PeerEnd::Dialled(keys)).await;
+    let s2s = S2s::outgoing(hub.server_terms(), Some(evidence), hub.mono(), random()?, purpose);
+    let link = match dial {
+        Dial::Stanzas(pair) => ServerLink::outgoing(sid, s2s, pair.clone(), since),
+        Dial::Verify { stream, pair, .. } => ServerLink::asking(sid, s2s, *stream, pair.clone(), since),
+    };
+    let mut pump = Pump::new(entry, stream, link, since);
+    pump.feed(&early);
+    Ok(pump)
+}
