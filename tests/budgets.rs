@@ -4,6 +4,7 @@
 
 use inglenook::core::{Command, Core, Effect, Input, Now, Settings, StreamId};
 use inglenook::service::driver::Driver;
+use inglenook::service::tls;
 use inglenook::store::memory::Memory;
 use inglenook::stream::c2s::C2s;
 use inglenook::wire::framer::{Frame, Framer, Limits};
@@ -41,6 +42,7 @@ fn the_heap() {
     sizes();
     let _profiler = dhat::Profiler::builder().testing().build();
     let keys = Credentials::derive("secret", b"salt of the test", 4096).unwrap();
+    streams_between_servers();
     let mut house = house();
 
     // An available session in the core, with the account it belongs to: credentials of 200 bytes, an empty roster, a presence.
@@ -127,4 +129,40 @@ fn sizes() {
     assert!(size_of::<Stanza>() <= 72, "{}", size_of::<Stanza>());
     assert!(size_of::<C2s>() <= 208, "{}", size_of::<C2s>());
     assert!(size_of::<Jid>() <= 24, "{}", size_of::<Jid>());
+}
+
+/// An idle stream between two servers, at either end: its keys, and the certificates that the peer has shown.
+fn streams_between_servers() {
+    const PAIRS: usize = 50;
+    let authority = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&authority).unwrap().pem();
+    let issuer = rcgen::Issuer::new(params, authority);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["house.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let (chain, key) = (leaf.pem() + &ca, key.serialize_pem());
+    let acceptor = tls::Acceptor::new(chain.as_bytes(), key.as_bytes()).unwrap();
+    let connector = tls::connector(chain.as_bytes(), key.as_bytes()).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let pair = || {
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, theirs) =
+            (smol::Async::new(socket).unwrap(), smol::Async::new(listener.accept().unwrap().0).unwrap());
+        let connect = connector.connect(ours, "house.test", false);
+        let (ours, theirs) = smol::block_on(smol::future::zip(connect, acceptor.accept(theirs, tls::Profile::Server)));
+        (ours.unwrap().0, theirs.unwrap().0)
+    };
+    // What a thread has once.
+    drop(pair());
+    let (outgoing, incoming): (Vec<_>, Vec<_>) = (0..PAIRS).map(|_| pair()).unzip();
+    let bytes = || dhat::HeapStats::get().curr_bytes;
+    let all = bytes();
+    drop(incoming);
+    let without_incoming = bytes();
+    drop(outgoing);
+    for (what, size) in [("incoming", all - without_incoming), ("outgoing", without_incoming - bytes())] {
+        let size = size / PAIRS;
+        assert!(size <= 6_000, "{size} bytes of heap for an idle {what} stream");
+    }
 }

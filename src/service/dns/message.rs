@@ -330,7 +330,7 @@ impl Labels<'_> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
+pub(in crate::service) mod tests {
     use super::*;
 
     /// A record as it stands in an answer.

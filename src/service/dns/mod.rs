@@ -12,7 +12,7 @@ mod random;
 pub mod service;
 mod system;
 #[cfg(test)]
-mod tests;
+pub(in crate::service) mod tests;
 mod unreachable;
 
 pub use self::message::Tlsa;

@@ -1,7 +1,8 @@
 //! The resolver against a DNS server of our own, which does what none should.
 #![allow(clippy::unwrap_used)]
 
-use super::message::tests::{OK, a, answer, cname, record, srv};
+use super::message::tests::{OK, a, answer, cname};
+pub use super::message::tests::{record, srv};
 use super::*;
 use crate::service::disk::data::tests::Temp;
 use crate::wire::Condition;
@@ -49,8 +50,8 @@ fn asked(packet: &[u8], tcp: bool) -> Asked<'_> {
 }
 
 /// A server on a loopback address, by UDP and TCP.
-struct Server {
-    at: SocketAddr,
+pub struct Server {
+    pub at: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
     ids_and_ports: Arc<Mutex<Vec<(u16, u16)>>>,
 }
@@ -108,6 +109,11 @@ impl Server {
     }
 }
 
+/// The same, where DNSSEC vouches for all, or for nothing.
+pub fn secure_zone(secure: bool, entries: Vec<(&str, Vec<Vec<u8>>)>) -> Server {
+    zone(if secure { SECURE } else { OK }, entries)
+}
+
 /// Answers from a zone: what is asked, and the records; all else does not exist.
 fn zone(flags: [u8; 2], entries: Vec<(&str, Vec<Vec<u8>>)>) -> Server {
     let zone: BTreeMap<String, Vec<Vec<u8>>> = entries.into_iter().map(|(what, r)| (what.to_owned(), r)).collect();
@@ -117,12 +123,12 @@ fn zone(flags: [u8; 2], entries: Vec<(&str, Vec<Vec<u8>>)>) -> Server {
     })
 }
 
-struct House {
-    resolver: Resolver,
-    temp: Temp,
+pub struct House {
+    pub resolver: Resolver,
+    pub temp: Temp,
 }
 
-fn house_with(conf: &str, hosts: &str, port: u16) -> House {
+pub fn house_with(conf: &str, hosts: &str, port: u16) -> House {
     let temp = Temp::new();
     std::fs::create_dir_all(&temp.0).unwrap();
     let (resolv_conf, hosts_path) = (temp.0.join("resolv.conf"), temp.0.join("hosts"));

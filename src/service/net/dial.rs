@@ -269,7 +269,10 @@ impl Dialer {
 }
 
 type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A connection, its address, and whether DNSSEC vouches for that.
 type Found = (Async<TcpStream>, SocketAddr, bool);
+/// What has become of an attempt, in the same order.
+type Attempted = (io::Result<Async<TcpStream>>, SocketAddr, bool);
 
 /// The addresses of one family.
 #[derive(Default)]
@@ -291,7 +294,7 @@ struct Race<'a> {
     lanes: [Lane<'a>; 2],
     /// Whose turn it is.
     turn: usize,
-    attempts: Vec<Later<'a, (SocketAddr, bool, io::Result<Async<TcpStream>>)>>,
+    attempts: Vec<Later<'a, Attempted>>,
     /// Until then nothing more is begun.
     pause: Option<Timer>,
     /// IPv6 addresses have been waited for.
@@ -352,7 +355,7 @@ impl<'a> Race<'a> {
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Option<Found> {
         let (mut found, mut failed) = (None, Vec::new());
         self.attempts.retain_mut(|attempt| {
-            let Poll::Ready((at, authentic, result)) = attempt.as_mut().poll(cx) else { return true };
+            let Poll::Ready((result, at, authentic)) = attempt.as_mut().poll(cx) else { return true };
             match result {
                 Ok(socket) => found = found.take().or(Some((socket, at, authentic))),
                 Err(e) => failed.push((at, e)),
@@ -396,7 +399,7 @@ impl<'a> Race<'a> {
         self.turn = 1 - turn;
         self.pause = Some(Timer::after(START));
         let (dialer, authentic) = (self.dialer, self.lanes[turn].authentic);
-        self.attempts.push(Box::pin(async move { (at, authentic, dialer.connect(at).await) }));
+        self.attempts.push(Box::pin(async move { (dialer.connect(at).await, at, authentic) }));
     }
 
     fn failure(&self) -> Unreachable {
@@ -650,7 +653,7 @@ mod tests {
         for secure in [true, false] {
             let name = "_xmpps-server._tcp.a.example";
             let (key, h) = (format!("_{port}._tcp.h.example"), "h.example");
-            let entries = vec![
+            let entries = [
                 ("SRV _xmpps-server._tcp.a.example".to_owned(), vec![srv(name, 1, 0, port, h)]),
                 ("A h.example".to_owned(), vec![record(h, 1, 300, &[127, 0, 0, 1])]),
                 (format!("TLSA {key}"), vec![record(&key, 52, 300, &[&[3, 1, 1][..], &[7; 32]].concat())]),
