@@ -428,7 +428,9 @@ fn a_week() {
         "settled: []",
         "work: []",
         "requests: {}",
-        "acks: []",
+        "promises: []",
+        "inquiries: {}",
+        "under_way: {}",
         "ops: []",
     ] {
         assert!(state.contains(map), "not empty: {map}");

@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::archived::Archived;
 use super::ids::SessionId;
+use super::impossible::impossible;
 use super::state::State;
 use crate::store::{Tree, key};
 use crate::wire::{Jid, StanzaError};
@@ -10,7 +11,10 @@ use crate::wire::{Jid, StanzaError};
 impl State {
     /// Stores the account's own row again.
     pub fn write_account(&mut self, local: &str) -> Result<(), StanzaError> {
-        let Some(record) = self.here.account(local).map(Account::record) else { return Ok(()) };
+        let Some(record) = self.here.account(local).map(Account::record) else {
+            impossible("an account is stored that is gone");
+            return Ok(());
+        };
         self.write()?.put(Tree::Account, key::account(local), record);
         Ok(())
     }

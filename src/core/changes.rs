@@ -1,5 +1,6 @@
 //! Changes on their way to storage, and what is promised with them.
 
+use super::impossible::impossible;
 use super::message::logged::{Counted, Logged};
 use super::promise::{FULL, Promise};
 use super::written::over_share;
@@ -135,7 +136,9 @@ impl Changes {
     /// Writes the entry that was begun last: all that is to be told with it is known.
     pub(super) fn finish_entry(&mut self) {
         let Some(Draft { at, sent, received, message }) = self.draft.take() else { return };
-        let Some(Op::Append(entry)) = self.batch.ops.get_mut(at) else { return };
+        let Some(Op::Append(entry)) = self.batch.ops.get_mut(at) else {
+            return impossible("an entry of the log is not where it was begun");
+        };
         self.text.clear();
         message.write_bare(&mut self.text);
         entry.value = Logged::Message { sent, received, xml: &self.text }.record();

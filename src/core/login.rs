@@ -9,6 +9,7 @@ use super::account::Account;
 use super::effect::Effect;
 use super::hook::Inline;
 use super::ids::{Job, SessionId, StreamId};
+use super::impossible::impossible;
 use super::logins::Login;
 use super::promise::Promise;
 use super::server::Core;
@@ -128,7 +129,7 @@ impl Core {
         let st = &mut self.state;
         let Some(login) = st.logins.get(stream).filter(|login| login.reading == 0) else { return };
         let (account, request) = (login.begin.account.clone(), login.begin.request.clone());
-        let Some(bind) = request.bind() else { return };
+        let Some(bind) = request.bind() else { return impossible("a login that binds nothing is to be bound") };
         let client = request.client();
         let mark = client.map(|client| client_mark(&st.secret, client));
         let tag = bind.child(Ns::BIND2, "tag").map(|tag| tag.text().trim().to_owned());
@@ -158,7 +159,7 @@ impl Core {
         }
         let (rows, archived) = match st.logins.get_mut(stream) {
             Some(login) => (std::mem::take(&mut login.rows), login.archived),
-            None => return,
+            None => return impossible("a login is over while its stream is bound"),
         };
         for (n, rows) in rows.iter().enumerate() {
             let inline = Inline { bind, rows, archived };

@@ -1,6 +1,7 @@
 //! The logins under way that are done in one go (XEP-0388).
 
 use super::ids::{Job, StreamId};
+use super::impossible::impossible;
 use crate::store::Rows;
 use crate::wire::Manage;
 use crate::wire::login::Begin;
@@ -80,7 +81,9 @@ impl Logins {
 
     /// An extension, which is in this place of the list, reads something for a login: what it asks.
     pub(super) fn asks(&mut self, stream: StreamId, extension: usize, jobs: impl ExactSizeIterator<Item = Job>) {
-        let Some(login) = self.under_way.get_mut(&stream) else { return };
+        let Some(login) = self.under_way.get_mut(&stream) else {
+            return impossible("something is read for a login that is over");
+        };
         login.rows.push((0..jobs.len()).map(|_| None).collect());
         login.reading += jobs.len();
         self.jobs.extend(jobs.enumerate().map(|(question, job)| (job, (stream, extension, question))));

@@ -1,4 +1,13 @@
 //! STATE: who is here, what may they do, where does it go. A value without a socket, clock, thread, random source or disk.
+//!
+//! - The value: [`server`] is what it is made of and how hooks are called, [`open`](mod@open) how it is read at a start, [`turn`] its one entrance. What goes in and comes out
+//!   is in [`effect`], what is still to be done in a turn in [`work`].
+//! - What everybody shares is a [`State`] of parts that know nothing of each other: who is [`here`], with [`account`]s, [`session`]s, [`roster`]s and what is
+//!   [`archived`]; the [`changes`] on their way to storage and what is [promised](promise) with them; the [`questions`] that wait; [`number`]s
+//!   and the [`clock`]; [`token`]s, [`logins`] and the [`throttle`]; what was [`written`] and is being [read](reading), and for whom.
+//! - Its verbs stand with what they are about: [`saying`], [`asking`], [`storing`], [`accounts`], [`marks`], [`paying`], [`fast`], [`presence`].
+//! - What comes in goes its way in [`message`], which tells it step by step; a stream gets there by [`login`] and [`bind`].
+//! - What an extension is, is told in [`hook`]; what it says of itself in [`about`], what its hooks answer in [`outcome`], what it is told in [`event`].
 
 mod about;
 pub mod account;

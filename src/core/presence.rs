@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::event::Event;
 use super::ids::SessionId;
+use super::impossible::impossible;
 use super::roster::{self, Item, REQUEST_BYTES};
 use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
 use super::state::State;
@@ -100,7 +101,7 @@ pub fn again(st: &mut State, sid: SessionId, presence: Stanza) {
 
 /// Sends a presence to all who are subscribed and to the account's own available sessions (RFC 6121 §4.2.2).
 fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
-    let Some(account) = st.here.account(local) else { return };
+    let Some(account) = st.here.account(local) else { return impossible("a session has no account") };
     let subscribers: Vec<Jid> = account.roster.subscribers().filter(|jid| !account.blocks(jid)).cloned().collect();
     let own = account.jid.clone();
     for jid in subscribers {
@@ -113,7 +114,7 @@ fn broadcast(st: &mut State, local: &str, presence: &Stanza) {
 
 /// The presence of the account's other sessions and of the contacts whose presence it gets, to a session that has come.
 fn ask_around(st: &mut State, sid: SessionId, me: &Jid, local: &str) {
-    let Some(account) = st.here.account(local) else { return };
+    let Some(account) = st.here.account(local) else { return impossible("a session has no account") };
     let subscriptions: Vec<Jid> = account.roster.subscriptions().filter(|jid| !account.blocks(jid)).cloned().collect();
     for other in st.available(local) {
         if other != sid
@@ -130,7 +131,7 @@ fn ask_around(st: &mut State, sid: SessionId, me: &Jid, local: &str) {
 
 /// Requests that were made while nobody was there to see them (RFC 6121 §3.1.3).
 fn pending_requests(st: &mut State, sid: SessionId, local: &str) {
-    let Some(account) = st.here.account(local) else { return };
+    let Some(account) = st.here.account(local) else { return impossible("a session has no account") };
     let me = account.jid.clone();
     let requests: Vec<Stanza> = account
         .roster
@@ -249,7 +250,10 @@ fn subscription_sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcom
     };
     let local: Box<str> = session.local().into();
     st.write()?;
-    let Some(account) = st.here.account(&local) else { return Ok(()) };
+    let Some(account) = st.here.account(&local) else {
+        impossible("a session has no account");
+        return Ok(());
+    };
     if contact == account.jid {
         // Everybody is subscribed to themselves.
         return Ok(());
@@ -287,14 +291,20 @@ fn subscription_sent(st: &mut State, sid: SessionId, presence: Stanza) -> Outcom
 /// A subscription stanza reaches an account of ours (RFC 6121 §3, §A.3).
 pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza) -> Outcome {
     let Some(contact) = presence.from.as_ref().map(Jid::bare) else { return Ok(()) };
-    let Some(account) = st.here.account(local) else { return Ok(()) };
+    let Some(account) = st.here.account(local) else {
+        impossible("a subscription comes to an account that is gone");
+        return Ok(());
+    };
     let own = account.jid.clone();
     let before = account.roster.items.get(&contact).cloned().unwrap_or_default();
     let verdict = before.state.inbound(presence.ty);
     if verdict.state != before.state {
         st.write()?;
     }
-    let Some(account) = st.here.account(local) else { return Ok(()) };
+    let Some(account) = st.here.account(local) else {
+        impossible("an account is gone while a subscription comes to it");
+        return Ok(());
+    };
     let mut item = Item { state: verdict.state, ..before.clone() };
     if item.state.pending && !before.state.pending {
         let request = presence.clone().from(contact.clone()).to(own.clone()).to_xml();

@@ -2,6 +2,7 @@
 
 use super::effect::Effect;
 use super::ids::{Job, StreamId};
+use super::impossible::impossible;
 use super::outcome::{Flow, Handled};
 use super::promise::{Promise, Undo, logged};
 use super::state::State;
@@ -143,14 +144,18 @@ impl State {
     fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Added(jid) => {
-                let Some(local) = self.local(&jid).map(Box::<str>::from) else { return };
+                let Some(local) = self.local(&jid).map(Box::<str>::from) else {
+                    return impossible("a change of an account elsewhere is taken back");
+                };
                 if self.here.account(&local).is_some_and(|account| account.sessions.is_empty()) {
                     self.here.remove(&local);
                     self.changes.add().delete(Tree::Account, key::account(&local));
                 }
             }
             Undo::Password(jid, credentials) => {
-                let Some(local) = self.local(&jid).map(Box::<str>::from) else { return };
+                let Some(local) = self.local(&jid).map(Box::<str>::from) else {
+                    return impossible("a change of an account elsewhere is taken back");
+                };
                 let Some(account) = self.here.account_mut(&local) else { return };
                 account.credentials = credentials;
                 let record = account.record();

@@ -4,6 +4,7 @@ use super::handed::{Given, Handed};
 use super::progress::{BEHIND_BYTES, Progress, READ, WAITING_BYTES};
 use crate::core::event::Event;
 use crate::core::ids::SessionId;
+use crate::core::impossible::impossible;
 use crate::core::session::Session;
 use crate::core::state::State;
 use crate::core::work::Work;
@@ -43,7 +44,10 @@ impl State {
         if !self.waits(session, stanza) {
             return false;
         }
-        let Some(session) = self.here.session_mut(sid) else { return false };
+        let Some(session) = self.here.session_mut(sid) else {
+            impossible("a session is gone while something waits for it");
+            return false;
+        };
         let before = session.waiting_bytes();
         let Some(progress) = session.progress.as_deref_mut() else { return false };
         progress.bytes += stanza.bytes() + WAITING_BYTES;

@@ -14,6 +14,7 @@ use super::handed::{Given, Handed};
 use super::logged::Counted;
 use crate::core::Core;
 use crate::core::ids::SessionId;
+use crate::core::impossible::impossible;
 use crate::core::outcome::Hold;
 use crate::core::state::State;
 use crate::core::work::Work;
@@ -228,7 +229,9 @@ impl Core {
 
     /// A message is not kept, and nothing is done about it any more.
     fn unkept(&mut self, mark: u64) {
-        let Some(way) = self.state.deliveries.remove(mark) else { return };
+        let Some(way) = self.state.deliveries.remove(mark) else {
+            return impossible("a message is not on its way that nobody keeps");
+        };
         for sid in way.unsure {
             self.state.take_for_sure(sid, mark);
         }
@@ -262,7 +265,7 @@ impl Core {
             return self.hold(stanza);
         }
         let Some(OnItsWay { local, logged, kept, .. }) = self.state.deliveries.remove(stanza.mark) else {
-            return;
+            return impossible("a message is not on its way that was left behind");
         };
         if !kept {
             match self.keep_it(&local, &mut stanza) {

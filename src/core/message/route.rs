@@ -4,6 +4,7 @@ use super::rule::{Rule, To, rule, well_formed};
 use crate::core::Core;
 use crate::core::hook::{Extension, Place};
 use crate::core::ids::SessionId;
+use crate::core::impossible::impossible;
 use crate::core::outcome::{Accepts, Flow, Handled};
 use crate::core::presence;
 use crate::core::session::Session;
@@ -14,7 +15,9 @@ use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 impl Core {
     /// A stanza that a session of ours sends.
     pub(in crate::core) fn sent(&mut self, sid: SessionId, mut stanza: Stanza) {
-        let Some(session) = self.state.here.session(sid) else { return };
+        let Some(session) = self.state.here.session(sid) else {
+            return impossible("a stream that carries a session says something for none");
+        };
         // RFC 6120 §8.1.2.1: whatever it says, it is from this session.
         stanza.from = Some(session.jid.clone());
         stanza.bad_from = false;
@@ -103,6 +106,7 @@ impl Core {
     /// To a service on a subdomain.
     fn at_service(&mut self, to: &Jid, stanza: &mut Stanza) -> Result<(), StanzaError> {
         let Some(n) = self.state.services.get(to.domain()).map(|service| service.extension) else {
+            impossible("a service is gone while something is routed to it");
             return Ok(());
         };
         match self.hook(n, |x, st| x.serve(st, stanza))? {

@@ -1,6 +1,7 @@
 //! What clients ask of rosters, and what changes in them (RFC 6121 §2).
 
 use super::list::{GROUP_BYTES, GROUPS, Item, NAME_BYTES};
+use crate::core::impossible::impossible;
 use crate::core::outcome::{Flow, Handled};
 use crate::core::state::State;
 use crate::store::{Tree, key};
@@ -134,7 +135,10 @@ pub fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Re
         // The empty name is no JID: this row is the roster's version.
         batch.put(Tree::Roster, key::named(local, ""), version.as_bytes());
     }
-    let Some(account) = st.here.account_mut(local) else { return Ok(()) };
+    let Some(account) = st.here.account_mut(local) else {
+        impossible("a contact is stored for an account that is gone");
+        return Ok(());
+    };
     if push {
         account.roster.version = version.clone();
     }
