@@ -143,7 +143,7 @@ fn streams_between_servers() {
     let leaf = rcgen::CertificateParams::new(vec!["house.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let (chain, key) = (leaf.pem() + &ca, key.serialize_pem());
     let acceptor = tls::Acceptor::new(chain.as_bytes(), key.as_bytes()).unwrap();
-    let connector = tls::connector(chain.as_bytes(), key.as_bytes()).unwrap();
+    let connector = acceptor.connector();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let pair = || {
         let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

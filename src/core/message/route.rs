@@ -80,8 +80,8 @@ impl Core {
             Some(local) if ours => self.arrives(local, &to, &mut stanza),
             None if ours => self.at_server(&to, &stanza),
             _ if self.state.services.contains_key(to.domain()) => self.at_service(&to, &mut stanza),
-            _ if self.state.settings.components.contains_key(to.domain()) => self.state.to_component(&to, &stanza),
-            _ => self.state.to_server(&to, &stanza),
+            _ if self.state.settings.components.contains_key(to.domain()) => self.state.at_component(&to, &stanza),
+            _ => self.state.at_other_server(&to, &stanza),
         };
         if let Err(error) = done {
             self.state.refuse(&stanza, &error);

@@ -155,7 +155,7 @@ impl State {
     }
 
     /// To a component's domain.
-    pub(in crate::core) fn to_component(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
+    pub(in crate::core) fn at_component(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
         match self.component_stream(to.domain()) {
             Some(stream) => {
                 self.effects.push(Effect::Send(stream, stanza.clone()));

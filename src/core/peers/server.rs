@@ -108,7 +108,7 @@ impl State {
     }
 
     /// To another server.
-    pub(in crate::core) fn to_server(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
+    pub(in crate::core) fn at_other_server(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
         // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
         let is_worth = stanza.kind != Kind::Presence || is_subscription(stanza.ty);
         match self.say_to_server(to, stanza) {

@@ -685,7 +685,6 @@ fn nearest(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::core::Settings;
-    use crate::service::federation::Federation;
     use crate::service::net::listeners::{C2S, C2S_TLS, COMPONENT};
 
     fn error(text: &str) -> String {
