@@ -8,7 +8,7 @@ use inglenook::service::owner::{
     backup, check, command,
     control::Request,
     find::{self, Surroundings},
-    reset, restore, root, salvage, status, user,
+    peer, reset, restore, root, salvage, status, user,
 };
 use inglenook::service::serve::{Options, Server};
 use inglenook::service::{Failure, Result, config, logging};
@@ -37,6 +37,7 @@ enum Verb {
     Serve(Serve),
     User(User),
     Room(RoomCommand),
+    Peer(PeerCommand),
     Cert(Cert),
     Config(PrintConfig),
     Check(Check),
@@ -195,6 +196,83 @@ struct RoomRemove {
     /// the room: NAME@conference.DOMAIN, or NAME alone
     #[argh(positional)]
     room: String,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Let this server and another know each other by their keys: without DNS, authorities and clocks.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "peer")]
+struct PeerCommand {
+    #[argh(subcommand)]
+    verb: PeerVerb,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum PeerVerb {
+    Show(PeerShow),
+    Add(PeerAdd),
+    List(PeerList),
+    Remove(PeerRemove),
+}
+
+/// Print the line to type on the other server, and a code of it to scan.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show")]
+struct PeerShow {
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Trust this key for the other server's domain from now on.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add")]
+struct PeerAdd {
+    /// the other server's domain
+    #[argh(positional)]
+    domain: String,
+    /// its key, as `inglenook peer show` prints it there
+    #[argh(positional)]
+    key: String,
+    /// where it is, HOST:PORT; else DNS says so, or it connects to this one
+    #[argh(positional)]
+    address: Option<String>,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// List the servers whose keys are known.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+struct PeerList {
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Forget the key of another server.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove")]
+struct PeerRemove {
+    /// the other server's domain
+    #[argh(positional)]
+    domain: String,
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -420,6 +498,16 @@ fn run(verb: Verb) -> Result<()> {
                 say(&user::run(&told(asking(owner(data, config)?)), &Request::RoomRemove(room))?)
             }
         },
+        Verb::Peer(PeerCommand { verb }) => match verb {
+            PeerVerb::Show(PeerShow { data, config }) => say(&peer::show(&owner(data, config)?)?),
+            PeerVerb::Add(PeerAdd { domain, key, address, data, config }) => {
+                say(&peer::add(&told(owner(data, config)?), &domain, &key, address.as_deref())?)
+            }
+            PeerVerb::List(PeerList { data, config }) => listed(&peer::list(&owner(data, config)?)?),
+            PeerVerb::Remove(PeerRemove { domain, data, config }) => {
+                say(&peer::remove(&told(owner(data, config)?), &domain)?)
+            }
+        },
         Verb::Cert(Cert { verb }) => match verb {
             CertVerb::Show(CertShow { pem: true, data, config }) => print(&command::cert_pem(&owner(data, config)?)?),
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
@@ -493,11 +581,14 @@ fn with_password(options: &Options, from_stdin: bool, request: impl FnOnce(Strin
 
 /// Prints a list. That it is empty is for people, not for what reads it.
 fn list(options: &Options, request: &Request) -> Result<()> {
-    let lines = user::run(options, request)?;
+    listed(&user::run(options, request)?)
+}
+
+fn listed(lines: &[String]) -> Result<()> {
     if lines.is_empty() {
         complain("none");
     }
-    say(&lines)
+    say(lines)
 }
 
 fn options(data: Option<PathBuf>, config: Option<PathBuf>) -> Options {

@@ -6,7 +6,7 @@ pub mod words;
 
 use self::unread::Known;
 use self::words::distance;
-use crate::service::federation::Federation;
+use crate::service::federation::{Federation, Pinned};
 use crate::service::net::listeners::{LISTENERS, Listener, UNSERVED};
 use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
@@ -527,11 +527,20 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads the file, or takes the defaults: `named` must be there, `DIR/inglenook.toml` need not.
+    /// Reads the file, or takes the defaults: `named` must be there, `DIR/inglenook.toml` need not. What is pinned by command is read, too:
+    /// what the file says of a domain goes before that.
     ///
     /// # Errors
     /// As [`Config::parse`], and when the file cannot be read.
     pub fn load(named: Option<&Path>, data: &Path) -> Result<Config> {
+        let mut config = Config::of_file(named, data)?;
+        let known: Vec<Jid> = config.federation.pinned.iter().map(|pinned| pinned.domain.clone()).collect();
+        let others = read_peers(data)?.into_iter().filter(|pinned| !known.contains(&pinned.domain));
+        config.federation.pinned.extend(others);
+        Ok(config)
+    }
+
+    fn of_file(named: Option<&Path>, data: &Path) -> Result<Config> {
         let path = named.map_or_else(|| data.join("inglenook.toml"), Path::to_owned);
         match std::fs::read_to_string(&path) {
             Ok(text) => Config::parse(&path.display().to_string(), &text),
@@ -618,6 +627,22 @@ impl Config {
         settings.room_kind = self.room_kind;
         settings.registrations_an_hour = self.registrations_an_hour;
         settings
+    }
+}
+
+/// The file in the data folder with the servers that were pinned by command.
+pub const PEERS_FILE: &str = "peers.toml";
+
+/// The servers that were pinned by command; none if there is no such file.
+///
+/// # Errors
+/// When the file is not as the command has written it: where, and what would be right.
+pub fn read_peers(data: &Path) -> Result<Vec<Pinned>> {
+    let path = data.join(PEERS_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Config::parse(&path.display().to_string(), &text)?.federation.pinned),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Failure(format!("{} cannot be read: {e}", path.display()))),
     }
 }
 

@@ -1,10 +1,11 @@
 //! What somebody meant who typed a word that is none of ours.
 
 /// The commands, and those of a command.
-pub const COMMANDS: [(&str, &[&str]); 12] = [
+pub const COMMANDS: [(&str, &[&str]); 13] = [
     ("serve", &[]),
     ("user", &["add", "passwd", "list", "remove"]),
     ("room", &["list", "owner", "remove"]),
+    ("peer", &["show", "add", "list", "remove"]),
     ("cert", &["show", "renew", "install"]),
     ("config", &[]),
     ("check", &[]),
@@ -17,13 +18,14 @@ pub const COMMANDS: [(&str, &[&str]); 12] = [
 ];
 
 /// What other programs call it, and what it is here.
-const ALIASES: [(&str, &[&str]); 14] = [
+const ALIASES: [(&str, &[&str]); 15] = [
     ("serve", &["start", "run", "up", "server", "daemon", "init", "install", "setup", "launch"]),
     ("user add", &["adduser", "useradd", "register", "add", "create", "new", "invite"]),
     ("user remove", &["deluser", "userdel", "unregister", "remove", "del", "delete", "rm"]),
     ("user passwd", &["passwd", "password", "pass"]),
     ("user list", &["users", "accounts", "list", "ls", "who"]),
     ("room list", &["rooms", "muc", "groups", "channels"]),
+    ("peer list", &["peers", "federation", "servers", "s2s"]),
     ("cert show", &["certs", "certificate", "certificates", "fingerprint", "ca"]),
     ("config", &["settings", "configure", "configuration"]),
     ("check", &["doctor", "test", "verify", "diagnose"]),

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/domain         the domain that the accounts belong to
 //! DIR/inglenook.toml the settings, if there are any
+//! DIR/peers.toml     other servers whose keys are pinned, see `peer`
 //! DIR/lock           held by the process that uses the database; its number stands in it
 //! DIR/control        the running server's socket for its owner
 //! DIR/written        how much was written to storage, see `wear`

@@ -5,6 +5,7 @@
 //! changed by what follows it, and whoever applies all of it has the database of the moment when the last page was read. At that
 //! moment the files of the message log are opened, too; they only grow, so that they can be copied later, each as far as it went.
 
+use crate::service::config::PEERS_FILE;
 use crate::service::disk::{
     container::{self, Head, LAYOUT, Look, Totals, Writer},
     data::Data,
@@ -311,7 +312,7 @@ fn export(
 /// The small files that belong to the data: name in the backup, and path.
 fn settings_and_keys(data: &Data) -> Vec<(String, PathBuf)> {
     let mut found: Vec<(String, PathBuf)> =
-        ["domain", "inglenook.toml"].map(|name| (name.to_owned(), data.dir().join(name))).into();
+        ["domain", "inglenook.toml", PEERS_FILE].map(|name| (name.to_owned(), data.dir().join(name))).into();
     for entry in std::fs::read_dir(data.certificates()).into_iter().flatten().flatten() {
         // One that is just being written ends so.
         if let Some(name) = entry.file_name().to_str().filter(|name| !name.ends_with(".new")) {

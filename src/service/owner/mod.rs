@@ -11,6 +11,7 @@ pub mod control;
 pub mod domain;
 pub mod find;
 pub mod lookup;
+pub mod peer;
 pub mod reset;
 pub mod restore;
 pub mod root;

@@ -7,6 +7,7 @@
 //! marker was never finished, one without it is the old data.
 
 use crate::core;
+use crate::service::config::PEERS_FILE;
 use crate::service::config::{self, Config};
 use crate::service::disk::{
     container::{self, Head, Look, Sink, Totals},
@@ -184,7 +185,8 @@ fn is_ours(dir: &Path) -> Result<bool> {
     let names: Vec<OsString> =
         entries.map(|e| e.map(|e| e.file_name())).collect::<std::io::Result<_>>().map_err(failed)?;
     let ours = |name: &str| names.iter().any(|n| n == name);
-    let harmless = |name: &OsString| ["lock", "inglenook.toml", "lost+found", wear::FILE].iter().any(|n| name == n);
+    let harmless =
+        |name: &OsString| ["lock", "inglenook.toml", PEERS_FILE, "lost+found", wear::FILE].iter().any(|n| name == n);
     if ours("domain") || ours("db") || ours("cert") || names.iter().all(harmless) {
         return Ok(true);
     }
@@ -388,7 +390,7 @@ fn build(
 /// Copies what stays in a folder whatever becomes of its data, if it is not there yet: the settings, and how much was written to this
 /// box's card.
 pub(in crate::service) fn copy_kept(old: &Data, fresh: &Path) -> Result<()> {
-    for name in ["inglenook.toml", wear::FILE] {
+    for name in ["inglenook.toml", PEERS_FILE, wear::FILE] {
         let (from, to) = (old.dir().join(name), fresh.join(name));
         if to.symlink_metadata().is_ok() {
             continue;

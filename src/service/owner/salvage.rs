@@ -4,6 +4,7 @@
 
 use crate::core;
 use crate::service::cert::Certificates;
+use crate::service::config::PEERS_FILE;
 use crate::service::disk::{
     data::{self, Data},
     wear::{self, size},
@@ -102,7 +103,7 @@ fn fill(old: &Data, new: &Data) -> Result<(Salvaged, Vec<String>)> {
         lost.push("all accounts, contacts, rooms and messages: there is no folder db".into());
     }
     settle_domain(old, new, &mut lost)?;
-    for name in ["inglenook.toml", wear::FILE] {
+    for name in ["inglenook.toml", PEERS_FILE, wear::FILE] {
         copy(old, new, name, &mut lost)?;
     }
     let from = old.certificates();

@@ -28,6 +28,12 @@ impl PeerKey {
         PeerKey(hash)
     }
 
+    /// Of the key that the first certificate of a chain (PEM) is for; `None` if that is not readable.
+    pub fn of_pem(chain: &[u8]) -> Option<PeerKey> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(chain).ok()?;
+        PeerKey::of_certificate(&pem.contents)
+    }
+
     /// Of the key that a certificate (DER) is for; `None` if that is not readable.
     pub fn of_certificate(der: &[u8]) -> Option<PeerKey> {
         let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
