@@ -27,6 +27,8 @@ scram_iterations = 4096
 """
 LISTEN = """
 [listen]
+s2s = []
+s2s_tls = []
 """
 COMPONENTS = f"""
 [components]

@@ -74,7 +74,9 @@ impl Peer {
 
     fn inglenook(names: &BTreeSet<&str>) -> Peer {
         let dir = Dir::begun("");
-        let text = format!("domain = '{DOMAIN}'\nplain = true\n[listen]\nc2s = []\nc2s_tls = ['127.0.0.1:0']\n");
+        let text = format!(
+            "domain = '{DOMAIN}'\nplain = true\n[listen]\ns2s = []\ns2s_tls = []\nc2s = []\nc2s_tls = ['127.0.0.1:0']\n"
+        );
         fs::write(dir.data().join("inglenook.toml"), text).unwrap();
         for name in names {
             ok(&dir, &["user", "add", &format!("{name}@{DOMAIN}"), "--password-stdin"], &format!("{PASSWORD}\n"));

@@ -1,5 +1,6 @@
-//! What sessions want to be told of: the features `NODE+notify` of their clients (XEP-0060 §9.2), which the hash in their presence
-//! stands for (XEP-0115).
+//! What clients want to be told of: their features `NODE+notify` (XEP-0060 §9.2), which the hash in their presence stands for
+//! (XEP-0115). Of people at other servers, and behind components, those count that show their presence to an account here, which shows
+//! them its own.
 //!
 //! A hash that is not known is asked for: one question for each hash at a time. An answer that has the hash holds for all sessions
 //! with it; any other answer for the session that gave it alone.
@@ -7,7 +8,7 @@
 use crate::core::share::{Ledger, Shared, limits};
 use crate::core::{Job, SessionId, State};
 use crate::wire::xml::escaped;
-use crate::wire::{Node, Ns, Stanza, Type};
+use crate::wire::{Jid, Node, Ns, Stanza, Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest;
@@ -22,6 +23,8 @@ const QUESTIONS: usize = 8;
 const INTERESTS_BYTES: usize = 8 * 1024;
 /// The node, the hash and its algorithm together, in bytes.
 const KEY_BYTES: usize = 512;
+/// Clients elsewhere, and to whom here they show their presence, that are remembered.
+const ELSEWHERE: usize = 4096;
 /// How long a session is waited for before another with the same hash is asked, in milliseconds.
 const ANSWER_MS: u64 = 10_000;
 
@@ -32,6 +35,22 @@ pub(in crate::ext) const SHARED: Shared = Shared {
     checked: "ext/pubsub/caps.rs",
     told: "its least used one is forgotten, and asked for again",
 };
+
+/// For the table in `src/lib.rs`.
+pub(in crate::ext) const CLIENTS: Shared = Shared {
+    what: "clients elsewhere that want to be told of what is published here",
+    whole: limits![ELSEWHERE],
+    share: "another domain: who has most loses first",
+    checked: "ext/pubsub/caps.rs",
+    told: "is told of nothing until its next presence",
+};
+
+/// The client of a session, or one elsewhere by its full JID.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Client {
+    Here(SessionId),
+    Elsewhere(Jid),
+}
 
 /// The names of nodes.
 pub(super) type Interests = Arc<BTreeSet<Box<str>>>;
@@ -51,75 +70,139 @@ struct Session {
     key: Key,
     /// `None`: nothing that is known.
     interests: Option<Interests>,
+    /// Of a client elsewhere: the accounts that it shows its presence to, by localpart.
+    accounts: BTreeSet<Box<str>>,
+}
+
+impl Session {
+    fn wants(&self, name: &str) -> bool {
+        self.interests.as_ref().is_some_and(|interests| interests.contains(name))
+    }
 }
 
 #[derive(Debug)]
 struct Question {
     /// Who was asked last.
-    asked: SessionId,
+    asked: Client,
     /// Who could be asked next.
-    waiting: VecDeque<SessionId>,
+    waiting: VecDeque<Client>,
 }
 
 /// All that is known of sessions.
 #[derive(Debug, Default)]
 pub(super) struct Caps {
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: BTreeMap<Client, Session>,
+    /// Those elsewhere, with each account that they show their presence to, by domain.
+    elsewhere: Ledger<(Jid, Box<str>)>,
     known: BTreeMap<Key, Interests>,
     /// Whose client told each.
     told: Ledger<Key>,
     questions: BTreeMap<Key, Question>,
     /// What the jobs are about: questions, and the time for them.
-    jobs: BTreeMap<Job, (Key, SessionId)>,
+    jobs: BTreeMap<Job, (Key, Client)>,
 }
 
-/// A session, and the nodes that it has become interested in.
-pub(super) type News = Vec<(SessionId, BTreeSet<Box<str>>)>;
+/// A client, and the nodes that it has become interested in.
+pub(super) type News = Vec<(Client, BTreeSet<Box<str>>)>;
 
 impl Caps {
     /// Whether a session wants to be told of a node.
     pub fn interested(&self, sid: SessionId, name: &str) -> bool {
-        let interests = self.sessions.get(&sid).and_then(|session| session.interests.as_ref());
-        interests.is_some_and(|interests| interests.contains(name))
+        self.sessions.get(&Client::Here(sid)).is_some_and(|session| session.wants(name))
     }
 
-    /// What a session is interested in.
-    pub fn interests(&self, sid: SessionId) -> Interests {
-        self.sessions.get(&sid).and_then(|session| session.interests.clone()).unwrap_or_default()
+    /// The clients of somebody elsewhere, by bare JID, that want to be told of a node.
+    pub fn interested_elsewhere<'a>(&'a self, bare: &Jid, name: &'a str) -> impl Iterator<Item = &'a Jid> {
+        let (from, bare) = (Client::Elsewhere(bare.clone()), bare.clone());
+        self.sessions
+            .range(from..)
+            .map_while(move |(client, session)| match client {
+                Client::Elsewhere(jid) if jid.bare_str() == bare.as_str() => Some((jid, session)),
+                _ => None,
+            })
+            .filter(move |(_, session)| session.wants(name))
+            .map(|(jid, _)| jid)
+    }
+
+    /// The accounts that a client elsewhere shows its presence to.
+    pub fn accounts(&self, jid: &Jid) -> Vec<Box<str>> {
+        let session = self.sessions.get(&Client::Elsewhere(jid.clone()));
+        session.map(|session| session.accounts.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether a client is still there.
+    pub fn is_known(&self, client: &Client) -> bool {
+        self.sessions.contains_key(client)
+    }
+
+    /// What a client is interested in.
+    pub fn interests(&self, client: &Client) -> Interests {
+        self.sessions.get(client).and_then(|session| session.interests.clone()).unwrap_or_default()
     }
 
     /// A session has broadcast a presence.
     pub fn broadcast(&mut self, st: &mut State, sid: SessionId) -> News {
         let Some(presence) = st.session(sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
+        let key = presence.child(Ns::CAPS, "c").and_then(key);
+        self.says(st, Client::Here(sid), key)
+    }
+
+    /// A client elsewhere shows its presence to an account here, which shows it its own. Gives what it has become interested in, and
+    /// whether it is new to this account.
+    pub fn shown(&mut self, st: &mut State, local: &str, presence: &Stanza) -> (News, bool) {
+        let Some(from) = presence.from.clone() else { return (News::new(), false) };
+        let client = Client::Elsewhere(from.clone());
         let Some(key) = presence.child(Ns::CAPS, "c").and_then(key) else {
-            self.gone(st, sid);
+            self.gone(st, &client);
+            return (News::new(), false);
+        };
+        let news = self.says(st, client.clone(), Some(key));
+        let Some(session) = self.sessions.get_mut(&client) else { return (news, false) };
+        let new = session.accounts.insert(local.into());
+        if new {
+            let domain = from.domain().to_owned();
+            self.elsewhere.put((from, local.into()), &domain, 1);
+            if self.elsewhere.len() > ELSEWHERE
+                && let Some((surplus, _)) = self.elsewhere.surplus()
+            {
+                self.gone(st, &Client::Elsewhere(surplus));
+            }
+        }
+        (news, new)
+    }
+
+    /// What a client's presence says of it.
+    fn says(&mut self, st: &mut State, client: Client, key: Option<Key>) -> News {
+        let Some(key) = key else {
+            self.gone(st, &client);
             return News::new();
         };
-        match self.sessions.get_mut(&sid) {
+        match self.sessions.get_mut(&client) {
             Some(session) if session.key == key => return News::new(),
             Some(session) => session.key = key.clone(),
             None => {
-                self.sessions.insert(sid, Session { key: key.clone(), interests: None });
+                let session = Session { key: key.clone(), interests: None, accounts: BTreeSet::new() };
+                self.sessions.insert(client.clone(), session);
             }
         }
         if let Some(interests) = self.known.get(&key).cloned() {
             self.told.touch(&key);
-            return self.settle(sid, interests);
+            return self.settle(&client, interests);
         }
-        if self.jobs.values().filter(|(_, asked)| *asked == sid).count() >= 2 * QUESTIONS {
+        if self.jobs.values().filter(|(_, asked)| *asked == client).count() >= 2 * QUESTIONS {
             return News::new();
         }
         match self.questions.get_mut(&key) {
-            Some(question) => question.waiting.push_back(sid),
+            Some(question) => question.waiting.push_back(client),
             None => {
-                self.questions.insert(key.clone(), Question { asked: sid, waiting: VecDeque::new() });
-                self.ask(st, sid, key);
+                self.questions.insert(key.clone(), Question { asked: client.clone(), waiting: VecDeque::new() });
+                self.ask(st, client, key);
             }
         }
         News::new()
     }
 
-    fn ask(&mut self, st: &mut State, sid: SessionId, key: Key) {
+    fn ask(&mut self, st: &mut State, client: Client, key: Key) {
         let query = match (&*key.hash, &*key.ver) {
             ("", "") => "<query xmlns='http://jabber.org/protocol/disco#info'/>".to_owned(),
             (_, ver) => {
@@ -127,39 +210,46 @@ impl Caps {
                 format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{}'/>", escaped(&node))
             }
         };
-        let question = st.request(sid, query);
+        let question = match &client {
+            Client::Here(sid) => st.request(*sid, query),
+            // Who is elsewhere is asked in the name of the server: it is the same hash for all accounts.
+            Client::Elsewhere(jid) => st.inquire(st.domain().clone(), jid.clone(), Type::Get, query),
+        };
         let timer = st.after(ANSWER_MS);
-        self.jobs.insert(question, (key.clone(), sid));
-        self.jobs.insert(timer, (key, sid));
+        self.jobs.insert(question, (key.clone(), client.clone()));
+        self.jobs.insert(timer, (key, client));
     }
 
     /// The client's answer.
-    pub fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, reply: &Stanza) -> News {
+    pub fn replied(&mut self, st: &mut State, job: Job, reply: &Stanza) -> News {
         let Some(asked) = self.jobs.remove(&job) else { return News::new() };
         // The time for it.
         let timers = self.jobs.extract_if(.., |_, other| *other == asked);
         timers.for_each(|(timer, _)| st.forget(timer));
-        let (key, _) = asked;
+        let (key, client) = asked;
         let query = reply.child(Ns::DISCO_INFO, "query").filter(|_| reply.ty == Type::Result);
         let interests = query.map(interests).unwrap_or_default();
         let verified = query.and_then(|query| verification(query, &key.hash)).is_some_and(|ver| *ver == *key.ver);
         if !verified {
             let mut news = News::new();
-            if self.sessions.get(&sid).is_some_and(|session| session.key == key) {
-                news = self.settle(sid, interests);
+            if self.sessions.get(&client).is_some_and(|session| session.key == key) {
+                news = self.settle(&client, interests);
             }
-            self.next(st, key, sid);
+            self.next(st, key, &client);
             return news;
         }
         self.questions.remove(&key);
-        self.remember(st, sid, &key, &interests);
-        let same = |(_, session): &(&SessionId, &Session)| session.key == key;
-        let sids: Vec<SessionId> = self.sessions.iter().filter(same).map(|(sid, _)| *sid).collect();
-        sids.into_iter().flat_map(|sid| self.settle(sid, interests.clone())).collect()
+        self.remember(st, &client, &key, &interests);
+        let same = |(_, session): &(&Client, &Session)| session.key == key;
+        let clients: Vec<Client> = self.sessions.iter().filter(same).map(|(client, _)| client.clone()).collect();
+        clients.into_iter().flat_map(|client| self.settle(&client, interests.clone())).collect()
     }
 
-    fn remember(&mut self, st: &State, sid: SessionId, key: &Key, interests: &Interests) {
-        let whose = st.session(sid).map_or("", |session| session.local());
+    fn remember(&mut self, st: &State, client: &Client, key: &Key, interests: &Interests) {
+        let whose = match client {
+            Client::Here(sid) => st.session(*sid).map_or("", |session| session.local()),
+            Client::Elsewhere(jid) => jid.domain(),
+        };
         self.told.put(key.clone(), whose, 1);
         self.known.insert(key.clone(), interests.clone());
         if self.known.len() > KNOWN
@@ -172,38 +262,52 @@ impl Caps {
 
     /// A session was waited for long enough.
     pub fn timer(&mut self, st: &mut State, job: Job) {
-        if let Some((key, sid)) = self.jobs.remove(&job) {
-            self.next(st, key, sid);
+        if let Some((key, client)) = self.jobs.remove(&job) {
+            self.next(st, key, &client);
         }
     }
 
     /// Asks somebody else, if it was this session's turn.
-    fn next(&mut self, st: &mut State, key: Key, after: SessionId) {
-        let Some(question) = self.questions.get_mut(&key).filter(|question| question.asked == after) else { return };
-        while let Some(sid) = question.waiting.pop_front() {
-            if self.sessions.get(&sid).is_some_and(|session| session.key == key) {
-                question.asked = sid;
-                return self.ask(st, sid, key);
+    fn next(&mut self, st: &mut State, key: Key, after: &Client) {
+        let Some(question) = self.questions.get_mut(&key).filter(|question| question.asked == *after) else { return };
+        while let Some(client) = question.waiting.pop_front() {
+            if self.sessions.get(&client).is_some_and(|session| session.key == key) {
+                question.asked = client.clone();
+                return self.ask(st, client, key);
             }
         }
         self.questions.remove(&key);
     }
 
-    /// A session is not available any more.
-    pub fn gone(&mut self, st: &mut State, sid: SessionId) {
-        if let Some(Session { key, .. }) = self.sessions.remove(&sid) {
-            let over = self.jobs.extract_if(.., |_, (_, asked)| *asked == sid);
-            over.for_each(|(job, _)| st.forget(job));
-            self.next(st, key, sid);
+    /// A client is not available any more.
+    pub fn gone(&mut self, st: &mut State, client: &Client) {
+        let Some(Session { key, accounts, .. }) = self.sessions.remove(client) else { return };
+        if let Client::Elsewhere(jid) = client {
+            accounts.into_iter().for_each(|local| self.elsewhere.take(&(jid.clone(), local)));
+        }
+        let over = self.jobs.extract_if(.., |_, (_, asked)| asked == client);
+        over.for_each(|(job, _)| st.forget(job));
+        self.next(st, key, client);
+    }
+
+    /// A client elsewhere does not show its presence to an account any more.
+    pub fn hidden(&mut self, st: &mut State, local: &str, from: &Jid) {
+        let client = Client::Elsewhere(from.clone());
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        if session.accounts.remove(local) {
+            self.elsewhere.take(&(from.clone(), local.into()));
+        }
+        if session.accounts.is_empty() {
+            self.gone(st, &client);
         }
     }
 
-    /// What a session is interested in from now on; says what of it is new.
-    fn settle(&mut self, sid: SessionId, interests: Interests) -> News {
-        let Some(session) = self.sessions.get_mut(&sid) else { return News::new() };
+    /// What a client is interested in from now on; says what of it is new.
+    fn settle(&mut self, client: &Client, interests: Interests) -> News {
+        let Some(session) = self.sessions.get_mut(client) else { return News::new() };
         let before = session.interests.replace(interests.clone()).unwrap_or_default();
         let new: BTreeSet<_> = interests.difference(&before).cloned().collect();
-        if new.is_empty() { News::new() } else { vec![(sid, new)] }
+        if new.is_empty() { News::new() } else { vec![(client.clone(), new)] }
     }
 }
 

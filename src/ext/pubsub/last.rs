@@ -3,11 +3,11 @@
 //! They are read one after the other, and what a session gets by having come is bounded: a person with many contacts does not set
 //! off a storm.
 
-use super::caps::News;
+use super::caps::{Client, News};
 use super::config::Last;
 use super::node::{Home, Item, item_row};
 use super::{PubSub, Task, access, notify};
-use crate::core::{SessionId, State};
+use crate::core::State;
 use crate::store::{Query, Rows, Tree};
 use crate::wire::{Jid, stamp};
 use std::collections::{BTreeSet, VecDeque};
@@ -22,38 +22,65 @@ const AROUND_BYTES: usize = 512;
 /// What is still to be sent.
 #[derive(Debug)]
 pub(super) struct Sending {
-    /// The session, if it is one that must still be there.
-    sid: Option<SessionId>,
+    /// The client, if it is one that must still be there.
+    client: Option<Client>,
     to: Jid,
     queue: VecDeque<(Home, Box<str>)>,
     /// Bytes that may be sent.
     left: usize,
 }
 
+/// The account of a localpart.
+fn account_jid(st: &State, local: &str) -> Option<Jid> {
+    st.account_of(local).map(|account| account.jid.clone())
+}
+
 impl PubSub {
-    /// Sessions have become interested in nodes: of their own account, and of contacts whose presence they get.
+    /// Clients have become interested in nodes: of their own account, and of contacts whose presence they get.
     pub(super) fn news(&mut self, st: &mut State, news: News) {
-        for (sid, names) in news {
+        for (client, names) in news {
+            let sid = match client {
+                Client::Here(sid) => sid,
+                Client::Elsewhere(ref jid) => {
+                    let homes: Vec<Jid> =
+                        self.caps.accounts(jid).iter().filter_map(|local| account_jid(st, local)).collect();
+                    self.greet(st, client, &homes, &names);
+                    continue;
+                }
+            };
             let Some(session) = st.session(sid) else { continue };
             let Some(account) = st.account_of(session.local()) else { continue };
             let contacts =
                 account.roster.subscriptions().filter(|jid| !account.blocks(jid) && st.account(jid).is_some());
             let homes: Vec<Jid> = [&account.jid].into_iter().chain(contacts).cloned().collect();
-            self.greet(st, sid, &homes, &names);
+            self.greet(st, Client::Here(sid), &homes, &names);
         }
     }
 
     /// A contact has let an account see its presence.
     pub(super) fn subscribed(&mut self, st: &mut State, local: &str, contact: &Jid) {
         for sid in st.available(local) {
-            let names = self.caps.interests(sid);
-            self.greet(st, sid, &[contact.bare()], &names);
+            let names = self.caps.interests(&Client::Here(sid));
+            self.greet(st, Client::Here(sid), &[contact.bare()], &names);
         }
     }
 
-    fn greet(&mut self, st: &mut State, sid: SessionId, homes: &[Jid], names: &BTreeSet<Box<str>>) {
-        let Some(to) = st.session(sid).map(|session| session.jid.clone()) else { return };
-        let theirs = |task: &&Task| matches!(task, Task::Last(sending, ..) if sending.sid == Some(sid));
+    /// A client elsewhere shows its presence to an account for the first time.
+    pub(super) fn met(&mut self, st: &mut State, local: &str, from: &Jid) {
+        let client = Client::Elsewhere(from.clone());
+        let names = self.caps.interests(&client);
+        if let Some(home) = account_jid(st, local) {
+            self.greet(st, client, &[home], &names);
+        }
+    }
+
+    fn greet(&mut self, st: &mut State, client: Client, homes: &[Jid], names: &BTreeSet<Box<str>>) {
+        let to = match &client {
+            Client::Here(sid) => st.session(*sid).map(|session| session.jid.clone()),
+            Client::Elsewhere(jid) => Some(jid.clone()),
+        };
+        let Some(to) = to else { return };
+        let theirs = |task: &&Task| matches!(task, Task::Last(sending, ..) if sending.client.as_ref() == Some(&client));
         if self.tasks.values().filter(theirs).count() >= SENDINGS {
             return;
         }
@@ -67,17 +94,22 @@ impl PubSub {
                 }
             }
         }
-        self.send_on(st, Sending { sid: Some(sid), to, queue, left: LAST_BYTES });
+        self.send_on(st, Sending { client: Some(client), to, queue, left: LAST_BYTES });
     }
 
     /// To an address that has just been subscribed.
     pub(super) fn send_last(&mut self, st: &mut State, home: &Home, name: &str, to: &Jid) {
         let queue = [(home.clone(), name.into())].into();
-        self.send_on(st, Sending { sid: None, to: to.clone(), queue, left: usize::MAX });
+        self.send_on(st, Sending { client: None, to: to.clone(), queue, left: usize::MAX });
     }
 
     fn send_on(&mut self, st: &mut State, mut sending: Sending) {
-        if sending.sid.is_some_and(|sid| st.session(sid).is_none_or(|session| session.presence.is_none())) {
+        let is_gone = match &sending.client {
+            Some(Client::Here(sid)) => st.session(*sid).is_none_or(|session| session.presence.is_none()),
+            Some(client) => !self.caps.is_known(client),
+            None => false,
+        };
+        if is_gone {
             return;
         }
         while let Some((home, name)) = sending.queue.pop_front() {
@@ -86,8 +118,10 @@ impl PubSub {
             let config = &leaf.head.config;
             // An account need not be a stranger's contact to send to itself.
             let own = sending.to.bare_str() == home.jid.as_str();
-            let shown =
-                own || !home.is_account() || sending.sid.is_none() || !access::stranger(st, &home, &sending.to.bare());
+            let shown = own
+                || !home.is_account()
+                || sending.client.is_none()
+                || !access::stranger(st, &home, &sending.to.bare());
             if !config.notifications || !shown || !access::receive(st, &home, &leaf.head, &sending.to) {
                 continue;
             }

@@ -25,6 +25,7 @@ use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, SessionId,
 use crate::store::{Engine, Query, Rows, StoreError, Tree, Whose};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
+use caps::Client;
 use errors::{bad, unsupported};
 use node::{Forest, Home, Item};
 use std::collections::BTreeMap;
@@ -164,6 +165,23 @@ pub(super) fn item(record: &[u8]) -> Option<(Box<str>, String)> {
 }
 
 impl PubSub {
+    /// Somebody elsewhere shows presence to an account, or does not any more. Who may not see the account's own is told of nothing there,
+    /// and makes nothing grow here.
+    fn presence_from_elsewhere(&mut self, st: &mut State, local: &str, presence: &Stanza) {
+        let Some(from) = presence.from.as_ref().filter(|from| !from.is_bare()) else { return };
+        match presence.ty {
+            Type::None if st.account_of(local).is_some_and(|account| account.shows_presence_to(from)) => {
+                let (news, met) = self.caps.shown(st, local, presence);
+                if met && news.is_empty() {
+                    self.met(st, local, from);
+                }
+                self.news(st, news);
+            }
+            Type::Unavailable => self.caps.hidden(st, local, from),
+            _ => {}
+        }
+    }
+
     /// A request in one of the namespaces of publish-subscribe.
     fn requested(&mut self, st: &mut State, home: Home, iq: &Stanza) -> Handled {
         let who = iq.from.as_ref().map(Jid::bare).ok_or(Condition::BadRequest)?;
@@ -265,14 +283,16 @@ impl Extension for PubSub {
 
     fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Presence && stanza.ty == Type::Unavailable && stanza.to.is_none() {
-            self.caps.gone(st, sid);
+            self.caps.gone(st, &Client::Here(sid));
         }
         Ok(Flow::Pass)
     }
 
     fn arrive(&mut self, st: &mut State, local: &str, stanza: &mut Stanza) -> Handled {
         let Some(from) = stanza.from.as_ref() else { return Ok(Flow::Pass) };
-        if stanza.kind == Kind::Presence && stanza.ty == Type::Subscribed && st.local(from).is_some() {
+        if stanza.kind == Kind::Presence && st.local(from).is_none() {
+            self.presence_from_elsewhere(st, local, stanza);
+        } else if stanza.kind == Kind::Presence && stanza.ty == Type::Subscribed && st.local(from).is_some() {
             let contact = from.bare();
             self.subscribed(st, local, &contact);
         } else if stanza.kind == Kind::Message && stanza.ty != Type::Error && stanza.may_have(Ns::DATA_FORM) {
@@ -292,7 +312,7 @@ impl Extension for PubSub {
                 let news = self.caps.broadcast(st, *sid);
                 self.news(st, news);
             }
-            Event::Closed { sid, .. } => self.caps.gone(st, *sid),
+            Event::Closed { sid, .. } => self.caps.gone(st, &Client::Here(*sid)),
             Event::Removed(local) => {
                 if let Some(service) = self.service.clone() {
                     self.forest.account_removed(st, local, &service);
@@ -302,8 +322,13 @@ impl Extension for PubSub {
         }
     }
 
-    fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, reply: &Stanza) {
-        let news = self.caps.replied(st, sid, job, reply);
+    fn replied(&mut self, st: &mut State, _sid: SessionId, job: Job, reply: &Stanza) {
+        let news = self.caps.replied(st, job, reply);
+        self.news(st, news);
+    }
+
+    fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {
+        let news = self.caps.replied(st, job, reply);
         self.news(st, news);
     }
 

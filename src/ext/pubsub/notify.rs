@@ -96,7 +96,12 @@ impl PubSub {
         if let Some(account) = home.is_account().then(|| st.account(&home.jid)).flatten() {
             let contacts = account.roster.subscribers().filter(|jid| access::receive(st, home, head, jid));
             for jid in [&account.jid].into_iter().chain(contacts) {
-                let Some(local) = st.local(jid) else { continue };
+                let Some(local) = st.local(jid) else {
+                    receivers.extend(self.caps.interested_elsewhere(jid, name).cloned());
+                    served
+                        .extend(self.caps.interested_elsewhere(jid, name).flat_map(|full| [full.clone(), full.bare()]));
+                    continue;
+                };
                 for sid in st.available(local) {
                     if let Some(session) = st.session(sid)
                         && self.caps.interested(sid, name)

@@ -86,6 +86,10 @@ pub fn bind(config: &Config) -> Result<Vec<Port>> {
                 log::info!("{name}: {wanted} is not listened on: {e}");
                 continue;
             }
+            Err(e) if is_spare(listener, wanted) => {
+                log::warn!("other servers cannot connect here: {}", explain(name, wanted, &e));
+                continue;
+            }
             opened => opened.map_err(|e| Failure(explain(name, wanted, &e)))?,
         };
         let address = socket.local_addr().map_err(|e| Failure(explain(name, wanted, &e)))?;
@@ -99,7 +103,8 @@ pub fn bind(config: &Config) -> Result<Vec<Port>> {
 /// # Errors
 /// When one cannot be had: which, and what to do.
 pub fn try_all(config: &Config) -> Result<()> {
-    places(config).try_for_each(|(listener, wanted)| probe(listener.name, wanted))
+    let mut needed = places(config).filter(|(listener, wanted)| !is_spare(listener, *wanted));
+    needed.try_for_each(|(listener, wanted)| probe(listener.name, wanted))
 }
 
 /// Tries whether a port could be opened.
@@ -111,6 +116,12 @@ pub fn probe(name: &str, address: SocketAddr) -> Result<()> {
         Err(e) if !is_no_loss(address, &e) => Err(Failure(explain(name, address, &e))),
         _ => Ok(()),
     }
+}
+
+/// Whether it is the usual address of a listener without which the server still serves its own people. Who has chosen another address
+/// wants that one.
+fn is_spare(listener: &Listener, address: SocketAddr) -> bool {
+    listener.spare && Config::default().addresses(listener.name).contains(&address)
 }
 
 /// Whether it is `[::1]`, one of two defaults for components, on a system without IPv6: nobody can come from there.

@@ -29,6 +29,8 @@ pub struct Listener {
     pub kind: &'static str,
     /// Without TLS, and so on this box alone.
     pub local: bool,
+    /// The house serves its own people without it: where its usual address cannot be had, that is told, and the server starts.
+    pub spare: bool,
     /// Whether anybody could connect with these settings.
     pub is_used: fn(&Config) -> bool,
     /// Has a connection carried to its end.
@@ -43,6 +45,7 @@ pub static LISTENERS: [Listener; 5] = [
         meaning: "Apps, with STARTTLS. Here and below an empty list turns it off.",
         kind: "STARTTLS",
         local: false,
+        spare: false,
         is_used: |_| true,
         serve: |accepted| {
             accepted.carry(|hub, acceptor, socket, ip| c2s::serve(hub, acceptor, socket, ip, Profile::StartTls))
@@ -54,6 +57,7 @@ pub static LISTENERS: [Listener; 5] = [
         meaning: "Apps, with TLS from the first byte.",
         kind: "TLS",
         local: false,
+        spare: false,
         is_used: |_| true,
         serve: |accepted| {
             accepted.carry(|hub, acceptor, socket, ip| c2s::serve(hub, acceptor, socket, ip, Profile::Direct))
@@ -65,6 +69,7 @@ pub static LISTENERS: [Listener; 5] = [
         meaning: "Other servers, with STARTTLS.",
         kind: "STARTTLS",
         local: false,
+        spare: true,
         is_used: |config| config.federation.is_used(),
         serve: |accepted| accepted.carry_server(Profile::Server),
     },
@@ -74,6 +79,7 @@ pub static LISTENERS: [Listener; 5] = [
         meaning: "Other servers, with TLS from the first byte.",
         kind: "TLS",
         local: false,
+        spare: true,
         is_used: |config| config.federation.is_used(),
         serve: |accepted| accepted.carry_server(Profile::ServerDirect),
     },
@@ -83,6 +89,7 @@ pub static LISTENERS: [Listener; 5] = [
         meaning: "Gateways and bots, if there are any in [components]. Their protocol has no TLS, so they must be on this box.",
         kind: "on this box",
         local: true,
+        spare: false,
         // Nobody could connect there without a secret.
         is_used: |config| !config.components.is_empty(),
         serve: |accepted| accepted.carry(|hub, _, socket, ip| component::serve(hub, socket, ip)),

@@ -411,7 +411,9 @@ mod tests {
         let temp = Temp::new();
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let settings = format!("domain = \"example.org\"\n[listen]\nc2s = [\"{address}\"]\nc2s_tls = []\n");
+        let settings = format!(
+            "domain = \"example.org\"\n[listen]\ns2s = []\ns2s_tls = []\nc2s = [\"{address}\"]\nc2s_tls = []\n"
+        );
         std::fs::write(temp.0.join("inglenook.toml"), settings).unwrap();
         let certificates = Certificates::of(&Data::locate(Some(&temp.0)));
         let names = Names { domain: "example.org".into(), hosts: vec![], addresses: vec![] };
