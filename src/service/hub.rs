@@ -7,6 +7,7 @@ use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
 use super::{Failure, Result};
 use crate::core::message::SLOW_BYTES;
+use crate::core::peers::PeerStatus;
 use crate::core::unordered::Number;
 use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
 use crate::store::sled_engine::INLINE_BYTES;
@@ -441,6 +442,11 @@ impl Hub {
         let core = state.core.state();
         let connected = core.sessions().sum(|session| usize::from(session.stream.is_some()));
         (connected, core.sessions().len() - connected, core.accounts().len())
+    }
+
+    /// How it stands with other servers.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.state.lock().core.state().peers().collect()
     }
 
     /// What there is to tell of the clock.

@@ -1,6 +1,6 @@
 //! How the server is, in a few lines.
 
-use crate::core::clock;
+use crate::core::{clock, peers::PeerStatus};
 use crate::service::cert::Certificates;
 use crate::service::disk::{
     data::Data,
@@ -20,6 +20,12 @@ const STORAGE: &str = "storage";
 const WORKS: &str = "works";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
+/// The name of the lines about other servers.
+const PEER: &str = "server";
+/// Other servers that are told of.
+const PEERS: usize = 50;
+/// What is told of one that cannot be reached, in front of the reason.
+const UNREACHED: &str = "not reached: ";
 /// Rows of a page.
 const PAGE_ROWS: usize = 500;
 /// Bytes of a page: what is committed meanwhile waits for one.
@@ -55,6 +61,8 @@ pub(in crate::service) struct Health {
     pub clock: Option<String>,
     /// Why it does not store everything, if it does not.
     pub storage: Option<String>,
+    /// Other servers that could not be reached the last time, and why.
+    pub unreached: Vec<String>,
 }
 
 /// Asks the running server.
@@ -64,7 +72,9 @@ pub(in crate::service) struct Health {
 pub(in crate::service) fn health(data: &Data) -> Result<Health> {
     let lines = control::ask(data, &Request::Status)?.unwrap_or_default();
     let of = |name: &str| lines.iter().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
-    Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS) })
+    let peers = lines.iter().filter_map(|line| line.strip_prefix(PEER)).map(str::trim_start);
+    let unreached = peers.filter(|told| told.contains(UNREACHED)).map(str::to_owned).collect();
+    Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS), unreached })
 }
 
 /// One line.
@@ -139,7 +149,29 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
         lines.push(line("", format!("{times:.1} bytes for each of the {} to be kept", size(run.payload))));
     }
     lines.push(line("card", book.life(shared.card_bytes(), clock)));
+    lines.extend(peers(shared));
     Ok(lines)
+}
+
+/// A line for each domain elsewhere, and how it stands with it.
+fn peers(shared: &Shared) -> Vec<String> {
+    let peers = shared.hub.peers();
+    let told = |peer: &PeerStatus| {
+        let waits = if peer.waiting > 0 { format!(", {} wait", peer.waiting) } else { String::new() };
+        let state = match (&peer.proof, peer.dialling, &peer.refusal) {
+            (Some(proof), _, _) => format!("connected, proved by {proof}"),
+            (None, true, _) => "being reached".into(),
+            (None, false, Some(refusal)) => format!("{UNREACHED}{refusal}"),
+            (None, false, None) => "not connected now".into(),
+        };
+        line(PEER, format!("{} with {}: {state}{waits}", peer.pair.theirs, peer.pair.ours))
+    };
+    let more = peers.len().saturating_sub(PEERS);
+    let mut lines: Vec<String> = peers.iter().take(PEERS).map(told).collect();
+    if more > 0 {
+        lines.push(line(PEER, format!("and {more} more")));
+    }
+    lines
 }
 
 fn waiting(messages: u64, bytes: u64) -> String {
