@@ -7,6 +7,7 @@
 //!   and the [`clock`]; [`token`]s, [`logins`] and the [`throttle`]; what was [`written`] and is being [read](reading), and for whom.
 //! - Its verbs stand with what they are about: [`saying`], [`asking`], [`storing`], [`accounts`], [`marks`], [`paying`], [`fast`], [`presence`].
 //! - What comes in goes its way in [`message`], which tells it step by step; a stream gets there by [`login`] and [`bind`].
+//!   Who is elsewhere is in [`peers`].
 //! - What an extension is, is told in [`hook`]; what it says of itself in [`about`], what its hooks answer in [`outcome`], what it is told in [`event`].
 
 mod about;

@@ -196,7 +196,7 @@ impl State {
     }
 
     /// Writes nothing more to a session with stream management until what is now being changed is on stable storage.
-    pub(in crate::core) fn hold_back(&mut self, sid: SessionId) {
+    pub(super) fn hold_back(&mut self, sid: SessionId) {
         let seq = self.sealed() + 1;
         if let Some(managed) = self.here.session_mut(sid).and_then(|s| s.managed.as_mut()) {
             managed.hold_back(seq);

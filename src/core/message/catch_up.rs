@@ -139,14 +139,14 @@ impl State {
     }
 
     /// A message that was just written cannot be kept: then it is as sure as any that is written to who does not count.
-    pub(in crate::core) fn take_for_sure(&mut self, sid: SessionId, mark: u64) {
+    pub(super) fn take_for_sure(&mut self, sid: SessionId, mark: u64) {
         if let Some(progress) = self.progress(sid) {
             progress.given.pop_if(|last| *last == mark);
         }
     }
 
     /// Whether older messages are still to come.
-    pub(in crate::core) fn is_behind(&self, sid: SessionId) -> bool {
+    pub(super) fn is_behind(&self, sid: SessionId) -> bool {
         self.here.session(sid).and_then(|s| s.progress.as_ref()).is_some_and(|p| p.behind)
     }
 

@@ -63,7 +63,7 @@ impl Deliveries {
     }
 
     /// Whether nobody has a message for sure.
-    pub(in crate::core) fn is_on_its_way(&self, mark: u64) -> bool {
+    pub(super) fn is_on_its_way(&self, mark: u64) -> bool {
         self.on_their_way.contains_key(&mark)
     }
 

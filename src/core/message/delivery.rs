@@ -63,7 +63,7 @@ impl State {
     }
 
     /// Whether a session was given a message that its stream does not count.
-    pub(in crate::core) fn is_given(&self, sid: SessionId, mark: u64) -> bool {
+    pub(super) fn is_given(&self, sid: SessionId, mark: u64) -> bool {
         self.deliveries.get(mark).is_some_and(|way| way.unsure.contains(&sid))
     }
 
@@ -74,7 +74,7 @@ impl State {
     }
 
     /// A session will not have a message that it was given.
-    pub(in crate::core) fn not_given(&mut self, sid: SessionId, mark: u64) {
+    pub(super) fn not_given(&mut self, sid: SessionId, mark: u64) {
         if self.deliveries.not_given(sid, mark) {
             self.settle(mark);
         }
@@ -161,7 +161,7 @@ impl State {
     }
 
     /// A session lost its connection: what only such sessions hold must be kept.
-    pub(in crate::core) fn parted(&mut self, sid: SessionId) {
+    pub(super) fn parted(&mut self, sid: SessionId) {
         let Some(session) = self.here.session(sid) else { return };
         let messages: Vec<Stanza> = session.undelivered().filter(|s| s.mark > 0).cloned().collect();
         self.work.extend(messages.into_iter().map(Work::Hold));
@@ -193,7 +193,7 @@ impl Core {
     }
 
     /// Whether a message has nobody left who will have it soon, and is not kept.
-    pub(in crate::core) fn must_hold(&self, mark: u64) -> bool {
+    pub(super) fn must_hold(&self, mark: u64) -> bool {
         let way = self.state.deliveries.get(mark);
         way.is_some_and(|way| !(way.kept || way.logged && self.state.connected(way)))
     }

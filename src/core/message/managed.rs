@@ -131,7 +131,7 @@ impl Managed {
     }
 
     /// The stanza that is being handled is put into the log, with its count.
-    pub(in crate::core) fn is_logged(&mut self) {
+    pub(super) fn is_logged(&mut self) {
         self.logged = self.handled;
     }
 
@@ -195,7 +195,7 @@ impl Managed {
     // --- what it is sent ---
 
     /// How the stream counts the stanza that was written last, or one so many behind it.
-    pub(in crate::core) fn count_of(&self, behind: usize) -> Counted {
+    pub(super) fn count_of(&self, behind: usize) -> Counted {
         Counted { stream: self.number, count: (self.sent as u32).wrapping_add(behind as u32) }
     }
 

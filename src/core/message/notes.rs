@@ -15,7 +15,7 @@ const NOTES: usize = 4096;
 
 impl State {
     /// How a session's stream counts messages that were just written to it is stored.
-    pub(in crate::core) fn note_counts(&mut self, sid: SessionId, local: &str, counts: Vec<(u32, u64)>) {
+    pub(super) fn note_counts(&mut self, sid: SessionId, local: &str, counts: Vec<(u32, u64)>) {
         let Some(stream) = self.here.session(sid).and_then(|s| s.managed.as_ref()).map(|m| m.number()) else { return };
         self.flush(sid);
         for counts in counts.chunks(NOTES) {
@@ -24,7 +24,7 @@ impl State {
     }
 
     /// Notes what the clients of these streams are told was handled.
-    pub(in crate::core) fn note_heard(&mut self, counts: Vec<Counted>) {
+    pub(super) fn note_heard(&mut self, counts: Vec<Counted>) {
         let entry = self.note_of(&Logged::Heard(counts));
         self.deliveries.weigh(entry.id, 1);
         if let Ok(batch) = self.write() {
@@ -56,7 +56,7 @@ impl State {
 
     /// What was held for a session is about to be written, and some of it was dropped: how its stream counts the messages behind that
     /// is stored before they are written, as in [`State::hand_over`].
-    pub(in crate::core) fn recount<'a>(&mut self, sid: SessionId, held: impl Iterator<Item = &'a Stanza>) {
+    pub(super) fn recount<'a>(&mut self, sid: SessionId, held: impl Iterator<Item = &'a Stanza>) {
         let Some(session) = self.here.session(sid) else { return };
         let Some(managed) = session.managed.as_ref() else { return };
         let (local, stream) = (Box::<str>::from(session.local()), managed.number());

@@ -48,7 +48,7 @@ pub struct Progress {
 
 impl Progress {
     /// Whether a client that does not count is sure to read what is written now.
-    pub(in crate::core) fn is_sure(&self) -> bool {
+    pub(super) fn is_sure(&self) -> bool {
         self.given.is_empty() && self.asked.is_empty()
     }
 

@@ -35,7 +35,7 @@ impl Session {
     }
 
     /// Whether that has become so much more that it must be looked at.
-    pub(in crate::core) fn has_grown(&self, before: usize) -> bool {
+    pub(super) fn has_grown(&self, before: usize) -> bool {
         before / STEP_BYTES != self.waiting_bytes() / STEP_BYTES
     }
 }
@@ -67,7 +67,7 @@ impl State {
     }
 
     /// What waits for a session has grown. Gives the session of its account that has to end for that, if one has.
-    pub(in crate::core) fn waits_too_much(&self, sid: SessionId) -> Option<SessionId> {
+    pub(super) fn waits_too_much(&self, sid: SessionId) -> Option<SessionId> {
         let session = self.here.session(sid)?;
         let bytes = |sid: &SessionId| self.here.session(*sid).map_or(0, Session::waiting_bytes);
         let account = self.here.account(session.local())?;

@@ -97,7 +97,7 @@ impl State {
     }
 
     /// Writes a stanza to a session, past what is held.
-    pub(in crate::core) fn write_to(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
+    pub(super) fn write_to(&mut self, sid: SessionId, stanza: Stanza) -> Handed {
         let Some(session) = self.here.session_mut(sid) else {
             // It has just ended: nobody reads there.
             return Handed::Written;
