@@ -131,7 +131,7 @@ pub fn shares() -> Vec<&'static Shared> {
         &muc::minute::SHARED,
         &muc::forward::SHARED,
     ]);
-    let nodes = pubsub::node::SHARED.iter().chain([&pubsub::caps::SHARED, &pubsub::caps::CLIENTS]);
+    let nodes = pubsub::node::SHARED.iter().chain(&pubsub::caps::SHARED);
     let others =
         [&archive::query::SHARED, &offline::SHARED, &roster::SHARED, &reading::SHARED, &message::streams::SHARED];
     let others = others.into_iter().chain([

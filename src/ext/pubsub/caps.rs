@@ -28,22 +28,23 @@ const ELSEWHERE: usize = 4096;
 /// How long a session is waited for before another with the same hash is asked, in milliseconds.
 const ANSWER_MS: u64 = 10_000;
 
-pub(in crate::ext) const SHARED: Shared = Shared {
-    what: "hashes of what clients want to be told of",
-    whole: limits![KNOWN, QUESTIONS],
-    share: "an account whose client told what one stands for: who has most loses first; a session is asked that many questions at a time",
-    checked: "ext/pubsub/caps.rs",
-    told: "its least used one is forgotten, and asked for again",
-};
-
 /// For the table in `src/lib.rs`.
-pub(in crate::ext) const CLIENTS: Shared = Shared {
-    what: "clients elsewhere that want to be told of what is published here",
-    whole: limits![ELSEWHERE],
-    share: "another domain: who has most loses first",
-    checked: "ext/pubsub/caps.rs",
-    told: "is told of nothing until its next presence",
-};
+pub(in crate::ext) const SHARED: [Shared; 2] = [
+    Shared {
+        what: "hashes of what clients want to be told of",
+        whole: limits![KNOWN, QUESTIONS],
+        share: "an account whose client told what one stands for: who has most loses first; a session is asked that many questions at a time",
+        checked: "ext/pubsub/caps.rs",
+        told: "its least used one is forgotten, and asked for again",
+    },
+    Shared {
+        what: "clients elsewhere that want to be told of what is published here",
+        whole: limits![ELSEWHERE],
+        share: "another domain: who has most loses first",
+        checked: "ext/pubsub/caps.rs",
+        told: "is told of nothing until its next presence",
+    },
+];
 
 /// The client of a session, or one elsewhere by its full JID.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -7,7 +7,7 @@ pub mod words;
 use self::unread::Known;
 use self::words::distance;
 use crate::service::federation::{Federation, Pinned};
-use crate::service::net::listeners::{LISTENERS, Listener, UNSERVED};
+use crate::service::net::listeners::{LISTENERS, Listener, Peers, UNSERVED};
 use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use crate::wire::{Jid, Secret};
@@ -335,7 +335,7 @@ fn settings() -> impl Iterator<Item = Setting> {
         name: l.name,
         default: l.default,
         meaning: l.meaning,
-        expects: if l.local { LOOPBACK } else { ADDRESSES },
+        expects: if l.peers == Peers::Components { LOOPBACK } else { ADDRESSES },
         set: listen,
     };
     let top = SETTINGS.iter().filter(|s| s.table.is_empty()).copied();
@@ -346,7 +346,8 @@ fn settings() -> impl Iterator<Item = Setting> {
 /// Takes the addresses of a listener.
 fn listen(setting: &Setting, config: &mut Config, value: &DeValue<'_>) -> Option<()> {
     let listener = LISTENERS.iter().find(|listener| listener.name == setting.name)?;
-    let addresses = addresses(value).filter(|all| !listener.local || all.iter().all(|a| a.ip().is_loopback()))?;
+    let addresses = addresses(value)
+        .filter(|all| listener.peers != Peers::Components || all.iter().all(|a| a.ip().is_loopback()))?;
     config.listen.insert(listener.name, addresses);
     Some(())
 }

@@ -1,8 +1,9 @@
 //! The ports: who may connect, and how many at once.
 
-use super::listeners::{LISTENERS, Listener};
+use super::listeners::{LISTENERS, Listener, Peers};
 use super::s2s::{self, Servers};
 use super::transport::Socket;
+use super::{c2s, component};
 use crate::core::network;
 use crate::core::share::{Shared, limits};
 use crate::service::config::Config;
@@ -59,7 +60,7 @@ impl Port {
 
     /// How whoever connects makes TLS here, for people.
     pub fn kind(&self) -> &'static str {
-        self.listener.kind
+        self.listener.kind()
     }
 }
 
@@ -69,7 +70,7 @@ pub fn wanted(config: &Config) -> Vec<(&'static str, SocketAddr)> {
 }
 
 fn places(config: &Config) -> impl Iterator<Item = (&'static Listener, SocketAddr)> {
-    let used = LISTENERS.iter().filter(|listener| (listener.is_used)(config));
+    let used = LISTENERS.iter().filter(|listener| is_used(listener, config));
     used.flat_map(|listener| config.addresses(listener.name).iter().map(move |address| (listener, *address)))
 }
 
@@ -118,10 +119,20 @@ pub fn probe(name: &str, address: SocketAddr) -> Result<()> {
     }
 }
 
+/// Whether anybody could connect there with these settings.
+fn is_used(listener: &Listener, config: &Config) -> bool {
+    match listener.peers {
+        Peers::Clients => true,
+        Peers::Servers => config.federation.is_used(),
+        // Nobody could connect there without a secret.
+        Peers::Components => !config.components.is_empty(),
+    }
+}
+
 /// Whether it is the usual address of a listener without which the server still serves its own people. Who has chosen another address
 /// wants that one.
 fn is_spare(listener: &Listener, address: SocketAddr) -> bool {
-    listener.spare && Config::default().addresses(listener.name).contains(&address)
+    listener.peers == Peers::Servers && Config::default().addresses(listener.name).contains(&address)
 }
 
 /// Whether it is `[::1]`, one of two defaults for components, on a system without IPv6: nobody can come from there.
@@ -277,7 +288,7 @@ pub struct Accepted {
 
 impl Accepted {
     /// Has it carried by a task of its own. It counts until that ends.
-    pub(super) fn carry<F: Future<Output = ()> + Send + 'static>(
+    fn carry<F: Future<Output = ()> + Send + 'static>(
         self,
         serve: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr) -> F,
     ) {
@@ -290,11 +301,19 @@ impl Accepted {
     }
 }
 
-impl Accepted {
-    /// Has another server's connection carried.
-    pub(super) fn carry_server(self, profile: Profile) {
-        let servers = self.servers.clone();
-        self.carry(|hub, acceptor, socket, ip| s2s::serve(hub, servers, acceptor, socket, ip, profile));
+/// Has a connection carried to its end by a task of its own.
+fn serve(listener: &Listener, accepted: Accepted) {
+    let servers = accepted.servers.clone();
+    match (listener.peers, listener.direct) {
+        (Peers::Clients, direct) => {
+            let profile = if direct { Profile::Direct } else { Profile::StartTls };
+            accepted.carry(|hub, acceptor, socket, ip| c2s::serve(hub, acceptor, socket, ip, profile));
+        }
+        (Peers::Servers, direct) => {
+            let profile = if direct { Profile::ServerDirect } else { Profile::Server };
+            accepted.carry(|hub, acceptor, socket, ip| s2s::serve(hub, servers, acceptor, socket, ip, profile));
+        }
+        (Peers::Components, _) => accepted.carry(|hub, _, socket, ip| component::serve(hub, socket, ip)),
     }
 }
 
@@ -326,14 +345,10 @@ pub async fn accept(
             log::debug!("{name}: too many connections, refused one from {ip}");
             continue;
         };
-        (listener.serve)(Accepted {
-            hub: hub.clone(),
-            servers: servers.clone(),
-            acceptor: acceptor(),
-            socket,
-            ip,
-            pass,
-        });
+        serve(
+            listener,
+            Accepted { hub: hub.clone(), servers: servers.clone(), acceptor: acceptor(), socket, ip, pass },
+        );
     }
 }
 

@@ -1,10 +1,5 @@
 //! What is listened for: one row for each kind of peer and of TLS. A row is a setting in `[listen]`, and all that tells of ports
-//! (`config`, `check`, `serve`, the page of settings) reads it here.
-
-use super::listen::Accepted;
-use super::{c2s, component};
-use crate::service::config::Config;
-use crate::service::tls::Profile;
+//! (`config`, `check`, `serve`, the page of settings) reads it here. Who carries the connections of each, [`listen`](super::listen) says.
 
 /// STARTTLS for clients.
 pub const C2S: &str = "c2s";
@@ -17,6 +12,17 @@ pub const S2S_TLS: &str = "s2s_tls";
 /// Components.
 pub const COMPONENT: &str = "component";
 
+/// Who connects to a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peers {
+    /// Apps.
+    Clients,
+    /// Other servers.
+    Servers,
+    /// Gateways and bots, without TLS, and so on this box alone.
+    Components,
+}
+
 /// A kind of listener.
 pub struct Listener {
     /// Its setting in `[listen]`.
@@ -25,16 +31,21 @@ pub struct Listener {
     pub default: &'static str,
     /// Who connects there, for the owner.
     pub meaning: &'static str,
+    /// Who connects there.
+    pub peers: Peers,
+    /// Whether TLS comes first.
+    pub direct: bool,
+}
+
+impl Listener {
     /// How whoever connects makes TLS, for the owner.
-    pub kind: &'static str,
-    /// Without TLS, and so on this box alone.
-    pub local: bool,
-    /// The house serves its own people without it: where its usual address cannot be had, that is told, and the server starts.
-    pub spare: bool,
-    /// Whether anybody could connect with these settings.
-    pub is_used: fn(&Config) -> bool,
-    /// Has a connection carried to its end.
-    pub serve: fn(Accepted),
+    pub fn kind(&self) -> &'static str {
+        match (self.peers, self.direct) {
+            (Peers::Components, _) => "on this box",
+            (_, true) => "TLS",
+            (_, false) => "STARTTLS",
+        }
+    }
 }
 
 /// All of them, in the order in which they are told.
@@ -43,56 +54,36 @@ pub static LISTENERS: [Listener; 5] = [
         name: C2S,
         default: "[\"[::]:5222\"]",
         meaning: "Apps, with STARTTLS. Here and below an empty list turns it off.",
-        kind: "STARTTLS",
-        local: false,
-        spare: false,
-        is_used: |_| true,
-        serve: |accepted| {
-            accepted.carry(|hub, acceptor, socket, ip| c2s::serve(hub, acceptor, socket, ip, Profile::StartTls))
-        },
+        peers: Peers::Clients,
+        direct: false,
     },
     Listener {
         name: C2S_TLS,
         default: "[\"[::]:5223\"]",
         meaning: "Apps, with TLS from the first byte.",
-        kind: "TLS",
-        local: false,
-        spare: false,
-        is_used: |_| true,
-        serve: |accepted| {
-            accepted.carry(|hub, acceptor, socket, ip| c2s::serve(hub, acceptor, socket, ip, Profile::Direct))
-        },
+        peers: Peers::Clients,
+        direct: true,
     },
     Listener {
         name: S2S,
         default: "[\"[::]:5269\"]",
         meaning: "Other servers, with STARTTLS.",
-        kind: "STARTTLS",
-        local: false,
-        spare: true,
-        is_used: |config| config.federation.is_used(),
-        serve: |accepted| accepted.carry_server(Profile::Server),
+        peers: Peers::Servers,
+        direct: false,
     },
     Listener {
         name: S2S_TLS,
         default: "[\"[::]:5270\"]",
         meaning: "Other servers, with TLS from the first byte.",
-        kind: "TLS",
-        local: false,
-        spare: true,
-        is_used: |config| config.federation.is_used(),
-        serve: |accepted| accepted.carry_server(Profile::ServerDirect),
+        peers: Peers::Servers,
+        direct: true,
     },
     Listener {
         name: COMPONENT,
         default: "[\"127.0.0.1:5347\", \"[::1]:5347\"]",
         meaning: "Gateways and bots, if there are any in [components]. Their protocol has no TLS, so they must be on this box.",
-        kind: "on this box",
-        local: true,
-        spare: false,
-        // Nobody could connect there without a secret.
-        is_used: |config| !config.components.is_empty(),
-        serve: |accepted| accepted.carry(|hub, _, socket, ip| component::serve(hub, socket, ip)),
+        peers: Peers::Components,
+        direct: false,
     },
 ];
 
