@@ -133,7 +133,7 @@ impl PeerEvidence {
         let roots = Roots::new(federation.ca_file.clone());
         let verdict = judge(chain, &roots, now);
         let (dane, is_dialled) = match (end, domain) {
-            (PeerEnd::Dialled(records), Some(domain)) => (dane(chain, records, domain.domain(), now), true),
+            (PeerEnd::Dialled(records), Some(domain)) => (dane(chain, records, &[domain.domain()], now), true),
             _ => (None, false),
         };
         PeerEvidence { federation, verdict, dane, is_dialled }

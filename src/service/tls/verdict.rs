@@ -72,8 +72,9 @@ impl Verdict {
 }
 
 /// Whether the certificates are those that DNS tells of (DANE, RFC 7673). `None`: it tells of none in a way that counts here, which are
-/// 3 1 1 and 2 1 1 (RFC 7671 §5.1, §5.2; as RFC 7672 §3.1); then the [verdict](judge) counts. `records` must be authenticated.
-pub fn dane(chain: &[CertificateDer<'_>], records: &[Tlsa], domain: &str, now: u64) -> Option<Result<(), String>> {
+/// 3 1 1 and 2 1 1 (RFC 7671 §5.1, §5.2; as RFC 7672 §3.1); then the [verdict](judge) counts. `records` must be authenticated. `domains`:
+/// the domain, and the host that authenticated records have led to (RFC 7673 §4): an authority's certificate may be for either.
+pub fn dane(chain: &[CertificateDer<'_>], records: &[Tlsa], domains: &[&str], now: u64) -> Option<Result<(), String>> {
     let of_usage = |usage| move |r: &&Tlsa| (r.usage, r.selector, r.matching, r.data.len()) == (usage, 1, 1, 32);
     let (own, authorities) = (records.iter().filter(of_usage(3)), records.iter().filter(of_usage(2)));
     own.clone().chain(authorities.clone()).next()?;
@@ -95,7 +96,9 @@ pub fn dane(chain: &[CertificateDer<'_>], records: &[Tlsa], domain: &str, now: u
         match holds(chain, &roots, now) {
             Ok(()) => {
                 let names = parse(&chain[0]).map(|leaf| PeerNames::of(&leaf)).unwrap_or_default();
-                return Some(Verdict { chain: Ok(()), key: Some(leaf), names }.covers(domain));
+                let verdict = Verdict { chain: Ok(()), key: Some(leaf), names };
+                let covered = domains.iter().map(|domain| verdict.covers(domain));
+                return Some(covered.reduce(Result::or).unwrap_or_else(|| Err("it is for no domain".into())));
             }
             Err(error) => {
                 if let Some(leaf) = parse(&chain[0]) {
@@ -402,7 +405,7 @@ pub(super) mod tests {
         let (leaf, authority) =
             (PeerKey::of_certificate(&chain[0]).unwrap(), PeerKey::of_certificate(&root.der).unwrap());
         let other = PeerKey([7; 32]);
-        let says = |records: &[Tlsa], domain, now| dane(&chain, records, domain, now);
+        let says = |records: &[Tlsa], domain: &str, now| dane(&chain, records, &[domain], now);
         // The key itself: no name, no date.
         assert_eq!(says(&[tlsa(3, 1, 1, other), tlsa(3, 1, 1, leaf)], "else.example", 0), Some(Ok(())));
         let why = says(&[tlsa(3, 1, 1, other)], "example.org", NOW).unwrap().unwrap_err();
@@ -415,19 +418,25 @@ pub(super) mod tests {
                 .unwrap_err()
                 .contains("not for else.example")
         );
+        let both = |domains| dane(&chain, &[tlsa(2, 1, 1, authority)], domains, NOW);
+        assert_eq!(
+            [both(&["else.example", "example.org"]), both(&["example.org", "else.example"])],
+            [Some(Ok(())), Some(Ok(()))]
+        );
+        assert!(both(&[]).unwrap().is_err());
         assert!(says(&[tlsa(2, 1, 1, authority)], "example.org", 0).unwrap().is_err());
         assert!(says(&[tlsa(2, 1, 1, other)], "example.org", NOW).unwrap().is_err());
         // It has to be in the chain, and to have signed it.
-        assert!(dane(&chain[..1], &[tlsa(2, 1, 1, authority)], "example.org", NOW).unwrap().is_err());
+        assert!(dane(&chain[..1], &[tlsa(2, 1, 1, authority)], &["example.org"], NOW).unwrap().is_err());
         let stranger = Authority::new("Stranger");
         let mixed = [chain[..1].to_vec(), vec![stranger.der.clone()]].concat();
         let theirs = PeerKey::of_certificate(&stranger.der).unwrap();
-        assert!(dane(&mixed, &[tlsa(2, 1, 1, theirs)], "example.org", NOW).unwrap().is_err());
+        assert!(dane(&mixed, &[tlsa(2, 1, 1, theirs)], &["example.org"], NOW).unwrap().is_err());
         // What does not count here.
         for (usage, selector, matching) in [(0, 1, 1), (1, 1, 1), (3, 0, 1), (3, 1, 0), (3, 1, 2), (2, 0, 1)] {
             assert_eq!(says(&[tlsa(usage, selector, matching, leaf)], "example.org", NOW), None);
         }
         assert_eq!(says(&[], "example.org", NOW), None);
-        assert!(dane(&[], &[tlsa(3, 1, 1, leaf)], "example.org", NOW).unwrap().is_err());
+        assert!(dane(&[], &[tlsa(3, 1, 1, leaf)], &["example.org"], NOW).unwrap().is_err());
     }
 }
