@@ -114,7 +114,7 @@ fn excerpts_are_what_the_code_says() {
 const SHARES: (&str, &str) = ("//! <!-- shares -->\n", "//! <!-- /shares -->");
 
 fn shares() -> Vec<&'static Shared> {
-    table::shares().into_iter().chain(inglenook::service::shared()).collect()
+    table::shares().into_iter().chain(inglenook::service::serve::shared()).collect()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the box knows of itself: its name, its addresses, its clock.
 
-use super::owner::domain;
+use crate::wire::host_name;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -90,9 +90,9 @@ fn memory_limits(groups: &str) -> Vec<String> {
     files
 }
 
-/// The host's name, as it calls itself; with hyphens for what no name has ([`domain::valid`]), such as the `_` of `my_pi`.
+/// The host's name, as it calls itself; with hyphens for what no name has ([`host_name::valid`]), such as the `_` of `my_pi`.
 pub fn name() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| domain::valid(s.trim()));
+    let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| host_name::valid(s.trim()));
     let fits =
         |name: &String| name.is_ascii() && name.split('.').all(|l| !l.is_empty() && l.len() <= 63) && name.len() <= 253;
     let found = read("/proc/sys/kernel/hostname").filter(fits);

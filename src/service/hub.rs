@@ -5,7 +5,7 @@ use super::driver;
 use super::net::link::{Mail, Peer};
 use super::patient::Patient;
 use super::share::{Owner, Share, Shares, Waiting};
-use super::{Failure, Result};
+use super::{Failure, Result, lock};
 use crate::core::message::SLOW_BYTES;
 use crate::core::peers::PeerStatus;
 use crate::core::unordered::Number;
@@ -22,7 +22,7 @@ use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -684,11 +684,6 @@ fn op_bytes(op: &crate::store::Op) -> usize {
         Op::Append(entry) => entry.value.len() + 256,
         Op::Trim { .. } => 64,
     }
-}
-
-/// A panic elsewhere does not take the server's state with it.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -22,13 +22,8 @@ pub mod serve;
 pub mod share;
 pub mod tls;
 
-use crate::core::share::Shared;
 use std::fmt;
-
-/// What is shared by connections and by the disk, for the table in `src/lib.rs`.
-pub fn shared() -> impl Iterator<Item = &'static Shared> {
-    share::SHARED.iter().chain([&net::listen::SHARED])
-}
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Why a command failed, for the person who typed it: what is wrong, whose fault it is, what to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,4 +61,9 @@ pub fn random() -> Result<[u8; 32]> {
     ring::rand::generate::<[u8; 32]>(&ring::rand::SystemRandom::new())
         .map(|bytes| bytes.expose())
         .map_err(|_| Failure::new("the operating system gives no random numbers (getrandom failed)"))
+}
+
+/// Takes a lock. A panic of who had it, which only tests survive, does not take what is behind it along.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,7 +22,7 @@ use super::disk::{
     storage::{Requests, Storage},
     wear::Wear,
 };
-use super::hub::{Hub, lock};
+use super::hub::Hub;
 use super::manager::{Manager, Told};
 use super::net::{
     listen::{self, Gate, Port},
@@ -35,7 +35,7 @@ use super::owner::{
     restore, user,
 };
 use super::tls::{self, Acceptor};
-use super::{Failure, Result, host, random};
+use super::{Failure, Result, host, lock, random, share};
 use crate::core::{self, Core};
 use crate::ext;
 use crate::store::card::Card;
@@ -455,6 +455,11 @@ fn log_renewed(facts: &Facts) {
         facts.until,
         facts.fingerprint
     );
+}
+
+/// What is shared by connections and by the disk, for the table in `src/lib.rs`.
+pub fn shared() -> impl Iterator<Item = &'static core::share::Shared> {
+    share::SHARED.iter().chain([&listen::SHARED])
 }
 
 /// Runs tasks until something is done. Unlike [`Executor::run`] it also looks for news of sockets and timers when there is always

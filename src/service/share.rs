@@ -5,7 +5,7 @@
 //! processor it gets turns: a connection that has more to do than fits into [`TURN_US`], or whose owner has had more than its part lately,
 //! lines up behind those of other owners.
 
-use super::hub::lock;
+use super::lock;
 use super::net::link::Peer;
 use crate::core::message::SLOW_BYTES;
 use crate::core::share::{Shared, limits, spare};

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod feature;
 pub mod framer;
+pub mod host_name;
 pub mod jid;
 pub mod login;
 pub mod ns;

@@ -10,7 +10,7 @@ use crate::service::federation::{Federation, Pinned};
 use crate::service::net::listeners::{LISTENERS, Listener, Peers, UNSERVED};
 use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
-use crate::wire::{Jid, Secret};
+use crate::wire::{Jid, Secret, host_name};
 use crate::{core, ext};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -363,6 +363,17 @@ const fn contact(
 /// A prepared domain: a JID that is nothing else.
 pub fn domain(name: &str) -> Option<Jid> {
     Jid::parse(name).ok().filter(|jid| jid.local().is_none() && jid.resource().is_none())
+}
+
+/// The domain of a name that somebody has typed.
+///
+/// # Errors
+/// Why it can be none.
+pub fn read_domain(name: &str) -> Result<Jid> {
+    domain(name).ok_or_else(|| {
+        let why = host_name::fault(name).unwrap_or_else(|| "it has characters that no name has".into());
+        Failure(format!("\"{name}\" is not a domain name: {why}."))
+    })
 }
 
 fn put<T>(slot: &mut T, value: Option<T>) -> Option<()> {

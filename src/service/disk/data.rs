@@ -12,9 +12,8 @@
 //! ```
 
 use crate::service::config::{self, Config};
-use crate::service::owner::domain;
 use crate::service::{Failure, Result, host};
-use crate::wire::Jid;
+use crate::wire::{Jid, host_name};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -96,19 +95,19 @@ impl Data {
     }
 
     /// The domain to serve: as told on the command line, else the setting, else the data's, else the host's name. That of a folder with
-    /// accounts stays: [`domain::may_change`].
+    /// accounts stays: [`may_change`](crate::service::owner::domain::may_change).
     ///
     /// # Errors
     /// When the name can be none.
     pub fn settle(&self, told: Option<&str>, config: &Config) -> Result<Jid> {
         let kept = self.domain()?;
         let (wanted, whose) = match told {
-            Some(name) => (Some(domain::read(name)?), "--domain"),
+            Some(name) => (Some(config::read_domain(name)?), "--domain"),
             None => (config.domain.clone(), "the setting \"domain\""),
         };
         if let Some(wanted) = wanted {
             // What is served already goes on.
-            return match domain::fault(wanted.as_str()).filter(|_| kept.as_ref() != Some(&wanted)) {
+            return match host_name::fault(wanted.as_str()).filter(|_| kept.as_ref() != Some(&wanted)) {
                 Some(why) => Err(Failure(format!("{whose} says {wanted}, which cannot be a domain: {why}."))),
                 None => Ok(wanted),
             };
@@ -118,7 +117,7 @@ impl Data {
             .ok_or_else(|| Failure(format!("the host's name gives no domain ({name}): say one with --domain NAME.")))
     }
 
-    /// Remembers the domain; see [`domain::keep`].
+    /// Remembers the domain; see [`keep`](crate::service::owner::domain::keep).
     ///
     /// # Errors
     /// When it cannot be written.

@@ -2,7 +2,7 @@
 
 use crate::core::{Input, Job};
 use crate::service::disk::wear::{Usage, Wear};
-use crate::service::hub::lock;
+use crate::service::lock;
 use crate::store::card::Card;
 use crate::store::{Batch, Engine, Op, Page, Query, Tree};
 use std::collections::VecDeque;

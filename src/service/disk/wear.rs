@@ -203,7 +203,7 @@ impl Wear {
     /// After a commit: what the engine has written since it was opened.
     pub fn committed(&self, engine: Usage) {
         let clock = host::clock();
-        let mut inner = crate::service::hub::lock(&self.inner);
+        let mut inner = crate::service::lock(&self.inner);
         inner.engine = engine;
         inner.note(clock);
         let day = clock / DAY;
@@ -215,7 +215,7 @@ impl Wear {
 
     /// The server has ended in order.
     pub fn close(&self) {
-        let mut inner = crate::service::hub::lock(&self.inner);
+        let mut inner = crate::service::lock(&self.inner);
         inner.note(host::clock());
         self.save(&inner.book);
     }
@@ -230,7 +230,7 @@ impl Wear {
 
     /// All that is known now, and what is of this run.
     pub fn look(&self) -> (Book, Usage) {
-        let mut inner = crate::service::hub::lock(&self.inner);
+        let mut inner = crate::service::lock(&self.inner);
         inner.note(host::clock());
         (inner.book.clone(), inner.noted)
     }

@@ -14,7 +14,7 @@ use crate::service::net::{
 use crate::service::owner::{
     control,
     control::Request,
-    domain, find,
+    find,
     find::Package,
     lookup::{Lookup, Ports},
     status, user,
@@ -23,7 +23,7 @@ use crate::service::serve::{Options, Place};
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Engine, Query, Tree, key};
-use crate::wire::Jid;
+use crate::wire::{Jid, host_name};
 use rustix::fs::{Access, AtFlags, CWD};
 
 /// Files that the server may want to make at any time.
@@ -192,7 +192,7 @@ fn stopped(report: &mut Report, installed: Option<(&Package, bool)>, database: b
 /// What phones see of the domain.
 fn domain_seen(report: &mut Report, place: &Place, lookup: Lookup) {
     let domain = &place.domain;
-    if let Some(why) = domain::fault(domain.as_str()) {
+    if let Some(why) = host_name::fault(domain.as_str()) {
         report.note(format!(
             "domain: {domain} goes on as it is, but some apps and name services refuse it: {why}. It can be changed while there are no accounts"
         ));

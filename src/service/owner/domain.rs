@@ -1,9 +1,8 @@
-//! The domain: what can be one, and when another one can take its place.
+//! The domain: when another one can take its place.
 //!
 //! Accounts belong to their domain. While there are none, nothing does that anybody would miss: then the data folder follows what is set.
 
-use crate::service::cert::{Certificates, Names, a_labels};
-use crate::service::config;
+use crate::service::cert::{Certificates, Names};
 use crate::service::disk::data::Data;
 use crate::service::owner::{
     control::{self, Request},
@@ -13,70 +12,8 @@ use crate::service::serve::{self, Options, Place};
 use crate::service::{Failure, Result, host};
 use crate::store::card::Card;
 use crate::store::{Engine, Tree};
-use crate::wire::{Jid, stamp};
-use std::net::IpAddr;
+use crate::wire::{Jid, host_name, stamp};
 use std::path::{Path, PathBuf};
-
-/// The longest name and the longest label that DNS has, in bytes (RFC 1035 §2.3.4).
-const NAME_BYTES: usize = 253;
-const LABEL_BYTES: usize = 63;
-
-/// Why a name cannot be that of a host (RFC 952, RFC 1123 §2.1), as apps and name services have it.
-pub fn fault(name: &str) -> Option<String> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let ascii = a_labels(name);
-    let labels: Vec<&str> = ascii.split('.').collect();
-    let foreign = |c: &char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-.".contains(*c);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    Some(if name.is_empty() {
-        "it is empty".into()
-    } else if name.contains(['@', '/']) {
-        "the domain is only what stands behind the @ of an address".into()
-    } else if bare.parse::<IpAddr>().is_ok() || labels.last().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit())) {
-        "an address is no name: it changes, and no name can be made below it for the rooms. Take one such as HOSTNAME.local".into()
-    } else if name.chars().any(char::is_whitespace) {
-        "a host's name has no space in it".into()
-    } else if name.contains('_') {
-        format!("a host's name has no \"_\" in it, and apps refuse that. Take {}", valid(name))
-    } else if let Some(c) = name.chars().find(foreign) {
-        format!("a host's name has no \"{c}\" in it: only letters, digits, hyphens and dots")
-    } else if labels.contains(&"") {
-        "there is nothing between two dots, or before the first".into()
-    } else if labels.iter().any(|label| label.starts_with('-') || label.ends_with('-')) {
-        "no part of a host's name begins or ends with a hyphen".into()
-    } else if labels.iter().any(|label| label.len() > LABEL_BYTES) {
-        format!("a part of it is longer than {LABEL_BYTES} bytes")
-    } else if ascii.len() > NAME_BYTES {
-        format!("it is longer than {NAME_BYTES} bytes")
-    } else {
-        return None;
-    })
-}
-
-/// The nearest name that a host can have: a hyphen for what it cannot.
-pub fn valid(name: &str) -> String {
-    let mut out = String::new();
-    for label in name.to_ascii_lowercase().split('.') {
-        let fits = |c: char| if c.is_ascii() && !c.is_ascii_alphanumeric() { '-' } else { c };
-        let label: String = label.chars().map(fits).collect();
-        let label = label.trim_matches('-');
-        if !label.is_empty() {
-            out.extend([if out.is_empty() { "" } else { "." }, label]);
-        }
-    }
-    out
-}
-
-/// The domain of a name that somebody has typed.
-///
-/// # Errors
-/// Why it can be none.
-pub fn read(name: &str) -> Result<Jid> {
-    config::domain(name).ok_or_else(|| {
-        let why = fault(name).unwrap_or_else(|| "it has characters that no name has".into());
-        Failure(format!("\"{name}\" is not a domain name: {why}."))
-    })
-}
 
 /// How many accounts a folder has, whether its server runs or not.
 ///
@@ -138,7 +75,7 @@ pub fn keep(place: &Place) -> Result<()> {
     if before.as_ref() == Some(domain) {
         return Ok(());
     }
-    if let Some(why) = fault(domain.as_str()) {
+    if let Some(why) = host_name::fault(domain.as_str()) {
         return Err(Failure(format!("{domain} cannot be the domain: {why}.")));
     }
     if let Some(before) = before {
@@ -215,43 +152,4 @@ fn unused(path: &Path) -> PathBuf {
 fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)
         .map_err(|e| Failure(format!("{} cannot be renamed to {}: {e}.", from.display(), to.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_no_host_can_be_called_is_no_domain() {
-        let long = format!("{}.org", "a".repeat(64));
-        let longer = format!("{}org", "abcdefg.".repeat(32));
-        for (name, why) in [
-            ("", "empty"),
-            ("juliet@example.org", "behind the @"),
-            ("example.org/balcony", "behind the @"),
-            ("192.168.1.5", "address"),
-            ("[fd00::5]", "address"),
-            ("fd00::5", "address"),
-            ("chat.5", "address"),
-            ("my pi.lan", "space"),
-            ("my_pi.local", "Take my-pi.local"),
-            ("_chat_.lan", "Take chat.lan"),
-            ("chat!.lan", "\"!\""),
-            ("chat..lan", "between two dots"),
-            (".lan", "between two dots"),
-            ("-chat.lan", "hyphen"),
-            ("chat-.lan", "hyphen"),
-            (&long, "63"),
-            (&longer, "253"),
-            ("bücher_.example", "_"),
-        ] {
-            assert!(fault(name).is_some_and(|found| found.contains(why)), "{name}: {:?}", fault(name));
-        }
-        for name in
-            ["example.org", "Example.org.", "lan", "chat.lan", "my-pi.local", "3com.com", "bücher.example", "a--b.org"]
-        {
-            assert_eq!(fault(name), None, "{name}");
-        }
-        assert_eq!(["My_Pi", "_", "a.b_c", "Büro_1"].map(valid), ["my-pi", "", "a.b-c", "büro-1"]);
-    }
 }
