@@ -106,11 +106,14 @@ async def room(a, b):
 
 
 async def avatar(a, b):
-    """B's new picture comes to A, who sees B's presence (XEP-0163 §4.3.2), and can be fetched (XEP-0084)."""
-    a.send_presence_subscription(b.boundjid.bare)
-    await b.hear("presence", type="subscribe", sender=a.boundjid.bare)
-    b.send_presence_subscription(a.boundjid.bare, ptype="subscribed")
-    await a.hear("presence", type="available", sender=b.boundjid)
+    """B's new picture comes to A, whose presence says that it wants it (XEP-0163 §4.3.2), and can be fetched (XEP-0084)."""
+    for asks, agrees in ((a, b), (b, a)):
+        asks.send_presence_subscription(agrees.boundjid.bare)
+        await agrees.hear("presence", type="subscribe", sender=asks.boundjid.bare)
+        agrees.send_presence_subscription(asks.boundjid.bare, ptype="subscribed")
+        await asks.hear("presence", type="available", sender=agrees.boundjid)
+    # Asked by B's server what it can.
+    await a.next("described")
     await publish(b, AVATAR, PNG_ID, f"<data xmlns='{AVATAR}'>{PNG}</data>")
     info = f"<info bytes='{len(base64.b64decode(PNG))}' id='{PNG_ID}' type='image/png'/>"
     await publish(b, METADATA, PNG_ID, f"<metadata xmlns='{METADATA}'>{info}</metadata>")

@@ -30,7 +30,7 @@ class World:
         self.folder = pathlib.Path(self._temporary.name)
         self.authority = Authority(self.folder / "authority")
         self.servers, self.records, self.clients = [], [], []
-        self.dns = None
+        self.dns, self.failed = None, False
 
     def __enter__(self):
         return self
@@ -41,7 +41,7 @@ class World:
         if self.dns:
             self.dns.kill()
             self.dns.wait()
-        if kind is not None:
+        if kind is not None or self.failed:
             for server in self.servers:
                 print(f"---- {server.domain}\n{server.tail()}", file=sys.stderr, flush=True)
         self._temporary.cleanup()
@@ -76,8 +76,11 @@ class World:
         return await client.online()
 
     async def leave(self):
+        """Everybody logs out."""
         for client in self.clients:
-            await client.disconnect()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.disconnect(), 5)
+            client.abort()
         self.clients.clear()
 
 
@@ -238,8 +241,7 @@ https_ports = {{}}
 c2s_require_encryption = true
 s2s_require_encryption = true
 s2s_secure_auth = {secure}
-authentication = "insecure"
-insecure_open_authentication = "Yes please, I know what I'm doing!"
+authentication = "internal_plain"
 storage = "internal"
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "private", "blocklist", "carbons", "pep", "vcard_legacy", "version",
   "time", "ping", "mam", "smacks", "s2s", "s2s_auth_certs", "offline", {modules} }}
@@ -277,6 +279,11 @@ class Prosody(Server):
 
     def start(self):
         self.spawn("prosody", "--config", self.config, "-F")
+
+    def account(self, jid):
+        accounts = self.folder / "data" / self.domain.replace(".", "%2e") / "accounts"
+        accounts.mkdir(parents=True, exist_ok=True)
+        (accounts / f"{jid.partition('@')[0]}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}" }};\n')
 
 
 EJABBERD = """
