@@ -102,7 +102,7 @@ async def prosody_direct(scene, world):
 
     async def streams():
         await tells(ours, "connected to 10.77.0.4:5302 for office.test and prosody.test", "direct TLS is dialled")
-        assert ours.said().count("office.test and prosody.test, proved by its certificate") == 1, "two streams of one pair"
+        assert ours.said().count("between office.test and prosody.test, proved by its certificate") == 1, "two streams of one pair"
 
     await scene.check("direct TLS, certificates for servers alone, one stream", streams())
 

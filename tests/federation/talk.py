@@ -44,7 +44,6 @@ async def presence(a, b):
     b.send_presence(pshow="away", pstatus="at lunch")
     equal((await a.hear("presence", type="away", sender=b.boundjid))["status"], "at lunch")
     a.send_presence(ptype="unavailable")
-    await a.hear("presence", type="unavailable", sender=a.boundjid)
     a.send_presence()
     await a.hear("presence", type="away", sender=b.boundjid)
     b.send_presence(ptype="unavailable")
@@ -76,7 +75,8 @@ async def room(a, b):
     """A comes into a room of B's, they talk, A leaves, comes back and has the history; then reads the archive."""
     place = await make_room(b, b.house.rooms)
     seen, _ = await a.join(place, "guest")
-    equal({p["from"].resource for p in seen}, {"owner", "guest"})
+    # The room itself may say something, too.
+    equal({p["from"].resource for p in seen} - {""}, {"owner", "guest"})
     await b.hear("presence", sender=f"{place}/guest", type="available")
     for speaker, nick, body in ((a, "guest", "good evening"), (b, "owner", "sit down")):
         await speaker.say_in(place, body)

@@ -300,8 +300,6 @@ listen:
   - {{ port: {c2s}, ip: "{address}", module: ejabberd_c2s, starttls_required: true, starttls: true, access: all }}
   - {{ port: {c2s_tls}, ip: "{address}", module: ejabberd_c2s, tls: true, access: all }}
   - {{ port: {s2s}, ip: "{address}", module: ejabberd_s2s_in }}
-acl: {{ local: {{ user_regexp: "" }} }}
-access_rules: {{ all: {{ allow: all }} }}
 modules:
   mod_adhoc: {{}}
   mod_caps: {{}}
@@ -337,12 +335,11 @@ class Ejabberd(Server):
         self.config.write_text(EJABBERD.format(
             domain=domain, pem=pem, trust=trust, address=self.address, s2s=self.s2s, **self.ports,
             bidi="mod_s2s_bidi: {}" if bidi else ""))
-        self.accounts = []
 
     def start(self):
         # Its own scripts want a user, a name in a table of nodes and a port: the machine below needs none of these.
         libraries = next(pathlib.Path("/usr/lib").glob("*/ejabberd-*")).parent
-        users = "".join(f'ok = ejabberd_auth:try_register(<<"u{n}">>, <<"{self.domain}">>, <<"{PASSWORD}">>), ' for n in range(1, 9))
+        users = "".join(f'ok = ejabberd_auth:try_register(<<"u{n}">>, <<"{self.domain}">>, <<"{PASSWORD}">>), ' for n in range(1, 61))
         environment = {**os.environ, "HOME": str(self.folder), "ERL_LIBS": str(libraries), "ERL_CRASH_DUMP": "/dev/null"}
         environment |= {"EJABBERD_CONFIG_PATH": str(self.config), "EJABBERD_LOG_PATH": str(self.log), "CONTRIB_MODULES_PATH": str(self.folder)}
         self.spawn("erl", "-noinput", "-mnesia", "dir", f'"{self.folder}/mnesia"', "-s", "ejabberd", "-eval", f"{users}ok.", env=environment)
