@@ -121,8 +121,67 @@ async def ejabberd(scene, world):
     await scene.check("STARTTLS, certificates", streams())
 
 
-SCENES = {scene.__name__: scene for scene in (prosody, prosody_direct, ejabberd)}
+async def ejabberd_old(scene, world):
+    """Ours has a certificate for servers alone, as all public ones are: this ejabberd takes no EXTERNAL with it, and asks back."""
+    theirs = Ejabberd(world, "ejabberd.test", 5, world.authority.certificate(*EJABBERD))
+    ours = office(world, SERVER)
+    world.start(theirs, ours)
+    await scene.both(ours, theirs, (talk.chat, talk.presence, talk.room, talk.discover))
 
+    async def streams():
+        await tells(theirs, "unsupported certificate purpose", "it refuses the certificate")
+        await tells(ours, "proved by its certificate", "its certificate counts")
+        assert "proved by dialback" not in ours.said(), "its dialback was believed"
+
+    await scene.check("dialback where our certificate is refused", streams())
+
+
+async def prosody_dialback(scene, world):
+    """Neither trusts the other's certificate."""
+    theirs = Prosody(world, "prosody.test", 4, world.authority.self_signed(*PROSODY), dialback=True, secure=False)
+    ours = Ours(world, "office.test", 2, federation="policy = 'open'\ndialback_for = ['prosody.test']")
+    world.start(theirs, ours)
+    await scene.both(ours, theirs, (talk.chat, talk.presence, talk.room, talk.discover))
+    await scene.check("streams proved by dialback", tells(ours, "proved by dialback", "dialback was used"))
+
+
+async def ejabberd_dialback(scene, world):
+    """The same with ejabberd."""
+    theirs = Ejabberd(world, "ejabberd.test", 5, world.authority.self_signed(*EJABBERD), trusted=False)
+    ours = Ours(world, "office.test", 2, federation="policy = 'open'\ndialback_for = ['ejabberd.test']")
+    world.start(theirs, ours)
+    await scene.both(ours, theirs, (talk.chat, talk.presence, talk.room, talk.discover))
+    await scene.check("streams proved by dialback", tells(ours, "proved by dialback", "dialback was used"))
+
+
+async def bounces(client, to, condition, *words, patience=PATIENCE):
+    """A message to this address comes back with this error, whose text has these words."""
+    await client.say(to, "is anybody there?")
+    error = (await asyncio.wait_for(client.hear("message", type="error"), patience))["error"]
+    text = error["text"]
+    assert error["condition"] == condition and all(word in text for word in words), f"{condition} and {words} wanted: {error}"
+    print(f"   {to}: {condition}: {text}", flush=True)
+
+
+async def no_dialback(scene, world):
+    """Where the owner has not said so, nobody proves anything by dialback, in neither direction."""
+    prosody = Prosody(world, "prosody.test", 4, world.authority.self_signed(*PROSODY), dialback=True, secure=False)
+    ejabberd = Ejabberd(world, "ejabberd.test", 5, world.authority.self_signed(*EJABBERD), trusted=False)
+    ours = Ours(world, "office.test", 2, federation="policy = 'open'")
+    world.start(prosody, ejabberd, ours)
+
+    async def play(theirs, condition):
+        a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+        await bounces(a, b.boundjid.bare, "remote-server-timeout", f"{theirs.domain} is not who it should be", "signed")
+        await bounces(b, a.boundjid.bare, condition)
+        assert "proved by" not in ours.said(), "something was proved"
+
+    await scene.check("Prosody", play(prosody, "remote-server-timeout"))
+    await scene.check("ejabberd", play(ejabberd, "remote-server-timeout"))
+
+
+SCENES = (prosody, prosody_direct, ejabberd, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback)
+SCENES = {scene.__name__: scene for scene in SCENES}
 
 
 async def main(names):
