@@ -1,13 +1,18 @@
 """The checks, by scene: each a world of its own. `scenes.py NAME...` plays some of them, without names all."""
 
 import asyncio
+import pathlib
 import sys
 import time
 import traceback
 
+import slixmpp
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
+
 import talk
 from authority import CLIENT, SERVER
-from house import PATIENCE
+from house import PATIENCE, SECRET, equal
 from world import Ejabberd, Ours, Prosody, World, until
 
 NOTIFY = [talk.METADATA]
@@ -180,7 +185,116 @@ async def no_dialback(scene, world):
     await scene.check("ejabberd", play(ejabberd, "remote-server-timeout"))
 
 
-SCENES = (prosody, prosody_direct, ejabberd, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback)
+class Push(slixmpp.ComponentXMPP):
+    """A service that carries notifications to phones (XEP-0357), at Prosody."""
+
+    def __init__(self, domain):
+        super().__init__(domain, SECRET)
+        self.requests, self.up = asyncio.Queue(), asyncio.Event()
+        self.add_event_handler("session_start", lambda _: self.up.set())
+        self.register_handler(Callback("published", MatchXPath("{jabber:component:accept}iq/{%s}pubsub" % talk.PUBSUB), self.take))
+
+    def take(self, iq):
+        self.requests.put_nowait(iq)
+        iq.reply(clear=True).send()
+
+
+async def push(scene, world):
+    """A phone's push service is at another server."""
+    theirs = Prosody(world, "prosody.test", 4, world.authority.certificate(*PROSODY))
+    ours = office(world)
+    world.start(theirs, ours)
+
+    async def play():
+        service = Push("push.prosody.test")
+        service.connect(theirs.address, 5347)
+        await asyncio.wait_for(service.up.wait(), PATIENCE)
+        a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+        await a.ask("set", None, "<enable xmlns='urn:xmpp:push:0' jid='push.prosody.test' node='node of this app'/>")
+        await a.disconnect()
+        await until(lambda: ours.said().count("ended (Clean)") > 0, "the phone is gone")
+        await b.say(a.boundjid.bare, "wake up")
+        got = await asyncio.wait_for(service.requests.get(), PATIENCE)
+        equal((str(got["from"]), got.xml.find(f"{{{talk.PUBSUB}}}pubsub/{{{talk.PUBSUB}}}publish").get("node")),
+              (a.boundjid.bare, "node of this app"))
+        await service.disconnect()
+
+    await scene.check("a notification goes to a service at Prosody", play())
+
+
+def pin(server, address=True):
+    """What another one of ours writes down of it."""
+    where = f"address = '{server.address}:{server.s2s}'\n" if address else ""
+    return f"[[peer]]\ndomain = '{server.domain}'\nkey = '{server.key()}'\n{where}"
+
+
+def two_of_ours(world, environment=None):
+    """Two offices that DNS does not know, with certificates of their own."""
+    return [Ours(world, domain, number, ways=(), environment=environment) for domain, number in (("office.test", 2), ("branch.test", 3))]
+
+
+async def pinned(scene, world):
+    """Two of ours that know each other's keys and addresses, and no more."""
+    ours, theirs = two_of_ours(world)
+    world.start(ours, theirs)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        one.configure(peers=pin(other))
+        one.reload()
+    await scene.both(ours, theirs)
+    await scene.check("proved by the pinned key", tells(ours, "proved by its pinned key", "the key counts"))
+
+
+async def nat(scene, world):
+    """Of two pinned ones one knows where the other is: what the other has to say goes the same way back."""
+    ours, theirs = two_of_ours(world)
+    world.start(ours, theirs)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        one.configure(peers=pin(other, address=one is theirs))
+        one.reload()
+
+    async def play():
+        a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+        await talk.chat(b, a)
+        await talk.chat(a, b)
+        await talk.presence(a, b)
+        await talk.room(b, a)
+        await talk.room(a, b)
+        assert "connected to" not in ours.said(), "it has dialled"
+
+    await scene.check("both directions on what the one behind NAT has dialled", play())
+
+    async def again():
+        # Nobody behind NAT says anything; the other side has something to say.
+        theirs.kill()
+        theirs.start()
+        theirs.wait()
+        a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+        await until(lambda: theirs.said().count("connected to") > 3, "it dials by itself", 15)
+        await talk.chat(a, b)
+
+    if "nat" in NOT_YET:
+        print("-- nat: dialling after a restart is left out: not yet", flush=True)
+    else:
+        await scene.check("it dials again after a restart", again())
+
+
+async def clocks_in_1970(scene, world):
+    """Two boards that have just booted, without a clock."""
+    library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        print("-- clocks_in_1970 is left out: no libfaketime", flush=True)
+        return
+    environment = {"LD_PRELOAD": str(library), "FAKETIME": f"-{int(time.time()) - 3600}", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+    ours, theirs = two_of_ours(world, environment)
+    world.start(ours, theirs)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        one.configure(peers=pin(other))
+        one.reload()
+    await scene.both(ours, theirs, (talk.chat, talk.presence, talk.room))
+
+
+SCENES = (prosody, prosody_direct, ejabberd, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback, push, pinned, nat)
+SCENES += (clocks_in_1970,)
 SCENES = {scene.__name__: scene for scene in SCENES}
 
 

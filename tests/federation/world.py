@@ -5,11 +5,15 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 import house
 from authority import Authority
@@ -69,9 +73,9 @@ class World:
         self.dns = subprocess.Popen(["dnsmasq", "-C", config, "--pid-file"], stdout=log, stderr=log)
         reachable(DNS, 53, self.dns)
 
-    async def enter(self, server, name, **options):
-        """Somebody new at this server, logged in."""
-        client = Client(server, server.user(name), **options)
+    async def enter(self, server, name, jid=None, **options):
+        """Somebody new at this server, or who has this address, logged in."""
+        client = Client(server, jid or server.user(name), **options)
         self.clients.append(client)
         return await client.online()
 
@@ -207,15 +211,21 @@ class Ours(Server):
             raise Exception(f"{words}: {done.stderr}")
         return done.stdout
 
+    def reload(self):
+        """Reads the settings anew."""
+        before = self.said().count("reloaded the settings")
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE
+        while self.said().count("reloaded the settings") == before:
+            assert time.monotonic() < deadline, "the settings are not read again"
+            time.sleep(0.02)
+
     def account(self, jid):
         self.command("user", "add", jid, "--password-stdin", input=PASSWORD + "\n")
 
     def key(self):
         """What others pin."""
         certificate = (self.folder / "cert/server.crt").read_bytes()
-        from cryptography import x509
-        from cryptography.hazmat.primitives import serialization
-
         public = x509.load_pem_x509_certificate(certificate).public_key()
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return f"sha256:{hashlib.sha256(der).hexdigest()}"
