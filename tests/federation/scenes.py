@@ -2,18 +2,21 @@
 
 import asyncio
 import pathlib
+import ssl
 import sys
 import time
 import traceback
 
 import slixmpp
+from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
 import talk
-from authority import CLIENT, SERVER
+from authority import CLIENT, SERVER, Authority
 from house import PATIENCE, SECRET, equal
-from world import Ejabberd, Ours, Prosody, World, until
+from peer import Client
+from world import Ejabberd, Ours, Prosody, World, timed, until
 
 NOTIFY = [talk.METADATA]
 # What our own server does not do yet.
@@ -216,7 +219,7 @@ async def push(scene, world):
         await b.say(a.boundjid.bare, "wake up")
         got = await asyncio.wait_for(service.requests.get(), PATIENCE)
         equal((str(got["from"]), got.xml.find(f"{{{talk.PUBSUB}}}pubsub/{{{talk.PUBSUB}}}publish").get("node")),
-              (a.boundjid.bare, "node of this app"))
+              (ours.domain, "node of this app"))
         await service.disconnect()
 
     await scene.check("a notification goes to a service at Prosody", play())
@@ -293,8 +296,193 @@ async def clocks_in_1970(scene, world):
     await scene.both(ours, theirs, (talk.chat, talk.presence, talk.room))
 
 
+class Talker:
+    """Somebody who says one thing after the other, and logs in again whenever the server is gone; their client has asked the server to
+    acknowledge (XEP-0198)."""
+
+    def __init__(self, world, server):
+        self.world, self.server, self.jid = world, server, server.user("talker")
+        self.client, self.said, self.acked, self.heard, self.refused = None, 0, set(), [], set()
+
+    async def talk(self, to, until_done):
+        while not until_done.is_set():
+            try:
+                self.client = await asyncio.wait_for(self.world.enter(self.server, None, jid=self.jid, sm=True), 5)
+            except Exception:
+                await asyncio.sleep(0.2)
+                continue
+            while not until_done.is_set() and self.client.queues["lost"].empty():
+                self.said += 1
+                await self.client.say(to, f"{self.jid} {self.said}")
+                await asyncio.sleep(0.03)
+                self.collect()
+            self.collect()
+            if self.client.queues["lost"].empty():
+                return
+            self.client.abort()
+
+    def collect(self):
+        queues = self.client.queues
+        while not queues["acked"].empty():
+            self.acked.add(queues["acked"].get_nowait())
+        while not queues["message"].empty():
+            message = queues["message"].get_nowait()
+            if message["type"] == "error":
+                self.refused.add(message["body"])
+            elif message["body"]:
+                self.heard.append(message["body"])
+
+
+async def killed(scene, world):
+    """Two people at two of ours chat while each server is killed ten times. What is lost between the servers is counted."""
+    ours, theirs = two_of_ours(world)
+    world.start(ours, theirs)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        one.configure(peers=pin(other))
+        one.reload()
+
+    async def play():
+        done = asyncio.Event()
+        talkers = Talker(world, ours), Talker(world, theirs)
+        tasks = [asyncio.create_task(one.talk(other.jid, done)) for one, other in (talkers, reversed(talkers))]
+        for n in range(20):
+            await asyncio.sleep(0.7 + 0.03 * n)
+            server = (ours, theirs)[n % 2]
+            server.kill()
+            await asyncio.sleep(0.1)
+            server.start()
+            await asyncio.to_thread(server.wait)
+        # Long enough for a server that is left alone after a failure.
+        await asyncio.sleep(8)
+        done.set()
+        await asyncio.gather(*tasks)
+        await asyncio.sleep(1)
+        for one in talkers:
+            one.collect()
+        for one, other in (talkers, reversed(talkers)):
+            archived = await bodies_of(other.client)
+            arrived = set(archived) | set(other.heard)
+            lost = one.acked - arrived - one.refused
+            doubled = len(archived) - len(set(archived))
+            both = len(arrived & one.refused)
+            print(f"   from {one.server.domain}: {one.said} said, {len(one.acked)} acknowledged; {len(arrived)} arrived, "
+                  f"{len(one.refused)} came back, {len(lost)} lost, {doubled} twice, {both} both arrived and came back", flush=True)
+            assert one.acked and arrived, "nothing was said"
+            equal([body for body in archived], sorted(set(archived), key=lambda body: int(body.split()[1])), "order, and nothing twice")
+
+    await scene.check("two chat while each server is killed ten times", play(), 120)
+
+
+async def bodies_of(client):
+    """What others have said to them, of the archive."""
+    bodies = []
+    async for message in client.plugin["xep_0313"].iterate():
+        forwarded = message["mam_result"]["forwarded"]["stanza"]
+        if forwarded["from"].bare != client.boundjid.bare and forwarded["body"] and forwarded["type"] != "error":
+            bodies.append(forwarded["body"])
+    return bodies
+
+
+async def refused(scene, world):
+    """Why not, in words, for each reason there is; as who wants to talk to others, and as whom others want to talk to."""
+    stranger = Authority(world.folder / "stranger", "Somebody else")
+    wrong = {
+        "expired.test": (world.authority.certificate("expired.test", days=(-20, -3)), "expired"),
+        "other.test": (world.authority.certificate("somebody.test"), "somebody.test"),
+        "unknown.test": (stranger.certificate("unknown.test"), "authority"),
+        "blocked.test": (world.authority.certificate("blocked.test"), "blocked"),
+    }
+    servers = {domain: Prosody(world, domain, n, certificate, secure=False) for n, (domain, (certificate, _)) in enumerate(wrong.items(), 4)}
+    for domain, server in servers.items():
+        server.ca = wrong[domain][0][0]
+    ours = office(world, federation="policy = 'open'\nblock = ['blocked.test']")
+    world.resolve(
+        "srv-host=_xmpp-server._tcp.nothing.test", "srv-host=_xmpps-server._tcp.nothing.test",
+        "host-record=closed.test,10.77.0.1",
+        "host-record=deaf.test,10.77.0.9",
+        "host-record=mute.test,10.77.0.8",
+        "srv-host=_xmpp-server._tcp.lost.test,nowhere.lost.test,5269",
+        "host-record=self.test,10.77.0.2",
+        "host-record=loop.test,127.0.0.1",
+    )
+    world.start(*servers.values(), ours)
+    mute = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "10.77.0.8", 5269)
+    a = await world.enter(ours, "a")
+    timeout, missing, forbidden = "remote-server-timeout", "remote-server-not-found", "not-allowed"
+
+    async def towards():
+        for domain, (_, word) in wrong.items():
+            await bounces(a, f"b@{domain}", forbidden if word == "blocked" else timeout, domain, word)
+        await bounces(a, "b@nothing.test", missing, "nothing.test")
+        await bounces(a, "b@unheard.test", missing, "unheard.test", "DNS")
+        await bounces(a, "b@lost.test", missing, "nowhere.lost.test")
+        await bounces(a, "b@closed.test", timeout, "10.77.0.1", "refused")
+        await bounces(a, "b@self.test", forbidden, "this server itself")
+        await bounces(a, "b@loop.test", forbidden, "this box itself")
+        with timed("a server that answers nothing", 31):
+            await bounces(a, "b@mute.test", timeout, "mute.test", patience=32)
+        with timed("an address where nobody is", 31):
+            await bounces(a, "b@deaf.test", timeout, "10.77.0.9", patience=32)
+
+    await scene.check("from here", towards(), 120)
+    mute.close()
+
+    async def again():
+        # A server that is not reached is left alone for a while; all are told why.
+        a = await world.enter(ours, "a")
+        for _ in range(3):
+            with timed("the answer", 1):
+                await bounces(a, "b@mute.test", timeout, "mute.test")
+        # Who comes into a room there is told, too.
+        try:
+            await a.join("room@conference.unheard.test", "a")
+        except IqError as e:
+            equal(e.iq["error"]["condition"], missing)
+        else:
+            raise AssertionError("nobody is there")
+
+    await scene.check("at once, the next time", again())
+
+    async def come():
+        for domain, server in servers.items():
+            client = Client(server, server.user("b"))
+            client.ssl_context.check_hostname, client.ssl_context.verify_mode = False, ssl.CERT_NONE
+            world.clients.append(client)
+            await client.online()
+            await client.say("a@office.test", "let me in")
+            error = (await client.hear("message", type="error"))["error"]
+            print(f"   {domain} towards us: {error['condition']}: {error['text']}", flush=True)
+        assert "proved by" not in ours.said(), "somebody was let in"
+
+    await scene.check("towards us", come())
+
+
+async def listed(scene, world):
+    """Only those that are listed; a reload changes it at once."""
+    theirs = Prosody(world, "prosody.test", 4, world.authority.certificate(*PROSODY))
+    ours = office(world, federation="policy = 'listed'")
+    world.start(theirs, ours)
+
+    async def play():
+        a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+        await bounces(a, b.boundjid.bare, "not-allowed", "prosody.test is not listed")
+        await b.say(a.boundjid.bare, "let me in")
+        error = (await b.hear("message", type="error"))["error"]
+        print(f"   towards us: {error['condition']}: {error['text']}", flush=True)
+        ours.configure(federation="policy = 'listed'\nallow = ['prosody.test']")
+        ours.reload()
+        await talk.chat(a, b)
+        await talk.chat(b, a)
+        ours.configure(federation="policy = 'open'\nblock = ['prosody.test']")
+        ours.reload()
+        await bounces(a, b.boundjid.bare, "not-allowed", "blocked")
+        await tells(theirs, "policy-violation", "its streams are ended")
+
+    await scene.check("policy listed, allow, then block", play())
+
+
 SCENES = (prosody, prosody_direct, ejabberd, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback, push, pinned, nat)
-SCENES += (clocks_in_1970,)
+SCENES += (clocks_in_1970, killed, refused, listed)
 SCENES = {scene.__name__: scene for scene in SCENES}
 
 
