@@ -86,7 +86,7 @@ class Client(slixmpp.ClientXMPP):
 
     def dial(self):
         # Its ports are others after each start.
-        self.connect("127.0.0.1", self.house.ports["c2s_tls" if self.direct else "c2s"])
+        self.connect(self.house.address, self.house.ports["c2s_tls" if self.direct else "c2s"])
 
     async def next(self, queue):
         return await asyncio.wait_for(self.queues[queue].get(), PATIENCE)
@@ -165,7 +165,7 @@ class Client(slixmpp.ClientXMPP):
             await self.hear("presence", sender=self.boundjid)
             if self.notify:
                 await self.next("described")
-                await self.ask("get", DOMAIN, "<ping xmlns='urn:xmpp:ping'/>")
+                await self.ask("get", self.boundjid.domain, "<ping xmlns='urn:xmpp:ping'/>")
         return self
 
     async def refusal(self):
