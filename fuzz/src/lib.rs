@@ -3,6 +3,7 @@
 //! with its `[[bin]]` in `Cargo.toml`, and a corpus of at least one file.
 
 pub mod dns;
+pub mod servers;
 pub mod stream;
 
 use inglenook::wire::framer::Limits;
@@ -12,8 +13,13 @@ use inglenook::wire::{Condition, Frame, Framer, Kind, Node, Raw, Scope, Stanza, 
 pub type Check = fn(&[u8]);
 
 /// All of them, with their names.
-pub const TARGETS: &[(&str, Check)] =
-    &[("dns", dns::dns), ("framer", framer), ("stanza", stanza), ("stream", stream::stream)];
+pub const TARGETS: &[(&str, Check)] = &[
+    ("dns", dns::dns),
+    ("framer", framer),
+    ("servers", servers::servers),
+    ("stanza", stanza),
+    ("stream", stream::stream),
+];
 
 const LIMITS: Limits = Limits { element_bytes: 2048, depth: 16, elements: 64, attributes: 16 };
 

@@ -183,9 +183,11 @@ impl State {
         jid.local().filter(|_| jid.domain() == self.settings.domain.domain())
     }
 
-    /// Whether somebody can be behind an address that is on a list: an account here, or somebody behind a component.
+    /// Whether somebody can be behind an address that is on a list: an account here, somebody behind a component, or at a server that is
+    /// talked to.
     pub fn can_act(&self, jid: &Jid) -> bool {
-        jid.local().is_some() && (self.account(jid).is_some() || self.settings.components.contains_key(jid.domain()))
+        let elsewhere = || self.settings.components.contains_key(jid.domain()) || self.is_reachable(jid);
+        jid.local().is_some() && (self.account(jid).is_some() || elsewhere())
     }
 
     /// Whether the setting `admins` names this account, by its bare JID. What a component says of its own addresses does not count.

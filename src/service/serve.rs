@@ -34,7 +34,7 @@ use super::owner::{
     lookup::{Lookup, Ports},
     restore, user,
 };
-use super::tls::{self, Acceptor};
+use super::tls::Acceptor;
 use super::{Failure, Result, host, lock, random, share};
 use crate::core::{self, Core};
 use crate::ext;
@@ -558,15 +558,11 @@ impl Shared {
         &self.options.manager
     }
 
-    /// Whether the certificate is one that everybody trusts: then all other servers are talked to, unless the settings say otherwise.
-    fn is_public(&self) -> bool {
-        let Ok((pair, _)) = self.certificates.current() else { return false };
-        pair.installed && tls::is_public(&pair.chain, self.domain.domain(), self.certificates.now())
-    }
-
     fn configure(&self, config: &Config) {
         let window = Duration::from_millis(config.commit_window_ms);
-        self.hub.configure(config.core(&self.domain, self.data.dir(), self.is_public()), config.plain, window);
+        // Then all other servers are talked to, unless the settings say otherwise.
+        let public = self.certificates.is_public(self.domain.domain());
+        self.hub.configure(config.core(&self.domain, self.data.dir(), public), config.plain, window);
         self.servers.configure(config.federation.clone());
         self.gate.configure(config);
         if std::env::var_os("RUST_LOG").is_none() {

@@ -76,6 +76,12 @@ impl Certificates {
         self.installed_path().exists()
     }
 
+    /// Whether what is shown is good for everybody: a certificate for the domain that an authority has signed which the world trusts.
+    pub fn is_public(&self, domain: &str) -> bool {
+        let Ok((pair, _)) = self.current() else { return false };
+        pair.installed && tls::is_public(&pair.chain, domain, self.now())
+    }
+
     /// The authority.
     ///
     /// # Errors

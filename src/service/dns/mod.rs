@@ -13,18 +13,17 @@ pub mod service;
 mod system;
 #[cfg(test)]
 pub(in crate::service) mod tests;
-mod unreachable;
 
 pub use self::message::Tlsa;
 pub use self::name::DnsName;
 pub use self::service::{Host, Target};
-pub use self::unreachable::Unreachable;
 
 use self::cache::Cache;
 use self::message::{ALIASES, Data, Kind, Looked, Question, Reply};
 use self::multicast::Link;
 use self::service::{DIRECT, PORT, STARTTLS, Services, Way};
 use self::system::{Resolv, ResolvConf, hosts};
+use crate::wire::Refusal;
 use smol::Timer;
 use smol::lock::Semaphore;
 use std::io::ErrorKind;
@@ -88,11 +87,11 @@ enum Unanswered {
     Failure(String),
 }
 
-impl From<Unanswered> for Unreachable {
-    fn from(why: Unanswered) -> Unreachable {
+impl From<Unanswered> for Refusal {
+    fn from(why: Unanswered) -> Refusal {
         match why {
-            Unanswered::Silence(who) => Unreachable::wait(format!("{who} did not answer")),
-            Unanswered::Failure(why) => Unreachable::wait(why),
+            Unanswered::Silence(who) => Refusal::wait(format!("{who} did not answer")),
+            Unanswered::Failure(why) => Refusal::wait(why),
         }
     }
 }
@@ -124,15 +123,15 @@ impl Resolver {
     ///
     /// # Errors
     /// When DNS says that it has none, or says nothing.
-    pub async fn targets(&self, domain: &str) -> Result<Vec<Target>, Unreachable> {
+    pub async fn targets(&self, domain: &str) -> Result<Vec<Target>, Refusal> {
         if let Some(address) = literal(domain) {
             let host = Host::Address(address);
             return Ok(vec![Target { host, port: PORT, direct: false, authentic: false }]);
         }
         let name = DnsName::parse(domain)
-            .ok_or_else(|| Unreachable::gone(format!("{domain} is no name that could stand in the DNS")))?;
+            .ok_or_else(|| Refusal::gone(format!("{domain} is no name that could stand in the DNS")))?;
         if name.is_special() {
-            return Err(Unreachable::gone(format!("{domain} is a name that the DNS does not have")));
+            return Err(Refusal::gone(format!("{domain} is a name that the DNS does not have")));
         }
         let asked = smol::future::zip(self.services(&name, DIRECT), self.services(&name, STARTTLS)).await;
         let known = |asked: &Result<Looked, Unanswered>| match asked {
@@ -143,15 +142,15 @@ impl Resolver {
         match service::way(&known(&asked.0), &known(&asked.1), &mut random::number) {
             Way::Targets(targets) => Ok(targets),
             Way::FallBack { authentic } => Ok(vec![fall_back(name, authentic)]),
-            Way::Denied => Err(Unreachable::gone(format!("{domain} has no XMPP server: its DNS says so"))),
-            Way::Unusable => Err(Unreachable::gone(format!(
+            Way::Denied => Err(Refusal::gone(format!("{domain} has no XMPP server: its DNS says so"))),
+            Way::Unusable => Err(Refusal::gone(format!(
                 "the DNS of {domain} has records of an XMPP server, and none of them names a host"
             ))),
             // The owner of this box may know better.
             Way::Unknown if !hosts(&self.sources.hosts, &name).is_empty() => Ok(vec![fall_back(name, false)]),
             Way::Unknown => Err(asked.1.or(asked.0).err().map_or_else(
-                || Unreachable::wait(format!("the DNS cannot say where the server of {domain} is")),
-                Unreachable::from,
+                || Refusal::wait(format!("the DNS cannot say where the server of {domain} is")),
+                Refusal::from,
             )),
         }
     }
@@ -168,17 +167,17 @@ impl Resolver {
     ///
     /// # Errors
     /// When there is no such host (`remote-server-not-found`), or nobody says.
-    pub async fn addresses(&self, host: &DnsName, family: Family) -> Result<Addresses, Unreachable> {
+    pub async fn addresses(&self, host: &DnsName, family: Family) -> Result<Addresses, Refusal> {
         let kind = match family {
             Family::V4 => Kind::A,
             Family::V6 => Kind::Aaaa,
         };
         let looked = match self.look_up(host, kind).await {
-            Err(Unanswered::Failure(why)) => return Err(Unreachable::wait(format!("{why}, asked for {host}"))),
+            Err(Unanswered::Failure(why)) => return Err(Refusal::wait(format!("{why}, asked for {host}"))),
             looked => looked?,
         };
         if !looked.exists {
-            return Err(Unreachable::gone(match host.is_local() {
+            return Err(Refusal::gone(match host.is_local() {
                 true => format!("nobody in this network answers to the name {host}"),
                 false => format!("there is no {host} in the DNS"),
             }));
@@ -196,7 +195,7 @@ impl Resolver {
     ///
     /// # Errors
     /// When nobody says: then the place must not be used, for an attacker could be why.
-    pub async fn keys(&self, host: &DnsName, port: u16) -> Result<Vec<Tlsa>, Unreachable> {
+    pub async fn keys(&self, host: &DnsName, port: u16) -> Result<Vec<Tlsa>, Refusal> {
         let Some(name) = host.below(&format!("_{port}._tcp")) else { return Ok(Vec::new()) };
         let looked = self.look_up(&name, Kind::Tlsa).await?;
         let key = |data| match data {

@@ -143,7 +143,7 @@ fn house(server: &Server) -> House {
 }
 
 impl House {
-    fn targets(&self, domain: &str) -> Result<Vec<String>, Unreachable> {
+    fn targets(&self, domain: &str) -> Result<Vec<String>, Refusal> {
         let targets = smol::block_on(self.resolver.targets(domain))?;
         let told = |t: &Target| {
             let (tls, secure) = (if t.direct { "tls:" } else { "" }, if t.authentic { "!" } else { "" });
@@ -152,12 +152,12 @@ impl House {
         Ok(targets.iter().map(told).collect())
     }
 
-    fn addresses(&self, host: &str, family: Family) -> Result<Vec<String>, Unreachable> {
+    fn addresses(&self, host: &str, family: Family) -> Result<Vec<String>, Refusal> {
         let found = smol::block_on(self.resolver.addresses(&DnsName::parse(host).unwrap(), family))?;
         Ok(found.list.iter().map(ToString::to_string).collect())
     }
 
-    fn v4(&self, host: &str) -> Result<Vec<String>, Unreachable> {
+    fn v4(&self, host: &str) -> Result<Vec<String>, Refusal> {
         self.addresses(host, Family::V4)
     }
 }

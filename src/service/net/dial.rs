@@ -1,7 +1,7 @@
 //! From a domain to a connection with its server: the places that DNS names, their addresses raced (RFC 8305).
 
-use crate::service::dns::{Addresses, DnsName, Family, Host, Resolver, Target, Tlsa, Unreachable, service};
-use crate::wire::Condition;
+use crate::service::dns::{Addresses, DnsName, Family, Host, Resolver, Target, Tlsa, service};
+use crate::wire::{Condition, Refusal};
 use smol::{Async, Timer};
 use std::collections::VecDeque;
 use std::fmt;
@@ -172,7 +172,7 @@ impl Dialer {
     ///
     /// # Errors
     /// When there are none.
-    pub async fn way(&self, domain: &str) -> Result<Way<'_>, Unreachable> {
+    pub async fn way(&self, domain: &str) -> Result<Way<'_>, Refusal> {
         let until = Instant::now() + self.all;
         let targets = self.resolver.targets(domain).await?;
         Ok(Way { dialer: self, targets: targets.into(), until, failures: Vec::new() })
@@ -193,7 +193,7 @@ pub struct Way<'a> {
     dialer: &'a Dialer,
     targets: VecDeque<Target>,
     until: Instant,
-    failures: Vec<Unreachable>,
+    failures: Vec<Refusal>,
 }
 
 impl Way<'_> {
@@ -204,7 +204,7 @@ impl Way<'_> {
             let until = self.until;
             let late = async {
                 Timer::at(until).await;
-                Err(Unreachable::wait(format!("{place} did not answer in time")))
+                Err(Refusal::wait(format!("{place} did not answer in time")))
             };
             match smol::future::or(self.dialer.reach(target), late).await {
                 Ok(reached) => return Some(reached),
@@ -223,31 +223,31 @@ impl Way<'_> {
     }
 
     /// There was no stream to be had with the place that was reached.
-    pub fn failed(&mut self, why: Unreachable) {
+    pub fn failed(&mut self, why: Refusal) {
         if !self.failures.contains(&why) {
             self.failures.push(why);
         }
     }
 
     /// Why nobody was reached. If one of the places may be there another time, it is worth to wait.
-    pub fn failure(&self) -> Unreachable {
+    pub fn failure(&self) -> Refusal {
         sum(&self.failures)
     }
 }
 
 /// Several failures as one.
-fn sum(failures: &[Unreachable]) -> Unreachable {
+fn sum(failures: &[Refusal]) -> Refusal {
     let of = |condition: &Condition| failures.iter().any(|why| why.condition == *condition);
     let conditions = [Condition::RemoteServerTimeout, Condition::RemoteServerNotFound, Condition::NotAllowed];
     let condition = conditions.into_iter().find(of).unwrap_or(Condition::RemoteServerTimeout);
     let told: Vec<&str> = failures.iter().take(TOLD).map(|why| why.text.as_str()).collect();
     let text = if told.is_empty() { "there is nowhere left to try".into() } else { told.join("; ") };
-    Unreachable { condition, text }
+    Refusal { condition, text }
 }
 
 impl Dialer {
     /// A connection with a place.
-    async fn reach(&self, mut target: Target) -> Result<Reached, Unreachable> {
+    async fn reach(&self, mut target: Target) -> Result<Reached, Refusal> {
         let mut race = Race::new(self, &target);
         let (socket, address, authentic) = poll_fn(|cx| race.poll(cx)).await?;
         drop(race);
@@ -278,7 +278,7 @@ type Attempted = (io::Result<Async<TcpStream>>, SocketAddr, bool);
 #[derive(Default)]
 struct Lane<'a> {
     /// Still being looked up.
-    asked: Option<Later<'a, Result<Addresses, Unreachable>>>,
+    asked: Option<Later<'a, Result<Addresses, Refusal>>>,
     /// To be tried.
     addresses: VecDeque<IpAddr>,
     authentic: bool,
@@ -299,9 +299,9 @@ struct Race<'a> {
     pause: Option<Timer>,
     /// IPv6 addresses have been waited for.
     has_waited: bool,
-    failures: Vec<Unreachable>,
+    failures: Vec<Refusal>,
     /// What the look-ups have failed with: told if there is no address at all.
-    unknown: Vec<Unreachable>,
+    unknown: Vec<Refusal>,
 }
 
 impl<'a> Race<'a> {
@@ -321,7 +321,7 @@ impl<'a> Race<'a> {
         Race { dialer, host, port, lanes, turn: 0, attempts, pause: None, has_waited: false, failures, unknown }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, Unreachable>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, Refusal>> {
         loop {
             self.poll_look_ups(cx);
             if let Some(found) = self.poll_attempts(cx) {
@@ -365,7 +365,7 @@ impl<'a> Race<'a> {
         for (at, error) in failed {
             // The next need not wait any longer.
             self.pause = None;
-            self.failures.push(Unreachable::wait(words(&self.told(at), &error, self.dialer.address)));
+            self.failures.push(Refusal::wait(words(&self.told(at), &error, self.dialer.address)));
         }
         found
     }
@@ -393,7 +393,7 @@ impl<'a> Race<'a> {
         let at = SocketAddr::new(ip, self.port);
         if let Some(why) = self.dialer.rules.forbid(at) {
             let text = format!("{} is {}, {why}; this server does not connect to that", self.host, at.ip());
-            self.failures.push(Unreachable::refused(text));
+            self.failures.push(Refusal::refused(text));
             return;
         }
         self.turn = 1 - turn;
@@ -402,9 +402,9 @@ impl<'a> Race<'a> {
         self.attempts.push(Box::pin(async move { (dialer.connect(at).await, at, authentic) }));
     }
 
-    fn failure(&self) -> Unreachable {
+    fn failure(&self) -> Refusal {
         match (&self.failures[..], &self.unknown[..]) {
-            ([], []) => Unreachable::gone(format!("{} has no address in the DNS", self.host)),
+            ([], []) => Refusal::gone(format!("{} has no address in the DNS", self.host)),
             // What one family lacks, the other may have: what is worth to wait for is told.
             ([], unknown) => sum(unknown),
             (failures, _) => sum(failures),
@@ -489,7 +489,7 @@ mod tests {
         (listener, held, port)
     }
 
-    fn all(dialer: &Dialer, domain: &str) -> (Vec<Reached>, Unreachable) {
+    fn all(dialer: &Dialer, domain: &str) -> (Vec<Reached>, Refusal) {
         smol::block_on(async {
             let mut way = match dialer.way(domain).await {
                 Ok(way) => way,
@@ -540,9 +540,9 @@ mod tests {
         smol::block_on(async {
             let mut way = dialer.pinned(&format!("127.0.0.1:{port}").parse().unwrap());
             assert!(way.next().await.is_some() && way.left() > Duration::from_secs(20));
-            way.failed(Unreachable::wait("its TLS is too old"));
+            way.failed(Refusal::wait("its TLS is too old"));
             assert!(way.next().await.is_none());
-            assert_eq!(way.failure(), Unreachable::wait("its TLS is too old"));
+            assert_eq!(way.failure(), Refusal::wait("its TLS is too old"));
         });
     }
 
@@ -629,7 +629,7 @@ mod tests {
         (dialer.address, dialer.all) = (ADDRESS, Duration::from_millis(300));
         let mut way = dialer.pinned(&format!("127.0.0.1:{port}").parse().unwrap());
         assert!(smol::block_on(way.next()).is_none());
-        assert_eq!(way.failure(), Unreachable::wait(format!("127.0.0.1:{port} did not answer in time")));
+        assert_eq!(way.failure(), Refusal::wait(format!("127.0.0.1:{port} did not answer in time")));
     }
 
     #[test]

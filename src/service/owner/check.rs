@@ -1,15 +1,18 @@
 //! What is wrong with an installation, and the exact fix.
 
+use crate::core::Federates;
 use crate::service::cert::{Certificates, Names};
 use crate::service::config::Config;
 use crate::service::disk::{
     data::{self, Data},
     wear::size,
 };
+use crate::service::dns::{Resolver, Sources, multicast};
+use crate::service::federation::Policy;
 use crate::service::host;
 use crate::service::net::{
     listen,
-    listeners::{C2S, C2S_TLS},
+    listeners::{C2S, C2S_TLS, S2S, S2S_TLS},
 };
 use crate::service::owner::{
     control,
@@ -20,14 +23,19 @@ use crate::service::owner::{
     status, user,
 };
 use crate::service::serve::{Options, Place};
+use crate::service::tls::Roots;
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Engine, Query, Tree, key};
-use crate::wire::{Jid, host_name};
+use crate::wire::{Jid, Refusal, host_name};
+
 use rustix::fs::{Access, AtFlags, CWD};
+use std::time::Duration;
 
 /// Files that the server may want to make at any time.
 const FILES: u64 = 64;
+/// How long the DNS is asked.
+const LOOK_UP: Duration = Duration::from_secs(8);
 
 /// What was found: lines for the person.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -146,10 +154,56 @@ fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Repor
     }
     space(&mut report, data);
     certificate(&mut report, place);
+    other_servers(&mut report, place);
     if !runs {
         database(&mut report, options, place);
     }
     report
+}
+
+/// Which other servers are talked to; and, where that is everybody, whether they would find this one.
+fn other_servers(report: &mut Report, place: &Place) {
+    let federation = &place.config.federation;
+    if let Some(Err(e)) = federation.ca_file.as_deref().map(Roots::look_at) {
+        report.wrong(format!(
+            "other servers: {e}. Fix: name a file with certificates (PEM) in federation.ca_file, or leave it empty"
+        ));
+    }
+    let certificates = Certificates::of(&place.data);
+    let public = certificates.is_public(place.domain.domain());
+    let listed = federation.allow.len() + federation.pinned.len();
+    match federation.core(public).with {
+        Federates::Nobody => return report.fine("other servers: none is talked to"),
+        Federates::Listed => {
+            let why = if federation.policy == Policy::Auto {
+                ", as the certificate is not one that everybody trusts"
+            } else {
+                ""
+            };
+            return report
+                .fine(format!("other servers: only those that are listed or pinned are talked to, {listed}{why}"));
+        }
+        Federates::Everybody => {}
+    }
+    let resolver = Resolver::new(Sources::of_system(|| multicast::links(&host::addresses())));
+    let late = async {
+        smol::Timer::after(LOOK_UP).await;
+        Err(Refusal::wait("the DNS does not answer in time"))
+    };
+    match smol::block_on(smol::future::or(resolver.targets(place.domain.domain()), late)) {
+        Err(why) => report.wrong(format!(
+            "other servers: they do not find this one: {why}. Fix: put `_xmpp-server._tcp.{}. SRV 5 0 5269 HOST.` with this box's HOST into the DNS",
+            place.domain
+        )),
+        Ok(targets) => {
+            let listened = |port: u16| [S2S, S2S_TLS].iter().flat_map(|name| place.config.addresses(name)).any(|at| at.port() == port);
+            let told: Vec<String> = targets.iter().map(|target| format!("{}, port {}", target.host, target.port)).collect();
+            report.fine(format!("other servers: they look for this one at {}", told.join("; ")));
+            if !targets.iter().any(|target| listened(target.port)) {
+                report.note("other servers: this one listens on none of those ports; that is right if a router forwards them");
+            }
+        }
+    }
 }
 
 /// Who is set to administer the server, and does not. `accounts`: the addresses that there are.

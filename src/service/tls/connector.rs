@@ -2,7 +2,7 @@
 
 use super::stream::Outgoing;
 use super::verifier::HasTheKey;
-use crate::service::dns::Unreachable;
+use crate::wire::Refusal;
 use crate::wire::punycode::a_labels;
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
@@ -51,12 +51,12 @@ impl Connector {
         socket: Async<TcpStream>,
         domain: &str,
         direct: bool,
-    ) -> Result<(Outgoing, Vec<u8>), Unreachable> {
+    ) -> Result<(Outgoing, Vec<u8>), Refusal> {
         let inside = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(domain);
         let name = ServerName::try_from(a_labels(inside))
-            .map_err(|_| Unreachable::gone(format!("{domain} is no name that TLS could ask for")))?;
+            .map_err(|_| Refusal::gone(format!("{domain} is no name that TLS could ask for")))?;
         let config = if direct { &self.direct } else { &self.starttls };
-        Outgoing::connect(socket, config.clone(), name).await.map_err(|e| Unreachable::wait(words(&e)))
+        Outgoing::connect(socket, config.clone(), name).await.map_err(|e| Refusal::wait(words(&e)))
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    type Result2<T> = (Result<(Outgoing, Vec<u8>), Unreachable>, io::Result<T>);
+    type Result2<T> = (Result<(Outgoing, Vec<u8>), Refusal>, io::Result<T>);
 
     fn meet(from: &Server, to: &Server, domain: &str, direct: bool, profile: Profile) -> Result2<Stream> {
         let (ours, theirs) = ends();
