@@ -114,6 +114,13 @@ fn needs_a_hand(line: &str) -> bool {
         || line.ends_with(" opens a connection.")
 }
 
+/// `The server office.test connects to house.test, called Office.`: its domain, ours, and its name in the play.
+fn server(line: &str) -> Option<(&str, &str, &str)> {
+    let (theirs, rest) = line.strip_prefix("The server ")?.split_once(" connects to ")?;
+    let (ours, called) = rest.strip_suffix('.')?.split_once(", called ")?;
+    Some((theirs, ours, called))
+}
+
 /// One line of a play, with the XML below it.
 struct Act {
     line: usize,
@@ -184,7 +191,9 @@ impl Play {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let mut wrong = None;
+        let servers = acts.iter().filter_map(|act| server(&act.text)).map(|(theirs, _, _)| Jid::parse(theirs).unwrap());
         let house = House::with(|s| {
+            s.federation.allow = servers.collect();
             for (name, value) in &settings {
                 match name.as_str() {
                     "registration" => s.registration = value == "true",
@@ -251,6 +260,12 @@ impl Play {
             _ => {}
         }
         if text.starts_with("The setting ") {
+            return Ok(());
+        }
+        if let Some((theirs, ours, called)) = server(text) {
+            let mut sid = None;
+            self.done(|house| sid = Some(house.server(theirs, ours)))?;
+            self.actors.insert(called.to_owned(), sid.ok_or("not here")?);
             return Ok(());
         }
         if let Some(jid) = text.strip_prefix("The account ").and_then(|t| t.strip_suffix(" exists.")) {

@@ -7,15 +7,16 @@ pub mod remote;
 
 use base64::Engine as _;
 use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
-use inglenook::service::net::link::{ClientLink, End, Link, Mail, Step};
+use inglenook::service::net::link::{ClientLink, End, Link, Mail, ServerLink, Step};
 use inglenook::store::memory::Memory;
 use inglenook::store::{Batch, Engine, Query};
 use inglenook::stream::c2s::C2s;
 use inglenook::stream::framing::Framing;
+use inglenook::stream::s2s::{DialbackSecret, Evidence, S2s, ServerTerms};
 use inglenook::stream::{Terms, Tls};
 use inglenook::wire::framer::{Frame, Framer, Limits};
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Jid, Manage};
+use inglenook::wire::{Jid, Manage, Proof, Refusal, StreamError};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -29,9 +30,70 @@ const START: u64 = 1_767_225_600_000;
 /// What a test may say and be told.
 const WIDE: Limits = Limits { element_bytes: 1 << 24, depth: 1000, elements: 100_000, attributes: 1000 };
 
-/// One client's connection, seen from the server.
+/// The stream of a connection: of a client, or of another server.
+enum Line {
+    Client(ClientLink),
+    Server(ServerLink),
+}
+
+/// What both can do.
+impl Line {
+    fn next(&mut self, now: u64, input: &mut &[u8], out: &mut String) -> Option<Step> {
+        match self {
+            Line::Client(link) => link.next(now, input, out),
+            Line::Server(link) => link.next(now, input, out),
+        }
+    }
+
+    fn waits(&self) -> bool {
+        match self {
+            Line::Client(link) => link.waits(),
+            Line::Server(link) => link.waits(),
+        }
+    }
+
+    fn take(&mut self, mail: Mail, out: &mut String) -> Option<Step> {
+        match self {
+            Line::Client(link) => link.take(mail, out),
+            Line::Server(link) => link.take(mail, out),
+        }
+    }
+
+    fn close(&mut self, error: Option<&StreamError>, out: &mut String) {
+        match self {
+            Line::Client(link) => link.close(error, out),
+            Line::Server(link) => link.close(error, out),
+        }
+    }
+
+    fn deadline(&self) -> u64 {
+        match self {
+            Line::Client(link) => link.deadline(),
+            Line::Server(link) => link.deadline(),
+        }
+    }
+
+    fn expired(&mut self, now: u64, out: &mut String) -> Option<Step> {
+        match self {
+            Line::Client(link) => link.expired(now, out),
+            Line::Server(link) => link.expired(now, out),
+        }
+    }
+}
+
+/// The certificate of another server.
+#[derive(Debug)]
+struct Named(Jid);
+
+impl Evidence for Named {
+    fn proves(&self, domain: &Jid) -> Result<Proof, String> {
+        if *domain == self.0 { Ok(Proof::Certificate) } else { Err("it is for another domain".into()) }
+    }
+}
+
+/// One client's connection, or another server's, seen from the server.
 struct Connection {
-    link: ClientLink,
+    link: Line,
     /// What it sent and the stream has not taken yet.
     unread: Vec<u8>,
     /// What was written to it: whole elements, and stream headers and ends as they are.
@@ -161,7 +223,11 @@ impl House {
         random[..8].copy_from_slice(&sid.0.to_le_bytes());
         let tls = Tls { exporter: Some([9; 32]), end_point: Box::new([8; 32]) };
         let connection = Connection {
-            link: ClientLink::new(sid, peer, C2s::new(self.framing, self.terms.clone(), tls, self.now.mono, random)),
+            link: Line::Client(ClientLink::new(
+                sid,
+                peer,
+                C2s::new(self.framing, self.terms.clone(), tls, self.now.mono, random),
+            )),
             unread: Vec::new(),
             inbox: VecDeque::new(),
             framer: Framer::new(WIDE),
@@ -170,6 +236,43 @@ impl House {
             bound: None,
         };
         self.connections.insert(sid, connection);
+        sid
+    }
+
+    /// A stream of another server, which has proved that it speaks for `theirs`, to a domain of ours; stanzas go both ways (XEP-0288). All
+    /// that this wrote is swallowed.
+    pub fn server(&mut self, theirs: &str, ours: &str) -> StreamId {
+        self.next += 1;
+        let sid = StreamId(self.next);
+        let domains = self.core.state().domains().map(|domain| Jid::parse(domain).unwrap()).collect();
+        let terms = Arc::new(ServerTerms { domains, secret: DialbackSecret::new([4; 32]) });
+        let evidence = Box::new(Named(Jid::parse(theirs).unwrap()));
+        let mut random = [5; 32];
+        random[..8].copy_from_slice(&sid.0.to_le_bytes());
+        let stream = S2s::incoming(terms, Some(evidence), self.now.mono, random);
+        let connection = Connection {
+            link: Line::Server(ServerLink::incoming(sid, stream, self.now.mono)),
+            unread: Vec::new(),
+            inbox: VecDeque::new(),
+            framer: Framer::new(WIDE),
+            says: None,
+            closed: false,
+            bound: None,
+        };
+        self.connections.insert(sid, connection);
+        let header = format!(
+            "<stream:stream from='{theirs}' to='{ours}' version='1.0' xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+             xmlns:stream='http://etherx.jabber.org/streams'>"
+        );
+        self.send(sid, &header);
+        self.send(
+            sid,
+            "<bidi xmlns='urn:xmpp:bidi'/><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>",
+        );
+        let got = self.receive_all(sid);
+        assert!(got.last().is_some_and(|x| x.starts_with("<success")), "no success, but {got:?}");
+        self.send(sid, &header);
+        self.receive_all(sid);
         sid
     }
 
@@ -456,6 +559,11 @@ impl House {
             }
             Err(Effect::WakeAt(at)) => self.wake = Some(at),
             Err(Effect::Told(_, answer)) => self.told.push(answer),
+            // Nobody can be reached from here: others come.
+            Err(Effect::Dial(pair)) => {
+                let refusal = Refusal::wait("nobody can be dialled in a play");
+                inputs.push_back(Input::PeerRefused(pair, refusal));
+            }
             Err(other) => unreachable!("{other:?} is for a stream"),
         }
     }
