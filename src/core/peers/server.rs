@@ -9,7 +9,7 @@ use crate::core::settings::{Federates, Federation, Settings};
 use crate::core::state::State;
 use crate::core::work::Payer;
 use crate::wire::{
-    Condition, DomainPair, Jid, Kind, Proof, Refusal, Stanza, StanzaError, StreamCondition, StreamError,
+    Condition, DomainPair, Jid, Kind, Ns, Proof, Refusal, Stanza, StanzaError, StreamCondition, StreamError, Type,
 };
 
 /// Keys of dialback that are verified at the same time.
@@ -109,10 +109,8 @@ impl State {
 
     /// To another server.
     pub(in crate::core) fn at_other_server(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
-        // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
-        let is_worth = stanza.kind != Kind::Presence || is_subscription(stanza.ty);
         match self.say_to_server(to, stanza) {
-            Err(_) if !is_worth => Ok(()),
+            Err(_) if !is_worth_an_error(stanza) => Ok(()),
             said => said,
         }
     }
@@ -171,7 +169,7 @@ impl State {
         line.refusal = Some(refusal.clone());
         // Somebody may have come from there meanwhile, on a stream that goes both ways: then nothing waits.
         for stanza in self.peers.take_waiting(pair) {
-            if stanza.kind != Kind::Presence || is_subscription(stanza.ty) {
+            if is_worth_an_error(&stanza) {
                 self.refuse(&stanza, &refusal.error());
             }
         }
@@ -292,6 +290,13 @@ impl Core {
             Err(error) => self.state.refuse(&stanza, &error),
         }
     }
+}
+
+/// Whether somebody waits for what becomes of it. Of presence that goes nowhere nobody is told (RFC 6121 §4.2.2), but whoever comes into a
+/// room waits for the room (XEP-0045 §7.2).
+fn is_worth_an_error(stanza: &Stanza) -> bool {
+    let enters = || stanza.ty == Type::None && stanza.child(Ns::MUC, "x").is_some();
+    stanza.kind != Kind::Presence || is_subscription(stanza.ty) || enters()
 }
 
 /// The domain of an address, as an address.
