@@ -141,7 +141,7 @@ impl State {
     }
 
     /// Has a stream made between two domains, if nobody does already.
-    fn dial(&mut self, pair: DomainPair, who: &str) -> Result<(), StanzaError> {
+    pub(super) fn dial(&mut self, pair: DomainPair, who: &str) -> Result<(), StanzaError> {
         if self.peers.line(pair.ours.domain(), pair.theirs.domain()).is_none_or(|line| line.dialling.is_some()) {
             return Ok(());
         }
@@ -167,6 +167,10 @@ impl State {
         line.retry_at = now + wait + wait * jitter / 1024;
         log::info!("{} is not reached from {}: {}", pair.theirs, pair.ours, refusal.text);
         line.refusal = Some(refusal.clone());
+        let retry_at = line.retry_at;
+        if self.settings.federation.kept.contains(&pair.theirs) {
+            self.keep_lines_at(retry_at);
+        }
         // Somebody may have come from there meanwhile, on a stream that goes both ways: then nothing waits.
         for stanza in self.peers.take_waiting(pair) {
             if is_worth_an_error(&stanza) {
@@ -202,7 +206,9 @@ impl State {
 
     /// A stream is gone. Says whether it was another server's. What was on its way on it may be lost.
     pub(in crate::core) fn peer_closed(&mut self, stream: StreamId) -> bool {
-        !self.peers.closed(stream).is_empty()
+        let pairs = self.peers.closed(stream);
+        self.kept_closed(&pairs);
+        !pairs.is_empty()
     }
 
     /// Somebody has proved to speak for a domain: may they?
