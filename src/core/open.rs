@@ -47,6 +47,7 @@ impl Core {
         let mut random = Random::new(seed);
         let mut state = State::new(settings, random.next(), secret);
         state.abouts = extensions.iter().flat_map(|x| std::iter::once(x.about()).chain(x.also())).collect();
+        state.keep_lines_at(0);
         let mut core = Core { state, extensions };
         core.load(engine)?;
         for n in 0..core.extensions.len() {

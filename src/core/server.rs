@@ -65,6 +65,7 @@ impl Core {
         let domain = self.state.settings.domain.clone();
         let dismissed = self.state.dismiss(&settings);
         self.state.settings = Settings { domain, ..settings };
+        self.state.keep_lines_at(self.state.now.mono);
         dismissed
     }
 

@@ -61,6 +61,8 @@ pub struct Federation {
     pub pinned: Vec<Jid>,
     /// Those that may prove by their DNS alone who they are (XEP-0220).
     pub dialback_for: Vec<Jid>,
+    /// Those to which there is always a stream, as they may have no other way to us.
+    pub kept: Vec<Jid>,
 }
 
 /// The settings of the core; the file's are read by `service::config`.

@@ -121,6 +121,7 @@ impl Core {
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
                 Timer::Greeting(sid) => self.state.greet(sid),
+                Timer::Kept => self.state.keep_lines(),
                 Timer::Extension(n, job) => self.hook(n, |x, st| x.timer(st, job)),
             }
         }

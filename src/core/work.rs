@@ -54,6 +54,8 @@ pub(super) enum Timer {
     Hibernated(SessionId),
     Note,
     Greeting(StreamId),
+    /// Of the streams to other servers that stay.
+    Kept,
 }
 
 /// An account that is being removed.

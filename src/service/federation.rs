@@ -68,6 +68,7 @@ impl Federation {
             block: self.block.clone(),
             pinned: self.pinned.iter().map(|pinned| pinned.domain.clone()).collect(),
             dialback_for: self.dialback_for.clone(),
+            kept: self.pinned.iter().filter(|one| one.address.is_some()).map(|one| one.domain.clone()).collect(),
         }
     }
 

@@ -360,26 +360,22 @@ impl Hub {
         self.shares.set_waiting_bytes(settings.waiting_bytes);
         let registration = settings.registration;
         *lock(&self.components) = Arc::new(settings.components.clone());
-        let (features, upgrades, domains, dismissed) = {
+        let (features, upgrades, domains) = {
             let state = &mut *self.state.lock();
-            let dismissed = state.core.configure(settings);
-            let some = !dismissed.is_empty();
-            for (sid, error) in dismissed {
+            for (sid, error) in state.core.configure(settings) {
                 if let Some(outbox) = state.sessions.get(&sid) {
                     outbox.push(Mail::Close(Some(error)));
                 }
             }
             // They depend on the settings: XEP-0115 has a hash of all that the server tells of itself.
-            (state.core.stream_features(), state.core.upgrades(), domains(&state.core), some)
+            (state.core.stream_features(), state.core.upgrades(), domains(&state.core))
         };
         {
             let mut terms = lock(&self.server_terms);
             *terms = Arc::new(ServerTerms { domains, ..ServerTerms::clone(&terms) });
         }
-        if dismissed {
-            // Those who had contacts there are told.
-            self.handle(Input::Tick);
-        }
+        // Those who had contacts at a component that is gone are told; streams are made that have to be there.
+        self.handle(Input::Tick);
         let mut terms = lock(&self.terms);
         *terms = Arc::new(Terms { plain, registration, features, upgrades, ..Terms::clone(&terms) });
     }

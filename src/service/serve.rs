@@ -36,7 +36,7 @@ use super::owner::{
 };
 use super::tls::Acceptor;
 use super::{Failure, Result, host, lock, random, share};
-use crate::core::{self, Core};
+use crate::core::{self, Core, Input};
 use crate::ext;
 use crate::store::card::Card;
 use crate::store::sled_engine;
@@ -560,10 +560,11 @@ impl Shared {
 
     fn configure(&self, config: &Config) {
         let window = Duration::from_millis(config.commit_window_ms);
+        // First, as the core has streams made by what is new there.
+        self.servers.configure(config.federation.clone());
         // Then all other servers are talked to, unless the settings say otherwise.
         let public = self.certificates.is_public(self.domain.domain());
         self.hub.configure(config.core(&self.domain, self.data.dir(), public), config.plain, window);
-        self.servers.configure(config.federation.clone());
         self.gate.configure(config);
         if std::env::var_os("RUST_LOG").is_none() {
             log::set_max_level(config.log);
@@ -608,6 +609,8 @@ impl Shared {
     /// Makes streams to other servers as the core wants them, for ever.
     async fn dial_servers(self: Arc<Self>) {
         let dials = self.hub.dials();
+        // Some have to be there from the start on.
+        self.hub.handle(Input::Tick);
         while let Ok(dial) = dials.recv().await {
             let (hub, servers, acceptor) = (self.hub.clone(), self.servers.clone(), lock(&self.acceptor).clone());
             self.hub.spawn(s2s::dial(hub, servers, acceptor, dial));

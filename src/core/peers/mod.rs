@@ -2,6 +2,7 @@
 //! proved it, the streams to it, and an outbox that is there before its stream is.
 
 mod component;
+mod kept;
 mod outbox;
 mod server;
 mod shown;

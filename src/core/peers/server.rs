@@ -9,7 +9,7 @@ use crate::core::settings::{Federates, Federation, Settings};
 use crate::core::state::State;
 use crate::core::work::Payer;
 use crate::wire::{
-    Condition, DomainPair, Jid, Kind, Proof, Refusal, Stanza, StanzaError, StreamCondition, StreamError,
+    Condition, DomainPair, Jid, Kind, Ns, Proof, Refusal, Stanza, StanzaError, StreamCondition, StreamError, Type,
 };
 
 /// Keys of dialback that are verified at the same time.
@@ -109,10 +109,8 @@ impl State {
 
     /// To another server.
     pub(in crate::core) fn at_other_server(&mut self, to: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
-        // Broadcasts and answers to nowhere are not worth an error (RFC 6121 §4.2.2).
-        let is_worth = stanza.kind != Kind::Presence || is_subscription(stanza.ty);
         match self.say_to_server(to, stanza) {
-            Err(_) if !is_worth => Ok(()),
+            Err(_) if !is_worth_an_error(stanza) => Ok(()),
             said => said,
         }
     }
@@ -143,7 +141,7 @@ impl State {
     }
 
     /// Has a stream made between two domains, if nobody does already.
-    fn dial(&mut self, pair: DomainPair, who: &str) -> Result<(), StanzaError> {
+    pub(super) fn dial(&mut self, pair: DomainPair, who: &str) -> Result<(), StanzaError> {
         if self.peers.line(pair.ours.domain(), pair.theirs.domain()).is_none_or(|line| line.dialling.is_some()) {
             return Ok(());
         }
@@ -169,9 +167,13 @@ impl State {
         line.retry_at = now + wait + wait * jitter / 1024;
         log::info!("{} is not reached from {}: {}", pair.theirs, pair.ours, refusal.text);
         line.refusal = Some(refusal.clone());
+        let retry_at = line.retry_at;
+        if self.settings.federation.kept.contains(&pair.theirs) {
+            self.keep_lines_at(retry_at);
+        }
         // Somebody may have come from there meanwhile, on a stream that goes both ways: then nothing waits.
         for stanza in self.peers.take_waiting(pair) {
-            if stanza.kind != Kind::Presence || is_subscription(stanza.ty) {
+            if is_worth_an_error(&stanza) {
                 self.refuse(&stanza, &refusal.error());
             }
         }
@@ -204,7 +206,9 @@ impl State {
 
     /// A stream is gone. Says whether it was another server's. What was on its way on it may be lost.
     pub(in crate::core) fn peer_closed(&mut self, stream: StreamId) -> bool {
-        !self.peers.closed(stream).is_empty()
+        let pairs = self.peers.closed(stream);
+        self.kept_closed(&pairs);
+        !pairs.is_empty()
     }
 
     /// Somebody has proved to speak for a domain: may they?
@@ -292,6 +296,13 @@ impl Core {
             Err(error) => self.state.refuse(&stanza, &error),
         }
     }
+}
+
+/// Whether somebody waits for what becomes of it. Of presence that goes nowhere nobody is told (RFC 6121 §4.2.2), but whoever comes into a
+/// room waits for the room (XEP-0045 §7.2).
+fn is_worth_an_error(stanza: &Stanza) -> bool {
+    let enters = || stanza.ty == Type::None && stanza.child(Ns::MUC, "x").is_some();
+    stanza.kind != Kind::Presence || is_subscription(stanza.ty) || enters()
 }
 
 /// The domain of an address, as an address.

@@ -38,6 +38,8 @@ pub(in crate::core) struct Peers {
     dials: Shares,
     /// The keys of dialback that are being verified.
     pub(super) verifying: BTreeSet<(StreamId, DomainPair)>,
+    /// When the streams are looked after that stay.
+    pub(super) kept_at: Option<u64>,
 }
 
 /// What is said from one domain to another.
