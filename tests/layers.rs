@@ -172,8 +172,14 @@ fn what_is_iterated_has_an_order() {
 }
 
 /// The circles of files in each layer: how many files each has, the largest first. Whoever makes one smaller makes its number smaller.
-const CIRCLES: [(&str, &[usize]); 6] =
-    [("wire", &[2]), ("stream", &[3]), ("store", &[6]), ("core", &[]), ("ext", &[22, 7, 5, 2]), ("service", &[10, 2, 2])];
+const CIRCLES: [(&str, &[usize]); 6] = [
+    ("wire", &[2]),
+    ("stream", &[3]),
+    ("store", &[6]),
+    ("core", &[]),
+    ("ext", &[22, 7, 5, 2]),
+    ("service", &[10, 2, 2]),
+];
 
 /// What a text imports or names, as whole paths: groups are taken apart, `as` and what follows a path is left out.
 fn paths(text: &str) -> Vec<String> {
