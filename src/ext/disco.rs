@@ -24,7 +24,6 @@ pub(super) struct Info {
 /// The fields of a form, without `FORM_TYPE`, and the values of each.
 pub(super) type Form = BTreeMap<String, BTreeSet<String>>;
 
-/// One identity.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
     pub category: &'static str,

@@ -86,7 +86,6 @@ pub(super) struct Form(String);
 /// A field of one.
 #[derive(Default)]
 pub(super) struct Field<'a> {
-    /// Its name.
     pub var: &'a str,
     /// What it takes (XEP-0004 §3.3).
     pub ty: &'a str,

@@ -66,9 +66,7 @@ enum Wanted {
 /// What is known of one account's messages; they themselves are in [`Tree::Offline`], under their [`Stanza::mark`].
 #[derive(Default)]
 struct Mailbox {
-    /// How many are stored.
     count: usize,
-    /// Their bytes.
     bytes: usize,
     /// Who sent them.
     senders: Ledger<u64>,

@@ -17,17 +17,17 @@ macro_rules! stored {
         #[allow(dead_code)]
         impl $name {
             /// All of them, as they are declared.
-            pub const ALL: [$name; [$($number),*].len()] = [$($name::$value),*];
+            $vis const ALL: [$name; [$($number),*].len()] = [$($name::$value),*];
             /// All words, in the same order.
-            pub const WORDS: &'static [&'static str] = &[$($word),*];
+            $vis const WORDS: &'static [&'static str] = &[$($word),*];
 
             /// As it is called on the wire.
-            pub fn as_str(self) -> &'static str {
+            $vis fn as_str(self) -> &'static str {
                 match self { $($name::$value => $word,)* }
             }
 
             /// The one that is called so.
-            pub fn of(word: &str) -> Option<$name> {
+            $vis fn of(word: &str) -> Option<$name> {
                 match word {
                     $($word => Some($name::$value),)*
                     _ => None,
@@ -35,12 +35,12 @@ macro_rules! stored {
             }
 
             /// What stands for it in a record.
-            pub fn number(self) -> u8 {
+            $vis fn number(self) -> u8 {
                 self as u8
             }
 
             /// The one that a number in a record stands for.
-            pub fn of_number(number: u8) -> Result<$name, $crate::store::record::Broken> {
+            $vis fn of_number(number: u8) -> Result<$name, $crate::store::record::Broken> {
                 match number {
                     $($number => Ok($name::$value),)*
                     _ => Err($crate::store::record::Broken),

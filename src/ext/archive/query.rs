@@ -63,13 +63,13 @@ pub(in crate::ext) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='j
 #[derive(Clone, Debug)]
 pub(in crate::ext) struct Source {
     /// Whose archive it is in the log.
-    pub owner: Whose,
+    pub(in crate::ext) owner: Whose,
     /// The bare JID that it is asked for at.
-    pub jid: Jid,
+    pub(in crate::ext) jid: Jid,
     /// The first number in it.
-    pub begins: u64,
+    pub(in crate::ext) begins: u64,
     /// Who is asked about with `with`, and where that stands in a message.
-    pub with: With,
+    pub(in crate::ext) with: With,
 }
 
 /// How a message is found by its other side (§4.1.1).
@@ -85,14 +85,14 @@ pub(in crate::ext) enum With {
 
 impl Source {
     /// The archive of an account.
-    pub fn account(st: &State, account: &Jid) -> Source {
+    pub(super) fn account(st: &State, account: &Jid) -> Source {
         let owner = Whose::account(account.local().unwrap_or_default());
         let begins = st.archived(&owner).map_or(0, |archived| archived.begins);
         Source { owner, jid: account.clone(), begins, with: With::Ends }
     }
 
     /// What is asked for to know the first entry, or the last one.
-    pub fn end(&self, backwards: bool) -> store::Query {
+    pub(super) fn end(&self, backwards: bool) -> store::Query {
         let (owner, from) = (self.owner.clone().into(), self.begins);
         store::Query::Archive(store::Page { owner, with: None, from, to: u64::MAX, backwards, rows: 1, bytes: 1 })
     }
@@ -117,7 +117,7 @@ pub(super) fn metadata(st: &State, owner: &str, ends: Option<(u64, u64)>) -> Str
 #[derive(Debug)]
 pub(in crate::ext) struct Task {
     /// The request, without its payload.
-    pub iq: Stanza,
+    pub(in crate::ext) iq: Stanza,
     source: Source,
     want: Want,
     /// In whose share it is, while it waits.
@@ -467,13 +467,13 @@ impl Task {
     }
 
     /// A query for messages.
-    pub fn page(st: &State, source: Source, iq: &Stanza, query: Node<'_>) -> Result<Task, StanzaError> {
+    pub(in crate::ext) fn page(st: &State, source: Source, iq: &Stanza, query: Node<'_>) -> Result<Task, StanzaError> {
         let search = Search::read(st, &source, iq, query)?;
         Ok(Task::new(source, iq, Want::Page(Box::new(search))))
     }
 
     /// A query for the first message and the last.
-    pub fn ends(source: Source, iq: &Stanza) -> Task {
+    pub(in crate::ext) fn ends(source: Source, iq: &Stanza) -> Task {
         Task::new(source, iq, Want::Ends { first: None, last: None })
     }
 
@@ -482,12 +482,12 @@ impl Task {
     }
 
     /// What is read.
-    pub fn source(&self) -> &Source {
+    pub(in crate::ext) fn source(&self) -> &Source {
         &self.source
     }
 
     /// What is to be asked next; `None`: all is known.
-    pub fn next(&mut self) -> Option<store::Query> {
+    pub(in crate::ext) fn next(&mut self) -> Option<store::Query> {
         let backwards = match &mut self.want {
             Want::Page(search) => return search.next(&self.source),
             Want::Ends { first: None, .. } => false,
@@ -501,7 +501,7 @@ impl Task {
     ///
     /// # Errors
     /// What the client is told instead.
-    pub fn take(&mut self, rows: Rows, view: &mut impl View) -> Result<(), StanzaError> {
+    pub(in crate::ext) fn take(&mut self, rows: Rows, view: &mut impl View) -> Result<(), StanzaError> {
         match &mut self.want {
             Want::Page(search) => search.take(&self.source, rows, view),
             Want::Ends { first, last, .. } => {
@@ -517,7 +517,7 @@ impl Task {
     }
 
     /// Answers. The numbers of messages that the client has when it answers something behind that.
-    pub fn finish(self, st: &mut State) -> Vec<u64> {
+    pub(in crate::ext) fn finish(self, st: &mut State) -> Vec<u64> {
         let Some(to) = self.iq.from.clone() else { return Vec::new() };
         let mut came = Vec::new();
         let payload = match self.want {
@@ -554,7 +554,7 @@ impl<K> Default for Queue<K> {
 
 impl<K: Ord + Clone> Queue<K> {
     /// A request waits for its turn. Says whether that is now: then [`Queue::next`] is called.
-    pub fn push(&mut self, st: &State, client: K, mut task: Task) -> Result<bool, StanzaError> {
+    pub(in crate::ext) fn push(&mut self, st: &State, client: K, mut task: Task) -> Result<bool, StanzaError> {
         let whose = task.iq.from.as_ref().map_or("", |from| st.whose(from));
         let many = self.tasks.get(&client).is_some_and(|tasks| tasks.len() >= TASKS);
         if many || !self.shares.may(whose, 1, QUERIES) {
@@ -568,7 +568,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// Asks what is to be known next for a client's first request; or returns it, if all is known.
-    pub fn next(&mut self, st: &mut State, client: &K) -> Option<Task> {
+    pub(in crate::ext) fn next(&mut self, st: &mut State, client: &K) -> Option<Task> {
         let tasks = self.tasks.get_mut(client)?;
         if let Some(query) = tasks.front_mut().and_then(Task::next) {
             self.jobs.insert(st.ask(query), client.clone());
@@ -583,14 +583,14 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// Whose request a job is for, with the request; `None`: none of these, or its client is gone.
-    pub fn asked(&mut self, job: Job) -> Option<(K, &mut Task)> {
+    pub(in crate::ext) fn asked(&mut self, job: Job) -> Option<(K, &mut Task)> {
         let client = self.jobs.remove(&job)?;
         let task = self.tasks.get_mut(&client)?.front_mut()?;
         Some((client, task))
     }
 
     /// Answers what a client asked first with an error.
-    pub fn refuse(&mut self, st: &mut State, client: &K, error: &StanzaError) {
+    pub(in crate::ext) fn refuse(&mut self, st: &mut State, client: &K, error: &StanzaError) {
         if let Some(task) = self.tasks.get_mut(client).and_then(VecDeque::pop_front) {
             self.shares.take(task.whose(), 1);
             st.refuse(&task.iq, error);
@@ -598,7 +598,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// A client is gone.
-    pub fn forget(&mut self, client: &K) {
+    pub(super) fn forget(&mut self, client: &K) {
         for task in self.tasks.remove(client).into_iter().flatten() {
             self.shares.take(task.whose(), 1);
         }

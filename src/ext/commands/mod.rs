@@ -38,7 +38,6 @@ const ADMIN: &str = "http://jabber.org/protocol/admin#";
 /// The node of the list of commands.
 const LIST: &str = "http://jabber.org/protocol/commands";
 
-/// One command.
 struct Command {
     /// What names it.
     node: &'static str,
@@ -46,7 +45,6 @@ struct Command {
     name: &'static str,
     /// What is to be filled in, if anything.
     form: Option<fn(&Commands, &State, &Jid) -> Form>,
-    /// Does it.
     run: fn(&mut Commands, &mut State, Run<'_>) -> Result<Done, StanzaError>,
 }
 

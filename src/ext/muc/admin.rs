@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Items in one request: each is a change in the database, and they must fit into one batch.
-pub const ITEMS: usize = 40;
+pub(super) const ITEMS: usize = 40;
 
 /// What an item asks for.
 enum Change {
@@ -26,13 +26,13 @@ fn bad(text: &'static str) -> StanzaError {
 }
 
 /// Text in an element, cut to what is kept or told.
-pub fn reason(within: Node<'_>) -> Option<String> {
+pub(super) fn reason(within: Node<'_>) -> Option<String> {
     let text = within.child(within.ns(), "reason")?.text();
     Some(text[..text.floor_char_boundary(REASON_BYTES)].to_owned()).filter(|text| !text.is_empty())
 }
 
 /// A nickname that is to be reserved for somebody: checked, and nobody else's.
-pub fn free_nick(room: &Room, jid: &Jid, nick: &str) -> Result<String, StanzaError> {
+pub(super) fn free_nick(room: &Room, jid: &Jid, nick: &str) -> Result<String, StanzaError> {
     let address = room.jid.with_resource(nick).map_err(|_| Condition::JidMalformed)?;
     let nick = join::nick(&address)?;
     room.nick_is_free(jid, nick)?;
@@ -40,7 +40,7 @@ pub fn free_nick(room: &Room, jid: &Jid, nick: &str) -> Result<String, StanzaErr
 }
 
 /// A request to a room.
-pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
+pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     let room = muc.room(local, &from)?;
     let query = iq.child(Ns::MUC_ADMIN, "query").ok_or_else(|| bad("no such request"))?;
@@ -80,7 +80,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
 }
 
 /// Who may get a list of affiliations (§9.2, §9.5, §10.5, §10.8).
-pub fn may_list(room: &Room, jid: &Jid, affiliation: Affiliation) -> Result<(), StanzaError> {
+pub(super) fn may_list(room: &Room, jid: &Jid, affiliation: Affiliation) -> Result<(), StanzaError> {
     let what = match affiliation {
         Affiliation::Outcast => Privilege::Administer,
         Affiliation::None => return Err(bad("there is no list of those who are nobody special")),
@@ -229,7 +229,7 @@ fn added(room: &Room, changes: &[Change]) -> (Vec<Jid>, Vec<Jid>) {
     (members, others)
 }
 
-/// Does it.
+/// Makes the changes, all of which are allowed, in their order.
 fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[Change]) -> Result<(), StanzaError> {
     let actor: Option<Box<str>> = room.occupant_of(from).map(|(nick, _)| nick.into());
     let notice = |reason: &Option<String>| (actor.as_deref(), reason.clone());
@@ -261,7 +261,7 @@ fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[Change]) -> Res
 
 /// Makes somebody something else, with a nickname or without, and tells it to those in the room: by the presence of who is there, by a
 /// message of who is not (§10.3).
-pub fn change_affiliation(
+pub(super) fn change_affiliation(
     room: &mut Room,
     st: &mut State,
     jid: &Jid,

@@ -11,13 +11,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The accounts that administer the server, by bare JID; shared by all rooms.
-pub type ServerAdmins = Arc<BTreeSet<Jid>>;
+pub(super) type ServerAdmins = Arc<BTreeSet<Jid>>;
 
 stored! {
     /// What somebody is to a room, by bare JID, whether or not they are there (§5.2). In order: who comes later may do more.
     #[derive(PartialOrd, Ord, Default)]
-    #[allow(missing_docs)]
-    pub enum Affiliation {
+    pub(super) enum Affiliation {
         Outcast = 0, "outcast";
         #[default]
         None = 1, "none";
@@ -28,9 +27,8 @@ stored! {
 
     /// What an occupant is in a room (§5.1). In order: who comes later may do more. In records there are sets of them: [`Roles`].
     #[derive(PartialOrd, Ord, Default)]
-    #[allow(missing_docs)]
-    pub enum Role {
-        /// Not there.
+    pub(super) enum Role {
+        /// Of whoever is not in the room.
         #[default]
         None = 0, "none";
         Visitor = 1, "visitor";
@@ -41,35 +39,32 @@ stored! {
 
 /// A set of roles: of each the bit of its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Roles(pub u8);
+pub(super) struct Roles(pub(super) u8);
 
 impl Roles {
     /// Visitors, participants and moderators.
-    pub const ALL: Roles = Roles(0b1110);
+    pub(super) const ALL: Roles = Roles(0b1110);
 
-    /// These.
-    pub fn of(roles: impl IntoIterator<Item = Role>) -> Roles {
+    pub(super) fn of(roles: impl IntoIterator<Item = Role>) -> Roles {
         Roles(roles.into_iter().fold(0, |set, role| set | 1 << role.number()))
     }
 
     /// Whether one is among them.
-    pub fn has(self, role: Role) -> bool {
+    pub(super) fn has(self, role: Role) -> bool {
         self.0 & (1 << role.number()) != 0
     }
 }
 
 /// Something that not everybody may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Privilege {
+pub(super) enum Privilege {
     /// To enter the room, by affiliation alone: there may be a password, and it may be full.
     Enter,
     /// To say something to all.
     Speak,
-    /// To change the subject.
     Subject,
-    /// To send private messages.
+    /// To send messages to one occupant (§7.5).
     Private,
-    /// To invite others.
     Invite,
     /// To kick others; whom: [`Room::may_set_role`].
     Kick,
@@ -91,7 +86,7 @@ pub enum Privilege {
 
 impl Room {
     /// What a bare or full JID is to the room. Whoever is nobody special is what their domain is, if that is banned (§9.2).
-    pub fn affiliation(&self, jid: &Jid) -> Affiliation {
+    pub(super) fn affiliation(&self, jid: &Jid) -> Affiliation {
         if self.server_admins.contains(jid.bare_str()) {
             return Affiliation::Owner;
         }
@@ -103,12 +98,12 @@ impl Room {
     }
 
     /// The role of a full JID that is in the room; [`Role::None`] for one that is not.
-    pub fn role(&self, jid: &Jid) -> Role {
+    pub(super) fn role(&self, jid: &Jid) -> Role {
         self.occupant_of(jid).map_or(Role::None, |(_, occupant)| occupant.role)
     }
 
     /// The tables of §5.1.1 and §5.2.1: whether a JID may do something. What belongs to occupants is asked of a full JID.
-    pub fn may(&self, jid: &Jid, what: Privilege) -> bool {
+    pub(super) fn may(&self, jid: &Jid, what: Privilege) -> bool {
         let (affiliation, role) = (self.affiliation(jid), self.role(jid));
         let config = &self.config;
         match what {
@@ -149,12 +144,12 @@ impl Room {
     }
 
     /// The same, with the error that refuses it.
-    pub fn must(&self, jid: &Jid, what: Privilege) -> Result<(), StanzaError> {
+    pub(super) fn must(&self, jid: &Jid, what: Privilege) -> Result<(), StanzaError> {
         if self.may(jid, what) { Ok(()) } else { Err(Condition::Forbidden.into()) }
     }
 
     /// The role in which somebody enters (§5.1.2).
-    pub fn first_role(&self, affiliation: Affiliation) -> Role {
+    pub(super) fn first_role(&self, affiliation: Affiliation) -> Role {
         match affiliation {
             Affiliation::Outcast => Role::None,
             Affiliation::None if self.config.members_only => Role::None,
@@ -168,7 +163,7 @@ impl Room {
     ///
     /// # Errors
     /// `forbidden` for who may do nothing of the kind, `not-allowed` for a target above them, `item-not-found` if nobody is called so.
-    pub fn may_set_role(&self, actor: &Jid, nick: &str, role: Role) -> Result<(), StanzaError> {
+    pub(super) fn may_set_role(&self, actor: &Jid, nick: &str, role: Role) -> Result<(), StanzaError> {
         let target = self.occupants.get(nick).ok_or(Condition::ItemNotFound)?;
         let (own, theirs) = (self.affiliation(actor), self.affiliation(&target.bare));
         // An admin need not be in the room.
@@ -195,7 +190,12 @@ impl Room {
     ///
     /// # Errors
     /// `forbidden` for who may do nothing of the kind, `not-allowed` for a target above them, `conflict` if no owner were left.
-    pub fn may_set_affiliation(&self, actor: &Jid, target: &Jid, affiliation: Affiliation) -> Result<(), StanzaError> {
+    pub(super) fn may_set_affiliation(
+        &self,
+        actor: &Jid,
+        target: &Jid,
+        affiliation: Affiliation,
+    ) -> Result<(), StanzaError> {
         let (own, theirs) = (self.affiliation(actor), self.affiliation(target));
         if own < Affiliation::Admin {
             return Err(Condition::Forbidden.into());

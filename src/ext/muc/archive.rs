@@ -13,7 +13,6 @@ use crate::wire::{Condition, Jid, Stanza, StanzaError, Type};
 struct Shown<'a> {
     st: &'a State,
     room: &'a Room,
-    /// Who reads.
     client: &'a Jid,
     unreadable: &'a mut Unreadable,
 }

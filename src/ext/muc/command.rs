@@ -13,7 +13,7 @@ use crate::wire::typed::shell;
 const ENDED: &str = "<destroy><reason>Whoever runs this server has ended the room.</reason></destroy>";
 
 /// Carries out a command; `None`: it is not about rooms.
-pub fn carry_out(muc: &mut Muc, st: &mut State, command: &Command) -> Option<Result<Vec<String>, String>> {
+pub(super) fn carry_out(muc: &mut Muc, st: &mut State, command: &Command) -> Option<Result<Vec<String>, String>> {
     match command {
         Command::RoomList => Some(Ok(muc.rooms.values().map(|room| line(st, room)).collect())),
         Command::RoomOwner(room, jid) => Some(own(muc, st, room, jid)),

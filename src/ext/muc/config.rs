@@ -7,55 +7,55 @@ use crate::store::record::{Broken, Reader, Writer};
 /// The options of a room. The default is what a team expects: it stays, only members come in, everybody knows who is who (so that
 /// OMEMO works), members bring others.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Config {
+pub(super) struct Config {
     /// `muc#roomconfig_roomname`; empty: none.
-    pub name: String,
+    pub(super) name: String,
     /// `muc#roomconfig_roomdesc`; empty: none.
-    pub description: String,
+    pub(super) description: String,
     /// `muc#roomconfig_lang`; empty: none.
-    pub lang: String,
+    pub(super) lang: String,
     /// `muc#roomconfig_pubsub`, an XMPP URI; empty: none.
-    pub pubsub: String,
+    pub(super) pubsub: String,
     /// `muc#roomconfig_passwordprotectedroom` and `muc#roomconfig_roomsecret`.
-    pub password: Option<String>,
+    pub(super) password: Option<String>,
     /// `muc#roomconfig_publicroom`: everybody finds it.
-    pub public: bool,
+    pub(super) public: bool,
     /// `muc#roomconfig_persistentroom`: it stays when nobody is there.
-    pub persistent: bool,
+    pub(super) persistent: bool,
     /// `muc#roomconfig_membersonly`
-    pub members_only: bool,
+    pub(super) members_only: bool,
     /// `muc#roomconfig_moderatedroom`: who is nobody special enters without voice.
-    pub moderated: bool,
+    pub(super) moderated: bool,
     /// `muc#roomconfig_whois` is `moderators`, not `anyone`.
-    pub semi_anonymous: bool,
+    pub(super) semi_anonymous: bool,
     /// `muc#roomconfig_allowinvites`: not only moderators invite.
-    pub invites: bool,
+    pub(super) invites: bool,
     /// `muc#roomconfig_changesubject`: not only moderators change the subject.
-    pub subject: bool,
+    pub(super) subject: bool,
     /// `muc#roomconfig_enablelogging`: what is said is archived (XEP-0313), and can be read by whoever may enter.
-    pub archive: bool,
+    pub(super) archive: bool,
     /// `muc#maxhistoryfetch`: messages that somebody gets who enters, at most.
-    pub history: u32,
+    pub(super) history: u32,
     /// `muc#roomconfig_maxusers`
-    pub max_users: u32,
+    pub(super) max_users: u32,
     /// `muc#roomconfig_allowpm`: who may send private messages (`anyone`, `participants`, `moderators`, `none`).
-    pub private: Roles,
+    pub(super) private: Roles,
     /// `muc#roomconfig_presencebroadcast`: whose presence the others see.
-    pub broadcast: Roles,
+    pub(super) broadcast: Roles,
     /// `muc#roomconfig_getmemberlist`: the roles in which members may get the list of members; without a role they may.
-    pub member_list: Roles,
+    pub(super) member_list: Roles,
 }
 
 /// The longest name, in bytes.
-pub const NAME_BYTES: usize = 256;
+pub(super) const NAME_BYTES: usize = 256;
 /// The longest description, in bytes.
-pub const DESCRIPTION_BYTES: usize = 4096;
+pub(super) const DESCRIPTION_BYTES: usize = 4096;
 /// The longest language tag, address of a node or password, in bytes.
-pub const FIELD_BYTES: usize = 512;
+pub(super) const FIELD_BYTES: usize = 512;
 /// Messages that are sent to somebody who enters, at most, whatever the owner says.
-pub const HISTORY_MOST: u32 = 250;
+pub(super) const HISTORY_MOST: u32 = 250;
 /// Occupants of a room, at most, whatever the owner says.
-pub const OCCUPANTS_MOST: u32 = 1000;
+pub(super) const OCCUPANTS_MOST: u32 = 1000;
 
 impl Default for Config {
     fn default() -> Config {
@@ -86,7 +86,7 @@ const VERSION: u8 = 1;
 
 impl Config {
     /// What a new room is like, as the owner of the box wants it.
-    pub fn of(kind: RoomKind) -> Config {
+    pub(super) fn of(kind: RoomKind) -> Config {
         match kind {
             RoomKind::Group => Config::default(),
             RoomKind::Channel => {
@@ -111,7 +111,7 @@ impl Config {
 
     /// Its row in the database. `begins`: the first number in the room's archive; `open`: the first one whose sender everybody may
     /// know who is let in.
-    pub fn record(&self, begins: u64, open: u64) -> Box<[u8]> {
+    pub(super) fn record(&self, begins: u64, open: u64) -> Box<[u8]> {
         let flags = self.clone().flags().iter().fold(0, |all, (n, flag)| all | u32::from(**flag) << n);
         let texts = [&self.name, &self.description, &self.lang, &self.pubsub];
         let w = texts.into_iter().fold(Writer::new(VERSION).u64(begins).u64(open).u32(flags), |w, text| w.str(text));
@@ -119,8 +119,7 @@ impl Config {
         [self.private, self.broadcast, self.member_list].into_iter().fold(w, |w, roles| w.u8(roles.0)).done()
     }
 
-    /// Reads such a row.
-    pub fn from_record(record: &[u8]) -> Result<(Config, u64, u64), Broken> {
+    pub(super) fn from_record(record: &[u8]) -> Result<(Config, u64, u64), Broken> {
         let mut r = Reader::new(record)?;
         if r.version != VERSION {
             return Err(Broken);
@@ -143,13 +142,13 @@ impl Config {
     }
 
     /// The bytes of its texts.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let texts = [&self.name, &self.description, &self.lang, &self.pubsub];
         texts.map(String::len).iter().sum::<usize>() + self.password.as_ref().map_or(0, String::len)
     }
 
     /// The roles that `muc#roomconfig_allowpm` means.
-    pub fn private_of(word: &str) -> Option<Roles> {
+    pub(super) fn private_of(word: &str) -> Option<Roles> {
         Some(match word {
             "anyone" => Roles::ALL,
             "participants" => Roles::of([Role::Participant, Role::Moderator]),
@@ -160,7 +159,7 @@ impl Config {
     }
 
     /// What `muc#roomconfig_allowpm` says.
-    pub fn private_word(&self) -> &'static str {
+    pub(super) fn private_word(&self) -> &'static str {
         let words = ["anyone", "participants", "moderators", "none"];
         words.into_iter().find(|word| Config::private_of(word) == Some(self.private)).unwrap_or("anyone")
     }

@@ -58,7 +58,7 @@ fn identity(name: &str) -> Identity {
 }
 
 impl Room {
-    /// What it is called.
+    /// The name in the room's configuration; without one, its localpart.
     fn title(&self) -> &str {
         if self.config.name.is_empty() { self.local() } else { &self.config.name }
     }

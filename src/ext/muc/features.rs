@@ -12,36 +12,36 @@ use std::collections::BTreeMap;
 
 /// The state of the features of one room.
 #[derive(Debug, Default)]
-pub struct Features {
+pub(super) struct Features {
     /// What moderators took back, by its number in the archive.
-    pub retracted: BTreeMap<u64, Retracted>,
+    pub(super) retracted: BTreeMap<u64, Retracted>,
     /// What people are called besides.
-    pub hats: Hats,
+    pub(super) hats: Hats,
     /// If there is a vCard: the hashes of its pictures.
-    pub vcard: Option<Vec<String>>,
+    pub(super) vcard: Option<Vec<String>>,
     /// The bytes of its vCard, and how many of them are in the share already.
-    pub picture: (usize, usize),
+    pub(super) picture: (usize, usize),
 }
 
 /// A row that is read at the start and is none of the room's own. Rows with other names are of a newer version.
-pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
+pub(super) fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
     moderate::load(room, what, value)?;
     hats::load(room, what, value)?;
     vcard::load(room, what, value)
 }
 
 /// The room is stored from now on: so is what they have.
-pub fn store(room: &Room, st: &mut State) -> Result<(), StanzaError> {
+pub(super) fn store(room: &Room, st: &mut State) -> Result<(), StanzaError> {
     moderate::store(room, st)?;
     hats::store(room, st, &room.features.hats)
 }
 
 /// All rows of the room go: so does what they have elsewhere.
-pub fn forget(room: &Room, batch: &mut Batch) {
+pub(super) fn forget(room: &Room, batch: &mut Batch) {
     vcard::forget(room, batch);
 }
 
 /// The room is not stored any more: what they have nowhere but on the disk is gone.
-pub fn forgotten(room: &mut Room) {
+pub(super) fn forgotten(room: &mut Room) {
     vcard::forgotten(room);
 }

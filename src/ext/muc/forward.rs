@@ -21,7 +21,7 @@ pub(super) const SELF_PING: About = About::new("XEP-0410", "MUC Self-Ping (Schr√
 
 /// Requests that are on their way.
 #[derive(Debug, Default)]
-pub struct Forwards {
+pub(super) struct Forwards {
     /// By the order in which they came.
     waiting: BTreeMap<u64, Forward>,
     /// By whom each was sent.

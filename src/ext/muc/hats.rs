@@ -41,8 +41,7 @@ const COMMANDS: [(&str, &str); 6] = [
     ("urn:xmpp:hats:commands:list-assigned", "Who wears which hat"),
 ];
 
-/// Features of rooms.
-pub const FEATURES: &[&str] = &["http://jabber.org/protocol/commands", "urn:xmpp:hats:0"];
+pub(super) const FEATURES: &[&str] = &["http://jabber.org/protocol/commands", "urn:xmpp:hats:0"];
 
 /// XEP-0317: done by rooms.
 pub(super) const SPEC: About =
@@ -53,7 +52,7 @@ type Hat = (Box<str>, Option<Box<str>>);
 
 /// The hats of a room.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Hats {
+pub(super) struct Hats {
     /// By URI.
     known: BTreeMap<Box<str>, Hat>,
     /// The URIs of those that somebody wears, by bare JID.
@@ -61,13 +60,12 @@ pub struct Hats {
 }
 
 impl Hats {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
     /// What they take in memory, in bytes, about.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let known = self
             .known
             .iter()
@@ -77,8 +75,7 @@ impl Hats {
         known.chain(worn).sum()
     }
 
-    /// Their row.
-    pub fn record(&self) -> Box<[u8]> {
+    pub(super) fn record(&self) -> Box<[u8]> {
         let mut w = Writer::new(1).u32(self.known.len() as u32);
         for (uri, (title, hue)) in &self.known {
             w = w.str(uri).str(title).opt_str(hue.as_deref());
@@ -90,8 +87,7 @@ impl Hats {
         w.done()
     }
 
-    /// Reads such a row.
-    pub fn from_record(record: &[u8]) -> Result<Hats, Broken> {
+    pub(super) fn from_record(record: &[u8]) -> Result<Hats, Broken> {
         let mut r = Reader::new(record)?;
         if r.version != 1 {
             return Err(Broken);
@@ -114,7 +110,6 @@ impl Hats {
         format!("<hat title='{}' uri='{}'{hue}/>", escaped(title), escaped(uri))
     }
 
-    /// Who wears one.
     fn wearers(&self, uri: &str) -> Vec<Jid> {
         self.worn.iter().filter(|(_, uris)| uris.contains(uri)).map(|(jid, _)| jid.clone()).collect()
     }
@@ -128,26 +123,25 @@ impl Hats {
         }
     }
 
-    /// Whether somebody wears any.
-    pub fn has(&self, jid: &Jid) -> bool {
+    pub(super) fn has(&self, jid: &Jid) -> bool {
         self.worn.contains_key(jid.bare_str())
     }
 
     /// Somebody wears none any more.
-    pub fn forget(&mut self, jid: &Jid) {
+    pub(super) fn forget(&mut self, jid: &Jid) {
         self.worn.remove(jid.bare_str());
     }
 }
 
 /// The element that a person's presence in a room gets, if they have hats.
-pub fn element(room: &Room, bare: &Jid) -> Option<String> {
+pub(super) fn element(room: &Room, bare: &Jid) -> Option<String> {
     let uris = room.features.hats.worn.get(bare.bare_str())?;
     let hats: String = uris.iter().map(|uri| room.features.hats.xml(uri)).collect();
     Some(format!("<hats xmlns='urn:xmpp:hats:0'>{hats}</hats>"))
 }
 
 /// Adds to the form in which a room tells of itself (§2): who has the list with that hash, need not get it.
-pub fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
+pub(super) fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
     if !room.features.hats.is_empty() {
         let all: String = room.features.hats.known.keys().map(|uri| room.features.hats.xml(uri)).collect();
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, all.as_bytes());
@@ -156,7 +150,7 @@ pub fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
 }
 
 /// The commands that somebody may use (XEP-0050 §3.1).
-pub fn commands(room: &Room, from: &Jid) -> Vec<(&'static str, &'static str)> {
+pub(super) fn commands(room: &Room, from: &Jid) -> Vec<(&'static str, &'static str)> {
     COMMANDS.into_iter().filter(|(node, _)| room.may(from, privilege(node))).collect()
 }
 
@@ -178,7 +172,7 @@ fn full(text: &'static str) -> StanzaError {
 }
 
 /// A request to a room.
-pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
+pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     let room = muc.room(local, &from)?;
     let command =
@@ -300,7 +294,7 @@ fn execute(room: &mut Room, st: &mut State, what: &str, command: Node<'_>) -> Re
 }
 
 /// A row of a room that is read at the start.
-pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
+pub(super) fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
     if what == ROW {
         room.set_hats(Hats::from_record(value)?);
     }
@@ -309,14 +303,13 @@ pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError>
 
 impl Room {
     /// Other hats, which are stored already.
-    pub fn set_hats(&mut self, hats: Hats) {
+    pub(super) fn set_hats(&mut self, hats: Hats) {
         self.count(hats.bytes(), self.features.hats.bytes());
         self.features.hats = hats;
     }
 }
 
-/// Writes the row.
-pub fn store(room: &Room, st: &mut State, hats: &Hats) -> Result<(), StanzaError> {
+pub(super) fn store(room: &Room, st: &mut State, hats: &Hats) -> Result<(), StanzaError> {
     if hats.is_empty() { room.delete(st, ROW) } else { room.put(st, ROW, hats.record()) }
 }
 

@@ -16,8 +16,8 @@ use std::cmp::Reverse;
 const REASON: &str = "The last owner has no account any more.";
 
 impl Room {
-    /// An account is gone.
-    pub fn lose(&mut self, st: &mut State, gone: &Jid) {
+    /// An account is gone: it is nothing to the room any more.
+    pub(super) fn lose(&mut self, st: &mut State, gone: &Jid) {
         if *self.payer == *gone.as_str() {
             // Nobody else asked for it.
             let service: Box<str> = self.jid.domain().into();
@@ -64,7 +64,7 @@ impl Room {
     }
 
     /// Whether somebody is on the list of its owners who can act as one.
-    pub fn has_owner(&self, st: &State) -> bool {
+    pub(super) fn has_owner(&self, st: &State) -> bool {
         self.affiliations.iter().any(|(jid, known)| known.affiliation == Affiliation::Owner && st.can_act(jid))
     }
 
@@ -78,12 +78,12 @@ impl Room {
     }
 
     /// Whether nobody is in it, and it belongs to nobody.
-    pub fn is_left_by_all(&self) -> bool {
+    pub(super) fn is_left_by_all(&self) -> bool {
         self.sessions.is_empty() && self.affiliations.values().all(|known| known.affiliation <= Affiliation::None)
     }
 
     /// A room that was read, and that lost its owner before there were heirs: makes somebody one. Gives the row that says so.
-    pub fn settle_owner(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
+    pub(super) fn settle_owner(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
         // Since heirs have been made, whoever is left could not be one then: an account that was made later is of anybody.
         let is_newer = |known: &Affiliated| known.affiliation == Affiliation::Owner || known.given > 0;
         if self.affiliations.values().any(is_newer) {
@@ -98,7 +98,7 @@ impl Room {
     }
 
     /// Somebody has begun or ended to administer the server: they are something else in the room, if they are there.
-    pub fn reconsider(&mut self, st: &mut State, jid: &Jid) {
+    pub(super) fn reconsider(&mut self, st: &mut State, jid: &Jid) {
         if self.known(jid).affiliation == Affiliation::Owner {
             return;
         }

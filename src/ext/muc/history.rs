@@ -21,17 +21,17 @@ const PAST: usize = 50;
 
 /// A history that is being read.
 #[derive(Debug)]
-pub struct Read {
-    /// The room.
-    pub local: Box<str>,
-    /// Whose it will be.
-    pub jid: Jid,
+pub(super) struct Read {
+    /// The room's localpart.
+    pub(super) local: Box<str>,
+    /// The session that enters.
+    pub(super) jid: Jid,
     wanted: Wanted,
 }
 
 /// What somebody wants who enters (§7.2.14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wanted {
+pub(super) struct Wanted {
     stanzas: usize,
     /// Of their XML; `None`: that is not said.
     chars: Option<usize>,
@@ -41,7 +41,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// What a request to enter says. What cannot be read is not said.
-    pub fn read(st: &State, room: &Room, x: Node<'_>) -> Wanted {
+    pub(super) fn read(st: &State, room: &Room, x: Node<'_>) -> Wanted {
         let most = room.config.history as usize;
         let mut wanted = Wanted { stanzas: most.min(STANZAS), chars: None, since: 0 };
         let Some(history) = x.child(Ns::MUC, "history") else { return wanted };
@@ -65,7 +65,7 @@ impl Wanted {
 }
 
 /// Keeps a message of an occupant, or of the room itself, which has its number. Returns its number in the room's archive.
-pub fn keep(st: &mut State, room: &mut Room, from: &Jid, said: &Stanza) -> Result<u64, StanzaError> {
+pub(super) fn keep(st: &mut State, room: &mut Room, from: &Jid, said: &Stanza) -> Result<u64, StanzaError> {
     let mut kept = said.clone();
     if let Some((_, occupant)) = room.occupant_of(from) {
         // Who it was is shown to those who may know ([`shown`]).
@@ -89,7 +89,7 @@ pub fn keep(st: &mut State, room: &mut Room, from: &Jid, said: &Stanza) -> Resul
 }
 
 /// A message that was kept, as somebody may see it. `jids`: whether they may know who is who.
-pub fn shown(st: &State, room: &Room, id: u64, mut message: Stanza, jids: bool) -> Stanza {
+pub(super) fn shown(st: &State, room: &Room, id: u64, mut message: Stanza, jids: bool) -> Stanza {
     let sender = message.child(Ns::MUC_USER, "x").and_then(|x| x.child(Ns::MUC_USER, "item"));
     let sender = sender.and_then(|item| Jid::parse(&item.attr("jid")?).ok());
     if !jids {
@@ -152,7 +152,7 @@ impl Muc {
 
 impl Room {
     /// A session that is there.
-    pub fn seat(&mut self, jid: &Jid) -> Option<&mut super::occupant::Seat> {
+    pub(super) fn seat(&mut self, jid: &Jid) -> Option<&mut super::occupant::Seat> {
         let nick = self.sessions.get(jid)?;
         self.occupants.get_mut(nick)?.seats.get_mut(jid)
     }
@@ -195,7 +195,7 @@ impl Room {
     }
 
     /// Sends a session the history, the subject, and what waited for them.
-    pub fn hand_over(&mut self, st: &mut State, jid: &Jid, past: Vec<Stanza>) {
+    pub(super) fn hand_over(&mut self, st: &mut State, jid: &Jid, past: Vec<Stanza>) {
         let subject = self.subject_message();
         let Some(seat) = self.seat(jid) else { return };
         let waited = seat.release();

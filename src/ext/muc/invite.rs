@@ -12,9 +12,9 @@ use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
 use std::fmt::Write as _;
 
 /// What one person may make rooms send to others in a minute: invitations, and requests for voice and for membership.
-pub const KNOCKS_A_MINUTE: u32 = 20;
+pub(super) const KNOCKS_A_MINUTE: u32 = 20;
 /// People whom an admin may invite in a minute, or add, which invites them: a class of thirty both ways.
-pub const INVITATIONS_A_MINUTE: u32 = 64;
+pub(super) const INVITATIONS_A_MINUTE: u32 = 64;
 /// The longest name of a thread, in bytes.
 const THREAD_BYTES: usize = 256;
 
@@ -25,7 +25,7 @@ pub(super) const DIRECT: About = About::new("XEP-0249", "Direct MUC Invitations"
 ///
 /// # Errors
 /// `resource-constraint` if that is too often.
-pub fn knock(knocks: &mut Minute, st: &State, jid: &Jid, times: usize) -> Result<(), StanzaError> {
+pub(super) fn knock(knocks: &mut Minute, st: &State, jid: &Jid, times: usize) -> Result<(), StanzaError> {
     knocks.count(st, jid, times, KNOCKS_A_MINUTE).map_err(|error| error.text("not so many; wait a minute"))
 }
 
@@ -33,14 +33,14 @@ pub fn knock(knocks: &mut Minute, st: &State, jid: &Jid, times: usize) -> Result
 ///
 /// # Errors
 /// `resource-constraint` if those are too many.
-pub fn count(knocks: &mut Minute, st: &State, jid: &Jid, people: usize) -> Result<(), StanzaError> {
+pub(super) fn count(knocks: &mut Minute, st: &State, jid: &Jid, people: usize) -> Result<(), StanzaError> {
     let text =
         format!("at most {INVITATIONS_A_MINUTE} people are invited in a minute; the others can be in the next one");
     knocks.count(st, jid, people, INVITATIONS_A_MINUTE).map_err(|error| error.text(text))
 }
 
 /// A message to a room, not of the type `groupchat`. `Pass`: it is nothing of the kind.
-pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> Handled {
+pub(super) fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> Handled {
     let Some(from) = message.from.clone() else { return Ok(Flow::Pass) };
     let Some(x) = message.child(Ns::MUC_USER, "x") else { return Ok(Flow::Pass) };
     if let Some(decline) = x.child(Ns::MUC_USER, "decline") {
@@ -129,7 +129,7 @@ fn send(room: &Room, st: &mut State, from: &Jid, to: Jid, id: Option<&str>, insi
 }
 
 /// Somebody was added to a members-only room: it invites them (§9.5).
-pub fn added(room: &Room, st: &mut State, from: &Jid, jid: &Jid) {
+pub(super) fn added(room: &Room, st: &mut State, from: &Jid, jid: &Jid) {
     send(room, st, from, jid.clone(), None, "");
 }
 

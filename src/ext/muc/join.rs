@@ -13,14 +13,14 @@ use crate::wire::{Condition, ErrorType, Jid, Kind, Node, Ns, Stanza, StanzaError
 use std::collections::BTreeMap;
 
 /// The longest nickname, in bytes.
-pub const NICK_BYTES: usize = 256;
+pub(super) const NICK_BYTES: usize = 256;
 /// The longest presence in a room, in bytes: everybody there gets it.
-pub const PRESENCE_BYTES: usize = 4096;
+pub(super) const PRESENCE_BYTES: usize = 4096;
 /// Admins and owners that are let in when a room is full.
 const SPARE_OCCUPANTS: usize = 20;
 
 /// The nickname in an address (§7.2.1, §17.1).
-pub fn nick(to: &Jid) -> Result<&str, StanzaError> {
+pub(super) fn nick(to: &Jid) -> Result<&str, StanzaError> {
     let malformed = |text: &'static str| StanzaError::new(Condition::JidMalformed).text(text);
     let nick = to.resource().ok_or(malformed("the nickname is missing"))?;
     if nick.trim().is_empty() {
@@ -34,7 +34,6 @@ pub fn nick(to: &Jid) -> Result<&str, StanzaError> {
 }
 
 impl Muc {
-    /// Presence to a room.
     pub(super) fn presence(&mut self, st: &mut State, local: &str, presence: &Stanza) -> Handled {
         let (Some(from), Some(to)) = (presence.from.clone(), presence.to.clone()) else { return Ok(Flow::Done) };
         match presence.ty {
@@ -260,7 +259,7 @@ impl Room {
     }
 
     /// §7.2.8: whose it is may have it, more than once.
-    pub fn nick_is_free(&self, from: &Jid, nick: &str) -> Result<(), StanzaError> {
+    pub(super) fn nick_is_free(&self, from: &Jid, nick: &str) -> Result<(), StanzaError> {
         match self.nick_owner(nick) {
             Some(owner) if owner.bare_str() != from.bare_str() => Err(Condition::Conflict.into()),
             _ => Ok(()),

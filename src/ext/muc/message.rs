@@ -8,10 +8,10 @@ use crate::ext::archive::lasting;
 use crate::wire::{Condition, Jid, Node, Ns, Stanza, StanzaError, Type};
 
 /// A subject, in bytes, in all its languages: it is kept.
-pub const SUBJECT_BYTES: usize = 4096;
+pub(super) const SUBJECT_BYTES: usize = 4096;
 
 /// Whether a message changes the subject (§7.2.15): it has one, and no body.
-pub fn is_subject(message: &Stanza) -> bool {
+pub(super) fn is_subject(message: &Stanza) -> bool {
     message.child(Ns::CLIENT, "subject").is_some() && message.child(Ns::CLIENT, "body").is_none()
 }
 
@@ -40,7 +40,6 @@ impl Muc {
         }
     }
 
-    /// To all.
     fn groupchat(&mut self, st: &mut State, local: &str, message: &Stanza) -> Handled {
         let Some(from) = message.from.clone() else { return Ok(Flow::Done) };
         let room = self.room(local, &from)?;
@@ -101,7 +100,6 @@ impl Muc {
         Ok(())
     }
 
-    /// To one.
     fn private(&mut self, st: &mut State, local: &str, message: &Stanza) -> Handled {
         let (Some(from), Some(to)) = (message.from.clone(), message.to.clone()) else { return Ok(Flow::Done) };
         let room = self.room(local, &from)?;

@@ -20,10 +20,9 @@ pub(in crate::ext) const SHARED: Shared = Shared {
 
 /// Those who did something in this minute, and how often.
 #[derive(Debug, Default)]
-pub struct Minute {
+pub(super) struct Minute {
     /// Which one it is.
     minute: u64,
-    /// By bare JID.
     counts: BTreeMap<Jid, u32>,
     people: Shares,
 }
@@ -33,7 +32,7 @@ impl Minute {
     ///
     /// # Errors
     /// `resource-constraint`, for a text to be added.
-    pub fn count(&mut self, st: &State, jid: &Jid, times: usize, most: u32) -> Result<(), StanzaError> {
+    pub(super) fn count(&mut self, st: &State, jid: &Jid, times: usize, most: u32) -> Result<(), StanzaError> {
         let minute = st.now().mono / 60_000;
         if self.minute != minute {
             *self = Minute { minute, ..Minute::default() };

@@ -98,13 +98,10 @@ pub(super) const SHARED: [Shared; 5] = [
     },
 ];
 
-/// Below the domain.
 pub(super) const SUBDOMAIN: &str = "conference";
 
-/// The service.
 #[derive(Default)]
 pub(super) struct Muc {
-    /// Its domain.
     host: Option<Jid>,
     /// The rooms by localpart.
     rooms: BTreeMap<Box<str>, Room>,

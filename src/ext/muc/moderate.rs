@@ -28,15 +28,14 @@ const KEPT_BYTES: usize = 256;
 /// How the names of their rows begin; the number follows.
 const ROW: &str = "r ";
 
-/// Features of rooms.
-pub const FEATURES: &[&str] = &["urn:xmpp:message-moderate:1"];
+pub(super) const FEATURES: &[&str] = &["urn:xmpp:message-moderate:1"];
 
 /// XEP-0425: done by rooms.
 pub(super) const MODERATION: About = About::new("XEP-0425", "Moderated Message Retraction", "0.3.0", "");
 
 /// How a message was taken back.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Retracted {
+pub(super) struct Retracted {
     /// The nickname of who did it.
     by: Box<str>,
     /// Their name in `occupant-id`.
@@ -48,17 +47,15 @@ pub struct Retracted {
 
 impl Retracted {
     /// What it takes in memory, in bytes, about.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         AROUND_BYTES + self.by.len() + self.id.len() + self.reason.as_deref().map_or(0, str::len)
     }
 
-    /// Its row.
-    pub fn record(&self) -> Box<[u8]> {
+    pub(super) fn record(&self) -> Box<[u8]> {
         Writer::new(1).str(&self.by).str(&self.id).u64(self.at).opt_str(self.reason.as_deref()).done()
     }
 
-    /// Reads such a row.
-    pub fn from_record(record: &[u8]) -> Result<Retracted, Broken> {
+    pub(super) fn from_record(record: &[u8]) -> Result<Retracted, Broken> {
         let mut r = Reader::new(record)?;
         if r.version != 1 {
             return Err(Broken);
@@ -80,7 +77,7 @@ impl Retracted {
 }
 
 /// A row of a room that is read at the start.
-pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
+pub(super) fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
     let Some(number) = what.strip_prefix(ROW) else { return Ok(()) };
     let number = u64::from_str_radix(number, 16);
     let number = number.map_err(|_| StoreError::Damaged("a row of a room in the database is not readable".into()))?;
@@ -88,8 +85,7 @@ pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Writes all rows.
-pub fn store(room: &Room, st: &mut State) -> Result<(), StanzaError> {
+pub(super) fn store(room: &Room, st: &mut State) -> Result<(), StanzaError> {
     for (number, retracted) in &room.features.retracted {
         room.put(st, &row(*number), retracted.record())?;
         st.step();
@@ -104,7 +100,7 @@ fn row(number: u64) -> String {
 
 /// A request that waits for the message that it is about.
 #[derive(Debug)]
-pub struct Waiting {
+pub(super) struct Waiting {
     local: Box<str>,
     number: u64,
     iq: Stanza,
@@ -115,7 +111,7 @@ fn not_found() -> StanzaError {
 }
 
 /// A request to a room.
-pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
+pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     let bad = |text: &'static str| StanzaError::new(Condition::BadRequest).text(text);
     let room = muc.room(local, &from)?;
@@ -126,7 +122,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     if moderate.child(Ns::RETRACT, "retract").is_none() {
         return Err(StanzaError::new(Condition::FeatureNotImplemented).text("messages are only retracted"));
     }
-    let number = st.uid_mark(&room.owner, &id).filter(|number| *number >= room.begins).ok_or_else(not_found)?;
+    let number = st.uid_mark(&room.owner, &id).ok_or_else(not_found)?;
     if room.features.retracted.contains_key(&number) {
         return st.confirm(iq, "");
     }
@@ -141,8 +137,8 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     retract(muc, st, local, number, iq)
 }
 
-/// What was read.
-pub fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
+/// The message that is to be taken back was read; `None`: it could not be.
+pub(super) fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
     let Some(Waiting { local, number, iq }) = muc.moderations.remove(&job) else { return };
     muc.lend(&local);
     let done = match rows {
@@ -214,14 +210,14 @@ fn retract(muc: &mut Muc, st: &mut State, local: &str, number: u64, iq: &Stanza)
 
 impl Room {
     /// Remembers that a message was taken back.
-    pub fn take_back(&mut self, number: u64, retracted: Retracted) {
+    pub(super) fn take_back(&mut self, number: u64, retracted: Retracted) {
         self.count(retracted.bytes(), 0);
         self.features.retracted.insert(number, retracted);
     }
 }
 
 /// Changes a message from the archive that was taken back: `id` is its number. Nothing is left of it but who said it and when.
-pub fn apply(room: &Room, id: u64, message: &mut Stanza) {
+pub(super) fn apply(room: &Room, id: u64, message: &mut Stanza) {
     let Some(retracted) = room.features.retracted.get(&id) else { return };
     let mut stone = Stanza::new(Kind::Message, Type::Groupchat);
     (stone.from, stone.to, stone.mark) = (message.from.clone(), message.to.clone(), message.mark);

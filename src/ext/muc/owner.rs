@@ -55,7 +55,7 @@ const ADMINS: &str = "muc#roomconfig_roomadmins";
 const OWNERS: &str = "muc#roomconfig_roomowners";
 
 /// A request to a room.
-pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
+pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     muc.room(local, &from)?.must(&from, Privilege::Own)?;
     if iq.ty == Type::Set {
@@ -338,7 +338,7 @@ fn people(room: &Room, from: &Jid, fields: &mut Submitted) -> Result<BTreeMap<Ji
 }
 
 /// Tells all that something about the room changed that is not about their privacy (§10.2.1).
-pub fn changed(room: &mut Room, st: &mut State) {
+pub(super) fn changed(room: &mut Room, st: &mut State) {
     let x = "<x xmlns='http://jabber.org/protocol/muc#user'><status code='104'/></x>";
     let message = Stanza::new(Kind::Message, Type::Groupchat).from(room.jid.clone()).with(x);
     room.say(st, &message);

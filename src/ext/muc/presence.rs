@@ -12,25 +12,24 @@ use std::fmt::Write as _;
 
 /// What is said of a change beside the change (XEP-0045 §16.6).
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Notice<'a> {
+pub(super) struct Notice<'a> {
     /// Status codes for all who get it. 110 is there by itself for the one it is about.
-    pub codes: &'a [u16],
+    pub(super) codes: &'a [u16],
     /// The nickname of who did it.
-    pub actor: Option<&'a str>,
+    pub(super) actor: Option<&'a str>,
     /// What they said about it.
-    pub reason: Option<&'a str>,
+    pub(super) reason: Option<&'a str>,
     /// The nickname from now on.
-    pub nick: Option<&'a str>,
+    pub(super) nick: Option<&'a str>,
     /// One element that stands beside the item: `<destroy/>`.
-    pub element: Option<&'a str>,
+    pub(super) element: Option<&'a str>,
 }
 
-/// Who gets it.
+/// Which occupants get a notice.
 #[derive(Clone, Copy, Debug)]
-pub enum Whom<'a> {
+pub(super) enum Whom<'a> {
     /// All sessions in the room.
     All,
-    /// All but this one.
     AllBut(&'a Jid),
     /// All sessions of the others.
     Others,
@@ -40,7 +39,7 @@ pub enum Whom<'a> {
 
 /// What the others see of an occupant: without the real JID, and with it.
 #[derive(Debug)]
-pub struct Faces {
+pub(super) struct Faces {
     hidden: Stanza,
     open: Stanza,
 }
@@ -84,7 +83,7 @@ fn x(affiliation: Affiliation, role: Role, jid: Option<&Jid>, notice: &Notice<'_
 }
 
 /// Cuts from a presence what only the room may say (§17.3, XEP-0359 §3, XEP-0203 §5), and the request to enter.
-pub fn clean(presence: &Stanza) -> Stanza {
+pub(super) fn clean(presence: &Stanza) -> Stanza {
     let mut presence = presence.clone();
     let room = presence.to.as_ref().map(Jid::bare);
     let by_room = |jid: &str| Jid::parse(jid).is_ok_and(|jid| Some(jid.bare()) == room);
@@ -98,7 +97,7 @@ pub fn clean(presence: &Stanza) -> Stanza {
 }
 
 /// A presence that says nothing but that somebody is gone.
-pub fn gone() -> Stanza {
+pub(super) fn gone() -> Stanza {
     Stanza::new(Kind::Presence, Type::Unavailable)
 }
 
@@ -127,7 +126,7 @@ impl Room {
     }
 
     /// Tells that an occupant is there, as it is now.
-    pub fn show(&mut self, st: &mut State, nick: &str, whom: Whom<'_>, notice: &Notice<'_>) {
+    pub(super) fn show(&mut self, st: &mut State, nick: &str, whom: Whom<'_>, notice: &Notice<'_>) {
         let Some(occupant) = self.occupants.get(nick) else { return };
         let Some((_, seat)) = occupant.shown() else { return };
         let (presence, role) = (seat.presence.clone(), occupant.role);
@@ -135,12 +134,12 @@ impl Room {
     }
 
     /// Tells that an occupant is gone; it is still in the tables. `presence` is unavailable.
-    pub fn hide(&mut self, st: &mut State, nick: &str, whom: Whom<'_>, presence: &Stanza, notice: &Notice<'_>) {
+    pub(super) fn hide(&mut self, st: &mut State, nick: &str, whom: Whom<'_>, presence: &Stanza, notice: &Notice<'_>) {
         self.tell(st, nick, whom, presence, Role::None, notice);
     }
 
     /// Sends a presence of an occupant to those who get it.
-    pub fn tell(
+    pub(super) fn tell(
         &mut self,
         st: &mut State,
         nick: &str,
@@ -194,7 +193,7 @@ impl Room {
     }
 
     /// Sends a session the presence of all others (§7.2.2).
-    pub fn show_others(&mut self, st: &mut State, nick: &str, to: &Jid) {
+    pub(super) fn show_others(&mut self, st: &mut State, nick: &str, to: &Jid) {
         let moderator = self.role(to) == Role::Moderator;
         let others: Vec<Box<str>> = self.occupants.keys().filter(|name| ***name != *nick).cloned().collect();
         for other in others {
@@ -229,7 +228,7 @@ impl Room {
     }
 
     /// An occupant has another role or affiliation: all are told. `was`: the role before.
-    pub fn show_change(&mut self, st: &mut State, nick: &str, was: Role, notice: &Notice<'_>) {
+    pub(super) fn show_change(&mut self, st: &mut State, nick: &str, was: Role, notice: &Notice<'_>) {
         let Some(role) = self.occupants.get(nick).map(|occupant| occupant.role) else { return };
         if self.config.broadcast.has(was) && !self.config.broadcast.has(role) {
             // The others see it no longer.

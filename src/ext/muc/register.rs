@@ -14,7 +14,7 @@ use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 
 /// The type of both forms.
-pub const FORM_TYPE: &str = "http://jabber.org/protocol/muc#register";
+pub(super) const FORM_TYPE: &str = "http://jabber.org/protocol/muc#register";
 /// The field with the nickname.
 const NICK: &str = "muc#register_roomnick";
 /// The field with who it is, in the form for admins.
@@ -22,8 +22,7 @@ const WHO: &str = "x-muc#register_jid";
 /// Admins and owners that are asked, at most.
 const ASKED: usize = 20;
 
-/// Features of rooms.
-pub const FEATURES: &[&str] = &["jabber:iq:register", FORM_TYPE];
+pub(super) const FEATURES: &[&str] = &["jabber:iq:register", FORM_TYPE];
 
 fn bad(text: &'static str) -> StanzaError {
     StanzaError::new(Condition::BadRequest).text(text)
@@ -36,7 +35,7 @@ fn is_open(room: &Room) -> bool {
 }
 
 /// A request to a room.
-pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
+pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     let room = muc.room(local, &from)?;
     let query = iq.child(Ns::REGISTER, "query").ok_or_else(|| bad("no such request"))?;
@@ -108,7 +107,7 @@ fn ask(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, nick: &str) -> Re
 }
 
 /// An admin sends the form back.
-pub fn answered(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, mut fields: Submitted) -> Handled {
+pub(super) fn answered(muc: &mut Muc, st: &mut State, local: &str, from: &Jid, mut fields: Submitted) -> Handled {
     let room = muc.room(local, from)?;
     room.must(from, Privilege::Administer)?;
     if form::boolean(&mut fields, "muc#register_allow")? != Some(true) {

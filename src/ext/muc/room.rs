@@ -18,18 +18,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
 /// Affiliations in one room.
-pub const AFFILIATIONS: usize = 2000;
+pub(super) const AFFILIATIONS: usize = 2000;
 /// The same in bytes, their nicknames and reasons among it: a list of them is one answer. Half of both is for admins: what members and
 /// strangers add, by invitations and registrations, leaves them room to ban somebody.
 const AFFILIATIONS_BYTES: usize = 192 * 1024;
 /// The longest reason that is kept or told, in bytes.
-pub const REASON_BYTES: usize = 1024;
+pub(super) const REASON_BYTES: usize = 1024;
 /// Presence that one person may send to a room in a minute, joins and changes of nickname among it.
 const PRESENCE_A_MINUTE: u32 = 60;
 /// What a room costs besides its rows, in bytes, about.
 const ROOM_BYTES: usize = 1024;
 /// What an affiliation or an occupant costs besides its text, in bytes, about.
-pub const AROUND_BYTES: usize = 256;
+pub(super) const AROUND_BYTES: usize = 256;
 
 pub(in crate::ext) const SHARED: Shared = Shared {
     what: "lists of one room",
@@ -39,48 +39,45 @@ pub(in crate::ext) const SHARED: Shared = Shared {
     told: "`resource-constraint`: ask an admin",
 };
 
-/// A room.
 #[derive(Debug)]
-pub struct Room {
-    /// Its bare JID.
-    pub jid: Jid,
+pub(super) struct Room {
+    pub(super) jid: Jid,
     /// Whose its archive and its vCard are.
-    pub owner: Whose,
+    pub(super) owner: Whose,
     /// What its owners have chosen.
-    pub config: Config,
-    /// Its subject.
-    pub subject: Subject,
+    pub(super) config: Config,
+    pub(super) subject: Subject,
     /// The first number of the log that may be in its archive: a room that had its name before shows nothing.
-    pub begins: u64,
+    pub(super) begins: u64,
     /// The first number of the log whose sender everybody may know: the room was semi-anonymous before.
-    pub open: u64,
+    pub(super) open: u64,
     /// Nobody but its owner is let in, and it is not stored, until it is configured (§10.1.1).
-    pub locked: bool,
+    pub(super) locked: bool,
     /// By bare JID; without an entry: none.
-    pub affiliations: BTreeMap<Jid, Affiliated>,
+    pub(super) affiliations: BTreeMap<Jid, Affiliated>,
     /// Who administers the server: owners of every room.
-    pub server_admins: ServerAdmins,
+    pub(super) server_admins: ServerAdmins,
     /// What hangs on it besides.
-    pub features: Features,
+    pub(super) features: Features,
     /// Who is there, by nickname.
-    pub occupants: BTreeMap<Box<str>, Occupant>,
+    pub(super) occupants: BTreeMap<Box<str>, Occupant>,
     /// Under which nickname a session is there, by full JID.
-    pub sessions: BTreeMap<Jid, Box<str>>,
+    pub(super) sessions: BTreeMap<Jid, Box<str>>,
     /// What was said, while nothing is archived ([`super::history`]).
-    pub past: VecDeque<Stanza>,
+    pub(super) past: VecDeque<Stanza>,
     /// In whose share it is ([`crate::core::State::whose`]): who made it; the service, if that account is gone. Empty: that is not known.
-    pub payer: Box<str>,
+    pub(super) payer: Box<str>,
     /// How much of that share it takes, in bytes: [`Room::bytes`] when that was looked at last.
-    pub weight: usize,
+    pub(super) weight: usize,
     /// How much it may take in this turn.
-    pub most: usize,
+    pub(super) most: usize,
     /// The bytes of its rows.
-    pub kept: usize,
+    pub(super) kept: usize,
     /// The bytes of what was said, and how many of them are in the share of that already; and how many they may be in this turn.
-    pub said: (usize, usize),
-    pub said_most: usize,
+    pub(super) said: (usize, usize),
+    pub(super) said_most: usize,
     /// Sessions that have left in this turn, and what they took of their share.
-    pub left: Vec<(Jid, usize)>,
+    pub(super) left: Vec<(Jid, usize)>,
     /// Who sent how much presence in this minute.
     pace: Minute,
     /// The last number of a presence.
@@ -89,21 +86,20 @@ pub struct Room {
 
 /// What a person is to a room.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Affiliated {
-    /// That.
-    pub affiliation: Affiliation,
+pub(super) struct Affiliated {
+    pub(super) affiliation: Affiliation,
     /// The nickname that is theirs (§7.10).
-    pub nick: Option<Box<str>>,
+    pub(super) nick: Option<Box<str>>,
     /// Why: of an outcast.
-    pub reason: Option<Box<str>>,
+    pub(super) reason: Option<Box<str>>,
     /// The first number of the archive that may be read by somebody who was banned: what was said before the ban was lifted, they
     /// never see. It stays, whatever becomes of them.
-    pub since: u64,
+    pub(super) since: u64,
     /// Who brought them in, by bare JID, if that was no admin.
-    pub by: Option<Box<str>>,
+    pub(super) by: Option<Box<str>>,
     /// A number that is greater than that of everybody who has been what they are, or something else, for longer. 0: before such numbers
     /// were stored, or they do not belong to the room.
-    pub given: u64,
+    pub(super) given: u64,
 }
 
 impl Affiliated {
@@ -145,13 +141,13 @@ impl Affiliated {
 
 /// What a room is about.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Subject {
+pub(super) struct Subject {
     /// The `<subject/>` elements; empty: there was never one.
-    pub xml: String,
+    pub(super) xml: String,
     /// The nickname of who set it.
-    pub nick: String,
+    pub(super) nick: String,
     /// When, in milliseconds since 1970.
-    pub at: u64,
+    pub(super) at: u64,
 }
 
 impl Subject {
@@ -172,7 +168,7 @@ impl Subject {
     }
 
     /// A message with it.
-    pub fn message(&self, empty: Stanza) -> Stanza {
+    pub(super) fn message(&self, empty: Stanza) -> Stanza {
         let xml = format!("<message type='groupchat'>{}</message>", self.xml);
         let message = Stanza::parse(&xml, Scope::client()).ok().flatten();
         match (message, empty.from.clone()) {
@@ -182,7 +178,7 @@ impl Subject {
     }
 
     /// The text in no particular language, or the first.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let message = self.message(Stanza::new(Kind::Message, Type::Groupchat));
         let plain = message.children().find(|c| c.lang().is_none());
         plain.or_else(|| message.children().next()).map(|c| c.text().into_owned()).unwrap_or_default()
@@ -204,7 +200,7 @@ fn payer_record(payer: &str) -> Box<[u8]> {
 
 impl Room {
     /// A new one that its creator has to configure, in somebody's share.
-    pub fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64, config: Config) -> Room {
+    pub(super) fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64, config: Config) -> Room {
         let mut room = Room::bare(jid, config, begins);
         room.locked = true;
         room.payer = payer.into();
@@ -240,42 +236,41 @@ impl Room {
         }
     }
 
-    /// Its localpart.
-    pub fn local(&self) -> &str {
+    pub(super) fn local(&self) -> &str {
         self.jid.local().unwrap_or_default()
     }
 
     /// The nickname of a session, and its occupant.
-    pub fn occupant_of(&self, jid: &Jid) -> Option<(&str, &Occupant)> {
+    pub(super) fn occupant_of(&self, jid: &Jid) -> Option<(&str, &Occupant)> {
         let nick = self.sessions.get(jid)?;
         self.occupants.get(nick).map(|occupant| (&**nick, occupant))
     }
 
     /// What a person (bare or full JID) is to the room, by their own row.
-    pub fn known(&self, jid: &Jid) -> Affiliated {
+    pub(super) fn known(&self, jid: &Jid) -> Affiliated {
         self.affiliations.get(jid.bare_str()).cloned().unwrap_or_default()
     }
 
     /// The first number of the archive that somebody may read.
-    pub fn reads_from(&self, jid: &Jid) -> u64 {
+    pub(super) fn reads_from(&self, jid: &Jid) -> u64 {
         let rows = [jid.bare_str(), jid.domain()].into_iter().filter_map(|who| self.affiliations.get(who));
         rows.map(|known| known.since).fold(self.begins, u64::max)
     }
 
     /// Whether somebody may know whose a message of the archive is.
-    pub fn shows_sender(&self, jid: &Jid, number: u64) -> bool {
+    pub(super) fn shows_sender(&self, jid: &Jid, number: u64) -> bool {
         let always = self.affiliation(jid) >= Affiliation::Admin || self.role(jid) >= Role::Moderator;
         always || number >= self.open && self.may(jid, Privilege::SeeJids)
     }
 
     /// The nicknames under which a person is there.
-    pub fn nicks_of(&self, bare: &Jid) -> Vec<Box<str>> {
+    pub(super) fn nicks_of(&self, bare: &Jid) -> Vec<Box<str>> {
         let theirs = self.occupants.iter().filter(|(_, occupant)| occupant.bare.bare_str() == bare.bare_str());
         theirs.map(|(nick, _)| nick.clone()).collect()
     }
 
     /// Whose a nickname is: who is there with it, or for whom it is reserved (§7.10).
-    pub fn nick_owner(&self, nick: &str) -> Option<&Jid> {
+    pub(super) fn nick_owner(&self, nick: &str) -> Option<&Jid> {
         let reserved = || {
             let mut all = self.affiliations.iter();
             all.find(|(_, known)| known.nick.as_deref() == Some(nick)).map(|(jid, _)| jid)
@@ -284,12 +279,12 @@ impl Room {
     }
 
     /// Whether it is stored.
-    pub fn is_stored(&self) -> bool {
+    pub(super) fn is_stored(&self) -> bool {
         self.config.persistent && !self.locked
     }
 
     /// What it takes in memory, in bytes, about, without who is there.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         ROOM_BYTES + 2 * self.owner.len() + self.kept + self.config.bytes() + self.subject.bytes()
     }
 
@@ -297,7 +292,7 @@ impl Room {
     ///
     /// # Errors
     /// `resource-constraint` if that is not in the share of who made it.
-    pub fn fits(&self, more: usize) -> Result<(), StanzaError> {
+    pub(super) fn fits(&self, more: usize) -> Result<(), StanzaError> {
         if more == 0 || self.bytes() + more <= self.most {
             return Ok(());
         }
@@ -306,12 +301,12 @@ impl Room {
     }
 
     /// Something was added, and something taken away, of what is counted in [`Room::bytes`].
-    pub fn count(&mut self, added: usize, gone: usize) {
+    pub(super) fn count(&mut self, added: usize, gone: usize) {
         self.kept = (self.kept + added).saturating_sub(gone);
     }
 
     /// Keeps what somebody is, which is stored already.
-    pub fn keep(&mut self, jid: Jid, known: Affiliated) {
+    pub(super) fn keep(&mut self, jid: Jid, known: Affiliated) {
         let added = known.bytes(&jid);
         let gone = self.affiliations.get(&jid).map_or(0, |before| before.bytes(&jid));
         self.count(added, gone);
@@ -319,14 +314,14 @@ impl Room {
     }
 
     /// Another one pays for it.
-    pub fn set_payer(&mut self, st: &mut State, payer: &str) -> Result<(), StanzaError> {
+    pub(super) fn set_payer(&mut self, st: &mut State, payer: &str) -> Result<(), StanzaError> {
         self.put(st, PAYER, payer_record(payer))?;
         self.payer = payer.into();
         Ok(())
     }
 
     /// A number for a presence, greater than all before.
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
@@ -335,7 +330,7 @@ impl Room {
     ///
     /// # Errors
     /// `resource-constraint` if they send it too often: everybody gets it.
-    pub fn pace(&mut self, st: &State, jid: &Jid) -> Result<(), StanzaError> {
+    pub(super) fn pace(&mut self, st: &State, jid: &Jid) -> Result<(), StanzaError> {
         let text = "too much presence; wait a minute";
         self.pace.count(st, jid, 1, PRESENCE_A_MINUTE).map_err(|error| error.text(text))
     }
@@ -343,7 +338,12 @@ impl Room {
     // --- rows ---
 
     /// A row of a room that is read at the start.
-    pub fn load(rooms: &mut BTreeMap<Box<str>, Room>, host: &Jid, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn load(
+        rooms: &mut BTreeMap<Box<str>, Room>,
+        host: &Jid,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StoreError> {
         let damaged = || StoreError::Damaged("a row of a room in the database is not readable".into());
         let (local, what) = key::split(key).ok_or_else(damaged)?;
         let what = std::str::from_utf8(what).map_err(|_| damaged())?;
@@ -371,7 +371,7 @@ impl Room {
 
     /// In whose share a room is that was read: one from before there were shares in that of the first of its owners, one whose payer
     /// is gone in that of the service. If that is not what is stored: the row that says so.
-    pub fn settle_payer(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
+    pub(super) fn settle_payer(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
         let gone = |payer: &Jid| st.local(payer).is_some_and(|local| !st.accounts().contains_key(local));
         let payer: Box<str> = if self.payer.is_empty() {
             let mut owners = self.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
@@ -386,7 +386,7 @@ impl Room {
     }
 
     /// Whether all of it was read: not so, if the power failed while it was made or destroyed.
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.begins > 0
     }
 
@@ -395,7 +395,7 @@ impl Room {
     }
 
     /// Puts a row, if the room is stored. Asked first, it tells whether something can be changed at all.
-    pub fn put(&self, st: &mut State, what: &str, value: Box<[u8]>) -> Result<(), StanzaError> {
+    pub(super) fn put(&self, st: &mut State, what: &str, value: Box<[u8]>) -> Result<(), StanzaError> {
         if self.is_stored() {
             st.write()?.put(Tree::Room, self.key(what), value);
         }
@@ -403,7 +403,7 @@ impl Room {
     }
 
     /// Removes a row, if the room is stored.
-    pub fn delete(&self, st: &mut State, what: &str) -> Result<(), StanzaError> {
+    pub(super) fn delete(&self, st: &mut State, what: &str) -> Result<(), StanzaError> {
         if self.is_stored() {
             st.write()?.delete(Tree::Room, self.key(what));
         }
@@ -411,7 +411,7 @@ impl Room {
     }
 
     /// Removes all that is stored of it.
-    pub fn forget(&self, st: &mut State) -> Result<(), StanzaError> {
+    pub(super) fn forget(&self, st: &mut State) -> Result<(), StanzaError> {
         // First: should the power fail before the others are gone, they are known to be remains.
         st.erase()?.delete(Tree::Room, self.key(CONFIG));
         st.barrier();
@@ -422,7 +422,7 @@ impl Room {
     }
 
     /// The row of somebody: its key and its value.
-    pub fn row_of(&self, jid: &Jid, known: &Affiliated) -> (crate::store::Bytes, Box<[u8]>) {
+    pub(super) fn row_of(&self, jid: &Jid, known: &Affiliated) -> (crate::store::Bytes, Box<[u8]>) {
         (self.key(&format!("{AFFILIATION}{}", jid.bare_str())), known.record())
     }
 
@@ -433,8 +433,7 @@ impl Room {
 
     // --- changes ---
 
-    /// Keeps the subject.
-    pub fn set_subject(&mut self, st: &mut State, subject: Subject) -> Result<(), StanzaError> {
+    pub(super) fn set_subject(&mut self, st: &mut State, subject: Subject) -> Result<(), StanzaError> {
         self.fits(subject.bytes().saturating_sub(self.subject.bytes()))?;
         self.put(st, SUBJECT, subject.record())?;
         self.subject = subject;
@@ -447,7 +446,7 @@ impl Room {
     ///
     /// # Errors
     /// `resource-constraint` if storage takes nothing, or there are too many.
-    pub fn set_affiliation(
+    pub(super) fn set_affiliation(
         &mut self,
         st: &mut State,
         jid: &Jid,
@@ -461,7 +460,7 @@ impl Room {
     ///
     /// # Errors
     /// As [`Room::set_affiliation`].
-    pub fn set_affiliation_nick(
+    pub(super) fn set_affiliation_nick(
         &mut self,
         st: &mut State,
         jid: &Jid,
@@ -526,7 +525,7 @@ impl Room {
     ///
     /// # Errors
     /// As [`Room::set_affiliation`].
-    pub fn set_nick(&mut self, st: &mut State, jid: &Jid, nick: Option<&str>) -> Result<(), StanzaError> {
+    pub(super) fn set_nick(&mut self, st: &mut State, jid: &Jid, nick: Option<&str>) -> Result<(), StanzaError> {
         let known = self.affiliations.get(jid.bare_str()).cloned().unwrap_or_default();
         self.put_known(st, &jid.bare(), Affiliated { nick: nick.map(Box::from), ..known })
     }
@@ -535,7 +534,7 @@ impl Room {
     ///
     /// # Errors
     /// As [`Room::set_affiliation`].
-    pub fn put_known(&mut self, st: &mut State, jid: &Jid, known: Affiliated) -> Result<(), StanzaError> {
+    pub(super) fn put_known(&mut self, st: &mut State, jid: &Jid, known: Affiliated) -> Result<(), StanzaError> {
         let is_none = known == Affiliated::default();
         let before = self.affiliations.get(jid.as_str()).map_or(0, |before| before.bytes(jid));
         self.fits(if is_none { 0 } else { known.bytes(jid).saturating_sub(before) })?;
@@ -556,7 +555,7 @@ impl Room {
     }
 
     /// Whether there is room for those, who have no row yet, and for so many bytes of nicknames and reasons.
-    pub fn has_room(&self, new: &[&Jid], texts: usize) -> Result<(), StanzaError> {
+    pub(super) fn has_room(&self, new: &[&Jid], texts: usize) -> Result<(), StanzaError> {
         let new = new.iter().filter(|jid| !self.affiliations.contains_key(jid.bare_str()));
         let (count, bytes) = new.fold((0, 0), |(count, bytes), jid| (count + 1, bytes + jid.bare_str().len()));
         let full =
@@ -569,7 +568,7 @@ impl Room {
     }
 
     /// The same for those whom somebody adds who is no admin.
-    pub fn has_room_for_guests(&self, by: &Jid, new: &[&Jid]) -> Result<(), StanzaError> {
+    pub(super) fn has_room_for_guests(&self, by: &Jid, new: &[&Jid]) -> Result<(), StanzaError> {
         let text = "you have brought as many people into this room as you may; ask an admin";
         let theirs = self.affiliations.iter().filter(|(_, known)| known.by.as_deref() == Some(by.bare_str()));
         let (count, bytes) = theirs.fold((0, 0), |(n, bytes), (jid, _)| (n + 1, bytes + jid.as_str().len()));
@@ -582,13 +581,13 @@ impl Room {
     }
 
     /// Somebody who is no admin has brought somebody in.
-    pub fn brought(&mut self, st: &mut State, jid: &Jid, by: &Jid) -> Result<(), StanzaError> {
+    pub(super) fn brought(&mut self, st: &mut State, jid: &Jid, by: &Jid) -> Result<(), StanzaError> {
         self.put_known(st, jid, Affiliated { by: Some(by.bare_str().into()), ..self.known(jid) })
     }
 
     /// Gives an occupant another role and tells all (§8.2 to §8.5); [`Role::None`]: removes it, with 307. Whether it may be done
     /// is asked before ([`Room::may_set_role`]).
-    pub fn set_role(&mut self, st: &mut State, nick: &str, role: Role, notice: &Notice<'_>) {
+    pub(super) fn set_role(&mut self, st: &mut State, nick: &str, role: Role, notice: &Notice<'_>) {
         if role == Role::None {
             return self.remove(st, nick, &gone(), &Notice { codes: &[307], ..*notice });
         }
@@ -598,7 +597,7 @@ impl Room {
     }
 
     /// Removes an occupant with all sessions, and tells all. `presence` is unavailable.
-    pub fn remove(&mut self, st: &mut State, nick: &str, presence: &Stanza, notice: &Notice<'_>) {
+    pub(super) fn remove(&mut self, st: &mut State, nick: &str, presence: &Stanza, notice: &Notice<'_>) {
         self.hide(st, nick, Whom::All, presence, notice);
         if let Some(occupant) = self.occupants.remove(nick) {
             for (jid, seat) in occupant.seats {
@@ -610,7 +609,7 @@ impl Room {
     }
 
     /// Removes one session; its occupant, if it was the last one.
-    pub fn remove_session(&mut self, st: &mut State, jid: &Jid, presence: &Stanza, notice: &Notice<'_>) {
+    pub(super) fn remove_session(&mut self, st: &mut State, jid: &Jid, presence: &Stanza, notice: &Notice<'_>) {
         let Some(nick) = self.sessions.get(jid).cloned() else { return };
         let Some(occupant) = self.occupants.get_mut(&nick) else { return };
         if occupant.seats.len() == 1 {
@@ -636,7 +635,7 @@ impl Room {
     ///
     /// # Errors
     /// `resource-constraint` if storage takes nothing; then nothing is changed.
-    pub fn configure(&mut self, st: &mut State, config: Config) -> Result<(), StanzaError> {
+    pub(super) fn configure(&mut self, st: &mut State, config: Config) -> Result<(), StanzaError> {
         self.fits(config.bytes().saturating_sub(self.config.bytes()))?;
         st.write()?;
         let was_stored = self.is_stored();
@@ -703,7 +702,7 @@ impl Room {
     }
 
     /// Sends a message to all sessions: prepared once, shared by all.
-    pub fn say(&mut self, st: &mut State, message: &Stanza) {
+    pub(super) fn say(&mut self, st: &mut State, message: &Stanza) {
         for occupant in self.occupants.values_mut() {
             for (jid, seat) in &mut occupant.seats {
                 seat.send(st, message.clone().to(jid.clone()));

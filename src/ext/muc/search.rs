@@ -20,8 +20,7 @@ const FORM_TYPE: &str = "urn:xmpp:channel-search:0:search-params";
 const BY_ADDRESS: &str = "{urn:xmpp:channel-search:0:order}address";
 const BY_OCCUPANTS: &str = "{urn:xmpp:channel-search:0:order}nusers";
 
-/// Features of the service.
-pub const FEATURES: &[&str] = &["urn:xmpp:channel-search:0:search"];
+pub(super) const FEATURES: &[&str] = &["urn:xmpp:channel-search:0:search"];
 
 /// XEP-0433: done by the service for rooms.
 pub(super) const CHANNELS: About =
@@ -149,7 +148,7 @@ fn item(room: &Room) -> String {
 }
 
 /// A request to the service.
-pub fn iq(muc: &mut Muc, st: &mut State, iq: &Stanza) -> Handled {
+pub(super) fn iq(muc: &mut Muc, st: &mut State, iq: &Stanza) -> Handled {
     let search = iq.child(Ns::SEARCH, "search").filter(|_| iq.ty == Type::Get).ok_or(Condition::BadRequest)?;
     if search.children().next().is_none() {
         return st.reply(iq, blank());

@@ -20,13 +20,13 @@ const PICTURES: usize = 8;
 const ROW: &str = "vcard";
 
 /// Features of rooms, and of the service (XEP-0486 §3.1).
-pub const FEATURES: &[&str] = &["vcard-temp"];
+pub(super) const FEATURES: &[&str] = &["vcard-temp"];
 
 /// XEP-0486: done by rooms.
 pub(super) const AVATARS: About = About::new("XEP-0486", "MUC Avatars", "0.1.0", "");
 
 /// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -44,11 +44,10 @@ fn hashes(vcard: Node<'_>) -> Result<Vec<String>, StanzaError> {
 }
 
 /// The row with the hashes.
-pub fn record(hashes: &[String]) -> Box<[u8]> {
+pub(super) fn record(hashes: &[String]) -> Box<[u8]> {
     hashes.iter().fold(Writer::new(1).u32(hashes.len() as u32), |w, hash| w.str(hash)).done()
 }
 
-/// Reads such a row.
 fn from_record(record: &[u8]) -> Result<Vec<String>, Broken> {
     let mut r = Reader::new(record)?;
     if r.version != 1 {
@@ -58,7 +57,7 @@ fn from_record(record: &[u8]) -> Result<Vec<String>, Broken> {
 }
 
 /// A row of a room that is read at the start.
-pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
+pub(super) fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError> {
     if what == ROW {
         room.features.vcard = Some(from_record(value)?);
     }
@@ -66,20 +65,20 @@ pub fn load(room: &mut Room, what: &str, value: &[u8]) -> Result<(), StoreError>
 }
 
 /// Removes the vCard with the rows of its room.
-pub fn forget(room: &Room, batch: &mut Batch) {
+pub(super) fn forget(room: &Room, batch: &mut Batch) {
     if room.features.vcard.is_some() {
         batch.delete(Tree::Vcard, key::account(&room.owner));
     }
 }
 
 /// It is gone.
-pub fn forgotten(room: &mut Room) {
+pub(super) fn forgotten(room: &mut Room) {
     room.features.vcard = None;
     room.features.picture.0 = 0;
 }
 
 /// A request to a room.
-pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
+pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
     let Some(from) = iq.from.clone() else { return Ok(Flow::Pass) };
     let room = muc.room(local, &from)?;
     let vcard = iq.child(Ns::VCARD, "vCard").ok_or(Condition::BadRequest)?;
@@ -130,7 +129,7 @@ pub fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Handled {
 }
 
 /// What was read. Says whether it was asked for here.
-pub fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
+pub(super) fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
     let Some(iq) = muc.vcards.remove(&job) else { return };
     let vcard = rows.map(|rows| rows.into_iter().next().map(|(_, value)| String::from_utf8(value.into())));
     match vcard {
@@ -141,7 +140,7 @@ pub fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
 }
 
 /// Adds to the form in which a room tells of itself.
-pub fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
+pub(super) fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
     let hashes = room.features.vcard.iter().flatten().cloned();
     let hashes: std::collections::BTreeSet<String> = hashes.collect();
     if !hashes.is_empty() {

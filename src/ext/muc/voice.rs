@@ -10,11 +10,10 @@ use crate::wire::{Condition, Jid, Kind, Ns, Stanza, StanzaError, Type};
 
 const FORM_TYPE: &str = "http://jabber.org/protocol/muc#request";
 
-/// Features of rooms.
-pub const FEATURES: &[&str] = &[FORM_TYPE];
+pub(super) const FEATURES: &[&str] = &[FORM_TYPE];
 
 /// A message to a room, not of the type `groupchat`. `Pass`: it is nothing of the kind.
-pub fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> Handled {
+pub(super) fn message(muc: &mut Muc, st: &mut State, local: &str, message: &Stanza) -> Handled {
     let Some(from) = message.from.clone() else { return Ok(Flow::Pass) };
     let submitted = |x: &crate::wire::Node<'_>| x.attr("type").as_deref() == Some("submit");
     let Some(x) = message.child(Ns::DATA_FORM, "x").filter(submitted) else { return Ok(Flow::Pass) };

@@ -53,7 +53,7 @@ pub(super) enum Client {
     Elsewhere(Jid),
 }
 
-/// The names of nodes.
+/// The names of the nodes that a client wants to be told of (XEP-0163 §4.3.1).
 pub(super) type Interests = Arc<BTreeSet<Box<str>>>;
 
 /// What a presence says of its client.
@@ -108,12 +108,12 @@ pub(super) type News = Vec<(Client, BTreeSet<Box<str>>)>;
 
 impl Caps {
     /// Whether a session wants to be told of a node.
-    pub fn interested(&self, sid: SessionId, name: &str) -> bool {
+    pub(super) fn interested(&self, sid: SessionId, name: &str) -> bool {
         self.sessions.get(&Client::Here(sid)).is_some_and(|session| session.wants(name))
     }
 
     /// The clients of somebody elsewhere, by bare JID, that want to be told of a node.
-    pub fn interested_elsewhere<'a>(&'a self, bare: &Jid, name: &'a str) -> impl Iterator<Item = &'a Jid> {
+    pub(super) fn interested_elsewhere<'a>(&'a self, bare: &Jid, name: &'a str) -> impl Iterator<Item = &'a Jid> {
         let (from, bare) = (Client::Elsewhere(bare.clone()), bare.clone());
         self.sessions
             .range(from..)
@@ -126,23 +126,23 @@ impl Caps {
     }
 
     /// The accounts that a client elsewhere shows its presence to.
-    pub fn accounts(&self, jid: &Jid) -> Vec<Box<str>> {
+    pub(super) fn accounts(&self, jid: &Jid) -> Vec<Box<str>> {
         let session = self.sessions.get(&Client::Elsewhere(jid.clone()));
         session.map(|session| session.accounts.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Whether a client is still there.
-    pub fn is_known(&self, client: &Client) -> bool {
+    pub(super) fn is_known(&self, client: &Client) -> bool {
         self.sessions.contains_key(client)
     }
 
     /// What a client is interested in.
-    pub fn interests(&self, client: &Client) -> Interests {
+    pub(super) fn interests(&self, client: &Client) -> Interests {
         self.sessions.get(client).and_then(|session| session.interests.clone()).unwrap_or_default()
     }
 
     /// A session has broadcast a presence.
-    pub fn broadcast(&mut self, st: &mut State, sid: SessionId) -> News {
+    pub(super) fn broadcast(&mut self, st: &mut State, sid: SessionId) -> News {
         let Some(presence) = st.session(sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
         let key = presence.child(Ns::CAPS, "c").and_then(key);
         self.says(st, Client::Here(sid), key)
@@ -150,7 +150,7 @@ impl Caps {
 
     /// A client elsewhere shows its presence to an account here, which shows it its own. Gives what it has become interested in, and
     /// whether it is new to this account.
-    pub fn shown(&mut self, st: &mut State, local: &str, presence: &Stanza) -> (News, bool) {
+    pub(super) fn shown(&mut self, st: &mut State, local: &str, presence: &Stanza) -> (News, bool) {
         let Some(from) = presence.from.clone() else { return (News::new(), false) };
         let client = Client::Elsewhere(from.clone());
         let Some(key) = presence.child(Ns::CAPS, "c").and_then(key) else {
@@ -222,7 +222,7 @@ impl Caps {
     }
 
     /// The client's answer.
-    pub fn replied(&mut self, st: &mut State, job: Job, reply: &Stanza) -> News {
+    pub(super) fn replied(&mut self, st: &mut State, job: Job, reply: &Stanza) -> News {
         let Some(asked) = self.jobs.remove(&job) else { return News::new() };
         // The time for it.
         let timers = self.jobs.extract_if(.., |_, other| *other == asked);
@@ -262,7 +262,7 @@ impl Caps {
     }
 
     /// A session was waited for long enough.
-    pub fn timer(&mut self, st: &mut State, job: Job) {
+    pub(super) fn timer(&mut self, st: &mut State, job: Job) {
         if let Some((key, client)) = self.jobs.remove(&job) {
             self.next(st, key, &client);
         }
@@ -281,7 +281,7 @@ impl Caps {
     }
 
     /// A client is not available any more.
-    pub fn gone(&mut self, st: &mut State, client: &Client) {
+    pub(super) fn gone(&mut self, st: &mut State, client: &Client) {
         let Some(Session { key, accounts, .. }) = self.sessions.remove(client) else { return };
         if let Client::Elsewhere(jid) = client {
             accounts.into_iter().for_each(|local| self.elsewhere.take(&(jid.clone(), local)));
@@ -292,7 +292,7 @@ impl Caps {
     }
 
     /// A client elsewhere does not show its presence to an account any more.
-    pub fn hidden(&mut self, st: &mut State, local: &str, from: &Jid) {
+    pub(super) fn hidden(&mut self, st: &mut State, local: &str, from: &Jid) {
         let client = Client::Elsewhere(from.clone());
         let Some(session) = self.sessions.get_mut(&client) else { return };
         if session.accounts.remove(local) {

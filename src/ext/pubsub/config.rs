@@ -25,7 +25,6 @@ stored! {
         Roster = 3, "roster";
         Whitelist = 4, "whitelist";
     }
-    /// Who may publish.
     pub(super) enum Publish {
         Publishers = 0, "publishers";
         Subscribers = 1, "subscribers";
@@ -48,7 +47,6 @@ stored! {
         Publisher = 0, "publisher";
         None = 1, "none";
     }
-    /// The type of notifications.
     pub(super) enum Style {
         Normal = 0, "normal";
         Headline = 1, "headline";
@@ -57,43 +55,43 @@ stored! {
 
 /// The bits of a record, which are for good.
 mod bit {
-    pub const PERSIST: u8 = 1 << 0;
-    pub const PAYLOADS: u8 = 1 << 1;
-    pub const NOTIFICATIONS: u8 = 1 << 2;
-    pub const NOTIFY_RETRACT: u8 = 1 << 3;
-    pub const NOTIFY_DELETE: u8 = 1 << 4;
-    pub const NOTIFY_CONFIG: u8 = 1 << 5;
-    pub const NOTIFY_SUB: u8 = 1 << 6;
-    pub const SUBSCRIBE: u8 = 1 << 7;
+    pub(super) const PERSIST: u8 = 1 << 0;
+    pub(super) const PAYLOADS: u8 = 1 << 1;
+    pub(super) const NOTIFICATIONS: u8 = 1 << 2;
+    pub(super) const NOTIFY_RETRACT: u8 = 1 << 3;
+    pub(super) const NOTIFY_DELETE: u8 = 1 << 4;
+    pub(super) const NOTIFY_CONFIG: u8 = 1 << 5;
+    pub(super) const NOTIFY_SUB: u8 = 1 << 6;
+    pub(super) const SUBSCRIBE: u8 = 1 << 7;
 }
 
 /// The configuration of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Config {
-    pub title: Box<str>,
-    pub description: Box<str>,
+    pub(super) title: Box<str>,
+    pub(super) description: Box<str>,
     /// The namespace of payloads; empty: any.
-    pub ty: Box<str>,
-    pub language: Box<str>,
-    pub contact: Box<[Box<str>]>,
-    pub groups: Box<[Box<str>]>,
-    pub access: Access,
-    pub publishers: Publish,
-    pub last: Last,
-    pub full: Full,
-    pub reply: Reply,
-    pub style: Style,
-    pub max_items: u32,
+    pub(super) ty: Box<str>,
+    pub(super) language: Box<str>,
+    pub(super) contact: Box<[Box<str>]>,
+    pub(super) groups: Box<[Box<str>]>,
+    pub(super) access: Access,
+    pub(super) publishers: Publish,
+    pub(super) last: Last,
+    pub(super) full: Full,
+    pub(super) reply: Reply,
+    pub(super) style: Style,
+    pub(super) max_items: u32,
     /// The longest payload, in bytes.
-    pub payload_bytes: u32,
-    pub persist: bool,
-    pub payloads: bool,
-    pub notifications: bool,
-    pub notify_retract: bool,
-    pub notify_delete: bool,
-    pub notify_config: bool,
-    pub notify_sub: bool,
-    pub subscribe: bool,
+    pub(super) payload_bytes: u32,
+    pub(super) persist: bool,
+    pub(super) payloads: bool,
+    pub(super) notifications: bool,
+    pub(super) notify_retract: bool,
+    pub(super) notify_delete: bool,
+    pub(super) notify_config: bool,
+    pub(super) notify_sub: bool,
+    pub(super) subscribe: bool,
 }
 
 /// Languages that can be chosen. One that is not among them can be set, too.
@@ -186,7 +184,7 @@ fn list(values: Vec<String>) -> Result<Box<[Box<str>]>, StanzaError> {
 
 impl Config {
     /// What XEP-0163 §5 recommends for the nodes of an account, or what is usual at a service.
-    pub fn new(account: bool) -> Config {
+    pub(super) fn new(account: bool) -> Config {
         Config {
             title: "".into(),
             description: "".into(),
@@ -215,7 +213,7 @@ impl Config {
 
     /// The same for a node of this name: what clients keep there for themselves is nobody else's, also if they do not say so
     /// (XEP-0223, XEP-0402 §3.3, XEP-0490 §3.1).
-    pub fn named(account: bool, name: &str) -> Config {
+    pub(super) fn named(account: bool, name: &str) -> Config {
         let usual = Config::new(account);
         match name {
             "urn:xmpp:bookmarks:1" | "urn:xmpp:mds:displayed:0" if account => {
@@ -266,7 +264,7 @@ impl Config {
     }
 
     /// The same with what a form says. What is not supported is left out, unless it would change what the node does.
-    pub fn configured(&self, fields: Submitted) -> Result<Config, StanzaError> {
+    pub(super) fn configured(&self, fields: Submitted) -> Result<Config, StanzaError> {
         let mut config = self.clone();
         for (var, values) in fields {
             if config.set(&var, values.clone())? {
@@ -281,7 +279,7 @@ impl Config {
     }
 
     /// The same with what must hold for a publication (§7.1.5); `None` if something in it is not known here.
-    pub fn wanted(&self, fields: Submitted) -> Result<Option<Config>, StanzaError> {
+    pub(super) fn wanted(&self, fields: Submitted) -> Result<Option<Config>, StanzaError> {
         let mut config = self.clone();
         for (var, values) in fields {
             if !config.set(&var, values)? {
@@ -330,7 +328,7 @@ impl Config {
     }
 
     /// The form: to be filled in (`form`, §8.2.2), or what holds (`result`, §8.2.5.3). `groups`: those of the owner's roster.
-    pub fn form(&self, ty: &str, groups: &BTreeSet<Box<str>>) -> String {
+    pub(super) fn form(&self, ty: &str, groups: &BTreeSet<Box<str>>) -> String {
         let mut out = format!(
             "<x xmlns='jabber:x:data' type='{ty}'><field var='FORM_TYPE' type='hidden'><value>{CONFIG}</value></field>"
         );
@@ -362,7 +360,7 @@ impl Config {
     }
 
     /// Appends it to a record.
-    pub fn write(&self, w: Writer) -> Writer {
+    pub(super) fn write(&self, w: Writer) -> Writer {
         let mut w = w.str(&self.title).str(&self.description).str(&self.ty).str(&self.language);
         for list in [&self.contact, &self.groups] {
             w = w.u32(list.len() as u32);
@@ -398,7 +396,7 @@ impl Config {
     }
 
     /// Reads it from a record.
-    pub fn read(r: &mut Reader<'_>) -> Result<Config, Broken> {
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Config, Broken> {
         let (title, description, ty, language) = (r.str()?.into(), r.str()?.into(), r.str()?.into(), r.str()?.into());
         fn list(r: &mut Reader<'_>) -> Result<Box<[Box<str>]>, Broken> {
             (0..r.u32()?).map(|_| r.str().map(Into::into)).collect()

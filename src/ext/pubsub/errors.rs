@@ -51,7 +51,6 @@ errors! {
     node_required = BadRequest, Modify, "nodeid-required";
     /// §8.1.2
     access_model = NotAcceptable, Modify, "unsupported-access-model";
-    /// No more nodes.
     too_many_nodes = ResourceConstraint, Wait, "max-nodes-exceeded";
 }
 

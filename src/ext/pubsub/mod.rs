@@ -44,7 +44,6 @@ pub(super) const PEP: About = About::new(
 /// XEP-0223: nothing but a use of XEP-0060 at accounts.
 pub(super) const PRIVATE: About = About::new("XEP-0223", "Persistent Storage of Private Data via PubSub", "1.1.1", "");
 
-/// Below the domain.
 pub(super) const SUBDOMAIN: &str = "pubsub";
 
 #[derive(Default)]
@@ -65,7 +64,7 @@ enum Task {
 /// A request, and who makes it.
 struct Request<'a> {
     home: Home,
-    /// The bare JID.
+    /// Whose request it is: a bare JID.
     who: Jid,
     iq: &'a Stanza,
 }

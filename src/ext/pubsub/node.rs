@@ -79,27 +79,26 @@ const SERVICE: &str = "pubsub";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Home {
     /// Whose its nodes are.
-    pub owner: Whose,
-    /// Its address.
-    pub jid: Jid,
+    pub(super) owner: Whose,
+    pub(super) jid: Jid,
 }
 
 impl Home {
     /// The account of this bare JID.
-    pub fn account(jid: Jid) -> Home {
+    pub(super) fn account(jid: Jid) -> Home {
         Home { owner: Whose::account(jid.local().unwrap_or_default()), jid }
     }
 
-    pub fn service(jid: Jid) -> Home {
+    pub(super) fn service(jid: Jid) -> Home {
         Home { owner: Whose::service(SERVICE), jid }
     }
 
-    pub fn is_account(&self) -> bool {
+    pub(super) fn is_account(&self) -> bool {
         self.owner.is_account()
     }
 
     /// Where a node of it is stored, and how the keys of the node's items begin but for a NUL.
-    pub fn row(&self, name: &str) -> Bytes {
+    pub(super) fn row(&self, name: &str) -> Bytes {
         key::named(&self.owner, name)
     }
 }
@@ -138,7 +137,7 @@ stored! {
 
 impl Affiliation {
     /// The state chart of §4.1: whether an owner may make the one of the other.
-    pub fn may_become(self, other: Affiliation) -> bool {
+    pub(super) fn may_become(self, other: Affiliation) -> bool {
         use Affiliation::*;
         match self {
             _ if self == other => true,
@@ -153,17 +152,17 @@ impl Affiliation {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Head {
     /// When it was made, in milliseconds since 1970.
-    pub created: u64,
-    pub creator: Jid,
-    pub config: Config,
+    pub(super) created: u64,
+    pub(super) creator: Jid,
+    pub(super) config: Config,
     /// By bare JID. At an account, that its owner is the owner goes without saying.
-    pub affiliations: BTreeMap<Jid, Affiliation>,
+    pub(super) affiliations: BTreeMap<Jid, Affiliation>,
     /// By the address that is subscribed.
-    pub subscriptions: BTreeMap<Jid, Subscription>,
+    pub(super) subscriptions: BTreeMap<Jid, Subscription>,
 }
 
 impl Head {
-    pub fn new(st: &State, home: &Home, creator: Jid, config: Config) -> Head {
+    pub(super) fn new(st: &State, home: &Home, creator: Jid, config: Config) -> Head {
         let mut affiliations = BTreeMap::new();
         if !home.is_account() {
             affiliations.insert(creator.clone(), Affiliation::Owner);
@@ -239,11 +238,11 @@ impl Head {
 /// What is kept in memory of an item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Item {
-    pub id: Box<str>,
+    pub(super) id: Box<str>,
     /// The bare JID; `None`: the account itself.
-    pub publisher: Option<Jid>,
+    pub(super) publisher: Option<Jid>,
     /// The bytes of its payload.
-    pub payload: usize,
+    pub(super) payload: usize,
 }
 
 impl Item {
@@ -252,15 +251,14 @@ impl Item {
         ITEM_AROUND_BYTES + self.id.len() + publisher + self.payload
     }
 
-    /// Its row.
-    pub fn record(&self, payload: &str) -> Box<[u8]> {
+    pub(super) fn record(&self, payload: &str) -> Box<[u8]> {
         let publisher = self.publisher.as_ref().map(Jid::as_str);
         let room = 64 + self.id.len() + publisher.map_or(0, str::len) + payload.len();
         Writer::with_room(1, room).str(&self.id).opt_str(publisher).str(payload).done()
     }
 
     /// The item of such a row, and its payload.
-    pub fn from_record(record: &[u8]) -> Result<(Item, &str), Broken> {
+    pub(super) fn from_record(record: &[u8]) -> Result<(Item, &str), Broken> {
         let mut r = Reader::new(record)?;
         if r.version != 1 {
             return Err(Broken);
@@ -272,21 +270,20 @@ impl Item {
     }
 }
 
-/// A node.
 #[derive(Debug)]
 pub(super) struct Leaf {
-    pub head: Head,
+    pub(super) head: Head,
     /// The bytes of the head's record.
     head_bytes: usize,
     /// By number: the order of publication, and microseconds since 1970.
-    pub items: BTreeMap<u64, Item>,
+    pub(super) items: BTreeMap<u64, Item>,
     /// The last number that was given.
     last: u64,
 }
 
 impl Leaf {
     /// The number of an item.
-    pub fn number(&self, id: &str) -> Option<u64> {
+    pub(super) fn number(&self, id: &str) -> Option<u64> {
         self.items.iter().find(|(_, item)| &*item.id == id).map(|(number, _)| *number)
     }
 }
@@ -304,7 +301,6 @@ struct Nodes {
     published: Shares,
 }
 
-/// All nodes.
 #[derive(Debug, Default)]
 pub(super) struct Forest {
     homes: BTreeMap<Whose, Nodes>,
@@ -339,7 +335,7 @@ fn full(text: String) -> StanzaError {
 
 impl Forest {
     /// Reads all that is stored. What belongs to accounts that are gone is taken out.
-    pub fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
+    pub(super) fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
         let damaged = || StoreError::Damaged("the key of a node or an item in the database is not readable".into());
         self.domain = st.domain().domain().into();
         let ours = |jid: &Jid| st.local(jid).is_some_and(|local| !st.accounts().contains_key(local));
@@ -390,12 +386,12 @@ impl Forest {
         if batches.is_empty() { Ok(()) } else { engine.commit(&batches) }
     }
 
-    pub fn get(&self, owner: &Whose, name: &str) -> Option<&Leaf> {
+    pub(super) fn get(&self, owner: &Whose, name: &str) -> Option<&Leaf> {
         self.homes.get(owner)?.by_name.get(name)
     }
 
     /// The nodes of one place, by name.
-    pub fn of(&self, owner: &Whose) -> impl Iterator<Item = (&str, &Leaf)> {
+    pub(super) fn of(&self, owner: &Whose) -> impl Iterator<Item = (&str, &Leaf)> {
         self.homes.get(owner).into_iter().flat_map(|nodes| nodes.by_name.iter().map(|(name, leaf)| (&**name, leaf)))
     }
 
@@ -458,7 +454,7 @@ impl Forest {
     ///
     /// # Errors
     /// `resource-constraint` with `max-nodes-exceeded`; `not-acceptable` for a name that is too long.
-    pub fn has_room(&self, home: &Home, name: &str, creator: &Jid) -> Result<(), StanzaError> {
+    pub(super) fn has_room(&self, home: &Home, name: &str, creator: &Jid) -> Result<(), StanzaError> {
         if name.len() > NAME_BYTES {
             let text = format!("the name of a node has at most {NAME_BYTES} bytes");
             return Err(StanzaError::new(Condition::NotAcceptable).text(text));
@@ -475,7 +471,7 @@ impl Forest {
     }
 
     /// Whether somebody may subscribe an address to a node. They take of the share of who made it, which must last for that one.
-    pub fn takes_subscription(&self, home: &Home, name: &str, who: &Jid, jid: &Jid) -> bool {
+    pub(super) fn takes_subscription(&self, home: &Home, name: &str, who: &Jid, jid: &Jid) -> bool {
         let Some((nodes, leaf)) = self.homes.get(&home.owner).and_then(|nodes| Some((nodes, nodes.by_name.get(name)?)))
         else {
             return false;
@@ -500,7 +496,7 @@ impl Forest {
     ///
     /// # Errors
     /// `policy-violation` if there is too much in it, or `resource-constraint` in all heads of its place; then nothing is changed.
-    pub fn save(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
+    pub(super) fn save(&mut self, st: &mut State, home: &Home, name: &str, head: Head) -> Result<(), StanzaError> {
         self.fits(home, name, &head)?;
         self.store(st, home, name, head)
     }
@@ -509,7 +505,7 @@ impl Forest {
     ///
     /// # Errors
     /// As [`Forest::save`].
-    pub fn fits(&self, home: &Home, name: &str, head: &Head) -> Result<(), StanzaError> {
+    pub(super) fn fits(&self, home: &Home, name: &str, head: &Head) -> Result<(), StanzaError> {
         let record = head.record();
         if record.len() > HEAD_BYTES {
             let text = "the node has too many subscriptions, affiliations or too long a configuration";
@@ -541,7 +537,7 @@ impl Forest {
     ///
     /// # Errors
     /// `resource-constraint` if there are too many bytes in its place; then nothing is changed.
-    pub fn publish(
+    pub(super) fn publish(
         &mut self,
         st: &mut State,
         home: &Home,
@@ -578,7 +574,13 @@ impl Forest {
     }
 
     /// Removes items; storage was asked before.
-    pub fn remove(&mut self, st: &mut State, home: &Home, name: &str, numbers: &[u64]) -> Result<(), StanzaError> {
+    pub(super) fn remove(
+        &mut self,
+        st: &mut State,
+        home: &Home,
+        name: &str,
+        numbers: &[u64],
+    ) -> Result<(), StanzaError> {
         for number in numbers {
             st.write()?.delete(Tree::Item, item_row(&home.owner, name, *number));
             self.cut(&home.owner, name, *number);
@@ -588,7 +590,7 @@ impl Forest {
     }
 
     /// Removes all items of a node.
-    pub fn purge(&mut self, st: &mut State, home: &Home, name: &str) -> Result<(), StanzaError> {
+    pub(super) fn purge(&mut self, st: &mut State, home: &Home, name: &str) -> Result<(), StanzaError> {
         st.erase()?.delete_all(Tree::Item, items_prefix(&home.owner, name));
         let numbers: Vec<u64> =
             self.get(&home.owner, name).map(|leaf| leaf.items.keys().copied().collect()).unwrap_or_default();
@@ -598,8 +600,7 @@ impl Forest {
         Ok(())
     }
 
-    /// Removes a node.
-    pub fn delete(&mut self, st: &mut State, home: &Home, name: &str) -> Result<Option<Leaf>, StanzaError> {
+    pub(super) fn delete(&mut self, st: &mut State, home: &Home, name: &str) -> Result<Option<Leaf>, StanzaError> {
         let batch = st.erase()?;
         batch.delete_all(Tree::Item, items_prefix(&home.owner, name));
         batch.delete(Tree::Node, home.row(name));
@@ -608,7 +609,7 @@ impl Forest {
 
     /// An account is gone: its own nodes went with it; at those of others it is nobody any more. Who has the name next inherits
     /// nothing. A node at the service that nobody owns now is that of who publishes there, or goes, too.
-    pub fn account_removed(&mut self, st: &mut State, local: &str, service: &Jid) {
+    pub(super) fn account_removed(&mut self, st: &mut State, local: &str, service: &Jid) {
         self.homes.remove(local);
         let domain = st.domain().clone();
         let gone = |jid: &Jid| jid.local() == Some(local) && jid.domain() == domain.domain();
