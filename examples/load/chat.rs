@@ -7,6 +7,7 @@ use super::split::{MARK_BYTES, Mark, attribute};
 use super::system::Process;
 use super::{Result, Target};
 use argh::FromArgs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Pairs of which one writes to the other, with so many messages on their way at a time.
@@ -34,6 +35,52 @@ pub struct Chat {
     /// what the accounts tell the archive to keep, always or never; without it they tell nothing
     #[argh(option, from_str_fn(super::keep))]
     keep: Option<&'static str>,
+}
+
+/// The same between two servers, which must know each other: the writers are at the one, the readers at the other.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "s2s")]
+pub struct S2s {
+    /// where the readers' server takes TLS connections
+    #[argh(option)]
+    other_address: SocketAddr,
+    /// its domain
+    #[argh(option)]
+    other_domain: String,
+    /// its process
+    #[argh(option)]
+    other_pid: Option<u32>,
+    /// how many pairs (50)
+    #[argh(option, default = "50")]
+    pairs: usize,
+    /// messages of a pair on their way at a time (16)
+    #[argh(option, default = "16")]
+    window: u32,
+    /// length of a body in bytes (200)
+    #[argh(option, default = "200")]
+    bytes: usize,
+    /// seconds that are measured (5)
+    #[argh(option, default = "5.0")]
+    seconds: f64,
+    /// seconds before that (1)
+    #[argh(option, default = "1.0")]
+    warm: f64,
+}
+
+impl S2s {
+    pub fn run(&self, net: &mut Net, target: &Target) -> Result<Report> {
+        let &S2s { other_address, other_pid, pairs, window, bytes, seconds, warm, .. } = self;
+        let chat = Chat { pairs, window, bytes, seconds, warm, acks: false, keep: None };
+        let other = Target {
+            address: other_address,
+            domain: self.other_domain.clone(),
+            process: other_pid.map(Process),
+            first: target.first,
+            relay: false,
+            run: target.run,
+        };
+        chat.between(net, target, Some(&other))
+    }
 }
 
 struct Pair {
@@ -67,22 +114,37 @@ struct Talk<'a> {
 
 impl Chat {
     pub fn run(&self, net: &mut Net, target: &Target) -> Result<Report> {
+        self.between(net, target, None)
+    }
+
+    /// `other`: where the readers are, if that is another server.
+    fn between(&self, net: &mut Net, target: &Target, other: Option<&Target>) -> Result<Report> {
         if self.pairs == 0 || self.window == 0 || self.bytes < MARK_BYTES {
             return Err(format!("there must be a pair, a window, and bodies of at least {MARK_BYTES} bytes").into());
         }
         let manner = Manner { managed: self.acks, keep: self.keep, crowd: false };
-        let users: Vec<usize> = (target.first..target.first + 2 * self.pairs).collect();
-        let sessions = log_in(net, target, &users, manner)?;
-        let mut talk = Talk::new(self, target, &sessions);
+        let users = |count: usize| (target.first..target.first + count).collect::<Vec<usize>>();
+        let sessions = match other {
+            None => log_in(net, target, &users(2 * self.pairs), manner)?,
+            Some(other) => {
+                let writers = log_in(net, target, &users(self.pairs), manner)?;
+                let readers = log_in(net, other, &users(self.pairs), manner)?;
+                writers.into_iter().zip(readers).flat_map(|(writer, reader)| [writer, reader]).collect()
+            }
+        };
+        let mut talk = Talk::new(self, target, other.unwrap_or(target), &sessions);
         if self.acks {
             talk.ask_for_base(net)?;
         }
         talk.start(net);
         talk.go_on(net, self.warm)?;
+        let other_cpu = || other.map_or(0.0, Target::cpu);
+        let other_before = other_cpu();
         let before = (talk.now(), talk.lines.arrived, target.cpu(), Process::this().cpu());
         talk.measuring = true;
         talk.go_on(net, self.seconds)?;
         let after = (talk.now(), talk.lines.arrived, target.cpu(), Process::this().cpu());
+        let other_after = other_cpu();
         talk.measuring = false;
         talk.ending = true;
         talk.finish(net)?;
@@ -90,11 +152,14 @@ impl Chat {
         let sent: u64 = talk.pairs.iter().map(|pair| u64::from(pair.sent)).sum();
         let seconds = (after.0 - before.0) as f64 / 1e9;
         let arrived = (after.1 - before.1) as f64;
-        let mut report = Report::new("chat");
+        let mut report = Report::new(if other.is_some() { "s2s" } else { "chat" });
         report.add("pairs", "", self.pairs as f64);
         report.add("window", "", self.window.into());
         report.add("rate", " msg/s", arrived / seconds);
         report.add("cpu_per_1000", " s", (after.2 - before.2) / arrived * 1000.0);
+        if other.is_some() {
+            report.add("other_cpu_per_1000", " s", (other_after - other_before) / arrived * 1000.0);
+        }
         talk.times.report(&mut report);
         if self.acks {
             report.add("ack_p50_ms", " ms", talk.acks.ms(0.5));
@@ -112,13 +177,13 @@ impl Chat {
 }
 
 impl<'a> Talk<'a> {
-    fn new(options: &'a Chat, target: &Target, sessions: &[Session]) -> Talk<'a> {
+    fn new(options: &'a Chat, target: &Target, readers: &Target, sessions: &[Session]) -> Talk<'a> {
         let mut of = vec![None; sessions.iter().map(|session| session.id + 1).max().unwrap_or(0)];
         let mut pairs = Vec::new();
         for (n, two) in sessions.chunks_exact(2).enumerate() {
             of[two[0].id] = Some((n, true));
             of[two[1].id] = Some((n, false));
-            let to = target.jid(two[1].user);
+            let to = readers.jid(two[1].user);
             let room = "~".repeat(MARK_BYTES);
             let more = "x".repeat(options.bytes - MARK_BYTES);
             let text =

@@ -31,6 +31,7 @@ const START: u64 = 1_767_225_600_000;
 const WIDE: Limits = Limits { element_bytes: 1 << 24, depth: 1000, elements: 100_000, attributes: 1000 };
 
 /// The stream of a connection: of a client, or of another server.
+#[allow(clippy::large_enum_variant)]
 enum Line {
     Client(ClientLink),
     Server(ServerLink),

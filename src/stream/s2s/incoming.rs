@@ -1,12 +1,13 @@
 //! The end of whoever was dialled: TLS, then a proof, then stanzas.
 
 use super::line::{Event, Line, domain, write_dialback};
-use super::{SERVER_DEAF_MS, SERVER_UNPROVED_MS, STREAM_PAIRS};
+use super::{SERVER_DEAF_MS, SERVER_STANZA_BYTES, SERVER_UNPROVED_MS, STREAM_PAIRS};
 use crate::stream::Mono;
 use crate::stream::header;
 use crate::wire::{Condition, DomainPair, Frame, Jid, Node, Ns, Proof, Raw, Refusal, StreamCondition, StreamError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// How much longer a peer may wait whose key is being verified, in milliseconds: somebody has to be dialled for that.
@@ -122,6 +123,13 @@ impl Incoming {
                 }
             }
             out.push_str("<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>");
+            if self.is_open() {
+                // XEP-0478
+                let _ = write!(
+                    out,
+                    "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{SERVER_STANZA_BYTES}</max-bytes></limits>"
+                );
+            }
         }
         out.push_str("</stream:features>");
     }

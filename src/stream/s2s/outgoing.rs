@@ -1,7 +1,7 @@
 //! The end of whoever has dialled: TLS, then a proof of ours, then stanzas; or a question whether a key is theirs.
 
 use super::incoming::told;
-use super::line::{Event, Line, Purpose, domain, write_key};
+use super::line::{Event, Line, Purpose, domain, write_dialback, write_key};
 use super::{SERVER_IDLE_MS, SERVER_UNPROVED_MS};
 use crate::stream::Mono;
 use crate::stream::header;
@@ -185,6 +185,13 @@ impl Outgoing {
             }
             (Ns::DIALBACK, "result" | "verify", _) if root.attr("type").is_some() => Ok(self.answered(line, root, out)),
             (Ns::DIALBACK, "verify", _) if line.evidence.is_some() => line.verify(root, out).map(|()| None),
+            // Who wants more domains in the other direction makes a stream for that (XEP-0220 §2.5: no harm to this one).
+            (Ns::DIALBACK, "result", _) if line.evidence.is_some() => {
+                if let (Some(theirs), Some(ours)) = (domain(root, "from"), domain(root, "to")) {
+                    write_dialback("result", &ours, &theirs, None, Err(Condition::FeatureNotImplemented), out);
+                }
+                Ok(None)
+            }
             (Ns::CLIENT, "message" | "presence" | "iq", Step::Open) if line.both => line.stanza(raw, out),
             (Ns::CLIENT, "message" | "presence" | "iq", _) => {
                 Err(StreamError::new(StreamCondition::NotAuthorized).text("this stream is for what we say"))

@@ -438,6 +438,16 @@ fn questions_about_keys_need_no_memory() {
 }
 
 #[test]
+fn a_stream_that_we_have_dialled_is_not_for_more_domains_of_theirs() {
+    let mut a = Side::outgoing(&["montague.example"], stanzas());
+    let mut b = Side::incoming(&["capulet.example"]);
+    talk(&mut a, &mut b);
+    let said = a.say("<db:result from='rooms.montague.example' to='capulet.example'>1</db:result>");
+    assert!(said.starts_with("<db:result from='capulet.example' to='rooms.montague.example' type='error'>"), "{said}");
+    assert_eq!(a.told.len(), 1, "the stream goes on");
+}
+
+#[test]
 fn answers_that_were_not_asked_for_are_nothing() {
     let mut a = Side::outgoing(&["montague.example"], stanzas());
     a.hear(&header("montague.example", "capulet.example"));
