@@ -1,7 +1,7 @@
 //! A stream between servers against arbitrary bytes, at both ends, before TLS and behind it.
 
 use inglenook::stream::s2s::{DialbackSecret, Event, Evidence, Purpose, S2s, ServerTerms};
-use inglenook::wire::{Condition, DomainPair, Jid, Proof, Refusal};
+use inglenook::wire::{Condition, DomainPair, Jid, Manage, ManageAnswer, Proof, Refusal};
 use std::sync::Arc;
 
 /// Proves one domain, and no other.
@@ -39,7 +39,9 @@ fn feed(mut stream: S2s, tls: bool, chunks: &[&[u8]]) -> Seen {
     let mut seen = Seen::default();
     let mut pairs: Vec<DomainPair> = Vec::new();
     let mut over = false;
+    let mut managed = false;
     let first = stream.begin(&mut seen.written);
+    let first_said = !seen.written.is_empty();
     let mut waiting: Vec<u8> = Vec::new();
     for chunk in [&[][..]].iter().chain(chunks) {
         waiting.extend_from_slice(chunk);
@@ -61,8 +63,34 @@ fn feed(mut stream: S2s, tls: bool, chunks: &[&[u8]]) -> Seen {
                             let refusal = Refusal { condition: Condition::NotAuthorized, text: "no".into() };
                             stream.judged(&pair, Err(refusal), &mut seen.written)
                         }
-                        Event::Open { pair, .. } => {
+                        Event::Open { pair, manages, .. } => {
                             pairs.push(pair);
+                            // The end that was dialled is asked.
+                            if manages && first_said {
+                                stream.manage(0, &Manage::Enable, &mut seen.written);
+                            }
+                            None
+                        }
+                        Event::Enable { .. } => {
+                            assert!(pairs.len() == 1 && !std::mem::replace(&mut managed, true));
+                            let enabled = Manage::Enabled { id: None, max_s: 0, location: None };
+                            stream.manage(0, &enabled, &mut seen.written);
+                            None
+                        }
+                        Event::Resume { h, id } => {
+                            assert!(pairs.len() == 1 && !managed && stream.waits());
+                            let failed = Manage::Failed { condition: Condition::ItemNotFound, handled: Some(h) };
+                            let resumed = Manage::Resumed { jid: jid(THEIRS), id, h };
+                            managed = h % 2 == 0;
+                            stream.manage(0, if managed { &resumed } else { &failed }, &mut seen.written);
+                            None
+                        }
+                        Event::Managed(answer) => {
+                            managed = !matches!(answer, ManageAnswer::Failed(_));
+                            None
+                        }
+                        Event::Acknowledge | Event::Acknowledged(_) => {
+                            assert!(managed, "nothing is counted");
                             None
                         }
                         Event::Stanza(stanza) => {

@@ -133,6 +133,33 @@ impl Changes {
         self.batch.append(Entry { id, copies, value: Box::default() });
     }
 
+    /// Puts a message into the log that is in nobody's archive.
+    pub(super) fn begin_unarchived(&mut self, id: u64, message: &Stanza) {
+        self.finish_entry();
+        let (at, message) = (self.batch.ops.len(), message.clone());
+        self.draft = Some(Draft { at, sent: None, received: Vec::new(), message });
+        self.batch.append(Entry { id, copies: Copies::default(), value: Box::default() });
+    }
+
+    /// The number of a message's entry, if that was begun last, for this archive.
+    pub(super) fn begun(&self, local: &str, message: &Stanza) -> Option<u64> {
+        let draft = self.draft.as_ref().filter(|draft| message.mark > 0 && draft.message.mark == message.mark)?;
+        match self.batch.ops.get(draft.at) {
+            Some(Op::Append(entry)) if entry.copies.has(local, None) => Some(entry.id),
+            _ => None,
+        }
+    }
+
+    /// How a stream counts the message of the entry that was begun last, if that is it.
+    pub(super) fn counts(&mut self, id: u64, counted: Counted) {
+        if let Some(draft) = &mut self.draft
+            && let Some(Op::Append(entry)) = self.batch.ops.get(draft.at)
+            && entry.id == id
+        {
+            draft.received.push(counted);
+        }
+    }
+
     /// Writes the entry that was begun last: all that is to be told with it is known.
     pub(super) fn finish_entry(&mut self) {
         let Some(Draft { at, sent, received, message }) = self.draft.take() else { return };

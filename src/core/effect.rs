@@ -4,7 +4,7 @@ use super::ids::{Job, StreamId};
 use crate::store::{Batch, Query, Rows};
 use crate::wire::login::{Begin, Begun, Refused};
 use crate::wire::scram::Credentials;
-use crate::wire::{DomainPair, Jid, Manage, Proof, Refusal, Secret, Stanza, StanzaError, StreamError};
+use crate::wire::{DomainPair, Jid, Manage, ManageAnswer, Proof, Refusal, Secret, Stanza, StanzaError, StreamError};
 use std::net::IpAddr;
 
 /// The time, told with every input.
@@ -62,7 +62,14 @@ pub enum Input {
         sends: bool,
         /// Whether it answers [`Effect::Dial`].
         dialled: bool,
+        /// Whether stream management may be had on it: whoever has dialled asks for it.
+        manages: bool,
     },
+    /// A server that has dialled us wants to carry on what was on another stream by this id; it has handled so many of our stanzas (XEP-0198
+    /// §5). The answer is [`Manage::Resumed`] or [`Manage::Failed`], once it is sure.
+    PeerResume(StreamId, String, u32),
+    /// A server that we have dialled answers [`Manage::Enable`] or [`Manage::Resume`].
+    PeerManaged(StreamId, ManageAnswer),
     /// The other answer to [`Effect::Dial`]: nothing came of it.
     PeerRefused(DomainPair, Refusal),
     /// The stream is gone. `clean`: the peer ended it itself, with everything read.
@@ -70,7 +77,7 @@ pub enum Input {
     /// The client of a session with stream management closed its stream; [`Effect::Close`] follows when what it acknowledged is
     /// on stable storage.
     Closing(StreamId),
-    /// A bound stream wants stream management (XEP-0198 §3), whether it wants to be resumed, and for how many seconds at most. The
+    /// A bound stream, or one of another server, wants stream management (XEP-0198 §3), whether it wants to be resumed, and for how many seconds at most. The
     /// answer is [`Manage::Enabled`].
     Enable(StreamId, bool, Option<u32>),
     /// An authenticated stream of this account wants to carry on the session with this id, of whose stanzas it has handled so many

@@ -33,6 +33,17 @@ pub(super) enum Promise {
         number: u64,
         h: u32,
     },
+    /// A server is asked to carry on what we have counted under this number.
+    PeerResume {
+        stream: StreamId,
+        number: u64,
+    },
+    /// A server wants to, and has handled so many.
+    PeerResumed {
+        stream: StreamId,
+        number: u64,
+        h: u32,
+    },
 }
 
 /// How a change of the owner is taken back that could not be stored: a password that was printed for nobody opens nothing later.
@@ -53,7 +64,12 @@ pub(super) fn logged(lines: &[String]) -> impl Iterator<Item = String> + '_ {
 impl Promise {
     /// Whether it is told also while storage takes nothing: nobody is promised that a change is stored.
     pub(super) fn can_be_told(&self) -> bool {
-        matches!(self, Promise::Manage(..) | Promise::Login(_) | Promise::Resumed { .. } | Promise::Close(_, None))
+        let is_for_a_server = matches!(self, Promise::PeerResume { .. } | Promise::PeerResumed { .. });
+        is_for_a_server
+            || matches!(
+                self,
+                Promise::Manage(..) | Promise::Login(_) | Promise::Resumed { .. } | Promise::Close(_, None)
+            )
     }
 
     /// What is told in its place when storage fails behind the change: that it is made and not stored. Who waits for ever learns less,

@@ -73,6 +73,8 @@ pub struct State {
     pub(super) running: usize,
     /// The session whose stanza is being handled.
     pub(super) heard: Option<SessionId>,
+    /// What counts the stanza of another server that is being handled.
+    pub(super) heard_of_peer: Option<u64>,
     /// The session or component whose stanza is being handled, with all that follows from it in this turn.
     pub(super) payer: Option<Payer>,
     /// It has had more stored than its share.
@@ -111,6 +113,7 @@ impl State {
             work: VecDeque::new(),
             running: 0,
             heard: None,
+            heard_of_peer: None,
             payer: None,
             over_share: false,
             said_to_slow: 0,

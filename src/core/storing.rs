@@ -60,6 +60,7 @@ impl State {
     pub(super) fn on_committed(&mut self, seq: u64) {
         self.changes.commit(seq);
         self.committed_for_acks(self.changes.committed());
+        self.committed_for_peers(self.changes.committed());
         while let Some(promise) = self.changes.due() {
             self.keep(promise);
         }
@@ -71,6 +72,8 @@ impl State {
             return;
         }
         self.release(u64::MAX);
+        self.release_to_peers(u64::MAX);
+        self.release_lines(u64::MAX);
         for (waits_for, promise) in self.changes.take_promises() {
             // What is not stored yet is logged when it is.
             match promise {
@@ -137,6 +140,8 @@ impl State {
             Promise::Manage(stream, element) => self.answer_resume(stream, element),
             Promise::Login(stream) => self.work.push_back(Work::Login(stream)),
             Promise::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),
+            Promise::PeerResume { stream, number } => self.resume_at_peer(stream, number),
+            Promise::PeerResumed { stream, number, h } => self.peer_resumed(stream, number, h),
         }
     }
 

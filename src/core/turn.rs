@@ -16,7 +16,7 @@ impl Core {
         self.state.started.get_or_insert(now.mono);
         self.state.clock.look(now, &self.state.numbers);
         std::mem::swap(&mut self.state.effects, effects);
-        let mut heard = None;
+        let (mut heard, mut counted) = (None, None);
         match input {
             Input::Login(stream, jid, peer) => self.login(stream, jid, peer),
             Input::LoginEnded(stream, jid, peer, success) => {
@@ -39,7 +39,12 @@ impl Core {
                     self.sent(sid, stanza);
                     self.state.heard = None;
                 }
-                None => self.peer_sent(stream, stanza),
+                None => {
+                    counted = self.state.count_in_of_peer(stream, &stanza);
+                    self.state.heard_of_peer = counted;
+                    self.peer_sent(stream, stanza);
+                    self.state.heard_of_peer = None;
+                }
             },
             Input::Register(stream, peer, iq) => self.register(stream, peer, &iq),
             Input::Closed(stream, _) if self.state.detach(stream) => {}
@@ -50,11 +55,16 @@ impl Core {
                 self.admit();
             }
             Input::Closing(stream) => self.state.closing(stream),
+            Input::Enable(stream, resume, max) if self.state.enable_for_peer(stream, resume, max) => {}
             Input::Enable(stream, resume, max) => {
                 let enabled = self.state.enable(stream, resume, max);
                 self.state.effects.extend(enabled.map(|enabled| Effect::Manage(stream, enabled)));
             }
             Input::Resume(stream, account, id, h) => self.state.resume(stream, &account, &id, h),
+            Input::PeerResume(stream, id, h) => self.state.peer_resumes(stream, &id, h),
+            Input::PeerManaged(stream, answer) => self.state.peer_managed(stream, answer),
+            Input::Acknowledged(stream, h) if self.state.acknowledged_by_peer(stream, h) => {}
+            Input::Acknowledge(stream) if self.state.acknowledge_to_peer(stream) => {}
             Input::Acknowledged(stream, h) => self.state.acknowledged(stream, h),
             Input::Acknowledge(stream) => self.state.acknowledge(stream),
             Input::Active(stream, active) => {
@@ -78,8 +88,8 @@ impl Core {
             Input::PeerProved(stream, pair, proof) => self.state.peer_proved(stream, pair, proof),
             Input::PeerKey { stream, pair, id, key } => self.state.peer_key(stream, pair, id, key),
             Input::PeerVerified(stream, pair, valid) => self.state.peer_verified(stream, pair, valid),
-            Input::PeerOpen { stream, pair, proof, sends, dialled } => {
-                self.state.peer_open(stream, &pair, proof, sends, dialled);
+            Input::PeerOpen { stream, pair, proof, sends, dialled, manages } => {
+                self.state.peer_open(stream, &pair, proof, (sends, dialled, manages));
             }
             Input::PeerRefused(pair, refusal) => self.state.peer_refused(&pair, refusal),
             Input::Committed(seq) => self.state.on_committed(seq),
@@ -105,7 +115,11 @@ impl Core {
         if let Some(sid) = heard {
             self.state.handled(sid);
         }
+        if let Some(number) = counted {
+            self.state.handled_of_peer(number);
+        }
         self.state.ask_for_acks();
+        self.state.ask_peers_for_acks();
         if let Some(at) = self.state.questions.wakes() {
             self.state.effects.push(Effect::WakeAt(at));
         }
@@ -122,6 +136,12 @@ impl Core {
                 Timer::Note => self.state.note(),
                 Timer::Greeting(sid) => self.state.greet(sid),
                 Timer::Kept => self.state.keep_lines(),
+                Timer::PeerClosed(stream) => {
+                    self.state.peer_closed(stream);
+                }
+                Timer::PeerUnanswered(number) => self.state.peer_unanswered(number),
+                Timer::PeerLost(number) => self.state.peer_lost(number),
+                Timer::PeerRetry(pair) => self.state.redial(&pair),
                 Timer::Extension(n, job) => self.hook(n, |x, st| x.timer(st, job)),
             }
         }

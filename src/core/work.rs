@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
 use super::promise::Promise;
-use crate::wire::{Jid, Stanza};
+use crate::wire::{DomainPair, Jid, Stanza};
 
 /// What is still to be done in this turn. A queue instead of calls: hooks are never entered twice.
 #[derive(Debug)]
@@ -56,6 +56,13 @@ pub(super) enum Timer {
     Greeting(StreamId),
     /// Of the streams to other servers that stay.
     Kept,
+    /// A stream of another server that is gone.
+    PeerClosed(StreamId),
+    /// Stream management with another server, by its number: an answer is due, or nothing carries it.
+    PeerUnanswered(u64),
+    PeerLost(u64),
+    /// Another server is to be reached again.
+    PeerRetry(DomainPair),
 }
 
 /// An account that is being removed.

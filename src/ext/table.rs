@@ -139,6 +139,7 @@ pub fn shares() -> Vec<&'static Shared> {
         &written::SHARED,
         &throttle::SHARED,
         &peers::OUTBOXES,
+        &peers::UNACKNOWLEDGED,
         &peers::DIALLED,
     ]);
     rooms.chain(nodes).chain(others).chain([&commands::SHARED, &register::SHARED]).collect()

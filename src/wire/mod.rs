@@ -24,6 +24,6 @@ pub use jid::{Jid, JidError};
 pub use ns::Ns;
 pub use peer::{DomainPair, Proof, Refusal};
 pub use secret::Secret;
-pub use sm::Manage;
+pub use sm::{Manage, ManageAnswer};
 pub use stanza::{Kind, Stanza, Type};
 pub use xml::{Node, Raw, Scope, Slice};

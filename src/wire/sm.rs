@@ -5,9 +5,29 @@ use super::jid::Jid;
 use super::xml::escape;
 use std::fmt::Write;
 
+/// What a server that we have dialled answers to what we want of stream management.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ManageAnswer {
+    /// It counts from here on; the stream can be carried on by this id.
+    Enabled(Option<String>),
+    /// It carries on what was asked for, and has handled so many of our stanzas.
+    Resumed(u32),
+    /// It does not; and has handled so many of what was asked for, if it knows.
+    Failed(Option<u32>),
+}
+
 /// An element of stream management (XEP-0198).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Manage {
+    /// `<enable/>`, for a stream that can be resumed: of a server that has dialled another one.
+    Enable,
+    /// `<resume/>`: of one that has, too.
+    Resume {
+        /// The id of what is to be carried on.
+        id: String,
+        /// Stanzas of the peer that were handled.
+        h: u32,
+    },
     /// `<enabled/>`
     Enabled {
         /// The id to resume the stream by, if it can be.
@@ -19,7 +39,7 @@ pub enum Manage {
     },
     /// `<resumed/>`: the stream carries on this session. Its stanzas follow.
     Resumed {
-        /// Its full JID.
+        /// Its full JID; between servers, the domain of the peer.
         jid: Jid,
         /// Its id.
         id: String,
@@ -49,6 +69,12 @@ impl Manage {
         };
         // Writing to a string cannot fail.
         let _ = match self {
+            Manage::Enable => out.write_str("<enable xmlns='urn:xmpp:sm:3' resume='true'/>"),
+            Manage::Resume { id, h } => {
+                let _ = write!(out, "<resume xmlns='urn:xmpp:sm:3' h='{h}'");
+                attribute("previd", id, out);
+                out.write_str("/>")
+            }
             Manage::Enabled { id, max_s, location } => {
                 out.push_str("<enabled xmlns='urn:xmpp:sm:3'");
                 if let Some(id) = id {
@@ -104,6 +130,8 @@ mod tests {
                 Manage::Failed { condition: Condition::UnexpectedRequest, handled: None },
                 "<failed xmlns='urn:xmpp:sm:3'><unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>",
             ),
+            (Manage::Enable, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>"),
+            (Manage::Resume { id: "x".into(), h: 7 }, "<resume xmlns='urn:xmpp:sm:3' h='7' previd='x'/>"),
             (Manage::Ack(7), "<a xmlns='urn:xmpp:sm:3' h='7'/>"),
             (Manage::Request, "<r xmlns='urn:xmpp:sm:3'/>"),
         ] {

@@ -4,6 +4,7 @@
 
 pub mod messages;
 pub mod remote;
+pub mod servers;
 
 use base64::Engine as _;
 use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
@@ -16,7 +17,7 @@ use inglenook::stream::s2s::{DialbackSecret, Evidence, S2s, ServerTerms};
 use inglenook::stream::{Terms, Tls};
 use inglenook::wire::framer::{Frame, Framer, Limits};
 use inglenook::wire::scram::Credentials;
-use inglenook::wire::{Jid, Manage, Proof, Refusal, StreamError};
+use inglenook::wire::{DomainPair, Jid, Manage, Proof, Refusal, StreamError};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -33,8 +34,8 @@ const WIDE: Limits = Limits { element_bytes: 1 << 24, depth: 1000, elements: 100
 /// The stream of a connection: of a client, or of another server.
 #[allow(clippy::large_enum_variant)]
 enum Line {
-    Client(ClientLink),
-    Server(ServerLink),
+    Client(Box<ClientLink>),
+    Server(Box<ServerLink>),
 }
 
 /// What both can do.
@@ -124,6 +125,12 @@ pub struct House {
     /// The time.
     pub now: Now,
     connections: BTreeMap<StreamId, Connection>,
+    /// Streams with other servers.
+    servers: BTreeMap<StreamId, servers::Connection>,
+    /// Streams to other servers that the core wants.
+    dials: Vec<DomainPair>,
+    /// They can be made: the test does. Else nobody is reached.
+    pub has_neighbours: bool,
     next: u64,
     wake: Option<u64>,
     to_store: VecDeque<StoreWork>,
@@ -158,6 +165,8 @@ impl House {
     fn boot(settings: Settings, mut disk: Memory, now: Now, run: u64) -> House {
         let mut seed = [7; 32];
         seed[..8].copy_from_slice(&run.to_le_bytes());
+        // Another house has other secrets.
+        seed[8] ^= u8::from(settings.domain.as_str() != DOMAIN);
         let core = Core::open(settings.clone(), seed, inglenook::ext::all(), &mut disk).unwrap();
         let terms = Terms {
             domain: settings.domain.clone(),
@@ -175,6 +184,9 @@ impl House {
             framing: Framing::Tcp,
             now,
             connections: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            dials: Vec::new(),
+            has_neighbours: false,
             next: run * 1_000_000,
             wake: None,
             to_store: VecDeque::new(),
@@ -224,11 +236,11 @@ impl House {
         random[..8].copy_from_slice(&sid.0.to_le_bytes());
         let tls = Tls { exporter: Some([9; 32]), end_point: Box::new([8; 32]) };
         let connection = Connection {
-            link: Line::Client(ClientLink::new(
+            link: Line::Client(Box::new(ClientLink::new(
                 sid,
                 peer,
                 C2s::new(self.framing, self.terms.clone(), tls, self.now.mono, random),
-            )),
+            ))),
             unread: Vec::new(),
             inbox: VecDeque::new(),
             framer: Framer::new(WIDE),
@@ -252,7 +264,7 @@ impl House {
         random[..8].copy_from_slice(&sid.0.to_le_bytes());
         let stream = S2s::incoming(terms, Some(evidence), self.now.mono, random);
         let connection = Connection {
-            link: Line::Server(ServerLink::incoming(sid, stream, self.now.mono)),
+            link: Line::Server(Box::new(ServerLink::incoming(sid, stream, self.now.mono))),
             unread: Vec::new(),
             inbox: VecDeque::new(),
             framer: Framer::new(WIDE),
@@ -273,6 +285,8 @@ impl House {
         let got = self.receive_all(sid);
         assert!(got.last().is_some_and(|x| x.starts_with("<success")), "no success, but {got:?}");
         self.send(sid, &header);
+        // Whoever says something before it asks for stream management does not want any.
+        self.send(sid, &format!("<iq type='result' id='house-first' from='{theirs}' to='{ours}'/>"));
         self.receive_all(sid);
         sid
     }
@@ -283,7 +297,8 @@ impl House {
         let jid = Jid::parse(jid).unwrap();
         let sid = self.open();
         let header = format!(
-            "<stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+            "<stream:stream to='{}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+            self.settings.domain
         );
         let local = jid.local().unwrap();
         let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{local}\0{local}"));
@@ -375,7 +390,8 @@ impl House {
         let end = self.now.mono + ms;
         loop {
             let deadlines = self.connections.values().filter(|c| !c.closed).map(|c| c.link.deadline());
-            let next = deadlines.chain(self.wake).min().filter(|at| *at <= end);
+            let servers = self.servers.values().filter_map(servers::Connection::deadline);
+            let next = deadlines.chain(servers).chain(self.wake).min().filter(|at| *at <= end);
             let Some(at) = next else { break };
             let at = at.max(self.now.mono);
             self.now.wall += at - self.now.mono;
@@ -402,6 +418,7 @@ impl House {
                 let c = self.connections.get(&sid).unwrap();
                 assert!(c.closed || c.link.deadline() > at, "a deadline that does not move");
             }
+            self.servers_late(at);
             self.settle();
         }
         self.now.wall += end - self.now.mono;
@@ -474,6 +491,9 @@ impl House {
         for sid in sids {
             self.hang_up(sid, false);
         }
+        for sid in self.servers.keys().copied().collect::<Vec<_>>() {
+            self.cut_server(sid);
+        }
         self.settle();
         let disk = std::mem::take(&mut self.disk);
         self.reboot(disk);
@@ -482,9 +502,9 @@ impl House {
     fn reboot(&mut self, disk: Memory) {
         // As after a power cut the clock that never jumps begins anew, and the wall clock goes on.
         let now = Now { mono: 1_000, wall: self.now.wall };
-        let (full, framing) = (self.full, self.framing);
+        let (full, framing, has_neighbours) = (self.full, self.framing, self.has_neighbours);
         *self = House::boot(self.settings.clone(), disk, now, self.next / 1_000_000 + 1);
-        (self.full, self.framing) = (full, framing);
+        (self.full, self.framing, self.has_neighbours) = (full, framing, has_neighbours);
     }
 
     /// Does storage work until there is none left or it is held back.
@@ -560,6 +580,7 @@ impl House {
             }
             Err(Effect::WakeAt(at)) => self.wake = Some(at),
             Err(Effect::Told(_, answer)) => self.told.push(answer),
+            Err(Effect::Dial(pair)) if self.has_neighbours => self.dials.push(pair),
             // Nobody can be reached from here: others come.
             Err(Effect::Dial(pair)) => {
                 let refusal = Refusal::wait("nobody can be dialled in a play");
@@ -570,6 +591,9 @@ impl House {
     }
 
     fn deliver(&mut self, sid: StreamId, mail: Mail) {
+        if self.servers.contains_key(&sid) {
+            return self.deliver_to_server(sid, mail);
+        }
         let Some(c) = self.connections.get_mut(&sid).filter(|c| !c.closed) else { return };
         match &mail {
             Mail::Bound(answer) => c.bound = answer.clone().ok(),

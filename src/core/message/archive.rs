@@ -28,6 +28,7 @@ impl State {
             m.is_logged();
             m.last_in()
         });
+        let sent = sent.or_else(|| self.logged_of_peer(message, way));
         let mut received = if way == Way::Received { self.deliveries.log(message.mark) } else { Vec::new() };
         let copy = (local, with.bare_str());
         if self.changes.share_entry(message, copy, sent, &mut received) {

@@ -44,6 +44,8 @@ pub(in crate::core) struct Deliveries {
     on_their_way: BTreeMap<u64, OnItsWay>,
     /// Where the log tells of them: the entry, and what the message is called.
     told: BTreeSet<(u64, u64)>,
+    /// Entries of the log that are on their way to other servers.
+    leaving: BTreeSet<u64>,
     /// In the log, and arrived or kept elsewhere since; to be noted.
     settled: Vec<u64>,
     /// The timer for that runs.
@@ -59,7 +61,18 @@ pub(in crate::core) struct Deliveries {
 impl Deliveries {
     /// [`crate::store::Batch::low`]
     pub(in crate::core) fn low(&self) -> u64 {
-        self.told.first().map_or(u64::MAX, |(since, _)| *since).min(self.recent.0)
+        let leaving = self.leaving.first().copied().unwrap_or(u64::MAX);
+        self.told.first().map_or(u64::MAX, |(since, _)| *since).min(leaving).min(self.recent.0)
+    }
+
+    /// An entry of the log is on its way to another server.
+    pub(in crate::core) fn leaves(&mut self, id: u64) {
+        self.leaving.insert(id);
+    }
+
+    /// It needs no more delivery. Says whether the log is to be told.
+    pub(in crate::core) fn arrives(&mut self, id: u64) -> bool {
+        self.leaving.remove(&id)
     }
 
     /// Whether nobody has a message for sure.

@@ -29,9 +29,10 @@ pub enum Logged<'a> {
     },
     /// Messages that somebody has, or that are kept elsewhere.
     Settled(Vec<u64>),
-    /// Messages of this account that were kept, and were handed to a stream: how it counts them, and what they are called.
+    /// Messages of this account that were kept, and were handed to a stream: how it counts them, and what they are called. Or that had waited
+    /// for a stream to another server.
     Handed {
-        /// Whose.
+        /// Whose; of another server's nobody's.
         local: &'a str,
         /// The stream.
         stream: u64,
@@ -40,12 +41,27 @@ pub enum Logged<'a> {
     },
     /// How much of what the clients of these streams sent they are told was handled, be it in the log or not.
     Heard(Vec<Counted>),
+    /// What another server calls a stream with stream management, and between which domains it is.
+    Peer {
+        /// The stream.
+        stream: u64,
+        /// Our domain.
+        ours: &'a str,
+        /// Theirs.
+        theirs: &'a str,
+        /// The id that it can be resumed by.
+        id: &'a str,
+    },
 }
 
 const MESSAGE: u8 = 1;
 const SETTLED: u8 = 2;
 const HANDED: u8 = 3;
 const HEARD: u8 = 4;
+const PEER: u8 = 5;
+
+/// In the place of a stream: the message waits for one to another server.
+pub(in crate::core) const WAITS: Counted = Counted { stream: 0, count: 0 };
 
 impl<'a> Logged<'a> {
     /// As it is written.
@@ -68,6 +84,9 @@ impl<'a> Logged<'a> {
             Logged::Handed { local, stream, messages } => {
                 let w = Writer::new(1).u8(HANDED).str(local).u64(*stream).u32(messages.len() as u32);
                 messages.iter().fold(w, |w, (count, mark)| w.u32(*count).u64(*mark)).done()
+            }
+            Logged::Peer { stream, ours, theirs, id } => {
+                Writer::new(1).u8(PEER).u64(*stream).str(ours).str(theirs).str(id).done()
             }
             Logged::Heard(counts) => {
                 let w = Writer::new(1).u8(HEARD).u32(counts.len() as u32);
@@ -92,6 +111,7 @@ impl<'a> Logged<'a> {
                 let messages = (0..r.u32()?).map(|_| Ok((r.u32()?, r.u64()?))).collect::<Result<_, Broken>>()?;
                 Ok(Logged::Handed { local, stream, messages })
             }
+            (1, PEER) => Ok(Logged::Peer { stream: r.u64()?, ours: r.str()?, theirs: r.str()?, id: r.str()? }),
             (1, HEARD) => Ok(Logged::Heard((0..r.u32()?).map(|_| counted(&mut r)).collect::<Result<_, Broken>>()?)),
             _ => Err(Broken),
         }
@@ -114,6 +134,7 @@ mod tests {
             Logged::Settled(vec![1, u64::MAX]),
             Logged::Heard(vec![c(u64::MAX, 7), c(0, u32::MAX)]),
             Logged::Handed { local: "juliet", stream: 9, messages: vec![(u32::MAX, 1), (0, u64::MAX)] },
+            Logged::Peer { stream: u64::MAX, ours: "a.test", theirs: "b.test", id: "x" },
         ] {
             let record = entry.record();
             assert_eq!(Logged::read(&record), Ok(entry));
@@ -127,6 +148,7 @@ mod tests {
             (Logged::Settled(vec![]), 2),
             (Logged::Handed { local: "juliet", stream: 9, messages: vec![] }, 3),
             (Logged::Heard(vec![]), 4),
+            (Logged::Peer { stream: 0, ours: "", theirs: "", id: "" }, 5),
         ] {
             assert_eq!(entry.record()[..2], [1, kind]);
         }

@@ -3,7 +3,7 @@
 //! Both counts are of the session, not of the connection that carries it.
 
 use super::logged::Counted;
-use crate::wire::Stanza;
+use crate::wire::{Kind, Stanza, Type};
 use std::collections::VecDeque;
 
 /// What may wait for a client's acknowledgement, in bytes; more ends the session. All of it goes into the outbox of the connection
@@ -60,7 +60,7 @@ pub struct Managed {
 
 /// How an `<r/>` of the client is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Asks {
+pub(in crate::core) enum Asks {
     /// At once: so many may be acknowledged.
     Now(u32),
     /// When this batch is on stable storage.
@@ -70,7 +70,7 @@ pub(super) enum Asks {
 }
 
 impl Managed {
-    pub(super) fn new(number: u64, resume_ms: Option<u64>) -> Managed {
+    pub(in crate::core) fn new(number: u64, resume_ms: Option<u64>) -> Managed {
         Managed {
             number,
             resume_ms,
@@ -91,24 +91,24 @@ impl Managed {
         }
     }
 
-    pub(super) fn number(&self) -> u64 {
+    pub(in crate::core) fn number(&self) -> u64 {
         self.number
     }
 
     /// How long the session waits for its client when the connection is lost, in milliseconds; `None`: it does not.
-    pub(super) fn resume_ms(&self) -> Option<u64> {
+    pub(in crate::core) fn resume_ms(&self) -> Option<u64> {
         self.resume_ms
     }
 
     // --- what the client sends ---
 
     /// Counts a stanza of the client, before it is handled.
-    pub(super) fn count_in(&mut self) {
+    pub(in crate::core) fn count_in(&mut self) {
         self.handled = self.handled.wrapping_add(1);
     }
 
     /// It is handled, and what it changed is in batches up to `sealed`. Says whether it waits for one that nothing waited for before.
-    pub(super) fn handled(&mut self, sealed: u64, committed: u64) -> bool {
+    pub(in crate::core) fn handled(&mut self, sealed: u64, committed: u64) -> bool {
         if sealed <= committed && self.waits.is_empty() {
             self.safe = self.handled;
         } else if let Some((_, handled)) = self.waits.back_mut().filter(|(seq, _)| *seq >= sealed) {
@@ -121,7 +121,7 @@ impl Managed {
     }
 
     /// What was handled is safe with this batch.
-    pub(super) fn wait_for(&mut self, seq: u64) {
+    pub(in crate::core) fn wait_for(&mut self, seq: u64) {
         self.waits.push_back((seq, self.handled));
     }
 
@@ -131,7 +131,7 @@ impl Managed {
     }
 
     /// The stanza that is being handled is put into the log, with its count.
-    pub(super) fn is_logged(&mut self) {
+    pub(in crate::core) fn is_logged(&mut self) {
         self.logged = self.handled;
     }
 
@@ -141,7 +141,7 @@ impl Managed {
     }
 
     /// Something is to be acknowledged: what the log is to be told of it first, if it does not know and there may be another note.
-    pub(super) fn note(&mut self, now: u64) -> Option<Counted> {
+    pub(in crate::core) fn note(&mut self, now: u64) -> Option<Counted> {
         if self.handled == self.logged || !self.can_be_resumed() || !self.may_note(now) {
             return None;
         }
@@ -159,7 +159,7 @@ impl Managed {
     }
 
     /// All batches up to this one are on stable storage. Says whether it still waits for one.
-    pub(super) fn committed(&mut self, seq: u64) -> bool {
+    pub(in crate::core) fn committed(&mut self, seq: u64) -> bool {
         while let Some((_, count)) = self.waits.front().filter(|(n, _)| *n <= seq) {
             self.safe = *count;
             self.waits.pop_front();
@@ -171,14 +171,14 @@ impl Managed {
     }
 
     /// Storage takes nothing: what is not stored is told as not handled, and comes again. Twice is better than never.
-    pub(super) fn forget_unsafe(&mut self) {
+    pub(in crate::core) fn forget_unsafe(&mut self) {
         self.waits.clear();
         self.handled = self.safe;
         self.logged = self.safe;
     }
 
     /// `<r/>` of the client.
-    pub(super) fn asks(&mut self) -> Asks {
+    pub(in crate::core) fn asks(&mut self) -> Asks {
         let Some((seq, _)) = self.waits.back() else { return Asks::Now(self.safe) };
         match self.asked.replace(*seq) {
             None => Asks::With(*seq),
@@ -187,7 +187,7 @@ impl Managed {
     }
 
     /// The answer to it that waited for this batch, and the batch that another one waits for.
-    pub(super) fn answer(&mut self, seq: u64) -> (u32, Option<u64>) {
+    pub(in crate::core) fn answer(&mut self, seq: u64) -> (u32, Option<u64>) {
         self.asked = self.asked.filter(|last| *last > seq);
         (self.safe, self.asked)
     }
@@ -195,12 +195,12 @@ impl Managed {
     // --- what it is sent ---
 
     /// How the stream counts the stanza that was written last, or one so many behind it.
-    pub(super) fn count_of(&self, behind: usize) -> Counted {
+    pub(in crate::core) fn count_of(&self, behind: usize) -> Counted {
         Counted { stream: self.number, count: (self.sent as u32).wrapping_add(behind as u32) }
     }
 
     /// When the client last acknowledged something.
-    pub(super) fn acknowledged_at(&self) -> u64 {
+    pub(in crate::core) fn acknowledged_at(&self) -> u64 {
         self.acknowledged_at
     }
 
@@ -230,34 +230,71 @@ impl Managed {
         (self.bytes <= QUEUE_BYTES && self.queue.len() <= QUEUE_STANZAS, self.held_back.is_none())
     }
 
+    /// Counts a stanza that is written now, and not kept: it is lost with the connection.
+    pub(in crate::core) fn push_unkept(&mut self) {
+        self.push(&Stanza::new(Kind::Presence, Type::None));
+    }
+
+    /// What is not acknowledged, in order, taken out: it will not be on this stream.
+    pub(in crate::core) fn take_queue(&mut self) -> VecDeque<Stanza> {
+        (self.bytes, self.held_back) = (0, None);
+        std::mem::take(&mut self.queue)
+    }
+
+    /// What was written before a restart and is not known to have arrived, each with how the stream counts it, in order; and how many of the
+    /// peer's are known to have been handled.
+    pub(in crate::core) fn restore(&mut self, sent: impl Iterator<Item = (u32, Stanza)>, handled: u32) {
+        (self.handled, self.safe, self.logged) = (handled, handled, handled);
+        for (count, stanza) in sent {
+            if self.queue.is_empty() {
+                self.sent = u64::from(count.wrapping_sub(1));
+            }
+            while (self.sent as u32).wrapping_add(1) != count && self.queue.len() < QUEUE_STANZAS {
+                self.push_unkept();
+            }
+            self.push(&stanza);
+        }
+    }
+
+    /// Whether the peer can have handled so many, and nothing that it handled is gone or still to be written.
+    pub(in crate::core) fn fits(&self, h: u32) -> bool {
+        let left = (self.sent as u32).wrapping_sub(h);
+        left >= self.unwritten() as u32 && left <= self.queue.len() as u32
+    }
+
+    /// The count goes on behind that one: what comes next is the next.
+    pub(in crate::core) fn rewind(&mut self, h: u32) {
+        self.sent = u64::from(h);
+    }
+
     /// The last ones of the queue that are not written yet.
     fn unwritten(&self) -> usize {
         self.held_back.map_or(0, |(stanzas, _)| stanzas)
     }
 
     /// Those of the queue that were written.
-    pub(super) fn written(&self) -> impl Iterator<Item = &Stanza> {
+    pub(in crate::core) fn written(&self) -> impl Iterator<Item = &Stanza> {
         self.queue.iter().take(self.queue.len() - self.unwritten())
     }
 
     /// How many were written since the stream began.
-    pub(super) fn written_count(&self) -> u32 {
+    pub(in crate::core) fn written_count(&self) -> u32 {
         (self.sent as u32).wrapping_sub(self.unwritten() as u32)
     }
 
     /// Nothing more is written until this batch is on stable storage.
-    pub(super) fn hold_back(&mut self, seq: u64) {
+    pub(in crate::core) fn hold_back(&mut self, seq: u64) {
         self.held_back = Some((self.unwritten(), seq));
     }
 
     /// What was held back and waited for a batch up to this one, if any did: it can be written.
-    pub(super) fn release(&mut self, up_to: u64) -> Option<impl Iterator<Item = &Stanza>> {
+    pub(in crate::core) fn release(&mut self, up_to: u64) -> Option<impl Iterator<Item = &Stanza>> {
         let (stanzas, _) = self.held_back.take_if(|(_, waits)| *waits <= up_to)?;
         Some(self.queue.iter().skip(self.queue.len().saturating_sub(stanzas)))
     }
 
     /// What the client has handled, by its count, as it says now; `None` if it cannot be: more than was sent.
-    pub(super) fn acknowledge(&mut self, h: u32, now: u64) -> Option<Vec<Stanza>> {
+    pub(in crate::core) fn acknowledge(&mut self, h: u32, now: u64) -> Option<Vec<Stanza>> {
         let open = self.queue.len() as u32;
         let left = (self.sent as u32).wrapping_sub(h);
         if left < self.unwritten() as u32 {
@@ -281,7 +318,7 @@ impl Managed {
     // --- what it is asked ---
 
     /// Whether it is to be asked for an acknowledgement now: then it was.
-    pub(super) fn ask(&mut self, now: u64) -> bool {
+    pub(in crate::core) fn ask(&mut self, now: u64) -> bool {
         // It was asked already, or has nothing to acknowledge.
         if self.requested.is_some() || self.queue.len() <= self.unwritten() {
             return false;
@@ -291,47 +328,47 @@ impl Managed {
     }
 
     /// Whether it was asked for an acknowledgement, which this may be the answer to. Nothing is asked any more.
-    pub(super) fn answered(&mut self) -> bool {
+    pub(in crate::core) fn answered(&mut self) -> bool {
         self.requested.take().is_some()
     }
 
     /// When it was asked what it has not answered.
-    pub(super) fn requested(&self) -> Option<u64> {
+    pub(in crate::core) fn requested(&self) -> Option<u64> {
         self.requested
     }
 
     /// Whether the timer for the answer has to be set: from now on it runs.
-    pub(super) fn sets_answer_timer(&mut self) -> bool {
+    pub(in crate::core) fn sets_answer_timer(&mut self) -> bool {
         !std::mem::replace(&mut self.timed, true)
     }
 
     /// That time is over.
-    pub(super) fn answer_timer_ended(&mut self) {
+    pub(in crate::core) fn answer_timer_ended(&mut self) {
         self.timed = false;
     }
 
     // --- when its connection is lost ---
 
     /// Whether the timer for the client's time to come back has to be set: from now on it runs.
-    pub(super) fn sets_return_timer(&mut self) -> bool {
+    pub(in crate::core) fn sets_return_timer(&mut self) -> bool {
         !std::mem::replace(&mut self.awaited, true)
     }
 
     /// That time is over.
-    pub(super) fn return_timer_ended(&mut self) {
+    pub(in crate::core) fn return_timer_ended(&mut self) {
         self.awaited = false;
     }
 
     /// What a client may be told of that asks for this stream when the session has ended: how many of its stanzas were handled, and
     /// how it counts the messages that it did not acknowledge.
-    pub(super) fn left_behind(&self) -> (u32, Vec<(u32, u64)>) {
+    pub(in crate::core) fn left_behind(&self) -> (u32, Vec<(u32, u64)>) {
         let first = (self.sent as u32).wrapping_sub(self.queue.len() as u32);
         let sent = (1..).zip(&self.queue).filter(|(_, stanza)| stanza.mark > 0);
         (self.handled, sent.map(|(n, stanza)| (first.wrapping_add(n), stanza.mark)).collect())
     }
 
     /// How many of the client's stanzas were handled.
-    pub(super) fn handled_count(&self) -> u32 {
+    pub(in crate::core) fn handled_count(&self) -> u32 {
         self.handled
     }
 }
@@ -340,7 +377,6 @@ impl Managed {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::wire::{Kind, Type};
 
     fn stanza(mark: u64) -> Stanza {
         let mut message = Stanza::new(Kind::Message, Type::Chat);

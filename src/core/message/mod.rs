@@ -41,6 +41,7 @@ mod write;
 pub use acks::{ANSWER_MS, SILENCES};
 pub use archive::Way;
 pub use logged::{Counted, Logged};
+pub(in crate::core) use managed::Asks;
 pub use managed::{Managed, QUEUE_BYTES, QUEUE_STANZAS, QUEUED_BYTES};
 pub use progress::{BEHIND_BYTES, Progress, READ_BYTES};
 pub use quiet::{HELD_BYTES, QUIET_BYTES, Quiet, Worth};

@@ -24,7 +24,7 @@ impl State {
     }
 
     /// Notes what the clients of these streams are told was handled.
-    pub(super) fn note_heard(&mut self, counts: Vec<Counted>) {
+    pub(in crate::core) fn note_heard(&mut self, counts: Vec<Counted>) {
         let entry = self.note_of(&Logged::Heard(counts));
         self.deliveries.weigh(entry.id, 1);
         if let Ok(batch) = self.write() {
@@ -37,14 +37,15 @@ impl State {
         if !self.deliveries.take_moved() {
             return;
         }
-        let counts: Vec<Counted> =
-            self.here.sessions().iter().filter_map(|(_, s)| s.managed.as_ref()?.heard()).take(NOTES).collect();
+        let clients = self.here.sessions().iter().filter_map(|(_, s)| s.managed.as_ref()?.heard());
+        let counts: Vec<Counted> = clients.chain(self.peers.heard()).take(NOTES).collect();
+        self.name_peer_sessions_again();
         if !counts.is_empty() && self.write().is_ok() {
             self.note_heard(counts);
         }
     }
 
-    pub(super) fn note_handed(&mut self, local: &str, stream: u64, messages: Vec<(u32, u64)>) {
+    pub(in crate::core) fn note_handed(&mut self, local: &str, stream: u64, messages: Vec<(u32, u64)>) {
         let marks: Vec<u64> = messages.iter().map(|(_, mark)| *mark).collect();
         let entry = self.note_of(&Logged::Handed { local, stream, messages });
         self.deliveries.count(entry.id);
@@ -104,9 +105,26 @@ impl State {
         self.deliveries.count(id);
     }
 
-    pub(super) fn settle(&mut self, mark: u64) {
+    pub(in crate::core) fn settle(&mut self, mark: u64) {
         if self.deliveries.settle(mark) {
             self.set_timer(self.now.mono + NOTE_MS, Timer::Note);
+        }
+    }
+
+    /// A message is on its way on a stream to another server: what that is called is stored, too, once.
+    pub(in crate::core) fn name_peer_session(&mut self, number: u64) {
+        let Some((pair, id)) = self.peers.unnamed(number) else { return };
+        let name = Logged::Peer { stream: number, ours: pair.ours.as_str(), theirs: pair.theirs.as_str(), id: &id };
+        let entry = self.note_of(&name);
+        self.deliveries.weigh(entry.id, 1);
+        if let Ok(batch) = self.write() {
+            batch.append(entry);
+        }
+    }
+
+    fn name_peer_sessions_again(&mut self) {
+        for number in self.peers.forget_names() {
+            self.name_peer_session(number);
         }
     }
 

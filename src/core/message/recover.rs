@@ -2,6 +2,7 @@
 
 use super::logged::{Counted, Logged};
 use super::streams::Ended;
+use crate::core::peers::Leaving;
 use crate::core::rows::damaged;
 use crate::core::state::State;
 use crate::store::{Engine, Query, StoreError};
@@ -38,6 +39,7 @@ impl State {
         self.deliveries.begin(low, last);
         let mut lost: BTreeMap<u64, (Stanza, Vec<Counted>)> = BTreeMap::new();
         let mut handed = Vec::new();
+        let mut leaving = Leaving::default();
         let mut after = low.saturating_sub(1);
         loop {
             let rows = engine.query(&Query::Since { after, rows: PAGE_ROWS, bytes: PAGE_BYTES })?;
@@ -57,6 +59,10 @@ impl State {
                         let message = Stanza::parse(xml, Scope::client()).ok().flatten();
                         if let Some(mut message) = message.filter(|_| !received.is_empty()) {
                             message.mark = id;
+                            if message.to.as_ref().is_some_and(|to| self.local(to).is_none()) {
+                                leaving.on_their_way(message, &received);
+                                continue;
+                            }
                             if let Some(to) = message.to.as_ref().map(Jid::bare) {
                                 // Under the id that it had when it was on its way.
                                 self.note_id(&to, &mut message);
@@ -66,12 +72,15 @@ impl State {
                     }
                     Logged::Settled(ids) => ids.iter().for_each(|id| {
                         lost.remove(id);
+                        leaving.arrived(*id);
                     }),
                     Logged::Heard(counts) => {
                         for Counted { stream, count } in counts {
                             self.counted(stream, |ended| ended.handled = Some(count));
                         }
                     }
+                    Logged::Peer { stream, ours, theirs, id } => leaving.named(stream, (ours, theirs), id),
+                    Logged::Handed { local: "", stream, messages } => leaving.handed(stream, &messages),
                     Logged::Handed { local, stream, messages } => {
                         handed.extend(messages.iter().map(|(_, mark)| (local.into(), *mark)));
                         self.counted(stream, |ended| {
@@ -82,6 +91,7 @@ impl State {
                 }
             }
         }
+        self.recover_leaving(leaving);
         Ok(Recovered { lost: lost.into_values().collect(), handed })
     }
 

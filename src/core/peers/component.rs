@@ -43,7 +43,7 @@ impl State {
         }
         log::info!("the component {name} is connected");
         let pair = DomainPair { ours: self.domain().clone(), theirs: name.clone() };
-        self.peers.open(stream, &pair, Proof::Secret, true, self.now.mono);
+        self.peers.open(stream, &pair, Proof::Secret, self.now.mono);
         self.peers.attached.insert(stream, Attached::new(name.clone()));
         self.effects.push(Effect::Bound(stream, Ok(name)));
         let contacts = self.contacts_at(stream);

@@ -52,11 +52,15 @@ impl State {
         if !line.streams.is_empty() || line.dialling.is_some() {
             return None;
         }
-        if line.retry_at > now {
-            return Some(line.retry_at);
+        let retry_at = line.retry_at;
+        if self.peers.thinking(&pair).is_some() {
+            return Some(later);
+        }
+        if retry_at > now {
+            return Some(retry_at);
         }
         let who = pair.ours.domain().to_owned();
-        self.dial(pair, &who).is_err().then_some(later)
+        self.dial(&pair, &who).is_err().then_some(later)
     }
 }
 
@@ -93,7 +97,7 @@ mod tests {
 
         fn open(&mut self, stream: u64, pair: &DomainPair) -> Vec<DomainPair> {
             let (stream, pair, proof) = (StreamId(stream), pair.clone(), Proof::Pin);
-            self.at(self.1, Input::PeerOpen { stream, pair, proof, sends: true, dialled: true })
+            self.at(self.1, Input::PeerOpen { stream, pair, proof, sends: true, dialled: true, manages: false })
         }
     }
 
@@ -133,7 +137,10 @@ mod tests {
         let (stream, proof) = (StreamId(1), Proof::Pin);
         house.0.configure(settings(&[]));
         assert_eq!(house.at(1_000, Input::Tick), []);
-        house.at(1_000, Input::PeerOpen { stream, pair: pair.clone(), proof, sends: true, dialled: false });
+        house.at(
+            1_000,
+            Input::PeerOpen { stream, pair: pair.clone(), proof, sends: true, dialled: false, manages: false },
+        );
         house.0.configure(settings(&["branch.test"]));
         let dialled = house.at(1_000, Input::Tick);
         assert!(!dialled.is_empty() && !dialled.contains(&pair), "{dialled:?}");

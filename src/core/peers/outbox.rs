@@ -60,6 +60,47 @@ impl Outbox {
         Ok(())
     }
 
+    /// One more before all others. It was taken before, and is in any case.
+    pub(super) fn push_first(&mut self, stanza: Stanza, who: &str, shares: &mut Shares) {
+        self.bytes += cost(&stanza);
+        self.stanzas += usize::from(stanza.kind != Kind::Presence);
+        let who = shares.add(who, cost(&stanza));
+        self.waiting.push_front((stanza, who));
+    }
+
+    /// Whether something waits that is stored.
+    pub(super) fn has_stored(&self) -> bool {
+        self.waiting.iter().any(|(stanza, _)| stanza.mark > 0)
+    }
+
+    /// The number of the last in the log.
+    pub(super) fn mark_last(&mut self, mark: u64) {
+        if let Some((stanza, _)) = self.waiting.back_mut() {
+            stanza.mark = mark;
+        }
+    }
+
+    /// The last is taken back.
+    pub(super) fn take_last(&mut self, shares: &mut Shares) {
+        if let Some((stanza, who)) = self.waiting.pop_back() {
+            self.forget(&stanza, &who, shares);
+        }
+    }
+
+    /// The first, if it may go.
+    pub(super) fn next(&mut self, shares: &mut Shares, may: impl Fn(&Stanza) -> bool) -> Option<Stanza> {
+        self.waiting.front().filter(|(stanza, _)| may(stanza))?;
+        let (stanza, who) = self.waiting.pop_front()?;
+        self.forget(&stanza, &who, shares);
+        Some(stanza)
+    }
+
+    fn forget(&mut self, stanza: &Stanza, who: &str, shares: &mut Shares) {
+        self.bytes -= cost(stanza);
+        self.stanzas -= usize::from(stanza.kind != Kind::Presence);
+        shares.take(who, cost(stanza));
+    }
+
     /// All of it, in order.
     pub(super) fn take(&mut self, shares: &mut Shares) -> Vec<Stanza> {
         let all = std::mem::take(self);

@@ -1,13 +1,17 @@
 //! Other servers (RFC 6120 §10.4): whom we talk to, what waits while a stream to them is being made, and what becomes of it when none can
 //! be made.
 
+use super::table::{Asked, Way};
 use crate::core::effect::Effect;
 use crate::core::ids::StreamId;
+use crate::core::message::logged::WAITS;
+use crate::core::message::quiet::Worth;
 use crate::core::message::rule::{is_subscription, well_formed};
+use crate::core::promise::Promise;
 use crate::core::server::Core;
 use crate::core::settings::{Federates, Federation, Settings};
 use crate::core::state::State;
-use crate::core::work::Payer;
+use crate::core::work::{Payer, Timer};
 use crate::wire::{
     Condition, DomainPair, Jid, Kind, Ns, Proof, Refusal, Stanza, StanzaError, StreamCondition, StreamError, Type,
 };
@@ -122,37 +126,134 @@ impl State {
         };
         let theirs = domain_of(to)?;
         self.settings.federation.may(&theirs).map_err(|refusal| refusal.error())?;
-        if let Some(stream) = self.peers.stream_to(from.domain(), theirs.domain()) {
-            self.effects.push(Effect::Send(stream, stanza.clone()));
-            return Ok(());
+        match self.peers.way(from.domain(), theirs.domain(), stanza) {
+            Way::Stream(stream) => {
+                self.effects.push(Effect::Send(stream, stanza.clone()));
+                Ok(())
+            }
+            Way::Counted(number) => {
+                let mark = self.stored(stanza)?;
+                self.say_counted(number, marked(stanza, mark), false);
+                Ok(())
+            }
+            Way::Waits => {
+                let pair = DomainPair { ours: domain_of(from)?, theirs };
+                let who: Box<str> = self.whose(from).into();
+                self.wait_for_stream(&pair, stanza, &who)
+            }
         }
-        let pair = DomainPair { ours: domain_of(from)?, theirs };
+    }
+
+    fn wait_for_stream(&mut self, pair: &DomainPair, stanza: &Stanza, who: &str) -> Result<(), StanzaError> {
         let now = self.now.mono;
-        let who: Box<str> = self.whose(from).into();
-        if let Some(line) = self.peers.line(pair.ours.domain(), pair.theirs.domain())
+        let line = self.peers.line(pair.ours.domain(), pair.theirs.domain());
+        if let Some(line) = line
+            && line.streams.is_empty()
             && line.dialling.is_none()
             && line.retry_at > now
             && let Some(refusal) = &line.refusal
         {
             return Err(refusal.error());
         }
-        self.peers.wait(&pair, stanza.clone(), &who, now)?;
-        self.dial(pair, &who)
+        // Or it is reached when it is time for that.
+        let is_reached =
+            line.is_some_and(|line| !line.streams.is_empty() && line.lost.is_none() || line.retry_at > now);
+        let is_reached = is_reached || self.peers.thinking(pair).is_some();
+        self.peers.wait(pair, marked(stanza, 0), who, now)?;
+        if !is_reached && let Err(error) = self.dial(pair, who) {
+            self.peers.last_waiting(pair, None);
+            return Err(error);
+        }
+        match self.stored(stanza) {
+            Ok(mark) => {
+                self.changes.counts(mark, WAITS);
+                self.peers.last_waiting(pair, Some(mark));
+                Ok(())
+            }
+            Err(error) => {
+                self.peers.last_waiting(pair, None);
+                Err(error)
+            }
+        }
+    }
+
+    /// What somebody of ours says to somebody elsewhere is in the log until the other server has it, or the sender an error. Gives its
+    /// number there; 0: a power cut may lose it.
+    fn stored(&mut self, stanza: &Stanza) -> Result<u64, StanzaError> {
+        let said = stanza.kind == Kind::Message && stanza.ty != Type::Error;
+        let local = stanza.from.as_ref().and_then(|from| self.local(from)).filter(|_| said);
+        let Some(local) = local.filter(|local| self.here.account(local).is_some()) else { return Ok(0) };
+        let mark = match self.changes.begun(local, stanza) {
+            Some(mark) => mark,
+            // A hint says that it must not be stored (XEP-0334 §4.2), or nobody would miss it.
+            None if stanza.child(Ns::HINTS, "no-store").is_some() || (self.weigh)(stanza) != Worth::Urgent => {
+                return Ok(0);
+            }
+            None => {
+                self.write()?;
+                let mark = if self.numbers.logged < stanza.mark { stanza.mark } else { self.next_mark() };
+                self.logged(mark);
+                self.changes.begin_unarchived(mark, stanza);
+                mark
+            }
+        };
+        self.deliveries.leaves(mark);
+        Ok(mark)
     }
 
     /// Has a stream made between two domains, if nobody does already.
-    pub(super) fn dial(&mut self, pair: DomainPair, who: &str) -> Result<(), StanzaError> {
+    pub(super) fn dial(&mut self, pair: &DomainPair, who: &str) -> Result<(), StanzaError> {
         if self.peers.line(pair.ours.domain(), pair.theirs.domain()).is_none_or(|line| line.dialling.is_some()) {
             return Ok(());
         }
-        if !self.peers.dial(&pair, who) {
-            // What was put there just now is the only thing there.
-            self.peers.take_waiting(&pair);
+        if !self.peers.dial(pair, who) {
             let text = "too many other servers are being reached at the moment";
             return Err(StanzaError::new(Condition::ResourceConstraint).text(text));
         }
-        self.effects.push(Effect::Dial(pair));
+        self.effects.push(Effect::Dial(pair.clone()));
         Ok(())
+    }
+
+    /// What could not be said between two domains is, if it can be now; else a stream is made, now or when it may be tried again.
+    pub(in crate::core) fn redial(&mut self, pair: &DomainPair) {
+        self.go_on(pair);
+        let now = self.now.mono;
+        let Some(line) = self.peers.line(pair.ours.domain(), pair.theirs.domain()) else { return };
+        let (lost, reached) = (line.lost.is_some(), !line.streams.is_empty());
+        if line.dialling.is_some() || !lost && (reached || line.outbox.is_empty()) {
+            return;
+        }
+        if let Err(refusal) = self.settings.federation.may(&pair.theirs) {
+            let waiting = self.peers.take_waiting(pair);
+            return self.send_back(pair, waiting, &refusal);
+        }
+        if line.retry_at > now {
+            return self.set_timer(line.retry_at, Timer::PeerRetry(pair.clone()));
+        }
+        if self.dial(pair, pair.ours.domain()).is_err() {
+            self.set_timer(now + FAILURES_MS.0, Timer::PeerRetry(pair.clone()));
+        }
+    }
+
+    /// What cannot be said comes back to its senders: once the log knows, or it would be said after a power cut all the same.
+    pub(super) fn send_back(&mut self, pair: &DomainPair, stanzas: Vec<Stanza>, refusal: &Refusal) {
+        stanzas.iter().for_each(|stanza| self.arrived(stanza.mark));
+        self.note_settled();
+        let seq = self.sealed() + 1;
+        if stanzas.iter().any(|stanza| stanza.mark > 0)
+            && !self.changes.is_empty()
+            && let Some(line) = self.peers.line_mut(pair)
+        {
+            line.behind = Some(seq);
+            self.peers.acks.behind.push_back((seq, pair.clone()));
+        }
+        for stanza in stanzas {
+            if is_worth_an_error(&stanza)
+                && let Some(error) = Stanza::error_of(&stanza, &refusal.error())
+            {
+                self.promise(Promise::Reply(error));
+            }
+        }
     }
 
     /// Nothing came of a stream that was to be made.
@@ -167,46 +268,68 @@ impl State {
         line.retry_at = now + wait + wait * jitter / 1024;
         log::info!("{} is not reached from {}: {}", pair.theirs, pair.ours, refusal.text);
         line.refusal = Some(refusal.clone());
-        let retry_at = line.retry_at;
+        let (retry_at, is_reached) = (line.retry_at, !line.streams.is_empty());
+        let keeps = line.keep_until > now;
         if self.settings.federation.kept.contains(&pair.theirs) {
             self.keep_lines_at(retry_at);
         }
-        // Somebody may have come from there meanwhile, on a stream that goes both ways: then nothing waits.
-        for stanza in self.peers.take_waiting(pair) {
-            if is_worth_an_error(&stanza) {
-                self.refuse(&stanza, &refusal.error());
-            }
+        // Somebody may have come from there meanwhile, on a stream that goes both ways.
+        if !is_reached && !keeps {
+            let waiting = self.peers.take_waiting(pair);
+            self.send_back(pair, waiting, &refusal);
         }
+        self.redial(pair);
     }
 
-    /// A stream is proved for this pair: stanzas may come, and if `sends`, go. `dialled`: it was made for that by us.
+    /// A stream is proved for this pair: stanzas may come, and if `sends`, go. `dialled`: it was made for that by us. `manages`: there may be
+    /// stream management on it.
     pub(in crate::core) fn peer_open(
         &mut self,
         stream: StreamId,
         pair: &DomainPair,
         proof: Proof,
-        sends: bool,
-        dialled: bool,
+        (sends, dialled, manages): (bool, bool, bool),
     ) {
-        if dialled {
-            self.peers.dialled(pair);
-        }
         // The settings may be others than when it was judged.
         if let Err(refusal) = self.settings.federation.may(&pair.theirs) {
+            if dialled {
+                self.peers.dialled(pair);
+            }
             let error = StreamError::new(StreamCondition::PolicyViolation).text(refusal.text);
             self.peers.closed(stream);
             self.effects.push(Effect::Close(stream, Some(error)));
             return;
         }
         log::debug!("{stream:?}: a stream between {pair}, proved by {proof}");
-        for stanza in self.peers.open(stream, pair, proof, sends, self.now.mono) {
-            self.effects.push(Effect::Send(stream, stanza));
+        self.peers.enter(stream, pair);
+        if !sends {
+            return;
         }
+        self.peers.proved(pair, proof, self.now.mono);
+        if manages {
+            return self.manage_stream(stream, pair, dialled);
+        }
+        if dialled {
+            self.peers.dialled(pair);
+        }
+        self.peers.join(stream, pair, false, self.now.mono);
+        self.go_on(pair);
     }
 
-    /// A stream is gone. Says whether it was another server's. What was on its way on it may be lost.
+    /// A stream is gone. Says whether it was another server's. What was on its way on it without stream management may be lost.
     pub(in crate::core) fn peer_closed(&mut self, stream: StreamId) -> bool {
         let pairs = self.peers.closed(stream);
+        let asked = self.peers.asked.remove(&stream);
+        if let Some(Asked::Enable(pair) | Asked::Resume(pair, _)) = &asked {
+            let asking = self.peers.sessions.values_mut().filter(|session| session.asks == Some(stream));
+            asking.for_each(|session| session.asks = None);
+            let why = format!("{} ended the stream before stream management was agreed on", pair.theirs);
+            self.peer_refused(pair, Refusal::wait(why));
+        }
+        if let Some(number) = self.peers.carries.get(&stream).copied() {
+            self.part(number);
+        }
+        pairs.iter().for_each(|pair| self.redial(pair));
         self.kept_closed(&pairs);
         !pairs.is_empty()
     }
@@ -277,7 +400,8 @@ impl State {
             })
             .collect();
         for (stream, _) in &streams {
-            self.peers.closed(*stream);
+            // What is to be done about it, is in the next turn.
+            self.set_timer(self.now.mono, Timer::PeerClosed(*stream));
         }
         streams
     }
@@ -303,6 +427,19 @@ impl Core {
 fn is_worth_an_error(stanza: &Stanza) -> bool {
     let enters = || stanza.ty == Type::None && stanza.child(Ns::MUC, "x").is_some();
     stanza.kind != Kind::Presence || is_subscription(stanza.ty) || enters()
+}
+
+/// The stanza as it is kept, with its number in the log.
+fn marked(stanza: &Stanza, mark: u64) -> Stanza {
+    let mut kept = stanza.clone();
+    kept.mark = mark;
+    kept
+}
+
+/// The domains that a stanza is between.
+pub(super) fn pair_of(stanza: &Stanza) -> Option<DomainPair> {
+    let (from, to) = (stanza.from.as_ref()?, stanza.to.as_ref()?);
+    Some(DomainPair { ours: domain_of(from).ok()?, theirs: domain_of(to).ok()? })
 }
 
 /// The domain of an address, as an address.

@@ -1,6 +1,8 @@
 //! The table of peers: between which domains there are lines, and which streams are proved for them.
 
+use super::manage::Acks;
 use super::outbox::Outbox;
+use super::session::PeerSession;
 use super::shown::Attached;
 use crate::core::ids::StreamId;
 use crate::core::share::{Shared, Shares, limits};
@@ -40,6 +42,36 @@ pub(in crate::core) struct Peers {
     pub(super) verifying: BTreeSet<(StreamId, DomainPair)>,
     /// When the streams are looked after that stay.
     pub(super) kept_at: Option<u64>,
+    /// What is counted with stream management, by its number.
+    pub(super) sessions: BTreeMap<u64, PeerSession>,
+    /// Which of these a stream carries.
+    pub(super) carries: BTreeMap<StreamId, u64>,
+    /// What nobody has answered yet of stream management.
+    pub(super) asked: BTreeMap<StreamId, Asked>,
+    /// What of all sessions is kept until it is acknowledged, in bytes.
+    pub(super) unacknowledged: usize,
+    pub(super) acks: Acks,
+}
+
+/// What a stream waits for before something is said on it.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// Whether whoever has dialled us wants stream management.
+    Awaits(DomainPair),
+    /// Whether it is enabled.
+    Enable(DomainPair),
+    /// Whether this session is carried on.
+    Resume(DomainPair, u64),
+}
+
+/// How something is said between two domains.
+pub(super) enum Way {
+    /// On this stream.
+    Stream(StreamId),
+    /// On the stream of this session, which counts it.
+    Counted(u64),
+    /// It waits for a stream, or behind what does.
+    Waits,
 }
 
 /// What is said from one domain to another.
@@ -54,6 +86,12 @@ pub(super) struct Line {
     /// A stream is being made, for whom.
     pub(super) dialling: Option<Box<str>>,
     pub(super) outbox: Outbox,
+    /// What was said on a stream that is gone and not acknowledged, by the number of its session: nothing newer is said before.
+    pub(super) lost: Option<u64>,
+    /// The batch that tells what came back: nothing newer is said before that is stored, or a power cut would have it said behind.
+    pub(super) behind: Option<u64>,
+    /// Until then what waits is not sent back when nothing comes of a stream.
+    pub(super) keep_until: u64,
     /// How often nothing came of that, one after the other.
     pub(super) failures: u32,
     /// Why, the last time.
@@ -65,8 +103,13 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Whether nothing older has to come first.
+    fn is_free(&self) -> bool {
+        self.lost.is_none() && self.behind.is_none()
+    }
+
     fn is_idle(&self) -> bool {
-        self.streams.is_empty() && self.dialling.is_none() && self.outbox.is_empty()
+        self.streams.is_empty() && self.dialling.is_none() && self.outbox.is_empty() && self.is_free()
     }
 }
 
@@ -121,6 +164,9 @@ impl Peers {
                     proof: None,
                     dialling: None,
                     outbox: Outbox::default(),
+                    lost: None,
+                    behind: None,
+                    keep_until: 0,
                     failures: 0,
                     refusal: None,
                     retry_at: 0,
@@ -151,37 +197,121 @@ impl Peers {
         true
     }
 
-    /// Stanzas of this pair may come on this stream; `sends`: and be said on it. Gives what waited for that.
-    pub(super) fn open(
-        &mut self,
-        stream: StreamId,
-        pair: &DomainPair,
-        proof: Proof,
-        sends: bool,
-        now: u64,
-    ) -> Vec<Stanza> {
+    /// How a stanza is said between two domains.
+    pub(super) fn way(&self, ours: &str, theirs: &str, stanza: &Stanza) -> Way {
+        let line = self.line(ours, theirs).filter(|line| line.is_free() && line.outbox.is_empty());
+        let Some(stream) = line.and_then(|line| line.streams.first()) else { return Way::Waits };
+        let Some(number) = self.carries.get(stream) else { return Way::Stream(*stream) };
+        match self.sessions.get(number) {
+            Some(session) if session.has_room(stanza, self.unacknowledged) || session.takes_unkept(stanza) => {
+                Way::Counted(*number)
+            }
+            _ => Way::Waits,
+        }
+    }
+
+    /// The stream on which what waits between two domains can be said.
+    pub(super) fn ready(&self, pair: &DomainPair) -> Option<StreamId> {
+        let line = self.line(pair.ours.domain(), pair.theirs.domain())?;
+        line.streams.first().copied().filter(|_| line.is_free() && !line.outbox.is_empty())
+    }
+
+    /// The stream of a server that has dialled us and may still want stream management.
+    pub(super) fn thinking(&self, pair: &DomainPair) -> Option<StreamId> {
+        let awaits = |asked: &Asked| matches!(asked, Asked::Awaits(of) if of == pair);
+        self.asked.iter().find(|(_, asked)| awaits(asked)).map(|(stream, _)| *stream)
+    }
+
+    /// Whether something is said between two domains on this stream.
+    pub(super) fn is_said_on(&self, stream: StreamId, pair: &DomainPair) -> bool {
+        let line = self.line(pair.ours.domain(), pair.theirs.domain());
+        line.is_some_and(|line| line.streams.contains(&stream))
+    }
+
+    /// Whether something that is stored waits between two domains.
+    pub(super) fn has_stored(&self, pair: &DomainPair) -> bool {
+        let line = self.line(pair.ours.domain(), pair.theirs.domain());
+        line.is_some_and(|line| line.outbox.has_stored())
+    }
+
+    /// The first that waits between two domains, if there is room on the stream of this session, when so much is on its way in all.
+    pub(super) fn next_waiting(&mut self, pair: &DomainPair, number: u64, all: usize) -> Option<Stanza> {
+        let session = self.sessions.get(&number)?;
+        let lines = self.lines.get_mut(pair.theirs.domain())?;
+        let line = lines.iter_mut().find(|line| line.ours == pair.ours)?;
+        line.outbox.next(&mut self.waiting, |stanza| session.has_room(stanza, all) || session.takes_unkept(stanza))
+    }
+
+    /// What is counted on this stream, and its number.
+    pub(super) fn carried_mut(&mut self, stream: StreamId) -> Option<(u64, &mut PeerSession)> {
+        let number = *self.carries.get(&stream)?;
+        Some((number, self.sessions.get_mut(&number)?))
+    }
+
+    /// The domains that a stream is for, the first if it is for several.
+    pub(super) fn pair_of(&self, stream: StreamId) -> Option<&DomainPair> {
+        self.streams.get(&stream)?.first()
+    }
+
+    /// A session between these two that was lost and can be carried on: the one that owes something, if there is one.
+    pub(super) fn lost_between(&self, pair: &DomainPair) -> Option<u64> {
+        let lost = |session: &PeerSession| session.stream.is_none() && session.asks.is_none() && session.id.is_some();
+        let lost = self.sessions.iter().filter(|(_, session)| session.pair == *pair && lost(session));
+        lost.max_by_key(|(_, session)| (session.is_owed(), session.until)).map(|(number, _)| *number)
+    }
+
+    /// Of the sessions that nothing carries the one that was lost first, if there are more than so many.
+    pub(super) fn surplus(&self, most: usize) -> Option<u64> {
+        let lost = || self.sessions.iter().filter(|(_, session)| session.stream.is_none());
+        if lost().count() <= most {
+            return None;
+        }
+        lost().min_by_key(|(_, session)| session.until).map(|(number, _)| *number)
+    }
+
+    /// Nothing newer has to wait for this session any more.
+    pub(super) fn no_more_lost(&mut self, pair: &DomainPair, number: u64) {
+        if let Some(line) = self.line_mut(pair)
+            && line.lost == Some(number)
+        {
+            line.lost = None;
+        }
+    }
+
+    /// Stanzas of this pair may come on this stream.
+    pub(super) fn enter(&mut self, stream: StreamId, pair: &DomainPair) {
         let pairs = self.streams.entry(stream).or_default();
         if !pairs.contains(pair) {
             pairs.push(pair.clone());
         }
-        if !sends {
-            return Vec::new();
-        }
+    }
+
+    /// A stream between these two is proved.
+    pub(super) fn proved(&mut self, pair: &DomainPair, proof: Proof, now: u64) {
         // One that is not remembered is used as far as its own side says something.
-        if self.line_for(pair, now).is_err() {
-            return Vec::new();
+        if let Ok(line) = self.line_for(pair, now) {
+            line.proof = Some(proof);
+            (line.failures, line.retry_at, line.refusal) = (0, 0, None);
         }
-        let Some(line) =
-            self.lines.get_mut(pair.theirs.domain()).and_then(|lines| lines.iter_mut().find(|l| l.ours == pair.ours))
-        else {
-            return Vec::new();
-        };
+    }
+
+    /// From here on stanzas are said on it; `first`: before all other streams.
+    pub(super) fn join(&mut self, stream: StreamId, pair: &DomainPair, first: bool, now: u64) {
+        if !self.streams.contains_key(&stream) {
+            return;
+        }
+        let Ok(line) = self.line_for(pair, now) else { return };
         if !line.streams.contains(&stream) {
-            line.streams.push(stream);
+            let at = if first { 0 } else { line.streams.len() };
+            line.streams.insert(at, stream);
         }
-        line.proof = Some(proof);
-        (line.failures, line.retry_at, line.refusal) = (0, 0, None);
-        line.outbox.take(&mut self.waiting)
+    }
+
+    /// Stanzas of this pair may come and go on this stream.
+    pub(super) fn open(&mut self, stream: StreamId, pair: &DomainPair, proof: Proof, now: u64) {
+        self.enter(stream, pair);
+        self.proved(pair, proof, now);
+        self.join(stream, pair, false, now);
     }
 
     /// A stream is to be made between these two, because of somebody. Says whether it may be.
@@ -223,6 +353,24 @@ impl Peers {
             return Vec::new();
         };
         line.outbox.take(&mut self.waiting)
+    }
+
+    /// Something waits between these two again, before all that does.
+    pub(super) fn wait_first(&mut self, pair: &DomainPair, stanza: Stanza, who: &str) {
+        let lines = self.lines.get_mut(pair.theirs.domain());
+        if let Some(line) = lines.and_then(|lines| lines.iter_mut().find(|line| line.ours == pair.ours)) {
+            line.outbox.push_first(stanza, who, &mut self.waiting);
+        }
+    }
+
+    /// The last that waits between these two has this number in the log; or is taken back.
+    pub(super) fn last_waiting(&mut self, pair: &DomainPair, mark: Option<u64>) {
+        let lines = self.lines.get_mut(pair.theirs.domain());
+        let Some(line) = lines.and_then(|lines| lines.iter_mut().find(|line| line.ours == pair.ours)) else { return };
+        match mark {
+            Some(mark) => line.outbox.mark_last(mark),
+            None => line.outbox.take_last(&mut self.waiting),
+        }
     }
 
     /// One more waits between these two, of somebody.

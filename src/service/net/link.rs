@@ -418,14 +418,20 @@ impl ServerLink {
         match event {
             Heard::Proved(pair, proof) => Step::Tell(Input::PeerProved(stream, pair, proof)),
             Heard::Key { pair, id, key } => Step::Tell(Input::PeerKey { stream, pair, id, key }),
-            Heard::Open { pair, proof, both } => {
+            Heard::Open { pair, proof, both, manages } => {
                 let dialled = !matches!(self.wanted, Wanted::Nothing);
                 if dialled {
                     self.wanted = Wanted::Answered;
                 }
                 let peer = Peer::Server(pair.theirs.clone());
-                Step::Proved(peer, Some(Input::PeerOpen { stream, pair, proof, sends: dialled || both, dialled }))
+                let sends = dialled || both;
+                Step::Proved(peer, Some(Input::PeerOpen { stream, pair, proof, sends, dialled, manages }))
             }
+            Heard::Enable { resume, max_s } => Step::Tell(Input::Enable(stream, resume, max_s)),
+            Heard::Resume { id, h } => Step::Tell(Input::PeerResume(stream, id, h)),
+            Heard::Managed(answer) => Step::Tell(Input::PeerManaged(stream, answer)),
+            Heard::Acknowledge => Step::Tell(Input::Acknowledge(stream)),
+            Heard::Acknowledged(h) => Step::Tell(Input::Acknowledged(stream, h)),
             Heard::Stanza(stanza) => Step::Tell(Input::Stanza(stream, stanza)),
             Heard::Verified(valid) => match std::mem::replace(&mut self.wanted, Wanted::Answered) {
                 Wanted::Verified(stream, pair) => {
@@ -471,6 +477,10 @@ impl Link for ServerLink {
         match mail {
             Mail::Send(stanza) => {
                 self.stream.send(self.now, &stanza, out);
+                None
+            }
+            Mail::Manage(element) => {
+                self.stream.manage(self.now, &element, out);
                 None
             }
             Mail::Judged(pair, answer) => self.stream.judged(&pair, answer, out).map(|event| self.step(event)),

@@ -1,6 +1,7 @@
 //! The end of whoever was dialled: TLS, then a proof, then stanzas.
 
 use super::line::{Event, Line, domain, write_dialback};
+use super::manage::Managing;
 use super::{SERVER_DEAF_MS, SERVER_STANZA_BYTES, SERVER_UNPROVED_MS, STREAM_PAIRS};
 use crate::stream::Mono;
 use crate::stream::header;
@@ -105,7 +106,7 @@ impl Incoming {
         self.header = Some((from, to));
         let (External::Done(proof), Some(pair)) = (self.external, pair) else { return Ok(None) };
         self.external = External::Open;
-        Ok(opened(line, pair, proof))
+        Ok(opened(line, pair, proof, true))
     }
 
     fn write_features(&self, line: &Line, from: Option<&Jid>, out: &mut String) {
@@ -121,6 +122,8 @@ impl Incoming {
                         "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism></mechanisms>",
                     );
                 }
+            } else {
+                out.push_str("<sm xmlns='urn:xmpp:sm:3'/>");
             }
             out.push_str("<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>");
             if self.is_open() {
@@ -153,6 +156,7 @@ impl Incoming {
                 Err(StreamError::new(StreamCondition::NotAuthorized).text("first prove who you are"))
             }
             (Ns::CLIENT, "message" | "presence" | "iq") => line.stanza(raw, out),
+            (Ns::SM, "enable" | "resume" | "r" | "a") if self.is_open() => line.asked_to_manage(root, out),
             _ => Err(StreamCondition::UnsupportedStanzaType.into()),
         }
     }
@@ -211,7 +215,8 @@ impl Incoming {
         if self.asked.contains(&pair) {
             return fail(Condition::UnexpectedRequest);
         }
-        if self.asked.len() + line.pairs.len() >= STREAM_PAIRS {
+        // With stream management it is for one pair, or what is carried on would be for others than those who prove themselves.
+        if self.asked.len() + line.pairs.len() >= STREAM_PAIRS || line.managing != Managing::Off {
             return fail(Condition::ResourceConstraint);
         }
         self.asked.push(pair.clone());
@@ -256,7 +261,7 @@ impl Incoming {
         };
         write_dialback("result", &pair.ours, &pair.theirs, None, result, out);
         match answer {
-            Ok(proof) => opened(line, pair.clone(), proof),
+            Ok(proof) => opened(line, pair.clone(), proof, false),
             // §2.2.1: nobody who lies is listened to any longer.
             Err(_) if result == Ok(false) && line.pairs.is_empty() => Some(line.end(None, out)),
             Err(_) => None,
@@ -265,12 +270,12 @@ impl Incoming {
 }
 
 /// Stanzas of this pair may come.
-fn opened(line: &mut Line, pair: DomainPair, proof: Proof) -> Option<Event> {
+fn opened(line: &mut Line, pair: DomainPair, proof: Proof, manages: bool) -> Option<Event> {
     if line.pairs.contains(&pair) {
         return None;
     }
     line.pairs.push(pair.clone());
-    Some(Event::Open { pair, proof, both: line.both })
+    Some(Event::Open { pair, proof, both: line.both, manages })
 }
 
 /// What may be said before TLS (RFC 6120 §5).

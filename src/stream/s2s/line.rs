@@ -1,13 +1,14 @@
 //! What both ends of a stream between servers have: whom it is for, what was proved, and what may be said.
 
 use super::dialback::DialbackSecret;
+use super::manage::Managing;
 use crate::stream::Mono;
 use crate::stream::header::{self, ServerHeader};
 use crate::stream::random::Random;
 use crate::wire::xml::escape;
 use crate::wire::{
-    Condition, DomainPair, Jid, Node, Ns, Proof, Raw, Refusal, Scope, Slice, Stanza, StanzaError, StreamCondition,
-    StreamError,
+    Condition, DomainPair, Jid, ManageAnswer, Node, Ns, Proof, Raw, Refusal, Scope, Slice, Stanza, StanzaError,
+    StreamCondition, StreamError,
 };
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -86,7 +87,30 @@ pub enum Event {
         proof: Proof,
         /// Whether stanzas go both ways.
         both: bool,
+        /// Whether stream management may be had on it: whoever has dialled asks for it.
+        manages: bool,
     },
+    /// A server that has dialled us wants stream management (XEP-0198 §3), whether it wants to be able to resume, and for how many
+    /// seconds at most.
+    Enable {
+        /// Whether.
+        resume: bool,
+        /// How long.
+        max_s: Option<u32>,
+    },
+    /// It wants to carry on what was on another stream. Answer with [`super::S2s::manage`]; nothing is read until then.
+    Resume {
+        /// By this id.
+        id: String,
+        /// Our stanzas that it has handled.
+        h: u32,
+    },
+    /// A server that we have dialled answers what we want of stream management.
+    Managed(ManageAnswer),
+    /// `<r/>`
+    Acknowledge,
+    /// `<a/>`: it has handled so many of our stanzas.
+    Acknowledged(u32),
     /// What a stream that was dialled to ask has learnt: whether the key is theirs.
     Verified(bool),
     /// A stanza, between two addresses of a proved pair.
@@ -120,6 +144,7 @@ pub(super) struct Line {
     pub(super) both: bool,
     /// For whom stanzas may come.
     pub(super) pairs: Vec<DomainPair>,
+    pub(super) managing: Managing,
     pub(super) over: bool,
 }
 
@@ -143,6 +168,7 @@ impl Line {
             id: String::new(),
             both: false,
             pairs: Vec::new(),
+            managing: Managing::Off,
             over: false,
         }
     }

@@ -83,6 +83,7 @@ impl Outgoing {
 
     pub(super) fn deadline(&self, line: &Line) -> Mono {
         match (self.step, &self.purpose) {
+            (Step::Open, _) if line.managing.deadline().is_some() => line.managing.deadline().unwrap_or(Mono::MAX),
             (Step::Open, Purpose::Stanzas { keep: true, .. }) => line.heard.saturating_add(KEEP_MS),
             (Step::Open, _) => line.heard.saturating_add(SERVER_IDLE_MS),
             _ => line.since.saturating_add(SERVER_UNPROVED_MS),
@@ -92,6 +93,9 @@ impl Outgoing {
     /// The time is over.
     pub(super) fn expired(&mut self, line: &mut Line, now: Mono, out: &mut String) -> Option<Event> {
         match (self.step, &self.purpose) {
+            (Step::Open, _) if line.managing.deadline().is_some() => {
+                Some(line.end(Some(&StreamCondition::ConnectionTimeout.into()), out))
+            }
             (Step::Open, Purpose::Stanzas { keep: true, .. }) => {
                 line.heard = now;
                 out.push(' ');
@@ -193,6 +197,7 @@ impl Outgoing {
                 Ok(None)
             }
             (Ns::CLIENT, "message" | "presence" | "iq", Step::Open) if line.both => line.stanza(raw, out),
+            (Ns::SM, _, Step::Open) => Ok(line.answered_to_manage(root)),
             (Ns::CLIENT, "message" | "presence" | "iq", _) => {
                 Err(StreamError::new(StreamCondition::NotAuthorized).text("this stream is for what we say"))
             }
@@ -212,7 +217,7 @@ impl Outgoing {
             return self.refused(Refusal::wait(format!("{} offers no TLS, and nothing is sent without", self.name())));
         }
         if again {
-            return self.open(line);
+            return self.open(line, features.child(Ns::SM, "sm").is_some());
         }
         self.dialback |= features.child(Ns::DIALBACK_FEATURE, "dialback").is_some();
         let DomainPair { ours, theirs } = self.purpose.pair().clone();
@@ -261,7 +266,7 @@ impl Outgoing {
         }
         let is = |ty: &str| answer.attr("type").as_deref() == Some(ty);
         match (&self.purpose, answer.name()) {
-            (Purpose::Stanzas { .. }, "result") if is("valid") => self.open(line),
+            (Purpose::Stanzas { .. }, "result") if is("valid") => self.open(line, false),
             (Purpose::Stanzas { .. }, "result") => {
                 line.end(None, out);
                 let why = answer.child(Ns::CLIENT, "error").and_then(|error| error.children().next());
@@ -281,13 +286,13 @@ impl Outgoing {
         }
     }
 
-    fn open(&mut self, line: &mut Line) -> Option<Event> {
+    fn open(&mut self, line: &mut Line, manages: bool) -> Option<Event> {
         self.step = Step::Open;
         let pair = self.purpose.pair().clone();
         if line.both {
             line.pairs.push(pair.clone());
         }
         let proof = self.proof.unwrap_or(Proof::Dialback);
-        Some(Event::Open { pair, proof, both: line.both })
+        Some(Event::Open { pair, proof, both: line.both, manages })
     }
 }

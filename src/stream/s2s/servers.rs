@@ -2,11 +2,12 @@
 
 use super::incoming::Incoming;
 use super::line::{Event, Evidence, Line, Purpose, ServerTerms};
+use super::manage::Managing;
 use super::outgoing::Outgoing;
 use super::{SERVER_STANZA_BYTES, SERVER_UNPROVED_BYTES};
 use crate::stream::{Mono, PLAIN_BYTES, small_limits, stanza_limits};
 use crate::wire::framer::Limits;
-use crate::wire::{DomainPair, Framer, Proof, Refusal, Stanza, StreamCondition, StreamError};
+use crate::wire::{DomainPair, Framer, Manage, Proof, Refusal, Stanza, StreamCondition, StreamError};
 use std::sync::Arc;
 
 /// The stream of one connection, before TLS or behind it.
@@ -128,9 +129,9 @@ impl S2s {
         }
     }
 
-    /// Whether the answer to [`Event::Proved`] has to come first.
+    /// Whether the answer to [`Event::Proved`] or [`Event::Resume`] has to come first.
     pub fn waits(&self) -> bool {
-        matches!(&self.end, End::Incoming(end) if end.waits())
+        matches!(&self.end, End::Incoming(end) if end.waits()) || self.line.managing == Managing::Resuming
     }
 
     /// The answer to [`Event::Proved`] and to [`Event::Key`]: what proves it, or why it may not.
@@ -153,6 +154,13 @@ impl S2s {
         if open && !self.line.over {
             self.line.heard = now;
             stanza.write(None, out);
+        }
+    }
+
+    /// Writes an element of stream management.
+    pub fn manage(&mut self, now: Mono, element: &Manage, out: &mut String) {
+        if !self.line.over {
+            self.line.manage(now, element, out);
         }
     }
 

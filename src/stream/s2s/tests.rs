@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::wire::{Condition, DomainPair, Jid, Proof, Refusal, StreamError};
+use crate::wire::{Condition, DomainPair, Jid, Manage, Proof, Refusal, StreamError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -72,7 +72,15 @@ impl Side {
             Event::StartTls => "tls".into(),
             Event::Proved(pair, proof) => format!("proved {pair} by {proof}"),
             Event::Key { pair, id, key } => format!("key {pair} {id} {key}"),
-            Event::Open { pair, both, .. } => format!("open {pair}{}", if both { " both" } else { "" }),
+            Event::Open { pair, both, manages, .. } => {
+                let (both, manages) = (if both { " both" } else { "" }, if manages { " managed" } else { "" });
+                format!("open {pair}{both}{manages}")
+            }
+            Event::Enable { resume, max_s } => format!("enable {resume} {max_s:?}"),
+            Event::Resume { id, h } => format!("resume {id} {h}"),
+            Event::Managed(answer) => format!("{answer:?}"),
+            Event::Acknowledge => "r".into(),
+            Event::Acknowledged(h) => format!("a {h}"),
             Event::Verified(valid) => format!("verified {valid}"),
             Event::Stanza(stanza) => stanza.to_xml(),
             Event::Refused(refusal) => format!("refused {} {}", refusal.condition.as_str(), refusal.text),
@@ -129,7 +137,7 @@ fn proved() -> Side {
     b.hear(&header("capulet.example", "montague.example"));
     b.hear("<bidi xmlns='urn:xmpp:bidi'/><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
     b.hear(&header("capulet.example", "montague.example"));
-    assert_eq!(b.told.last().unwrap(), "open montague.example and capulet.example both");
+    assert_eq!(b.told.last().unwrap(), "open montague.example and capulet.example both managed");
     b.told.clear();
     b
 }
@@ -139,12 +147,12 @@ fn two_servers_know_each_other_by_certificates() {
     let mut a = Side::outgoing(&["montague.example"], stanzas());
     let mut b = Side::incoming(&["capulet.example"]);
     talk(&mut a, &mut b);
-    assert_eq!(a.told, ["open capulet.example and montague.example both"]);
+    assert_eq!(a.told, ["open capulet.example and montague.example both managed"]);
     assert_eq!(
         b.told,
         [
             "proved montague.example and capulet.example by its certificate",
-            "open montague.example and capulet.example both"
+            "open montague.example and capulet.example both managed"
         ]
     );
     // Both may speak, and what is said is in `jabber:client` for those it is for.
@@ -593,4 +601,117 @@ fn a_stream_that_was_not_asked_to_takes_no_stanza() {
     assert_eq!(b.out, "", "XEP-0288 was not asked for");
     b.stream.close(Some(&StreamError::from(crate::wire::StreamCondition::SystemShutdown)), &mut b.out);
     assert!(b.out.contains("system-shutdown") && b.out.ends_with("</stream:stream>"));
+}
+
+/// Both ends of a stream that is open, and has no stream management yet.
+fn open() -> (Side, Side) {
+    let mut a = Side::outgoing(&["montague.example"], stanzas());
+    let mut b = Side::incoming(&["capulet.example"]);
+    talk(&mut a, &mut b);
+    a.told.clear();
+    b.told.clear();
+    (a, b)
+}
+
+fn enabled() -> Manage {
+    Manage::Enabled { id: Some("x".into()), max_s: 300, location: None }
+}
+
+const ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
+
+#[test]
+fn whoever_dialled_asks_for_stream_management() {
+    let (mut a, mut b) = open();
+    a.stream.manage(1, &Manage::Enable, &mut a.out);
+    talk(&mut a, &mut b);
+    assert_eq!(b.told, ["enable true None"]);
+    b.stream.manage(1, &enabled(), &mut b.out);
+    a.stream.manage(1, &Manage::Request, &mut a.out);
+    talk(&mut a, &mut b);
+    assert_eq!((&a.told[..], &b.told[1..]), (&["Enabled(Some(\"x\"))".to_owned()][..], &["r".to_owned()][..]));
+    b.stream.manage(1, &Manage::Ack(7), &mut b.out);
+    a.stream.manage(1, &Manage::Ack(u32::MAX), &mut a.out);
+    talk(&mut a, &mut b);
+    assert_eq!((a.told.last().unwrap().as_str(), b.told.last().unwrap().as_str()), ("a 7", "a 4294967295"));
+}
+
+#[test]
+fn nothing_is_read_until_it_is_known_whether_another_stream_is_carried_on() {
+    for resumes in [true, false] {
+        let (mut a, mut b) = open();
+        a.stream.manage(1, &Manage::Resume { id: "x".into(), h: 5 }, &mut a.out);
+        let asked = std::mem::take(&mut a.out);
+        b.hear(&(asked + "<r xmlns='urn:xmpp:sm:3'/>"));
+        assert_eq!(b.told, ["resume x 5"]);
+        let answer = match resumes {
+            true => Manage::Resumed { jid: jid("capulet.example"), id: "x".into(), h: 3 },
+            false => Manage::Failed { condition: Condition::ItemNotFound, handled: Some(3) },
+        };
+        b.stream.manage(1, &answer, &mut b.out);
+        let said = std::mem::take(&mut b.out);
+        a.hear(&said);
+        assert_eq!(a.told, [if resumes { "Resumed(3)" } else { "Failed(Some(3))" }]);
+        let said = b.say("<r xmlns='urn:xmpp:sm:3'/>");
+        assert_eq!((b.told.last().unwrap() == "r", said.contains("<unexpected-request")), (resumes, !resumes));
+        // After a failure it can be enabled, else it is.
+        let said = b.say(ENABLE);
+        assert_eq!(said.contains("<policy-violation"), resumes, "{said}");
+        assert_eq!(b.told.last().unwrap(), if resumes { "closed" } else { "enable true None" });
+    }
+}
+
+#[test]
+fn stream_management_at_a_wrong_time_is_refused() {
+    let refused =
+        "<failed xmlns='urn:xmpp:sm:3'><unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
+    let mut b = Side::incoming(&["capulet.example"]);
+    b.hear(&header("capulet.example", "montague.example"));
+    assert!(!b.out.contains("urn:xmpp:sm:3"), "it is offered to somebody");
+    assert!(b.say(ENABLE).contains("<unsupported-stanza-type"), "of somebody nothing is counted");
+    let mut b = proved();
+    assert_eq!(b.say("<a xmlns='urn:xmpp:sm:3' h='0'/>"), refused);
+    assert!(b.say("<resume xmlns='urn:xmpp:sm:3' previd='x'/>").contains("<bad-request"));
+    assert!(b.say("<enabled xmlns='urn:xmpp:sm:3'/>").contains("<unsupported-stanza-type"), "that is what we say");
+}
+
+#[test]
+fn what_is_counted_is_for_one_pair_of_domains() {
+    let rooms =
+        "<db:result xmlns:db='jabber:server:dialback' from='capulet.example' to='rooms.montague.example'>k</db:result>";
+    let mut b = proved();
+    assert!(b.say(rooms).contains("type='valid'"));
+    assert!(b.say(ENABLE).contains("<unexpected-request"), "it is for two already");
+    let mut b = proved();
+    b.hear(ENABLE);
+    assert!(b.say(rooms).contains("<resource-constraint"), "{}", b.out);
+    assert_eq!(b.told, ["enable true None"]);
+}
+
+#[test]
+fn what_was_not_asked_for_is_no_answer() {
+    let (mut a, _) = open();
+    for said in ["<enabled xmlns='urn:xmpp:sm:3' id='x' resume='1'/>", "<failed xmlns='urn:xmpp:sm:3'/>"] {
+        assert_eq!(a.say(said), "", "an error for an error would never end");
+    }
+    for said in
+        ["<r xmlns='urn:xmpp:sm:3'/>", "<enable xmlns='urn:xmpp:sm:3'/>", "<resumed xmlns='urn:xmpp:sm:3' h='0'/>"]
+    {
+        assert_eq!(a.say(said), "");
+    }
+    assert_eq!(a.told, [""; 0]);
+    a.stream.manage(1, &Manage::Enable, &mut a.out);
+    let long = "x".repeat(300);
+    a.hear(&format!("<enabled xmlns='urn:xmpp:sm:3' id='{long}' resume='true'/>"));
+    assert_eq!(a.told, ["Enabled(None)"], "what cannot be kept cannot be resumed");
+}
+
+#[test]
+fn who_never_answers_what_is_wanted_of_stream_management_is_left() {
+    let (mut a, _) = open();
+    a.stream.manage(10, &Manage::Enable, &mut a.out);
+    assert_eq!(a.stream.deadline(), 10 + SERVER_MANAGED_MS);
+    a.out.clear();
+    let event = a.stream.expired(10 + SERVER_MANAGED_MS, &mut a.out);
+    a.note(event);
+    assert!(a.told == ["closed"] && a.out.contains("<connection-timeout"), "{}", a.out);
 }
