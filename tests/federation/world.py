@@ -126,20 +126,18 @@ class Server:
         self.process, self.users = None, 0
 
     @property
-    def names(self):
-        return [self.domain, *(f"{service}.{self.domain}" for service in self.services)]
-
-    @property
     def rooms(self):
         return f"conference.{self.domain}"
 
     def records(self):
         """What DNS says: the host has another name than the domain."""
-        yield f"host-record=host.{self.domain},{self.address}"
-        for name in self.names:
+        domain = self.domain.encode("idna").decode()
+        yield f"host-record=host.{domain},{self.address}"
+        for service in ("", *(f"{service}." for service in self.services)):
+            name = service + domain
             for way in self.ways:
                 port = self.s2s_tls if way == "xmpps-server" else self.s2s
-                yield f"srv-host=_{way}._tcp.{name},host.{self.domain},{port},0,5"
+                yield f"srv-host=_{way}._tcp.{name},host.{domain},{port},0,5"
 
     def spawn(self, *words, **options):
         out = open(self.folder / "out", "a")
@@ -295,7 +293,9 @@ class Prosody(Server):
         self.spawn("prosody", "--config", self.config, "-F")
 
     def account(self, jid):
-        accounts = self.folder / "data" / self.domain.replace(".", "%2e") / "accounts"
+        # A folder as Prosody writes its name.
+        quoted = "".join(chr(c) if chr(c).isalnum() and c < 128 else f"%{c:02x}" for c in self.domain.encode())
+        accounts = self.folder / "data" / quoted / "accounts"
         accounts.mkdir(parents=True, exist_ok=True)
         (accounts / f"{jid.partition('@')[0]}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}" }};\n')
 

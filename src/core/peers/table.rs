@@ -164,6 +164,10 @@ impl Peers {
         if !pairs.contains(pair) {
             pairs.push(pair.clone());
         }
+        // Whoever comes is there: nobody has to wait until it is tried again.
+        for line in self.lines.get_mut(pair.theirs.domain()).into_iter().flatten() {
+            (line.failures, line.retry_at) = (0, 0);
+        }
         if !sends {
             return Vec::new();
         }
@@ -180,7 +184,7 @@ impl Peers {
             line.streams.push(stream);
         }
         line.proof = Some(proof);
-        (line.failures, line.retry_at, line.refusal) = (0, 0, None);
+        line.refusal = None;
         line.outbox.take(&mut self.waiting)
     }
 
