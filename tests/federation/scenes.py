@@ -123,6 +123,29 @@ async def ejabberd(scene, world):
     await scene.check("STARTTLS, certificates", streams())
 
 
+async def bidi(scene, world):
+    """One stream for both ways, with STARTTLS, whoever dials. (ejabberd 23.01 cannot do that.)"""
+    servers = [Prosody(world, f"{dials}.test", n, world.authority.certificate(f"{dials}.test"), bidi=True) for n, dials in ((4, "us"), (5, "them"))]
+    ours = office(world)
+    for server in servers:
+        server.ways = (STARTTLS,)
+    world.start(*servers, ours)
+    for theirs in servers:
+
+        async def play():
+            a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+            if theirs.domain == "them.test":
+                a, b = b, a
+            for one, other in ((a, b), (b, a)):
+                await talk.chat(one, other)
+            for one, other in ((a, b), (b, a)):
+                await talk.presence(one, other)
+            streams = ours.said().count(f"between office.test and {theirs.domain}, proved by")
+            equal((streams, f"for office.test and {theirs.domain}" in ours.said()), (1, theirs.domain == "us.test"), "streams, dialled by us")
+
+        await scene.check(f"Prosody, {theirs.domain.removesuffix('.test')} who dial", play())
+
+
 async def ejabberd_old(scene, world):
     """Ours has a certificate for servers alone, as all public ones are: this ejabberd takes no EXTERNAL with it, and asks back."""
     theirs = Ejabberd(world, "ejabberd.test", 5, world.authority.certificate(*EJABBERD))
@@ -603,7 +626,7 @@ async def restarts(scene, world):
     await scene.check("ours ends in order", play(again))
 
 
-SCENES = (prosody, prosody_direct, ejabberd, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback, push, pinned, nat)
+SCENES = (prosody, prosody_direct, ejabberd, bidi, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback, push, pinned, nat)
 SCENES += (clocks_in_1970, killed, refused, listed, certificates, ways, flood, restarts)
 SCENES = {scene.__name__: scene for scene in SCENES}
 

@@ -330,7 +330,6 @@ modules:
     plugins: [flat, pep]
   mod_roster: {{}}
   mod_s2s_dialback: {{}}
-  {bidi}
   mod_vcard: {{}}
   mod_version: {{}}
 """
@@ -339,7 +338,7 @@ modules:
 class Ejabberd(Server):
     """As Debian ships it."""
 
-    def __init__(self, world, domain, number, certificate, bidi=False, trusted=True, **options):
+    def __init__(self, world, domain, number, certificate, trusted=True, **options):
         super().__init__(world, domain, number, ways=("xmpp-server",), **options)
         pem = self.folder / "pem"
         pem.write_bytes(certificate[0].read_bytes() + certificate[1].read_bytes())
@@ -347,8 +346,7 @@ class Ejabberd(Server):
         self.config = self.folder / "ejabberd.yml"
         trust = f'ca_file: "{world.authority.file}"\ns2s_cafile: "{world.authority.file}"' if trusted else ""
         self.config.write_text(EJABBERD.format(
-            domain=domain, pem=pem, trust=trust, address=self.address, s2s=self.s2s, **self.ports,
-            bidi="mod_s2s_bidi: {}" if bidi else ""))
+            domain=domain, pem=pem, trust=trust, address=self.address, s2s=self.s2s, **self.ports))
 
     def start(self):
         # Its own scripts want a user, a name in a table of nodes and a port: the machine below needs none of these.
