@@ -3,7 +3,6 @@
 import asyncio
 import pathlib
 import socket
-import ssl
 import sys
 import time
 import traceback
@@ -16,7 +15,6 @@ from slixmpp.xmlstream.matcher import MatchXPath
 import talk
 from authority import CLIENT, SERVER, Authority
 from house import PATIENCE, SECRET, equal
-from peer import Client
 from world import Ejabberd, Ours, Prosody, World, timed, until
 
 NOTIFY = [talk.METADATA]
@@ -123,6 +121,29 @@ async def ejabberd(scene, world):
         assert "dialback" not in ours.said(), "dialback was used"
 
     await scene.check("STARTTLS, certificates", streams())
+
+
+async def bidi(scene, world):
+    """One stream for both ways, with STARTTLS, whoever dials. (ejabberd 23.01 cannot do that.)"""
+    servers = [Prosody(world, f"{dials}.test", n, world.authority.certificate(f"{dials}.test"), bidi=True) for n, dials in ((4, "us"), (5, "them"))]
+    ours = office(world)
+    for server in servers:
+        server.ways = (STARTTLS,)
+    world.start(*servers, ours)
+    for theirs in servers:
+
+        async def play():
+            a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+            if theirs.domain == "them.test":
+                a, b = b, a
+            for one, other in ((a, b), (b, a)):
+                await talk.chat(one, other)
+            for one, other in ((a, b), (b, a)):
+                await talk.presence(one, other)
+            streams = ours.said().count(f"between office.test and {theirs.domain}, proved by")
+            equal((streams, f"for office.test and {theirs.domain}" in ours.said()), (1, theirs.domain == "us.test"), "streams, dialled by us")
+
+        await scene.check(f"Prosody, {theirs.domain.removesuffix('.test')} who dial", play())
 
 
 async def ejabberd_old(scene, world):
@@ -458,10 +479,7 @@ async def refused(scene, world):
 
     async def come():
         for domain, server in servers.items():
-            client = Client(server, server.user("b"))
-            client.ssl_context.check_hostname, client.ssl_context.verify_mode = False, ssl.CERT_NONE
-            world.clients.append(client)
-            await client.online()
+            client = await world.enter(server, "b", checks=False)
             await client.say("a@office.test", "let me in")
             error = (await client.hear("message", type="error"))["error"]
             print(f"   {domain} towards us: {error['condition']}: {error['text']}", flush=True)
@@ -494,8 +512,122 @@ async def listed(scene, world):
     await scene.check("policy listed, allow, then block", play())
 
 
-SCENES = (prosody, prosody_direct, ejabberd, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback, push, pinned, nat)
-SCENES += (clocks_in_1970, killed, refused, listed)
+async def certificates(scene, world):
+    """Certificates of other kinds, all of them good."""
+    between = Authority(world.folder / "between", "Between", above=world.authority)
+    kinds = {
+        "rsa.test": world.authority.certificate("rsa.test", "conference.rsa.test", rsa_bits=2048),
+        "chain.test": between.certificate("chain.test", "*.chain.test"),
+        "srv.test": world.authority.certificate("srv.test", "conference.srv.test", services=True),
+        "bücher.test": world.authority.certificate("xn--bcher-kva.test", "*.xn--bcher-kva.test"),
+    }
+    servers = [Prosody(world, domain, n, kind, bidi=n % 2 == 0, ways=(STARTTLS, DIRECT)) for n, (domain, kind) in enumerate(kinds.items(), 4)]
+    ours = office(world)
+    world.start(*servers, ours)
+    for server in servers:
+
+        async def play():
+            a, b = await world.enter(ours, "a"), await world.enter(server, "b", checks=server.domain != "srv.test")
+            await talk.chat(a, b)
+            await talk.chat(b, a)
+            await talk.room(a, b)
+            await talk.room(b, a)
+            assert "proved by dialback" not in ours.said()
+
+        await scene.check(server.domain, play())
+
+
+async def ways(scene, world):
+    """The places that DNS names, in their order: those that are dead are passed over."""
+    # Only by its own address, of IPv6.
+    six = Prosody(world, "six.test", 4, world.authority.certificate("six.test"), ways=())
+    # Without SRV, at the usual port of the domain's own address.
+    bare = Ejabberd(world, "bare.test", 5, world.authority.certificate("bare.test"))
+    bare.ways = ()
+    many = Prosody(world, "many.test", 6, world.authority.certificate("many.test"), ways=())
+    ours = office(world, ways=())
+    world.resolve(
+        "host-record=host6.six.test,fd77::4", "srv-host=_xmpp-server._tcp.six.test,host6.six.test,5301,0,5",
+        "host-record=bare.test,10.77.0.5",
+        # Nobody is at the first, nothing is known of the second, the third speaks no XMPP; then comes the right one.
+        "srv-host=_xmpps-server._tcp.many.test,host.many.test,7777,1,5",
+        "srv-host=_xmpp-server._tcp.many.test,nowhere.many.test,5301,2,5",
+        "srv-host=_xmpps-server._tcp.many.test,host.many.test,53,3,5",
+        "srv-host=_xmpp-server._tcp.many.test,host.many.test,5301,4,5",
+        "host-record=office.test,10.77.0.2", "host-record=conference.office.test,10.77.0.2",
+    )
+    world.start(six, bare, many, ours)
+    for server in six, bare, many:
+
+        async def play():
+            a, b = await world.enter(ours, "a"), await world.enter(server, "b")
+            with timed("to find the place", 20):
+                await talk.chat(a, b)
+            await talk.chat(b, a)
+
+        await scene.check(server.domain, play())
+
+
+async def flood(scene, world):
+    """A thousand messages at once, in both directions, in order; then a hundred requests."""
+    theirs = Prosody(world, "prosody.test", 4, world.authority.certificate(*PROSODY), bidi=True)
+    ours = office(world)
+    world.start(theirs, ours)
+
+    async def play(a, b):
+        for n in range(1000):
+            await a.say(b.boundjid.full, f"{n}")
+        for n in range(1000):
+            equal((await b.hear("message"))["body"], f"{n}")
+        await asyncio.gather(*(a.ask("get", b.house.domain, "<ping xmlns='urn:xmpp:ping'/>") for _ in range(100)))
+
+    for name, a_at, b_at in (("towards Prosody", ours, theirs), ("from Prosody", theirs, ours)):
+        a, b = await world.enter(a_at, "a"), await world.enter(b_at, "b")
+        # The streams are there: what waits for one has a limit.
+        await talk.chat(a, b)
+        await talk.chat(b, a)
+        await scene.check(name, play(a, b))
+
+
+async def restarts(scene, world):
+    """The other server ends in order, or is killed, and is there again; and ours."""
+    theirs = Prosody(world, "prosody.test", 4, world.authority.certificate(*PROSODY))
+    ours = office(world)
+    world.start(theirs, ours)
+
+    async def play(end):
+        a, b = await world.enter(ours, "a"), await world.enter(theirs, "b")
+        await talk.chat(a, b)
+        await talk.chat(b, a)
+        stays, goes = (a, b) if end is not again else (b, a)
+        server, to = goes.house, goes.boundjid.bare
+        if end == "kill":
+            server.kill()
+        else:
+            server.process.terminate()
+            await asyncio.to_thread(server.process.wait)
+        await asyncio.sleep(0.5)
+        await stays.say(to, "are you there?")
+        error = (await asyncio.wait_for(stays.hear("message", type="error"), 31))["error"]
+        print(f"   {error['condition']}: {error['text']}", flush=True)
+        server.start()
+        await asyncio.to_thread(server.wait)
+        goes.abort()
+        goes = await world.enter(server, None, jid=to)
+        await goes.say(stays.boundjid.bare, "I am back")
+        equal((await stays.hear("message", type="chat"))["body"], "I am back")
+        # It has come: so it can be reached, whatever was before.
+        await stays.say(to, "welcome")
+        equal((await goes.until("message", lambda m: m["body"] == "welcome"))["type"], "chat")
+
+    again = object()
+    await scene.check("Prosody ends in order", play("end"))
+    await scene.check("Prosody is killed", play("kill"))
+    await scene.check("ours ends in order", play(again))
+
+
+SCENES = (prosody, prosody_direct, ejabberd, bidi, ejabberd_old, prosody_dialback, ejabberd_dialback, no_dialback, push, pinned, nat)
+SCENES += (clocks_in_1970, killed, refused, listed, certificates, ways, flood, restarts)
 SCENES = {scene.__name__: scene for scene in SCENES}
 
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -73,9 +74,11 @@ class World:
         self.dns = subprocess.Popen(["dnsmasq", "-C", config, "--pid-file"], stdout=log, stderr=log)
         reachable(DNS, 53, self.dns)
 
-    async def enter(self, server, name, jid=None, **options):
-        """Somebody new at this server, or who has this address, logged in."""
+    async def enter(self, server, name, jid=None, checks=True, **options):
+        """Somebody new at this server, or who has this address, logged in; `checks`: who sees to it that it is this server."""
         client = Client(server, jid or server.user(name), **options)
+        if not checks:
+            client.ssl_context.check_hostname, client.ssl_context.verify_mode = False, ssl.CERT_NONE
         self.clients.append(client)
         return await client.online()
 
@@ -114,6 +117,7 @@ class Server:
     def __init__(self, world, domain, number, ways=("xmpp-server", "xmpps-server")):
         """`ways`: those that DNS knows."""
         self.world, self.domain, self.address, self.ways = world, domain, f"10.77.0.{number}", ways
+        self.address_6 = f"fd77::{number}"
         self.ports, self.folder = PORTS, world.folder / domain
         self.folder.mkdir()
         self.log = self.folder / "log"
@@ -122,20 +126,18 @@ class Server:
         self.process, self.users = None, 0
 
     @property
-    def names(self):
-        return [self.domain, *(f"{service}.{self.domain}" for service in self.services)]
-
-    @property
     def rooms(self):
         return f"conference.{self.domain}"
 
     def records(self):
         """What DNS says: the host has another name than the domain."""
-        yield f"host-record=host.{self.domain},{self.address}"
-        for name in self.names:
+        domain = self.domain.encode("idna").decode()
+        yield f"host-record=host.{domain},{self.address}"
+        for service in ("", *(f"{service}." for service in self.services)):
+            name = service + domain
             for way in self.ways:
                 port = self.s2s_tls if way == "xmpps-server" else self.s2s
-                yield f"srv-host=_{way}._tcp.{name},host.{self.domain},{port},0,5"
+                yield f"srv-host=_{way}._tcp.{name},host.{domain},{port},0,5"
 
     def spawn(self, *words, **options):
         out = open(self.folder / "out", "a")
@@ -239,7 +241,7 @@ pidfile = "{folder}/pid"
 data_path = "{folder}/data"
 run_as_root = true
 log = {{ debug = "{log}" }}
-interfaces = {{ "{address}" }}
+interfaces = {{ "{address}", "{address_6}" }}
 c2s_ports = {{ {c2s} }}
 c2s_direct_tls_ports = {{ {c2s_tls} }}
 s2s_ports = {{ {s2s} }}
@@ -282,7 +284,7 @@ class Prosody(Server):
         # Who logs in trusts a self-signed certificate, too.
         self.ca = world.authority.file if secure else certificate[0]
         self.config.write_text(PROSODY.format(
-            folder=self.folder, log=self.log, address=self.address, domain=domain, secret=house.SECRET, **self.ports,
+            folder=self.folder, log=self.log, address=self.address, address_6=self.address_6, domain=domain, secret=house.SECRET, **self.ports,
             s2s=self.s2s, s2s_tls=self.s2s_tls, secure=str(secure).lower(), certificate=certificate[0], key=certificate[1],
             authority=world.authority.file, modules=", ".join(f'"{name}"' for name in modules),
             without=", ".join(f'"{name}"' for name in without)))
@@ -291,7 +293,9 @@ class Prosody(Server):
         self.spawn("prosody", "--config", self.config, "-F")
 
     def account(self, jid):
-        accounts = self.folder / "data" / self.domain.replace(".", "%2e") / "accounts"
+        # A folder as Prosody writes its name.
+        quoted = "".join(chr(c) if chr(c).isalnum() and c < 128 else f"%{c:02x}" for c in self.domain.encode())
+        accounts = self.folder / "data" / quoted / "accounts"
         accounts.mkdir(parents=True, exist_ok=True)
         (accounts / f"{jid.partition('@')[0]}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}" }};\n')
 
@@ -326,7 +330,6 @@ modules:
     plugins: [flat, pep]
   mod_roster: {{}}
   mod_s2s_dialback: {{}}
-  {bidi}
   mod_vcard: {{}}
   mod_version: {{}}
 """
@@ -335,7 +338,7 @@ modules:
 class Ejabberd(Server):
     """As Debian ships it."""
 
-    def __init__(self, world, domain, number, certificate, bidi=False, trusted=True, **options):
+    def __init__(self, world, domain, number, certificate, trusted=True, **options):
         super().__init__(world, domain, number, ways=("xmpp-server",), **options)
         pem = self.folder / "pem"
         pem.write_bytes(certificate[0].read_bytes() + certificate[1].read_bytes())
@@ -343,8 +346,7 @@ class Ejabberd(Server):
         self.config = self.folder / "ejabberd.yml"
         trust = f'ca_file: "{world.authority.file}"\ns2s_cafile: "{world.authority.file}"' if trusted else ""
         self.config.write_text(EJABBERD.format(
-            domain=domain, pem=pem, trust=trust, address=self.address, s2s=self.s2s, **self.ports,
-            bidi="mod_s2s_bidi: {}" if bidi else ""))
+            domain=domain, pem=pem, trust=trust, address=self.address, s2s=self.s2s, **self.ports))
 
     def start(self):
         # Its own scripts want a user, a name in a table of nodes and a port: the machine below needs none of these.

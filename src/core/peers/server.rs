@@ -449,3 +449,47 @@ fn domain_of(jid: &Jid) -> Result<Jid, StanzaError> {
         false => Jid::new(None, jid.domain(), None).map_err(|_| Condition::JidMalformed.into()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::core::{Core, Effect, Federates, Input, Now, Settings, StreamId};
+    use crate::store::memory::Memory;
+    use crate::wire::{DomainPair, Jid, Kind, Proof, Refusal, Stanza, Type};
+
+    /// The input, and whether somebody is dialled then.
+    fn dials(core: &mut Core, mono: u64, input: Input) -> bool {
+        let mut effects = Vec::new();
+        core.handle(Now { mono, ..Now::default() }, input, &mut effects);
+        effects.iter().any(|effect| matches!(effect, Effect::Dial(_)))
+    }
+
+    #[test]
+    fn whoever_comes_is_there_whatever_was_before() {
+        let mut settings = Settings::new(Jid::parse("house.test").unwrap());
+        settings.federation.with = Federates::Everybody;
+        let mut core = Core::open(settings, [7; 32], Vec::new(), &mut Memory::default()).unwrap();
+        let domain = |name: &str| Jid::parse(name).unwrap();
+        let pair = DomainPair { ours: domain("house.test"), theirs: domain("far.test") };
+        let came = |ours: &str, stream| Input::PeerOpen {
+            stream: StreamId(stream),
+            pair: DomainPair { ours: domain(ours), theirs: domain("far.test") },
+            proof: Proof::Certificate,
+            sends: false,
+            dialled: false,
+            manages: false,
+        };
+        // What the house itself answers.
+        let asked = || {
+            let mut iq = Stanza::new(Kind::Iq, Type::Get).with_id("1").with("<query xmlns='urn:unknown'/>");
+            (iq.from, iq.to) = (Some(domain("iago@far.test/1")), Some(domain("house.test")));
+            Input::Stanza(StreamId(1), iq)
+        };
+        dials(&mut core, 1_000, came("house.test", 1));
+        assert!(dials(&mut core, 1_000, asked()));
+        assert!(!dials(&mut core, 1_000, Input::PeerRefused(pair.clone(), Refusal::wait("it is away"))));
+        assert!(!dials(&mut core, 2_000, asked()), "it is left alone");
+        dials(&mut core, 2_000, came("rooms.house.test", 2));
+        assert!(dials(&mut core, 2_000, asked()), "it is there again");
+    }
+}

@@ -284,6 +284,10 @@ impl Peers {
         if !pairs.contains(pair) {
             pairs.push(pair.clone());
         }
+        // Whoever comes is there: nobody has to wait until it is tried again.
+        for line in self.lines.get_mut(pair.theirs.domain()).into_iter().flatten() {
+            (line.failures, line.retry_at) = (0, 0);
+        }
     }
 
     /// A stream between these two is proved.
