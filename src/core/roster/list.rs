@@ -56,7 +56,7 @@ pub struct Item {
     /// Its groups, sorted, each once.
     pub groups: Box<[Box<str>]>,
     /// The subscriptions.
-    pub state: subscription::State,
+    pub state: subscription::SubscriptionState,
     /// The request that waits for an answer, as XML, while `state.pending`.
     pub request: Option<Box<str>>,
 }
@@ -74,7 +74,7 @@ mod bit {
 impl Item {
     /// Whether nothing is left to remember.
     pub fn is_empty(&self) -> bool {
-        !self.listed && self.state == subscription::State::default()
+        !self.listed && self.state == subscription::SubscriptionState::default()
     }
 
     /// The bytes of its `<item/>`.
@@ -143,7 +143,7 @@ impl Item {
         let has = |bit: u8| bits & bit != 0;
         Ok(Item {
             listed: has(bit::LISTED),
-            state: subscription::State {
+            state: subscription::SubscriptionState {
                 to: has(bit::TO),
                 from: has(bit::FROM),
                 ask: has(bit::ASK),
@@ -164,7 +164,7 @@ fn request_bytes(contact: &Jid, request: usize) -> usize {
 
 impl Roster {
     /// What is known of a contact; the default for one that is not there.
-    pub fn state(&self, jid: &Jid) -> subscription::State {
+    pub fn state(&self, jid: &Jid) -> subscription::SubscriptionState {
         self.items.get(jid).map(|i| i.state).unwrap_or_default()
     }
 

@@ -163,11 +163,11 @@ impl Book {
 pub struct Wear {
     /// Nowhere: in tests.
     path: Option<PathBuf>,
-    inner: Mutex<Inner>,
+    inner: Mutex<WearState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct WearState {
     book: Book,
     /// What the system said when this began.
     base: u64,
@@ -179,7 +179,7 @@ struct Inner {
     saved: Option<u64>,
 }
 
-impl Inner {
+impl WearState {
     fn note(&mut self, clock: u64) {
         let Usage { payload, bytes, syncs } = self.engine;
         let system = written_by_this_process().saturating_sub(self.base);
@@ -196,7 +196,7 @@ impl Wear {
         // What was saved on this day needs no saving until the next.
         let book = Book::read(dir);
         let saved = book.days.last().map(|(day, _)| *day);
-        let inner = Inner { book, base: written_by_this_process(), saved, ..Inner::default() };
+        let inner = WearState { book, base: written_by_this_process(), saved, ..WearState::default() };
         Wear { path: Some(path), inner: Mutex::new(inner) }
     }
 

@@ -22,7 +22,7 @@ pub use self::unreachable::Unreachable;
 
 use self::cache::Cache;
 use self::message::{ALIASES, Data, Kind, Looked, Question, Reply};
-use self::multicast::Link;
+use self::multicast::MulticastLink;
 use self::service::{DIRECT, PORT, STARTTLS, Services, Way};
 use self::system::{Resolv, ResolvConf, hosts};
 use smol::Timer;
@@ -51,12 +51,12 @@ pub struct Sources {
     /// The port of DNS servers.
     pub port: u16,
     /// Who is asked for names under `.local`. It is called each time: links come and go.
-    pub links: fn() -> Vec<Link>,
+    pub links: fn() -> Vec<MulticastLink>,
 }
 
 impl Sources {
     /// Those of the system. `links` of this box are [`multicast::links`] of its addresses.
-    pub fn of_system(links: fn() -> Vec<Link>) -> Sources {
+    pub fn of_system(links: fn() -> Vec<MulticastLink>) -> Sources {
         Sources { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), port: 53, links }
     }
 }
