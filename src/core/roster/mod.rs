@@ -4,7 +4,4 @@ mod change;
 pub(super) mod list;
 
 pub use change::{get, put, set};
-pub use list::{
-    GROUP_BYTES, GROUPS, Item, NAME_BYTES, PENDING_BYTES, PENDING_ITEMS, REQUEST_BYTES, ROSTER_BYTES, ROSTER_ITEMS,
-    Roster, SHARED,
-};
+pub use list::{Item, NAME_BYTES, REQUEST_BYTES, Roster, SHARED};

@@ -18,7 +18,7 @@ mod installed;
 mod names;
 mod own;
 
-pub use self::facts::{Facts, facts};
+pub use self::facts::Facts;
 pub use self::names::Names;
 pub use crate::wire::punycode::a_labels;
 

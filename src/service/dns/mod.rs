@@ -6,10 +6,10 @@
 mod cache;
 mod exchange;
 pub mod message;
-pub mod multicast;
+pub(crate) mod multicast;
 mod name;
 mod random;
-pub mod service;
+pub(crate) mod service;
 mod system;
 #[cfg(test)]
 pub(in crate::service) mod tests;
