@@ -28,7 +28,7 @@ const SHOWN: usize = 40;
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Salvaged {
+pub(crate) struct Salvaged {
     /// Rows that are in the new database.
     pub rows: u64,
     /// Bytes of the message log that are there.
@@ -41,7 +41,7 @@ pub struct Salvaged {
 ///
 /// # Errors
 /// When the new one cannot be written, or the old one is of a newer version.
-pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, StoreError> {
+pub(crate) fn salvage(from: &Path, to: &Path) -> Result<Salvaged, StoreError> {
     let log = from.join("log");
     if log.is_dir() {
         Log::refuse_newer(&log)?;

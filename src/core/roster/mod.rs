@@ -3,5 +3,5 @@
 mod change;
 pub(super) mod list;
 
-pub use change::{get, put, set};
-pub use list::{Item, NAME_BYTES, REQUEST_BYTES, Roster, SHARED};
+pub(crate) use change::{get, put, set};
+pub(crate) use list::{Item, NAME_BYTES, REQUEST_BYTES, Roster, SHARED};

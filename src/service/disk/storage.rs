@@ -85,7 +85,7 @@ impl Keep for crate::store::memory::Memory {
 }
 
 /// Who hears of every change as soon as it is committed.
-pub type Listener = Box<dyn FnMut(&[Batch]) -> bool + Send>;
+pub(crate) type Listener = Box<dyn FnMut(&[Batch]) -> bool + Send>;
 
 /// Something done on the thread, between two commits. It may leave a listener, who stays until it says `false`.
 type Work = Box<dyn FnOnce(&mut dyn Keep, &mut Vec<Listener>) + Send>;

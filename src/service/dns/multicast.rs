@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 
 /// The port of everybody (RFC 6762 §3).
-pub const PORT: u16 = 5353;
+pub(crate) const PORT: u16 = 5353;
 /// How long is waited for an answer.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// After what time the question is asked again: packets get lost.
@@ -31,7 +31,7 @@ pub struct MulticastLink {
 }
 
 /// The links of this box, by its addresses.
-pub fn links(addresses: &[IpAddr]) -> Vec<MulticastLink> {
+pub(crate) fn links(addresses: &[IpAddr]) -> Vec<MulticastLink> {
     let v4 = addresses
         .iter()
         .filter(|ip| ip.is_ipv4())

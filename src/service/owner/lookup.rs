@@ -33,7 +33,7 @@ impl FoundAddresses {
 }
 
 /// A question that is asked.
-pub struct Lookup {
+pub(crate) struct Lookup {
     domain: String,
     answer: Receiver<Vec<IpAddr>>,
     until: Instant,
@@ -41,7 +41,7 @@ pub struct Lookup {
 
 /// What is told of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LookedUp {
+pub(crate) struct LookedUp {
     /// Whether phones find the server.
     pub fine: bool,
     /// For people.
@@ -50,7 +50,7 @@ pub struct LookedUp {
 
 impl Lookup {
     /// Asks the system's resolver, on a thread of its own: it may take long, and nobody can tell it to stop.
-    pub fn begin(domain: &str) -> Lookup {
+    pub(crate) fn begin(domain: &str) -> Lookup {
         let (send, answer) = channel();
         let name = a_labels(domain);
         let ask = move || {
@@ -64,7 +64,7 @@ impl Lookup {
     }
 
     /// The answer, in a bounded time. `ports`: those that are listened on.
-    pub fn end(self, ports: &Ports) -> LookedUp {
+    pub(crate) fn end(self, ports: &Ports) -> LookedUp {
         let left = self.until.saturating_duration_since(Instant::now());
         let found = self.answer.recv_timeout(left).map_or(FoundAddresses::Silence, |mut addresses| {
             addresses.sort_unstable();
@@ -77,7 +77,7 @@ impl Lookup {
 
 /// The ports for apps; none that is 0, which the system chooses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// With STARTTLS.
     pub starttls: Option<u16>,
     /// With TLS from the first byte.
@@ -86,7 +86,7 @@ pub struct Ports {
 
 impl Ports {
     /// The first of each.
-    pub fn of(starttls: &[SocketAddr], tls: &[SocketAddr]) -> Ports {
+    pub(crate) fn of(starttls: &[SocketAddr], tls: &[SocketAddr]) -> Ports {
         let first = |all: &[SocketAddr], standard: u16| {
             let ports: Vec<u16> = all.iter().map(SocketAddr::port).filter(|port| *port != 0).collect();
             ports.iter().copied().find(|port| *port == standard).or(ports.first().copied())
@@ -95,7 +95,7 @@ impl Ports {
     }
 
     /// Those of the settings.
-    pub fn set(config: &Config) -> Ports {
+    pub(crate) fn set(config: &Config) -> Ports {
         Ports::of(config.addresses(C2S), config.addresses(C2S_TLS))
     }
 

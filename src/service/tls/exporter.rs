@@ -9,7 +9,7 @@ use rustls::{KeyLog, SupportedCipherSuite};
 use std::cell::Cell;
 
 /// RFC 9266 §4.2.
-pub const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+pub(crate) const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 thread_local! {
     static CAUGHT: Cell<Option<ExporterSecret>> = const { Cell::new(None) };
@@ -17,7 +17,7 @@ thread_local! {
 
 /// Where the connections of a thread leave the secret of their handshake.
 #[derive(Debug)]
-pub struct ExporterSecrets;
+pub(crate) struct ExporterSecrets;
 
 impl KeyLog for ExporterSecrets {
     fn will_log(&self, label: &str) -> bool {
@@ -32,19 +32,19 @@ impl KeyLog for ExporterSecrets {
 }
 
 /// What the exporter is made from.
-pub struct ExporterSecret {
+pub(crate) struct ExporterSecret {
     client_random: Box<[u8]>,
     secret: Box<[u8]>,
 }
 
 impl ExporterSecret {
     /// That of the connection which has worked on this thread last, once.
-    pub fn take() -> Option<ExporterSecret> {
+    pub(crate) fn take() -> Option<ExporterSecret> {
         CAUGHT.take()
     }
 
     /// The exporter's value. `hello`: the record of our ServerHello.
-    pub fn export(&self, suite: SupportedCipherSuite, hello: &[u8]) -> Option<[u8; 32]> {
+    pub(crate) fn export(&self, suite: SupportedCipherSuite, hello: &[u8]) -> Option<[u8; 32]> {
         let mut value = [0; 32];
         match suite {
             SupportedCipherSuite::Tls13(suite) => {
