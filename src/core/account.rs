@@ -15,7 +15,7 @@ const NETWORKS_AT_ONCE: usize = 2;
 
 /// A network that the password was right in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// What the throttle calls it.
     network: u64,
     /// More than once.
@@ -144,6 +144,6 @@ impl Account {
 }
 
 /// Whether one of the entries of a block list means an address: it itself, its bare JID, or its domain (XEP-0191 §6).
-pub fn covers(entries: &BTreeSet<Jid>, jid: &Jid) -> bool {
+pub(crate) fn covers(entries: &BTreeSet<Jid>, jid: &Jid) -> bool {
     [jid.as_str(), jid.bare_str(), jid.domain()].into_iter().any(|text| entries.contains(text))
 }

@@ -44,7 +44,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
 }
 
 /// Makes an account.
-pub fn add(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
+pub(crate) fn add(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
     let Some(local) = st.local(jid).filter(|_| jid.is_bare()) else {
         return Err(format!("{jid} is not an address of {}", st.domain()));
     };
@@ -63,13 +63,18 @@ fn store(st: &mut State, local: &str, account: &Account) -> Result<(), String> {
 }
 
 /// An error, for a person.
-pub fn words(error: StanzaError) -> String {
+pub(crate) fn words(error: StanzaError) -> String {
     error.text.map_or_else(|| error.condition.as_str().to_owned(), |text| text.into_owned())
 }
 
 /// Gives an account another password. All its sessions end, as whoever is to be kept out may have one of them; but not that of
 /// `by`, who asked for it.
-pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials, by: Option<&Jid>) -> Result<(), String> {
+pub(crate) fn set_credentials(
+    st: &mut State,
+    jid: &Jid,
+    credentials: Credentials,
+    by: Option<&Jid>,
+) -> Result<(), String> {
     let Some(local) = st.account(jid).and(st.local(jid)) else { return Err(format!("there is no {jid}")) };
     st.write().map_err(words)?;
     if let Some(account) = st.here.account_mut(local) {
@@ -87,7 +92,7 @@ pub fn set_credentials(st: &mut State, jid: &Jid, credentials: Credentials, by: 
 
 /// Removes an account: ends its sessions, takes back its subscriptions, deletes all that is stored for it. `request`: what one of
 /// its sessions asked for this with; it is answered. The streams end once it is stored.
-pub fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(), String> {
+pub(crate) fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Result<(), String> {
     let Some(account) = st.account(jid) else { return Err(format!("there is no {jid}")) };
     let (jid, sessions) = (account.jid.clone(), account.sessions.values().copied().collect::<Vec<_>>());
     st.erase().map_err(words)?;

@@ -79,7 +79,7 @@ struct Leap {
 
 /// What is known of a clock that went back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Back {
+pub(crate) struct Back {
     /// When it had gone ahead, if that was seen; in milliseconds since 1970, by the clock before that.
     pub since: Option<u64>,
     /// When it went back, by the clock after that.
@@ -466,7 +466,7 @@ fn span(ms: u64) -> String {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn stored(engine: &mut dyn Engine) -> Result<Option<String>, StoreError> {
+pub(crate) fn stored(engine: &mut dyn Engine) -> Result<Option<String>, StoreError> {
     Ok(Clock::load(engine)?.told())
 }
 

@@ -92,7 +92,7 @@ fn available(st: &mut State, sid: SessionId, presence: Stanza) -> Outcome {
 }
 
 /// Broadcasts what a session has broadcast before, with something else in it that the server says.
-pub fn again(st: &mut State, sid: SessionId, presence: Stanza) {
+pub(crate) fn again(st: &mut State, sid: SessionId, presence: Stanza) {
     let Some(session) = st.here.session_mut(sid).filter(|session| session.presence.is_some()) else { return };
     session.presence = Some(presence.clone());
     let local: Box<str> = session.local().into();

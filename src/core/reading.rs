@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Requests that wait for storage, in bytes.
-pub const READING_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const READING_BYTES: usize = 16 * 1024 * 1024;
 
 /// For the table of what is shared.
-pub const SHARED: Shared = Shared {
+pub(crate) const SHARED: Shared = Shared {
     what: "requests that wait for storage",
     whole: limits![READING_BYTES],
     share: "an account or a component: the rule",

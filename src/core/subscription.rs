@@ -5,7 +5,7 @@ use crate::wire::Type;
 
 /// What one account knows of the subscriptions between itself and a contact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct State {
+pub struct SubscriptionState {
     /// It gets the contact's presence.
     pub to: bool,
     /// The contact gets its presence.
@@ -22,14 +22,14 @@ pub struct State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Verdict {
     /// The state after it.
-    pub state: State,
+    pub state: SubscriptionState,
     /// Outbound: send it to the contact. Inbound: hand it to the account's sessions.
     pub pass: bool,
     /// Inbound `subscribe` from one who may already: the server answers `subscribed` itself.
     pub answer: bool,
 }
 
-impl State {
+impl SubscriptionState {
     /// The value of `subscription` in a roster item (RFC 6121 §2.1.2.5).
     pub fn as_str(self) -> &'static str {
         match (self.to, self.from) {
@@ -130,8 +130,8 @@ mod tests {
     const NONE: &str = "none";
     const ALL: [&str; 9] = [NONE, "none+out", "none+in", "none+out+in", "to", "to+in", "from", "from+out", "both"];
 
-    fn state(name: &str) -> State {
-        State {
+    fn state(name: &str) -> SubscriptionState {
+        SubscriptionState {
             to: name.starts_with("to") || name == "both",
             from: name.starts_with("from") || name == "both",
             ask: name.contains("+out"),
@@ -141,10 +141,14 @@ mod tests {
     }
 
     /// One row for each state: whether it passes, and the state after it.
-    fn check(verdict: impl Fn(State) -> Verdict, rows: [(bool, &str); 9]) {
+    fn check(verdict: impl Fn(SubscriptionState) -> Verdict, rows: [(bool, &str); 9]) {
         for (before, (pass, after)) in ALL.iter().zip(rows) {
             let got = verdict(state(before));
-            assert_eq!((got.pass, State { approved: false, ..got.state }), (pass, state(after)), "from {before}");
+            assert_eq!(
+                (got.pass, SubscriptionState { approved: false, ..got.state }),
+                (pass, state(after)),
+                "from {before}"
+            );
         }
     }
 
@@ -297,11 +301,11 @@ mod tests {
 
     #[test]
     fn an_approval_in_advance_answers_the_request() {
-        let approved = State::default().outbound(Type::Subscribed);
+        let approved = SubscriptionState::default().outbound(Type::Subscribed);
         assert!(approved.state.approved && !approved.pass && !approved.state.from);
         let asked = approved.state.inbound(Type::Subscribe);
         assert!(asked.state.from && asked.answer && !asked.pass);
         let taken_back = approved.state.outbound(Type::Unsubscribed);
-        assert_eq!((taken_back.state, taken_back.pass), (State::default(), false));
+        assert_eq!((taken_back.state, taken_back.pass), (SubscriptionState::default(), false));
     }
 }

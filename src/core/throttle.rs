@@ -59,7 +59,7 @@ const FORGET_MS: u64 = 15 * 60_000;
 const MADE_UP: u32 = 3;
 
 /// For the table in `src/lib.rs`.
-pub const SHARED: Shared = Shared {
+pub(crate) const SHARED: Shared = Shared {
     what: "attempts to log in that wait, and failures that are remembered",
     whole: limits![WAITING, WAITING_OF_NETWORK, REMEMBERED, FREE_OF_NETWORK, FREE_OF_ACCOUNT],
     share: "an account in a network, an account from elsewhere, a network at accounts it does not know: each its own delay, and that \

@@ -10,9 +10,9 @@ use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 
 /// By names that strangers may choose: the hash is keyed (SipHash), so that nobody can choose names that fall together.
-pub type ByName<V> = Unordered<Box<str>, V, RandomState>;
+pub(crate) type ByName<V> = Unordered<Box<str>, V, RandomState>;
 /// By numbers that are given out here, one after the other.
-pub type ByNumber<K, V> = Unordered<K, V, BuildHasherDefault<Number>>;
+pub(crate) type ByNumber<K, V> = Unordered<K, V, BuildHasherDefault<Number>>;
 
 /// A map without an order. The values are boxed: when it grows, pointers move, and room for more of them is kept free.
 #[derive(Clone)]

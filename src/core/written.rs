@@ -7,12 +7,12 @@ use crate::wire::{Condition, ErrorType, StanzaError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be stored for somebody within a day however full the disk is, in bytes, as long as there is room at all.
-pub const WRITTEN_FREE_BYTES: u64 = 1024 * 1024;
+pub(crate) const WRITTEN_FREE_BYTES: u64 = 1024 * 1024;
 /// In which time all of what somebody has had stored is forgiven, in milliseconds.
 const FORGIVEN_MS: u64 = 86_400_000;
 
 /// For the table in `src/lib.rs`.
-pub const SHARED: Shared = Shared {
+pub(crate) const SHARED: Shared = Shared {
     what: "the disk and the archive: what is stored within a day",
     whole: limits![WRITTEN_FREE_BYTES],
     share: "an account, a component or another server: as much as is left on the disk, and half of the archive; that in any case",

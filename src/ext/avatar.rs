@@ -39,14 +39,14 @@ pub(super) struct Avatars {
     /// The hash of each account's picture, in hexadecimal digits.
     hashes: BTreeMap<Box<str>, Box<str>>,
     /// What waits for storage, or for the nodes.
-    steps: BTreeMap<Job, Step>,
+    steps: BTreeMap<Job, AvatarStep>,
     /// vCards that are stored once their picture is published: by the first of the requests for it, with how many are not answered, and
     /// why one of them failed.
     sets: BTreeMap<Job, (Stanza, usize, Option<String>)>,
 }
 
 /// What is waited for.
-enum Step {
+enum AvatarStep {
     /// A part of publishing the picture of a vCard that is to be stored.
     Part(Job),
     /// The metadata of an account whose picture has changed.
@@ -169,7 +169,7 @@ impl Avatars {
         let items = format!("<items node='{DATA}'><item id='{hash}'/></items>");
         let payload = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>");
         let job = st.inquire(from, to.bare(), Type::Get, payload);
-        self.steps.insert(job, Step::Photo(iq, stored));
+        self.steps.insert(job, AvatarStep::Photo(iq, stored));
     }
 
     /// An account has another picture, or none: it is in its presence from now on.
@@ -216,7 +216,7 @@ impl Avatars {
             _ => return Ok(Flow::Pass),
         };
         let first = jobs[0];
-        self.steps.extend(jobs.iter().map(|job| (*job, Step::Part(first))));
+        self.steps.extend(jobs.iter().map(|job| (*job, AvatarStep::Part(first))));
         self.sets.insert(first, (iq.clone(), jobs.len(), None));
         Ok(Flow::Done)
     }
@@ -289,7 +289,7 @@ impl Extension for Avatars {
         match (at, iq.ty) {
             (Place::Own(local) | Place::Account(local), Type::Get) if self.hashes.contains_key(local) => {
                 let job = st.ask(Query::Get(Tree::Vcard, key::account(local)));
-                self.steps.insert(job, Step::Stored(iq.clone()));
+                self.steps.insert(job, AvatarStep::Stored(iq.clone()));
                 Ok(Flow::Done)
             }
             (Place::Own(_), Type::Set) if vcard.copy().len() <= VCARD_BYTES && st.write().is_ok() => {
@@ -301,34 +301,34 @@ impl Extension for Avatars {
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         match self.steps.remove(&job) {
-            Some(Step::Metadata(local)) => {
+            Some(AvatarStep::Metadata(local)) => {
                 let Some(account) = st.account_of(&local).map(|account| account.jid.clone()) else { return };
                 let Some(hash) = rows.and_then(newest) else { return self.changed(st, &local, None) };
                 let items = format!("<items node='{DATA}'><item id='{hash}'/></items>");
                 let payload = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>");
                 let job = st.inquire(account.clone(), account, Type::Get, payload);
-                self.steps.insert(job, Step::Data(local, hash));
+                self.steps.insert(job, AvatarStep::Data(local, hash));
             }
-            Some(Step::Stored(iq)) => match rows {
+            Some(AvatarStep::Stored(iq)) => match rows {
                 Some(rows) => {
                     let stored = rows.into_iter().next().and_then(|(_, xml)| String::from_utf8(xml.into()).ok());
                     self.photo_for(st, iq, stored);
                 }
                 None => st.refuse(&iq, &Condition::InternalServerError.into()),
             },
-            Some(Step::Data(..) | Step::Photo(..) | Step::Part(_)) | None => {}
+            Some(AvatarStep::Data(..) | AvatarStep::Photo(..) | AvatarStep::Part(_)) | None => {}
         }
     }
 
     fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {
         match self.steps.remove(&job) {
-            Some(Step::Part(set)) => self.part(st, set, reply),
-            Some(Step::Data(local, wanted)) => {
+            Some(AvatarStep::Part(set)) => self.part(st, set, reply),
+            Some(AvatarStep::Data(local, wanted)) => {
                 // XEP-0398 §3.1: a hash that is not that of the picture is nobody's.
                 let right = data(reply).and_then(|text| decode(&text)).is_some_and(|bytes| *hash(&bytes) == *wanted);
                 self.changed(st, &local, Some(wanted).filter(|_| right));
             }
-            Some(Step::Photo(iq, stored)) => {
+            Some(AvatarStep::Photo(iq, stored)) => {
                 let picture = data(reply);
                 if stored.is_none() && picture.is_none() {
                     return vcard::answer(st, &iq, None);
@@ -343,11 +343,11 @@ impl Extension for Avatars {
         match event {
             Event::Published { local, node, .. } if **node == *METADATA => {
                 let job = st.ask(pubsub::items(local, METADATA, METADATA_ITEMS));
-                self.steps.insert(job, Step::Metadata(local.clone()));
+                self.steps.insert(job, AvatarStep::Metadata(local.clone()));
             }
             Event::Retracted { local, node, .. } if **node == *METADATA => {
                 let job = st.ask(pubsub::items(local, METADATA, METADATA_ITEMS));
-                self.steps.insert(job, Step::Metadata(local.clone()));
+                self.steps.insert(job, AvatarStep::Metadata(local.clone()));
             }
             Event::Removed(local) => drop(self.hashes.remove(local)),
             _ => {}

@@ -40,16 +40,16 @@ const OLD_OPTIONS: [(&str, &str); 2] = [("pubsub#persist_items", "true"), ("pubs
 pub(super) struct Bookmarks {
     /// Accounts that have the old node.
     old: BTreeSet<Box<str>>,
-    steps: BTreeMap<Job, Step>,
+    steps: BTreeMap<Job, BookmarkStep>,
     /// What is being changed in native nodes, by the first of the requests for it.
-    changes: BTreeMap<Job, Change>,
+    changes: BTreeMap<Job, BookmarkChange>,
     /// Accounts whose old node has something that is not in the native one yet: how often, and whether the native one has changed
     /// meanwhile, which the old one is to follow.
     behind: BTreeMap<Box<str>, (usize, bool)>,
 }
 
 /// What an old client wrote is on its way into the native node.
-struct Change {
+struct BookmarkChange {
     account: Jid,
     /// What the client waits for.
     iq: Option<Stanza>,
@@ -66,7 +66,7 @@ const COMPACT: About = About::new("XEP-0048", "Bookmarks", "1.2", "");
 const NOTIFICATIONS: About = About::new("XEP-0492", "Chat notification settings", "0.2.0", "");
 
 /// What is waited for.
-enum Step {
+enum BookmarkStep {
     /// The row of private storage that somebody asked for.
     Element(Stanza),
     /// The items that belong into it.
@@ -267,11 +267,11 @@ impl Bookmarks {
     /// Lets the old node follow the native one.
     fn show(&mut self, st: &mut State, account: &Jid) {
         let job = st.ask(pubsub::items(account.local().unwrap_or_default(), OLD_NODE, OLD_ITEMS));
-        self.steps.insert(job, Step::Shown(account.clone()));
+        self.steps.insert(job, BookmarkStep::Shown(account.clone()));
     }
 
     /// Asks for the native items of an account, as it would itself.
-    fn items(&mut self, st: &mut State, account: &Jid, step: Step) -> Job {
+    fn items(&mut self, st: &mut State, account: &Jid, step: BookmarkStep) -> Job {
         let payload = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{NODE}'/></pubsub>");
         let job = st.inquire(account.clone(), account.clone(), Type::Get, payload);
         self.steps.insert(job, step);
@@ -320,13 +320,13 @@ impl Bookmarks {
             }
             return;
         };
-        self.steps.extend(jobs.iter().map(|job| (*job, Step::Part(first))));
-        self.changes.insert(first, Change { account: account.clone(), iq, left: jobs.len(), failed: None });
+        self.steps.extend(jobs.iter().map(|job| (*job, BookmarkStep::Part(first))));
+        self.changes.insert(first, BookmarkChange { account: account.clone(), iq, left: jobs.len(), failed: None });
     }
 
     /// A part of a change was answered.
     fn part(&mut self, st: &mut State, change: Job, reply: &Stanza) {
-        let Some(Change { left, failed, .. }) = self.changes.get_mut(&change) else { return };
+        let Some(BookmarkChange { left, failed, .. }) = self.changes.get_mut(&change) else { return };
         *left -= 1;
         // What was to be retracted may have gone by itself.
         if reply.ty == Type::Error && !has(reply, Condition::ItemNotFound) {
@@ -337,12 +337,12 @@ impl Bookmarks {
             return;
         }
         match self.changes.remove(&change) {
-            Some(Change { iq: Some(iq), failed: None, .. }) => drop(st.confirm_all(&iq, "")),
-            Some(Change { iq: Some(iq), failed: Some(why), .. }) => {
+            Some(BookmarkChange { iq: Some(iq), failed: None, .. }) => drop(st.confirm_all(&iq, "")),
+            Some(BookmarkChange { iq: Some(iq), failed: Some(why), .. }) => {
                 let text = format!("not all bookmarks could be stored: {why}");
                 st.refuse(&iq, &StanzaError::new(Condition::ResourceConstraint).text(text));
             }
-            Some(Change { account, failed, .. }) => {
+            Some(BookmarkChange { account, failed, .. }) => {
                 if failed.is_some() {
                     // The old node has what the native one could not take: it is not made to follow.
                     self.old.remove(account.local().unwrap_or_default());
@@ -396,43 +396,43 @@ impl Extension for Bookmarks {
         }
         if iq.ty == Type::Get {
             let job = st.ask(Query::Get(Tree::Private, key::named(local, ELEMENT)));
-            self.steps.insert(job, Step::Element(iq.clone()));
+            self.steps.insert(job, BookmarkStep::Element(iq.clone()));
         } else {
             st.write()?;
             // What others change from now on is not what this client has seen.
-            self.items(st, &from.bare(), Step::Before(iq.clone()));
+            self.items(st, &from.bare(), BookmarkStep::Before(iq.clone()));
         }
         Ok(Flow::Done)
     }
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         match self.steps.remove(&job) {
-            Some(Step::Element(iq)) => {
+            Some(BookmarkStep::Element(iq)) => {
                 let Some(account) = iq.from.as_ref().map(Jid::bare) else { return };
                 let row =
                     rows.map(|rows| rows.into_iter().next().map(|(_, xml)| String::from_utf8(xml.into())).transpose());
                 match row {
-                    Some(Ok(row)) => drop(self.items(st, &account, Step::Items(iq, row))),
+                    Some(Ok(row)) => drop(self.items(st, &account, BookmarkStep::Items(iq, row))),
                     Some(Err(_)) | None => st.refuse(&iq, &Condition::InternalServerError.into()),
                 }
             }
-            Some(Step::OldItem(account, items)) => {
+            Some(BookmarkStep::OldItem(account, items)) => {
                 let is = self.steps.remove(&items);
                 let wanted = old_item(rows).and_then(|xml| stored_in(&xml));
                 match (is, wanted) {
-                    (Some(Step::Then(Some(native))), Some(wanted)) => match native.items() {
+                    (Some(BookmarkStep::Then(Some(native))), Some(wanted)) => match native.items() {
                         Some(is) => self.merge(st, &account, is, wanted, None),
                         None => self.caught_up(st, &account),
                     },
                     // They come later.
-                    (Some(Step::Then(None)), Some(wanted)) => {
-                        drop(self.steps.insert(items, Step::Late(account, wanted)))
+                    (Some(BookmarkStep::Then(None)), Some(wanted)) => {
+                        drop(self.steps.insert(items, BookmarkStep::Late(account, wanted)))
                     }
                     _ => self.caught_up(st, &account),
                 }
             }
-            Some(Step::Shown(account)) => {
-                let step = Step::Show(account.clone(), old_item(rows));
+            Some(BookmarkStep::Shown(account)) => {
+                let step = BookmarkStep::Show(account.clone(), old_item(rows));
                 self.items(st, &account, step);
             }
             _ => {}
@@ -441,7 +441,7 @@ impl Extension for Bookmarks {
 
     fn answered(&mut self, st: &mut State, job: Job, reply: &Stanza) {
         match self.steps.remove(&job) {
-            Some(Step::Items(iq, row)) => {
+            Some(BookmarkStep::Items(iq, row)) => {
                 let xml = match (Native::of(reply), row) {
                     // Nothing was ever converted.
                     (Native::Missing | Native::Keepless, Some(row)) => row,
@@ -451,7 +451,7 @@ impl Extension for Bookmarks {
                 };
                 let _ = st.reply(&iq, format!("<query xmlns='jabber:iq:private'>{xml}</query>"));
             }
-            Some(Step::Before(iq)) => {
+            Some(BookmarkStep::Before(iq)) => {
                 let (Some(account), Some(query)) = (iq.from.as_ref().map(Jid::bare), iq.child(Ns::PRIVATE, "query"))
                 else {
                     return;
@@ -462,9 +462,9 @@ impl Extension for Bookmarks {
                 let element = query.children().next().map(Node::copy).unwrap_or_default();
                 let payload = format!("<query xmlns='jabber:iq:private'>{element}</query>");
                 let job = st.inquire(account.clone(), account, Type::Set, payload);
-                self.steps.insert(job, Step::Stored(iq, is));
+                self.steps.insert(job, BookmarkStep::Stored(iq, is));
             }
-            Some(Step::Stored(iq, is)) => {
+            Some(BookmarkStep::Stored(iq, is)) => {
                 let (Some(account), Some(query)) = (iq.from.as_ref().map(Jid::bare), iq.child(Ns::PRIVATE, "query"))
                 else {
                     return;
@@ -476,13 +476,13 @@ impl Extension for Bookmarks {
                 let wanted = query.child(Ns::STORAGE_BOOKMARKS, "storage").map(stored).unwrap_or_default();
                 self.merge(st, &account, is, wanted, Some(iq));
             }
-            Some(Step::Then(_)) => drop(self.steps.insert(job, Step::Then(Some(Native::of(reply))))),
-            Some(Step::Late(account, wanted)) => match Native::of(reply).items() {
+            Some(BookmarkStep::Then(_)) => drop(self.steps.insert(job, BookmarkStep::Then(Some(Native::of(reply))))),
+            Some(BookmarkStep::Late(account, wanted)) => match Native::of(reply).items() {
                 Some(is) => self.merge(st, &account, is, wanted, None),
                 None => self.caught_up(st, &account),
             },
-            Some(Step::Part(change)) => self.part(st, change, reply),
-            Some(Step::Show(account, item)) => {
+            Some(BookmarkStep::Part(change)) => self.part(st, change, reply),
+            Some(BookmarkStep::Show(account, item)) => {
                 let bookmarks = match Native::of(reply) {
                     Native::Items(items) => once(items),
                     Native::Missing => Vec::new(),
@@ -519,9 +519,9 @@ impl Extension for Bookmarks {
             (OLD_NODE, Event::Published { .. }) => {
                 self.old.insert(local.clone());
                 self.behind.entry(local.clone()).or_default().0 += 1;
-                let items = self.items(st, &account, Step::Then(None));
+                let items = self.items(st, &account, BookmarkStep::Then(None));
                 let job = st.ask(pubsub::items(local, OLD_NODE, OLD_ITEMS));
-                self.steps.insert(job, Step::OldItem(account, items));
+                self.steps.insert(job, BookmarkStep::OldItem(account, items));
             }
             (OLD_NODE, _) => drop(self.old.remove(local)),
             (NODE, _) if self.old.contains(local) => match self.behind.get_mut(local) {

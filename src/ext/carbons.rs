@@ -17,11 +17,11 @@ const RECENT_ID_BYTES: usize = 128;
 /// What is remembered while an account has a session that wants copies.
 #[derive(Default)]
 pub(super) struct Carbons {
-    accounts: ByName<Account>,
+    accounts: ByName<CopiedAccount>,
 }
 
 #[derive(Default)]
-struct Account {
+struct CopiedAccount {
     /// The sessions that want copies.
     enabled: BTreeSet<SessionId>,
     /// Of the last messages that were copied: the id, and who the other side is.
@@ -30,13 +30,13 @@ struct Account {
 
 /// Which way a message goes, seen from the account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
+enum Direction {
     Sent,
     Received,
 }
 
-/// Whether a message is for all clients of a user (§6.1). Errors are another matter: [`Account::answered`].
-fn eligible(message: &Stanza, way: Way) -> bool {
+/// Whether a message is for all clients of a user (§6.1). Errors are another matter: [`CopiedAccount::answered`].
+fn eligible(message: &Stanza, way: Direction) -> bool {
     if message.child(Ns::CARBONS, "private").is_some() || hints::has(message, "no-copy") {
         return false;
     }
@@ -45,7 +45,7 @@ fn eligible(message: &Stanza, way: Way) -> bool {
         message.child(Ns::CONFERENCE, "x").is_some() || room.is_some_and(|x| x.child(Ns::MUC_USER, "invite").is_some());
     // The room itself sends a private message to all clients that are in it.
     let from_occupant = message.from.as_ref().is_some_and(|from| !from.is_bare());
-    let private_in_room = room.is_some() && way == Way::Received && from_occupant;
+    let private_in_room = room.is_some() && way == Direction::Received && from_occupant;
     match message.ty {
         Type::Groupchat | Type::Error => false,
         _ if invited => true,
@@ -57,13 +57,13 @@ fn eligible(message: &Stanza, way: Way) -> bool {
     }
 }
 
-fn peer(message: &Stanza, way: Way) -> Option<Jid> {
-    let jid = if way == Way::Sent { &message.to } else { &message.from };
+fn peer(message: &Stanza, way: Direction) -> Option<Jid> {
+    let jid = if way == Direction::Sent { &message.to } else { &message.from };
     jid.as_ref().map(Jid::bare)
 }
 
-impl Account {
-    fn remember(&mut self, message: &Stanza, way: Way) {
+impl CopiedAccount {
+    fn remember(&mut self, message: &Stanza, way: Direction) {
         let (Some(id), Some(peer)) = (message.id(), peer(message, way)) else { return };
         if id.len() <= RECENT_ID_BYTES {
             self.recent.truncate(RECENT_MESSAGES - 1);
@@ -72,7 +72,7 @@ impl Account {
     }
 
     /// Whether an error answers a message that was eligible.
-    fn answered(&self, error: &Stanza, way: Way) -> bool {
+    fn answered(&self, error: &Stanza, way: Direction) -> bool {
         let (Some(id), Some(peer)) = (error.id(), peer(error, way)) else { return false };
         self.recent.iter().any(|(known, other)| **known == *id && *other == peer)
     }
@@ -80,7 +80,7 @@ impl Account {
 
 impl Carbons {
     /// Sends copies to the sessions that want them and are not in `without`.
-    fn copy(&mut self, st: &mut State, local: &str, message: &Stanza, way: Way, without: &[SessionId]) {
+    fn copy(&mut self, st: &mut State, local: &str, message: &Stanza, way: Direction, without: &[SessionId]) {
         let Some(account) = self.accounts.get_mut(local) else { return };
         if message.ty == Type::Error {
             if !account.answered(message, way) {
@@ -93,7 +93,7 @@ impl Carbons {
         }
         let sender = message.from.as_ref().and_then(|from| st.session_at(from));
         let mut message = message.clone();
-        if way == Way::Sent
+        if way == Direction::Sent
             && st.is_archived(local, message.mark)
             && let Some(account) = st.account_of(local)
         {
@@ -101,10 +101,10 @@ impl Carbons {
             st.note_id(&account.jid, &mut message);
         }
         // A private message into a room is of use only to clients that are in the room, too.
-        let room = (way == Way::Sent && message.child(Ns::MUC_USER, "x").is_some())
+        let room = (way == Direction::Sent && message.child(Ns::MUC_USER, "x").is_some())
             .then(|| message.to.clone().filter(|to| !to.is_bare()))
             .flatten();
-        let element = if way == Way::Sent { "sent" } else { "received" };
+        let element = if way == Direction::Sent { "sent" } else { "received" };
         let before = format!("<{element} xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>");
         let after = format!("</forwarded></{element}>");
         for sid in &account.enabled {
@@ -168,13 +168,13 @@ impl Extension for Carbons {
             && stanza.to.as_ref().is_some_and(|to| to.bare_str() != session.jid.bare_str())
         {
             let me = session.jid.clone();
-            self.copy(st, me.local().unwrap_or_default(), stanza, Way::Sent, &[]);
+            self.copy(st, me.local().unwrap_or_default(), stanza, Direction::Sent, &[]);
         }
         Ok(Flow::Pass)
     }
 
     fn delivered(&mut self, st: &mut State, local: &str, message: &Stanza, targets: &[SessionId]) {
-        self.copy(st, local, message, Way::Received, targets);
+        self.copy(st, local, message, Direction::Received, targets);
     }
 
     fn event(&mut self, _st: &mut State, event: &Event) {
@@ -242,31 +242,37 @@ mod tests {
             ("", DIRECT, true),
             ("", MEDIATED, true),
         ] {
-            for way in [Way::Sent, Way::Received] {
+            for way in [Direction::Sent, Direction::Received] {
                 let message = parse(&format!("{ty} from='r@house.test/a' to='j@house.test/b'"), body);
                 assert_eq!(eligible(&message, way), expected, "{ty} {body} {way:?}");
             }
         }
         let occupant = parse("type='chat' from='coven@conference.house.test/witch' to='j@house.test/b'", IN_ROOM);
-        assert!(!eligible(&occupant, Way::Received));
-        assert!(eligible(&parse("type='chat' from='j@house.test/b' to='coven@c.house.test/w'", IN_ROOM), Way::Sent));
+        assert!(!eligible(&occupant, Direction::Received));
+        assert!(eligible(
+            &parse("type='chat' from='j@house.test/b' to='coven@c.house.test/w'", IN_ROOM),
+            Direction::Sent
+        ));
         let room = parse("from='coven@conference.house.test' to='j@house.test'", MEDIATED);
-        assert!(eligible(&room, Way::Received));
+        assert!(eligible(&room, Direction::Received));
     }
 
     #[test]
     fn an_error_is_known_by_what_it_answers() {
-        let mut account = Account::default();
-        account.remember(&parse("to='r@house.test' id='1'", ""), Way::Sent);
+        let mut account = CopiedAccount::default();
+        account.remember(&parse("to='r@house.test' id='1'", ""), Direction::Sent);
         let error = |from: &str, id: &str| parse(&format!("type='error' from='{from}' id='{id}'"), "");
-        assert!(account.answered(&error("r@house.test/a", "1"), Way::Received));
-        assert!(!account.answered(&error("r@house.test/a", "2"), Way::Received));
-        assert!(!account.answered(&error("iago@house.test", "1"), Way::Received));
+        assert!(account.answered(&error("r@house.test/a", "1"), Direction::Received));
+        assert!(!account.answered(&error("r@house.test/a", "2"), Direction::Received));
+        assert!(!account.answered(&error("iago@house.test", "1"), Direction::Received));
         for n in 0..2 * RECENT_MESSAGES {
-            account.remember(&parse(&format!("to='r@house.test' id='x{n}'"), ""), Way::Sent);
+            account.remember(&parse(&format!("to='r@house.test' id='x{n}'"), ""), Direction::Sent);
         }
         assert_eq!(account.recent.len(), RECENT_MESSAGES);
-        account.remember(&parse(&format!("to='r@house.test' id='{}'", "x".repeat(RECENT_ID_BYTES + 1)), ""), Way::Sent);
-        assert!(!account.answered(&error("r@house.test/a", "1"), Way::Received), "forgotten");
+        account.remember(
+            &parse(&format!("to='r@house.test' id='{}'", "x".repeat(RECENT_ID_BYTES + 1)), ""),
+            Direction::Sent,
+        );
+        assert!(!account.answered(&error("r@house.test/a", "1"), Direction::Received), "forgotten");
     }
 }

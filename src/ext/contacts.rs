@@ -1,13 +1,13 @@
 //! XEP-0157: Contact Addresses for XMPP Services. A form in the server's disco#info.
 
-use super::disco::Form;
+use super::disco::InfoForm;
 use crate::core::{About, Extension, State};
 
 pub(super) struct Contacts;
 
 /// The form of the addresses in the settings; none without any.
-pub(super) fn form(st: &State) -> Option<(&'static str, Form)> {
-    let mut form = Form::new();
+pub(super) fn form(st: &State) -> Option<(&'static str, InfoForm)> {
+    let mut form = InfoForm::new();
     for (kind, uri) in &st.settings().contacts {
         form.entry(format!("{kind}-addresses")).or_default().insert(uri.clone());
     }

@@ -18,11 +18,11 @@ pub(super) struct Info {
     /// What it can do.
     pub features: BTreeSet<&'static str>,
     /// XEP-0128: by `FORM_TYPE`, the values of each field.
-    pub forms: BTreeMap<&'static str, Form>,
+    pub forms: BTreeMap<&'static str, InfoForm>,
 }
 
 /// The fields of a form, without `FORM_TYPE`, and the values of each.
-pub(super) type Form = BTreeMap<String, BTreeSet<String>>;
+pub(super) type InfoForm = BTreeMap<String, BTreeSet<String>>;
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {

@@ -45,7 +45,7 @@ pub fn all() -> Vec<Box<dyn Extension>> {
     vec![
         Box::new(blocking::Blocking::default()),
         Box::new(roster::Roster),
-        Box::new(session::Session),
+        Box::new(session::SessionEstablishment),
         Box::new(stream_management::StreamManagement),
         Box::new(register::Register::default()),
         Box::new(commands::Commands::default()),

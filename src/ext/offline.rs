@@ -50,11 +50,11 @@ pub(super) const SHARED: Shared = Shared {
 pub(super) struct Offline {
     boxes: ByName<Mailbox>,
     /// What a job is for.
-    jobs: BTreeMap<Job, Wanted>,
+    jobs: BTreeMap<Job, OfflineJob>,
 }
 
 /// What a job is for.
-enum Wanted {
+enum OfflineJob {
     /// A page for this session, the answer to a ping, or time to go on.
     Reader(Box<str>, SessionId),
     /// Time to delete what is done.
@@ -109,7 +109,7 @@ struct Reader {
 
 /// What becomes of a message that nobody is there to take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Worth {
+enum Undelivered {
     Keep,
     /// Nobody misses it.
     Drop,
@@ -118,13 +118,13 @@ enum Worth {
 }
 
 /// XEP-0160 §3, XEP-0334 §4.2 and §4.4. The type was looked at by the table of rules.
-fn worth(message: &Stanza) -> Worth {
+fn worth(message: &Stanza) -> Undelivered {
     if hints::has(message, "no-store") {
         let spoken = message.child(Ns::CLIENT, "body").is_some();
-        return if spoken { Worth::Refuse } else { Worth::Drop };
+        return if spoken { Undelivered::Refuse } else { Undelivered::Drop };
     }
     let keep = hints::has(message, "store") || !chat_states::standalone(message);
-    if keep { Worth::Keep } else { Worth::Drop }
+    if keep { Undelivered::Keep } else { Undelivered::Drop }
 }
 
 /// A row: how the streams that the message was written to count it, and the message with its note of delay.
@@ -265,7 +265,7 @@ impl Offline {
         let prefix = key::prefix(local);
         let waits = st.ask(Query::Scan { tree: Tree::Offline, prefix, after, rows: PAGE_ROWS, bytes: PAGE_BYTES });
         reader.waits = Some(waits);
-        self.jobs.insert(waits, Wanted::Reader(local.into(), sid));
+        self.jobs.insert(waits, OfflineJob::Reader(local.into(), sid));
     }
 
     /// Hands out a page.
@@ -329,8 +329,8 @@ impl Offline {
         let ping = st.request(sid, "<ping xmlns='urn:xmpp:ping'/>");
         let timeout = st.after(CONFIRM_MS + bytes as u64);
         (reader.ping, reader.timeout) = (Some(ping), Some(timeout));
-        self.jobs.insert(ping, Wanted::Reader(local.into(), sid));
-        self.jobs.insert(timeout, Wanted::Reader(local.into(), sid));
+        self.jobs.insert(ping, OfflineJob::Reader(local.into(), sid));
+        self.jobs.insert(timeout, OfflineJob::Reader(local.into(), sid));
     }
 
     /// Goes on, or is done, if nothing is waited for.
@@ -358,7 +358,7 @@ impl Offline {
             if mailbox.retry.is_none() && !mailbox.done.is_empty() {
                 let retry = st.after(RETRY_MS);
                 mailbox.retry = Some(retry);
-                self.jobs.insert(retry, Wanted::Delete(local.into()));
+                self.jobs.insert(retry, OfflineJob::Delete(local.into()));
             }
             return;
         }
@@ -439,7 +439,7 @@ impl Offline {
         let Some(reader) = self.boxes.get_mut(local).and_then(|m| m.readers.get_mut(&sid)) else { return };
         let timeout = st.after(CONFIRM_MS + PAGE_BYTES as u64);
         reader.timeout = Some(timeout);
-        self.jobs.insert(timeout, Wanted::Reader(local.into(), sid));
+        self.jobs.insert(timeout, OfflineJob::Reader(local.into(), sid));
     }
 }
 
@@ -559,7 +559,7 @@ impl Extension for Offline {
         }
         for lost in lost.chunks(PAGE_ROWS) {
             let mut batch = Batch::default();
-            for (message, holders) in lost.iter().filter(|(message, _)| worth(message) == Worth::Keep) {
+            for (message, holders) in lost.iter().filter(|(message, _)| worth(message) == Undelivered::Keep) {
                 let Some(local) = message.to.as_ref().and_then(|to| st.local(to)).map(Box::<str>::from) else {
                     continue;
                 };
@@ -580,17 +580,17 @@ impl Extension for Offline {
 
     fn offline(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Result<Accepts, StanzaError> {
         match worth(message) {
-            Worth::Keep if self.store(st, local, message, false)? => Ok(Accepts::Accepted),
-            Worth::Drop => Ok(Accepts::Accepted),
-            Worth::Keep | Worth::Refuse => Ok(Accepts::Pass),
+            Undelivered::Keep if self.store(st, local, message, false)? => Ok(Accepts::Accepted),
+            Undelivered::Drop => Ok(Accepts::Accepted),
+            Undelivered::Keep | Undelivered::Refuse => Ok(Accepts::Pass),
         }
     }
 
     fn hold(&mut self, st: &mut State, local: &str, message: &mut Stanza) -> Result<Hold, StanzaError> {
         match worth(message) {
-            Worth::Keep if self.store(st, local, message, true)? => Ok(Hold::Kept),
-            Worth::Drop => Ok(Hold::NotMissed),
-            Worth::Keep | Worth::Refuse => Ok(Hold::Pass),
+            Undelivered::Keep if self.store(st, local, message, true)? => Ok(Hold::Kept),
+            Undelivered::Drop => Ok(Hold::NotMissed),
+            Undelivered::Keep | Undelivered::Refuse => Ok(Hold::Pass),
         }
     }
 
@@ -611,10 +611,12 @@ impl Extension for Offline {
             }
             None if mailbox.done.contains_key(&mark) => {}
             // Another has told the same: it must not count twice.
-            None if self.jobs.values().any(|w| matches!(w, Wanted::Row(l, m) if **l == *local && *m == mark)) => return,
+            None if self.jobs.values().any(|w| matches!(w, OfflineJob::Row(l, m) if **l == *local && *m == mark)) => {
+                return;
+            }
             None => {
                 let job = st.ask(Query::Get(Tree::Offline, key::numbered(local, mark)));
-                self.jobs.insert(job, Wanted::Row(local.into(), mark));
+                self.jobs.insert(job, OfflineJob::Row(local.into(), mark));
                 return;
             }
         }
@@ -646,7 +648,9 @@ impl Extension for Offline {
             Event::Removed(local) => {
                 self.boxes.remove(local);
                 self.jobs.retain(|_, wanted| match wanted {
-                    Wanted::Reader(whose, _) | Wanted::Delete(whose) | Wanted::Row(whose, _) => whose != local,
+                    OfflineJob::Reader(whose, _) | OfflineJob::Delete(whose) | OfflineJob::Row(whose, _) => {
+                        whose != local
+                    }
                 });
             }
             Event::Bound(_) | Event::Broadcast(_) | Event::ComponentGone(_) => {}
@@ -656,29 +660,29 @@ impl Extension for Offline {
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         match (self.jobs.remove(&job), rows) {
-            (Some(Wanted::Row(local, mark)), Some(rows)) => {
+            (Some(OfflineJob::Row(local, mark)), Some(rows)) => {
                 if let (Some((_, row)), Some(mailbox)) = (rows.first(), self.boxes.get_mut(&local)) {
                     mailbox.done.insert(mark, row.len());
                     self.delete(st, &local);
                 }
             }
-            (Some(Wanted::Reader(local, sid)), Some(rows)) => self.page(st, &local, sid, rows),
-            (Some(Wanted::Reader(local, sid)), None) => {
+            (Some(OfflineJob::Reader(local, sid)), Some(rows)) => self.page(st, &local, sid, rows),
+            (Some(OfflineJob::Reader(local, sid)), None) => {
                 let Some(reader) = self.boxes.get_mut(&local).and_then(|m| m.readers.get_mut(&sid)) else { return };
                 let retry = st.after(RETRY_MS);
                 reader.waits = Some(retry);
-                self.jobs.insert(retry, Wanted::Reader(local, sid));
+                self.jobs.insert(retry, OfflineJob::Reader(local, sid));
                 // Nobody knows when storage can be read again: what is new does not wait for that.
                 st.catch_up(sid);
             }
             // It will be handed out once more.
-            (Some(Wanted::Row(..) | Wanted::Delete(_)), _) | (None, _) => {}
+            (Some(OfflineJob::Row(..) | OfflineJob::Delete(_)), _) | (None, _) => {}
         }
     }
 
     /// The page was read.
     fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, _reply: &Stanza) {
-        let Some(Wanted::Reader(local, _)) = self.jobs.remove(&job) else { return };
+        let Some(OfflineJob::Reader(local, _)) = self.jobs.remove(&job) else { return };
         let Some(mailbox) = self.boxes.get_mut(&local) else { return };
         let Some(reader) = mailbox.readers.get_mut(&sid).filter(|reader| reader.ping == Some(job)) else { return };
         (reader.ping, reader.timeout) = (None, None);
@@ -696,13 +700,13 @@ impl Extension for Offline {
 
     fn timer(&mut self, st: &mut State, job: Job) {
         match self.jobs.remove(&job) {
-            Some(Wanted::Delete(local)) => {
+            Some(OfflineJob::Delete(local)) => {
                 if let Some(mailbox) = self.boxes.get_mut(&local) {
                     mailbox.retry = None;
                 }
                 self.delete(st, &local);
             }
-            Some(Wanted::Reader(local, sid)) => {
+            Some(OfflineJob::Reader(local, sid)) => {
                 let Some(reader) = self.boxes.get_mut(&local).and_then(|m| m.readers.get_mut(&sid)) else { return };
                 if reader.waits == Some(job) {
                     reader.waits = None;
@@ -711,7 +715,7 @@ impl Extension for Offline {
                     self.silent(st, &local, sid);
                 }
             }
-            Some(Wanted::Row(..)) | None => {}
+            Some(OfflineJob::Row(..)) | None => {}
         }
     }
 }
@@ -730,13 +734,13 @@ mod tests {
         let of = |body: &str| worth(&message(&format!("<message type='chat'>{body}</message>")));
         let state = "<active xmlns='http://jabber.org/protocol/chatstates'/>";
         let hint = |name: &str| format!("<{name} xmlns='urn:xmpp:hints'/>");
-        assert_eq!(of("<body>Hark</body>"), Worth::Keep);
-        assert_eq!(of("<received xmlns='urn:xmpp:receipts' id='1'/>"), Worth::Keep);
-        assert_eq!(of(state), Worth::Drop);
-        assert_eq!(of(&format!("{state}{}", hint("store"))), Worth::Keep);
-        assert_eq!(of(&format!("<body>Hark</body>{}", hint("no-store"))), Worth::Refuse);
-        assert_eq!(of(&format!("<received xmlns='urn:xmpp:receipts' id='1'/>{}", hint("no-store"))), Worth::Drop);
-        assert_eq!(of(&format!("<body>Hark</body>{}", hint("no-permanent-store"))), Worth::Keep);
+        assert_eq!(of("<body>Hark</body>"), Undelivered::Keep);
+        assert_eq!(of("<received xmlns='urn:xmpp:receipts' id='1'/>"), Undelivered::Keep);
+        assert_eq!(of(state), Undelivered::Drop);
+        assert_eq!(of(&format!("{state}{}", hint("store"))), Undelivered::Keep);
+        assert_eq!(of(&format!("<body>Hark</body>{}", hint("no-store"))), Undelivered::Refuse);
+        assert_eq!(of(&format!("<received xmlns='urn:xmpp:receipts' id='1'/>{}", hint("no-store"))), Undelivered::Drop);
+        assert_eq!(of(&format!("<body>Hark</body>{}", hint("no-permanent-store"))), Undelivered::Keep);
     }
 
     #[test]

@@ -49,7 +49,7 @@ struct Registration {
     /// What the client has not seen, since it was last connected.
     count: u64,
     /// The last of it, if it is still to be told.
-    news: Option<News>,
+    news: Option<Occasion>,
     /// The time until the next notification.
     pause: Option<Job>,
     /// The answer of the service.
@@ -70,7 +70,7 @@ struct Stored {
 
 /// Something worth a notification.
 #[derive(Clone, Default)]
-struct News {
+struct Occasion {
     from: Option<Jid>,
     body: Option<Box<str>>,
     /// It is no message, but somebody who asks for a subscription.
@@ -94,8 +94,8 @@ impl Registration {
     }
 }
 
-impl News {
-    fn of(message: &Stanza) -> News {
+impl Occasion {
+    fn of(message: &Stanza) -> Occasion {
         let hidden = csi::is_encrypted(message.children());
         let body = message.child(Ns::CLIENT, "body").filter(|_| !hidden).map(|body| {
             let text = body.text();
@@ -104,7 +104,7 @@ impl News {
         // Whom one writes to in a room is a nickname; elsewhere the device is nobody's business.
         let whole = message.ty == Type::Groupchat || message.may_have(Ns::MUC_USER);
         let from = message.from.as_ref().map(|from| if whole { from.clone() } else { from.bare() });
-        News { from, body, request: false }
+        Occasion { from, body, request: false }
     }
 }
 
@@ -220,7 +220,7 @@ impl Push {
     }
 
     /// Something happened that the clients of an account which are not connected should know; with `resource` only that one.
-    fn tell(&mut self, st: &mut State, local: &str, resource: Option<&str>, news: &News, count: u64) {
+    fn tell(&mut self, st: &mut State, local: &str, resource: Option<&str>, news: &Occasion, count: u64) {
         let Some(registrations) = self.accounts.get_mut(local) else { return };
         let mut due = Vec::new();
         for (name, registration) in registrations {
@@ -282,7 +282,7 @@ impl Push {
             return;
         }
         let messages = session.undelivered().filter(|s| s.kind == Kind::Message).filter_map(uncopied).filter(matters);
-        let (count, last) = messages.fold((0, None), |(n, _), message| (n + 1, Some(News::of(&message))));
+        let (count, last) = messages.fold((0, None), |(n, _), message| (n + 1, Some(Occasion::of(&message))));
         let (Some(news), local) = (last, Box::<str>::from(session.local())) else { return };
         let resource = session.jid.resource().map(Box::<str>::from);
         self.tell(st, &local, resource.as_deref(), &news, count);
@@ -317,7 +317,7 @@ fn name(request: Node<'_>) -> Result<Option<Name>, StanzaError> {
 }
 
 /// XEP-0357 §7: what is told.
-fn notification(st: &State, local: &str, count: u64, news: &News) -> String {
+fn notification(st: &State, local: &str, count: u64, news: &Occasion) -> String {
     let mut fields = String::new();
     let mut field = |var: &str, value: &str| {
         fields += &format!("<field var='{var}'><value>");
@@ -407,7 +407,7 @@ impl Extension for Push {
                 let from = stanza.from.as_ref().map(Jid::bare);
                 let state = from.as_ref().zip(st.account_of(local)).map(|(from, a)| a.roster.state(from));
                 if state.is_some_and(|state| !state.pending && !state.from && !state.approved) {
-                    self.tell(st, local, None, &News { from, body: None, request: true }, 0);
+                    self.tell(st, local, None, &Occasion { from, body: None, request: true }, 0);
                 }
             }
             _ => {}
@@ -420,7 +420,7 @@ impl Extension for Push {
             // What is said in a room comes to each client that is in it.
             let one = message.ty == Type::Groupchat || message.may_have(Ns::MUC_USER);
             let resource = message.to.as_ref().and_then(Jid::resource).filter(|_| one);
-            self.tell(st, local, resource, &News::of(message), 1);
+            self.tell(st, local, resource, &Occasion::of(message), 1);
         }
     }
 

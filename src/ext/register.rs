@@ -36,7 +36,7 @@ pub(super) const SHARED: Shared = Shared {
 
 #[derive(Default)]
 pub(super) struct Register {
-    jobs: BTreeMap<Job, Waiting>,
+    jobs: BTreeMap<Job, Registration>,
     addresses: BTreeMap<IpAddr, Made>,
     /// By the site that they belong to.
     remembered: Ledger<IpAddr>,
@@ -46,7 +46,7 @@ pub(super) struct Register {
 }
 
 /// What waits for keys.
-struct Waiting {
+struct Registration {
     jid: Jid,
     iq: Stanza,
     /// The stream and the address of a stranger who wants an account; else it is a change of password.
@@ -159,7 +159,7 @@ impl Register {
         st.write()?;
         self.count(peer);
         let job = st.hash(&password);
-        self.jobs.insert(job, Waiting { jid, iq: without_password(iq), stranger: Some((stream, peer)) });
+        self.jobs.insert(job, Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)) });
         Ok(Flow::Done)
     }
 
@@ -175,7 +175,7 @@ impl Register {
         }
         st.write()?;
         let job = st.hash(&password);
-        self.jobs.insert(job, Waiting { jid: own, iq: without_password(iq), stranger: None });
+        self.jobs.insert(job, Registration { jid: own, iq: without_password(iq), stranger: None });
         Ok(Flow::Done)
     }
 }
@@ -262,7 +262,7 @@ impl Extension for Register {
     }
 
     fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {
-        let Some(Waiting { jid, iq, stranger }) = self.jobs.remove(&job) else { return };
+        let Some(Registration { jid, iq, stranger }) = self.jobs.remove(&job) else { return };
         let unusable = || refusal(Condition::NotAcceptable, "the password has characters that cannot be used");
         let done = credentials.ok_or_else(unusable).and_then(|credentials| {
             match stranger {

@@ -23,7 +23,7 @@ impl Extension for ResultSets {
 
 /// Where a page lies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Request {
+pub(super) struct ResultPage {
     /// At most so many items.
     pub max: Option<usize>,
     /// Behind this one.
@@ -36,8 +36,8 @@ pub(super) struct Request {
 ///
 /// # Errors
 /// `bad-request` for what is no number or stands there twice, `feature-not-implemented` for a page by its index (§2.6).
-pub(super) fn read(within: Node<'_>) -> Result<Request, StanzaError> {
-    let mut request = Request::default();
+pub(super) fn read(within: Node<'_>) -> Result<ResultPage, StanzaError> {
+    let mut request = ResultPage::default();
     let bad = |text: &'static str| StanzaError::new(Condition::BadRequest).text(text);
     let Some(set) = within.child(Ns::RSM, "set") else { return Ok(request) };
     for child in set.children().filter(|c| c.ns() == Ns::RSM) {
@@ -97,20 +97,20 @@ mod tests {
     use crate::wire::Scope;
     use crate::wire::xml::Raw;
 
-    fn of(set: &str) -> Result<Request, Condition> {
+    fn of(set: &str) -> Result<ResultPage, Condition> {
         let xml = format!("<query xmlns='urn:x'><set xmlns='http://jabber.org/protocol/rsm'>{set}</set></query>");
         read(Raw::parse(&xml, Scope::client()).unwrap().root()).map_err(|e| e.condition)
     }
 
     #[test]
     fn requests() {
-        assert_eq!(read(Raw::parse("<q/>", Scope::client()).unwrap().root()).unwrap(), Request::default());
-        assert_eq!(of(""), Ok(Request::default()));
+        assert_eq!(read(Raw::parse("<q/>", Scope::client()).unwrap().root()).unwrap(), ResultPage::default());
+        assert_eq!(of(""), Ok(ResultPage::default()));
         let text = |text: &str| Some(text.to_owned());
-        assert_eq!(of("<max>10</max>"), Ok(Request { max: Some(10), ..Request::default() }));
+        assert_eq!(of("<max>10</max>"), Ok(ResultPage { max: Some(10), ..ResultPage::default() }));
         assert_eq!(
             of("<max> 0 </max><after>x</after>").unwrap(),
-            Request { max: Some(0), after: text("x"), before: None }
+            ResultPage { max: Some(0), after: text("x"), before: None }
         );
         assert_eq!(of("<before/>").unwrap().before, text(""));
         assert_eq!(of("<before>x &amp; y</before>").unwrap().before, text("x & y"));

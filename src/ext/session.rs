@@ -4,9 +4,9 @@
 use crate::core::{About, Extension, Flow, Handled, Place, State};
 use crate::wire::{Condition, Ns, Stanza, StanzaError, StreamFeature, Type};
 
-pub(super) struct Session;
+pub(super) struct SessionEstablishment;
 
-impl Extension for Session {
+impl Extension for SessionEstablishment {
     fn about(&self) -> &'static About {
         &About {
             spec: "RFC 3921",

@@ -104,7 +104,7 @@ fn is_below(domain: &Jid, above: &Jid) -> bool {
 
 /// Which end of the connection the peer has.
 #[derive(Clone, Debug)]
-pub enum PeerEnd {
+pub(crate) enum PeerEnd {
     /// It has dialled us.
     Dialling,
     /// We have dialled it; with what DNS tells of its keys, if that is authenticated.
@@ -113,7 +113,7 @@ pub enum PeerEnd {
 
 /// What is known of a peer.
 #[derive(Debug)]
-pub struct PeerEvidence {
+pub(crate) struct PeerEvidence {
     federation: Arc<Federation>,
     verdict: Verdict,
     /// What DNS says of the certificates, if it says something that counts.
@@ -124,7 +124,7 @@ pub struct PeerEvidence {
 
 impl PeerEvidence {
     /// By the certificates that it has shown, its own first; `domain`: whom we have dialled. Reads files. `now`: seconds since 1970.
-    pub fn new(
+    pub(crate) fn new(
         federation: Arc<Federation>,
         chain: &[CertificateDer<'_>],
         domain: Option<&Jid>,

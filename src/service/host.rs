@@ -7,27 +7,27 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// No later than this the program was made, in seconds since 1970 (2026-01-01): a clock that shows less is not set.
-pub const EARLIEST: u64 = 1_767_225_600;
+pub(crate) const EARLIEST: u64 = 1_767_225_600;
 
 /// Addresses that are named in a certificate: a box with more has them for something else (containers, tunnels).
-pub const ADDRESSES: usize = 16;
+pub(crate) const ADDRESSES: usize = 16;
 
 /// The most descriptors that are asked for: more connections than anybody has on a small box.
 const DESCRIPTORS: u64 = 65_536;
 
 /// What the clock shows, in seconds since 1970; it may not be set.
-pub fn clock() -> u64 {
+pub(crate) fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Whether the clock shows a time that can be true.
-pub fn clock_is_set() -> bool {
+pub(crate) fn clock_is_set() -> bool {
     clock() >= EARLIEST
 }
 
 /// The time for certificates, in seconds since 1970. Without a set clock it is the latest that is known to be over: the program was
 /// made by then, and its file written.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     if clock_is_set() { clock() } else { EARLIEST.max(written()) }
 }
 
@@ -38,7 +38,7 @@ fn written() -> u64 {
 }
 
 /// Memory that this process may use, in bytes: what the machine has, or less if its control group has a limit. Without either: 64 MiB.
-pub fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| meminfo(&text));
     let groups = read("/proc/self/cgroup").map(|text| memory_limits(&text)).unwrap_or_default();
@@ -47,7 +47,7 @@ pub fn memory_bytes() -> u64 {
 }
 
 /// Descriptors that this process may have. The first call raises that to what the system allows.
-pub fn descriptors() -> usize {
+pub(crate) fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
@@ -58,7 +58,7 @@ pub fn descriptors() -> usize {
 }
 
 /// The size of the file system of a folder, in bytes; 0 where nobody knows.
-pub fn disk_bytes(dir: &Path) -> u64 {
+pub(crate) fn disk_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
 }
 
@@ -91,7 +91,7 @@ fn memory_limits(groups: &str) -> Vec<String> {
 }
 
 /// The host's name, as it calls itself; with hyphens for what no name has ([`host_name::valid`]), such as the `_` of `my_pi`.
-pub fn name() -> String {
+pub(crate) fn name() -> String {
     let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| host_name::valid(s.trim()));
     let fits =
         |name: &String| name.is_ascii() && name.split('.').all(|l| !l.is_empty() && l.len() <= 63) && name.len() <= 253;
@@ -100,13 +100,13 @@ pub fn name() -> String {
 }
 
 /// The host's name up to its first dot.
-pub fn label() -> String {
+pub(crate) fn label() -> String {
     name().split('.').next().unwrap_or("localhost").to_owned()
 }
 
 /// The addresses under which others may reach the box: neither loopback, nor link-local, nor those that IPv6 makes for a
 /// day (RFC 8981).
-pub fn addresses() -> Vec<IpAddr> {
+pub(crate) fn addresses() -> Vec<IpAddr> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let mut found: BTreeSet<IpAddr> = ipv4(&read("/proc/net/fib_trie")).map(IpAddr::V4).collect();
     found.extend(ipv6(&read("/proc/net/if_inet6")).map(IpAddr::V6));

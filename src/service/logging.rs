@@ -21,7 +21,7 @@ pub fn to_stderr() {
     }
     let journal = is_journal();
     builder.format(move |out, record| match is_for_people(record.target(), record.level()) {
-        true => writeln!(out, "{}", Line { record, journal }),
+        true => writeln!(out, "{}", LogLine { record, journal }),
         false => Ok(()),
     });
     builder.init();
@@ -41,12 +41,12 @@ fn is_for_people(target: &str, level: Level) -> bool {
 }
 
 /// A record as it is written.
-struct Line<'a> {
+struct LogLine<'a> {
     record: &'a Record<'a>,
     journal: bool,
 }
 
-impl fmt::Display for Line<'_> {
+impl fmt::Display for LogLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, name) = match self.record.level() {
             Level::Error => (3, "error"),
@@ -84,7 +84,7 @@ mod tests {
     fn line(level: Level, text: &str, journal: bool) -> String {
         let args = format_args!("{text}");
         let record = Record::builder().level(level).args(args).build();
-        Line { record: &record, journal }.to_string()
+        LogLine { record: &record, journal }.to_string()
     }
 
     #[test]

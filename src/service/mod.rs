@@ -5,14 +5,14 @@
 //! keeps certificates. [`config`] reads the settings, and [`owner`] is what the owner of the box can type. [`logging`] is how they hear of the server,
 //! [`manager`] how systemd does, and [`host`] what the box is. [`driver`] is a core with nothing around it.
 
-pub mod cert;
+pub(crate) mod cert;
 pub mod config;
 pub mod disk;
 pub mod dns;
 pub mod driver;
-pub mod federation;
-pub mod host;
-pub mod hub;
+pub(crate) mod federation;
+pub(crate) mod host;
+pub(crate) mod hub;
 pub mod logging;
 pub mod manager;
 pub mod net;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Bytes that stay free when what was accepted before the disk was full is stored.
-pub const RESERVE_ACCEPTED_BYTES: u64 = 2 * 1024 * 1024;
+pub(crate) const RESERVE_ACCEPTED_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Bytes that stay free when a commit only deletes: a full disk must not keep anybody from making room.
 pub const RESERVE_DELETING_BYTES: u64 = 1024 * 1024;

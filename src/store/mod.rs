@@ -13,15 +13,15 @@ mod disk;
 pub mod key;
 mod large;
 mod leb128;
-pub mod log;
+pub(crate) mod log;
 mod mark;
 pub mod memory;
 mod probe;
 pub mod record;
-pub mod salvage;
+pub(crate) mod salvage;
 mod scan;
 pub mod sled_engine;
-pub mod tree;
+pub(crate) mod tree;
 mod trees;
 mod whose;
 

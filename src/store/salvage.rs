@@ -7,7 +7,7 @@
 use super::large::{self, Note, Reference};
 use super::log::Log;
 use super::mark::{Mark, newer};
-use super::scan::{self, Found, Range};
+use super::scan::{self, Range, Readable};
 use super::sled_engine::Sled;
 use super::trees::{COUNT, Count, ENGINE, INLINE, LARGE_PREFIX, NAMES, REFERENCE, SCHEMA, SCHEMA_KEY, at};
 use super::{BATCH_OPS, Batch, Bytes, StoreError, Tree, card::Card, disk};
@@ -28,7 +28,7 @@ const SHOWN: usize = 40;
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Salvaged {
+pub(crate) struct Salvaged {
     /// Rows that are in the new database.
     pub rows: u64,
     /// Bytes of the message log that are there.
@@ -41,7 +41,7 @@ pub struct Salvaged {
 ///
 /// # Errors
 /// When the new one cannot be written, or the old one is of a newer version.
-pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, StoreError> {
+pub(crate) fn salvage(from: &Path, to: &Path) -> Result<Salvaged, StoreError> {
     let log = from.join("log");
     if log.is_dir() {
         Log::refuse_newer(&log)?;
@@ -98,7 +98,7 @@ fn own<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreErr
 }
 
 /// Tells what is missing: the counts tell whether anything is.
-fn judge(trees: &BTreeMap<String, Found>, counted: Option<Count>, marked: u64, lost: &mut Vec<String>) {
+fn judge(trees: &BTreeMap<String, Readable>, counted: Option<Count>, marked: u64, lost: &mut Vec<String>) {
     let mut there = Count::default();
     for tree in Tree::ALL {
         for (key, value) in trees.get(NAMES[at(tree)]).into_iter().flat_map(|found| &found.rows) {
@@ -112,7 +112,7 @@ fn judge(trees: &BTreeMap<String, Found>, counted: Option<Count>, marked: u64, l
     }
     let before = lost.len();
     for tree in Tree::ALL {
-        let Some(Found { gone, old, .. }) = trees.get(NAMES[at(tree)]) else { continue };
+        let Some(Readable { gone, old, .. }) = trees.get(NAMES[at(tree)]) else { continue };
         lost.extend(gone.iter().map(|range| format!("{}{}", kind(tree), span(range))));
         lost.extend(old.iter().map(|range| format!("the newest changes of {}{}", kind(tree), span(range))));
     }
@@ -130,7 +130,7 @@ fn judge(trees: &BTreeMap<String, Found>, counted: Option<Count>, marked: u64, l
 /// Writes the rows, and the large values that are whole.
 fn put(
     sled: &mut Sled,
-    trees: &BTreeMap<String, Found>,
+    trees: &BTreeMap<String, Readable>,
     notes: &[Note],
     large: &Path,
     applied: u64,
@@ -147,7 +147,7 @@ fn put(
         bytes = 0;
         sled.commit_logged(&[std::mem::take(&mut batch)], &[applied])
     };
-    let none = Found::default();
+    let none = Readable::default();
     for tree in Tree::ALL {
         let found = trees.get(NAMES[at(tree)]).unwrap_or(&none);
         for (key, value) in &found.rows {

@@ -31,7 +31,7 @@ pub(super) type Range = (Vec<u8>, Vec<u8>);
 
 /// What is readable of a tree.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Readable {
     pub(super) rows: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Nothing of what stood there is readable.
     pub(super) gone: Vec<Range>,
@@ -50,7 +50,7 @@ struct Message {
 
 /// A page.
 #[derive(Debug)]
-struct Page {
+struct SledPage {
     order: u64,
     prefix: usize,
     low: Vec<u8>,
@@ -70,7 +70,7 @@ enum Data {
 ///
 /// # Errors
 /// When the file cannot be read at all.
-pub(super) fn read(dir: &Path, names: &[&str]) -> io::Result<BTreeMap<String, Found>> {
+pub(super) fn read(dir: &Path, names: &[&str]) -> io::Result<BTreeMap<String, Readable>> {
     let file = File::open(dir.join("db"))?;
     let mut scan =
         Scan { file, blobs: dir.join("blobs"), pages: BTreeMap::new(), broken: BTreeMap::new(), torn: u64::MAX };
@@ -182,13 +182,13 @@ impl Scan {
     }
 
     /// The page as its newest readable copy and the changes behind it say; nothing if it was freed or is not readable.
-    fn page(&self, number: u64) -> Option<Page> {
+    fn page(&self, number: u64) -> Option<SledPage> {
         let messages = self.pages.get(&number)?;
         for (n, base) in messages.iter().enumerate().rev() {
             match base.kind {
                 4 => return None,
                 8 | 9 => {
-                    let Some(mut page) = self.body(base).and_then(|body| Page::read(&body, base.order)) else {
+                    let Some(mut page) = self.body(base).and_then(|body| SledPage::read(&body, base.order)) else {
                         continue;
                     };
                     for link in messages[n + 1..].iter().filter(|link| matches!(link.kind, 10 | 11)) {
@@ -226,8 +226,8 @@ impl Scan {
         (0..).zip(names).map(|(n, name)| ((*name).to_owned(), 5 + 2 * n)).collect()
     }
 
-    fn trees(&self, names: &[&str]) -> BTreeMap<String, Found> {
-        let pages: BTreeMap<u64, Page> = self.pages.keys().filter_map(|n| Some((*n, self.page(*n)?))).collect();
+    fn trees(&self, names: &[&str]) -> BTreeMap<String, Readable> {
+        let pages: BTreeMap<u64, SledPage> = self.pages.keys().filter_map(|n| Some((*n, self.page(*n)?))).collect();
         let mut walk = Walk { pages: &pages, seen: BTreeSet::new() };
         let mut trees: BTreeMap<String, (Vec<u64>, Vec<Range>)> = BTreeMap::new();
         for (name, root) in self.roots(names) {
@@ -238,7 +238,7 @@ impl Scan {
         // What no root leads to is of the tree that misses something there.
         let orphans: Vec<u64> = pages.keys().copied().filter(|n| !walk.seen.contains(n)).collect();
         for n in orphans {
-            let Some(Page { data: Data::Leaf(_), low, high, .. }) = pages.get(&n) else { continue };
+            let Some(SledPage { data: Data::Leaf(_), low, high, .. }) = pages.get(&n) else { continue };
             let covers = |gap: &&Range| gap.0 <= *low && (gap.1.is_empty() || (!high.is_empty() && *high <= gap.1));
             let mut fits = trees.values_mut().filter(|(_, gone)| gone.iter().any(|gap| covers(&gap)));
             if let (Some((leaves, _)), None) = (fits.next(), fits.next()) {
@@ -250,11 +250,11 @@ impl Scan {
     }
 
     /// Puts the leaves of a tree together.
-    fn rows(&self, pages: &BTreeMap<u64, Page>, mut leaves: Vec<u64>, gone: Vec<Range>) -> Found {
-        let mut found = Found { gone, ..Found::default() };
+    fn rows(&self, pages: &BTreeMap<u64, SledPage>, mut leaves: Vec<u64>, gone: Vec<Range>) -> Readable {
+        let mut found = Readable { gone, ..Readable::default() };
         leaves.sort_by_key(|n| pages[n].order);
         for n in leaves {
-            let Page { order, low, high, data: Data::Leaf(rows), .. } = &pages[&n] else { continue };
+            let SledPage { order, low, high, data: Data::Leaf(rows), .. } = &pages[&n] else { continue };
             // What an older page says of these keys is over.
             let stale: Vec<Vec<u8>> = found.rows.range(low.clone()..).map(|(key, _)| key.clone()).collect();
             for key in stale.into_iter().take_while(|key| high.is_empty() || key < high) {
@@ -288,7 +288,7 @@ fn without((from, to): Range, low: &[u8], high: &[u8]) -> Vec<Range> {
 
 /// Follows the pages of trees.
 struct Walk<'a> {
-    pages: &'a BTreeMap<u64, Page>,
+    pages: &'a BTreeMap<u64, SledPage>,
     seen: BTreeSet<u64>,
 }
 
@@ -324,8 +324,8 @@ impl Walk<'_> {
     }
 }
 
-impl Page {
-    fn read(mut bytes: &[u8], order: u64) -> Option<Page> {
+impl SledPage {
+    fn read(mut bytes: &[u8], order: u64) -> Option<SledPage> {
         let rest = &mut bytes;
         let next = number(rest)?;
         let _merging_child = number(rest)?;
@@ -346,7 +346,7 @@ impl Page {
             1 => Data::Index(keys.into_iter().map(|key| Some((key, number(rest)?))).collect::<Option<_>>()?),
             _ => return None,
         };
-        Some(Page { order, prefix, low, high, next: (next > 0).then_some(next), data })
+        Some(SledPage { order, prefix, low, high, next: (next > 0).then_some(next), data })
     }
 
     /// Makes a change.

@@ -25,15 +25,15 @@ const PING_ID: &str = "idle-";
 #[derive(Debug)]
 pub struct C2s {
     framer: Framer,
-    line: Line,
+    line: ClientLine,
 }
 
 /// All but the framer, which lends out what is looked at.
 #[derive(Debug)]
-struct Line {
+struct ClientLine {
     framing: Framing,
     terms: Arc<Terms>,
-    phase: Phase,
+    phase: ClientPhase,
     declared: Declared,
     /// The language of stanzas that name none.
     lang: Option<Slice>,
@@ -54,7 +54,7 @@ struct Line {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum ClientPhase {
     Login(Box<Login>),
     Bind(Box<Bind>),
     /// The full JID.
@@ -106,10 +106,10 @@ impl C2s {
         let login = Login { tls, random: Random::new(random), since, taken: 0, from: None, sasl: Sasl::new() };
         C2s {
             framer: framing.framer(small_limits(LOGIN_BYTES)),
-            line: Line {
+            line: ClientLine {
                 framing,
                 terms,
-                phase: Phase::Login(Box::new(login)),
+                phase: ClientPhase::Login(Box::new(login)),
                 declared: Declared::default(),
                 lang: None,
                 heard: since,
@@ -136,12 +136,12 @@ impl C2s {
         }
         loop {
             match &mut self.line.phase {
-                Phase::Session(_) if self.line.closing => return None,
-                Phase::Over { untold } => {
+                ClientPhase::Session(_) if self.line.closing => return None,
+                ClientPhase::Over { untold } => {
                     *input = &[];
                     return std::mem::take(untold).then_some(Event::Closed { clean: false });
                 }
-                Phase::Login(login) => {
+                ClientPhase::Login(login) => {
                     if let Some(event) = login.sasl.take_begin(&login.tls) {
                         return Some(event);
                     }
@@ -149,7 +149,7 @@ impl C2s {
                         return None;
                     }
                 }
-                Phase::Bind(bind) if bind.request.is_some() || bind.resuming => return None,
+                ClientPhase::Bind(bind) if bind.request.is_some() || bind.resuming => return None,
                 _ => {}
             }
             if self.is_broken_into(input) {
@@ -168,7 +168,7 @@ impl C2s {
             };
             let event = event.unwrap_or_else(|error| Some(self.line.end(Some(&error), out)));
             self.line.framing.end(out);
-            if self.line.opened && !was_opened && matches!(self.line.phase, Phase::Bind(_)) {
+            if self.line.opened && !was_opened && matches!(self.line.phase, ClientPhase::Bind(_)) {
                 self.framer.set_limits(stanza_limits());
             }
             if event.is_some() {
@@ -179,14 +179,14 @@ impl C2s {
 
     /// The answer to [`Event::Credentials`]; those of an unknown user are [`Credentials::fake`].
     pub fn credentials(&mut self, credentials: Credentials, out: &mut String) -> Option<Event> {
-        let Phase::Login(login) = &mut self.line.phase else { return None };
+        let ClientPhase::Login(login) = &mut self.line.phase else { return None };
         let event = login.with(&self.line.terms, out, |sasl, around| sasl.credentials(credentials, around));
         self.after(event, out)
     }
 
     /// The answer to [`Event::Begin`]: the stream goes on without a restart (XEP-0388 §2.6.1).
     pub fn begun(&mut self, answer: Result<Begun, Refused>, out: &mut String) -> Option<Event> {
-        let Phase::Login(login) = &mut self.line.phase else { return None };
+        let ClientPhase::Login(login) = &mut self.line.phase else { return None };
         let event = login.sasl.begun(&answer, out);
         self.line.framing.end(out);
         let Ok(Begun { jid, begins, .. }) = answer else { return self.after(event, out) };
@@ -203,21 +203,21 @@ impl C2s {
 
     /// Whether white space stands where nothing may come between (XEP-0388 §2.4).
     fn is_broken_into(&self, input: &[u8]) -> bool {
-        let strict = matches!(&self.line.phase, Phase::Login(login) if login.sasl.is_strict());
+        let strict = matches!(&self.line.phase, ClientPhase::Login(login) if login.sasl.is_strict());
         strict && self.framer.held_bytes() == 0 && input.first().is_some_and(u8::is_ascii_whitespace)
     }
 
     /// The other answer to [`Event::Credentials`]: there will be none, for this reason; `temporary-auth-failure` when the store
     /// has trouble.
     pub fn refuse(&mut self, failure: Failure, out: &mut String) -> Option<Event> {
-        let Phase::Login(login) = &mut self.line.phase else { return None };
+        let ClientPhase::Login(login) = &mut self.line.phase else { return None };
         let event = login.sasl.refuse(failure, out);
         self.after(event, out)
     }
 
     /// The answer to [`Event::Bind`]: the full JID, or why not.
     pub fn bound(&mut self, answer: Result<Jid, StanzaError>, out: &mut String) {
-        let Phase::Bind(bind) = &mut self.line.phase else { return };
+        let ClientPhase::Bind(bind) = &mut self.line.phase else { return };
         let Some(request) = bind.request.take() else { return };
         match answer {
             Ok(jid) => {
@@ -225,7 +225,7 @@ impl C2s {
                 crate::wire::xml::escape(jid.as_str(), &mut payload);
                 payload.push_str("</jid></bind>");
                 self.line.write(&Stanza::result_of(&request, payload), out);
-                self.line.phase = Phase::Session(jid);
+                self.line.phase = ClientPhase::Session(jid);
             }
             // Not every stanza may be answered with an error.
             Err(error) => {
@@ -239,12 +239,12 @@ impl C2s {
     /// Writes an element of stream management: the answer to [`Event::Resume`], to [`Event::Enable`], or something of its own.
     pub fn manage(&mut self, element: &Manage, out: &mut String) {
         match (&mut self.line.phase, element) {
-            (Phase::Over { .. }, _) => return,
-            (Phase::Bind(_), Manage::Resumed { jid, .. }) => {
-                self.line.phase = Phase::Session(jid.clone());
+            (ClientPhase::Over { .. }, _) => return,
+            (ClientPhase::Bind(_), Manage::Resumed { jid, .. }) => {
+                self.line.phase = ClientPhase::Session(jid.clone());
                 self.line.managed = true;
             }
-            (Phase::Bind(bind), _) => bind.resuming = false,
+            (ClientPhase::Bind(bind), _) => bind.resuming = false,
             _ => {}
         }
         element.write(out);
@@ -253,7 +253,7 @@ impl C2s {
 
     /// Writes a stanza to the peer.
     pub fn send(&mut self, stanza: &Stanza, out: &mut String) {
-        if !matches!(self.line.phase, Phase::Over { .. }) {
+        if !matches!(self.line.phase, ClientPhase::Over { .. }) {
             self.line.write(stanza, out);
         }
     }
@@ -265,14 +265,14 @@ impl C2s {
 
     /// When [`C2s::expired`] is to be called, if nothing comes before.
     pub fn deadline(&self) -> Mono {
-        let Line { phase, heard, asked, closing, managed, inactive, .. } = &self.line;
+        let ClientLine { phase, heard, asked, closing, managed, inactive, .. } = &self.line;
         match phase {
-            Phase::Login(login) => login.since.saturating_add(UNAUTHENTICATED_MS),
-            Phase::Bind(_) | Phase::Session(_) => {
+            ClientPhase::Login(login) => login.since.saturating_add(UNAUTHENTICATED_MS),
+            ClientPhase::Bind(_) | ClientPhase::Session(_) => {
                 let idle = if *inactive && *managed { INACTIVE_IDLE_MS } else { IDLE_MS };
                 heard.saturating_add(if *asked || *closing { IDLE_ANSWER_MS } else { idle })
             }
-            Phase::Over { .. } => Mono::MAX,
+            ClientPhase::Over { .. } => Mono::MAX,
         }
     }
 
@@ -281,7 +281,7 @@ impl C2s {
         if now < self.deadline() {
             return None;
         }
-        if matches!(self.line.phase, Phase::Session(_)) && !self.line.asked && !self.line.closing {
+        if matches!(self.line.phase, ClientPhase::Session(_)) && !self.line.asked && !self.line.closing {
             self.line.ping(now, out);
             return None;
         }
@@ -290,7 +290,7 @@ impl C2s {
 
     /// The server ends the stream; `None` without an error. Appends the error and the end tag, once.
     pub fn close(&mut self, error: Option<&StreamError>, out: &mut String) {
-        if !matches!(self.line.phase, Phase::Over { .. }) {
+        if !matches!(self.line.phase, ClientPhase::Over { .. }) {
             self.line.end(error, out);
         }
     }
@@ -312,10 +312,10 @@ impl C2s {
     }
 }
 
-impl Line {
+impl ClientLine {
     /// Counts what was read before authentication.
     fn spend(&mut self, used: usize) -> Result<(), StreamError> {
-        let Phase::Login(login) = &mut self.phase else { return Ok(()) };
+        let ClientPhase::Login(login) = &mut self.phase else { return Ok(()) };
         login.taken = login.taken.saturating_add(used);
         match login.taken > LOGIN_BYTES {
             true => Err(StreamCondition::PolicyViolation.into()),
@@ -337,7 +337,7 @@ impl Line {
 
     /// The peer's header is here.
     fn open(&mut self, header: Header, out: &mut String) {
-        if let Phase::Login(login) = &mut self.phase {
+        if let ClientPhase::Login(login) = &mut self.phase {
             login.from = header.from.clone().filter(|from| from.local().is_some());
         }
         let id = self.token();
@@ -350,7 +350,7 @@ impl Line {
 
     /// The peer has ended its side.
     fn closed(&mut self, out: &mut String) -> Event {
-        if self.managed && matches!(self.phase, Phase::Session(_)) {
+        if self.managed && matches!(self.phase, ClientPhase::Session(_)) {
             self.closing = true;
             return Event::Closing;
         }
@@ -380,10 +380,10 @@ impl Line {
         if self.framing == Framing::WebSocket && (!self.opened || root.ns() == Ns::FRAMING) {
             return self.framed(root, out);
         }
-        let strict = matches!(&self.phase, Phase::Login(login) if login.sasl.is_strict());
+        let strict = matches!(&self.phase, ClientPhase::Login(login) if login.sasl.is_strict());
         match (root.ns(), root.name(), &mut self.phase) {
-            (Ns::SASL, "auth" | "response" | "abort", Phase::Login(login))
-            | (Ns::SASL2, "authenticate" | "response" | "abort" | "next" | "task-data", Phase::Login(login)) => {
+            (Ns::SASL, "auth" | "response" | "abort", ClientPhase::Login(login))
+            | (Ns::SASL2, "authenticate" | "response" | "abort" | "next" | "task-data", ClientPhase::Login(login)) => {
                 login.with(&self.terms, out, |sasl, around| sasl.element(&raw, around))
             }
             (Ns::STREAM, "error", _) => {
@@ -397,12 +397,12 @@ impl Line {
                 None => Err(StreamCondition::UnsupportedStanzaType.into()),
             },
             (Ns::SM, "enable" | "resume" | "r" | "a", _) => Ok(self.manage(root, out)),
-            (Ns::CSI, "active" | "inactive", Phase::Session(_)) => {
+            (Ns::CSI, "active" | "inactive", ClientPhase::Session(_)) => {
                 self.inactive = root.name() == "inactive";
                 Ok(Some(Event::Active(!self.inactive)))
             }
             // A stream begins active; there is nothing to say yet.
-            (Ns::CSI, "active" | "inactive", Phase::Bind(_)) => Ok(None),
+            (Ns::CSI, "active" | "inactive", ClientPhase::Bind(_)) => Ok(None),
             _ => Err(StreamCondition::UnsupportedStanzaType.into()),
         }
     }
@@ -412,23 +412,25 @@ impl Line {
     fn manage(&mut self, element: Node<'_>, out: &mut String) -> Option<Event> {
         let count = || element.attr("h").and_then(|h| h.trim().parse::<u32>().ok());
         let said = match (element.name(), &mut self.phase) {
-            ("enable", Phase::Session(_)) if self.managed => {
+            ("enable", ClientPhase::Session(_)) if self.managed => {
                 refuse_managed(Condition::UnexpectedRequest, out);
                 let twice =
                     StreamError::new(StreamCondition::PolicyViolation).text("stream management is enabled already");
                 return Some(self.end(Some(&twice), out));
             }
-            ("enable", Phase::Session(_)) => {
+            ("enable", ClientPhase::Session(_)) => {
                 self.managed = true;
                 let (resume, max_s) = login::enable(element);
                 Ok(Event::Enable { resume, max_s })
             }
-            ("resume", Phase::Bind(bind)) => login::resume(element).map(|(id, h)| {
+            ("resume", ClientPhase::Bind(bind)) => login::resume(element).map(|(id, h)| {
                 bind.resuming = true;
                 Event::Resume { account: bind.account.clone(), id, h }
             }),
-            ("r", Phase::Session(_)) if self.managed => Ok(Event::Acknowledge),
-            ("a", Phase::Session(_)) if self.managed => count().map(Event::Acknowledged).ok_or(Condition::BadRequest),
+            ("r", ClientPhase::Session(_)) if self.managed => Ok(Event::Acknowledge),
+            ("a", ClientPhase::Session(_)) if self.managed => {
+                count().map(Event::Acknowledged).ok_or(Condition::BadRequest)
+            }
             _ => Err(Condition::UnexpectedRequest),
         };
         said.map_err(|condition| refuse_managed(condition, out)).ok()
@@ -439,14 +441,14 @@ impl Line {
         let to_us = stanza.to.as_ref().is_none_or(|to| to == domain) && !stanza.bad_to;
         let request = stanza.kind == Kind::Iq && matches!(stanza.ty, Type::Get | Type::Set);
         match &mut self.phase {
-            Phase::Login(login) => {
+            ClientPhase::Login(login) => {
                 let registers = request && to_us && stanza.child(Ns::REGISTER, "query").is_some();
                 match registers && self.terms.registration && login.sasl.is_idle() {
                     true => Ok(Some(Event::Register(stanza))),
                     false => Err(StreamError::new(StreamCondition::NotAuthorized).text("authentication comes first")),
                 }
             }
-            Phase::Bind(bind) => {
+            ClientPhase::Bind(bind) => {
                 check_from(&stanza, &bind.account)?;
                 let wanted = (stanza.ty == Type::Set && request && to_us)
                     .then(|| stanza.child(Ns::BIND, "bind"))
@@ -459,21 +461,21 @@ impl Line {
                 let resource = resource.filter(|resource| !resource.is_empty());
                 Ok(Some(Event::Bind { account: bind.account.clone(), resource }))
             }
-            Phase::Session(jid) => {
+            ClientPhase::Session(jid) => {
                 check_from(&stanza, jid)?;
                 if let Some(lang) = &self.lang {
                     stanza.default_lang(lang);
                 }
                 Ok(Some(Event::Stanza(stanza)))
             }
-            Phase::Over { .. } => Ok(None),
+            ClientPhase::Over { .. } => Ok(None),
         }
     }
 
     fn write_features(&mut self, out: &mut String) {
         out.push_str(self.framing.features());
         let (bytes, idle) = match &self.phase {
-            Phase::Login(login) => {
+            ClientPhase::Login(login) => {
                 sasl::write_features(&self.terms, &login.tls, out);
                 if self.terms.registration {
                     out.push_str("<register xmlns='http://jabber.org/features/iq-register'/>");
@@ -481,7 +483,7 @@ impl Line {
                 (LOGIN_BYTES, UNAUTHENTICATED_MS)
             }
             _ => {
-                if matches!(self.phase, Phase::Bind(_)) {
+                if matches!(self.phase, ClientPhase::Bind(_)) {
                     out.push_str("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>");
                 }
                 let offered = self.terms.features.iter().filter(|feature| feature.is_offered(self.managed));
@@ -521,35 +523,35 @@ impl Line {
 
     /// Whether the stream begins anew after its login.
     fn restarts(&self) -> bool {
-        matches!(&self.phase, Phase::Login(login) if login.sasl.profile() == Profile::Rfc6120)
+        matches!(&self.phase, ClientPhase::Login(login) if login.sasl.profile() == Profile::Rfc6120)
     }
 
     /// `jid`: that of the account or of the session.
     fn authenticated(&mut self, jid: Jid, begins: Begins) {
-        self.phase = match std::mem::replace(&mut self.phase, Phase::Over { untold: false }) {
-            Phase::Login(login) if begins == Begins::Unbound => {
-                Phase::Bind(Box::new(Bind { account: jid, random: login.random, request: None, resuming: false }))
+        self.phase = match std::mem::replace(&mut self.phase, ClientPhase::Over { untold: false }) {
+            ClientPhase::Login(login) if begins == Begins::Unbound => {
+                ClientPhase::Bind(Box::new(Bind { account: jid, random: login.random, request: None, resuming: false }))
             }
-            Phase::Login(_) => Phase::Session(jid),
+            ClientPhase::Login(_) => ClientPhase::Session(jid),
             other => other,
         };
     }
 
     /// Ends the stream when they failed too often (RFC 6120 §6.4.5).
     fn failed(&mut self, out: &mut String) {
-        if matches!(&self.phase, Phase::Login(login) if login.sasl.is_exhausted()) {
+        if matches!(&self.phase, ClientPhase::Login(login) if login.sasl.is_exhausted()) {
             self.end(Some(&StreamError::new(StreamCondition::PolicyViolation).text("too many attempts")), out);
-            self.phase = Phase::Over { untold: true };
+            self.phase = ClientPhase::Over { untold: true };
         }
     }
 
     /// The next stream id.
     fn token(&mut self) -> String {
         match &mut self.phase {
-            Phase::Login(login) => login.random.token(),
-            Phase::Bind(bind) => bind.random.token(),
+            ClientPhase::Login(login) => login.random.token(),
+            ClientPhase::Bind(bind) => bind.random.token(),
             // No header is written in these.
-            Phase::Session(_) | Phase::Over { .. } => String::new(),
+            ClientPhase::Session(_) | ClientPhase::Over { .. } => String::new(),
         }
     }
 
@@ -561,7 +563,7 @@ impl Line {
             self.opened = true;
         }
         self.framing.close(error, out);
-        self.phase = Phase::Over { untold: false };
+        self.phase = ClientPhase::Over { untold: false };
         Event::Closed { clean: error.is_none() }
     }
 }
@@ -617,7 +619,7 @@ mod tests {
                 }
             }
         }
-        assert!(matches!(c2s.line.phase, Phase::Session(_)));
+        assert!(matches!(c2s.line.phase, ClientPhase::Session(_)));
         assert!(c2s.line.lang.is_none() && c2s.line.declared.is_usual());
         assert_eq!(c2s.framer.held_bytes(), "<message><body>".len());
         assert_eq!(Arc::strong_count(&c2s.line.terms), 1);

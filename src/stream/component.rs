@@ -29,12 +29,12 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Component {
     framer: Framer,
-    line: Line,
+    line: ComponentLine,
 }
 
 /// All but the framer, which lends out what is looked at.
 #[derive(Debug)]
-struct Line {
+struct ComponentLine {
     secrets: Arc<Secrets>,
     /// The domain that is served.
     domain: Jid,
@@ -46,11 +46,11 @@ struct Line {
     scope: Scope,
     /// The language of stanzas that name none.
     lang: Option<Slice>,
-    phase: Phase,
+    phase: ComponentPhase,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum ComponentPhase {
     /// Nothing has come yet.
     Fresh,
     /// The header is here: whose, and the id of our own.
@@ -68,7 +68,7 @@ impl Component {
     pub fn new(domain: Jid, secrets: Arc<Secrets>, now: Mono, random: [u8; 32]) -> Component {
         Component {
             framer: Framer::new(small_limits(PLAIN_BYTES)),
-            line: Line {
+            line: ComponentLine {
                 secrets,
                 domain,
                 random: Random::new(random),
@@ -76,7 +76,7 @@ impl Component {
                 taken: 0,
                 scope: Scope::default(),
                 lang: None,
-                phase: Phase::Fresh,
+                phase: ComponentPhase::Fresh,
             },
         }
     }
@@ -87,8 +87,8 @@ impl Component {
         let line = &mut self.line;
         loop {
             match line.phase {
-                Phase::Proved(_) => return None,
-                Phase::Over => {
+                ComponentPhase::Proved(_) => return None,
+                ComponentPhase::Over => {
                     *input = &[];
                     return None;
                 }
@@ -112,23 +112,23 @@ impl Component {
 
     /// The answer to [`Event::Proved`]: it may speak.
     pub fn attached(&mut self, out: &mut String) {
-        if let Phase::Proved(name) = &self.line.phase {
+        if let ComponentPhase::Proved(name) = &self.line.phase {
             out.push_str("<handshake/>");
-            self.line.phase = Phase::Attached(name.clone());
+            self.line.phase = ComponentPhase::Attached(name.clone());
             self.framer.set_limits(stanza_limits());
         }
     }
 
     /// Writes a stanza to the component.
     pub fn send(&mut self, stanza: &Stanza, out: &mut String) {
-        if matches!(self.line.phase, Phase::Attached(_)) {
+        if matches!(self.line.phase, ComponentPhase::Attached(_)) {
             stanza.write(None, out);
         }
     }
 
     /// Whether it has proved who it is.
     pub fn is_attached(&self) -> bool {
-        matches!(self.line.phase, Phase::Attached(_))
+        matches!(self.line.phase, ComponentPhase::Attached(_))
     }
 
     /// Bytes of an element whose end has not come.
@@ -140,7 +140,7 @@ impl Component {
     /// this box, and a connection within a box does not die unnoticed.
     pub fn deadline(&self) -> Mono {
         match self.line.phase {
-            Phase::Attached(_) | Phase::Over => Mono::MAX,
+            ComponentPhase::Attached(_) | ComponentPhase::Over => Mono::MAX,
             _ => self.line.since.saturating_add(UNAUTHENTICATED_MS),
         }
     }
@@ -152,16 +152,16 @@ impl Component {
 
     /// The server ends the stream; appends the error and the end tag, once.
     pub fn close(&mut self, error: Option<&StreamError>, out: &mut String) {
-        if !matches!(self.line.phase, Phase::Over) {
+        if !matches!(self.line.phase, ComponentPhase::Over) {
             self.line.end(error, out);
         }
     }
 }
 
-impl Line {
+impl ComponentLine {
     /// Counts what was read before the handshake.
     fn spend(&mut self, used: usize) -> Result<(), StreamError> {
-        if matches!(self.phase, Phase::Attached(_)) {
+        if matches!(self.phase, ComponentPhase::Attached(_)) {
             return Ok(());
         }
         self.taken = self.taken.saturating_add(used);
@@ -179,7 +179,7 @@ impl Line {
                 header::write_component(&name, &id, out);
                 self.scope = scope;
                 self.lang = lang.as_deref().map(Stanza::lang_attribute);
-                self.phase = Phase::Open(name, id);
+                self.phase = ComponentPhase::Open(name, id);
                 Ok(None)
             }
             Frame::Element(xml) => self.element(xml, out),
@@ -196,16 +196,16 @@ impl Line {
                 self.end(None, out);
                 Ok(Some(Event::Closed))
             }
-            (Ns::CLIENT, "handshake", Phase::Open(name, id)) => {
+            (Ns::CLIENT, "handshake", ComponentPhase::Open(name, id)) => {
                 let secret = self.secrets.get(name).filter(|secret| secret.is_proved(id, root.text().trim()));
                 let Some(secret) = secret.cloned() else {
                     return Err(StreamError::new(StreamCondition::NotAuthorized).text("the handshake is wrong"));
                 };
                 let name = name.clone();
-                self.phase = Phase::Proved(name.clone());
+                self.phase = ComponentPhase::Proved(name.clone());
                 Ok(Some(Event::Proved(name, secret)))
             }
-            (_, _, Phase::Attached(name)) => match read(&raw, xml, &self.scope)? {
+            (_, _, ComponentPhase::Attached(name)) => match read(&raw, xml, &self.scope)? {
                 Some(mut stanza) => {
                     if let Err(error) = check_addresses(&stanza, raw.root().attr("from").as_deref(), name)? {
                         let error = refusal(stanza, &error, name, &self.domain);
@@ -225,12 +225,12 @@ impl Line {
 
     /// Ends the stream; a header comes first, if none is out yet (RFC 6120 §4.9.1.2).
     fn end(&mut self, error: Option<&StreamError>, out: &mut String) -> Event {
-        if matches!(self.phase, Phase::Fresh) {
+        if matches!(self.phase, ComponentPhase::Fresh) {
             let id = self.random.token();
             header::write_component(&self.domain, &id, out);
         }
         header::write_end(error, out);
-        self.phase = Phase::Over;
+        self.phase = ComponentPhase::Over;
         Event::Closed
     }
 }

@@ -1,12 +1,12 @@
 //! ONE CONNECTION as a state machine: bytes and answers in, bytes and events out. No socket, no clock, no random source.
 
 pub mod c2s;
-pub mod component;
+pub(crate) mod component;
 pub mod framing;
 mod header;
 pub mod plain;
 mod random;
-pub mod s2s;
+pub(crate) mod s2s;
 pub mod sasl;
 mod sasl2;
 mod scram;

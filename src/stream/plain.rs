@@ -11,12 +11,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Plain {
     framer: Framer,
-    line: Line,
+    line: PlainLine,
 }
 
 /// All but the framer, which lends out what is looked at.
 #[derive(Debug)]
-struct Line {
+struct PlainLine {
     terms: Arc<Terms>,
     random: Random,
     declared: Declared,
@@ -35,7 +35,7 @@ impl Plain {
     pub fn new(terms: Arc<Terms>, now: Mono, random: [u8; 32]) -> Plain {
         Plain {
             framer: Framer::new(small_limits(PLAIN_BYTES)),
-            line: Line {
+            line: PlainLine {
                 terms,
                 random: Random::new(random),
                 declared: Declared::default(),
@@ -93,7 +93,7 @@ impl Plain {
     }
 }
 
-impl Line {
+impl PlainLine {
     fn frame(&mut self, frame: Frame<'_>, out: &mut String) -> Result<Option<Event>, StreamError> {
         match frame {
             Frame::Open(open) => {

@@ -64,9 +64,9 @@ impl Failure {
 
 /// A failure with words for whoever debugs the client; empty for none. No word may tell whether a user exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Refusal(pub(super) Failure, pub(super) &'static str);
+pub(super) struct SaslRefusal(pub(super) Failure, pub(super) &'static str);
 
-impl Refusal {
+impl SaslRefusal {
     /// Whether it is of the mechanism, before anything was proven with it: there may be another one that works.
     fn is_of_mechanism(self) -> bool {
         matches!(self.0, Failure::InvalidMechanism | Failure::MechanismTooWeak)
@@ -158,7 +158,7 @@ fn offer_text(terms: &Terms, tls: &Tls) -> String {
 
 /// The attempts of one stream to authenticate.
 pub(super) struct Sasl {
-    state: State,
+    state: SaslState,
     /// That of the attempt which is under way, or was the last.
     profile: Profile,
     /// What was asked for with the proof (XEP-0388 §2.3).
@@ -173,7 +173,7 @@ pub(super) struct Sasl {
     saw: Option<Jid>,
 }
 
-enum State {
+enum SaslState {
     /// Between attempts.
     Idle,
     /// There was no initial response: the client's first message is awaited.
@@ -214,7 +214,7 @@ impl fmt::Debug for Sasl {
 impl Sasl {
     pub(super) fn new() -> Sasl {
         Sasl {
-            state: State::Idle,
+            state: SaslState::Idle,
             profile: Profile::Rfc6120,
             request: None,
             tasks: Vec::new(),
@@ -227,12 +227,12 @@ impl Sasl {
 
     /// Whether [`Sasl::credentials`], [`Sasl::refuse`] or [`Sasl::begun`] has to come first.
     pub(super) fn waits(&self) -> bool {
-        matches!(self.state, State::Plain { .. } | State::First(_) | State::Begins { .. })
+        matches!(self.state, SaslState::Plain { .. } | SaslState::First(_) | SaslState::Begins { .. })
     }
 
     /// Whether no attempt is under way.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+        matches!(self.state, SaslState::Idle)
     }
 
     /// Whether an attempt is under way that nothing else may come between, no white space either (XEP-0388 §2.4).
@@ -261,16 +261,16 @@ impl Sasl {
         }
         let name = raw.root().name();
         let fits = match &self.state {
-            State::Idle => !matches!(name, "next" | "task-data"),
-            State::Proposed(..) => matches!(name, "next" | "abort"),
-            State::Salted(..) => matches!(name, "task-data" | "abort"),
+            SaslState::Idle => !matches!(name, "next" | "task-data"),
+            SaslState::Proposed(..) => matches!(name, "next" | "abort"),
+            SaslState::Salted(..) => matches!(name, "task-data" | "abort"),
             _ => matches!(name, "response" | "abort") || profile == Profile::Rfc6120,
         };
         if profile != self.profile || !fits {
             let text = "this must not be said during authentication";
             return Err(StreamError::new(StreamCondition::PolicyViolation).text(text));
         }
-        let state = std::mem::replace(&mut self.state, State::Idle);
+        let state = std::mem::replace(&mut self.state, SaslState::Idle);
         let account = state.account().cloned();
         Ok(match self.advance(state, raw, around) {
             Ok(event) => event,
@@ -278,11 +278,16 @@ impl Sasl {
         })
     }
 
-    fn advance(&mut self, state: State, raw: &Arc<Raw>, around: &mut Around<'_>) -> Result<Option<Event>, Refusal> {
+    fn advance(
+        &mut self,
+        state: SaslState,
+        raw: &Arc<Raw>,
+        around: &mut Around<'_>,
+    ) -> Result<Option<Event>, SaslRefusal> {
         let node = raw.root();
         match (node.name(), state) {
-            ("auth" | "authenticate", State::Idle) => {
-                let name = node.attr("mechanism").ok_or(Refusal(Failure::MalformedRequest, "no mechanism"))?;
+            ("auth" | "authenticate", SaslState::Idle) => {
+                let name = node.attr("mechanism").ok_or(SaslRefusal(Failure::MalformedRequest, "no mechanism"))?;
                 let mut mechanisms = Mechanism::offered(around.terms);
                 let mut mechanism = mechanisms.find(|mechanism| mechanism.as_str() == name);
                 let mut data = Some(node.text()).filter(|text| !text.is_empty());
@@ -295,81 +300,81 @@ impl Sasl {
                     data = node.child(Ns::SASL2, "initial-response").map(|child| child.text());
                     self.request = Some(request);
                 }
-                let mechanism = mechanism.ok_or(Refusal(Failure::InvalidMechanism, ""))?;
+                let mechanism = mechanism.ok_or(SaslRefusal(Failure::InvalidMechanism, ""))?;
                 match data {
                     Some(data) => self.begin(mechanism, &self.profile.decode(&data)?, around),
                     None => {
                         self.profile.write_challenge("", around.out);
-                        self.state = State::Started(mechanism);
+                        self.state = SaslState::Started(mechanism);
                         Ok(None)
                     }
                 }
             }
-            ("response", State::Started(mechanism)) => {
+            ("response", SaslState::Started(mechanism)) => {
                 let data = self.profile.decode(&node.text())?;
                 self.begin(mechanism, &data, around)
             }
-            ("response", State::Second(second)) => {
+            ("response", SaslState::Second(second)) => {
                 let last = second.check(&self.profile.decode(&node.text())?)?;
                 if second.is_unbound() {
                     self.saw = Some(second.account);
-                    return Err(Refusal(Failure::MalformedRequest, scram::OTHER_BINDING));
+                    return Err(SaslRefusal(Failure::MalformedRequest, scram::OTHER_BINDING));
                 }
                 Ok(self.proven(second.account, Some(last), around.out))
             }
-            ("next", State::Proposed(account, hash)) => {
+            ("next", SaslState::Proposed(account, hash)) => {
                 if node.attr("task").as_deref() != Some(sasl2::task(hash)) {
-                    return Err(Refusal(Failure::MalformedRequest, "this task was not proposed"));
+                    return Err(SaslRefusal(Failure::MalformedRequest, "this task was not proposed"));
                 }
                 let salt = STANDARD.decode(around.random.token()).unwrap_or_default();
                 let salt: Box<[u8]> = salt.into_iter().take(SALT_BYTES).collect();
                 sasl2::write_salt(&salt, around.terms.upgrades, around.out);
-                self.state = State::Salted(account, hash, salt);
+                self.state = SaslState::Salted(account, hash, salt);
                 Ok(None)
             }
-            ("task-data", State::Salted(account, hash, salt)) => {
+            ("task-data", SaslState::Salted(account, hash, salt)) => {
                 let salted = node.child(Ns::SCRAM_UPGRADE, "hash").map(|child| child.text());
-                let salted = salted.ok_or(Refusal(Failure::MalformedRequest, "no hash"))?;
+                let salted = salted.ok_or(SaslRefusal(Failure::MalformedRequest, "no hash"))?;
                 let keys = Keys::of_salted(hash, &self.profile.decode(&salted)?, &salt, around.terms.upgrades);
-                let keys = keys.ok_or(Refusal(Failure::MalformedRequest, "the hash has a wrong length"))?;
+                let keys = keys.ok_or(SaslRefusal(Failure::MalformedRequest, "the hash has a wrong length"))?;
                 if let Some(upgrade) = &mut self.upgrade {
                     upgrade.keys.push((hash, keys));
                 }
                 Ok(self.proven(account, None, around.out))
             }
-            ("abort", _) => Err(Refusal(Failure::Aborted, "")),
-            _ => Err(Refusal(Failure::MalformedRequest, "out of order")),
+            ("abort", _) => Err(SaslRefusal(Failure::Aborted, "")),
+            _ => Err(SaslRefusal(Failure::MalformedRequest, "out of order")),
         }
     }
 
     /// The client's first message.
-    fn begin(&mut self, mechanism: Mechanism, data: &[u8], around: &Around<'_>) -> Result<Option<Event>, Refusal> {
+    fn begin(&mut self, mechanism: Mechanism, data: &[u8], around: &Around<'_>) -> Result<Option<Event>, SaslRefusal> {
         let domain = &around.terms.domain;
         let (state, event) = match mechanism {
             Mechanism::Scram { hash, plus } => {
                 let first = First::read(data, hash, plus, self.saw.as_ref(), domain, around.tls)?;
                 let account = first.account.clone();
-                (State::First(first), Event::Credentials(account))
+                (SaslState::First(first), Event::Credentials(account))
             }
             Mechanism::Plain => {
                 let (account, password) = plain(data, domain)?;
-                (State::Plain { account: account.clone(), password }, Event::Credentials(account))
+                (SaslState::Plain { account: account.clone(), password }, Event::Credentials(account))
             }
             Mechanism::Ht(ht) => {
                 let (account, hash) = sasl2::read_token(data, domain)?;
                 let binding = ht_binding(ht, around.tls).unwrap_or_default();
                 let proof = Proof { mechanism: ht, hash: hash.into(), binding: binding.into() };
                 let begin = self.asked(account.clone(), Some(proof), around.tls);
-                let begin = begin.ok_or(Refusal(Failure::MalformedRequest, ""))?;
+                let begin = begin.ok_or(SaslRefusal(Failure::MalformedRequest, ""))?;
                 if begin.request.client().is_none() {
-                    return Err(Refusal(Failure::MalformedRequest, "a token is of a client that has an id"));
+                    return Err(SaslRefusal(Failure::MalformedRequest, "a token is of a client that has an id"));
                 }
-                (State::Begins { account, data: None, token: true }, Event::Begin(Box::new(begin)))
+                (SaslState::Begins { account, data: None, token: true }, Event::Begin(Box::new(begin)))
             }
         };
         // XEP-0388 §2.3, and also where no other authorization identity is asked for.
         if self.profile == Profile::Sasl2 && around.from.is_some_and(|from| state.account() != Some(from)) {
-            return Err(Refusal(Failure::InvalidAuthzid, "the stream is from somebody else"));
+            return Err(SaslRefusal(Failure::InvalidAuthzid, "the stream is from somebody else"));
         }
         self.state = state;
         Ok(Some(event))
@@ -377,23 +382,23 @@ impl Sasl {
 
     /// The answer to [`Event::Credentials`].
     pub(super) fn credentials(&mut self, credentials: Credentials, around: &mut Around<'_>) -> Option<Event> {
-        let state = std::mem::replace(&mut self.state, State::Idle);
-        if matches!(state, State::Plain { .. } | State::First(_)) {
+        let state = std::mem::replace(&mut self.state, SaslState::Idle);
+        if matches!(state, SaslState::Plain { .. } | SaslState::First(_)) {
             let request = self.request.as_ref().filter(|_| self.profile == Profile::Sasl2);
             self.tasks = request.map_or(Vec::new(), |r| sasl2::tasks(r, &credentials, around.terms.upgrades));
             let of = || credentials.sha256.stored.clone();
             self.upgrade = (!self.tasks.is_empty()).then(|| Upgrade { of: of(), keys: Vec::new() });
         }
         match state {
-            State::Plain { account, password } => {
+            SaslState::Plain { account, password } => {
                 // This takes the time of one SCRAM login of a client (milliseconds), and stays on the connection's thread on
                 // purpose: PLAIN is off unless set, and a pool of threads would let guessers take all cores at once.
                 if !credentials.check(&password) {
-                    return Some(self.fail(Refusal(Failure::NotAuthorized, ""), Some(account), around.out));
+                    return Some(self.fail(SaslRefusal(Failure::NotAuthorized, ""), Some(account), around.out));
                 }
                 self.proven(account, None, around.out)
             }
-            State::First(first) => {
+            SaslState::First(first) => {
                 let (hash, keys) = match first.hash() {
                     Hash::Sha1 => (Hash::Sha1, credentials.sha1),
                     Hash::Sha256 => (Hash::Sha256, credentials.sha256),
@@ -401,7 +406,7 @@ impl Sasl {
                 let offered = hash.digest(offer_text(around.terms, around.tls).as_bytes());
                 let (second, message) = first.challenge(keys, &around.random.token(), Some(&offered));
                 self.profile.write_challenge(&message, around.out);
-                self.state = State::Second(second);
+                self.state = SaslState::Second(second);
                 None
             }
             other => {
@@ -419,10 +424,10 @@ impl Sasl {
         }
         if let Some(hash) = self.tasks.pop() {
             sasl2::write_continue(data.as_deref(), hash, out);
-            self.state = State::Proposed(account, hash);
+            self.state = SaslState::Proposed(account, hash);
             return None;
         }
-        self.state = State::Proven(account.clone(), data);
+        self.state = SaslState::Proven(account.clone(), data);
         Some(Event::Authenticated(account))
     }
 
@@ -436,21 +441,21 @@ impl Sasl {
 
     /// What is to be told when all is proven.
     pub(super) fn take_begin(&mut self, tls: &Tls) -> Option<Event> {
-        if !matches!(self.state, State::Proven(..)) {
+        if !matches!(self.state, SaslState::Proven(..)) {
             return None;
         }
-        let State::Proven(account, data) = std::mem::replace(&mut self.state, State::Idle) else { return None };
+        let SaslState::Proven(account, data) = std::mem::replace(&mut self.state, SaslState::Idle) else { return None };
         let begin = self.asked(account.clone(), None, tls)?;
-        self.state = State::Begins { account, data, token: false };
+        self.state = SaslState::Begins { account, data, token: false };
         Some(Event::Begin(Box::new(begin)))
     }
 
     /// The answer to [`Event::Begin`].
     pub(super) fn begun(&mut self, answer: &Result<Begun, Refused>, out: &mut String) -> Option<Event> {
-        if !matches!(self.state, State::Begins { .. }) {
+        if !matches!(self.state, SaslState::Begins { .. }) {
             return None;
         }
-        let State::Begins { account, data, token } = std::mem::replace(&mut self.state, State::Idle) else {
+        let SaslState::Begins { account, data, token } = std::mem::replace(&mut self.state, SaslState::Idle) else {
             return None;
         };
         match answer {
@@ -465,22 +470,22 @@ impl Sasl {
                     Refused::Expired => Failure::CredentialsExpired,
                     Refused::Trouble => Failure::TemporaryAuthFailure,
                 };
-                Some(self.fail(Refusal(failure, ""), Some(account), out))
+                Some(self.fail(SaslRefusal(failure, ""), Some(account), out))
             }
         }
     }
 
     /// The other answer to [`Event::Credentials`]: none will come.
     pub(super) fn refuse(&mut self, failure: Failure, out: &mut String) -> Option<Event> {
-        if !matches!(self.state, State::Plain { .. } | State::First(_)) {
+        if !matches!(self.state, SaslState::Plain { .. } | SaslState::First(_)) {
             return None;
         }
-        let state = std::mem::replace(&mut self.state, State::Idle);
-        Some(self.fail(Refusal(failure, ""), state.account().cloned(), out))
+        let state = std::mem::replace(&mut self.state, SaslState::Idle);
+        Some(self.fail(SaslRefusal(failure, ""), state.account().cloned(), out))
     }
 
-    fn fail(&mut self, refusal: Refusal, account: Option<Jid>, out: &mut String) -> Event {
-        self.state = State::Idle;
+    fn fail(&mut self, refusal: SaslRefusal, account: Option<Jid>, out: &mut String) -> Event {
+        self.state = SaslState::Idle;
         self.request = None;
         let count = if refusal.is_of_mechanism() { &mut self.unfit } else { &mut self.failed };
         *count = count.saturating_add(1);
@@ -489,14 +494,16 @@ impl Sasl {
     }
 }
 
-impl State {
+impl SaslState {
     fn account(&self) -> Option<&Jid> {
         match self {
-            State::Idle | State::Started(_) => None,
-            State::Plain { account, .. } | State::Begins { account, .. } => Some(account),
-            State::Proposed(account, _) | State::Salted(account, ..) | State::Proven(account, _) => Some(account),
-            State::First(first) => Some(&first.account),
-            State::Second(second) => Some(&second.account),
+            SaslState::Idle | SaslState::Started(_) => None,
+            SaslState::Plain { account, .. } | SaslState::Begins { account, .. } => Some(account),
+            SaslState::Proposed(account, _) | SaslState::Salted(account, ..) | SaslState::Proven(account, _) => {
+                Some(account)
+            }
+            SaslState::First(first) => Some(&first.account),
+            SaslState::Second(second) => Some(&second.account),
         }
     }
 }
@@ -515,8 +522,8 @@ fn write_success(data: Option<&str>, out: &mut String) {
 }
 
 /// The one message of PLAIN (RFC 4616 §2).
-fn plain(data: &[u8], domain: &Jid) -> Result<(Jid, String), Refusal> {
-    let malformed = Refusal(Failure::MalformedRequest, "");
+fn plain(data: &[u8], domain: &Jid) -> Result<(Jid, String), SaslRefusal> {
+    let malformed = SaslRefusal(Failure::MalformedRequest, "");
     let text = std::str::from_utf8(data).map_err(|_| malformed)?;
     let mut parts = text.split('\0');
     let (Some(authzid), Some(name), Some(password), None) = (parts.next(), parts.next(), parts.next(), parts.next())

@@ -3,7 +3,7 @@
 //!
 //! Nothing of it is taken from TLS's early data: this server accepts none (XEP-0388 §3), and so offers no `tls-0rtt` (XEP-0484 §3.1).
 
-use super::sasl::{self, Failure, Refusal};
+use super::sasl::{self, Failure, SaslRefusal};
 use super::{Terms, Tls, scram};
 use crate::wire::Jid;
 use crate::wire::login::{Begins, Begun, Request};
@@ -30,13 +30,13 @@ impl Profile {
 
     /// The data of an element, base64. RFC 6120 §6.4.2: without white space, and `=` for none. XEP-0388 §2.2 wishes for the first
     /// alone, and its examples do otherwise.
-    pub(super) fn decode(self, text: &str) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn decode(self, text: &str) -> Result<Vec<u8>, SaslRefusal> {
         let text = match self {
             Profile::Rfc6120 if text == "=" => "",
             Profile::Rfc6120 => text,
             Profile::Sasl2 => text.trim_ascii(),
         };
-        STANDARD.decode(text).map_err(|_| Refusal(Failure::IncorrectEncoding, ""))
+        STANDARD.decode(text).map_err(|_| SaslRefusal(Failure::IncorrectEncoding, ""))
     }
 
     pub(super) fn write_challenge(self, message: &str, out: &mut String) {
@@ -49,7 +49,7 @@ impl Profile {
         out.push_str("</challenge>");
     }
 
-    pub(super) fn write_failure(self, Refusal(failure, text): Refusal, out: &mut String) {
+    pub(super) fn write_failure(self, SaslRefusal(failure, text): SaslRefusal, out: &mut String) {
         let _ = write!(out, "<failure xmlns='{}'><{}", self.ns(), failure.as_str());
         if self == Profile::Sasl2 {
             let _ = write!(out, " xmlns='{}'", Profile::Rfc6120.ns());
@@ -104,8 +104,8 @@ fn write_data(data: Option<&[u8]>, out: &mut String) {
 }
 
 /// The one message of the mechanisms that prove a token: who it is, and the proof.
-pub(super) fn read_token<'a>(data: &'a [u8], domain: &Jid) -> Result<(Jid, &'a [u8]), Refusal> {
-    let malformed = Refusal(Failure::MalformedRequest, "");
+pub(super) fn read_token<'a>(data: &'a [u8], domain: &Jid) -> Result<(Jid, &'a [u8]), SaslRefusal> {
+    let malformed = SaslRefusal(Failure::MalformedRequest, "");
     let at = data.iter().position(|b| *b == 0).ok_or(malformed)?;
     let name = std::str::from_utf8(&data[..at]).map_err(|_| malformed)?;
     Ok((scram::account(name, domain)?, &data[at + 1..]))

@@ -1,7 +1,7 @@
 //! The server's half of a SCRAM exchange (RFC 5802, RFC 7677): four messages, no state but what the next one needs.
 
 use super::Tls;
-use super::sasl::{Failure, Refusal};
+use super::sasl::{Failure, SaslRefusal};
 use crate::wire::Jid;
 use crate::wire::scram::{Hash, Keys};
 use base64::Engine;
@@ -45,8 +45,8 @@ impl First {
         saw: Option<&Jid>,
         domain: &Jid,
         tls: &Tls,
-    ) -> Result<First, Refusal> {
-        let malformed = |text| Refusal(Failure::MalformedRequest, text);
+    ) -> Result<First, SaslRefusal> {
+        let malformed = |text| SaslRefusal(Failure::MalformedRequest, text);
         let message = std::str::from_utf8(message).map_err(|_| malformed("not UTF-8"))?;
         let (flag, rest) = message.split_once(',').ok_or(malformed("no GS2 header"))?;
         let (authzid, bare) = rest.split_once(',').ok_or(malformed("no GS2 header"))?;
@@ -78,7 +78,7 @@ impl First {
         let account = account(&name, domain)?;
         // It would have bound the channel, had it seen our offer: somebody has taken that away (RFC 5802 §6).
         if flag == "y" && saw != Some(&account) {
-            return Err(Refusal(Failure::NotAuthorized, NOT_SEEN));
+            return Err(SaslRefusal(Failure::NotAuthorized, NOT_SEEN));
         }
         if !authzid.is_empty() {
             let authzid = authzid.strip_prefix("a=").and_then(unescape).ok_or(malformed("no GS2 header"))?;
@@ -132,8 +132,8 @@ impl Second {
     }
 
     /// Checks `client-final-message`; gives `server-final-message`.
-    pub(super) fn check(&self, message: &[u8]) -> Result<String, Refusal> {
-        let malformed = |text| Refusal(Failure::MalformedRequest, text);
+    pub(super) fn check(&self, message: &[u8]) -> Result<String, SaslRefusal> {
+        let malformed = |text| SaslRefusal(Failure::MalformedRequest, text);
         let message = std::str::from_utf8(message).map_err(|_| malformed("not UTF-8"))?;
         let (unproven, proof) = message.rsplit_once(",p=").ok_or(malformed("no proof"))?;
         let proof = STANDARD.decode(proof).map_err(|_| malformed("the proof is not base64"))?;
@@ -150,28 +150,28 @@ impl Second {
         only_optional(attributes)?;
         let fits = if self.unbound { binding.starts_with(&self.binding) } else { binding == self.binding };
         if !fits {
-            return Err(Refusal(Failure::NotAuthorized, "the channel binding does not match"));
+            return Err(SaslRefusal(Failure::NotAuthorized, "the channel binding does not match"));
         }
         if nonce != self.nonce {
-            return Err(Refusal(Failure::NotAuthorized, "the nonce does not match"));
+            return Err(SaslRefusal(Failure::NotAuthorized, "the nonce does not match"));
         }
 
         let signed = format!("{}{unproven}", self.signed);
         let signature = self.hash.hmac(&self.stored, signed.as_bytes());
         let key: Vec<u8> = proof.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
         if !bool::from(self.hash.digest(&key).ct_eq(&self.stored)) {
-            return Err(Refusal(Failure::NotAuthorized, ""));
+            return Err(SaslRefusal(Failure::NotAuthorized, ""));
         }
         Ok(format!("v={}", STANDARD.encode(self.hash.hmac(&self.server, signed.as_bytes()))))
     }
 }
 
 /// Attributes that we do not know may stand here, but not `m`, the one that must be understood (RFC 5802 §5.1).
-fn only_optional<'a>(mut attributes: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+fn only_optional<'a>(mut attributes: impl Iterator<Item = &'a str>) -> Result<(), SaslRefusal> {
     let optional = |attribute: &str| matches!(attribute.as_bytes(), [name, b'=', _, ..] if name.is_ascii_alphabetic() && *name != b'm');
     match attributes.all(optional) {
         true => Ok(()),
-        false => Err(Refusal(Failure::MalformedRequest, "an extension that is not known")),
+        false => Err(SaslRefusal(Failure::MalformedRequest, "an extension that is not known")),
     }
 }
 
@@ -189,16 +189,16 @@ fn unescape(name: &str) -> Option<String> {
 }
 
 /// The bare JID of a user name.
-pub(super) fn account(name: &str, domain: &Jid) -> Result<Jid, Refusal> {
+pub(super) fn account(name: &str, domain: &Jid) -> Result<Jid, SaslRefusal> {
     Jid::new(Some(name), domain.as_str(), None)
-        .map_err(|_| Refusal(Failure::NotAuthorized, "no account can have this name"))
+        .map_err(|_| SaslRefusal(Failure::NotAuthorized, "no account can have this name"))
 }
 
 /// An authorization identity can only be the account itself (RFC 6120 §6.3.8).
-pub(super) fn same_account(authzid: &str, account: &Jid) -> Result<(), Refusal> {
+pub(super) fn same_account(authzid: &str, account: &Jid) -> Result<(), SaslRefusal> {
     match Jid::parse(authzid) {
         Ok(authzid) if authzid == *account => Ok(()),
-        _ => Err(Refusal(Failure::InvalidAuthzid, "")),
+        _ => Err(SaslRefusal(Failure::InvalidAuthzid, "")),
     }
 }
 

@@ -8,7 +8,7 @@ const NAME_BYTES: usize = 253;
 const LABEL_BYTES: usize = 63;
 
 /// Why a name cannot be that of a host (RFC 952, RFC 1123 §2.1), as apps and name services have it.
-pub fn fault(name: &str) -> Option<String> {
+pub(crate) fn fault(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let ascii = a_labels(name);
     let labels: Vec<&str> = ascii.split('.').collect();
@@ -40,7 +40,7 @@ pub fn fault(name: &str) -> Option<String> {
 }
 
 /// The nearest name that a host can have: a hyphen for what it cannot.
-pub fn valid(name: &str) -> String {
+pub(crate) fn valid(name: &str) -> String {
     let mut out = String::new();
     for label in name.to_ascii_lowercase().split('.') {
         let fits = |c: char| if c.is_ascii() && !c.is_ascii_alphanumeric() { '-' } else { c };

@@ -16,7 +16,7 @@ use stringprep::tables;
 use unicode_normalization::UnicodeNormalization;
 
 /// The longest localpart, domainpart or resourcepart, in bytes after preparation (RFC 7622 §3).
-pub const PART_BYTES: usize = 1023;
+pub(crate) const PART_BYTES: usize = 1023;
 
 /// The longest text that [`Jid::parse`] looks at, in bytes. Preparation can shorten a part, so it is more than three parts.
 const TEXT_BYTES: usize = 4 * (PART_BYTES + 1);

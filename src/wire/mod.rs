@@ -1,19 +1,19 @@
 //! BYTES: framing, stanzas, XML, namespaces, addresses and errors. Knows nothing of sessions.
 
-pub mod error;
-pub mod feature;
+pub(crate) mod error;
+pub(crate) mod feature;
 pub mod framer;
-pub mod host_name;
-pub mod jid;
+pub(crate) mod host_name;
+pub(crate) mod jid;
 pub mod login;
-pub mod ns;
-pub mod peer;
-pub mod punycode;
+pub(crate) mod ns;
+pub(crate) mod peer;
+pub(crate) mod punycode;
 pub mod scram;
-pub mod secret;
-pub mod sm;
+pub(crate) mod secret;
+pub(crate) mod sm;
 pub mod stamp;
-pub mod stanza;
+pub(crate) mod stanza;
 pub mod typed;
 pub mod xml;
 

@@ -4,7 +4,7 @@
 const LABEL_BYTES: usize = 63;
 
 /// A name as DNS and dNSName have it: labels with other letters than ASCII's in their `xn--` form (RFC 5890 §2.3.2.1).
-pub fn a_labels(name: &str) -> String {
+pub(crate) fn a_labels(name: &str) -> String {
     let label = |label: &str| if label.is_ascii() { label.to_owned() } else { format!("xn--{}", encode(label)) };
     name.split('.').map(label).collect::<Vec<_>>().join(".")
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 /// The shortest secret, in bytes.
-pub const SECRET_BYTES_MIN: usize = 16;
+pub(crate) const SECRET_BYTES_MIN: usize = 16;
 /// The longest secret, in bytes.
-pub const SECRET_BYTES_MAX: usize = 1023;
+pub(crate) const SECRET_BYTES_MAX: usize = 1023;
 
 /// A component's secret. It is never shown, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError};
 use std::fmt::Write;
 
 /// Answers a roster get (RFC 6121 §2.1.3, §2.6).
-pub fn get(st: &mut State, iq: &Stanza, local: &str) -> Handled {
+pub(crate) fn get(st: &mut State, iq: &Stanza, local: &str) -> Handled {
     let Some(query) = iq.child(Ns::ROSTER, "query") else { return Ok(Flow::Pass) };
     if query.children().next().is_some() {
         return Err(StanzaError::new(Condition::BadRequest).text("a roster get is an empty query"));
@@ -86,7 +86,7 @@ fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
 }
 
 /// Carries out a roster set (RFC 6121 §2.3, §2.4, §2.5).
-pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
+pub(crate) fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
     let Some(query) = iq.child(Ns::ROSTER, "query") else { return Ok(Flow::Pass) };
     let Wanted { jid, remove, name, groups } = wanted(query)?;
     if remove {
@@ -122,7 +122,7 @@ pub fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
 }
 
 /// Stores an item, or removes it when it is empty; `push`: and tells the sessions that want to know (RFC 6121 §2.1.6).
-pub fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Result<(), StanzaError> {
+pub(crate) fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Result<(), StanzaError> {
     let row = key::named(local, jid.as_str());
     let version: Box<str> = st.token().into();
     let batch = st.write()?;

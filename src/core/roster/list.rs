@@ -8,24 +8,24 @@ use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
 
 /// Contacts in one roster, without the requests of strangers.
-pub const ROSTER_ITEMS: usize = 2000;
+pub(crate) const ROSTER_ITEMS: usize = 2000;
 /// A roster as it is written to a client, in bytes.
-pub const ROSTER_BYTES: usize = 512 * 1024;
+pub(crate) const ROSTER_BYTES: usize = 512 * 1024;
 /// Requests of strangers that wait for an answer.
-pub const PENDING_ITEMS: usize = 200;
+pub(crate) const PENDING_ITEMS: usize = 200;
 /// The same in bytes, about: their addresses, and what they say.
-pub const PENDING_BYTES: usize = 256 * 1024;
+pub(crate) const PENDING_BYTES: usize = 256 * 1024;
 /// The name of a contact, in bytes.
-pub const NAME_BYTES: usize = 1023;
+pub(crate) const NAME_BYTES: usize = 1023;
 /// The name of a group, in bytes.
-pub const GROUP_BYTES: usize = 1023;
+pub(crate) const GROUP_BYTES: usize = 1023;
 /// Groups of one contact.
-pub const GROUPS: usize = 32;
+pub(crate) const GROUPS: usize = 32;
 /// A subscription request that is kept until it is answered, in bytes; a longer one is kept without its children.
-pub const REQUEST_BYTES: usize = 1024;
+pub(crate) const REQUEST_BYTES: usize = 1024;
 
 /// For the table of what is shared.
-pub const SHARED: Shared = Shared {
+pub(crate) const SHARED: Shared = Shared {
     what: "requests for a subscription that wait for one account",
     whole: limits![PENDING_ITEMS, PENDING_BYTES],
     share: "an account is one; the accounts of another domain, the rule",
@@ -56,25 +56,25 @@ pub struct Item {
     /// Its groups, sorted, each once.
     pub groups: Box<[Box<str>]>,
     /// The subscriptions.
-    pub state: subscription::State,
+    pub state: subscription::SubscriptionState,
     /// The request that waits for an answer, as XML, while `state.pending`.
     pub request: Option<Box<str>>,
 }
 
 /// The bits of an item's row, which are for good.
 mod bit {
-    pub const LISTED: u8 = 1 << 0;
-    pub const TO: u8 = 1 << 1;
-    pub const FROM: u8 = 1 << 2;
-    pub const ASK: u8 = 1 << 3;
-    pub const PENDING: u8 = 1 << 4;
-    pub const APPROVED: u8 = 1 << 5;
+    pub(crate) const LISTED: u8 = 1 << 0;
+    pub(crate) const TO: u8 = 1 << 1;
+    pub(crate) const FROM: u8 = 1 << 2;
+    pub(crate) const ASK: u8 = 1 << 3;
+    pub(crate) const PENDING: u8 = 1 << 4;
+    pub(crate) const APPROVED: u8 = 1 << 5;
 }
 
 impl Item {
     /// Whether nothing is left to remember.
     pub fn is_empty(&self) -> bool {
-        !self.listed && self.state == subscription::State::default()
+        !self.listed && self.state == subscription::SubscriptionState::default()
     }
 
     /// The bytes of its `<item/>`.
@@ -143,7 +143,7 @@ impl Item {
         let has = |bit: u8| bits & bit != 0;
         Ok(Item {
             listed: has(bit::LISTED),
-            state: subscription::State {
+            state: subscription::SubscriptionState {
                 to: has(bit::TO),
                 from: has(bit::FROM),
                 ask: has(bit::ASK),
@@ -164,7 +164,7 @@ fn request_bytes(contact: &Jid, request: usize) -> usize {
 
 impl Roster {
     /// What is known of a contact; the default for one that is not there.
-    pub fn state(&self, jid: &Jid) -> subscription::State {
+    pub fn state(&self, jid: &Jid) -> subscription::SubscriptionState {
         self.items.get(jid).map(|i| i.state).unwrap_or_default()
     }
 

@@ -3,8 +3,5 @@
 mod change;
 pub(super) mod list;
 
-pub use change::{get, put, set};
-pub use list::{
-    GROUP_BYTES, GROUPS, Item, NAME_BYTES, PENDING_BYTES, PENDING_ITEMS, REQUEST_BYTES, ROSTER_BYTES, ROSTER_ITEMS,
-    Roster, SHARED,
-};
+pub(crate) use change::{get, put, set};
+pub(crate) use list::{Item, NAME_BYTES, REQUEST_BYTES, Roster, SHARED};

@@ -1,7 +1,7 @@
 //! What administrators can do to the server (XEP-0133).
 
 use super::super::form::{Field, Form};
-use super::{Command, Done, Run, bad_payload, note, text};
+use super::{AdHocCommand, Done, Run, bad_payload, note, text};
 use crate::core::session::Session;
 use crate::core::{State, admin};
 use crate::wire::{Condition, Jid, Ns, StanzaError};
@@ -14,8 +14,8 @@ const ACCOUNTS: usize = 100;
 const LIST_BYTES: usize = 64 * 1024;
 
 /// In the order in which they are listed.
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: &[AdHocCommand] = &[
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#add-user",
         name: "Add a user",
         form: Some(|_, _, _| password(account("Adding a user", "Fill out this form to add a user."), true)),
@@ -27,7 +27,7 @@ pub(super) const COMMANDS: &[Command] = &[
             commands.hash(st, &mut run, jid, true)
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#delete-user",
         name: "Delete users",
         form: Some(|_, _, _| {
@@ -51,7 +51,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Changed(String::new()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#end-user-session",
         name: "End sessions of users",
         form: Some(|_, _, _| {
@@ -74,7 +74,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Ends(sids))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#change-user-password",
         name: "Change the password of a user",
         form: Some(|_, _, _| password(account("Changing a password", "The user's sessions go on."), false)),
@@ -86,7 +86,7 @@ pub(super) const COMMANDS: &[Command] = &[
             commands.hash(st, &mut run, jid, false)
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#user-stats",
         name: "Get statistics of a user",
         form: Some(|_, _, _| account("Statistics of a user", "Whose?")),
@@ -115,55 +115,55 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Told(form.xml()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-registered-users-num",
         name: "Get the number of registered users",
         form: None,
         run: |_, st, _| number(st, Who::Registered, "registeredusersnum"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-online-users-num",
         name: "Get the number of online users",
         form: None,
         run: |_, st, _| number(st, Who::Online, "onlineusersnum"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-active-users-num",
         name: "Get the number of active users",
         form: None,
         run: |_, st, _| number(st, Who::Active, "activeusersnum"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-idle-users-num",
         name: "Get the number of idle users",
         form: None,
         run: |_, st, _| number(st, Who::Idle, "idleusersnum"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-registered-users-list",
         name: "List the registered users",
         form: None,
         run: |_, st, _| list(st, Who::Registered, "registereduserjids"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-online-users-list",
         name: "List the online users",
         form: None,
         run: |_, st, _| list(st, Who::Online, "onlineuserjids"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-active-users-list",
         name: "List the active users",
         form: None,
         run: |_, st, _| list(st, Who::Active, "activeuserjids"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#get-idle-users-list",
         name: "List the idle users",
         form: None,
         run: |_, st, _| list(st, Who::Idle, "idleuserjids"),
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#announce",
         name: "Send an announcement to online users",
         form: Some(|_, _, _| message("announcement", "Making an announcement", "To all who are online.", None)),
@@ -174,7 +174,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Told(String::new()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#set-motd",
         name: "Set the message of the day",
         form: Some(|_, _, _| {
@@ -186,7 +186,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Changed(String::new()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#edit-motd",
         name: "Edit the message of the day",
         form: Some(|commands, _, _| {
@@ -199,7 +199,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Changed(String::new()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#delete-motd",
         name: "Delete the message of the day",
         form: None,
@@ -208,7 +208,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Changed(String::new()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#set-welcome",
         name: "Set the welcome message",
         form: Some(|commands, _, _| {
@@ -221,7 +221,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Changed(String::new()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "http://jabber.org/protocol/admin#delete-welcome",
         name: "Delete the welcome message",
         form: None,

@@ -18,7 +18,7 @@ const WELCOME: &str = "welcome";
 
 /// The standing messages, and who has got them.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct Announcements {
     motd: Option<String>,
     welcome: Option<String>,
     /// The localparts of the accounts that have got the message of the day.
@@ -52,8 +52,8 @@ fn listeners(st: &State) -> Vec<Jid> {
     accounts.map(|(_, account)| account.jid.clone()).collect()
 }
 
-impl News {
-    pub(super) fn load(engine: &mut dyn Engine) -> Result<News, StoreError> {
+impl Announcements {
+    pub(super) fn load(engine: &mut dyn Engine) -> Result<Announcements, StoreError> {
         let mut text = |name: &str| -> Result<Option<String>, StoreError> {
             let rows = engine.query(&Query::Get(Tree::Meta, name.as_bytes().into()))?;
             Ok(rows.first().map(|(_, value)| String::from_utf8_lossy(value).into_owned()))
@@ -64,7 +64,7 @@ impl News {
             told.extend(key::split(key).and_then(|(_, local)| std::str::from_utf8(local).ok()).map(Box::from));
             Ok(())
         })?;
-        Ok(News { motd, welcome, told, welcomed: BTreeSet::new() })
+        Ok(Announcements { motd, welcome, told, welcomed: BTreeSet::new() })
     }
 
     pub(super) fn motd(&self) -> Option<&str> {

@@ -13,7 +13,7 @@ use crate::store::{Engine, StoreError};
 use crate::wire::scram::{Credentials, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Kind, Node, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
-use announce::News;
+use announce::Announcements;
 use std::collections::BTreeMap;
 
 /// Commands that one account may have begun and not ended; the one that was begun first is forgotten first.
@@ -38,7 +38,7 @@ const ADMIN: &str = "http://jabber.org/protocol/admin#";
 /// The node of the list of commands.
 const LIST: &str = "http://jabber.org/protocol/commands";
 
-struct Command {
+struct AdHocCommand {
     /// What names it.
     node: &'static str,
     /// What it is called, for people.
@@ -89,9 +89,9 @@ impl Tag {
 }
 
 /// A command that waits for its form.
-struct Session {
+struct CommandSession {
     owner: Jid,
-    command: &'static Command,
+    command: &'static AdHocCommand,
     /// Whether it was begun at the account and not at the server.
     own: bool,
     /// Until when, of [`core::Now::mono`].
@@ -101,7 +101,7 @@ struct Session {
 }
 
 /// A password that is being hashed.
-struct Waiting {
+struct NewPassword {
     iq: Stanza,
     tag: Tag,
     by: Jid,
@@ -114,9 +114,9 @@ struct Waiting {
 /// The commands, what has been begun, and what is told to everybody.
 #[derive(Default)]
 pub(super) struct Commands {
-    sessions: BTreeMap<String, Session>,
-    passwords: BTreeMap<Job, Waiting>,
-    news: News,
+    sessions: BTreeMap<String, CommandSession>,
+    passwords: BTreeMap<Job, NewPassword>,
+    news: Announcements,
 }
 
 /// XEP-0050 §4.4
@@ -143,7 +143,7 @@ fn is_admin(st: &State, jid: &Jid) -> bool {
 }
 
 /// The commands that somebody may use at a place.
-fn commands(st: &State, at: &Place, by: &Jid) -> impl Iterator<Item = &'static Command> {
+fn commands(st: &State, at: &Place, by: &Jid) -> impl Iterator<Item = &'static AdHocCommand> {
     let here = !matches!(at, Place::Account(_)) && st.session_at(by).is_some();
     let admin = *at == Place::Server && is_admin(st, by);
     admin::COMMANDS.iter().filter(move |_| admin).chain(own::COMMANDS.iter().filter(move |_| here))
@@ -187,7 +187,7 @@ pub(super) fn disco(
 
 impl Commands {
     /// Begins a command: its form, or its end.
-    fn begin(&mut self, st: &mut State, at: &Place, iq: &Stanza, by: &Jid, command: &'static Command) -> Handled {
+    fn begin(&mut self, st: &mut State, at: &Place, iq: &Stanza, by: &Jid, command: &'static AdHocCommand) -> Handled {
         let number = st.next_mark();
         let tag = Tag { node: command.node, session: st.uid(by.as_str(), number) };
         let Some(form) = command.form else {
@@ -196,7 +196,7 @@ impl Commands {
         };
         let now = st.now().mono;
         self.sessions.retain(|_, session| session.until > now);
-        let own = |session: &&Session| session.owner.bare_str() == by.bare_str();
+        let own = |session: &&CommandSession| session.owner.bare_str() == by.bare_str();
         if self.sessions.values().filter(own).count() >= ACCOUNT_SESSIONS {
             let first = self.sessions.values().filter(own).map(|session| session.number).min();
             self.sessions.retain(|_, session| Some(session.number) != first);
@@ -206,7 +206,7 @@ impl Commands {
         }
         let payload = format!("<actions execute='complete'><complete/></actions>{}", form(self, st, by).xml());
         let own = matches!(at, Place::Own(_));
-        let session = Session { owner: by.clone(), command, own, until: now.saturating_add(SESSION_MS), number };
+        let session = CommandSession { owner: by.clone(), command, own, until: now.saturating_add(SESSION_MS), number };
         self.sessions.insert(tag.session.clone(), session);
         st.reply(iq, tag.write("executing", &payload))
     }
@@ -261,7 +261,7 @@ impl Commands {
     }
 
     /// Carries a command out and answers.
-    fn finish(&mut self, st: &mut State, command: &Command, run: Run<'_>) -> Handled {
+    fn finish(&mut self, st: &mut State, command: &AdHocCommand, run: Run<'_>) -> Handled {
         let (iq, tag) = (run.iq, run.tag.clone());
         match (command.run)(self, st, run)? {
             Done::Told(payload) => st.reply(iq, tag.write("completed", &payload)),
@@ -299,7 +299,7 @@ impl Commands {
         let job = st.hash(&password);
         let mut iq = run.iq.clone();
         iq.clear();
-        self.passwords.insert(job, Waiting { iq, tag: run.tag.clone(), by: run.by.clone(), jid, new });
+        self.passwords.insert(job, NewPassword { iq, tag: run.tag.clone(), by: run.by.clone(), jid, new });
         Ok(Done::Later)
     }
 }
@@ -338,7 +338,7 @@ impl Extension for Commands {
     }
 
     fn load(&mut self, _st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
-        self.news = News::load(engine)?;
+        self.news = Announcements::load(engine)?;
         Ok(())
     }
 
@@ -384,7 +384,7 @@ impl Extension for Commands {
     }
 
     fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {
-        let Some(Waiting { iq, tag, by, jid, new }) = self.passwords.remove(&job) else { return };
+        let Some(NewPassword { iq, tag, by, jid, new }) = self.passwords.remove(&job) else { return };
         let change = |st: &mut State, keys| match new {
             true => core::admin::add(st, &jid, keys),
             false => core::admin::set_credentials(st, &jid, keys, iq.from.as_ref()),

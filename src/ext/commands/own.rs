@@ -1,13 +1,13 @@
 //! What everybody can do to the own account.
 
 use super::super::form::{Field, Form};
-use super::{Command, Done, bad_payload};
+use super::{AdHocCommand, Done, bad_payload};
 use crate::core::{SessionId, State};
 use crate::wire::Jid;
 
 /// In the order in which they are listed.
-pub(super) const COMMANDS: &[Command] = &[
-    Command {
+pub(super) const COMMANDS: &[AdHocCommand] = &[
+    AdHocCommand {
         node: "urn:inglenook:commands#password",
         name: "Change your password",
         form: Some(|_, _, _| {
@@ -26,7 +26,7 @@ pub(super) const COMMANDS: &[Command] = &[
             commands.hash(st, &mut run, jid, false)
         },
     },
-    Command {
+    AdHocCommand {
         node: "urn:inglenook:commands#sessions",
         name: "Your sessions",
         form: None,
@@ -37,7 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Ok(Done::Told(Form::result("").field(&field).xml()))
         },
     },
-    Command {
+    AdHocCommand {
         node: "urn:inglenook:commands#end-sessions",
         name: "End sessions of yours",
         form: Some(|_, st, by| {

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 pub(super) const ITEMS: usize = 40;
 
 /// What an item asks for.
-enum Change {
+enum ItemChange {
     Role { nick: Box<str>, role: Role, reason: Option<String> },
     Affiliation { jid: Jid, affiliation: Affiliation, nick: Option<String>, reason: Option<String> },
 }
@@ -61,7 +61,7 @@ pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Han
         changes.push(read(room, &from, *item)?);
     }
     check(room, &from, &changes)?;
-    let stored = changes.iter().any(|change| matches!(change, Change::Affiliation { .. }));
+    let stored = changes.iter().any(|change| matches!(change, ItemChange::Affiliation { .. }));
     let (members, others) = added(room, &changes);
     if stored {
         st.write()?;
@@ -143,7 +143,7 @@ fn lists(room: &Room, from: &Jid, items: &[Node<'_>]) -> Result<String, StanzaEr
 }
 
 /// What an item asks for. Nothing is told of a room to who may change nothing there.
-fn read(room: &Room, from: &Jid, item: Node<'_>) -> Result<Change, StanzaError> {
+fn read(room: &Room, from: &Jid, item: Node<'_>) -> Result<ItemChange, StanzaError> {
     match (affiliation_of(item)?, role_of(item)?) {
         (Some(affiliation), None) => {
             room.must(from, Privilege::Administer)?;
@@ -158,7 +158,7 @@ fn read(room: &Room, from: &Jid, item: Node<'_>) -> Result<Change, StanzaError> 
                 }
                 (None, None) => return Err(bad("whose affiliation?")),
             };
-            Ok(Change::Affiliation { jid, affiliation, nick, reason: reason(item) })
+            Ok(ItemChange::Affiliation { jid, affiliation, nick, reason: reason(item) })
         }
         (None, Some(role)) => {
             if !room.may(from, Privilege::Administer) {
@@ -167,25 +167,25 @@ fn read(room: &Room, from: &Jid, item: Node<'_>) -> Result<Change, StanzaError> 
             let nick = item.attr("nick").ok_or_else(|| bad("whose role?"))?;
             // As it is in an address.
             let nick = room.jid.with_resource(&nick).ok().and_then(|jid| jid.resource().map(Box::from));
-            Ok(Change::Role { nick: nick.ok_or(Condition::ItemNotFound)?, role, reason: reason(item) })
+            Ok(ItemChange::Role { nick: nick.ok_or(Condition::ItemNotFound)?, role, reason: reason(item) })
         }
         _ => Err(bad("an item changes an affiliation or a role")),
     }
 }
 
 /// Whether all of it may be done (§9.2).
-fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError> {
+fn check(room: &Room, from: &Jid, changes: &[ItemChange]) -> Result<(), StanzaError> {
     let (mut jids, mut nicks, mut reserved) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let (mut new, mut owners, mut texts) = (Vec::new(), 0_isize, 0);
     for change in changes {
         match change {
-            Change::Role { nick, role, .. } => {
+            ItemChange::Role { nick, role, .. } => {
                 room.may_set_role(from, nick, *role)?;
                 if !nicks.insert(nick) {
                     return Err(bad("somebody stands twice in the request"));
                 }
             }
-            Change::Affiliation { jid, affiliation, nick, reason } => {
+            ItemChange::Affiliation { jid, affiliation, nick, reason } => {
                 room.may_set_affiliation(from, jid, *affiliation)?;
                 if !jids.insert(jid) {
                     return Err(bad("somebody stands twice in the request"));
@@ -214,10 +214,10 @@ fn check(room: &Room, from: &Jid, changes: &[Change]) -> Result<(), StanzaError>
 }
 
 /// Who comes to belong to a members-only room and is not there: members, and those who are more.
-fn added(room: &Room, changes: &[Change]) -> (Vec<Jid>, Vec<Jid>) {
+fn added(room: &Room, changes: &[ItemChange]) -> (Vec<Jid>, Vec<Jid>) {
     let (mut members, mut others) = (Vec::new(), Vec::new());
     for change in changes.iter().filter(|_| room.config.members_only) {
-        let Change::Affiliation { jid, affiliation, .. } = change else { continue };
+        let ItemChange::Affiliation { jid, affiliation, .. } = change else { continue };
         if room.known(jid).affiliation <= Affiliation::None && room.nicks_of(jid).is_empty() {
             match affiliation {
                 Affiliation::Member => members.push(jid.clone()),
@@ -230,19 +230,19 @@ fn added(room: &Room, changes: &[Change]) -> (Vec<Jid>, Vec<Jid>) {
 }
 
 /// Makes the changes, all of which are allowed, in their order.
-fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[Change]) -> Result<(), StanzaError> {
+fn apply(room: &mut Room, st: &mut State, from: &Jid, changes: &[ItemChange]) -> Result<(), StanzaError> {
     let actor: Option<Box<str>> = room.occupant_of(from).map(|(nick, _)| nick.into());
     let notice = |reason: &Option<String>| (actor.as_deref(), reason.clone());
     for change in changes {
         match change {
-            Change::Role { nick, role, reason } => {
+            ItemChange::Role { nick, role, reason } => {
                 let (actor, reason) = notice(reason);
                 if room.occupants.get(nick).is_some_and(|occupant| occupant.role != *role) {
                     let notice = Notice { actor, reason: reason.as_deref(), ..Notice::default() };
                     room.set_role(st, nick, *role, &notice);
                 }
             }
-            Change::Affiliation { jid, affiliation, nick, reason } => {
+            ItemChange::Affiliation { jid, affiliation, nick, reason } => {
                 let before = room.known(jid).affiliation;
                 let (actor, reason) = notice(reason);
                 if before != *affiliation {

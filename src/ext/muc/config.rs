@@ -7,7 +7,7 @@ use crate::store::record::{Broken, Reader, Writer};
 /// The options of a room. The default is what a team expects: it stays, only members come in, everybody knows who is who (so that
 /// OMEMO works), members bring others.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Config {
+pub(super) struct RoomConfig {
     /// `muc#roomconfig_roomname`; empty: none.
     pub(super) name: String,
     /// `muc#roomconfig_roomdesc`; empty: none.
@@ -57,9 +57,9 @@ pub(super) const HISTORY_MOST: u32 = 250;
 /// Occupants of a room, at most, whatever the owner says.
 pub(super) const OCCUPANTS_MOST: u32 = 1000;
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
+impl Default for RoomConfig {
+    fn default() -> RoomConfig {
+        RoomConfig {
             name: String::new(),
             description: String::new(),
             lang: String::new(),
@@ -84,13 +84,13 @@ impl Default for Config {
 
 const VERSION: u8 = 1;
 
-impl Config {
+impl RoomConfig {
     /// What a new room is like, as the owner of the box wants it.
-    pub(super) fn of(kind: RoomKind) -> Config {
+    pub(super) fn of(kind: RoomKind) -> RoomConfig {
         match kind {
-            RoomKind::Group => Config::default(),
+            RoomKind::Group => RoomConfig::default(),
             RoomKind::Channel => {
-                Config { public: true, members_only: false, semi_anonymous: true, ..Config::default() }
+                RoomConfig { public: true, members_only: false, semi_anonymous: true, ..RoomConfig::default() }
             }
         }
     }
@@ -119,13 +119,13 @@ impl Config {
         [self.private, self.broadcast, self.member_list].into_iter().fold(w, |w, roles| w.u8(roles.0)).done()
     }
 
-    pub(super) fn from_record(record: &[u8]) -> Result<(Config, u64, u64), Broken> {
+    pub(super) fn from_record(record: &[u8]) -> Result<(RoomConfig, u64, u64), Broken> {
         let mut r = Reader::new(record)?;
         if r.version != VERSION {
             return Err(Broken);
         }
         let (begins, open) = (r.u64()?, r.u64()?);
-        let mut config = Config::default();
+        let mut config = RoomConfig::default();
         let flags = r.u32()?;
         for (n, flag) in config.flags() {
             *flag = flags & (1 << n) != 0;
@@ -161,7 +161,7 @@ impl Config {
     /// What `muc#roomconfig_allowpm` says.
     pub(super) fn private_word(&self) -> &'static str {
         let words = ["anyone", "participants", "moderators", "none"];
-        words.into_iter().find(|word| Config::private_of(word) == Some(self.private)).unwrap_or("anyone")
+        words.into_iter().find(|word| RoomConfig::private_of(word) == Some(self.private)).unwrap_or("anyone")
     }
 }
 
@@ -172,35 +172,35 @@ mod tests {
 
     #[test]
     fn a_row_comes_back() {
-        let other = Config {
+        let other = RoomConfig {
             name: "Fair Verona".into(),
             password: Some("wherefore".into()),
             public: true,
             archive: false,
             history: 7,
-            private: Config::private_of("moderators").unwrap(),
-            ..Config::default()
+            private: RoomConfig::private_of("moderators").unwrap(),
+            ..RoomConfig::default()
         };
-        for config in [Config::default(), other] {
+        for config in [RoomConfig::default(), other] {
             let record = config.record(9, 10);
-            assert_eq!(Config::from_record(&record), Ok((config, 9, 10)));
+            assert_eq!(RoomConfig::from_record(&record), Ok((config, 9, 10)));
             for end in 0..record.len() {
-                assert_eq!(Config::from_record(&record[..end]), Err(Broken), "{end}");
+                assert_eq!(RoomConfig::from_record(&record[..end]), Err(Broken), "{end}");
             }
         }
     }
 
     #[test]
     fn bits_are_those_on_disks() {
-        let none = Config {
+        let none = RoomConfig {
             persistent: false,
             members_only: false,
             invites: false,
             subject: false,
             archive: false,
-            ..Config::default()
+            ..RoomConfig::default()
         };
-        let flags: [fn(&mut Config); 8] = [
+        let flags: [fn(&mut RoomConfig); 8] = [
             |c| c.public = true,
             |c| c.persistent = true,
             |c| c.members_only = true,
@@ -216,11 +216,11 @@ mod tests {
             // Behind the version, `begins` and `open`.
             assert_eq!(config.record(9, 10)[17..21], bits.to_le_bytes());
         }
-        let sets = Config {
+        let sets = RoomConfig {
             private: Roles(0b1000),
             broadcast: Roles(0b0100),
             member_list: Roles(0b0010),
-            ..Config::default()
+            ..RoomConfig::default()
         };
         assert!(sets.record(9, 10).ends_with(&[0b1000, 0b0100, 0b0010]));
     }
@@ -228,9 +228,9 @@ mod tests {
     #[test]
     fn who_sends_private_messages() {
         for word in ["anyone", "participants", "moderators", "none"] {
-            let config = Config { private: Config::private_of(word).unwrap(), ..Config::default() };
+            let config = RoomConfig { private: RoomConfig::private_of(word).unwrap(), ..RoomConfig::default() };
             assert_eq!(config.private_word(), word);
         }
-        assert_eq!(Config::private_of("everybody"), None);
+        assert_eq!(RoomConfig::private_of("everybody"), None);
     }
 }

@@ -5,7 +5,7 @@ use super::affiliation::Privilege;
 use super::room::Room;
 use super::{hats, moderate, register, search, vcard, voice};
 use crate::core::{About, Flow, Handled, State};
-use crate::ext::disco::{Form, Identity, Info, items, query};
+use crate::ext::disco::{Identity, Info, InfoForm, items, query};
 use crate::ext::rsm;
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Ns, Stanza, StanzaError};
@@ -92,9 +92,9 @@ impl Room {
     }
 
     /// `muc#roominfo` (§16.5.4), and what of the configuration is worth knowing before one enters.
-    fn form(&self, from: &Jid) -> Form {
+    fn form(&self, from: &Jid) -> InfoForm {
         let config = &self.config;
-        let mut form = Form::new();
+        let mut form = InfoForm::new();
         let mut put = |var: &str, value: String| {
             if !value.is_empty() {
                 form.entry(var.into()).or_default().insert(value);

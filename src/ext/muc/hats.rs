@@ -141,7 +141,7 @@ pub(super) fn element(room: &Room, bare: &Jid) -> Option<String> {
 }
 
 /// Adds to the form in which a room tells of itself (§2): who has the list with that hash, need not get it.
-pub(super) fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
+pub(super) fn fields(room: &Room, form: &mut crate::ext::disco::InfoForm) {
     if !room.features.hats.is_empty() {
         let all: String = room.features.hats.known.keys().map(|uri| room.features.hats.xml(uri)).collect();
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, all.as_bytes());

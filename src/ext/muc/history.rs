@@ -26,12 +26,12 @@ pub(super) struct Read {
     pub(super) local: Box<str>,
     /// The session that enters.
     pub(super) jid: Jid,
-    wanted: Wanted,
+    wanted: HistoryRequest,
 }
 
 /// What somebody wants who enters (§7.2.14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Wanted {
+pub(super) struct HistoryRequest {
     stanzas: usize,
     /// Of their XML; `None`: that is not said.
     chars: Option<usize>,
@@ -39,11 +39,11 @@ pub(super) struct Wanted {
     since: u64,
 }
 
-impl Wanted {
+impl HistoryRequest {
     /// What a request to enter says. What cannot be read is not said.
-    pub(super) fn read(st: &State, room: &Room, x: Node<'_>) -> Wanted {
+    pub(super) fn read(st: &State, room: &Room, x: Node<'_>) -> HistoryRequest {
         let most = room.config.history as usize;
-        let mut wanted = Wanted { stanzas: most.min(STANZAS), chars: None, since: 0 };
+        let mut wanted = HistoryRequest { stanzas: most.min(STANZAS), chars: None, since: 0 };
         let Some(history) = x.child(Ns::MUC, "history") else { return wanted };
         let number = |name: &str| history.attr(name)?.trim().parse::<u64>().ok();
         let small = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -105,7 +105,7 @@ pub(super) fn shown(st: &State, room: &Room, id: u64, mut message: Stanza, jids:
 
 impl Muc {
     /// Begins to send the history to a session that has just come in; what comes meanwhile waits.
-    pub(super) fn ask_history(&mut self, st: &mut State, local: &str, jid: &Jid, wanted: Wanted) {
+    pub(super) fn ask_history(&mut self, st: &mut State, local: &str, jid: &Jid, wanted: HistoryRequest) {
         let Some(room) = self.rooms.get_mut(local) else { return };
         if !room.config.archive || wanted.stanzas == 0 {
             let past = if room.config.archive { Vec::new() } else { room.past.iter().rev().cloned().collect() };
@@ -163,7 +163,7 @@ impl Room {
         st: &State,
         jid: &Jid,
         messages: impl Iterator<Item = (u64, Stanza)>,
-        wanted: Wanted,
+        wanted: HistoryRequest,
     ) -> Vec<Stanza> {
         let first = self.reads_from(jid);
         let mut picked = Vec::new();

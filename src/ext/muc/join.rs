@@ -1,8 +1,8 @@
 //! Coming, changing and going (XEP-0045 §7.1, §7.2, §7.6, §7.7, §7.14).
 
 use super::affiliation::{Affiliation, Privilege};
-use super::config::Config;
-use super::history::Wanted;
+use super::config::RoomConfig;
+use super::history::HistoryRequest;
 use super::occupant::{Occupant, SEATS, Seat};
 use super::presence::{Notice, Whom, clean, gone};
 use super::room::Room;
@@ -106,7 +106,7 @@ impl Muc {
         let Some(joins) = joins else { return Ok(()) };
         // What was read for it so far is of no use any more.
         room.greet(st, from, created);
-        let wanted = Wanted::read(st, room, joins);
+        let wanted = HistoryRequest::read(st, room, joins);
         self.ask_history(st, local, from, wanted);
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Muc {
         }
         let begins = st.next_mark();
         let kind = st.settings().room_kind;
-        let room = Room::new(to.bare(), from, payer, begins, Config::of(kind));
+        let room = Room::new(to.bare(), from, payer, begins, RoomConfig::of(kind));
         if !self.bytes.may(payer, room.bytes(), ROOMS_BYTES) {
             return full(
                 "the rooms that you made have their share of what all rooms may take; shorten a list or destroy one",

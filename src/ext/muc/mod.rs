@@ -119,7 +119,7 @@ pub(super) struct Muc {
     /// Requests from one occupant to another.
     forwards: forward::Forwards,
     /// Messages that are to be taken back, and are being read.
-    moderations: BTreeMap<Job, moderate::Waiting>,
+    moderations: BTreeMap<Job, moderate::Moderation>,
     /// Requests for vCards that are being read.
     vcards: BTreeMap<Job, Stanza>,
     /// What people make rooms send to others.

@@ -100,7 +100,7 @@ fn row(number: u64) -> String {
 
 /// A request that waits for the message that it is about.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Moderation {
     local: Box<str>,
     number: u64,
     iq: Stanza,
@@ -128,7 +128,7 @@ pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Han
     }
     if room.config.archive {
         let job = st.ask(Query::Entries { owner: room.owner.clone().into(), ids: [number].into() });
-        muc.moderations.insert(job, Waiting { local: local.into(), number, iq: iq.clone() });
+        muc.moderations.insert(job, Moderation { local: local.into(), number, iq: iq.clone() });
         return Ok(Flow::Done);
     }
     if !room.past.iter().any(|message| message.mark == number && is_said(message)) {
@@ -139,7 +139,7 @@ pub(super) fn iq(muc: &mut Muc, st: &mut State, local: &str, iq: &Stanza) -> Han
 
 /// The message that is to be taken back was read; `None`: it could not be.
 pub(super) fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>) {
-    let Some(Waiting { local, number, iq }) = muc.moderations.remove(&job) else { return };
+    let Some(Moderation { local, number, iq }) = muc.moderations.remove(&job) else { return };
     muc.lend(&local);
     let done = match rows {
         None => Err(Condition::InternalServerError.into()),

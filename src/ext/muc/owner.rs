@@ -2,7 +2,7 @@
 //! made in [`super::admin`], or as a field of the configuration.
 
 use super::affiliation::{Affiliation, Privilege, Role, Roles};
-use super::config::{Config, DESCRIPTION_BYTES, FIELD_BYTES, HISTORY_MOST, NAME_BYTES, OCCUPANTS_MOST};
+use super::config::{DESCRIPTION_BYTES, FIELD_BYTES, HISTORY_MOST, NAME_BYTES, OCCUPANTS_MOST, RoomConfig};
 use super::presence::Notice;
 use super::room::Room;
 use super::{Muc, admin, invite};
@@ -18,7 +18,7 @@ const FORM_TYPE: &str = "http://jabber.org/protocol/muc#roomconfig";
 const FIELDS: usize = 256;
 
 /// The options that are yes or no.
-type Flag = (&'static str, &'static str, fn(&mut Config) -> &mut bool);
+type Flag = (&'static str, &'static str, fn(&mut RoomConfig) -> &mut bool);
 const FLAGS: [Flag; 7] = [
     ("muc#roomconfig_persistentroom", "Stays when everybody has left", |c| &mut c.persistent),
     ("muc#roomconfig_publicroom", "Everybody can find it", |c| &mut c.public),
@@ -30,7 +30,7 @@ const FLAGS: [Flag; 7] = [
 ];
 
 /// The options that are text: with the most bytes that they may have.
-type Text = (&'static str, &'static str, usize, fn(&mut Config) -> &mut String);
+type Text = (&'static str, &'static str, usize, fn(&mut RoomConfig) -> &mut String);
 const TEXTS: [Text; 4] = [
     ("muc#roomconfig_roomname", "Name", NAME_BYTES, |c| &mut c.name),
     ("muc#roomconfig_roomdesc", "Description", DESCRIPTION_BYTES, |c| &mut c.description),
@@ -39,7 +39,7 @@ const TEXTS: [Text; 4] = [
 ];
 
 /// The options that are sets of roles.
-type Set = (&'static str, &'static str, fn(&mut Config) -> &mut Roles);
+type Set = (&'static str, &'static str, fn(&mut RoomConfig) -> &mut Roles);
 const SETS: [Set; 2] = [
     ("muc#roomconfig_presencebroadcast", "Whose presence the others see", |c| &mut c.broadcast),
     ("muc#roomconfig_getmemberlist", "Members that may get the list of members", |c| &mut c.member_list),
@@ -219,7 +219,7 @@ fn unacceptable(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaError 
 
 /// Takes what a form says of a configuration; what it does not name stays as it is. Unknown fields are left alone: forms of clients
 /// have some that other servers know.
-fn fill(config: &mut Config, fields: &mut Submitted) -> Result<(), StanzaError> {
+fn fill(config: &mut RoomConfig, fields: &mut Submitted) -> Result<(), StanzaError> {
     for (var, _, most, text) in TEXTS {
         let Some(lines) = fields.remove(var) else { continue };
         let said = lines.join("\n");
@@ -244,7 +244,7 @@ fn fill(config: &mut Config, fields: &mut Submitted) -> Result<(), StanzaError> 
         };
     }
     if let Some(word) = form::single(fields, PRIVATE)? {
-        config.private = Config::private_of(&word)
+        config.private = RoomConfig::private_of(&word)
             .ok_or_else(|| unacceptable("who may send private messages: anyone, participants, moderators, or none"))?;
     }
     for (var, _, set) in SETS {

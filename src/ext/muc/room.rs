@@ -4,7 +4,7 @@
 //! answered with [`State::confirm`].
 
 use super::affiliation::{Affiliation, Privilege, Role, ServerAdmins};
-use super::config::Config;
+use super::config::RoomConfig;
 use super::features::{self, Features};
 use super::minute::Minute;
 use super::occupant::Occupant;
@@ -45,7 +45,7 @@ pub(super) struct Room {
     /// Whose its archive and its vCard are.
     pub(super) owner: Whose,
     /// What its owners have chosen.
-    pub(super) config: Config,
+    pub(super) config: RoomConfig,
     pub(super) subject: Subject,
     /// The first number of the log that may be in its archive: a room that had its name before shows nothing.
     pub(super) begins: u64,
@@ -200,7 +200,7 @@ fn payer_record(payer: &str) -> Box<[u8]> {
 
 impl Room {
     /// A new one that its creator has to configure, in somebody's share.
-    pub(super) fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64, config: Config) -> Room {
+    pub(super) fn new(jid: Jid, creator: &Jid, payer: &str, begins: u64, config: RoomConfig) -> Room {
         let mut room = Room::bare(jid, config, begins);
         room.locked = true;
         room.payer = payer.into();
@@ -209,7 +209,7 @@ impl Room {
         room
     }
 
-    fn bare(jid: Jid, config: Config, begins: u64) -> Room {
+    fn bare(jid: Jid, config: RoomConfig, begins: u64) -> Room {
         Room {
             owner: Whose::room(jid.local().unwrap_or_default()),
             jid,
@@ -351,11 +351,11 @@ impl Room {
             std::collections::btree_map::Entry::Occupied(room) => room.into_mut(),
             std::collections::btree_map::Entry::Vacant(room) => {
                 let jid = Jid::new(Some(local), host.domain(), None).map_err(|_| damaged())?;
-                room.insert(Room::bare(jid, Config::default(), 0))
+                room.insert(Room::bare(jid, RoomConfig::default(), 0))
             }
         };
         if what == CONFIG {
-            (room.config, room.begins, room.open) = Config::from_record(value)?;
+            (room.config, room.begins, room.open) = RoomConfig::from_record(value)?;
         } else if what == SUBJECT {
             room.subject = Subject::from_record(value)?;
         } else if let Some(jid) = what.strip_prefix(AFFILIATION) {
@@ -635,7 +635,7 @@ impl Room {
     ///
     /// # Errors
     /// `resource-constraint` if storage takes nothing; then nothing is changed.
-    pub(super) fn configure(&mut self, st: &mut State, config: Config) -> Result<(), StanzaError> {
+    pub(super) fn configure(&mut self, st: &mut State, config: RoomConfig) -> Result<(), StanzaError> {
         self.fits(config.bytes().saturating_sub(self.config.bytes()))?;
         st.write()?;
         let was_stored = self.is_stored();
@@ -745,7 +745,7 @@ mod tests {
         let jid = |text: &str| Jid::parse(text).unwrap();
         let creator = jid("juliet@house.test/balcony");
         let mut room =
-            Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1, Config::default());
+            Room::new(jid("garden@conference.house.test"), &creator, "juliet@house.test", 1, RoomConfig::default());
         let empty = room.bytes();
         let long = Affiliated { reason: Some("r".repeat(500).into()), ..Affiliated::default() };
         for (n, known) in [(0, long.clone()), (1, long), (0, Affiliated::default())] {

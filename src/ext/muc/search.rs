@@ -27,7 +27,7 @@ pub(super) const CHANNELS: About =
     About::new("XEP-0433", "Extended Channel Search", "0.1.0", "only the server's own rooms are found");
 
 /// What is searched for.
-struct Wanted {
+struct SearchRequest {
     /// In lower case, all of them; none for all rooms.
     words: Vec<String>,
     name: bool,
@@ -60,8 +60,8 @@ fn blank() -> String {
     )
 }
 
-impl Wanted {
-    fn read(mut fields: Submitted) -> Result<Wanted, StanzaError> {
+impl SearchRequest {
+    fn read(mut fields: Submitted) -> Result<SearchRequest, StanzaError> {
         let fields = &mut fields;
         let q = form::single(fields, "q")?;
         let all = form::boolean(fields, "all")?.unwrap_or(false);
@@ -96,7 +96,7 @@ impl Wanted {
             form::single(fields, "min_users")?.map(|n| n.parse().map_err(|_| bad().text("occupants are a number")));
         // Both names are in use for it.
         let address = form::boolean(fields, "sinaddress")?.or(form::boolean(fields, "sinaddr")?);
-        Ok(Wanted {
+        Ok(SearchRequest {
             words,
             name: form::boolean(fields, "sinname")?.unwrap_or(true),
             description: form::boolean(fields, "sindescription")?.unwrap_or(true),
@@ -154,7 +154,7 @@ pub(super) fn iq(muc: &mut Muc, st: &mut State, iq: &Stanza) -> Handled {
         return st.reply(iq, blank());
     }
     let fields = form::submitted(search, FORM_TYPE)?.unwrap_or_default();
-    let wanted = Wanted::read(fields)?;
+    let wanted = SearchRequest::read(fields)?;
     let page = rsm::read(search)?;
     let mut found: Vec<&Room> = muc.rooms.values().filter(|room| wanted.finds(room)).collect();
     if wanted.by_occupants {

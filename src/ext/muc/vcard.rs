@@ -140,7 +140,7 @@ pub(super) fn answer(muc: &mut Muc, st: &mut State, job: Job, rows: Option<Rows>
 }
 
 /// Adds to the form in which a room tells of itself.
-pub(super) fn fields(room: &Room, form: &mut crate::ext::disco::Form) {
+pub(super) fn fields(room: &Room, form: &mut crate::ext::disco::InfoForm) {
     let hashes = room.features.vcard.iter().flatten().cloned();
     let hashes: std::collections::BTreeSet<String> = hashes.collect();
     if !hashes.is_empty() {

@@ -7,24 +7,24 @@
 
 use super::config::{Access, Publish};
 use super::errors;
-use super::node::{Affiliation, Forest, Head, Home, Leaf, Subscription};
+use super::node::{Forest, Head, Home, Leaf, NodeAffiliation, Subscription};
 use crate::core::State;
 use crate::wire::{Condition, Jid, StanzaError};
 
 /// What somebody, by bare JID, may do as at a node.
-pub(super) fn affiliation(st: &State, home: &Home, head: &Head, who: &Jid) -> Affiliation {
+pub(super) fn affiliation(st: &State, home: &Home, head: &Head, who: &Jid) -> NodeAffiliation {
     match !home.is_account() && st.administers(who) {
-        true => Affiliation::Owner,
+        true => NodeAffiliation::Owner,
         false => listed(home, head, who),
     }
 }
 
 /// What somebody, by bare JID, is to a node.
-pub(super) fn listed(home: &Home, head: &Head, who: &Jid) -> Affiliation {
+pub(super) fn listed(home: &Home, head: &Head, who: &Jid) -> NodeAffiliation {
     if home.is_account() && *who == home.jid {
-        return Affiliation::Owner;
+        return NodeAffiliation::Owner;
     }
-    head.affiliations.get(who).copied().unwrap_or(Affiliation::None)
+    head.affiliations.get(who).copied().unwrap_or(NodeAffiliation::None)
 }
 
 /// Whether somebody may not see the presence of an account, by bare JID; at the service nobody is a stranger.
@@ -34,7 +34,7 @@ pub(super) fn stranger(st: &State, home: &Home, who: &Jid) -> bool {
 
 /// The owners of a node that have an account here.
 fn owners<'a>(home: &'a Home, head: &'a Head) -> impl Iterator<Item = &'a Jid> {
-    let named = head.affiliations.iter().filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
+    let named = head.affiliations.iter().filter(|(_, affiliation)| **affiliation == NodeAffiliation::Owner);
     Some(&home.jid).filter(|_| home.is_account()).into_iter().chain(named.map(|(jid, _)| jid))
 }
 
@@ -62,7 +62,7 @@ pub(super) fn find<'a>(
     let leaf = forest.get(&home.owner, name);
     let open = |head: &Head| {
         matches!(head.config.access, Access::Open | Access::Authorize)
-            || !matches!(affiliation(st, home, head, who), Affiliation::None | Affiliation::Outcast)
+            || !matches!(affiliation(st, home, head, who), NodeAffiliation::None | NodeAffiliation::Outcast)
     };
     match leaf {
         Some(leaf) if open(&leaf.head) || !stranger(st, home, who) => Ok(leaf),
@@ -74,9 +74,9 @@ pub(super) fn find<'a>(
 /// Whether somebody may subscribe to a node and read it, but for what an owner must approve.
 fn enters(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
     match affiliation(st, home, head, who) {
-        Affiliation::Owner | Affiliation::Publisher | Affiliation::Member => return Ok(()),
-        Affiliation::PublishOnly | Affiliation::Outcast => return Err(Condition::Forbidden.into()),
-        Affiliation::None => {}
+        NodeAffiliation::Owner | NodeAffiliation::Publisher | NodeAffiliation::Member => return Ok(()),
+        NodeAffiliation::PublishOnly | NodeAffiliation::Outcast => return Err(Condition::Forbidden.into()),
+        NodeAffiliation::None => {}
     }
     let sees = |owner: &Jid| st.account(owner).filter(|account| account.shows_presence_to(who));
     let in_group = |owner: &Jid| {
@@ -97,23 +97,23 @@ fn enters(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaE
 /// Whether somebody may read the items of a node (§6.5.1).
 pub(super) fn read(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
     enters(st, home, head, who)?;
-    let asked = head.config.access == Access::Authorize && affiliation(st, home, head, who) == Affiliation::None;
+    let asked = head.config.access == Access::Authorize && affiliation(st, home, head, who) == NodeAffiliation::None;
     if asked && !is_subscribed(head, who) { Err(errors::not_subscribed()) } else { Ok(()) }
 }
 
 /// What a subscription of somebody would be (§6.1.3, §6.1.4).
 pub(super) fn subscribe(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<Subscription, StanzaError> {
     enters(st, home, head, who)?;
-    let asked = head.config.access == Access::Authorize && affiliation(st, home, head, who) == Affiliation::None;
+    let asked = head.config.access == Access::Authorize && affiliation(st, home, head, who) == NodeAffiliation::None;
     Ok(if asked { Subscription::Pending } else { Subscription::Subscribed })
 }
 
 /// Whether somebody may publish at a node.
 pub(super) fn publish(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
     let allowed = match affiliation(st, home, head, who) {
-        Affiliation::Owner | Affiliation::Publisher | Affiliation::PublishOnly => true,
-        Affiliation::Outcast => false,
-        Affiliation::None | Affiliation::Member => match head.config.publishers {
+        NodeAffiliation::Owner | NodeAffiliation::Publisher | NodeAffiliation::PublishOnly => true,
+        NodeAffiliation::Outcast => false,
+        NodeAffiliation::None | NodeAffiliation::Member => match head.config.publishers {
             Publish::Publishers => false,
             // Who lost access to the node is still in the list of subscriptions.
             Publish::Subscribers => is_subscribed(head, who) && read(st, home, head, who).is_ok(),
@@ -126,7 +126,7 @@ pub(super) fn publish(st: &State, home: &Home, head: &Head, who: &Jid) -> Result
 /// # Errors
 /// `forbidden` for everybody but an owner (§8).
 pub(super) fn own(st: &State, home: &Home, head: &Head, who: &Jid) -> Result<(), StanzaError> {
-    if affiliation(st, home, head, who) == Affiliation::Owner { Ok(()) } else { Err(Condition::Forbidden.into()) }
+    if affiliation(st, home, head, who) == NodeAffiliation::Owner { Ok(()) } else { Err(Condition::Forbidden.into()) }
 }
 
 /// Whether a notification may go to an address. What was allowed when it subscribed is not what counts.

@@ -48,7 +48,7 @@ pub(in crate::ext) const SHARED: [Shared; 2] = [
 
 /// The client of a session, or one elsewhere by its full JID.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Client {
+pub(super) enum CapsClient {
     Here(SessionId),
     Elsewhere(Jid),
 }
@@ -58,7 +58,7 @@ pub(super) type Interests = Arc<BTreeSet<Box<str>>>;
 
 /// What a presence says of its client.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Key {
+struct CapsKey {
     /// The algorithm; empty: there is none, and it cannot be verified.
     hash: Box<str>,
     ver: Box<str>,
@@ -67,58 +67,58 @@ struct Key {
 
 /// One whose presence says something of its client.
 #[derive(Debug)]
-struct Session {
-    key: Key,
+struct KnownClient {
+    key: CapsKey,
     /// `None`: nothing that is known.
     interests: Option<Interests>,
     /// Of a client elsewhere: the accounts that it shows its presence to, by localpart.
     accounts: BTreeSet<Box<str>>,
 }
 
-impl Session {
+impl KnownClient {
     fn wants(&self, name: &str) -> bool {
         self.interests.as_ref().is_some_and(|interests| interests.contains(name))
     }
 }
 
 #[derive(Debug)]
-struct Question {
+struct CapsQuestion {
     /// Who was asked last.
-    asked: Client,
+    asked: CapsClient,
     /// Who could be asked next.
-    waiting: VecDeque<Client>,
+    waiting: VecDeque<CapsClient>,
 }
 
 /// All that is known of sessions.
 #[derive(Debug, Default)]
-pub(super) struct Caps {
-    sessions: BTreeMap<Client, Session>,
+pub(super) struct ClientCaps {
+    sessions: BTreeMap<CapsClient, KnownClient>,
     /// Those elsewhere, with each account that they show their presence to, by domain.
     elsewhere: Ledger<(Jid, Box<str>)>,
-    known: BTreeMap<Key, Interests>,
+    known: BTreeMap<CapsKey, Interests>,
     /// Whose client told each.
-    told: Ledger<Key>,
-    questions: BTreeMap<Key, Question>,
+    told: Ledger<CapsKey>,
+    questions: BTreeMap<CapsKey, CapsQuestion>,
     /// What the jobs are about: questions, and the time for them.
-    jobs: BTreeMap<Job, (Key, Client)>,
+    jobs: BTreeMap<Job, (CapsKey, CapsClient)>,
 }
 
 /// A client, and the nodes that it has become interested in.
-pub(super) type News = Vec<(Client, BTreeSet<Box<str>>)>;
+pub(super) type NewInterests = Vec<(CapsClient, BTreeSet<Box<str>>)>;
 
-impl Caps {
+impl ClientCaps {
     /// Whether a session wants to be told of a node.
     pub(super) fn interested(&self, sid: SessionId, name: &str) -> bool {
-        self.sessions.get(&Client::Here(sid)).is_some_and(|session| session.wants(name))
+        self.sessions.get(&CapsClient::Here(sid)).is_some_and(|session| session.wants(name))
     }
 
     /// The clients of somebody elsewhere, by bare JID, that want to be told of a node.
     pub(super) fn interested_elsewhere<'a>(&'a self, bare: &Jid, name: &'a str) -> impl Iterator<Item = &'a Jid> {
-        let (from, bare) = (Client::Elsewhere(bare.clone()), bare.clone());
+        let (from, bare) = (CapsClient::Elsewhere(bare.clone()), bare.clone());
         self.sessions
             .range(from..)
             .map_while(move |(client, session)| match client {
-                Client::Elsewhere(jid) if jid.bare_str() == bare.as_str() => Some((jid, session)),
+                CapsClient::Elsewhere(jid) if jid.bare_str() == bare.as_str() => Some((jid, session)),
                 _ => None,
             })
             .filter(move |(_, session)| session.wants(name))
@@ -127,35 +127,35 @@ impl Caps {
 
     /// The accounts that a client elsewhere shows its presence to.
     pub(super) fn accounts(&self, jid: &Jid) -> Vec<Box<str>> {
-        let session = self.sessions.get(&Client::Elsewhere(jid.clone()));
+        let session = self.sessions.get(&CapsClient::Elsewhere(jid.clone()));
         session.map(|session| session.accounts.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Whether a client is still there.
-    pub(super) fn is_known(&self, client: &Client) -> bool {
+    pub(super) fn is_known(&self, client: &CapsClient) -> bool {
         self.sessions.contains_key(client)
     }
 
     /// What a client is interested in.
-    pub(super) fn interests(&self, client: &Client) -> Interests {
+    pub(super) fn interests(&self, client: &CapsClient) -> Interests {
         self.sessions.get(client).and_then(|session| session.interests.clone()).unwrap_or_default()
     }
 
     /// A session has broadcast a presence.
-    pub(super) fn broadcast(&mut self, st: &mut State, sid: SessionId) -> News {
-        let Some(presence) = st.session(sid).and_then(|s| s.presence.as_ref()) else { return News::new() };
+    pub(super) fn broadcast(&mut self, st: &mut State, sid: SessionId) -> NewInterests {
+        let Some(presence) = st.session(sid).and_then(|s| s.presence.as_ref()) else { return NewInterests::new() };
         let key = presence.child(Ns::CAPS, "c").and_then(key);
-        self.says(st, Client::Here(sid), key)
+        self.says(st, CapsClient::Here(sid), key)
     }
 
     /// A client elsewhere shows its presence to an account here, which shows it its own. Gives what it has become interested in, and
     /// whether it is new to this account.
-    pub(super) fn shown(&mut self, st: &mut State, local: &str, presence: &Stanza) -> (News, bool) {
-        let Some(from) = presence.from.clone() else { return (News::new(), false) };
-        let client = Client::Elsewhere(from.clone());
+    pub(super) fn shown(&mut self, st: &mut State, local: &str, presence: &Stanza) -> (NewInterests, bool) {
+        let Some(from) = presence.from.clone() else { return (NewInterests::new(), false) };
+        let client = CapsClient::Elsewhere(from.clone());
         let Some(key) = presence.child(Ns::CAPS, "c").and_then(key) else {
             self.gone(st, &client);
-            return (News::new(), false);
+            return (NewInterests::new(), false);
         };
         let news = self.says(st, client.clone(), Some(key));
         let Some(session) = self.sessions.get_mut(&client) else { return (news, false) };
@@ -166,23 +166,23 @@ impl Caps {
             if self.elsewhere.len() > ELSEWHERE
                 && let Some((surplus, _)) = self.elsewhere.surplus()
             {
-                self.gone(st, &Client::Elsewhere(surplus));
+                self.gone(st, &CapsClient::Elsewhere(surplus));
             }
         }
         (news, new)
     }
 
     /// What a client's presence says of it.
-    fn says(&mut self, st: &mut State, client: Client, key: Option<Key>) -> News {
+    fn says(&mut self, st: &mut State, client: CapsClient, key: Option<CapsKey>) -> NewInterests {
         let Some(key) = key else {
             self.gone(st, &client);
-            return News::new();
+            return NewInterests::new();
         };
         match self.sessions.get_mut(&client) {
-            Some(session) if session.key == key => return News::new(),
+            Some(session) if session.key == key => return NewInterests::new(),
             Some(session) => session.key = key.clone(),
             None => {
-                let session = Session { key: key.clone(), interests: None, accounts: BTreeSet::new() };
+                let session = KnownClient { key: key.clone(), interests: None, accounts: BTreeSet::new() };
                 self.sessions.insert(client.clone(), session);
             }
         }
@@ -191,19 +191,19 @@ impl Caps {
             return self.settle(&client, interests);
         }
         if self.jobs.values().filter(|(_, asked)| *asked == client).count() >= 2 * QUESTIONS {
-            return News::new();
+            return NewInterests::new();
         }
         match self.questions.get_mut(&key) {
             Some(question) => question.waiting.push_back(client),
             None => {
-                self.questions.insert(key.clone(), Question { asked: client.clone(), waiting: VecDeque::new() });
+                self.questions.insert(key.clone(), CapsQuestion { asked: client.clone(), waiting: VecDeque::new() });
                 self.ask(st, client, key);
             }
         }
-        News::new()
+        NewInterests::new()
     }
 
-    fn ask(&mut self, st: &mut State, client: Client, key: Key) {
+    fn ask(&mut self, st: &mut State, client: CapsClient, key: CapsKey) {
         let query = match (&*key.hash, &*key.ver) {
             ("", "") => "<query xmlns='http://jabber.org/protocol/disco#info'/>".to_owned(),
             (_, ver) => {
@@ -212,9 +212,9 @@ impl Caps {
             }
         };
         let question = match &client {
-            Client::Here(sid) => st.request(*sid, query),
+            CapsClient::Here(sid) => st.request(*sid, query),
             // Who is elsewhere is asked in the name of the server: it is the same hash for all accounts.
-            Client::Elsewhere(jid) => st.inquire(st.domain().clone(), jid.clone(), Type::Get, query),
+            CapsClient::Elsewhere(jid) => st.inquire(st.domain().clone(), jid.clone(), Type::Get, query),
         };
         let timer = st.after(ANSWER_MS);
         self.jobs.insert(question, (key.clone(), client.clone()));
@@ -222,8 +222,8 @@ impl Caps {
     }
 
     /// The client's answer.
-    pub(super) fn replied(&mut self, st: &mut State, job: Job, reply: &Stanza) -> News {
-        let Some(asked) = self.jobs.remove(&job) else { return News::new() };
+    pub(super) fn replied(&mut self, st: &mut State, job: Job, reply: &Stanza) -> NewInterests {
+        let Some(asked) = self.jobs.remove(&job) else { return NewInterests::new() };
         // The time for it.
         let timers = self.jobs.extract_if(.., |_, other| *other == asked);
         timers.for_each(|(timer, _)| st.forget(timer));
@@ -232,7 +232,7 @@ impl Caps {
         let interests = query.map(interests).unwrap_or_default();
         let verified = query.and_then(|query| verification(query, &key.hash)).is_some_and(|ver| *ver == *key.ver);
         if !verified {
-            let mut news = News::new();
+            let mut news = NewInterests::new();
             if self.sessions.get(&client).is_some_and(|session| session.key == key) {
                 news = self.settle(&client, interests);
             }
@@ -241,15 +241,15 @@ impl Caps {
         }
         self.questions.remove(&key);
         self.remember(st, &client, &key, &interests);
-        let same = |(_, session): &(&Client, &Session)| session.key == key;
-        let clients: Vec<Client> = self.sessions.iter().filter(same).map(|(client, _)| client.clone()).collect();
+        let same = |(_, session): &(&CapsClient, &KnownClient)| session.key == key;
+        let clients: Vec<CapsClient> = self.sessions.iter().filter(same).map(|(client, _)| client.clone()).collect();
         clients.into_iter().flat_map(|client| self.settle(&client, interests.clone())).collect()
     }
 
-    fn remember(&mut self, st: &State, client: &Client, key: &Key, interests: &Interests) {
+    fn remember(&mut self, st: &State, client: &CapsClient, key: &CapsKey, interests: &Interests) {
         let whose = match client {
-            Client::Here(sid) => st.session(*sid).map_or("", |session| session.local()),
-            Client::Elsewhere(jid) => jid.domain(),
+            CapsClient::Here(sid) => st.session(*sid).map_or("", |session| session.local()),
+            CapsClient::Elsewhere(jid) => jid.domain(),
         };
         self.told.put(key.clone(), whose, 1);
         self.known.insert(key.clone(), interests.clone());
@@ -269,7 +269,7 @@ impl Caps {
     }
 
     /// Asks somebody else, if it was this session's turn.
-    fn next(&mut self, st: &mut State, key: Key, after: &Client) {
+    fn next(&mut self, st: &mut State, key: CapsKey, after: &CapsClient) {
         let Some(question) = self.questions.get_mut(&key).filter(|question| question.asked == *after) else { return };
         while let Some(client) = question.waiting.pop_front() {
             if self.sessions.get(&client).is_some_and(|session| session.key == key) {
@@ -281,9 +281,9 @@ impl Caps {
     }
 
     /// A client is not available any more.
-    pub(super) fn gone(&mut self, st: &mut State, client: &Client) {
-        let Some(Session { key, accounts, .. }) = self.sessions.remove(client) else { return };
-        if let Client::Elsewhere(jid) = client {
+    pub(super) fn gone(&mut self, st: &mut State, client: &CapsClient) {
+        let Some(KnownClient { key, accounts, .. }) = self.sessions.remove(client) else { return };
+        if let CapsClient::Elsewhere(jid) = client {
             accounts.into_iter().for_each(|local| self.elsewhere.take(&(jid.clone(), local)));
         }
         let over = self.jobs.extract_if(.., |_, (_, asked)| asked == client);
@@ -293,7 +293,7 @@ impl Caps {
 
     /// A client elsewhere does not show its presence to an account any more.
     pub(super) fn hidden(&mut self, st: &mut State, local: &str, from: &Jid) {
-        let client = Client::Elsewhere(from.clone());
+        let client = CapsClient::Elsewhere(from.clone());
         let Some(session) = self.sessions.get_mut(&client) else { return };
         if session.accounts.remove(local) {
             self.elsewhere.take(&(from.clone(), local.into()));
@@ -304,18 +304,18 @@ impl Caps {
     }
 
     /// What a client is interested in from now on; says what of it is new.
-    fn settle(&mut self, client: &Client, interests: Interests) -> News {
-        let Some(session) = self.sessions.get_mut(client) else { return News::new() };
+    fn settle(&mut self, client: &CapsClient, interests: Interests) -> NewInterests {
+        let Some(session) = self.sessions.get_mut(client) else { return NewInterests::new() };
         let before = session.interests.replace(interests.clone()).unwrap_or_default();
         let new: BTreeSet<_> = interests.difference(&before).cloned().collect();
-        if new.is_empty() { News::new() } else { vec![(client.clone(), new)] }
+        if new.is_empty() { NewInterests::new() } else { vec![(client.clone(), new)] }
     }
 }
 
 /// XEP-0115 §4
-fn key(c: Node<'_>) -> Option<Key> {
+fn key(c: Node<'_>) -> Option<CapsKey> {
     let text = |name: &str| c.attr(name).map(|value| value.into_owned().into_boxed_str()).unwrap_or_default();
-    let key = Key { hash: text("hash"), ver: text("ver"), node: text("node") };
+    let key = CapsKey { hash: text("hash"), ver: text("ver"), node: text("node") };
     (key.hash.len() + key.ver.len() + key.node.len() <= KEY_BYTES).then_some(key)
 }
 

@@ -31,7 +31,7 @@ stored! {
         Open = 2, "open";
     }
     /// When the last item is sent (§6.1.7).
-    pub(super) enum Last {
+    pub(super) enum SendLast {
         Never = 0, "never";
         OnSub = 1, "on_sub";
         OnSubAndPresence = 2, "on_sub_and_presence";
@@ -43,7 +43,7 @@ stored! {
         Reject = 2, "reject";
     }
     /// Whether items tell who published them (§12.17).
-    pub(super) enum Reply {
+    pub(super) enum ReplyTo {
         Publisher = 0, "publisher";
         None = 1, "none";
     }
@@ -67,7 +67,7 @@ mod bit {
 
 /// The configuration of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Config {
+pub(super) struct NodeConfig {
     pub(super) title: Box<str>,
     pub(super) description: Box<str>,
     /// The namespace of payloads; empty: any.
@@ -77,9 +77,9 @@ pub(super) struct Config {
     pub(super) groups: Box<[Box<str>]>,
     pub(super) access: Access,
     pub(super) publishers: Publish,
-    pub(super) last: Last,
+    pub(super) last: SendLast,
     pub(super) full: Full,
-    pub(super) reply: Reply,
+    pub(super) reply: ReplyTo,
     pub(super) style: Style,
     pub(super) max_items: u32,
     /// The longest payload, in bytes.
@@ -182,10 +182,10 @@ fn list(values: Vec<String>) -> Result<Box<[Box<str>]>, StanzaError> {
     Ok(values.into_iter().map(Into::into).collect())
 }
 
-impl Config {
+impl NodeConfig {
     /// What XEP-0163 §5 recommends for the nodes of an account, or what is usual at a service.
-    pub(super) fn new(account: bool) -> Config {
-        Config {
+    pub(super) fn new(account: bool) -> NodeConfig {
+        NodeConfig {
             title: "".into(),
             description: "".into(),
             ty: "".into(),
@@ -194,9 +194,9 @@ impl Config {
             groups: Box::new([]),
             access: if account { Access::Presence } else { Access::Open },
             publishers: Publish::Publishers,
-            last: if account { Last::OnSubAndPresence } else { Last::Never },
+            last: if account { SendLast::OnSubAndPresence } else { SendLast::Never },
             full: Full::RetractOldest,
-            reply: Reply::None,
+            reply: ReplyTo::None,
             style: Style::Headline,
             max_items: if account { 1 } else { MAX_ITEMS },
             payload_bytes: PAYLOAD_BYTES as u32,
@@ -213,13 +213,13 @@ impl Config {
 
     /// The same for a node of this name: what clients keep there for themselves is nobody else's, also if they do not say so
     /// (XEP-0223, XEP-0402 §3.3, XEP-0490 §3.1).
-    pub(super) fn named(account: bool, name: &str) -> Config {
-        let usual = Config::new(account);
+    pub(super) fn named(account: bool, name: &str) -> NodeConfig {
+        let usual = NodeConfig::new(account);
         match name {
             "urn:xmpp:bookmarks:1" | "urn:xmpp:mds:displayed:0" if account => {
-                Config { access: Access::Whitelist, last: Last::Never, max_items: MAX_ITEMS, ..usual }
+                NodeConfig { access: Access::Whitelist, last: SendLast::Never, max_items: MAX_ITEMS, ..usual }
             }
-            "storage:bookmarks" | "storage:rosternotes" if account => Config { access: Access::Whitelist, ..usual },
+            "storage:bookmarks" | "storage:rosternotes" if account => NodeConfig { access: Access::Whitelist, ..usual },
             _ => usual,
         }
     }
@@ -248,8 +248,8 @@ impl Config {
             "pubsub#deliver_notifications" => boolean(&mut self.notifications, values)?,
             "pubsub#deliver_payloads" => boolean(&mut self.payloads, values)?,
             "pubsub#notification_type" => word(&mut self.style, values, Style::of)?,
-            "pubsub#send_last_published_item" => word(&mut self.last, values, Last::of)?,
-            "pubsub#itemreply" => word(&mut self.reply, values, Reply::of)?,
+            "pubsub#send_last_published_item" => word(&mut self.last, values, SendLast::of)?,
+            "pubsub#itemreply" => word(&mut self.reply, values, ReplyTo::of)?,
             "pubsub#notify_retract" => boolean(&mut self.notify_retract, values)?,
             "pubsub#notify_delete" => boolean(&mut self.notify_delete, values)?,
             "pubsub#notify_config" => boolean(&mut self.notify_config, values)?,
@@ -264,7 +264,7 @@ impl Config {
     }
 
     /// The same with what a form says. What is not supported is left out, unless it would change what the node does.
-    pub(super) fn configured(&self, fields: Submitted) -> Result<Config, StanzaError> {
+    pub(super) fn configured(&self, fields: Submitted) -> Result<NodeConfig, StanzaError> {
         let mut config = self.clone();
         for (var, values) in fields {
             if config.set(&var, values.clone())? {
@@ -279,7 +279,7 @@ impl Config {
     }
 
     /// The same with what must hold for a publication (§7.1.5); `None` if something in it is not known here.
-    pub(super) fn wanted(&self, fields: Submitted) -> Result<Option<Config>, StanzaError> {
+    pub(super) fn wanted(&self, fields: Submitted) -> Result<Option<NodeConfig>, StanzaError> {
         let mut config = self.clone();
         for (var, values) in fields {
             if !config.set(&var, values)? {
@@ -396,7 +396,7 @@ impl Config {
     }
 
     /// Reads it from a record.
-    pub(super) fn read(r: &mut Reader<'_>) -> Result<Config, Broken> {
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<NodeConfig, Broken> {
         let (title, description, ty, language) = (r.str()?.into(), r.str()?.into(), r.str()?.into(), r.str()?.into());
         fn list(r: &mut Reader<'_>) -> Result<Box<[Box<str>]>, Broken> {
             (0..r.u32()?).map(|_| r.str().map(Into::into)).collect()
@@ -404,13 +404,13 @@ impl Config {
         let (contact, groups) = (list(r)?, list(r)?);
         let access = Access::of_number(r.u8()?)?;
         let publishers = Publish::of_number(r.u8()?)?;
-        let last = Last::of_number(r.u8()?)?;
+        let last = SendLast::of_number(r.u8()?)?;
         let full = Full::of_number(r.u8()?)?;
-        let reply = Reply::of_number(r.u8()?)?;
+        let reply = ReplyTo::of_number(r.u8()?)?;
         let style = Style::of_number(r.u8()?)?;
         let (max_items, payload_bytes, bits) = (r.u32()?, r.u32()?, r.u8()?);
         let has = |bit: u8| bits & bit != 0;
-        Ok(Config {
+        Ok(NodeConfig {
             title,
             description,
             ty,
@@ -444,8 +444,8 @@ fn options(var: &str) -> &'static [&'static str] {
         "pubsub#publish_model" => Publish::WORDS,
         "pubsub#publish_node_full" => Full::WORDS,
         "pubsub#notification_type" => Style::WORDS,
-        "pubsub#send_last_published_item" => Last::WORDS,
-        "pubsub#itemreply" => Reply::WORDS,
+        "pubsub#send_last_published_item" => SendLast::WORDS,
+        "pubsub#itemreply" => ReplyTo::WORDS,
         "pubsub#node_type" => &["leaf"],
         _ => &[],
     }
@@ -492,7 +492,7 @@ mod tests {
             ("notify_sub", "1", 14, 0b0100_0000),
             ("subscribe", "1", 14, 0b1000_0000),
         ];
-        let mut none = Config::new(false);
+        let mut none = NodeConfig::new(false);
         for (field, ..) in cases.iter().filter(|(.., place, _)| *place == 14) {
             none.set(&format!("pubsub#{field}"), vec!["0".into()]).unwrap();
         }
@@ -509,7 +509,7 @@ mod tests {
     #[test]
     fn every_field_of_the_form_is_taken_back_and_every_flag_has_its_bit() {
         for account in [true, false] {
-            let config = Config::new(account);
+            let config = NodeConfig::new(account);
             for (var, kind, _) in FIELDS {
                 let mut other = config.clone();
                 let now: Vec<String> = config.values(var).iter().map(|v| v.to_string()).collect();
@@ -525,7 +525,7 @@ mod tests {
                 };
                 other.set(var, changed).unwrap();
                 let record = other.write(Writer::new(1)).done();
-                assert_eq!(Config::read(&mut Reader::new(&record).unwrap()).unwrap(), other, "{var}");
+                assert_eq!(NodeConfig::read(&mut Reader::new(&record).unwrap()).unwrap(), other, "{var}");
                 crate::wire::xml::Raw::parse(&other.form("form", &BTreeSet::new()), crate::wire::Scope::client())
                     .unwrap();
             }
@@ -534,7 +534,7 @@ mod tests {
 
     #[test]
     fn numbers_end_at_the_cap_and_max_is_the_cap() {
-        let config = |value: &str| Config::new(true).configured(fields(&[("pubsub#max_items", &[value])]));
+        let config = |value: &str| NodeConfig::new(true).configured(fields(&[("pubsub#max_items", &[value])]));
         assert_eq!(config("max").unwrap().max_items, MAX_ITEMS);
         assert_eq!(config(&"9".repeat(400)).unwrap().max_items, MAX_ITEMS);
         assert_eq!(config("12").unwrap().max_items, 12);
@@ -545,7 +545,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported() {
-        let config = Config::new(true);
+        let config = NodeConfig::new(true);
         let with = |var: &str, value: &str| config.configured(fields(&[(var, &[value])]));
         assert_eq!(with("pubsub#body_xslt", "http://house.test/x").unwrap(), config);
         assert_eq!(with("pubsub#tempsub", "0").unwrap(), config);

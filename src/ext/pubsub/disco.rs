@@ -1,10 +1,10 @@
 //! What discovery tells of nodes (XEP-0060 §5.1 to §5.5): of those that somebody may see.
 
 use super::config::Access;
-use super::node::{Affiliation, Head, Home, Leaf, MAX_ITEMS};
+use super::node::{Head, Home, Leaf, MAX_ITEMS, NodeAffiliation};
 use super::{PubSub, access};
 use crate::core::{Flow, Handled, State};
-use crate::ext::disco::{Form, Identity, Info};
+use crate::ext::disco::{Identity, Info, InfoForm};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Ns, Stanza, StanzaError, Type, stamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,14 +84,14 @@ fn service(name: &str) -> Info {
 /// §5.3, §5.4
 fn node(home: &Home, leaf: &Leaf) -> Info {
     let Head { config, .. } = &leaf.head;
-    let mut form = Form::new();
+    let mut form = InfoForm::new();
     let mut field = |name: &str, values: Vec<String>| {
         let values: BTreeSet<String> = values.into_iter().filter(|value| !value.is_empty()).collect();
         if !values.is_empty() {
             form.insert(format!("pubsub#{name}"), values);
         }
     };
-    let with = |which: Affiliation| {
+    let with = |which: NodeAffiliation| {
         let all = leaf.head.affiliations.iter().filter(move |(_, affiliation)| **affiliation == which);
         all.map(|(jid, _)| jid.to_string()).collect::<Vec<_>>()
     };
@@ -108,7 +108,7 @@ fn node(home: &Home, leaf: &Leaf) -> Info {
     field("publish_model", vec![config.publishers.as_str().into()]);
     field("max_items", vec![max]);
     field("owner", owners.iter().map(|jid| jid.to_string()).collect());
-    field("publisher", with(Affiliation::Publisher));
+    field("publisher", with(NodeAffiliation::Publisher));
     field("num_subscribers", vec![leaf.head.subscriptions.len().to_string()]);
     let identity = Identity { category: "pubsub", ty: "leaf", lang: "", name: config.title.to_string().into() };
     Info {

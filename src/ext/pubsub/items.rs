@@ -2,7 +2,7 @@
 
 use super::errors::{self, bad, unsupported};
 use super::node::{Home, Item, Leaf, item_row, items_prefix};
-use super::{PubSub, Request, Task, access, node_name, notify};
+use super::{PubSub, PubSubRequest, PubSubTask, access, node_name, notify};
 use crate::core::{Flow, Handled, State};
 use crate::ext::rsm;
 use crate::store::{Query, Rows, Tree};
@@ -19,7 +19,7 @@ const IDS: usize = 256;
 
 /// A request that waits for what storage says.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct ItemsReading {
     /// Without its payload.
     iq: Stanza,
     home: Home,
@@ -33,7 +33,7 @@ pub(super) struct Reading {
 }
 
 /// The numbers of a page, and what is said of it.
-struct Page {
+struct ItemsPage {
     numbers: Vec<u64>,
     set: String,
 }
@@ -53,7 +53,7 @@ fn fitting<'a>(items: impl Iterator<Item = (&'a u64, &'a Item)>, most: usize) ->
 }
 
 /// The page that is asked for; without any limit in the request, the last ones that fit (§6.5.4).
-fn page(leaf: &Leaf, request: &rsm::Request, paged: bool, latest: Option<usize>) -> Result<Page, StanzaError> {
+fn page(leaf: &Leaf, request: &rsm::ResultPage, paged: bool, latest: Option<usize>) -> Result<ItemsPage, StanzaError> {
     let at = |id: &str| leaf.number(id).ok_or(Condition::ItemNotFound);
     let most = request.max.unwrap_or(usize::MAX).min(latest.unwrap_or(usize::MAX));
     let from = request.after.as_deref().map(at).transpose()?.map_or(0, |number| number.saturating_add(1));
@@ -74,11 +74,17 @@ fn page(leaf: &Leaf, request: &rsm::Request, paged: bool, latest: Option<usize>)
     } else {
         String::new()
     };
-    Ok(Page { numbers, set })
+    Ok(ItemsPage { numbers, set })
 }
 
 impl PubSub {
-    pub(super) fn items(&mut self, st: &mut State, rq: &Request<'_>, pubsub: Node<'_>, items: Node<'_>) -> Handled {
+    pub(super) fn items(
+        &mut self,
+        st: &mut State,
+        rq: &PubSubRequest<'_>,
+        pubsub: Node<'_>,
+        items: Node<'_>,
+    ) -> Handled {
         let name = node_name(items)?;
         let leaf = access::find(&self.forest, st, &rq.home, &name, &rq.who)?;
         access::read(st, &rq.home, &leaf.head, &rq.who)?;
@@ -129,15 +135,15 @@ impl PubSub {
         let mut iq = rq.iq.clone();
         iq.clear();
         let reading =
-            Reading { iq, home: rq.home.clone(), name: name.into(), queries, wanted, found: String::new(), set };
+            ItemsReading { iq, home: rq.home.clone(), name: name.into(), queries, wanted, found: String::new(), set };
         self.read_on(st, reading);
         Ok(Flow::Done)
     }
 
-    fn read_on(&mut self, st: &mut State, mut reading: Reading) {
+    fn read_on(&mut self, st: &mut State, mut reading: ItemsReading) {
         if let Some(query) = reading.queries.pop_front() {
             let job = st.ask(query);
-            self.tasks.insert(job, Task::Read(reading));
+            self.tasks.insert(job, PubSubTask::Read(reading));
             return;
         }
         let node = escaped(&reading.name);
@@ -145,7 +151,7 @@ impl PubSub {
         let _ = st.reply(&reading.iq, format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>"));
     }
 
-    pub(super) fn was_read(&mut self, st: &mut State, mut reading: Reading, rows: Option<Rows>) {
+    pub(super) fn was_read(&mut self, st: &mut State, mut reading: ItemsReading, rows: Option<Rows>) {
         let config = self.forest.get(&reading.home.owner, &reading.name).map(|leaf| &leaf.head.config);
         let (Some(rows), Some(config)) = (rows, config) else {
             let gone = if config.is_none() { Condition::ItemNotFound } else { Condition::InternalServerError };

@@ -3,10 +3,10 @@
 //! They are read one after the other, and what a session gets by having come is bounded: a person with many contacts does not set
 //! off a storm.
 
-use super::caps::{Client, News};
-use super::config::Last;
+use super::caps::{CapsClient, NewInterests};
+use super::config::SendLast;
 use super::node::{Home, Item, item_row};
-use super::{PubSub, Task, access, notify};
+use super::{PubSub, PubSubTask, access, notify};
 use crate::core::State;
 use crate::store::{Query, Rows, Tree};
 use crate::wire::{Jid, stamp};
@@ -23,7 +23,7 @@ const AROUND_BYTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Sending {
     /// The client, if it is one that must still be there.
-    client: Option<Client>,
+    client: Option<CapsClient>,
     to: Jid,
     queue: VecDeque<(Home, Box<str>)>,
     /// Bytes that may be sent.
@@ -37,11 +37,11 @@ fn account_jid(st: &State, local: &str) -> Option<Jid> {
 
 impl PubSub {
     /// Clients have become interested in nodes: of their own account, and of contacts whose presence they get.
-    pub(super) fn news(&mut self, st: &mut State, news: News) {
+    pub(super) fn news(&mut self, st: &mut State, news: NewInterests) {
         for (client, names) in news {
             let sid = match client {
-                Client::Here(sid) => sid,
-                Client::Elsewhere(ref jid) => {
+                CapsClient::Here(sid) => sid,
+                CapsClient::Elsewhere(ref jid) => {
                     let homes: Vec<Jid> =
                         self.caps.accounts(jid).iter().filter_map(|local| account_jid(st, local)).collect();
                     self.greet(st, client, &homes, &names);
@@ -53,34 +53,34 @@ impl PubSub {
             let contacts =
                 account.roster.subscriptions().filter(|jid| !account.blocks(jid) && st.account(jid).is_some());
             let homes: Vec<Jid> = [&account.jid].into_iter().chain(contacts).cloned().collect();
-            self.greet(st, Client::Here(sid), &homes, &names);
+            self.greet(st, CapsClient::Here(sid), &homes, &names);
         }
     }
 
     /// A contact has let an account see its presence.
     pub(super) fn subscribed(&mut self, st: &mut State, local: &str, contact: &Jid) {
         for sid in st.available(local) {
-            let names = self.caps.interests(&Client::Here(sid));
-            self.greet(st, Client::Here(sid), &[contact.bare()], &names);
+            let names = self.caps.interests(&CapsClient::Here(sid));
+            self.greet(st, CapsClient::Here(sid), &[contact.bare()], &names);
         }
     }
 
     /// A client elsewhere shows its presence to an account for the first time.
     pub(super) fn met(&mut self, st: &mut State, local: &str, from: &Jid) {
-        let client = Client::Elsewhere(from.clone());
+        let client = CapsClient::Elsewhere(from.clone());
         let names = self.caps.interests(&client);
         if let Some(home) = account_jid(st, local) {
             self.greet(st, client, &[home], &names);
         }
     }
 
-    fn greet(&mut self, st: &mut State, client: Client, homes: &[Jid], names: &BTreeSet<Box<str>>) {
+    fn greet(&mut self, st: &mut State, client: CapsClient, homes: &[Jid], names: &BTreeSet<Box<str>>) {
         let to = match &client {
-            Client::Here(sid) => st.session(*sid).map(|session| session.jid.clone()),
-            Client::Elsewhere(jid) => Some(jid.clone()),
+            CapsClient::Here(sid) => st.session(*sid).map(|session| session.jid.clone()),
+            CapsClient::Elsewhere(jid) => Some(jid.clone()),
         };
         let Some(to) = to else { return };
-        let theirs = |task: &&Task| matches!(task, Task::Last(sending, ..) if sending.client.as_ref() == Some(&client));
+        let theirs = |task: &&PubSubTask| matches!(task, PubSubTask::SendLast(sending, ..) if sending.client.as_ref() == Some(&client));
         if self.tasks.values().filter(theirs).count() >= SENDINGS {
             return;
         }
@@ -89,7 +89,9 @@ impl PubSub {
             let home = Home::account(jid.clone());
             for name in names {
                 let leaf = self.forest.get(&home.owner, name);
-                if leaf.is_some_and(|leaf| leaf.head.config.last == Last::OnSubAndPresence && !leaf.items.is_empty()) {
+                if leaf
+                    .is_some_and(|leaf| leaf.head.config.last == SendLast::OnSubAndPresence && !leaf.items.is_empty())
+                {
                     queue.push_back((home.clone(), name.clone()));
                 }
             }
@@ -105,7 +107,7 @@ impl PubSub {
 
     fn send_on(&mut self, st: &mut State, mut sending: Sending) {
         let is_gone = match &sending.client {
-            Some(Client::Here(sid)) => st.session(*sid).is_none_or(|session| session.presence.is_none()),
+            Some(CapsClient::Here(sid)) => st.session(*sid).is_none_or(|session| session.presence.is_none()),
             Some(client) => !self.caps.is_known(client),
             None => false,
         };
@@ -129,7 +131,7 @@ impl PubSub {
             sending.left = left;
             let number = *number;
             let job = st.ask(Query::Get(Tree::Item, item_row(&home.owner, &name, number)));
-            self.tasks.insert(job, Task::Last(sending, home, name, number));
+            self.tasks.insert(job, PubSubTask::SendLast(sending, home, name, number));
             return;
         }
     }

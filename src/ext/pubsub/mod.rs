@@ -25,7 +25,7 @@ use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, SessionId,
 use crate::store::{Engine, Query, Rows, StoreError, Tree, Whose};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError, Type};
-use caps::Client;
+use caps::CapsClient;
 use errors::{bad, unsupported};
 use node::{Forest, Home, Item};
 use std::collections::BTreeMap;
@@ -49,27 +49,27 @@ pub(super) const SUBDOMAIN: &str = "pubsub";
 #[derive(Default)]
 pub(super) struct PubSub {
     forest: Forest,
-    caps: caps::Caps,
+    caps: caps::ClientCaps,
     /// What waits for storage.
-    tasks: BTreeMap<Job, Task>,
+    tasks: BTreeMap<Job, PubSubTask>,
     service: Option<Jid>,
 }
 
 #[derive(Debug)]
-enum Task {
-    Read(items::Reading),
-    Last(last::Sending, Home, Box<str>, u64),
+enum PubSubTask {
+    Read(items::ItemsReading),
+    SendLast(last::Sending, Home, Box<str>, u64),
 }
 
 /// A request, and who makes it.
-struct Request<'a> {
+struct PubSubRequest<'a> {
     home: Home,
     /// Whose request it is: a bare JID.
     who: Jid,
     iq: &'a Stanza,
 }
 
-impl Request<'_> {
+impl PubSubRequest<'_> {
     /// Whether an account does it at itself.
     fn own(&self) -> bool {
         self.home.is_account() && self.who == self.home.jid
@@ -184,7 +184,7 @@ impl PubSub {
     /// A request in one of the namespaces of publish-subscribe.
     fn requested(&mut self, st: &mut State, home: Home, iq: &Stanza) -> Handled {
         let who = iq.from.as_ref().map(Jid::bare).ok_or(Condition::BadRequest)?;
-        let rq = &Request { home, who, iq };
+        let rq = &PubSubRequest { home, who, iq };
         if rq.own() && st.account(&rq.who).is_none() {
             // It was removed meanwhile.
             return Err(errors::no_node());
@@ -282,7 +282,7 @@ impl Extension for PubSub {
 
     fn leave(&mut self, st: &mut State, sid: SessionId, stanza: &mut Stanza) -> Handled {
         if stanza.kind == Kind::Presence && stanza.ty == Type::Unavailable && stanza.to.is_none() {
-            self.caps.gone(st, &Client::Here(sid));
+            self.caps.gone(st, &CapsClient::Here(sid));
         }
         Ok(Flow::Pass)
     }
@@ -311,7 +311,7 @@ impl Extension for PubSub {
                 let news = self.caps.broadcast(st, *sid);
                 self.news(st, news);
             }
-            Event::Closed { sid, .. } => self.caps.gone(st, &Client::Here(*sid)),
+            Event::Closed { sid, .. } => self.caps.gone(st, &CapsClient::Here(*sid)),
             Event::Removed(local) => {
                 if let Some(service) = self.service.clone() {
                     self.forest.account_removed(st, local, &service);
@@ -337,8 +337,10 @@ impl Extension for PubSub {
 
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
         match self.tasks.remove(&job) {
-            Some(Task::Read(reading)) => self.was_read(st, reading, rows),
-            Some(Task::Last(sending, home, name, number)) => self.was_last(st, sending, (home, name, number), rows),
+            Some(PubSubTask::Read(reading)) => self.was_read(st, reading, rows),
+            Some(PubSubTask::SendLast(sending, home, name, number)) => {
+                self.was_last(st, sending, (home, name, number), rows)
+            }
             None => {}
         }
     }

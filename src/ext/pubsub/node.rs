@@ -3,7 +3,7 @@
 //! In memory are the head of each node and, of its items, the ids and sizes; payloads are read from the disk when somebody wants
 //! them.
 
-use super::config::Config;
+use super::config::NodeConfig;
 use super::errors;
 use crate::core::share::{Shared, Shares, limits, may_have};
 use crate::core::{State, scan};
@@ -119,7 +119,7 @@ pub(super) fn item_row(owner: &Whose, name: &str, number: u64) -> Bytes {
 
 stored! {
     /// What somebody is to a node (§4.1).
-    pub(super) enum Affiliation {
+    pub(super) enum NodeAffiliation {
         None = 0, "none";
         Owner = 1, "owner";
         Publisher = 2, "publisher";
@@ -135,10 +135,10 @@ stored! {
     }
 }
 
-impl Affiliation {
+impl NodeAffiliation {
     /// The state chart of §4.1: whether an owner may make the one of the other.
-    pub(super) fn may_become(self, other: Affiliation) -> bool {
-        use Affiliation::*;
+    pub(super) fn may_become(self, other: NodeAffiliation) -> bool {
+        use NodeAffiliation::*;
         match self {
             _ if self == other => true,
             Owner => other == None,
@@ -154,18 +154,18 @@ pub(super) struct Head {
     /// When it was made, in milliseconds since 1970.
     pub(super) created: u64,
     pub(super) creator: Jid,
-    pub(super) config: Config,
+    pub(super) config: NodeConfig,
     /// By bare JID. At an account, that its owner is the owner goes without saying.
-    pub(super) affiliations: BTreeMap<Jid, Affiliation>,
+    pub(super) affiliations: BTreeMap<Jid, NodeAffiliation>,
     /// By the address that is subscribed.
     pub(super) subscriptions: BTreeMap<Jid, Subscription>,
 }
 
 impl Head {
-    pub(super) fn new(st: &State, home: &Home, creator: Jid, config: Config) -> Head {
+    pub(super) fn new(st: &State, home: &Home, creator: Jid, config: NodeConfig) -> Head {
         let mut affiliations = BTreeMap::new();
         if !home.is_account() {
-            affiliations.insert(creator.clone(), Affiliation::Owner);
+            affiliations.insert(creator.clone(), NodeAffiliation::Owner);
         }
         Head { created: st.time(), creator, config, affiliations, subscriptions: BTreeMap::new() }
     }
@@ -190,9 +190,9 @@ impl Head {
         }
         let jid = |r: &mut Reader<'_>| Jid::parse(r.str()?).map_err(|_| Broken);
         let (created, creator) = (r.u64()?, jid(&mut r)?);
-        let config = Config::read(&mut r)?;
+        let config = NodeConfig::read(&mut r)?;
         let affiliations = (0..r.u32()?)
-            .map(|_| Ok((jid(&mut r)?, Affiliation::of_number(r.u8()?)?)))
+            .map(|_| Ok((jid(&mut r)?, NodeAffiliation::of_number(r.u8()?)?)))
             .collect::<Result<_, Broken>>()?;
         let subscriptions = (0..r.u32()?)
             .map(|_| Ok((jid(&mut r)?, Subscription::of_number(r.u8()?)?)))
@@ -210,24 +210,24 @@ impl Head {
     }
 
     fn has_owner(&self, st: &State) -> bool {
-        self.affiliations.iter().any(|(jid, affiliation)| *affiliation == Affiliation::Owner && st.can_act(jid))
+        self.affiliations.iter().any(|(jid, affiliation)| *affiliation == NodeAffiliation::Owner && st.can_act(jid))
     }
 
     /// Of a node at the service that nobody owns any more somebody is made the owner: who may publish there, else who may read; those
     /// with an account here first. Says whether there is one.
     fn settle_owner(&mut self, st: &State) -> bool {
         let heir = if self.has_owner(st) { None } else { self.heir(st) };
-        self.affiliations.extend(heir.map(|heir| (heir, Affiliation::Owner)));
+        self.affiliations.extend(heir.map(|heir| (heir, NodeAffiliation::Owner)));
         self.has_owner(st)
     }
 
     fn heir(&self, st: &State) -> Option<Jid> {
-        let rank = |affiliation: &Affiliation| match affiliation {
-            Affiliation::Owner => Some(0),
-            Affiliation::Publisher => Some(1),
-            Affiliation::PublishOnly => Some(2),
-            Affiliation::Member => Some(3),
-            Affiliation::None | Affiliation::Outcast => None,
+        let rank = |affiliation: &NodeAffiliation| match affiliation {
+            NodeAffiliation::Owner => Some(0),
+            NodeAffiliation::Publisher => Some(1),
+            NodeAffiliation::PublishOnly => Some(2),
+            NodeAffiliation::Member => Some(3),
+            NodeAffiliation::None | NodeAffiliation::Outcast => None,
         };
         let all = self.affiliations.iter().filter(|(jid, _)| st.can_act(jid));
         let ranked = all.filter_map(|(jid, affiliation)| Some((rank(affiliation)?, st.local(jid).is_none(), jid)));
@@ -645,11 +645,11 @@ mod tests {
 
     #[test]
     fn numbers_are_those_on_disks() {
-        use Affiliation::{Member, None, Outcast, Owner, PublishOnly, Publisher};
+        use NodeAffiliation::{Member, None, Outcast, Owner, PublishOnly, Publisher};
         let affiliations = [(None, 0), (Owner, 1), (Publisher, 2), (PublishOnly, 3), (Member, 4), (Outcast, 5)];
-        assert_eq!(Affiliation::ALL.map(|value| (value, value.number())), affiliations);
+        assert_eq!(NodeAffiliation::ALL.map(|value| (value, value.number())), affiliations);
         let subscriptions = [(Subscription::Pending, 0), (Subscription::Subscribed, 1)];
         assert_eq!(Subscription::ALL.map(|value| (value, value.number())), subscriptions);
-        assert_eq!((Affiliation::of_number(6), Subscription::of_number(2)), (Err(Broken), Err(Broken)));
+        assert_eq!((NodeAffiliation::of_number(6), Subscription::of_number(2)), (Err(Broken), Err(Broken)));
     }
 }

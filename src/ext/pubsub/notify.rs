@@ -2,7 +2,7 @@
 
 use super::PubSub;
 use super::access;
-use super::config::{Config, Reply, Style};
+use super::config::{NodeConfig, ReplyTo, Style};
 use super::node::{Head, Home, Item, Subscription};
 use crate::core::State;
 use crate::wire::xml::{escape, escaped};
@@ -10,11 +10,11 @@ use crate::wire::{Jid, Kind, Stanza, Type};
 use std::collections::BTreeSet;
 
 /// An `<item/>`; without `payload` it has none.
-pub(super) fn item(home: &Home, config: &Config, item: &Item, payload: Option<&str>) -> String {
+pub(super) fn item(home: &Home, config: &NodeConfig, item: &Item, payload: Option<&str>) -> String {
     let mut out = String::with_capacity(64 + item.id.len() + payload.map_or(0, str::len));
     out.push_str("<item id='");
     escape(&item.id, &mut out);
-    if config.reply == Reply::Publisher {
+    if config.reply == ReplyTo::Publisher {
         out.push_str("' publisher='");
         escape(item.publisher.as_ref().unwrap_or(&home.jid).as_str(), &mut out);
     }
@@ -35,7 +35,7 @@ pub(super) fn items(name: &str, inner: &str) -> String {
 }
 
 /// The message that tells of an event.
-pub(super) fn message(st: &mut State, home: &Home, config: &Config, event: &str) -> Stanza {
+pub(super) fn message(st: &mut State, home: &Home, config: &NodeConfig, event: &str) -> Stanza {
     let ty = match config.style {
         Style::Normal => Type::None,
         Style::Headline => Type::Headline,

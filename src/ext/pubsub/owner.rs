@@ -1,9 +1,9 @@
 //! What owners do (XEP-0060 §8): make, configure, purge and delete nodes, and say who is what to them.
 
-use super::config::Config;
+use super::config::NodeConfig;
 use super::errors::{self, bad, unsupported};
-use super::node::{Affiliation, Head, Subscription};
-use super::{PubSub, Request, access, node_name, notify};
+use super::node::{Head, NodeAffiliation, Subscription};
+use super::{PubSub, PubSubRequest, access, node_name, notify};
 use crate::core::{Event, Handled, State};
 use crate::ext::form;
 use crate::wire::xml::escaped;
@@ -21,14 +21,14 @@ fn open(element: &str, name: &str) -> String {
 }
 
 /// The groups of the roster of who configures a node.
-fn groups(st: &State, rq: &Request<'_>) -> BTreeSet<Box<str>> {
+fn groups(st: &State, rq: &PubSubRequest<'_>) -> BTreeSet<Box<str>> {
     let items = st.account(&rq.who).into_iter().flat_map(|account| account.roster.items.values());
     items.flat_map(|item| item.groups.iter().cloned()).collect()
 }
 
 impl PubSub {
     /// The head of a node for its owner.
-    fn owned(&self, st: &State, rq: &Request<'_>, request: Node<'_>) -> Result<(String, Head), StanzaError> {
+    fn owned(&self, st: &State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Result<(String, Head), StanzaError> {
         let name = node_name(request)?;
         let leaf = access::find(&self.forest, st, &rq.home, &name, &rq.who)?;
         access::own(st, &rq.home, &leaf.head, &rq.who)?;
@@ -36,7 +36,13 @@ impl PubSub {
     }
 
     /// §8.1
-    pub(super) fn create(&mut self, st: &mut State, rq: &Request<'_>, pubsub: Node<'_>, create: Node<'_>) -> Handled {
+    pub(super) fn create(
+        &mut self,
+        st: &mut State,
+        rq: &PubSubRequest<'_>,
+        pubsub: Node<'_>,
+        create: Node<'_>,
+    ) -> Handled {
         let account = rq.home.is_account();
         if account && !rq.own() {
             let stranger = access::stranger(st, &rq.home, &rq.who);
@@ -46,7 +52,7 @@ impl PubSub {
             return Err(Condition::Forbidden.into());
         }
         let given = create.attr("node").filter(|name| !name.is_empty());
-        let mut config = Config::named(account, given.as_deref().unwrap_or_default());
+        let mut config = NodeConfig::named(account, given.as_deref().unwrap_or_default());
         if let Some(configure) = pubsub.children().find(|c| c.name() == "configure") {
             let first = pubsub.children().next().is_some_and(|first| first.name() == "create");
             if !first || configure.attr("node").is_some() || configure.ns() != Ns::PUBSUB {
@@ -75,21 +81,21 @@ impl PubSub {
     }
 
     /// §8.2.1
-    pub(super) fn configuration(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn configuration(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let (name, head) = self.owned(st, rq, request)?;
         let form = head.config.form("form", &groups(st, rq));
         st.reply(rq.iq, format!("{}{form}</configure></pubsub>", open("configure", &name)))
     }
 
     /// §8.3
-    pub(super) fn defaults(&mut self, st: &mut State, rq: &Request<'_>) -> Handled {
-        let form = Config::new(rq.home.is_account()).form("form", &groups(st, rq));
+    pub(super) fn defaults(&mut self, st: &mut State, rq: &PubSubRequest<'_>) -> Handled {
+        let form = NodeConfig::new(rq.home.is_account()).form("form", &groups(st, rq));
         let xml = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><default>{form}</default></pubsub>");
         st.reply(rq.iq, xml)
     }
 
     /// §8.2.4
-    pub(super) fn configure(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn configure(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let (name, mut head) = self.owned(st, rq, request)?;
         let form = request.child(Ns::DATA_FORM, "x");
         if form.is_some_and(|x| x.attr("type").as_deref() == Some("cancel")) {
@@ -117,7 +123,7 @@ impl PubSub {
     }
 
     /// §8.4
-    pub(super) fn delete(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn delete(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let (name, head) = self.owned(st, rq, request)?;
         let redirect = request.child(Ns::PUBSUB_OWNER, "redirect").and_then(|redirect| redirect.attr("uri"));
         if redirect.as_ref().is_some_and(|uri| uri.len() > URI_BYTES) {
@@ -134,7 +140,7 @@ impl PubSub {
     }
 
     /// §8.5
-    pub(super) fn purge(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn purge(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let (name, head) = self.owned(st, rq, request)?;
         if !head.config.persist {
             return Err(unsupported!("persistent-items"));
@@ -147,14 +153,14 @@ impl PubSub {
         st.confirm(rq.iq, "")
     }
 
-    fn emptied(&self, st: &mut State, rq: &Request<'_>, name: &str) {
+    fn emptied(&self, st: &mut State, rq: &PubSubRequest<'_>, name: &str) {
         if rq.home.is_account() {
             st.announce(Event::Retracted { local: rq.home.owner.clone().into(), node: name.into(), item: None });
         }
     }
 
     /// §8.8.1: those that are pending are not among them.
-    pub(super) fn subscriptions(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn subscriptions(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let (name, head) = self.owned(st, rq, request)?;
         let mut out = open("subscriptions", &name);
         for (jid, state) in head.subscriptions.iter().filter(|(_, state)| **state == Subscription::Subscribed) {
@@ -164,10 +170,10 @@ impl PubSub {
     }
 
     /// §8.9.1
-    pub(super) fn affiliations(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn affiliations(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let (name, head) = self.owned(st, rq, request)?;
         let mut out = open("affiliations", &name);
-        let own = Some((&rq.home.jid, &Affiliation::Owner)).filter(|_| rq.home.is_account());
+        let own = Some((&rq.home.jid, &NodeAffiliation::Owner)).filter(|_| rq.home.is_account());
         for (jid, affiliation) in own.into_iter().chain(&head.affiliations) {
             out += &affiliation_xml(jid, *affiliation);
         }
@@ -175,7 +181,12 @@ impl PubSub {
     }
 
     /// §8.8.2
-    pub(super) fn change_subscriptions(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn change_subscriptions(
+        &mut self,
+        st: &mut State,
+        rq: &PubSubRequest<'_>,
+        request: Node<'_>,
+    ) -> Handled {
         let (name, head) = self.owned(st, rq, request)?;
         st.write()?;
         let mut wrong = String::new();
@@ -204,7 +215,7 @@ impl PubSub {
     }
 
     /// §8.9.2
-    pub(super) fn change_affiliations(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn change_affiliations(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let (name, mut head) = self.owned(st, rq, request)?;
         st.write()?;
         let mut wrong = String::new();
@@ -212,19 +223,19 @@ impl PubSub {
             let Some(wanted) = element.attr("affiliation") else { continue };
             let before = access::listed(&rq.home, &head, &jid);
             let mut next = head.clone();
-            let fine = Affiliation::of(&wanted).is_some_and(|after| {
+            let fine = NodeAffiliation::of(&wanted).is_some_and(|after| {
                 match after {
-                    Affiliation::None => next.affiliations.remove(&jid),
+                    NodeAffiliation::None => next.affiliations.remove(&jid),
                     after => next.affiliations.insert(jid.clone(), after),
                 };
-                if after == Affiliation::Outcast {
+                if after == NodeAffiliation::Outcast {
                     next.subscriptions.retain(|subscriber, _| subscriber.bare() != jid);
                 }
                 // §4.1; and the owner of an account is the one owner of its nodes (XEP-0163 §2.2).
                 let owners = if rq.home.is_account() {
-                    (before == Affiliation::Owner) == (after == Affiliation::Owner)
+                    (before == NodeAffiliation::Owner) == (after == NodeAffiliation::Owner)
                 } else {
-                    next.affiliations.values().any(|one| *one == Affiliation::Owner)
+                    next.affiliations.values().any(|one| *one == NodeAffiliation::Owner)
                 };
                 before.may_become(after) && owners
             });
@@ -248,7 +259,7 @@ impl PubSub {
     }
 }
 
-fn affiliation_xml(jid: &Jid, affiliation: Affiliation) -> String {
+fn affiliation_xml(jid: &Jid, affiliation: NodeAffiliation) -> String {
     format!("<affiliation jid='{}' affiliation='{}'/>", escaped(jid.as_str()), affiliation.as_str())
 }
 
@@ -271,7 +282,7 @@ fn entries<'a>(request: Node<'a>, name: &str) -> Result<Vec<(Jid, Node<'a>)>, St
 }
 
 /// The answer to a list of changes (§8.8.2.4, §8.9.2.4): what could not be done is in it, as it is.
-fn changed(st: &mut State, rq: &Request<'_>, element: &str, name: &str, wrong: &str) -> Handled {
+fn changed(st: &mut State, rq: &PubSubRequest<'_>, element: &str, name: &str, wrong: &str) -> Handled {
     if wrong.is_empty() {
         return st.confirm(rq.iq, "");
     }

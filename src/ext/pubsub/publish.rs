@@ -1,9 +1,9 @@
 //! Publishing and retracting (XEP-0060 §7).
 
-use super::config::{Config, Full};
+use super::config::{Full, NodeConfig};
 use super::errors::{self, bad, unsupported};
-use super::node::{Affiliation, Head, ID_BYTES, Item};
-use super::{PubSub, Request, access, flag, node_name, notify};
+use super::node::{Head, ID_BYTES, Item, NodeAffiliation};
+use super::{PubSub, PubSubRequest, access, flag, node_name, notify};
 use crate::core::{Event, Handled, State};
 use crate::ext::form;
 use crate::wire::xml::escaped;
@@ -18,7 +18,7 @@ struct Publication {
 }
 
 /// The item in a publication, as the configuration of its node asks for it (§7.1.3.7). `None`: there is none, and none is due.
-fn publication(st: &mut State, config: &Config, publish: Node<'_>) -> Result<Option<Publication>, StanzaError> {
+fn publication(st: &mut State, config: &NodeConfig, publish: Node<'_>) -> Result<Option<Publication>, StanzaError> {
     let mut items = publish.children().filter(|c| c.is(Ns::PUBSUB, "item"));
     let item = items.next();
     if items.next().is_some() {
@@ -58,7 +58,13 @@ fn publication(st: &mut State, config: &Config, publish: Node<'_>) -> Result<Opt
 
 impl PubSub {
     /// §7.1
-    pub(super) fn publish(&mut self, st: &mut State, rq: &Request<'_>, pubsub: Node<'_>, publish: Node<'_>) -> Handled {
+    pub(super) fn publish(
+        &mut self,
+        st: &mut State,
+        rq: &PubSubRequest<'_>,
+        pubsub: Node<'_>,
+        publish: Node<'_>,
+    ) -> Handled {
         let name = node_name(publish)?;
         let options = match pubsub.child(Ns::PUBSUB, "publish-options") {
             Some(options) => form::submitted(options, OPTIONS)?,
@@ -68,7 +74,7 @@ impl PubSub {
         // XEP-0163 §3: the account's own client need not make the node first.
         let head = if missing && rq.own() {
             self.forest.has_room(&rq.home, &name, &rq.who)?;
-            let config = Config::named(true, &name);
+            let config = NodeConfig::named(true, &name);
             let config = match options {
                 Some(fields) => config.wanted(fields)?.ok_or_else(errors::precondition)?,
                 None => config,
@@ -127,9 +133,9 @@ impl PubSub {
     /// What an item more pushes out of its node (§7.1.2.5).
     fn overflow(
         &self,
-        rq: &Request<'_>,
+        rq: &PubSubRequest<'_>,
         name: &str,
-        config: &Config,
+        config: &NodeConfig,
         id: &str,
     ) -> Result<Vec<(u64, Box<str>)>, StanzaError> {
         let Some(leaf) = self.forest.get(&rq.home.owner, name) else { return Ok(Vec::new()) };
@@ -144,7 +150,7 @@ impl PubSub {
     }
 
     /// §7.2
-    pub(super) fn retract(&mut self, st: &mut State, rq: &Request<'_>, retract: Node<'_>) -> Handled {
+    pub(super) fn retract(&mut self, st: &mut State, rq: &PubSubRequest<'_>, retract: Node<'_>) -> Handled {
         let name = node_name(retract)?;
         let leaf = access::find(&self.forest, st, &rq.home, &name, &rq.who)?;
         let mut items = retract.children().filter(|c| c.is(Ns::PUBSUB, "item"));
@@ -166,7 +172,7 @@ impl PubSub {
             _ => return Err(Condition::Forbidden.into()),
         };
         // §4.1: publishers delete what they published themselves.
-        let owner = access::affiliation(st, &rq.home, &leaf.head, &rq.who) == Affiliation::Owner;
+        let owner = access::affiliation(st, &rq.home, &leaf.head, &rq.who) == NodeAffiliation::Owner;
         let publisher = item.publisher.as_ref() == Some(&rq.who) && publishes.is_ok();
         if !owner && !publisher {
             return Err(Condition::Forbidden.into());

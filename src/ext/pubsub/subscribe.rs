@@ -1,9 +1,9 @@
 //! Subscribing (XEP-0060 §6.1, §6.2, §8.6), and what somebody is told of their own subscriptions and affiliations (§5.6, §5.7).
 
-use super::config::Last;
+use super::config::SendLast;
 use super::errors::{self, bad};
-use super::node::{Affiliation, Forest, Head, Home, Subscription};
-use super::{PubSub, Request, access, attribute, node_name, notify};
+use super::node::{Forest, Head, Home, NodeAffiliation, Subscription};
+use super::{PubSub, PubSubRequest, access, attribute, node_name, notify};
 use crate::core::{Handled, State};
 use crate::ext::form;
 use crate::wire::xml::escaped;
@@ -36,7 +36,7 @@ fn save(forest: &mut Forest, st: &mut State, home: &Home, name: &str, head: Head
 
 impl PubSub {
     /// §6.1
-    pub(super) fn subscribe(&mut self, st: &mut State, rq: &Request<'_>, subscribe: Node<'_>) -> Handled {
+    pub(super) fn subscribe(&mut self, st: &mut State, rq: &PubSubRequest<'_>, subscribe: Node<'_>) -> Handled {
         let name = node_name(subscribe)?;
         let jid = subscriber(subscribe)?;
         if jid.bare() != rq.who {
@@ -69,7 +69,7 @@ impl PubSub {
             Subscription::Pending => self.ask_owners(st, &rq.home, &name, &head, &jid),
             Subscription::Subscribed => {
                 self.notify_owners(st, &rq.home, &name, &head, &jid, state.as_str());
-                if head.config.last != Last::Never {
+                if head.config.last != SendLast::Never {
                     self.send_last(st, &rq.home, &name, &jid);
                 }
             }
@@ -78,7 +78,7 @@ impl PubSub {
     }
 
     /// §6.2
-    pub(super) fn unsubscribe(&mut self, st: &mut State, rq: &Request<'_>, unsubscribe: Node<'_>) -> Handled {
+    pub(super) fn unsubscribe(&mut self, st: &mut State, rq: &PubSubRequest<'_>, unsubscribe: Node<'_>) -> Handled {
         let name = node_name(unsubscribe)?;
         let jid = subscriber(unsubscribe)?;
         let leaf = match self.forest.get(&rq.home.owner, &name) {
@@ -99,7 +99,7 @@ impl PubSub {
     }
 
     /// §5.6
-    pub(super) fn own_subscriptions(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn own_subscriptions(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let only = request.attr("node");
         if let Some(name) = only.as_deref() {
             access::find(&self.forest, st, &rq.home, name, &rq.who)?;
@@ -120,7 +120,7 @@ impl PubSub {
     }
 
     /// §5.7
-    pub(super) fn own_affiliations(&mut self, st: &mut State, rq: &Request<'_>, request: Node<'_>) -> Handled {
+    pub(super) fn own_affiliations(&mut self, st: &mut State, rq: &PubSubRequest<'_>, request: Node<'_>) -> Handled {
         let only = request.attr("node");
         if let Some(name) = only.as_deref() {
             access::find(&self.forest, st, &rq.home, name, &rq.who)?;
@@ -133,7 +133,7 @@ impl PubSub {
             self.forest.of(&rq.home.owner).filter(|(name, _)| only.as_deref().is_none_or(|o| o == *name))
         {
             let affiliation = access::listed(&rq.home, &leaf.head, &rq.who);
-            if affiliation != Affiliation::None {
+            if affiliation != NodeAffiliation::None {
                 out += &format!("<affiliation node='{}' affiliation='{}'/>", escaped(name), affiliation.as_str());
             }
         }
@@ -223,7 +223,7 @@ impl PubSub {
         }
         save(&mut self.forest, st, home, name, head.clone())?;
         notify::subscription(st, home, name, jid, state.map_or("none", Subscription::as_str));
-        if state == Some(Subscription::Subscribed) && head.config.last != Last::Never {
+        if state == Some(Subscription::Subscribed) && head.config.last != SendLast::Never {
             self.send_last(st, home, name, jid);
         }
         Ok(())

@@ -25,7 +25,7 @@ pub(super) const KINDS: &str = "These work: ECDSA with P-256 or P-384, RSA from 
 
 /// What a certificate says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The subject, as a line.
     pub subject: String,
     /// The issuer, as a line.
@@ -46,7 +46,7 @@ pub struct Facts {
 
 impl Facts {
     /// Whether it holds for this name (RFC 6125 §6.4: a wildcard stands for one label).
-    pub fn covers(&self, name: &str) -> bool {
+    pub(crate) fn covers(&self, name: &str) -> bool {
         let name = &*a_labels(name);
         let parent = name.split_once('.').map(|(_, parent)| parent);
         self.names
@@ -55,34 +55,34 @@ impl Facts {
     }
 
     /// Whole days from `now` (seconds since 1970) to its end.
-    pub fn days_left(&self, now: u64) -> u64 {
+    pub(crate) fn days_left(&self, now: u64) -> u64 {
         self.not_after.saturating_sub(now) / DAY
     }
 
     /// When our own is renewed, in seconds since 1970.
-    pub fn renewed_at(&self) -> u64 {
+    pub(crate) fn renewed_at(&self) -> u64 {
         self.not_after.saturating_sub(RENEW_DAYS * DAY)
     }
 
     /// Whether it ends so soon that who has installed it should get the next.
-    pub fn ends_soon(&self, now: u64) -> bool {
+    pub(crate) fn ends_soon(&self, now: u64) -> bool {
         self.days_left(now) < WARN_DAYS
     }
 
     /// The names and addresses that this box has and the certificate lacks, for people. Apps look for the domain: so these are no
     /// reason to make another certificate before its time.
-    pub fn lacks(&self, names: &Names) -> Vec<String> {
+    pub(crate) fn lacks(&self, names: &Names) -> Vec<String> {
         names.dns().into_iter().filter(|name| !self.names.contains(name)).collect()
     }
 
     /// What an owner compares with what apps show.
-    pub fn line(&self, installed: bool) -> String {
+    pub(crate) fn line(&self, installed: bool) -> String {
         let whose = if installed { "installed" } else { "own" };
         format!("certificate  SHA-256 {} (apps show this one); {whose}, until {}", self.fingerprint, self.until)
     }
 
     /// What an owner is told of our own: until when it holds, and when those will be asked who have not installed the authority.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         format!(
             "until {}; renewed on {}, when apps that keep the certificate itself (Gajim) ask everybody again",
             date(self.not_after),
@@ -253,7 +253,7 @@ pub(super) fn parse_all(path: &Path, pem: &[u8]) -> Result<Vec<Facts>> {
 }
 
 /// Reads one certificate.
-pub fn facts(der: &[u8]) -> Option<Facts> {
+pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
     let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
     let mut facts = Facts {
         subject: cert.subject().to_string(),

@@ -12,7 +12,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When it cannot serve this domain now, with the reason.
-    pub fn install(&self, chain: &Path, key: &Path, domain: &str, now: u64) -> Result<Vec<String>> {
+    pub(crate) fn install(&self, chain: &Path, key: &Path, domain: &str, now: u64) -> Result<Vec<String>> {
         let (chain_pem, key_pem) = (clean(&read(chain)?), clean(&read(key)?));
         let certificates = parse_all(chain, &chain_pem)?;
         for pair in certificates.windows(2) {

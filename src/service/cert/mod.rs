@@ -18,9 +18,9 @@ mod installed;
 mod names;
 mod own;
 
-pub use self::facts::{Facts, facts};
-pub use self::names::Names;
-pub use crate::wire::punycode::a_labels;
+pub(crate) use self::facts::Facts;
+pub(crate) use self::names::Names;
+pub(crate) use crate::wire::punycode::a_labels;
 
 use self::facts::{DAY, clean, ders, first, parse_all, read, signatures, unfit};
 use self::own::{NEW_AUTHORITY, PAST_DAYS};
@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 /// A chain and its key, as PEM.
 #[derive(Clone)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The own certificate first.
     pub chain: Vec<u8>,
     /// The key.
@@ -41,24 +41,24 @@ pub struct Pair {
 
 /// The certificates of a data folder.
 #[derive(Clone, Debug)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     dir: PathBuf,
 }
 
 impl Certificates {
     /// Those of this folder.
-    pub fn of(data: &Data) -> Certificates {
+    pub(crate) fn of(data: &Data) -> Certificates {
         Certificates { dir: data.certificates() }
     }
 
     /// Where the authority's certificate is, for people to install.
-    pub fn ca_path(&self) -> PathBuf {
+    pub(crate) fn ca_path(&self) -> PathBuf {
         self.dir.join("ca.crt")
     }
 
     /// The time to judge and make certificates by, in seconds since 1970. A box whose clock is not set must not take a good
     /// certificate for one of the future, and make one that has ended for everybody else: our own was made before now.
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         if host::clock_is_set() {
             return host::clock();
         }
@@ -67,12 +67,12 @@ impl Certificates {
     }
 
     /// Where the one is that the administrator has installed.
-    pub fn installed_path(&self) -> PathBuf {
+    pub(crate) fn installed_path(&self) -> PathBuf {
         self.dir.join("installed.pem")
     }
 
     /// Whether there is one.
-    pub fn is_installed(&self) -> bool {
+    pub(crate) fn is_installed(&self) -> bool {
         self.installed_path().exists()
     }
 
@@ -86,7 +86,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When there is none yet, or it is not readable.
-    pub fn ca(&self) -> Result<Facts> {
+    pub(crate) fn ca(&self) -> Result<Facts> {
         first(&self.ca_path())
     }
 
@@ -94,7 +94,7 @@ impl Certificates {
     ///
     /// # Errors
     /// The same.
-    pub fn authority_line(&self) -> Result<String> {
+    pub(crate) fn authority_line(&self) -> Result<String> {
         let (path, ca) = (self.ca_path(), self.ca()?);
         Ok(format!("authority    {}, SHA-256 {} (for installing)", path.display(), ca.fingerprint))
     }
@@ -103,7 +103,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When there is none yet, or it is not readable.
-    pub fn own(&self) -> Result<Facts> {
+    pub(crate) fn own(&self) -> Result<Facts> {
         first(&self.dir.join("server.crt"))
     }
 
@@ -111,7 +111,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When there is none yet, or it is not readable.
-    pub fn current(&self) -> Result<(Pair, Facts)> {
+    pub(crate) fn current(&self) -> Result<(Pair, Facts)> {
         let installed = self.dir.join("installed.pem");
         if installed.exists() {
             let both = clean(&read(&installed)?);
@@ -125,7 +125,7 @@ impl Certificates {
     ///
     /// # Errors
     /// What is wrong with it, and the fix.
-    pub fn acceptor(&self) -> Result<(tls::Acceptor, Pair, Facts)> {
+    pub(crate) fn acceptor(&self) -> Result<(tls::Acceptor, Pair, Facts)> {
         let path = self.dir.join("installed.pem");
         let fix = match path.exists() {
             true => {
@@ -140,7 +140,7 @@ impl Certificates {
 
     /// What is wrong with the files, each with its fix: chain, keys, signatures, names and dates are held against each other.
     /// `now`: seconds since 1970.
-    pub fn faults(&self, domain: Option<&str>, now: u64) -> Vec<String> {
+    pub(crate) fn faults(&self, domain: Option<&str>, now: u64) -> Vec<String> {
         let installed = self.dir.join("installed.pem");
         let mut faults = Vec::new();
         if installed.exists() {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// Under which names and addresses the server is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Names {
+pub(crate) struct Names {
     /// The XMPP domain, as it stands in addresses.
     pub domain: String,
     /// Names of the host.
@@ -19,7 +19,7 @@ pub struct Names {
 
 impl Names {
     /// Those of this box.
-    pub fn of_host(domain: &str) -> Names {
+    pub(crate) fn of_host(domain: &str) -> Names {
         let mut hosts = vec![host::name(), format!("{}.local", host::label())];
         hosts.dedup();
         Names { domain: domain.to_owned(), hosts, addresses: host::addresses() }

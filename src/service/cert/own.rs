@@ -36,7 +36,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When files cannot be read or written; when nothing is left that can be served.
-    pub fn ensure(&self, names: &Names, now: u64) -> Result<bool> {
+    pub(crate) fn ensure(&self, names: &Names, now: u64) -> Result<bool> {
         self.ensure_with(names, now, |facts| facts.not_before > now)
     }
 
@@ -45,7 +45,7 @@ impl Certificates {
     ///
     /// # Errors
     /// The same.
-    pub fn ensure_at_start(&self, names: &Names, now: u64) -> Result<bool> {
+    pub(crate) fn ensure_at_start(&self, names: &Names, now: u64) -> Result<bool> {
         self.ensure_with(names, now, |facts| {
             if facts.not_before > now {
                 log::warn!(
@@ -177,7 +177,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When files cannot be read or written; when the authority is not whole.
-    pub fn renew(&self, names: &Names, now: u64) -> Result<()> {
+    pub(crate) fn renew(&self, names: &Names, now: u64) -> Result<()> {
         let _alone = self.alone()?;
         self.make_leaf(names, now)
     }
@@ -245,7 +245,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When files cannot be read or written.
-    pub fn renew_authority(&self, names: &Names, now: u64) -> Result<()> {
+    pub(crate) fn renew_authority(&self, names: &Names, now: u64) -> Result<()> {
         let _alone = self.alone()?;
         self.make_authority(names, now)
     }

@@ -5,7 +5,7 @@ const CURLY: [char; 10] =
     ['\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}', '\u{bb}', '\u{b4}'];
 
 /// What a setting takes: its default as TOML, and in words.
-pub struct Known {
+pub(crate) struct Known {
     /// As in `inglenook config`.
     pub default: &'static str,
     /// What would be right.
@@ -13,14 +13,19 @@ pub struct Known {
 }
 
 /// The number of the line at an offset, from 1, and its text.
-pub fn line(text: &str, offset: usize) -> (usize, &str) {
+pub(crate) fn line(text: &str, offset: usize) -> (usize, &str) {
     let before = text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count();
     (before + 1, text.lines().nth(before).unwrap_or_default().trim())
 }
 
 /// What is told of the line at an offset, instead of the parser's `message`; `known` are the settings, by their names. The value of
 /// anything else may be a secret, and is not told.
-pub fn told(text: &str, span: std::ops::Range<usize>, message: &str, known: impl Fn(&str) -> Option<Known>) -> String {
+pub(crate) fn told(
+    text: &str,
+    span: std::ops::Range<usize>,
+    message: &str,
+    known: impl Fn(&str) -> Option<Known>,
+) -> String {
     if message.contains("duplicate key") {
         let key = text.get(span).unwrap_or_default();
         return format!("{key} is there twice: keep one of the two");

@@ -18,7 +18,7 @@ use std::io::{ErrorKind, Read, Write};
 /// How a backup begins. Another way to write frames would have another number.
 const MAGIC: &[u8; 16] = b"inglenook-copy-1";
 /// The layout of what is in the frames: it grows with every change that an older program would not understand.
-pub const LAYOUT: u32 = 1;
+pub(crate) const LAYOUT: u32 = 1;
 /// The longest frame that is read, in bytes.
 const FRAME_BYTES: usize = 1024 * 1024;
 /// A frame that is written ends behind the piece that passes this, in bytes.
@@ -36,7 +36,7 @@ const END: u8 = b'E';
 
 /// What a backup says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Head {
+pub(crate) struct Head {
     /// See [`LAYOUT`].
     pub layout: u32,
     /// The layout of the database's rows: `SCHEMA` of the engine.
@@ -51,7 +51,7 @@ pub struct Head {
 
 /// What is in a backup, counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Files.
     pub files: u64,
     /// Changes of the database.
@@ -61,7 +61,7 @@ pub struct Totals {
 }
 
 /// Writes a backup.
-pub struct Writer<W> {
+pub(crate) struct Writer<W> {
     out: W,
     sum: Context,
     rows: Vec<u8>,
@@ -73,7 +73,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn new(out: W, head: &Head) -> std::io::Result<Writer<W>> {
+    pub(crate) fn new(out: W, head: &Head) -> std::io::Result<Writer<W>> {
         let mut this = Writer { out, sum: Context::new(&SHA256), rows: Vec::new(), totals: Totals::default() };
         this.put(MAGIC)?;
         let record = record::Writer::new(1).u32(head.layout).u32(head.schema).str(&head.program).str(&head.domain);
@@ -100,7 +100,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Those of the system, and one for a change that no database would hold.
-    pub fn changes<'a>(&mut self, ops: impl IntoIterator<Item = &'a Op>) -> std::io::Result<()> {
+    pub(crate) fn changes<'a>(&mut self, ops: impl IntoIterator<Item = &'a Op>) -> std::io::Result<()> {
         for op in ops {
             let (tag, tree, key, value) = match op {
                 Op::Put(tree, key, value) => (0, tree, key, Some(value)),
@@ -137,7 +137,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Those of the system; when it has less.
-    pub fn file(&mut self, name: &str, content: impl Read, len: u64) -> std::io::Result<()> {
+    pub(crate) fn file(&mut self, name: &str, content: impl Read, len: u64) -> std::io::Result<()> {
         self.flush_rows()?;
         if !is_name(name) {
             return Err(std::io::Error::new(ErrorKind::InvalidInput, format!("the name {name} cannot be kept")));
@@ -162,7 +162,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn finish(mut self) -> std::io::Result<(W, Totals)> {
+    pub(crate) fn finish(mut self) -> std::io::Result<(W, Totals)> {
         self.flush_rows()?;
         let record = record::Writer::new(1).u64(self.totals.files).u64(self.totals.changes).done();
         self.frame(END, &record)?;
@@ -172,7 +172,7 @@ impl<W: Write> Writer<W> {
 }
 
 /// What is done with what a backup holds, while it is read. All of it was checked.
-pub trait Sink {
+pub(crate) trait Sink {
     /// A file begins.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ pub trait Sink {
 }
 
 /// Only looks.
-pub struct Look;
+pub(crate) struct Look;
 
 impl Sink for Look {}
 
@@ -269,7 +269,7 @@ impl<R: Read> Frames<R> {
 ///
 /// # Errors
 /// What is wrong with it, and what to do; what the sink says.
-pub fn read(name: &str, input: impl Read, sink: &mut dyn Sink) -> Result<(Head, Totals)> {
+pub(crate) fn read(name: &str, input: impl Read, sink: &mut dyn Sink) -> Result<(Head, Totals)> {
     let mut frames = Frames { input, sum: Context::new(&SHA256), bytes: 0 };
     walk(name, &mut frames, sink).map_err(|trouble| match trouble {
         Trouble::Damaged(why) => {
@@ -378,7 +378,7 @@ fn changes(mut bytes: &[u8]) -> std::result::Result<Vec<Op>, Broken> {
 }
 
 /// A name below the data folder, of a few folders at most, that leads nowhere else.
-pub fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let fits = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')

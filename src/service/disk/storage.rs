@@ -85,12 +85,12 @@ impl Keep for crate::store::memory::Memory {
 }
 
 /// Who hears of every change as soon as it is committed.
-pub type Listener = Box<dyn FnMut(&[Batch]) -> bool + Send>;
+pub(crate) type Listener = Box<dyn FnMut(&[Batch]) -> bool + Send>;
 
 /// Something done on the thread, between two commits. It may leave a listener, who stays until it says `false`.
 type Work = Box<dyn FnOnce(&mut dyn Keep, &mut Vec<Listener>) + Send>;
 
-enum Request {
+enum StorageRequest {
     Commit(u64, Batch),
     Ask(Job, Query),
     With(Work),
@@ -101,13 +101,13 @@ enum Request {
 /// What is on its way to the thread. A channel would wake the thread for each change, only to see that it is not time yet.
 #[derive(Default)]
 struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingRequests>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
-    requests: VecDeque<Request>,
+struct WaitingRequests {
+    requests: VecDeque<StorageRequest>,
     thread: Thread,
 }
 
@@ -126,11 +126,11 @@ enum Thread {
 }
 
 impl Queue {
-    fn push(&self, request: Request) {
+    fn push(&self, request: StorageRequest) {
         let mut waiting = lock(&self.waiting);
         let wake = match waiting.thread {
             Thread::Busy => false,
-            Thread::Until => !matches!(request, Request::Commit(..)),
+            Thread::Until => !matches!(request, StorageRequest::Commit(..)),
             Thread::Idle => true,
             Thread::Ended => return,
         };
@@ -143,7 +143,7 @@ impl Queue {
     }
 
     /// Takes all that waits, and sleeps if nothing does. Empty: it is `due`. `commits`: what is due is a commit.
-    fn take(&self, due: Option<Instant>, commits: bool) -> VecDeque<Request> {
+    fn take(&self, due: Option<Instant>, commits: bool) -> VecDeque<StorageRequest> {
         let mut waiting = lock(&self.waiting);
         loop {
             if !waiting.requests.is_empty() {
@@ -178,30 +178,30 @@ impl Storage {
 
     /// Makes a batch durable; [`Input::Committed`] tells when.
     pub fn commit(&self, number: u64, batch: Batch) {
-        self.send(Request::Commit(number, batch));
+        self.send(StorageRequest::Commit(number, batch));
     }
 
     /// Reads; sees what was handed to [`Storage::commit`] before.
     pub fn ask(&self, job: Job, query: Query) {
-        self.send(Request::Ask(job, query));
+        self.send(StorageRequest::Ask(job, query));
     }
 
     /// Does something with the database, between two commits.
     pub fn with(&self, work: impl FnOnce(&mut dyn Keep, &mut Vec<Listener>) + Send + 'static) {
-        self.send(Request::With(Box::new(work)));
+        self.send(StorageRequest::With(Box::new(work)));
     }
 
     /// Another time between commits.
     pub fn set_window(&self, window: Duration) {
-        self.send(Request::Window(window));
+        self.send(StorageRequest::Window(window));
     }
 
     /// Commits what is there, then ends the thread.
     pub fn stop(&self) {
-        self.send(Request::Stop);
+        self.send(StorageRequest::Stop);
     }
 
-    fn send(&self, request: Request) {
+    fn send(&self, request: StorageRequest) {
         self.0.push(request);
     }
 }
@@ -300,18 +300,18 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
         loop {
             for request in requests.0.take(self.due(), !self.batches.is_empty()) {
                 match request {
-                    Request::Commit(number, batch) => {
+                    StorageRequest::Commit(number, batch) => {
                         self.batches.push(batch);
                         self.newest = number;
                     }
-                    Request::Ask(job, query) => self.answer(job, query),
-                    Request::With(work) => {
+                    StorageRequest::Ask(job, query) => self.answer(job, query),
+                    StorageRequest::With(work) => {
                         // Whoever asks how all is must not hear how it was at the last commit.
                         self.tell_room();
                         work(&mut self.engine, &mut self.listeners);
                     }
-                    Request::Window(window) => self.window = window,
-                    Request::Stop => {
+                    StorageRequest::Window(window) => self.window = window,
+                    StorageRequest::Stop => {
                         self.commit();
                         if !self.batches.is_empty() {
                             log::error!(
@@ -538,11 +538,11 @@ mod tests {
             }
         });
         assert!(asleep() == Thread::Idle);
-        queue.push(Request::Commit(1, put("a")));
+        queue.push(StorageRequest::Commit(1, put("a")));
         assert!(asleep() == Thread::Until);
-        queue.push(Request::Commit(2, put("b")));
+        queue.push(StorageRequest::Commit(2, put("b")));
         assert!(asleep() == Thread::Until);
-        queue.push(Request::Ask(Job(1), Query::Edge));
+        queue.push(StorageRequest::Ask(Job(1), Query::Edge));
         assert_eq!(taker.join().unwrap(), (1, 2, 0));
     }
 

@@ -21,7 +21,7 @@ const DAYS: u64 = 7;
 /// Seconds after which a pace can be told.
 const PACE: u64 = 3_600;
 /// The file in the data folder.
-pub const FILE: &str = "written";
+pub(crate) const FILE: &str = "written";
 
 /// What an engine was handed, and what it did with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -163,11 +163,11 @@ impl Book {
 pub struct Wear {
     /// Nowhere: in tests.
     path: Option<PathBuf>,
-    inner: Mutex<Inner>,
+    inner: Mutex<WearState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct WearState {
     book: Book,
     /// What the system said when this began.
     base: u64,
@@ -179,7 +179,7 @@ struct Inner {
     saved: Option<u64>,
 }
 
-impl Inner {
+impl WearState {
     fn note(&mut self, clock: u64) {
         let Usage { payload, bytes, syncs } = self.engine;
         let system = written_by_this_process().saturating_sub(self.base);
@@ -196,7 +196,7 @@ impl Wear {
         // What was saved on this day needs no saving until the next.
         let book = Book::read(dir);
         let saved = book.days.last().map(|(day, _)| *day);
-        let inner = Inner { book, base: written_by_this_process(), saved, ..Inner::default() };
+        let inner = WearState { book, base: written_by_this_process(), saved, ..WearState::default() };
         Wear { path: Some(path), inner: Mutex::new(inner) }
     }
 
@@ -244,7 +244,7 @@ fn written_by_this_process() -> u64 {
 }
 
 /// A number of bytes, for people.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let mut size = bytes as f64;
     let mut unit = "B";
     for larger in ["KB", "MB", "GB", "TB"] {
@@ -268,7 +268,7 @@ fn days(days: u64) -> String {
 }
 
 /// The day of a time in seconds since 1970.
-pub fn date(seconds: u64) -> String {
+pub(crate) fn date(seconds: u64) -> String {
     crate::wire::stamp::format(seconds.saturating_mul(1000)).chars().take(10).collect()
 }
 

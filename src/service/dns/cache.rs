@@ -18,20 +18,20 @@ const NOTHING: Duration = Duration::from_secs(60);
 
 /// The memory.
 #[derive(Default, Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     entries: BTreeMap<(DnsName, Kind), (Instant, Looked)>,
     bytes: usize,
 }
 
 impl Cache {
     /// What is known.
-    pub fn get(&self, name: &DnsName, kind: Kind, now: Instant) -> Option<&Looked> {
+    pub(crate) fn get(&self, name: &DnsName, kind: Kind, now: Instant) -> Option<&Looked> {
         let (until, looked) = self.entries.get(&(name.clone(), kind))?;
         (*until > now).then_some(looked)
     }
 
     /// Remembers. What ends soonest makes room.
-    pub fn put(&mut self, name: DnsName, kind: Kind, looked: Looked, now: Instant) {
+    pub(crate) fn put(&mut self, name: DnsName, kind: Kind, looked: Looked, now: Instant) {
         let held = match looked.records.is_empty() {
             true => NOTHING,
             false => Duration::from_secs(looked.ttl_s.into()).min(LONGEST),
@@ -54,7 +54,7 @@ impl Cache {
     }
 
     /// Forgets everything: another network may say something else.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Cache::default();
     }
 

@@ -6,10 +6,10 @@
 mod cache;
 mod exchange;
 pub mod message;
-pub mod multicast;
+pub(crate) mod multicast;
 mod name;
 mod random;
-pub mod service;
+pub(crate) mod service;
 mod system;
 #[cfg(test)]
 pub(in crate::service) mod tests;
@@ -20,7 +20,7 @@ pub use self::service::{Host, Target};
 
 use self::cache::Cache;
 use self::message::{ALIASES, Data, Kind, Looked, Question, Reply};
-use self::multicast::Link;
+use self::multicast::MulticastLink;
 use self::service::{DIRECT, PORT, STARTTLS, Services, Way};
 use self::system::{Resolv, ResolvConf, hosts};
 use crate::wire::Refusal;
@@ -50,12 +50,12 @@ pub struct Sources {
     /// The port of DNS servers.
     pub port: u16,
     /// Who is asked for names under `.local`. It is called each time: links come and go.
-    pub links: fn() -> Vec<Link>,
+    pub links: fn() -> Vec<MulticastLink>,
 }
 
 impl Sources {
     /// Those of the system. `links` of this box are [`multicast::links`] of its addresses.
-    pub fn of_system(links: fn() -> Vec<Link>) -> Sources {
+    pub fn of_system(links: fn() -> Vec<MulticastLink>) -> Sources {
         Sources { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), port: 53, links }
     }
 }

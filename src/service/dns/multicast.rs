@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 
 /// The port of everybody (RFC 6762 §3).
-pub const PORT: u16 = 5353;
+pub(crate) const PORT: u16 = 5353;
 /// How long is waited for an answer.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// After what time the question is asked again: packets get lost.
@@ -23,7 +23,7 @@ const PACKETS: u32 = 64;
 
 /// The ways to everybody: from which address, and to which.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Link {
+pub struct MulticastLink {
     /// An address of ours on it, which chooses it; or any.
     pub from: SocketAddr,
     /// Everybody on it.
@@ -31,15 +31,15 @@ pub struct Link {
 }
 
 /// The links of this box, by its addresses.
-pub fn links(addresses: &[IpAddr]) -> Vec<Link> {
+pub(crate) fn links(addresses: &[IpAddr]) -> Vec<MulticastLink> {
     let v4 = addresses
         .iter()
         .filter(|ip| ip.is_ipv4())
-        .map(|ip| Link { from: (*ip, 0).into(), group: (Ipv4Addr::new(224, 0, 0, 251), PORT).into() });
+        .map(|ip| MulticastLink { from: (*ip, 0).into(), group: (Ipv4Addr::new(224, 0, 0, 251), PORT).into() });
     let zones = zones(&std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default());
     let v6 = zones.into_iter().map(|zone| {
         let group: SocketAddr = SocketAddrV6::new(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb), PORT, 0, zone).into();
-        Link { from: unspecified(&group), group }
+        MulticastLink { from: unspecified(&group), group }
     });
     v4.take(LINKS).chain(v6.take(LINKS)).collect()
 }
@@ -57,7 +57,7 @@ fn zones(table: &str) -> Vec<u32> {
 }
 
 /// Asks on all links. Silence means that there is none; nobody vouches for what is said.
-pub(super) async fn ask(links: &[Link], question: &Question) -> Looked {
+pub(super) async fn ask(links: &[MulticastLink], question: &Question) -> Looked {
     let id = random::number(u16::MAX.into()) as u16;
     let question = Question { id, ..question.clone() };
     let Some(packet) = question.packet(false, false) else { return Looked::nothing() };
@@ -65,7 +65,7 @@ pub(super) async fn ask(links: &[Link], question: &Question) -> Looked {
     first(asked).await.unwrap_or_else(Looked::nothing)
 }
 
-async fn on_link(link: &Link, question: &Question, packet: &[u8]) -> io::Result<Looked> {
+async fn on_link(link: &MulticastLink, question: &Question, packet: &[u8]) -> io::Result<Looked> {
     let socket = Async::<UdpSocket>::bind(link.from)?;
     socket.send_to(packet, link.group).await?;
     let again = async {
@@ -101,9 +101,9 @@ mod tests {
     use super::*;
 
     /// Answers questions at a port until it is asked for `end.local`: what to, and from another port or not.
-    fn responder(reply: fn(&[u8]) -> Vec<u8>, from_elsewhere: bool) -> (Link, std::thread::JoinHandle<usize>) {
+    fn responder(reply: fn(&[u8]) -> Vec<u8>, from_elsewhere: bool) -> (MulticastLink, std::thread::JoinHandle<usize>) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let link = Link { from: "127.0.0.1:0".parse().unwrap(), group: socket.local_addr().unwrap() };
+        let link = MulticastLink { from: "127.0.0.1:0".parse().unwrap(), group: socket.local_addr().unwrap() };
         let thread = std::thread::spawn(move || {
             let other = UdpSocket::bind("127.0.0.1:0").unwrap();
             let mut buffer = [0; 1000];
@@ -121,7 +121,7 @@ mod tests {
         (link, thread)
     }
 
-    fn end(link: &Link, thread: std::thread::JoinHandle<usize>) -> usize {
+    fn end(link: &MulticastLink, thread: std::thread::JoinHandle<usize>) -> usize {
         let query = Question { id: 1, name: DnsName::parse("end.local").unwrap(), kind: Kind::A };
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.send_to(&query.packet(false, false).unwrap(), link.group).unwrap();
@@ -138,7 +138,7 @@ mod tests {
     fn the_first_answer_counts() {
         let (link, thread) = responder(|query| answer(query, MDNS, &[a("box.local", "192.168.1.7")]), false);
         // A link on which nobody is.
-        let dead = Link { from: "127.0.0.1:0".parse().unwrap(), group: "127.0.0.1:9".parse().unwrap() };
+        let dead = MulticastLink { from: "127.0.0.1:0".parse().unwrap(), group: "127.0.0.1:9".parse().unwrap() };
         let looked = smol::block_on(ask(&[dead, link.clone()], &question()));
         assert_eq!(looked.records, [Data::Address("192.168.1.7".parse().unwrap())]);
         assert!(!looked.authentic);

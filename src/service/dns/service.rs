@@ -6,11 +6,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// The service with STARTTLS (RFC 6120 §3.2.1).
-pub const STARTTLS: &str = "_xmpp-server._tcp";
+pub(crate) const STARTTLS: &str = "_xmpp-server._tcp";
 /// The service with TLS from the first byte (XEP-0368 §2).
-pub const DIRECT: &str = "_xmpps-server._tcp";
+pub(crate) const DIRECT: &str = "_xmpps-server._tcp";
 /// The port where DNS names none (RFC 6120 §3.2.2).
-pub const PORT: u16 = 5269;
+pub(crate) const PORT: u16 = 5269;
 /// Places that are tried for one domain.
 const TARGETS: usize = 16;
 
@@ -47,7 +47,7 @@ pub struct Target {
 
 /// What was asked for one of the two services, and what came.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Services {
+pub(crate) enum Services {
     /// These records; none: there are none.
     Known {
         /// As they are in DNS.
@@ -81,7 +81,7 @@ impl Services {
 
 /// What follows from the records.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Way {
+pub(crate) enum Way {
     /// These places, in this order.
     Targets(Vec<Target>),
     /// The domain's own address and the usual port (RFC 6120 §3.2.2).
@@ -99,7 +99,7 @@ pub enum Way {
 
 /// RFC 6120 §3.2.1: where there are SRV records they count alone. XEP-0368: those of both services are one list. `roll` gives a number from
 /// 0 to the one given.
-pub fn way(direct: &Services, starttls: &Services, roll: &mut dyn FnMut(u32) -> u32) -> Way {
+pub(crate) fn way(direct: &Services, starttls: &Services, roll: &mut dyn FnMut(u32) -> u32) -> Way {
     let mut all = Vec::new();
     for (services, direct) in [(direct, true), (starttls, false)] {
         for record in services.records() {

@@ -18,7 +18,7 @@ const ADDRESSES: usize = 16;
 
 /// What resolv.conf says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ResolvConf {
+pub(crate) struct ResolvConf {
     /// The servers, at most three; the port is 53.
     pub servers: Vec<SocketAddr>,
     /// How long one of them may take.
@@ -33,7 +33,7 @@ pub struct ResolvConf {
 
 impl ResolvConf {
     /// Reads it; what is not understood is left out, as the system does. There is no search list: our names are whole.
-    pub fn parse(text: &str, port: u16) -> ResolvConf {
+    pub(crate) fn parse(text: &str, port: u16) -> ResolvConf {
         let mut conf = ResolvConf {
             servers: Vec::new(),
             timeout: Duration::from_secs(5),
@@ -88,19 +88,19 @@ type Seen = Option<(SystemTime, u64)>;
 
 /// resolv.conf, read again when it changes.
 #[derive(Debug)]
-pub struct Resolv {
+pub(crate) struct Resolv {
     seen: Option<Seen>,
     conf: ResolvConf,
 }
 
 impl Resolv {
     /// Not read yet.
-    pub fn new(port: u16) -> Resolv {
+    pub(crate) fn new(port: u16) -> Resolv {
         Resolv { seen: None, conf: ResolvConf::parse("", port) }
     }
 
     /// As it is now, and whether that is something new.
-    pub fn look(&mut self, path: &Path, port: u16) -> (&ResolvConf, bool) {
+    pub(crate) fn look(&mut self, path: &Path, port: u16) -> (&ResolvConf, bool) {
         let seen = std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok();
         let is_new = self.seen != Some(seen);
         if is_new {
@@ -114,7 +114,7 @@ impl Resolv {
 }
 
 /// The addresses of a name in hosts, in its order. The file is read each time: it may be long, and is asked before a connection only.
-pub fn hosts(path: &Path, name: &DnsName) -> Vec<IpAddr> {
+pub(crate) fn hosts(path: &Path, name: &DnsName) -> Vec<IpAddr> {
     let Ok(file) = File::open(path) else { return Vec::new() };
     let mut reader = BufReader::new(file.take(HOSTS_BYTES));
     let (mut found, mut line) = (Vec::new(), Vec::new());

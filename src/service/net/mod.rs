@@ -5,12 +5,12 @@
 //! the stream with what it asks of the core and is answered. Another kind of peer is another link; another way that bytes go, another
 //! transport.
 
-pub mod c2s;
+pub(crate) mod c2s;
 mod component;
-pub mod dial;
+pub(crate) mod dial;
 pub mod link;
-pub mod listen;
-pub mod listeners;
-pub mod pump;
-pub mod s2s;
-pub mod transport;
+pub(crate) mod listen;
+pub(crate) mod listeners;
+pub(crate) mod pump;
+pub(crate) mod s2s;
+pub(crate) mod transport;

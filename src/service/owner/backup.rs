@@ -109,7 +109,7 @@ fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
 fn write(options: &Options, place: &Place, fresh: &Path) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(fresh);
     let file = file.map_err(|e| cannot("made", fresh, &e))?;
-    let mut out = Told { out: BufWriter::with_capacity(128 * 1024, file), failed: None };
+    let mut out = TellingWriter { out: BufWriter::with_capacity(128 * 1024, file), failed: None };
     let done = match control::receive(&place.data, &Request::Backup, &mut out) {
         Ok(Some(())) => Ok(()),
         Ok(None) => match root::as_owner(&place.data, || stopped(options, place, &mut out)) {
@@ -131,12 +131,12 @@ fn write(options: &Options, place: &Place, fresh: &Path) -> Result<()> {
 }
 
 /// Remembers why the file could not be written.
-struct Told {
+struct TellingWriter {
     out: BufWriter<File>,
     failed: Option<std::io::Error>,
 }
 
-impl Write for Told {
+impl Write for TellingWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.out.write(bytes).inspect_err(|e| self.failed = Some(e.kind().into()))
     }
@@ -166,32 +166,32 @@ fn move_into_place(fresh: &Path, file: &Path) -> Result<()> {
 }
 
 /// What is asked of the storage thread.
-enum Step {
+enum BackupStep {
     /// A page of a tree, behind this key.
     Page(Tree, Option<Bytes>),
     /// The files of the log, open: name below the data folder, and length.
     Log,
 }
 
-enum Found {
+enum BackupPart {
     Rows(Rows),
     Log(Vec<(String, File, u64)>),
 }
 
-fn look(engine: &mut dyn Keep, dir: &Path, step: Step) -> Result<Found> {
+fn look(engine: &mut dyn Keep, dir: &Path, step: BackupStep) -> Result<BackupPart> {
     match step {
-        Step::Page(tree, after) => {
+        BackupStep::Page(tree, after) => {
             let query = Query::Scan { tree, prefix: Bytes::default(), after, rows: PAGE_ROWS, bytes: PAGE_BYTES };
-            Ok(Found::Rows(engine.query(&query)?))
+            Ok(BackupPart::Rows(engine.query(&query)?))
         }
-        Step::Log => {
+        BackupStep::Log => {
             let open = |(path, len): (PathBuf, u64)| {
                 let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
                 let file =
                     File::open(&path).map_err(|e| Failure(format!("{} cannot be read: {e}.", path.display())))?;
                 Ok((name, file, len))
             };
-            engine.log_files().into_iter().map(open).collect::<Result<_>>().map(Found::Log)
+            engine.log_files().into_iter().map(open).collect::<Result<_>>().map(BackupPart::Log)
         }
     }
 }
@@ -209,7 +209,7 @@ fn stopped(options: &Options, place: &Place, out: &mut dyn Write) -> Result<()> 
 /// What the storage thread has for a backup.
 enum Piece {
     Changed(Vec<Op>),
-    Found(Result<Found>),
+    Found(Result<BackupPart>),
 }
 
 /// Makes a backup of the running server. Blocks.
@@ -232,7 +232,7 @@ pub fn running(shared: &Shared, out: &mut dyn Write) -> Result<()> {
         }));
     });
     let dir = shared.data().dir().to_owned();
-    let mut ask = |step: Step, changes: &mut Vec<Op>| {
+    let mut ask = |step: BackupStep, changes: &mut Vec<Op>| {
         let (tell, dir) = (tell.clone(), dir.clone());
         shared.hub.with_storage(move |engine, _| {
             let _ = tell.send(Piece::Found(look(engine, &dir, step)));
@@ -269,7 +269,7 @@ fn export(
     out: &mut dyn Write,
     data: &Data,
     domain: &Jid,
-    ask: &mut dyn FnMut(Step, &mut Vec<Op>) -> Result<Found>,
+    ask: &mut dyn FnMut(BackupStep, &mut Vec<Op>) -> Result<BackupPart>,
 ) -> Result<()> {
     let failed = |e: std::io::Error| Failure(format!("the backup cannot be written: {e}."));
     let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
@@ -280,7 +280,7 @@ fn export(
     for tree in Tree::ALL {
         let mut after = None;
         loop {
-            let Found::Rows(rows) = ask(Step::Page(tree, after), &mut changes)? else { break };
+            let BackupPart::Rows(rows) = ask(BackupStep::Page(tree, after), &mut changes)? else { break };
             after = rows.last().map(|(key, _)| key.clone());
             changes.extend(rows.into_iter().map(|(key, value)| Op::Put(tree, key, value)));
             writer.changes(&changes).map_err(failed)?;
@@ -290,9 +290,9 @@ fn export(
             }
         }
     }
-    let log = ask(Step::Log, &mut changes)?;
+    let log = ask(BackupStep::Log, &mut changes)?;
     writer.changes(&changes).map_err(failed)?;
-    if let Found::Log(files) = log {
+    if let BackupPart::Log(files) = log {
         for (name, file, len) in files {
             writer.file(&name, file, len).map_err(failed)?;
         }

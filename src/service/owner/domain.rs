@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// When nobody can tell.
-pub fn accounts(options: &Options, data: &Data) -> Result<usize> {
+pub(crate) fn accounts(options: &Options, data: &Data) -> Result<usize> {
     if let Some(lines) = control::ask(data, &Request::List)? {
         return Ok(lines.len());
     }
@@ -42,7 +42,7 @@ fn rows(engine: &mut Card, tree: Tree) -> Result<usize> {
 ///
 /// # Errors
 /// Why not, and what to do.
-pub fn may_change(options: &Options, data: &Data, kept: &Jid, wanted: &Jid) -> Result<()> {
+pub(crate) fn may_change(options: &Options, data: &Data, kept: &Jid, wanted: &Jid) -> Result<()> {
     let whose = if options.domain.is_some() { "--domain" } else { "the setting \"domain\"" };
     match accounts(options, data) {
         Ok(0) if control::runs(data) => Err(Failure(format!(
@@ -55,7 +55,7 @@ pub fn may_change(options: &Options, data: &Data, kept: &Jid, wanted: &Jid) -> R
 }
 
 /// What is said where accounts are in the way.
-pub fn belongs(dir: &Path, kept: &str, wanted: &Jid, whose: &str, count: &str) -> Failure {
+pub(crate) fn belongs(dir: &Path, kept: &str, wanted: &Jid, whose: &str, count: &str) -> Failure {
     let dir = dir.display();
     Failure(format!(
         "{whose} says {wanted}, but the accounts in {dir} belong to {kept} ({count}), and an address cannot be changed. Serve {kept}: \
@@ -69,7 +69,7 @@ pub fn belongs(dir: &Path, kept: &str, wanted: &Jid, whose: &str, count: &str) -
 ///
 /// # Errors
 /// When files cannot be written; when the name can be nobody's.
-pub fn keep(place: &Place) -> Result<()> {
+pub(crate) fn keep(place: &Place) -> Result<()> {
     let Place { data, domain, .. } = place;
     let before = data.domain()?;
     if before.as_ref() == Some(domain) {
@@ -97,7 +97,7 @@ pub fn keep(place: &Place) -> Result<()> {
 ///
 /// # Errors
 /// When it has accounts; when it cannot be read or renamed.
-pub fn replace(options: &Options, place: &Place, mut engine: Card, stored: &str) -> Result<Card> {
+pub(crate) fn replace(options: &Options, place: &Place, mut engine: Card, stored: &str) -> Result<Card> {
     let (db, whose) =
         (place.data.database(), if options.domain.is_some() { "--domain" } else { "the setting or the file" });
     let found = rows(&mut engine, Tree::Account);

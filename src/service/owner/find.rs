@@ -106,7 +106,7 @@ struct Candidate {
 
 /// What is there.
 #[derive(Default, Debug)]
-struct Found {
+struct FoundServer {
     candidates: Vec<Candidate>,
     /// Servers that run for other users: where is not ours to know.
     hidden: Vec<String>,
@@ -116,7 +116,7 @@ struct Found {
 
 /// How a folder came to be looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+enum FoundAt {
     Here,
     Installed,
     /// By a server that runs as this user.
@@ -284,7 +284,7 @@ fn same_place(one: &Path, other: &Path) -> bool {
 }
 
 /// The one that is meant, if that is sure; none, if there is none.
-fn choose(found: &Found, around: &Surroundings) -> Result<Option<Data>> {
+fn choose(found: &FoundServer, around: &Surroundings) -> Result<Option<Data>> {
     let here = found.candidates.iter().find(|one| one.dir == around.here && one.open && one.runs);
     match (here, &found.candidates[..], &found.hidden[..]) {
         (Some(one), ..) => Ok(Some(Data::locate(Some(&one.dir)))),
@@ -322,7 +322,7 @@ fn describe(one: &Candidate) -> String {
 }
 
 /// What is said of what is not taken.
-fn foreign(found: &Found) -> String {
+fn foreign(found: &FoundServer) -> String {
     let sudo = if rustix::process::geteuid().is_root() { "" } else { SUDO };
     match &found.foreign[..] {
         [] => String::new(),
@@ -331,15 +331,15 @@ fn foreign(found: &Found) -> String {
 }
 
 /// Looks for all that could be meant, each once.
-fn look(around: &Surroundings) -> Found {
-    let mut found = Found::default();
+fn look(around: &Surroundings) -> FoundServer {
+    let mut found = FoundServer::default();
     let mut seen = BTreeMap::new();
-    let packages = around.packages.iter().map(|package| (PathBuf::from(package.dir), Place::Installed));
-    let mut places: Vec<(PathBuf, Place)> =
-        std::iter::once((around.here.clone(), Place::Here)).chain(packages).collect();
+    let packages = around.packages.iter().map(|package| (PathBuf::from(package.dir), FoundAt::Installed));
+    let mut places: Vec<(PathBuf, FoundAt)> =
+        std::iter::once((around.here.clone(), FoundAt::Here)).chain(packages).collect();
     for Running { process, user, dir } in servers(around) {
         match dir {
-            Some(dir) => places.push((dir, Place::Server(user))),
+            Some(dir) => places.push((dir, FoundAt::Server(user))),
             None if is_trusted(user, around) => found.hidden.push(process),
             None => found.foreign.push(format!("that of process {process} (of user {user})")),
         }
@@ -378,14 +378,14 @@ fn is_trusted(user: u32, around: &Surroundings) -> bool {
 }
 
 /// Whose a folder is, if we do not trust them with being found.
-fn stranger(dir: &Path, place: Place, around: &Surroundings) -> Option<u32> {
+fn stranger(dir: &Path, place: FoundAt, around: &Surroundings) -> Option<u32> {
     let (Ok(link), Ok(meta)) = (dir.symlink_metadata(), dir.metadata()) else { return None };
     let ours = |user: u32| user == 0 || user == rustix::process::geteuid().as_raw();
     let is_installed = || around.packages.iter().any(|package| same_place(dir, Path::new(package.dir)));
-    let fits = |user: u32| ours(user) || place == Place::Server(user) && is_trusted(user, around);
+    let fits = |user: u32| ours(user) || place == FoundAt::Server(user) && is_trusted(user, around);
     match place {
-        Place::Installed => None,
-        Place::Server(user) if !is_trusted(user, around) => Some(user),
+        FoundAt::Installed => None,
+        FoundAt::Server(user) if !is_trusted(user, around) => Some(user),
         _ if !fits(link.uid()) => Some(link.uid()),
         _ if !fits(meta.uid()) && !is_installed() => Some(meta.uid()),
         _ => None,
@@ -425,7 +425,7 @@ pub fn listens(port: u16, processes: &Path) -> Option<String> {
     let around = Surroundings { processes: processes.to_owned(), ..Surroundings::of_process() };
     for Running { process, user, dir } in servers(&around) {
         // What somebody else says of themselves is not read.
-        match dir.filter(|dir| stranger(dir, Place::Server(user), &around).is_none()) {
+        match dir.filter(|dir| stranger(dir, FoundAt::Server(user), &around).is_none()) {
             Some(dir) => {
                 let config = Config::load(None, &dir).unwrap_or_default();
                 if listen::wanted(&config).iter().any(|(_, address)| address.port() == port) {

@@ -16,24 +16,24 @@ const TLS_PORT: u16 = 5223;
 
 /// What a name service says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Found {
+enum FoundAddresses {
     /// These addresses; none: it does not know the name.
     At(Vec<IpAddr>),
     /// Nobody has answered in time.
     Silence,
 }
 
-impl Found {
+impl FoundAddresses {
     fn first(&self) -> Option<IpAddr> {
         match self {
-            Found::At(all) => all.first().copied(),
-            Found::Silence => None,
+            FoundAddresses::At(all) => all.first().copied(),
+            FoundAddresses::Silence => None,
         }
     }
 }
 
 /// A question that is asked.
-pub struct Lookup {
+pub(crate) struct Lookup {
     domain: String,
     answer: Receiver<Vec<IpAddr>>,
     until: Instant,
@@ -41,7 +41,7 @@ pub struct Lookup {
 
 /// What is told of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Told {
+pub(crate) struct LookedUp {
     /// Whether phones find the server.
     pub fine: bool,
     /// For people.
@@ -50,7 +50,7 @@ pub struct Told {
 
 impl Lookup {
     /// Asks the system's resolver, on a thread of its own: it may take long, and nobody can tell it to stop.
-    pub fn begin(domain: &str) -> Lookup {
+    pub(crate) fn begin(domain: &str) -> Lookup {
         let (send, answer) = channel();
         let name = a_labels(domain);
         let ask = move || {
@@ -64,12 +64,12 @@ impl Lookup {
     }
 
     /// The answer, in a bounded time. `ports`: those that are listened on.
-    pub fn end(self, ports: &Ports) -> Told {
+    pub(crate) fn end(self, ports: &Ports) -> LookedUp {
         let left = self.until.saturating_duration_since(Instant::now());
-        let found = self.answer.recv_timeout(left).map_or(Found::Silence, |mut addresses| {
+        let found = self.answer.recv_timeout(left).map_or(FoundAddresses::Silence, |mut addresses| {
             addresses.sort_unstable();
             addresses.dedup();
-            Found::At(addresses)
+            FoundAddresses::At(addresses)
         });
         tell(&self.domain, ports, &host::addresses(), &found, is_ours)
     }
@@ -77,7 +77,7 @@ impl Lookup {
 
 /// The ports for apps; none that is 0, which the system chooses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// With STARTTLS.
     pub starttls: Option<u16>,
     /// With TLS from the first byte.
@@ -86,7 +86,7 @@ pub struct Ports {
 
 impl Ports {
     /// The first of each.
-    pub fn of(starttls: &[SocketAddr], tls: &[SocketAddr]) -> Ports {
+    pub(crate) fn of(starttls: &[SocketAddr], tls: &[SocketAddr]) -> Ports {
         let first = |all: &[SocketAddr], standard: u16| {
             let ports: Vec<u16> = all.iter().map(SocketAddr::port).filter(|port| *port != 0).collect();
             ports.iter().copied().find(|port| *port == standard).or(ports.first().copied())
@@ -95,7 +95,7 @@ impl Ports {
     }
 
     /// Those of the settings.
-    pub fn set(config: &Config) -> Ports {
+    pub(crate) fn set(config: &Config) -> Ports {
         Ports::of(config.addresses(C2S), config.addresses(C2S_TLS))
     }
 
@@ -140,16 +140,16 @@ fn records(domain: &str, own: &[IpAddr]) -> Vec<String> {
 
 /// What of an answer others see, too: beside an address that leads somewhere, those of this machine alone (Debian's 127.0.1.1) are
 /// nothing.
-fn beyond_loopback(found: &Found) -> Found {
-    let Found::At(all) = found else { return found.clone() };
+fn beyond_loopback(found: &FoundAddresses) -> FoundAddresses {
+    let FoundAddresses::At(all) = found else { return found.clone() };
     let beyond: Vec<IpAddr> = all.iter().filter(|address| !address.is_loopback()).copied().collect();
-    Found::At(if beyond.is_empty() { all.clone() } else { beyond })
+    FoundAddresses::At(if beyond.is_empty() { all.clone() } else { beyond })
 }
 
 /// A machine that nobody can reach, whatever its name.
-fn without_address(domain: &str, found: &Found) -> String {
+fn without_address(domain: &str, found: &FoundAddresses) -> String {
     let at = match found {
-        Found::At(all) if all.iter().any(|address| !address.is_loopback()) => {
+        FoundAddresses::At(all) if all.iter().any(|address| !address.is_loopback()) => {
             format!("{domain} is found at {}, but", list(all))
         }
         _ => format!("nobody reaches {domain}:"),
@@ -159,31 +159,40 @@ fn without_address(domain: &str, found: &Found) -> String {
     )
 }
 
-fn tell(domain: &str, ports: &Ports, own: &[IpAddr], found: &Found, is_ours: impl Fn(&IpAddr) -> bool) -> Told {
+fn tell(
+    domain: &str,
+    ports: &Ports,
+    own: &[IpAddr],
+    found: &FoundAddresses,
+    is_ours: impl Fn(&IpAddr) -> bool,
+) -> LookedUp {
     let name = a_labels(domain);
     let srv = ports.lines(&name);
     let mut lines = records(&name, own);
     lines.extend(srv.iter().cloned());
     let lines = lines.join(", ");
     let port = ports.any().map(|port| format!(", port {port}")).unwrap_or_default();
-    let warn = |text: String| Told { fine: false, text };
+    let warn = |text: String| LookedUp { fine: false, text };
     let found = &beyond_loopback(found);
-    let is_here = matches!(found, Found::At(all) if all.iter().any(|a| !a.is_loopback() && is_ours(a)));
+    let is_here = matches!(found, FoundAddresses::At(all) if all.iter().any(|a| !a.is_loopback() && is_ours(a)));
     let Some(address) = own.first().copied().or(found.first().filter(|_| is_here)) else {
         return warn(without_address(domain, found));
     };
     let by_hand = format!("type {address}{port} as the server, in the app's advanced settings");
     match found {
-        Found::At(all) if !all.is_empty() && all.iter().all(|a| !a.is_loopback() && is_ours(a)) => match srv.is_empty()
-        {
-            true => Told { fine: true, text: format!("{domain} is found at {}, which is this machine", list(all)) },
-            false => warn(format!(
-                "{domain} is found at {}, which is this machine; apps learn its ports from the name service alone (not looked at): {}",
-                list(all),
-                srv.join(", ")
-            )),
-        },
-        Found::At(all) if all.iter().any(|a| !a.is_loopback()) => warn(format!(
+        FoundAddresses::At(all) if !all.is_empty() && all.iter().all(|a| !a.is_loopback() && is_ours(a)) => {
+            match srv.is_empty() {
+                true => {
+                    LookedUp { fine: true, text: format!("{domain} is found at {}, which is this machine", list(all)) }
+                }
+                false => warn(format!(
+                    "{domain} is found at {}, which is this machine; apps learn its ports from the name service alone (not looked at): {}",
+                    list(all),
+                    srv.join(", ")
+                )),
+            }
+        }
+        FoundAddresses::At(all) if all.iter().any(|a| !a.is_loopback()) => warn(format!(
             "{domain} is found at {}, but this machine has {}: phones connect to the former. That is right if it is a router which \
                  hands the ports on to this machine, or if a SRV line (not looked at) leads here. Else the name service must say: {lines}; \
                  or, where the name must stay as it is, {}, with HOST a name that leads here",
@@ -195,16 +204,16 @@ fn tell(domain: &str, ports: &Ports, own: &[IpAddr], found: &Found, is_ours: imp
             "names that end with .local are found by mDNS, which some phones do not speak, and which is not looked at. Where an app does \
              not find {domain}: {by_hand}"
         )),
-        Found::At(all) if !all.is_empty() => warn(format!(
+        FoundAddresses::At(all) if !all.is_empty() => warn(format!(
             "{domain} is known to this machine alone ({}, from /etc/hosts), phones do not see that. The name service (often in the \
              router) must say: {lines}. Until then: {by_hand}",
             list(all)
         )),
-        Found::At(_) => warn(format!(
+        FoundAddresses::At(_) => warn(format!(
             "no name service leads to {domain}: phones will not find it by name. The name service (often in the router) must say: \
              {lines}. Until then: {by_hand}"
         )),
-        Found::Silence => warn(format!(
+        FoundAddresses::Silence => warn(format!(
             "no name service has answered within {} s: whether phones find {domain} by name is not known. It must say: {lines}. \
              Otherwise: {by_hand}",
             PATIENCE.as_secs()
@@ -223,9 +232,9 @@ mod tests {
         all.iter().map(|a| a.parse().unwrap()).collect()
     }
 
-    fn told(domain: &str, ports: Ports, found: &[&str]) -> Told {
+    fn told(domain: &str, ports: Ports, found: &[&str]) -> LookedUp {
         let own = addresses(&["192.168.1.5", "fd00::5"]);
-        tell(domain, &ports, &own, &Found::At(addresses(found)), |a| own.contains(a) || a.is_loopback())
+        tell(domain, &ports, &own, &FoundAddresses::At(addresses(found)), |a| own.contains(a) || a.is_loopback())
     }
 
     #[test]
@@ -277,15 +286,15 @@ mod tests {
     fn without_an_address_there_is_one_thing_to_do() {
         let todo = "this machine has no address yet: connect it to a network. Then `inglenook check` tells what the name service must say";
         for (domain, found) in [
-            ("chat.lan", Found::At(vec![])),
-            ("chat.lan", Found::At(addresses(&["127.0.1.1"]))),
-            ("pi.local", Found::At(vec![])),
-            ("chat.lan", Found::Silence),
+            ("chat.lan", FoundAddresses::At(vec![])),
+            ("chat.lan", FoundAddresses::At(addresses(&["127.0.1.1"]))),
+            ("pi.local", FoundAddresses::At(vec![])),
+            ("chat.lan", FoundAddresses::Silence),
         ] {
             let told = tell(domain, &STANDARD, &[], &found, |a| a.is_loopback());
             assert_eq!(told.text, format!("nobody reaches {domain}: {todo}"));
         }
-        let told = tell("chat.lan", &STANDARD, &[], &Found::At(addresses(&["203.0.113.9"])), |_| false);
+        let told = tell("chat.lan", &STANDARD, &[], &FoundAddresses::At(addresses(&["203.0.113.9"])), |_| false);
         assert_eq!(told.text, format!("chat.lan is found at 203.0.113.9, but {todo}"));
     }
 
@@ -324,7 +333,7 @@ mod tests {
         let told = Lookup { domain: "chat.lan".into(), answer, until }.end(&STANDARD);
         assert!(!told.fine && told.text.contains("has answered within"), "{told:?}");
         assert!(begun.elapsed() < PATIENCE);
-        let none = tell("chat.lan", &STANDARD, &[], &Found::At(vec![]), |_| false);
+        let none = tell("chat.lan", &STANDARD, &[], &FoundAddresses::At(vec![]), |_| false);
         assert!(none.text.contains("no address yet"), "{none:?}");
     }
 

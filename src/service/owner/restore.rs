@@ -291,12 +291,12 @@ pub(in crate::service) fn cannot(what: &str, path: &Path, e: &std::io::Error) ->
 }
 
 /// Writes the files.
-struct Files<'a> {
+struct RestoredFiles<'a> {
     dir: &'a Path,
     file: Option<(PathBuf, File)>,
 }
 
-impl Sink for Files<'_> {
+impl Sink for RestoredFiles<'_> {
     fn file(&mut self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
         let open = || {
@@ -316,11 +316,11 @@ impl Sink for Files<'_> {
 }
 
 /// Makes the changes.
-struct Rows<'a> {
+struct RestoredRows<'a> {
     engine: &'a mut Card,
 }
 
-impl Sink for Rows<'_> {
+impl Sink for RestoredRows<'_> {
     fn changes(&mut self, ops: Vec<Op>) -> Result<()> {
         let mut batches = vec![Batch::default()];
         for op in ops {
@@ -352,7 +352,7 @@ fn build(
     };
     make().map_err(|e| cannot("made", dir, &e))?;
     at("files");
-    read(file, &mut Files { dir, file: None })?;
+    read(file, &mut RestoredFiles { dir, file: None })?;
     if fresh.domain()?.is_none() {
         fresh.keep_domain(&config::domain(domain).ok_or_else(|| Failure::new("the backup names no domain."))?)?;
     }
@@ -363,7 +363,7 @@ fn build(
     // The newest part of the log tells of rows, too, which may be gone since: the backup knows.
     let none = Tree::ALL.map(|tree| Op::DeleteAll(tree, Bytes::default()));
     engine.commit(&[Batch { ops: none.into(), ..Batch::default() }])?;
-    read(file, &mut Rows { engine: &mut engine })?;
+    read(file, &mut RestoredRows { engine: &mut engine })?;
     let stored = core::stored_domain(&mut engine).map_err(explain)?;
     if stored.as_deref().is_some_and(|stored| stored != domain) {
         return Err(Failure(format!(

@@ -1,7 +1,7 @@
 //! `tls-exporter` (RFC 9266): 32 bytes that both ends of a TLS connection can compute, and nobody else.
 //!
 //! The unbuffered connection of the TLS crate has no method for them. It tells the secret below them through its key log, while it
-//! works on the handshake, on the same thread: [`Secrets`] catches it there, and nothing is written anywhere. What is left to do is
+//! works on the handshake, on the same thread: [`ExporterSecrets`] catches it there, and nothing is written anywhere. What is left to do is
 //! in RFC 8446 §7.5 and RFC 5705 §4.
 
 use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
@@ -9,42 +9,42 @@ use rustls::{KeyLog, SupportedCipherSuite};
 use std::cell::Cell;
 
 /// RFC 9266 §4.2.
-pub const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+pub(crate) const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 thread_local! {
-    static CAUGHT: Cell<Option<Secret>> = const { Cell::new(None) };
+    static CAUGHT: Cell<Option<ExporterSecret>> = const { Cell::new(None) };
 }
 
 /// Where the connections of a thread leave the secret of their handshake.
 #[derive(Debug)]
-pub struct Secrets;
+pub(crate) struct ExporterSecrets;
 
-impl KeyLog for Secrets {
+impl KeyLog for ExporterSecrets {
     fn will_log(&self, label: &str) -> bool {
         matches!(label, "EXPORTER_SECRET" | "CLIENT_RANDOM")
     }
 
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         if self.will_log(label) {
-            CAUGHT.set(Some(Secret { client_random: client_random.into(), secret: secret.into() }));
+            CAUGHT.set(Some(ExporterSecret { client_random: client_random.into(), secret: secret.into() }));
         }
     }
 }
 
 /// What the exporter is made from.
-pub struct Secret {
+pub(crate) struct ExporterSecret {
     client_random: Box<[u8]>,
     secret: Box<[u8]>,
 }
 
-impl Secret {
+impl ExporterSecret {
     /// That of the connection which has worked on this thread last, once.
-    pub fn take() -> Option<Secret> {
+    pub(crate) fn take() -> Option<ExporterSecret> {
         CAUGHT.take()
     }
 
     /// The exporter's value. `hello`: the record of our ServerHello.
-    pub fn export(&self, suite: SupportedCipherSuite, hello: &[u8]) -> Option<[u8; 32]> {
+    pub(crate) fn export(&self, suite: SupportedCipherSuite, hello: &[u8]) -> Option<[u8; 32]> {
         let mut value = [0; 32];
         match suite {
             SupportedCipherSuite::Tls13(suite) => {

@@ -115,7 +115,7 @@ impl Acceptor {
         config.ticketer = Ticketer::new().map_err(words)?;
         // One ticket is what one app uses.
         config.send_tls13_tickets = 1;
-        config.key_log = Arc::new(exporter::Secrets);
+        config.key_log = Arc::new(exporter::ExporterSecrets);
         Ok(config)
     }
 

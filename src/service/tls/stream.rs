@@ -3,7 +3,7 @@
 //! What comes in is read into a buffer of the thread and decrypted there; only a record that is not complete is kept. What goes out
 //! is encrypted into another one and written at once; only what the socket does not take is kept.
 
-use super::exporter::Secret;
+use super::exporter::ExporterSecret;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -346,7 +346,7 @@ impl<S: Side> Tls<S> {
                 handshake.hello = out[..out.len().min(HELLO_BYTES)].to_vec();
             }
             // Taken also from a handshake that failed: it must not be found by another one.
-            if let Some((secret, suite)) = Secret::take().zip(self.inner.common().negotiated_cipher_suite()) {
+            if let Some((secret, suite)) = ExporterSecret::take().zip(self.inner.common().negotiated_cipher_suite()) {
                 handshake.exporter = secret.export(suite, &handshake.hello);
             }
         }

@@ -10,7 +10,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 /// The check of both ends: the signatures of the handshake, and nothing else.
 #[derive(Debug)]
-pub struct HasTheKey(pub WebPkiSupportedAlgorithms);
+pub(crate) struct HasTheKey(pub WebPkiSupportedAlgorithms);
 
 impl ServerCertVerifier for HasTheKey {
     fn verify_server_cert(

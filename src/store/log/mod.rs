@@ -27,7 +27,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A segment that is longer gets no more commits, in bytes.
-pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
+pub(crate) const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The longest name in a [`super::Copies`], in bytes: a bare JID has at most 2,047.
 const NAME_BYTES: usize = 4096;
@@ -44,7 +44,7 @@ const KEPT_BYTES: usize = 64 * 1024;
 
 /// The log in a folder.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     dir: PathBuf,
     /// From the oldest on.
     sealed: Vec<Sealed>,
