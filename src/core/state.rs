@@ -118,7 +118,7 @@ impl State {
         }
     }
 
-    /// The settings.
+    /// What the owner has set, as of the last [`Core::configure`](super::Core::configure).
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -168,7 +168,7 @@ impl State {
         self.here.sessions()
     }
 
-    /// A bound session.
+    /// A session, bound and not over; it may have lost its connection (XEP-0198).
     pub fn session(&self, sid: SessionId) -> Option<&Session> {
         self.here.session(sid)
     }
