@@ -230,6 +230,9 @@ fn path<'a>(text: &'a str, mut prefix: String, found: &mut Vec<String>) -> &'a s
     }
 }
 
+/// How a module passes on what another one has.
+const PASSED_ON: [&str; 4] = ["pub use ", "pub(super) use ", "pub(crate) use ", "pub(in crate::core) use "];
+
 /// The files of a layer, and which of them each names. Who names what another file only passes on names the file that has it.
 struct Files {
     /// The text of each module, without tests; `core::muc` for both `core/muc.rs` and `core/muc/mod.rs`.
@@ -256,7 +259,7 @@ impl Files {
         let mut files = Files { texts, passed: BTreeMap::new() };
         let mut passed = BTreeMap::new();
         for (module, text) in &files.texts {
-            for (at, _) in text.match_indices("pub use ").chain(text.match_indices("pub(super) use ")) {
+            for (at, _) in PASSED_ON.iter().flat_map(|how| text.match_indices(how)) {
                 let statement = &text[at..text[at..].find(';').map_or(text.len(), |end| at + end)];
                 let mut found = Vec::new();
                 path(statement.split_once(" use ").map_or("", |(_, path)| path), String::new(), &mut found);
@@ -322,7 +325,7 @@ fn is_named_below(text: &str, module: &str, other: &str) -> bool {
         return false;
     };
     let name = format!("{name}::");
-    let passes_on = |statement: &&str| statement.contains("pub use ") || statement.contains("pub(super) use ");
+    let passes_on = |statement: &&str| PASSED_ON.iter().any(|how| statement.contains(how));
     text.split(';').filter(|statement| !passes_on(statement)).any(|statement| {
         let mut found = statement.match_indices(&name).map(|(at, _)| statement[..at].chars().next_back());
         found.any(|before| !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':'))

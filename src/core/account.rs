@@ -26,16 +26,14 @@ pub(crate) struct Known {
 #[derive(Default, Debug)]
 struct Networks(Vec<Known>);
 
-/// A local account.
+/// An account of this server, in memory: all that is looked at often.
 #[derive(Debug)]
 pub struct Account {
-    /// Its bare JID.
     pub jid: Jid,
     /// What its password must prove.
     pub credentials: Credentials,
     /// When it last went offline: (milliseconds since 1970, the status it left with).
     pub last_seen: Option<(u64, Box<str>)>,
-    /// Its contacts.
     pub roster: Roster,
     /// Whom it blocks (XEP-0191).
     pub blocked: BTreeSet<Jid>,
@@ -50,7 +48,6 @@ pub struct Account {
 }
 
 impl Account {
-    /// A new one.
     pub fn new(jid: Jid, credentials: Credentials) -> Account {
         Account {
             jid,

@@ -20,7 +20,7 @@ use ring::hmac;
 struct Skew {
     /// The first number.
     from: u64,
-    /// Microseconds.
+    /// How far, in microseconds.
     by: u64,
 }
 

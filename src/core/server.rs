@@ -10,7 +10,7 @@ use super::state::State;
 use crate::wire::{Condition, Stanza, StanzaError, StreamError, StreamFeature};
 use std::net::IpAddr;
 
-/// The server.
+/// The server as a value: state, extensions in their order, and what is to be done yet.
 pub struct Core {
     pub(super) state: State,
     pub(super) extensions: Vec<Box<dyn Extension>>,

@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// The settings.
+    /// What the owner has set, as of the last [`Core::configure`](super::Core::configure).
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -171,7 +171,7 @@ impl State {
         self.here.sessions()
     }
 
-    /// A bound session.
+    /// A session, bound and not over; it may have lost its connection (XEP-0198).
     pub fn session(&self, sid: SessionId) -> Option<&Session> {
         self.here.session(sid)
     }

@@ -10,7 +10,7 @@ use super::work::{Timer, Work};
 use crate::wire::{StreamCondition, StreamError};
 
 impl Core {
-    /// The one entrance.
+    /// The one entrance: does all that follows from an input, and appends what the world is to do.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.state.now = now;
         self.state.started.get_or_insert(now.mono);

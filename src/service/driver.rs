@@ -7,9 +7,9 @@ use crate::wire::scram::Credentials;
 
 /// A core and its engine.
 pub struct Driver<E> {
-    /// The core.
+    /// The core, whose effects the driver carries out.
     pub core: Core,
-    /// The database.
+    /// What the core asks and changes, at once.
     pub engine: E,
 }
 

@@ -19,7 +19,7 @@ pub enum Policy {
     Open,
     /// With those that are listed or pinned.
     Listed,
-    /// With nobody.
+    /// No other server is talked to.
     Off,
 }
 
@@ -37,7 +37,7 @@ pub struct Pinned {
 /// The settings in `[federation]`, and the pinned servers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Federation {
-    /// In general.
+    /// What holds for servers that are in no list.
     pub policy: Policy,
     /// Who is talked to in any case.
     pub allow: Vec<Jid>,

@@ -20,7 +20,7 @@ pub enum Told {
     Ready(String),
     /// It reads its settings again; [`Told::Ready`] follows.
     Reloading,
-    /// It ends.
+    /// It ends, in order.
     Stopping,
     /// The core and storage answer.
     Alive,

@@ -99,7 +99,7 @@ pub struct Options {
 /// A data folder with its settings and its domain: what every command begins with.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The folder.
+    /// Where all of it is.
     pub data: Data,
     /// The settings.
     pub config: Config,

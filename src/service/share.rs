@@ -245,7 +245,6 @@ impl Share {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// One less.
     pub(super) fn disconnected(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -265,7 +264,6 @@ impl Share {
         self.questions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One is answered.
     pub(super) fn is_answered(&self) {
         self.questions.fetch_sub(1, Ordering::Relaxed);
     }
@@ -342,7 +340,6 @@ impl Waiting {
         Waiting { share, counted: 0 }
     }
 
-    /// Whose it is.
     pub(super) fn share(&self) -> &Arc<Share> {
         &self.share
     }

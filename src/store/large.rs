@@ -36,7 +36,6 @@ impl Reference {
         Writer::new(1).u64(self.number).u32(self.len).bytes(&self.sha256).done()
     }
 
-    /// Reads it again.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Reference, StoreError> {
         let mut record = Reader::new(bytes)?;
         let (number, len) = (record.u64()?, record.u32()?);

@@ -36,7 +36,7 @@ pub type Bytes = Box<[u8]>;
 /// Keys with their values, in the order of the keys.
 pub type Rows = Vec<(Bytes, Bytes)>;
 
-/// One change.
+/// One change of what is stored; see [`Batch`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     /// Sets a key; the value may have any size up to [`VALUE_BYTES`].
@@ -72,7 +72,7 @@ pub struct Entry {
     pub id: u64,
     /// The archives that it is in.
     pub copies: Copies,
-    /// What it says.
+    /// What was written; the log does not look into it.
     pub value: Bytes,
 }
 
@@ -154,11 +154,11 @@ impl std::ops::Add for Written {
 /// A question to an engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Query {
-    /// One key.
+    /// The row of this key: none or one.
     Get(Tree, Bytes),
     /// The keys that begin with `prefix`, in order, from behind `after` on, until `rows` or about `bytes` are reached.
     Scan {
-        /// Where.
+        /// The tree whose rows are read.
         tree: Tree,
         /// How the keys begin.
         prefix: Bytes,
@@ -175,7 +175,7 @@ pub enum Query {
     Entries {
         /// Whose archive.
         owner: Box<str>,
-        /// Which.
+        /// The numbers of the entries, in any order.
         ids: Box<[u64]>,
     },
     /// All entries behind a number, whosever they are, at most so many and about so many bytes; rows as for [`Query::Archive`].
@@ -201,7 +201,7 @@ pub struct Page {
     pub with: Option<Box<str>>,
     /// The first number that may be there.
     pub from: u64,
-    /// The last one.
+    /// The last number that is wanted.
     pub to: u64,
     /// From the last one on towards the first.
     pub backwards: bool,

@@ -128,7 +128,6 @@ fn child(command: &mut Command, limit: Duration) -> io::Result<Option<String>> {
     Ok(Some(if said.is_empty() { format!("reading it fails ({status})") } else { said }))
 }
 
-/// Removes all copies.
 fn clear(dir: &Path) {
     for entry in disk::entries(dir).into_iter().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(COPY.as_bytes())

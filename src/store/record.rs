@@ -66,7 +66,7 @@ impl Writer {
         record.push(version);
         Writer(record)
     }
-    /// Appends a byte.
+    /// Appends one byte.
     pub fn u8(mut self, value: u8) -> Writer {
         self.0.push(value);
         self
@@ -103,7 +103,7 @@ impl Writer {
             None => self.u8(0),
         }
     }
-    /// The record.
+    /// The record, whole.
     pub fn done(self) -> Box<[u8]> {
         self.0.into()
     }

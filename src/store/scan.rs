@@ -48,7 +48,6 @@ struct Message {
     len: usize,
 }
 
-/// A page.
 #[derive(Debug)]
 struct SledPage {
     order: u64,
@@ -349,7 +348,6 @@ impl SledPage {
         Some(SledPage { order, prefix, low, high, next: (next > 0).then_some(next), data })
     }
 
-    /// Makes a change.
     fn apply(&mut self, mut link: &[u8]) -> Option<()> {
         let (kind, rest) = link.split_first()?;
         link = rest;

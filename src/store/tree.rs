@@ -24,7 +24,7 @@ pub enum Owned {
 /// What removes the rows of an account from a tree.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Removal {
-    /// This row.
+    /// The row of this key alone.
     Key(Bytes),
     /// All rows whose keys begin so.
     Prefix(Bytes),

@@ -501,7 +501,6 @@ impl ClientLine {
         self.framing.end(out);
     }
 
-    /// Writes a stanza.
     fn write(&self, stanza: &Stanza, out: &mut String) {
         stanza.write(self.framing.content(), out);
         self.framing.end(out);

@@ -6,7 +6,7 @@ pub mod framing;
 mod header;
 pub mod plain;
 mod random;
-pub(crate) mod s2s;
+pub mod s2s;
 pub mod sasl;
 mod sasl2;
 mod scram;

@@ -68,7 +68,7 @@ impl fmt::Debug for Client {
 pub struct Request(Arc<Raw>);
 
 impl Request {
-    /// Of this element.
+    /// Of an `<authenticate/>` (XEP-0388 §2.3).
     pub fn new(authenticate: Arc<Raw>) -> Request {
         Request(authenticate)
     }
@@ -146,7 +146,7 @@ pub struct Proof {
 pub struct Begin {
     /// Who logs in: who has proven it, unless there is a proof of a token.
     pub account: Jid,
-    /// What they sent.
+    /// The `<authenticate/>` with all that it asks for.
     pub request: Request,
     /// What is to be checked first.
     pub proof: Option<Proof>,
@@ -160,7 +160,7 @@ pub struct Begin {
 pub struct Upgrade {
     /// The `StoredKey` for SHA-256 that the account had when the password was proven.
     pub of: Box<[u8]>,
-    /// The keys.
+    /// What the upgrades have made of the password, by hash (XEP-0480).
     pub keys: Vec<(Hash, Keys)>,
 }
 
@@ -187,7 +187,7 @@ pub enum Begins {
     Resumed,
 }
 
-/// What was done.
+/// What was done of what a client asked for with its proof.
 pub struct Begun {
     /// The bare JID of the account, or the full one of the session.
     pub jid: Jid,

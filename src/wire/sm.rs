@@ -34,21 +34,21 @@ pub enum Manage {
         id: Option<String>,
         /// How long that can be done after the connection was lost, in seconds.
         max_s: u32,
-        /// Where.
+        /// Where the client should connect to resume it (XEP-0198 §5), as `host:port`.
         location: Option<String>,
     },
     /// `<resumed/>`: the stream carries on this session. Its stanzas follow.
     Resumed {
         /// Its full JID; between servers, the domain of the peer.
         jid: Jid,
-        /// Its id.
+        /// The id of the session that goes on, from the `<enabled/>` of its first stream.
         id: String,
         /// Stanzas of the client that were handled.
         h: u32,
     },
     /// `<failed/>`
     Failed {
-        /// Why.
+        /// Why it cannot be done (XEP-0198 §3, §5).
         condition: Condition,
         /// Stanzas of the client that were handled, if that is known.
         handled: Option<u32>,
@@ -60,7 +60,7 @@ pub enum Manage {
 }
 
 impl Manage {
-    /// Writes it.
+    /// Appends it as XML.
     pub fn write(&self, out: &mut String) {
         let attribute = |name: &str, value: &str, out: &mut String| {
             let _ = write!(out, " {name}='");

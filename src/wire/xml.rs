@@ -229,7 +229,6 @@ impl Raw {
 }
 
 impl Slice {
-    /// All of it.
     pub(super) fn whole(raw: Arc<Raw>) -> Slice {
         Slice { start: 0, end: raw.xml.len() as u32, raw }
     }
@@ -275,7 +274,7 @@ impl<'a> Node<'a> {
         (el.inner, end)
     }
 
-    /// Its namespace.
+    /// The namespace; [`Ns::OTHER`] for one that the server does not know.
     pub fn ns(self) -> Ns {
         self.el().ns
     }

@@ -7,20 +7,6 @@ use crate::core::message::{ANSWER_MS, Asks, Counted, Way};
 use crate::core::state::State;
 use crate::core::work::Timer;
 use crate::wire::{DomainPair, Jid, Kind, Manage, Ns, Stanza, StreamCondition, StreamError, Type};
-use std::collections::{BTreeSet, VecDeque};
-
-/// The sessions with other servers that wait for something, by their numbers.
-#[derive(Debug, Default)]
-pub(in crate::core) struct Acks {
-    /// For a batch: to count something as safe, or to be written something.
-    pub(super) waiting: BTreeSet<u64>,
-    /// To acknowledge, and for which batch.
-    asked: VecDeque<(u64, u64)>,
-    /// Lines on which nothing is said before a batch.
-    pub(super) behind: VecDeque<(u64, DomainPair)>,
-    /// To be asked for an acknowledgement at the end of this turn.
-    pub(super) ask: Vec<u64>,
-}
 
 impl State {
     /// Counts a stanza of a server, before it is handled. Gives the number of what is counted, if it is.

@@ -2,8 +2,10 @@
 //! proved it, the streams to it, and an outbox that is there before its stream is. With stream management, what was said on a stream to a
 //! server is kept until that has stored it, and goes on with the next stream.
 
+mod acks;
 mod component;
 mod kept;
+mod leaving;
 mod manage;
 mod outbox;
 mod recover;
@@ -13,8 +15,8 @@ mod session;
 mod shown;
 mod table;
 
+pub(in crate::core) use leaving::Leaving;
 pub use outbox::{OUTBOX_STANZAS, PEER_OUTBOX_BYTES, PEER_OUTBOXES_BYTES, SHARED as OUTBOXES};
-pub(in crate::core) use recover::Leaving;
 pub use server::{FAILURES_MS, PeerStatus};
 pub use session::{PEER_RESUME_MS, PEER_SESSIONS, PEERS_UNACKNOWLEDGED_BYTES, SHARED as UNACKNOWLEDGED};
 pub(in crate::core) use table::Peers;

@@ -13,6 +13,7 @@ use crate::core::promise::Promise;
 use crate::core::state::State;
 use crate::core::work::Timer;
 use crate::wire::{Condition, DomainPair, Manage, ManageAnswer, Refusal, Stanza, StreamCondition, StreamError};
+use ring::hmac;
 
 /// How long a server that has dialled us may think about stream management before we dial it ourselves, if there is something to say, in
 /// milliseconds.
@@ -310,5 +311,21 @@ impl State {
         let why = format!("{} was reached and has not confirmed this; it may have it or not", pair.theirs);
         self.send_back(&pair, queue, &Refusal::wait(why));
         self.redial(&pair);
+    }
+}
+
+impl State {
+    /// The number that a stream between two domains has in the log, by its id: of another pair's it is another one. Only who knows the
+    /// server's secret can tell.
+    pub(super) fn peer_number(&self, pair: &DomainPair, id: &str) -> u64 {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret));
+        for part in ["server stream", pair.ours.as_str(), pair.theirs.as_str(), id] {
+            context.update(part.as_bytes());
+            context.update(b"\0");
+        }
+        let mut number = [0; 8];
+        number.copy_from_slice(&context.sign().as_ref()[..8]);
+        // 0 says in the log that a message waits.
+        u64::from_be_bytes(number).max(1)
     }
 }

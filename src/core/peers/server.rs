@@ -1,6 +1,7 @@
 //! Other servers (RFC 6120 §10.4): whom we talk to, what waits while a stream to them is being made, and what becomes of it when none can
 //! be made.
 
+use super::leaving::domain_of;
 use super::table::{Asked, Way};
 use crate::core::effect::Effect;
 use crate::core::ids::StreamId;
@@ -434,20 +435,6 @@ fn marked(stanza: &Stanza, mark: u64) -> Stanza {
     let mut kept = stanza.clone();
     kept.mark = mark;
     kept
-}
-
-/// The domains that a stanza is between.
-pub(super) fn pair_of(stanza: &Stanza) -> Option<DomainPair> {
-    let (from, to) = (stanza.from.as_ref()?, stanza.to.as_ref()?);
-    Some(DomainPair { ours: domain_of(from).ok()?, theirs: domain_of(to).ok()? })
-}
-
-/// The domain of an address, as an address.
-fn domain_of(jid: &Jid) -> Result<Jid, StanzaError> {
-    match jid.local().is_none() && jid.is_bare() {
-        true => Ok(jid.clone()),
-        false => Jid::new(None, jid.domain(), None).map_err(|_| Condition::JidMalformed.into()),
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,10 @@
 //! far each side is with it.
 
 use super::outbox::PEER_OUTBOX_BYTES;
-use super::table::Peers;
 use crate::core::ids::StreamId;
-use crate::core::message::{Counted, Managed};
+use crate::core::message::Managed;
 use crate::core::share::{Shared, limits, may_have};
-use crate::core::state::State;
 use crate::wire::{DomainPair, Kind, Stanza};
-use ring::hmac;
 
 /// How long what a stream carried can be carried on by another one, in milliseconds.
 pub const PEER_RESUME_MS: u64 = 300_000;
@@ -130,40 +127,4 @@ pub(super) fn is_kept(stanza: &Stanza) -> bool {
 
 fn cost(stanza: &Stanza) -> usize {
     STANZA_AROUND_BYTES + stanza.bytes()
-}
-
-impl State {
-    /// The number that a stream between two domains has in the log, by its id: of another pair's it is another one. Only who knows the
-    /// server's secret can tell.
-    pub(super) fn peer_number(&self, pair: &DomainPair, id: &str) -> u64 {
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret));
-        for part in ["server stream", pair.ours.as_str(), pair.theirs.as_str(), id] {
-            context.update(part.as_bytes());
-            context.update(b"\0");
-        }
-        let mut number = [0; 8];
-        number.copy_from_slice(&context.sign().as_ref()[..8]);
-        // 0 says in the log that a message waits.
-        u64::from_be_bytes(number).max(1)
-    }
-}
-
-impl Peers {
-    /// What the log is to know of what servers have sent.
-    pub(in crate::core) fn heard(&self) -> impl Iterator<Item = Counted> {
-        self.sessions.values().filter_map(|session| session.managed.heard())
-    }
-
-    /// What a session is called, if the log does not know: from here on it does.
-    pub(in crate::core) fn unnamed(&mut self, number: u64) -> Option<(DomainPair, Box<str>)> {
-        let session = self.sessions.get_mut(&number).filter(|session| !session.named)?;
-        session.named = true;
-        Some((session.pair.clone(), session.id.clone()?))
-    }
-
-    /// What the log was told of names is forgotten. Gives the sessions that owe something: their names are told again.
-    pub(in crate::core) fn forget_names(&mut self) -> Vec<u64> {
-        self.sessions.values_mut().for_each(|session| session.named = false);
-        self.sessions.iter().filter(|(_, session)| session.is_owed()).map(|(number, _)| *number).collect()
-    }
 }

@@ -1,10 +1,11 @@
 //! The table of peers: between which domains there are lines, and which streams are proved for them.
 
-use super::manage::Acks;
+use super::acks::Acks;
 use super::outbox::Outbox;
 use super::session::PeerSession;
 use super::shown::Attached;
 use crate::core::ids::StreamId;
+use crate::core::message::Counted;
 use crate::core::share::{Shared, Shares, limits};
 use crate::wire::{Condition, DomainPair, Jid, Proof, Refusal, Stanza, StanzaError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -388,5 +389,25 @@ impl Peers {
             Some(line) => line.outbox.push(stanza, who, &mut self.waiting),
             None => Ok(()),
         }
+    }
+}
+
+impl Peers {
+    /// What the log is to know of what servers have sent.
+    pub(in crate::core) fn heard(&self) -> impl Iterator<Item = Counted> {
+        self.sessions.values().filter_map(|session| session.managed.heard())
+    }
+
+    /// What a session is called, if the log does not know: from here on it does.
+    pub(in crate::core) fn unnamed(&mut self, number: u64) -> Option<(DomainPair, Box<str>)> {
+        let session = self.sessions.get_mut(&number).filter(|session| !session.named)?;
+        session.named = true;
+        Some((session.pair.clone(), session.id.clone()?))
+    }
+
+    /// What the log was told of names is forgotten. Gives the sessions that owe something: their names are told again.
+    pub(in crate::core) fn forget_names(&mut self) -> Vec<u64> {
+        self.sessions.values_mut().for_each(|session| session.named = false);
+        self.sessions.iter().filter(|(_, session)| session.is_owed()).map(|(number, _)| *number).collect()
     }
 }

@@ -46,7 +46,7 @@ pub struct Roster {
     bytes: usize,
 }
 
-/// A contact.
+/// What an account keeps of one contact (RFC 6121 §2.1.2).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
     /// Whether it is in the roster as clients see it; if not, it is here for its `state.pending` alone (RFC 6121 §3.1.3).
@@ -55,7 +55,6 @@ pub struct Item {
     pub name: Option<Box<str>>,
     /// Its groups, sorted, each once.
     pub groups: Box<[Box<str>]>,
-    /// The subscriptions.
     pub state: subscription::SubscriptionState,
     /// The request that waits for an answer, as XML, while `state.pending`.
     pub request: Option<Box<str>>,

@@ -30,9 +30,7 @@ pub(crate) struct Facts {
     pub subject: String,
     /// The issuer, as a line.
     pub issuer: String,
-    /// dNSName entries.
     pub names: Vec<String>,
-    /// iPAddress entries.
     pub addresses: Vec<IpAddr>,
     /// Seconds since 1970.
     pub not_before: u64,
@@ -252,7 +250,7 @@ pub(super) fn parse_all(path: &Path, pem: &[u8]) -> Result<Vec<Facts>> {
     }
 }
 
-/// Reads one certificate.
+/// `None` if it is no certificate.
 pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
     let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
     let mut facts = Facts {

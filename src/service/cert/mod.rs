@@ -33,7 +33,6 @@ use std::path::PathBuf;
 pub(crate) struct Pair {
     /// The own certificate first.
     pub chain: Vec<u8>,
-    /// The key.
     pub key: Vec<u8>,
     /// Whether the administrator installed it.
     pub installed: bool,

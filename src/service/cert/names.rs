@@ -13,7 +13,6 @@ pub(crate) struct Names {
     pub domain: String,
     /// Names of the host.
     pub hosts: Vec<String>,
-    /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }
 

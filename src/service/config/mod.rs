@@ -75,13 +75,13 @@ pub struct Config {
     pub contacts: Vec<(String, String)>,
 }
 
-/// One setting.
+/// A row of [`SETTINGS`].
 #[derive(Clone, Copy)]
 struct Setting {
     /// The table it stands in; empty for the top.
     table: &'static str,
     name: &'static str,
-    /// As TOML.
+    /// What holds if nothing is set, as TOML.
     default: &'static str,
     /// For a person; lines.
     meaning: &'static str,

@@ -52,7 +52,7 @@ pub(crate) struct Head {
 /// What is in a backup, counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Totals {
-    /// Files.
+    /// How many files.
     pub files: u64,
     /// Changes of the database.
     pub changes: u64,
@@ -196,7 +196,7 @@ pub(crate) trait Sink {
     }
 }
 
-/// Only looks.
+/// Keeps nothing: for reading a backup to see whether it is whole.
 pub(crate) struct Look;
 
 impl Sink for Look {}

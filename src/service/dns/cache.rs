@@ -16,7 +16,6 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// How long it is believed that there is nothing.
 const NOTHING: Duration = Duration::from_secs(60);
 
-/// The memory.
 #[derive(Default, Debug)]
 pub(crate) struct Cache {
     entries: BTreeMap<(DnsName, Kind), (Instant, Looked)>,
@@ -24,7 +23,6 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// What is known.
     pub(crate) fn get(&self, name: &DnsName, kind: Kind, now: Instant) -> Option<&Looked> {
         let (until, looked) = self.entries.get(&(name.clone(), kind))?;
         (*until > now).then_some(looked)

@@ -65,16 +65,16 @@ impl Data {
     }
 }
 
-/// An SRV record.
+/// An SRV record (RFC 2782).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Srv {
     /// Smaller ones are tried first.
     pub priority: u16,
     /// Among equal priorities, how often this one comes first.
     pub weight: u16,
-    /// The port.
+    /// Of TCP; 0 makes the record unusable.
     pub port: u16,
-    /// The host.
+    /// Where it leads.
     pub at: At,
 }
 
@@ -83,13 +83,13 @@ pub struct Srv {
 pub enum At {
     /// `.`: decidedly nowhere (RFC 2782).
     Nowhere,
-    /// A host.
+    /// The host of this name, whose addresses are still to be looked up.
     Host(DnsName),
     /// No name that a host could have, or port 0.
     Unusable,
 }
 
-/// A TLSA record.
+/// A TLSA record (RFC 6698 §2.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tlsa {
     /// 2: an authority; 3: the server itself.
@@ -98,7 +98,7 @@ pub struct Tlsa {
     pub selector: u8,
     /// 0: all of it; 1: its SHA-256.
     pub matching: u8,
-    /// That.
+    /// The bytes, or their hash, as `matching` says.
     pub data: Box<[u8]>,
 }
 
@@ -154,7 +154,7 @@ impl Looked {
     }
 }
 
-/// One question.
+/// A question for the records of one kind of one name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Question {
     /// By which its answer is known.
@@ -178,7 +178,7 @@ pub enum Reply {
     Failed(&'static str),
     /// The server says no more than that the name is another one's.
     Alias {
-        /// That name.
+        /// The name that it stands for, which is to be asked for next.
         to: DnsName,
         /// As of [`Looked`].
         authentic: bool,

@@ -35,9 +35,9 @@ impl fmt::Display for Host {
 /// A place where a domain's server may be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
-    /// The host.
+    /// Where the connection goes.
     pub host: Host,
-    /// The port.
+    /// Of TCP.
     pub port: u16,
     /// Whether TLS begins with the first byte there (XEP-0368).
     pub direct: bool,

@@ -39,12 +39,11 @@ pub(crate) struct Lookup {
     until: Instant,
 }
 
-/// What is told of it.
+/// What an owner is told of the look-up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LookedUp {
     /// Whether phones find the server.
     pub fine: bool,
-    /// For people.
     pub text: String,
 }
 

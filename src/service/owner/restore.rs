@@ -290,7 +290,6 @@ pub(in crate::service) fn cannot(what: &str, path: &Path, e: &std::io::Error) ->
     Failure(format!("{} cannot be {what}: {e}.{advice} The data that was there is untouched.", path.display()))
 }
 
-/// Writes the files.
 struct RestoredFiles<'a> {
     dir: &'a Path,
     file: Option<(PathBuf, File)>,
@@ -315,7 +314,6 @@ impl Sink for RestoredFiles<'_> {
     }
 }
 
-/// Makes the changes.
 struct RestoredRows<'a> {
     engine: &'a mut Card,
 }

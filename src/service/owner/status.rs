@@ -77,7 +77,6 @@ pub(in crate::service) fn health(data: &Data) -> Result<Health> {
     Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS), unreached })
 }
 
-/// One line.
 fn line(name: &str, text: impl std::fmt::Display) -> String {
     format!("{name:<13}{text}")
 }

@@ -241,7 +241,6 @@ impl<'a> Cut<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Its entries.
     pub(super) fn entries(&self) -> impl Iterator<Item = Found<'a>> + use<'a> {
         let (mut rest, mut before) = (Cut(self.body), 0);
         (0..self.count).map_while(move |_| {

@@ -170,7 +170,7 @@ fn block_sum(sequence: u64, n: usize, block: &[u8]) -> [u8; 4] {
     crc.finalize().to_le_bytes()
 }
 
-/// A Bloom filter.
+/// A Bloom filter of the archives that a segment has entries of.
 #[derive(Clone, Debug)]
 struct Filter(Box<[u8]>);
 
@@ -197,9 +197,8 @@ impl Filter {
 /// What is known of a sealed segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Facts {
-    /// Its sequence number.
     pub(super) sequence: u64,
-    /// Its bytes.
+    /// Its length, in bytes.
     pub(super) size: u64,
     /// The number of its first entry; the greatest there is if it has none.
     pub(super) first: u64,

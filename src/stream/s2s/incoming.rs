@@ -1,7 +1,6 @@
 //! The end of whoever was dialled: TLS, then a proof, then stanzas.
 
-use super::line::{Event, Line, domain, write_dialback};
-use super::manage::Managing;
+use super::line::{Event, Line, Managing, domain, write_dialback};
 use super::{SERVER_DEAF_MS, SERVER_STANZA_BYTES, SERVER_UNPROVED_MS, STREAM_PAIRS};
 use crate::stream::Mono;
 use crate::stream::header;

@@ -1,7 +1,7 @@
 //! What both ends of a stream between servers have: whom it is for, what was proved, and what may be said.
 
+use super::SERVER_MANAGED_MS;
 use super::dialback::DialbackSecret;
-use super::manage::Managing;
 use crate::stream::Mono;
 use crate::stream::header::{self, ServerHeader};
 use crate::stream::random::Random;
@@ -119,6 +119,28 @@ pub enum Event {
     Refused(Refusal),
     /// The stream is over, by their end tag, an error of theirs or of ours.
     Closed,
+}
+
+/// How far stream management is on one stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Managing {
+    #[default]
+    Off,
+    /// The peer wants to carry on another stream: nothing is read until that is answered.
+    Resuming,
+    /// We have asked the peer then.
+    Asked(Mono),
+    On,
+}
+
+impl Managing {
+    /// When a peer that was asked must have answered.
+    pub(super) fn deadline(self) -> Option<Mono> {
+        match self {
+            Managing::Asked(since) => Some(since.saturating_add(SERVER_MANAGED_MS)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -3,33 +3,10 @@
 //! It is offered behind SASL, on a stream that is for one pair of domains, and stays so. Whoever dialled asks for it; what is counted goes
 //! both ways if stanzas do.
 
-use super::SERVER_MANAGED_MS;
-use super::line::{Event, Line};
+use super::line::{Event, Line, Managing};
 use crate::stream::Mono;
 use crate::wire::login::{enable, resume};
 use crate::wire::{Condition, Manage, ManageAnswer, Node, StreamCondition, StreamError};
-
-/// How far stream management is on one stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum Managing {
-    #[default]
-    Off,
-    /// The peer wants to carry on another stream: nothing is read until that is answered.
-    Resuming,
-    /// We have asked the peer then.
-    Asked(Mono),
-    On,
-}
-
-impl Managing {
-    /// When a peer that was asked must have answered.
-    pub(super) fn deadline(self) -> Option<Mono> {
-        match self {
-            Managing::Asked(since) => Some(since.saturating_add(SERVER_MANAGED_MS)),
-            _ => None,
-        }
-    }
-}
 
 impl Line {
     /// What whoever has dialled us says. What comes at the wrong time or cannot be read is refused, and the stream goes on (§6); only a

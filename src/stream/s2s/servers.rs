@@ -1,8 +1,7 @@
 //! The stream of one connection between servers.
 
 use super::incoming::Incoming;
-use super::line::{Event, Evidence, Line, Purpose, ServerTerms};
-use super::manage::Managing;
+use super::line::{Event, Evidence, Line, Managing, Purpose, ServerTerms};
 use super::outgoing::Outgoing;
 use super::{SERVER_STANZA_BYTES, SERVER_UNPROVED_BYTES};
 use crate::stream::{Mono, PLAIN_BYTES, small_limits, stanza_limits};
