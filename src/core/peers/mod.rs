@@ -14,6 +14,7 @@ mod shown;
 mod table;
 
 pub use outbox::{OUTBOX_STANZAS, PEER_OUTBOX_BYTES, PEER_OUTBOXES_BYTES, SHARED as OUTBOXES};
+pub use outbox::{PINNED_OUTBOX_BYTES, PINNED_OUTBOX_MS};
 pub(in crate::core) use recover::Leaving;
 pub use server::{FAILURES_MS, PeerStatus};
 pub use session::{PEER_RESUME_MS, PEER_SESSIONS, PEERS_UNACKNOWLEDGED_BYTES, SHARED as UNACKNOWLEDGED};
