@@ -141,7 +141,7 @@ impl Core {
                 }
                 Timer::PeerUnanswered(number) => self.state.peer_unanswered(number),
                 Timer::PeerLost(number) => self.state.peer_lost(number),
-                Timer::PeerRetry(pair) => self.state.redial(&pair),
+                Timer::PeerRetry(pair) => self.state.retry(&pair),
                 Timer::Extension(n, job) => self.hook(n, |x, st| x.timer(st, job)),
             }
         }

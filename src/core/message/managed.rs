@@ -241,6 +241,15 @@ impl Managed {
         std::mem::take(&mut self.queue)
     }
 
+    /// Stanzas taken out that are not kept any longer; their places in the count stay.
+    pub(in crate::core) fn take_out(&mut self, mut goes: impl FnMut(&Stanza) -> bool) -> Vec<Stanza> {
+        let place = || Stanza::new(Kind::Presence, Type::None);
+        let gone = self.queue.iter_mut().filter_map(|stanza| goes(stanza).then(|| std::mem::replace(stanza, place())));
+        let gone: Vec<Stanza> = gone.collect();
+        self.bytes -= gone.iter().map(|stanza| stanza.bytes() - place().bytes()).sum::<usize>();
+        gone
+    }
+
     /// What was written before a restart and is not known to have arrived, each with how the stream counts it, in order; and how many of the
     /// peer's are known to have been handled.
     pub(in crate::core) fn restore(&mut self, sent: impl Iterator<Item = (u32, Stanza)>, handled: u32) {

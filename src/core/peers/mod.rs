@@ -17,6 +17,7 @@ mod table;
 
 pub(in crate::core) use leaving::Leaving;
 pub use outbox::{OUTBOX_STANZAS, PEER_OUTBOX_BYTES, PEER_OUTBOXES_BYTES, SHARED as OUTBOXES};
+pub use outbox::{PINNED_OUTBOX_BYTES, PINNED_OUTBOX_MS};
 pub use server::{FAILURES_MS, PeerStatus};
 pub use session::{PEER_RESUME_MS, PEER_SESSIONS, PEERS_UNACKNOWLEDGED_BYTES, SHARED as UNACKNOWLEDGED};
 pub(in crate::core) use table::Peers;

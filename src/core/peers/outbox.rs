@@ -11,14 +11,18 @@ pub const OUTBOX_STANZAS: usize = 128;
 pub const PEER_OUTBOX_BYTES: usize = 256 * 1024;
 /// What may wait for all such streams together, in bytes.
 pub const PEER_OUTBOXES_BYTES: usize = 4 * 1024 * 1024;
+/// What may wait for a pinned server, in bytes.
+pub const PINNED_OUTBOX_BYTES: usize = 1024 * 1024;
+/// How long a message may wait for a pinned server, in milliseconds.
+pub const PINNED_OUTBOX_MS: u64 = 7 * 86_400_000;
 /// What a stanza that waits costs besides its text, in bytes, about.
 const STANZA_AROUND_BYTES: usize = 192;
 
 /// For the table in `src/lib.rs`.
 pub const SHARED: Shared = Shared {
     what: "what waits for a stream to another server",
-    whole: limits![PEER_OUTBOXES_BYTES, PEER_OUTBOX_BYTES, OUTBOX_STANZAS],
-    share: "an account, or the domain of a component: the rule; between two domains, the other two",
+    whole: limits![PEER_OUTBOXES_BYTES, PEER_OUTBOX_BYTES, OUTBOX_STANZAS, PINNED_OUTBOX_BYTES],
+    share: "an account, or the domain of a component: the rule; between two domains, the next two, or the last if the owner has pinned the other",
     checked: "core/peers/outbox.rs",
     told: "`resource-constraint`: wait until that server is reached; presence is dropped",
 };
@@ -41,14 +45,23 @@ impl Outbox {
         self.waiting.len()
     }
 
-    /// One more of somebody's.
+    /// One more of somebody's. `stays`: also while nothing comes of a stream.
     ///
     /// # Errors
     /// Too much waits already.
-    pub(super) fn push(&mut self, stanza: Stanza, who: &str, shares: &mut Shares) -> Result<(), StanzaError> {
+    pub(super) fn push(
+        &mut self,
+        stanza: Stanza,
+        who: &str,
+        stays: bool,
+        shares: &mut Shares,
+    ) -> Result<(), StanzaError> {
         let bytes = cost(&stanza);
         let counts = usize::from(stanza.kind != Kind::Presence);
-        let full = self.bytes + bytes > PEER_OUTBOX_BYTES || self.stanzas + counts > OUTBOX_STANZAS;
+        let full = match stays {
+            true => self.bytes + bytes > PINNED_OUTBOX_BYTES,
+            false => self.bytes + bytes > PEER_OUTBOX_BYTES || self.stanzas + counts > OUTBOX_STANZAS,
+        };
         if full || !shares.may(who, bytes, PEER_OUTBOXES_BYTES) {
             let error = StanzaError::new(Condition::ResourceConstraint);
             return Err(error.text("too much waits for that server, which is not reached yet"));
@@ -127,12 +140,12 @@ mod tests {
         let (mut outbox, mut shares) = (Outbox::default(), Shares::default());
         let message = |n: usize| Stanza::new(Kind::Message, Type::Chat).with_id(&n.to_string());
         for n in 0..OUTBOX_STANZAS {
-            outbox.push(message(n), "juliet@capulet.example", &mut shares).unwrap();
+            outbox.push(message(n), "juliet@capulet.example", false, &mut shares).unwrap();
         }
-        assert!(outbox.push(message(1000), "juliet@capulet.example", &mut shares).is_err());
+        assert!(outbox.push(message(1000), "juliet@capulet.example", false, &mut shares).is_err());
         let presence = Stanza::new(Kind::Presence, Type::None);
         let mut more = 0;
-        while outbox.push(presence.clone(), "juliet@capulet.example", &mut shares).is_ok() {
+        while outbox.push(presence.clone(), "juliet@capulet.example", false, &mut shares).is_ok() {
             more += 1;
         }
         assert!(more > OUTBOX_STANZAS && outbox.bytes <= PEER_OUTBOX_BYTES);
@@ -148,9 +161,9 @@ mod tests {
         let big = || Stanza::new(Kind::Message, Type::Chat).with(format!("<body>{}</body>", "x".repeat(50_000)));
         let mut outboxes: Vec<Outbox> = (0..100).map(|_| Outbox::default()).collect();
         for outbox in &mut outboxes {
-            while outbox.push(big(), "greedy@capulet.example", &mut shares).is_ok() {}
+            while outbox.push(big(), "greedy@capulet.example", false, &mut shares).is_ok() {}
         }
         assert!(shares.all() <= PEER_OUTBOXES_BYTES / 2);
-        assert!(Outbox::default().push(big(), "juliet@capulet.example", &mut shares).is_ok());
+        assert!(Outbox::default().push(big(), "juliet@capulet.example", false, &mut shares).is_ok());
     }
 }

@@ -26,7 +26,7 @@ impl State {
     pub(super) fn manage_stream(&mut self, stream: StreamId, pair: &DomainPair, dialled: bool) {
         if !dialled {
             self.peers.asked.insert(stream, Asked::Awaits(pair.clone()));
-            return self.set_timer(self.now.mono + THINKS_MS, Timer::PeerRetry(pair.clone()));
+            return self.retry_at(pair, self.now.mono + THINKS_MS);
         }
         let Some(number) = self.peers.lost_between(pair) else { return self.enable_on(stream, pair) };
         if let Some(session) = self.peers.sessions.get_mut(&number) {
@@ -296,13 +296,36 @@ impl State {
         if session.stream.is_some() {
             return;
         }
-        if session.until <= now && session.asks.is_none() {
+        if session.until <= now && session.asks.is_none() && !self.is_patient(number) {
             return self.give_up(number);
         }
+        let Some(session) = self.peers.sessions.get_mut(&number) else { return };
         // It was carried on and is lost again, or is just being asked for.
         let at = session.until.max(now + THINKS_MS);
         session.managed.sets_return_timer();
         self.set_timer(at, Timer::PeerLost(number));
+    }
+
+    /// Whether a session is kept for a pinned server, as what waits for it. All but the messages comes back.
+    fn is_patient(&mut self, number: u64) -> bool {
+        let Some(pair) = self.peers.sessions.get(&number).map(|session| session.pair.clone()) else { return false };
+        let until = self.now.mono.saturating_add(PEER_RESUME_MS);
+        let goes: Vec<bool> = match self.peers.sessions.get(&number) {
+            Some(session) => session.queue().map(|stanza| is_kept(stanza) && !self.stays(&pair, stanza)).collect(),
+            None => return false,
+        };
+        let Some(session) = self.peers.sessions.get_mut(&number) else { return false };
+        let mut goes = goes.into_iter();
+        let (back, bytes) = session.take_out(|_| goes.next().unwrap_or_default());
+        session.until = until;
+        let owed = session.is_owed();
+        self.peers.unacknowledged -= bytes;
+        if !owed {
+            self.peers.no_more_lost(&pair, number);
+        }
+        let why = format!("{} was reached and has not confirmed this; it may have it or not", pair.theirs);
+        self.send_back(&pair, back, &Refusal::wait(why));
+        owed
     }
 
     /// What was on its way comes back.

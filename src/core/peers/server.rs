@@ -2,6 +2,7 @@
 //! be made.
 
 use super::leaving::domain_of;
+use super::outbox::PINNED_OUTBOX_MS;
 use super::table::{Asked, Way};
 use crate::core::effect::Effect;
 use crate::core::ids::StreamId;
@@ -147,8 +148,10 @@ impl State {
 
     fn wait_for_stream(&mut self, pair: &DomainPair, stanza: &Stanza, who: &str) -> Result<(), StanzaError> {
         let now = self.now.mono;
+        let stays = self.may_stay(pair, stanza);
         let line = self.peers.line(pair.ours.domain(), pair.theirs.domain());
         if let Some(line) = line
+            && !stays
             && line.streams.is_empty()
             && line.dialling.is_none()
             && line.retry_at > now
@@ -160,7 +163,7 @@ impl State {
         let is_reached =
             line.is_some_and(|line| !line.streams.is_empty() && line.lost.is_none() || line.retry_at > now);
         let is_reached = is_reached || self.peers.thinking(pair).is_some();
-        self.peers.wait(pair, marked(stanza, 0), who, now)?;
+        self.peers.wait(pair, marked(stanza, 0), who, stays, now)?;
         if !is_reached && let Err(error) = self.dial(pair, who) {
             self.peers.last_waiting(pair, None);
             return Err(error);
@@ -169,6 +172,9 @@ impl State {
             Ok(mark) => {
                 self.changes.counts(mark, WAITS);
                 self.peers.last_waiting(pair, Some(mark));
+                if stays {
+                    self.redial(pair);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -176,6 +182,25 @@ impl State {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a message is kept for a server that is not reached: for one that the owner has pinned, and which may be away for long.
+    fn may_stay(&self, pair: &DomainPair, stanza: &Stanza) -> bool {
+        stanza.kind == Kind::Message && stanza.ty != Type::Error && self.settings.federation.is_pinned(&pair.theirs)
+    }
+
+    /// Whether it is still kept: what is not stored is not, nor what is too old.
+    pub(super) fn stays(&self, pair: &DomainPair, stanza: &Stanza) -> bool {
+        let age = self.time().saturating_sub(self.past(self.stamp(stanza.mark)));
+        self.may_stay(pair, stanza) && stanza.mark > 0 && age < PINNED_OUTBOX_MS
+    }
+
+    /// Nothing came of a stream: what waited for it comes back, but for what stays.
+    fn send_back_waiting(&mut self, pair: &DomainPair, refusal: &Refusal) {
+        let all = self.peers.take_waiting(pair);
+        let (stays, goes): (Vec<_>, Vec<_>) = all.into_iter().partition(|stanza| self.stays(pair, stanza));
+        self.wait_again(pair, stays);
+        self.send_back(pair, goes, refusal);
     }
 
     /// What somebody of ours says to somebody elsewhere is in the log until the other server has it, or the sender an error. Gives its
@@ -229,11 +254,30 @@ impl State {
             return self.send_back(pair, waiting, &refusal);
         }
         if line.retry_at > now {
-            return self.set_timer(line.retry_at, Timer::PeerRetry(pair.clone()));
+            return self.retry_at(pair, line.retry_at);
         }
         if self.dial(pair, pair.ours.domain()).is_err() {
-            self.set_timer(now + FAILURES_MS.0, Timer::PeerRetry(pair.clone()));
+            self.retry_at(pair, now + FAILURES_MS.0);
         }
+    }
+
+    /// Has a server tried again then, or before.
+    pub(super) fn retry_at(&mut self, pair: &DomainPair, at: u64) {
+        if let Some(line) = self.peers.line_mut(pair)
+            && line.timed.is_none_or(|timed| timed > at)
+        {
+            line.timed = Some(at);
+            self.set_timer(at, Timer::PeerRetry(pair.clone()));
+        }
+    }
+
+    /// It is time for that.
+    pub(in crate::core) fn retry(&mut self, pair: &DomainPair) {
+        let now = self.now.mono;
+        if let Some(line) = self.peers.line_mut(pair) {
+            line.timed = line.timed.filter(|timed| *timed > now);
+        }
+        self.redial(pair);
     }
 
     /// What cannot be said comes back to its senders: once the log knows, or it would be said after a power cut all the same.
@@ -276,8 +320,7 @@ impl State {
         }
         // Somebody may have come from there meanwhile, on a stream that goes both ways.
         if !is_reached && !keeps {
-            let waiting = self.peers.take_waiting(pair);
-            self.send_back(pair, waiting, &refusal);
+            self.send_back_waiting(pair, &refusal);
         }
         self.redial(pair);
     }

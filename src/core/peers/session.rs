@@ -110,6 +110,19 @@ impl PeerSession {
         (queue, std::mem::take(&mut self.kept_bytes))
     }
 
+    /// What is not acknowledged, in order, with the places of what was not kept.
+    pub(super) fn queue(&self) -> impl Iterator<Item = &Stanza> {
+        self.managed.unacknowledged()
+    }
+
+    /// Takes stanzas out; they leave their places. Gives them, and their bytes.
+    pub(super) fn take_out(&mut self, goes: impl FnMut(&Stanza) -> bool) -> (Vec<Stanza>, usize) {
+        let taken = self.managed.take_out(goes);
+        let bytes = taken.iter().map(cost).sum::<usize>();
+        self.kept_bytes -= bytes;
+        (taken, bytes)
+    }
+
     /// As it was before a restart ([`Managed::restore`]). Gives the bytes that are kept.
     pub(super) fn restore(&mut self, sent: Vec<(u32, Stanza)>, handled: u32) -> usize {
         self.recovered = true;

@@ -99,6 +99,8 @@ pub(super) struct Line {
     pub(super) refusal: Option<Refusal>,
     /// When it may be tried again, of [`crate::core::Now::mono`].
     pub(super) retry_at: u64,
+    /// The timer for that, if one runs.
+    pub(super) timed: Option<u64>,
     /// When something was last said.
     pub(super) used: u64,
 }
@@ -171,6 +173,7 @@ impl Peers {
                     failures: 0,
                     refusal: None,
                     retry_at: 0,
+                    timed: None,
                     used: now,
                 });
                 lines.len() - 1
@@ -382,11 +385,18 @@ impl Peers {
     ///
     /// # Errors
     /// Too much does.
-    pub(super) fn wait(&mut self, pair: &DomainPair, stanza: Stanza, who: &str, now: u64) -> Result<(), StanzaError> {
+    pub(super) fn wait(
+        &mut self,
+        pair: &DomainPair,
+        stanza: Stanza,
+        who: &str,
+        stays: bool,
+        now: u64,
+    ) -> Result<(), StanzaError> {
         self.line_for(pair, now)?;
         let lines = self.lines.get_mut(pair.theirs.domain());
         match lines.and_then(|lines| lines.iter_mut().find(|line| line.ours == pair.ours)) {
-            Some(line) => line.outbox.push(stanza, who, &mut self.waiting),
+            Some(line) => line.outbox.push(stanza, who, stays, &mut self.waiting),
             None => Ok(()),
         }
     }
