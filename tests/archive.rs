@@ -193,6 +193,8 @@ fn many_ids_at_once() {
         query(&mut house, juliet, &[("ids", &values(&one_unknown))], "").err().as_deref(),
         Some("item-not-found")
     );
+    let many: Vec<&String> = std::iter::repeat_n(&ids[0], 250).collect();
+    assert_eq!(query(&mut house, juliet, &[("ids", &values(&many))], "").unwrap().bodies, ["0"]);
     let many: Vec<&String> = std::iter::repeat_n(&ids[0], 251).collect();
     assert_eq!(query(&mut house, juliet, &[("ids", &values(&many))], "").err().as_deref(), Some("bad-request"));
 }

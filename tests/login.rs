@@ -780,6 +780,12 @@ fn whatever_comes_between_ends_the_stream() {
         let got = house.receive_all(sid).concat();
         assert!(house.is_closed(sid) && got.starts_with("<stream:error>"), "{between}: {got}");
     }
+    // What stands in an element is not between elements, wherever the network cuts it.
+    let (sid, _) = login(&mut house, start);
+    house.send(sid, "<abort");
+    house.send(sid, " xmlns='urn:xmpp:sasl:2'>");
+    house.send(sid, "\n</abort>");
+    assert!(house.receive(sid).unwrap().contains("<aborted ") && !house.is_closed(sid));
     // To give up is allowed, and to begin again.
     let (sid, _) = login(&mut house, start);
     house.send(sid, "<abort xmlns='urn:xmpp:sasl:2'/>");

@@ -131,3 +131,26 @@ fn messages_of_the_first_version_are_handed_out() {
         assert!(!house.receive_all(juliet).iter().any(|xml| xml.contains("<body>")), "they were confirmed");
     }
 }
+
+/// However small they are: the number of messages has a limit of its own, and nobody's free part passes it.
+#[test]
+fn messages_for_one_account_are_counted() {
+    let mut house = House::with(|s| s.offline_bytes = 64 << 20);
+    house.account("juliet@house.test");
+    let (mut accepted, mut last) = (0, 0);
+    for n in 0..40 {
+        let sender = house.login(&format!("romeo{n}@house.test/orchard"));
+        last = 0;
+        loop {
+            house.send(sender, "<message type='chat' to='juliet@house.test'><body>x</body></message>");
+            let refused = house.receive_all(sender).concat();
+            if !refused.is_empty() {
+                assert!(refused.contains("<service-unavailable "), "{refused}");
+                break;
+            }
+            last += 1;
+        }
+        accepted += last;
+    }
+    assert_eq!((accepted, last), (10_000, 0));
+}

@@ -545,6 +545,36 @@ mod tests {
     }
 
     #[test]
+    fn who_has_logged_in_begins_anew_in_that_network() {
+        let mut play = Play::new();
+        (0..8).for_each(|_| _ = play.attempt("juliet", "192.0.2.1", false, Outcome::Failure));
+        assert!(play.attempt("juliet", "192.0.2.1", true, Outcome::Success) > 0);
+        play.now += 60_000;
+        assert_eq!(play.attempt("juliet", "192.0.2.1", true, Outcome::Failure), 0);
+        assert_eq!(play.attempt("juliet", "192.0.2.1", true, Outcome::Failure), 0);
+    }
+
+    #[test]
+    fn no_more_than_the_free_failures_of_a_pair_count_for_its_network() {
+        let mut play = Play::new();
+        (0..8).for_each(|_| _ = play.attempt("juliet", "192.0.2.1", false, Outcome::Failure));
+        (0..2).for_each(|_| _ = play.attempt("romeo", "192.0.2.1", false, Outcome::Failure));
+        let counted: Vec<u32> = play.throttle.networks.values().map(|gate| gate.failed).collect();
+        assert_eq!(counted, [FREE + 2]);
+    }
+
+    #[test]
+    fn who_has_waited_too_long_has_no_turn() {
+        for (waited, has_turn) in [(PATIENCE_MS, true), (PATIENCE_MS + 1, false)] {
+            let mut play = Play::new();
+            let stream = play.ask("juliet", "192.0.2.1", false);
+            play.now += waited;
+            assert_eq!(play.ready().contains(&stream), has_turn, "after {waited} ms");
+            assert!(play.throttle.waiting.is_empty());
+        }
+    }
+
+    #[test]
     fn a_network_counts_as_one_address() {
         assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), network(ip("2001:db8:1:2::1")));
         assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));

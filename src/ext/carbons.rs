@@ -275,4 +275,20 @@ mod tests {
         );
         assert!(!account.answered(&error("r@house.test/a", "1"), Direction::Received), "forgotten");
     }
+
+    #[test]
+    fn what_is_remembered_has_limits() {
+        let mut account = CopiedAccount::default();
+        let message = |id: &str| {
+            let xml = format!("<message type='chat' id='{id}' to='romeo@house.test/orchard'><body>x</body></message>");
+            Stanza::parse(&xml, Scope::client()).unwrap().unwrap()
+        };
+        account.remember(&message(&"x".repeat(RECENT_ID_BYTES + 1)), Direction::Sent);
+        assert!(account.recent.is_empty());
+        account.remember(&message(&"x".repeat(RECENT_ID_BYTES)), Direction::Sent);
+        assert_eq!(account.recent.len(), 1);
+        (0..2 * RECENT_MESSAGES).for_each(|n| account.remember(&message(&n.to_string()), Direction::Sent));
+        assert_eq!(account.recent.len(), RECENT_MESSAGES);
+        assert_eq!(*account.recent[0].0, *(2 * RECENT_MESSAGES - 1).to_string());
+    }
 }

@@ -764,14 +764,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn features_follow_the_settings() {
-        let settings = Settings::new(Jid::parse("house.test").unwrap());
+    fn hub(settings: &Settings) -> Arc<Hub> {
         let mut engine = crate::store::memory::Memory::default();
         let core = Core::open(settings.clone(), [0; 32], crate::ext::all(), &mut engine).unwrap();
         let features = core.stream_features();
         let terms = Terms { plain: true, features, ..Terms::new(settings.domain.clone()) };
-        let hub = Hub::new(core, terms, Storage::channel().0, &Arc::new(Executor::new()));
+        Hub::new(core, terms, Storage::channel().0, &Arc::new(Executor::new()))
+    }
+
+    #[test]
+    fn room_for_a_newcomer_is_made_by_the_address_that_has_more_connections() {
+        let hub = hub(&Settings::new(Jid::parse("house.test").unwrap()));
+        let [few, many] = [1, 2].map(|n| IpAddr::from([192, 0, 2, n]));
+        let connect = |ip| hub.connect(&hub.shares().share(Owner::Address(ip))).1;
+        let few_outboxes = [connect(few), connect(few)];
+        let mut many_outboxes = vec![connect(many), connect(many)];
+        // Nobody is ended for somebody who has as many: the two would end each other for ever.
+        assert!(!hub.make_room(few) && !hub.make_room(many));
+        many_outboxes.push(connect(many));
+        assert!(!hub.make_room(many) && hub.make_room(few));
+        let are_there = |outboxes: &[Arc<Outbox>]| outboxes.iter().map(|o| o.stranger().is_some()).collect::<Vec<_>>();
+        assert_eq!((are_there(&few_outboxes), are_there(&many_outboxes)), (vec![true; 2], vec![false, true, true]));
+        assert!(!hub.make_room(few));
+    }
+
+    #[test]
+    fn features_follow_the_settings() {
+        let settings = Settings::new(Jid::parse("house.test").unwrap());
+        let hub = hub(&settings);
         let before = hub.terms().features.clone();
         let contacts = vec![("admin".to_owned(), "mailto:admin@house.test".to_owned())];
         hub.configure(Settings { contacts, ..settings.clone() }, true, Duration::ZERO);

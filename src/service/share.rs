@@ -552,6 +552,34 @@ mod tests {
     }
 
     #[test]
+    fn the_free_part_is_had_also_when_nothing_is_left() {
+        let shares = Shares::new(WAITING_FREE_BYTES);
+        let mut all: Vec<_> = (0..4).map(|n| Waiting::new(shares.share(known(&n.to_string())))).collect();
+        for waiting in &mut all {
+            assert!(waiting.set(WAITING_FREE_BYTES));
+        }
+        for waiting in &mut all {
+            assert!(!waiting.set(WAITING_FREE_BYTES + WAITING_STEP_BYTES));
+        }
+    }
+
+    /// A component speaks for many, and who has not logged in has nobody who reads what it says.
+    #[test]
+    fn only_accounts_and_servers_are_slowed_down() {
+        let shares = Shares::new(1 << 20);
+        for (owner, slow) in [
+            (known("juliet@example.org"), true),
+            (Owner::Server("example.net".into()), true),
+            (Owner::Component("gateway.example.org".into()), false),
+            (Owner::Address([192, 0, 2, 1].into()), false),
+        ] {
+            let share = shares.share(owner.clone());
+            share.slow_down(SLOW_BYTES_A_SECOND as usize);
+            assert_eq!(share.paused_until() > shares.nanos(), slow, "{owner:?}");
+        }
+    }
+
+    #[test]
     fn what_is_on_its_way_to_the_disk_stops_only_who_makes_it() {
         let shares = Shares::new(1 << 20);
         let (flood, modest) = (shares.share(known("flood")), shares.share(known("modest")));

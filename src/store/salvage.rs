@@ -331,6 +331,21 @@ mod tests {
         table
     }
 
+    /// All rows are there, and something newer was acknowledged: the card has lost whole segments.
+    #[test]
+    fn what_is_behind_its_mark_has_lost_the_newest_changes() {
+        let (tree, key, value) = (at(Tree::Account), b"juliet".to_vec(), b"\0x".to_vec());
+        let mut count = Count { commit: 5, ..Count::default() };
+        count.add(tree, &key, &value);
+        let readable = Readable { rows: BTreeMap::from([(key, value)]), ..Readable::default() };
+        let trees = BTreeMap::from([(NAMES[tree].to_owned(), readable)]);
+        for (marked, told) in [(4, vec![]), (5, vec![]), (7, vec!["the newest 2 changes"])] {
+            let mut lost = Vec::new();
+            judge(&trees, Some(count), marked, &mut lost);
+            assert_eq!(lost, told, "{marked}");
+        }
+    }
+
     #[test]
     fn all_of_a_whole_database_is_salvaged() {
         for closed in [true, false] {

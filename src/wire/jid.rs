@@ -451,6 +451,8 @@ mod tests {
         let label = "a".repeat(63);
         same(&format!("{label}.x"), &format!("{label}.x"));
         bad(&format!("{label}a.x"));
+        same(&format!("x.{label}"), &format!("x.{label}"));
+        bad(&format!("x.{label}a"));
         for wrong in [
             ".",
             "..",
@@ -476,6 +478,9 @@ mod tests {
             "xn--a",
             "xn--99999999",
             "xn--strae-oqa",
+            // It would be another name for what is a name without it.
+            "xn--abc-",
+            "xn--abc-.example",
             "xn--\u{e9}",
         ] {
             bad(wrong);

@@ -119,8 +119,12 @@ mod tests {
             cache.put(name(n), Kind::Srv, looked(64, 3000), now);
             assert!(cache.bytes <= BYTES);
         }
-        cache.put(name(1), Kind::Aaaa, looked(BYTES, 3000), now);
-        assert!(cache.get(&name(1), Kind::Aaaa, now).is_none());
+        // What would take the place of most others is not kept.
+        let before = cache.entries.len();
+        for records in [BYTES, BYTES / 3 / size_of::<Data>()] {
+            cache.put(name(1), Kind::Aaaa, looked(records, 3000), now);
+            assert!(cache.get(&name(1), Kind::Aaaa, now).is_none() && cache.entries.len() == before);
+        }
         let counted: usize = cache.entries.iter().map(|(key, (_, looked))| size(key, looked)).sum();
         assert_eq!(cache.bytes, counted);
     }
