@@ -1,7 +1,6 @@
 //! Stream management between two servers (XEP-0198), as a value: what one stream after the other has carried between two domains, and how
 //! far each side is with it.
 
-use super::outbox::PEER_OUTBOX_BYTES;
 use crate::core::ids::StreamId;
 use crate::core::message::Managed;
 use crate::core::share::{Shared, limits, may_have};
@@ -13,6 +12,8 @@ pub const PEER_RESUME_MS: u64 = 300_000;
 pub const PEER_SESSIONS: usize = 256;
 /// What was written to servers and not acknowledged, for all together, in bytes.
 pub const PEERS_UNACKNOWLEDGED_BYTES: usize = 4 * 1024 * 1024;
+/// The same between two domains: a burst of a thousand messages fits in.
+pub const PEER_UNACKNOWLEDGED_BYTES: usize = 1024 * 1024;
 /// Stanzas that may be on their way on one stream.
 pub(super) const UNACKNOWLEDGED: usize = 10_000;
 /// What a stanza in the queue costs besides its text, in bytes, about.
@@ -21,7 +22,7 @@ const STANZA_AROUND_BYTES: usize = 192;
 /// For the table in `src/lib.rs`.
 pub const SHARED: Shared = Shared {
     what: "what was written to other servers and they have not acknowledged",
-    whole: limits![PEERS_UNACKNOWLEDGED_BYTES, PEER_OUTBOX_BYTES],
+    whole: limits![PEERS_UNACKNOWLEDGED_BYTES, PEER_UNACKNOWLEDGED_BYTES],
     share: "between two domains: the rule, and the second",
     checked: "core/peers/session.rs",
     told: "more waits, as for a stream",
@@ -75,7 +76,7 @@ impl PeerSession {
     pub(super) fn has_room(&self, stanza: &Stanza, all: usize) -> bool {
         let more = cost(stanza);
         self.managed.waiting().0 < UNACKNOWLEDGED
-            && self.kept_bytes + more <= PEER_OUTBOX_BYTES
+            && self.kept_bytes + more <= PEER_UNACKNOWLEDGED_BYTES
             && may_have(self.kept_bytes, more, all, PEERS_UNACKNOWLEDGED_BYTES)
     }
 
