@@ -291,14 +291,7 @@ pub(super) fn write_dialback(
     answer: Result<bool, Condition>,
     out: &mut String,
 ) {
-    let _ = write!(out, "<db:{name} from='");
-    escape(from.as_str(), out);
-    out.push_str("' to='");
-    escape(to.as_str(), out);
-    if let Some(id) = id {
-        out.push_str("' id='");
-        escape(id, out);
-    }
+    write_addressed(name, from, to, id, out);
     let _ = match answer {
         Ok(true) => out.write_str("' type='valid'/>"),
         Ok(false) => out.write_str("' type='invalid'/>"),
@@ -314,6 +307,14 @@ pub(super) fn write_dialback(
 
 /// Appends a key of dialback, or the question whether one is right.
 pub(super) fn write_key(name: &str, from: &Jid, to: &Jid, id: Option<&str>, key: &str, out: &mut String) {
+    write_addressed(name, from, to, id, out);
+    out.push_str("'>");
+    escape(key, out);
+    let _ = write!(out, "</db:{name}>");
+}
+
+/// Appends the start of an element of dialback, up to the end of its last attribute's value.
+fn write_addressed(name: &str, from: &Jid, to: &Jid, id: Option<&str>, out: &mut String) {
     let _ = write!(out, "<db:{name} from='");
     escape(from.as_str(), out);
     out.push_str("' to='");
@@ -322,7 +323,4 @@ pub(super) fn write_key(name: &str, from: &Jid, to: &Jid, id: Option<&str>, key:
         out.push_str("' id='");
         escape(id, out);
     }
-    out.push_str("'>");
-    escape(key, out);
-    let _ = write!(out, "</db:{name}>");
 }
