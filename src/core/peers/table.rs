@@ -124,7 +124,7 @@ impl Peers {
 
     /// The domain that a stream speaks for, the first if it speaks for several.
     pub(in crate::core) fn of(&self, stream: StreamId) -> Option<&Jid> {
-        self.streams.get(&stream)?.first().map(|pair| &pair.theirs)
+        self.pair_of(stream).map(|pair| &pair.theirs)
     }
 
     /// All streams, with what each is proved for.
@@ -353,31 +353,31 @@ impl Peers {
         pairs
     }
 
+    /// What waits between these two, and what waits in all.
+    fn outbox(&mut self, pair: &DomainPair) -> Option<(&mut Outbox, &mut Shares)> {
+        let lines = self.lines.get_mut(pair.theirs.domain())?;
+        let line = lines.iter_mut().find(|line| line.ours == pair.ours)?;
+        Some((&mut line.outbox, &mut self.waiting))
+    }
+
     /// All that waits between these two, taken out.
     pub(super) fn take_waiting(&mut self, pair: &DomainPair) -> Vec<Stanza> {
-        let Some(line) =
-            self.lines.get_mut(pair.theirs.domain()).and_then(|lines| lines.iter_mut().find(|l| l.ours == pair.ours))
-        else {
-            return Vec::new();
-        };
-        line.outbox.take(&mut self.waiting)
+        self.outbox(pair).map(|(outbox, all)| outbox.take(all)).unwrap_or_default()
     }
 
     /// Something waits between these two again, before all that does.
     pub(super) fn wait_first(&mut self, pair: &DomainPair, stanza: Stanza, who: &str) {
-        let lines = self.lines.get_mut(pair.theirs.domain());
-        if let Some(line) = lines.and_then(|lines| lines.iter_mut().find(|line| line.ours == pair.ours)) {
-            line.outbox.push_first(stanza, who, &mut self.waiting);
+        if let Some((outbox, all)) = self.outbox(pair) {
+            outbox.push_first(stanza, who, all);
         }
     }
 
     /// The last that waits between these two has this number in the log; or is taken back.
     pub(super) fn last_waiting(&mut self, pair: &DomainPair, mark: Option<u64>) {
-        let lines = self.lines.get_mut(pair.theirs.domain());
-        let Some(line) = lines.and_then(|lines| lines.iter_mut().find(|line| line.ours == pair.ours)) else { return };
+        let Some((outbox, all)) = self.outbox(pair) else { return };
         match mark {
-            Some(mark) => line.outbox.mark_last(mark),
-            None => line.outbox.take_last(&mut self.waiting),
+            Some(mark) => outbox.mark_last(mark),
+            None => outbox.take_last(all),
         }
     }
 
@@ -394,15 +394,9 @@ impl Peers {
         now: u64,
     ) -> Result<(), StanzaError> {
         self.line_for(pair, now)?;
-        let lines = self.lines.get_mut(pair.theirs.domain());
-        match lines.and_then(|lines| lines.iter_mut().find(|line| line.ours == pair.ours)) {
-            Some(line) => line.outbox.push(stanza, who, stays, &mut self.waiting),
-            None => Ok(()),
-        }
+        self.outbox(pair).map_or(Ok(()), |(outbox, all)| outbox.push(stanza, who, stays, all))
     }
-}
 
-impl Peers {
     /// What the log is to know of what servers have sent.
     pub(in crate::core) fn heard(&self) -> impl Iterator<Item = Counted> {
         self.sessions.values().filter_map(|session| session.managed.heard())
