@@ -79,7 +79,7 @@ impl Federation {
 
     /// What the owner knows of a domain: that it is pinned, itself or the nearest above it.
     pub fn pinned(&self, domain: &Jid) -> Option<&Pinned> {
-        let above = |one: &&Pinned| is_below(domain, &one.domain);
+        let above = |one: &&Pinned| domain.is_below(&one.domain);
         self.pinned.iter().filter(above).max_by_key(|one| one.domain.domain().len())
     }
 
@@ -90,15 +90,7 @@ impl Federation {
 
     /// Whether the domain's DNS is believed about who may speak for it.
     pub fn trusts_dialback(&self, domain: &Jid) -> bool {
-        self.dialback_for.iter().any(|one| is_below(domain, one))
-    }
-}
-
-/// Whether a domain is another one, or below it.
-fn is_below(domain: &Jid, above: &Jid) -> bool {
-    match domain.domain().strip_suffix(above.domain()) {
-        Some(before) => before.is_empty() || before.ends_with('.'),
-        None => false,
+        self.dialback_for.iter().any(|one| domain.is_below(one))
     }
 }
 

@@ -119,6 +119,14 @@ impl Jid {
         self.bare == self.end
     }
 
+    /// Whether its domain is that of another address, or below it.
+    pub fn is_below(&self, above: &Jid) -> bool {
+        match self.domain().strip_suffix(above.domain()) {
+            Some(before) => before.is_empty() || before.ends_with('.'),
+            None => false,
+        }
+    }
+
     /// The same bare JID with this resource.
     pub fn with_resource(&self, resource: &str) -> Result<Jid, JidError> {
         Jid::new(self.local(), self.domain(), Some(resource))

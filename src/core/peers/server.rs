@@ -73,12 +73,8 @@ impl Federation {
 }
 
 /// Whether a list has a domain, or one above it.
-fn covers<'a>(list: impl IntoIterator<Item = &'a Jid>, domain: &Jid) -> bool {
-    let domain = domain.domain();
-    list.into_iter().map(Jid::domain).any(|one| match domain.strip_suffix(one) {
-        Some(before) => before.is_empty() || before.ends_with('.'),
-        None => false,
-    })
+fn covers(list: &[Jid], domain: &Jid) -> bool {
+    list.iter().any(|one| domain.is_below(one))
 }
 
 impl State {
