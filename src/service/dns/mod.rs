@@ -23,14 +23,15 @@ use self::message::{ALIASES, Data, Kind, Looked, Question, Reply};
 use self::multicast::MulticastLink;
 use self::service::{DIRECT, PORT, STARTTLS, Services, Way};
 use self::system::{Resolv, ResolvConf, hosts};
+use crate::service::{host, lock};
 use crate::wire::Refusal;
 use smol::Timer;
 use smol::lock::Semaphore;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one look-up may take, whatever servers it asks.
@@ -51,13 +52,6 @@ pub struct Sources {
     pub port: u16,
     /// Who is asked for names under `.local`. It is called each time: links come and go.
     pub links: fn() -> Vec<MulticastLink>,
-}
-
-impl Sources {
-    /// Those of the system. `links` of this box are [`multicast::links`] of its addresses.
-    pub fn of_system(links: fn() -> Vec<MulticastLink>) -> Sources {
-        Sources { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), port: 53, links }
-    }
 }
 
 /// Whether addresses of version 4 or 6 are meant.
@@ -107,11 +101,13 @@ pub struct Resolver {
     first: AtomicUsize,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Resolver {
+    /// One that looks where this system does.
+    pub fn of_system() -> Resolver {
+        let links = || multicast::links(&host::addresses());
+        Resolver::new(Sources { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), port: 53, links })
+    }
+
     /// One that knows nothing yet.
     pub fn new(sources: Sources) -> Resolver {
         let resolv = Mutex::new(Resolv::new(sources.port));

@@ -6,7 +6,7 @@ use super::link::ServerLink;
 use super::pump::{Entry, HANG_UP_MS, Pump, Wait, linger, tune, wait};
 use super::transport::{Socket, Transport};
 use crate::core::{Input, network};
-use crate::service::dns::{Resolver, Sources, multicast};
+use crate::service::dns::Resolver;
 use crate::service::federation::{Federation, PeerEnd, PeerEvidence};
 use crate::service::hub::{Dial, Hub};
 use crate::service::share::{Owner, Share, in_turns};
@@ -72,8 +72,7 @@ impl Servers {
 }
 
 fn dialer(federation: &Federation, own: &[SocketAddr]) -> Dialer {
-    let resolver = Resolver::new(Sources::of_system(|| multicast::links(&host::addresses())));
-    Dialer::new(resolver, Rules { own: own.into(), loopback: federation.loopback })
+    Dialer::new(Resolver::of_system(), Rules { own: own.into(), loopback: federation.loopback })
 }
 
 /// A stream that was made to us.

@@ -7,7 +7,7 @@ use crate::service::disk::{
     data::{self, Data},
     wear::size,
 };
-use crate::service::dns::{Resolver, Sources, multicast};
+use crate::service::dns::Resolver;
 use crate::service::federation::Policy;
 use crate::service::host;
 use crate::service::net::{
@@ -185,7 +185,7 @@ fn other_servers(report: &mut Report, place: &Place) {
         }
         Federates::Everybody => {}
     }
-    let resolver = Resolver::new(Sources::of_system(|| multicast::links(&host::addresses())));
+    let resolver = Resolver::of_system();
     let late = async {
         smol::Timer::after(LOOK_UP).await;
         Err(Refusal::wait("the DNS does not answer in time"))
