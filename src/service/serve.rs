@@ -25,7 +25,8 @@ use super::disk::{
 use super::hub::Hub;
 use super::manager::{Manager, Told};
 use super::net::{
-    listen::{self, Gate, Port},
+    gate::Gate,
+    listen::{self, Port},
     listeners::{C2S, C2S_TLS, COMPONENT},
     s2s::{self, Servers},
 };
@@ -260,7 +261,7 @@ impl Server {
         };
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);
-        let (gate, most) = (Gate::new(config), listen::most(config));
+        let (gate, most) = (Gate::new(listen::limits_of(config)), listen::most(config));
         config.told_unserved().iter().for_each(|told| log::warn!("{told}"));
         if let Some(few) = listen::few(config) {
             log::warn!("{few}");
@@ -565,7 +566,7 @@ impl Shared {
         // Then all other servers are talked to, unless the settings say otherwise.
         let public = self.certificates.is_public(self.domain.domain());
         self.hub.configure(config.core(&self.domain, self.data.dir(), public), config.plain, window);
-        self.gate.configure(config);
+        self.gate.configure(listen::limits_of(config));
         if std::env::var_os("RUST_LOG").is_none() {
             log::set_max_level(config.log);
         }

@@ -1,25 +1,23 @@
 //! The ports: who may connect, and how many at once.
 
+use super::gate::{Gate, Pass};
 use super::listeners::{LISTENERS, Listener, Peers};
 use super::s2s::{self, Servers};
 use super::transport::Socket;
 use super::{c2s, component};
-use crate::core::network;
 use crate::core::share::{Shared, limits};
 use crate::service::config::Config;
 use crate::service::hub::Hub;
 use crate::service::owner::find;
 use crate::service::share::ACCOUNT_CONNECTIONS;
 use crate::service::tls::{Acceptor, Profile};
-use crate::service::{Failure, Result, host, lock};
+use crate::service::{Failure, Result, host};
 use smol::{Async, Timer};
-use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long to wait when the system has no room for another connection.
@@ -31,8 +29,6 @@ pub const KEPT_DESCRIPTORS: usize = 80;
 const MEMORY_PART: u64 = 4;
 /// What a connection takes, in bytes: a handshake, or an idle session and some that it says.
 const CONNECTION_BYTES: usize = 16 * 1024;
-/// Connections above the most that may be, for a moment: somebody was let in, and who has to go for that is not gone yet.
-const SPARE: usize = 16;
 
 /// For the table in `src/lib.rs`.
 pub(in crate::service) const SHARED: Shared = Shared {
@@ -177,6 +173,11 @@ pub fn most(config: &Config) -> usize {
     config.connections.min(host::descriptors().saturating_sub(KEPT_DESCRIPTORS)).min(memory).max(1)
 }
 
+/// Connections that may be in all, and of one address.
+pub fn limits_of(config: &Config) -> (usize, usize) {
+    (most(config), config.connections_per_address)
+}
+
 /// What is told where the system has so few descriptors that an office notices, and the fix.
 pub fn few(config: &Config) -> Option<String> {
     let descriptors = host::descriptors();
@@ -188,92 +189,6 @@ pub fn few(config: &Config) -> Option<String> {
             have.max(1)
         )
     })
-}
-
-/// Counts connections.
-#[derive(Debug)]
-pub struct Gate {
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug)]
-struct Counts {
-    of: HashMap<IpAddr, usize>,
-    all: usize,
-    most: usize,
-    most_of_one: usize,
-    /// Who waits for all to be gone.
-    waker: Option<Waker>,
-}
-
-impl Gate {
-    /// With the limits of the settings.
-    pub fn new(config: &Config) -> Arc<Gate> {
-        let (most, most_of_one) = (most(config), config.connections_per_address);
-        Arc::new(Gate { counts: Mutex::new(Counts { of: HashMap::new(), all: 0, most, most_of_one, waker: None }) })
-    }
-
-    /// Other limits for those who come later.
-    pub fn configure(&self, config: &Config) {
-        let mut counts = lock(&self.counts);
-        (counts.most, counts.most_of_one) = (most(config), config.connections_per_address);
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        lock(&self.counts).all
-    }
-
-    /// Waits until there are none.
-    pub async fn empty(&self) {
-        poll_fn(|cx| {
-            let mut counts = lock(&self.counts);
-            counts.waker = Some(cx.waker().clone());
-            if counts.all == 0 { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    /// One more, if it may be; `make_room` ends another if there are too many. It counts until the pass is dropped.
-    fn enter(self: &Arc<Gate>, ip: IpAddr, make_room: impl FnOnce(IpAddr) -> bool) -> Option<Pass> {
-        let whose = network(ip);
-        let mut counts = lock(&self.counts);
-        let Counts { of, all, most, most_of_one, .. } = &mut *counts;
-        let one = of.entry(whose).or_default();
-        let is_full = *all >= *most && (*all >= *most + SPARE || !make_room(whose));
-        if *one >= *most_of_one || is_full {
-            if *one == 0 {
-                of.remove(&whose);
-            }
-            return None;
-        }
-        *one += 1;
-        *all += 1;
-        Some(Pass { gate: self.clone(), whose })
-    }
-}
-
-struct Pass {
-    gate: Arc<Gate>,
-    whose: IpAddr,
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        let mut counts = lock(&self.gate.counts);
-        counts.all -= 1;
-        if let Some(one) = counts.of.get_mut(&self.whose) {
-            *one -= 1;
-            if *one == 0 {
-                counts.of.remove(&self.whose);
-            }
-        }
-        if counts.all == 0
-            && let Some(waker) = counts.waker.take()
-        {
-            waker.wake();
-        }
-    }
 }
 
 /// A connection that may be.
@@ -357,25 +272,6 @@ pub async fn accept(
 mod tests {
     use super::super::listeners::C2S;
     use super::*;
-
-    #[test]
-    fn connections_are_counted_by_address_and_in_all() {
-        let gate = Gate::new(&Config { connections: 3, connections_per_address: 2, ..Config::default() });
-        let ip = |s: &str| s.parse::<IpAddr>().unwrap();
-        let enter = |address: &str| gate.enter(ip(address), |_| false);
-        let first = enter("fd00::1").unwrap();
-        let _second = enter("fd00::2").unwrap();
-        assert!(enter("fd00::3").is_none(), "the same network");
-        let _third = enter("192.0.2.1").unwrap();
-        assert!(enter("192.0.2.2").is_none(), "three in all");
-        let more: Vec<_> = (2..100).filter_map(|n| gate.enter(ip(&format!("192.0.2.{n}")), |_| true)).collect();
-        assert_eq!(more.len(), SPARE, "others are about to go");
-        drop(more);
-        drop(first);
-        assert_eq!(gate.count(), 2);
-        assert!(enter("fd00::3").is_some());
-        assert_eq!(lock(&gate.counts).of.len(), 2);
-    }
 
     #[test]
     fn a_port_in_use_is_told_with_its_setting() {

@@ -2,6 +2,7 @@
 //! the verdict on who is there, then the stream.
 
 use super::dial::{Dialer, PeerAddress, Reached, Rules};
+use super::gate::Gate;
 use super::link::ServerLink;
 use super::pump::{Entry, HANG_UP_MS, Pump, Wait, linger, tune, wait};
 use super::transport::{Socket, Transport};
@@ -17,7 +18,6 @@ use crate::stream::s2s::{Event, Evidence, Purpose, S2s, SERVER_UNPROVED_MS};
 use crate::wire::{DomainPair, Refusal, StreamCondition};
 use rustls::pki_types::CertificateDer;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -34,15 +34,16 @@ pub struct Servers {
     dialer: Mutex<Arc<Dialer>>,
     /// Where this server listens itself.
     own: Vec<SocketAddr>,
-    /// Streams that were made to us, by address.
-    incoming: Mutex<BTreeMap<IpAddr, usize>>,
+    /// Streams that were made to us.
+    incoming: Arc<Gate>,
 }
 
 impl Servers {
     /// With these settings. `own`: where this server listens.
     pub fn new(federation: Federation, own: Vec<SocketAddr>) -> Arc<Servers> {
         let dialer = Mutex::new(Arc::new(dialer(&federation, &own)));
-        Arc::new(Servers { federation: Mutex::new(Arc::new(federation)), dialer, own, incoming: Mutex::default() })
+        let incoming = Gate::new((SERVER_STREAMS, SERVER_STREAMS_OF_ADDRESS));
+        Arc::new(Servers { federation: Mutex::new(Arc::new(federation)), dialer, own, incoming })
     }
 
     /// Other settings, for streams that begin later.
@@ -57,40 +58,10 @@ impl Servers {
     fn federation(&self) -> Arc<Federation> {
         lock(&self.federation).clone()
     }
-
-    /// One more stream that was made to us, if it may be. It counts until what this gives is dropped.
-    fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Incoming> {
-        let whose = network(ip);
-        let mut incoming = lock(&self.incoming);
-        let own = incoming.get(&whose).copied().unwrap_or_default();
-        if own >= SERVER_STREAMS_OF_ADDRESS || incoming.values().sum::<usize>() >= SERVER_STREAMS {
-            return None;
-        }
-        incoming.insert(whose, own + 1);
-        Some(Incoming { servers: self.clone(), whose })
-    }
 }
 
 fn dialer(federation: &Federation, own: &[SocketAddr]) -> Dialer {
     Dialer::new(Resolver::of_system(), Rules { own: own.into(), loopback: federation.loopback })
-}
-
-/// A stream that was made to us.
-struct Incoming {
-    servers: Arc<Servers>,
-    whose: IpAddr,
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        let mut incoming = lock(&self.servers.incoming);
-        if let Some(count) = incoming.get_mut(&self.whose) {
-            *count -= 1;
-            if *count == 0 {
-                incoming.remove(&self.whose);
-            }
-        }
-    }
 }
 
 /// Carries a connection that was made to us to its end.
@@ -102,7 +73,8 @@ pub async fn serve(
     ip: IpAddr,
     profile: Profile,
 ) {
-    let Some(_counts) = servers.enter(ip) else {
+    // Nobody is ended for a newcomer: who proves nothing goes by itself, within seconds.
+    let Some(_counts) = servers.incoming.enter(ip, |_| false) else {
         log::debug!("too many streams of other servers, refused one from {ip}");
         return;
     };
