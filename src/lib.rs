@@ -19,15 +19,17 @@
 //! - [`wire`]: BYTES. The [`framer`](wire::framer) finds where an element ends, [`xml`](wire::xml) checks and indexes it,
 //!   [`stanza`](wire::stanza) and [`jid`](wire::jid) are what the rest of the house speaks.
 //! - [`stream`]: ONE CONNECTION, as a state machine: [`plain`](stream::plain) up to STARTTLS, then [`c2s`](stream::c2s) with
-//!   SASL, resource binding and stanzas, whole or in messages ([`framing`](stream::framing)); [`component`](stream::component) for gateways and bots on the same box.
+//!   SASL, resource binding and stanzas, whole or in messages ([`framing`](stream::framing)); [`component`](stream::component) for gateways and bots on the same box;
+//!   [`s2s`](stream::s2s), both ends of a stream between two servers.
 //! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
 //!   [`card`](store::card) keeps it on a card, rows in [sled](store::sled_engine) and messages in [the log](store::log), and
 //!   [`memory`](store::memory) in a test that cuts the power.
-//! - [`core`](mod@core): STATE. Who is here, what may they do, where does it go: accounts, sessions, rosters, presence, and the
-//!   table of RFC 6121 §8.5 as a table.
+//! - [`core`](mod@core): STATE. Who is here, what may they do, where does it go: accounts, sessions, rosters, presence, the
+//!   table of RFC 6121 §8.5 as a table, and who speaks for the domains that are not ours ([`peers`](core::peers)).
 //! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the table of specifications and `doap.xml`.
 //! - [`service`]: THE WORLD. [`net`](service::net) carries connections inside [`tls`](service::tls), with buffers of the thread
-//!   instead of their own; [`hub`](service::hub) holds the core under its lock, [`storage`](service::disk::storage) is the thread that owns
+//!   instead of their own; [`dns`](service::dns) says where other servers are, `federation.rs` what their certificates
+//!   prove; [`hub`](service::hub) holds the core under its lock, [`storage`](service::disk::storage) is the thread that owns
 //!   the database; [`manager`](service::manager) tells systemd how they are.
 //!
 //! # How a stanza flows
@@ -87,6 +89,24 @@
 //! 4. [`Event::Bind`](stream::Event::Bind): `Core::bind` makes a [`Session`](core::session::Session), and the stream speaks for it. Extensions are told
 //!    ([`Event::Bound`](core::Event::Bound)).
 //!
+//! # To another server
+//!
+//! Juliet sends a message to `benvolio@montague.example`.
+//!
+//! 1. Steps 1 to 3 of a stanza are the same. `Core::route` finds that the domain is nobody's here and no component's: the stanza goes to the
+//!    peer's line ([`core::peers`]), one for each pair of domains. Her archive has it by then.
+//! 2. If the line has a stream, it is written there. Else it waits in the line's outbox, and the hub is asked to dial
+//!    ([`Effect::Dial`](core::Effect::Dial)).
+//! 3. `service/net/s2s.rs` dials: `dial.rs` asks [`dns`](service::dns) for the places and reaches one of them; TLS; what the certificate and the owner's
+//!    pins prove, judged by `service/federation.rs`, goes to the stream as its evidence.
+//! 4. The stream ([`s2s`](stream::s2s)) proves who we are by EXTERNAL or dialback, and says when the line is open. What waited goes out, in order.
+//!    If no stream can be made, Juliet gets an error that says which step failed; to a pinned server it waits.
+//! 5. Stream management between servers is the one of clients (`core/message/managed.rs`): what is not acknowledged is in the core's queue, and goes
+//!    on with the next stream, whoever dials it (`core/peers/resume.rs`).
+//!
+//! A server that dials us comes to a port of [`listeners`](service::net::listeners) and the same functions from step 3 on; what it says is an
+//! input of the core as a client's stanza is, with `from` checked against the pair of domains that it has proved.
+//!
 //! # Entering a room
 //!
 //! 1. Juliet's presence to `garden@conference.` comes to `Core::route` as every stanza does (steps 1 to 3 above). The domain is a service's: it goes whole to
@@ -125,6 +145,8 @@
 //!
 //! - A **turn** of the core is one input with all that follows from it; of a connection, the time it may work before others have had theirs.
 //! - A **mark** is the number of a message ([`Stanza::mark`](wire::Stanza::mark)); a **stamp** is the time that is told of it.
+//! - A **peer** is whoever speaks for a domain that is not ours, a component or another server; a **line** is between one such domain and one of
+//!   ours: its streams, and what waits for one. **Pinned** is a server whose key the owner has typed.
 //! - A **link** joins a stream to the core, a **pump** a link to its connection; **mail** is what the core has for a connection.
 //! - **Terms** are what all streams of a server have in common: [`stream::Terms`].
 //! - **Managed** is a session with stream management, **hibernated** one whose connection is lost and whose client may come back.
