@@ -1,20 +1,18 @@
 //! A client's connection: STARTTLS if it begins without TLS, the handshake, then its stream.
 
 use super::link::ClientLink;
-use super::pump::{Entry, HANG_UP_MS, Pump, Wait, linger, tune, wait};
+use super::pump::{Entry, Pump, Wait, linger, tune, wait};
+use super::starttls::{Ended, starttls};
 use super::transport::Socket;
 use crate::core::network;
 use crate::service::hub::Hub;
 use crate::service::share::{Owner, Share, in_turns};
 use crate::service::tls::{Acceptor, Profile, Stream};
+use crate::stream::UNAUTHENTICATED_MS;
 use crate::stream::c2s::C2s;
 use crate::stream::framing::Framing;
 use crate::stream::plain::Plain;
-use crate::stream::{Event, Mono, UNAUTHENTICATED_MS};
-use crate::wire::StreamCondition;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -54,9 +52,11 @@ async fn begin(
     let sid = entry.sid;
     log::debug!("{sid:?}: connected from {ip}");
     if profile == Profile::StartTls {
-        match Box::pin(starttls(&entry, &mut socket, since)).await {
-            Ok(true) => {}
-            Ok(false) => {
+        let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
+        let plain = Plain::new(entry.hub.terms(), since, random);
+        match Box::pin(starttls(&entry, &mut socket, plain)).await {
+            Ok(Ended::Tls) => {}
+            Ok(Ended::Over(_) | Ended::Unread) => {
                 Box::pin(linger(&entry.hub, &mut socket)).await;
                 return None;
             }
@@ -80,40 +80,6 @@ async fn begin(
             None
         }
         Wait::Late | Wait::Mail => None,
-    }
-}
-
-/// The stream before TLS. `true`: the next byte is TLS's; what else was read is forgotten (RFC 6120 §5.3.1).
-async fn starttls(entry: &Entry, socket: &mut Socket, since: Mono) -> io::Result<bool> {
-    let Entry { hub, outbox, .. } = entry;
-    let mut plain = Plain::new(hub.terms(), since, crate::service::random().map_err(|e| io::Error::other(e.0))?);
-    let mut buffer = [0; 1024];
-    let mut out = String::new();
-    loop {
-        let mut event = match wait(hub, Some(outbox), plain.deadline(), socket.read(&mut buffer)).await {
-            Wait::Done(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Wait::Done(Ok(n)) => {
-                let mut input = &buffer[..n];
-                plain.next(hub.mono(), &mut input, &mut out)
-            }
-            Wait::Done(Err(e)) => return Err(e),
-            Wait::Late => plain.expired(hub.mono(), &mut out),
-            Wait::Mail => {
-                plain.close(&StreamCondition::SystemShutdown.into(), &mut out);
-                Some(Event::Closed { clean: false })
-            }
-        };
-        // The answer is short: whoever does not take it has no business here.
-        let written = wait(hub, None, hub.mono() + HANG_UP_MS, socket.write_all(out.as_bytes())).await;
-        if !matches!(written, Wait::Done(Ok(()))) {
-            event = Some(Event::Closed { clean: false });
-        }
-        out.clear();
-        match event {
-            None => {}
-            Some(Event::StartTls) => return Ok(true),
-            Some(_) => return Ok(false),
-        }
     }
 }
 

@@ -4,7 +4,8 @@
 use super::dial::{Dialer, PeerAddress, Reached, Rules};
 use super::gate::Gate;
 use super::link::ServerLink;
-use super::pump::{Entry, HANG_UP_MS, Pump, Wait, linger, tune, wait};
+use super::pump::{Entry, Pump, Wait, linger, tune, wait};
+use super::starttls::{Ended, starttls};
 use super::transport::{Socket, Transport};
 use crate::core::{Input, network};
 use crate::service::dns::Resolver;
@@ -14,10 +15,9 @@ use crate::service::share::{Owner, Share, in_turns};
 use crate::service::tls::{Acceptor, Profile};
 use crate::service::{host, lock};
 use crate::stream::Mono;
-use crate::stream::s2s::{Event, Evidence, Purpose, S2s, SERVER_UNPROVED_MS};
-use crate::wire::{DomainPair, Refusal, StreamCondition};
+use crate::stream::s2s::{Evidence, Purpose, S2s, SERVER_UNPROVED_MS};
+use crate::wire::{DomainPair, Refusal};
 use rustls::pki_types::CertificateDer;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -110,7 +110,7 @@ async fn accept(
         let plain = S2s::incoming(entry.hub.server_terms(), None, since, random);
         match Box::pin(starttls(&entry, &mut socket, plain)).await {
             Ok(Ended::Tls) => {}
-            Ok(Ended::Over(_)) => {
+            Ok(Ended::Over(_) | Ended::Unread) => {
                 Box::pin(linger(&entry.hub, &mut socket)).await;
                 return None;
             }
@@ -150,48 +150,6 @@ async fn evidence(
     let theirs = pair.map(|pair| pair.theirs.clone());
     let judge = move || PeerEvidence::new(federation, &chain, theirs.as_ref(), &end, host::clock());
     Box::new(smol::unblock(judge).await)
-}
-
-/// How a stream without TLS has ended.
-enum Ended {
-    /// The next byte is TLS's; what else was read is forgotten (RFC 6120 §5.3.1).
-    Tls,
-    /// Without TLS, and why, if we have made it.
-    Over(Option<Refusal>),
-}
-
-/// A stream before TLS, of either end.
-async fn starttls(entry: &Entry, socket: &mut Socket, mut plain: S2s) -> io::Result<Ended> {
-    let Entry { hub, outbox, .. } = entry;
-    let mut buffer = [0; 1024];
-    let mut out = String::new();
-    let mut event = plain.begin(&mut out);
-    loop {
-        if !out.is_empty() {
-            // What is said is short: whoever does not take it has no business here.
-            let written = wait(hub, None, hub.mono() + HANG_UP_MS, socket.write_all(out.as_bytes())).await;
-            if !matches!(written, Wait::Done(Ok(()))) {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            out.clear();
-        }
-        match event {
-            None => {}
-            Some(Event::StartTls) => return Ok(Ended::Tls),
-            Some(Event::Refused(refusal)) => return Ok(Ended::Over(Some(refusal))),
-            Some(_) => return Ok(Ended::Over(None)),
-        }
-        event = match wait(hub, Some(outbox), plain.deadline(), socket.read(&mut buffer)).await {
-            Wait::Done(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Wait::Done(Ok(n)) => plain.next(hub.mono(), &mut &buffer[..n], &mut out),
-            Wait::Done(Err(e)) => return Err(e),
-            Wait::Late => plain.expired(hub.mono(), &mut out),
-            Wait::Mail => {
-                plain.close(Some(&StreamCondition::SystemShutdown.into()), &mut out);
-                Some(Event::Closed)
-            }
-        };
-    }
 }
 
 /// Makes a stream to another server, and carries it to its end. Whatever becomes of it, the core is told.
@@ -263,6 +221,7 @@ async fn begin(
             Ended::Tls => {}
             Ended::Over(Some(refusal)) => return Err(refusal),
             Ended::Over(None) => return Err(failed(&"it ended the stream before TLS")),
+            Ended::Unread => return Err(failed(&io::Error::from(io::ErrorKind::TimedOut))),
         }
     }
     let handshake = acceptor.connector().connect(socket, pair.theirs.domain(), target.direct);
