@@ -53,8 +53,8 @@ async fn begin(
     log::debug!("{sid:?}: connected from {ip}");
     if profile == Profile::StartTls {
         let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
-        let plain = Plain::new(entry.hub.terms(), since, random);
-        match Box::pin(starttls(&entry, &mut socket, plain)).await {
+        let mut plain = Plain::new(entry.hub.terms(), since, random);
+        match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
             Ok(Ended::Tls) => {}
             Ok(Ended::Over(_) | Ended::Unread) => {
                 Box::pin(linger(&entry.hub, &mut socket)).await;

@@ -107,8 +107,8 @@ async fn accept(
     log::debug!("{sid:?}: a server has connected from {ip}");
     if profile == Profile::Server {
         let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
-        let plain = S2s::incoming(entry.hub.server_terms(), None, since, random);
-        match Box::pin(starttls(&entry, &mut socket, plain)).await {
+        let mut plain = S2s::incoming(entry.hub.server_terms(), None, since, random);
+        match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
             Ok(Ended::Tls) => {}
             Ok(Ended::Over(_) | Ended::Unread) => {
                 Box::pin(linger(&entry.hub, &mut socket)).await;
@@ -216,8 +216,8 @@ async fn begin(
         Dial::Verify { pair, id, key, .. } => Purpose::Verify { pair: pair.clone(), id: id.clone(), key: key.clone() },
     };
     if !target.direct {
-        let plain = S2s::outgoing(hub.server_terms(), None, since, random()?, purpose.clone());
-        match Box::pin(starttls(&entry, &mut socket, plain)).await.map_err(|e| failed(&e))? {
+        let mut plain = S2s::outgoing(hub.server_terms(), None, since, random()?, purpose.clone());
+        match Box::pin(starttls(&entry, &mut socket, &mut plain)).await.map_err(|e| failed(&e))? {
             Ended::Tls => {}
             Ended::Over(Some(refusal)) => return Err(refusal),
             Ended::Over(None) => return Err(failed(&"it ended the stream before TLS")),

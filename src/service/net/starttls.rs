@@ -21,7 +21,7 @@ pub(super) enum Ended {
 }
 
 /// A stream before TLS.
-pub(super) trait BeforeTls {
+pub(super) trait BeforeTls: Send {
     /// What is said before the peer has said anything.
     fn begin(&mut self, out: &mut String) -> Option<Ended>;
     /// Takes what the peer says, and appends what it is to be told.
@@ -90,7 +90,7 @@ fn of_server(event: s2s::Event) -> Ended {
 /// # Errors
 ///
 /// The connection is gone.
-pub(super) async fn starttls(entry: &Entry, socket: &mut Socket, mut plain: impl BeforeTls) -> io::Result<Ended> {
+pub(super) async fn starttls(entry: &Entry, socket: &mut Socket, plain: &mut dyn BeforeTls) -> io::Result<Ended> {
     let Entry { hub, outbox, .. } = entry;
     let mut buffer = [0; 1024];
     let mut out = String::new();
