@@ -1,5 +1,6 @@
 //! Two servers and the lines between them under a random life (XEP-0198 between servers): lines lose their tail, or die unnoticed at one
-//! end; both dial at once; storage is slow, the power fails on either side between any two steps.
+//! end; both dial at once; storage is slow, the power fails on either side between any two steps. In a third of the lives the second one
+//! cannot be reached, as behind a router that translates addresses: it has pinned the first, and comes to it.
 //!
 //! What must hold, whatever happens:
 //! - a letter that was acknowledged to its sender arrives, or comes back as an error;
@@ -43,6 +44,8 @@ struct Wire {
 
 struct Life {
     seed: u64,
+    /// Nobody reaches the second house.
+    hidden: bool,
     dice: Dice,
     houses: [House; 2],
     clients: BTreeMap<(usize, usize), Client>,
@@ -73,14 +76,22 @@ fn letters(text: &str) -> Vec<Letter> {
 
 impl Life {
     fn new(seed: u64) -> Life {
-        let houses = DOMAINS.map(|domain| {
+        let hidden = seed % 3 == 2;
+        let houses = [0, 1].map(|h| {
             House::with(|settings| {
-                settings.domain = Jid::parse(domain).unwrap();
+                settings.domain = Jid::parse(DOMAINS[h]).unwrap();
                 settings.federation.with = Federates::Everybody;
+                if hidden {
+                    settings.federation.pinned = vec![Jid::parse(DOMAINS[1 - h]).unwrap()];
+                }
+                if hidden && h == 1 {
+                    settings.federation.kept = settings.federation.pinned.clone();
+                }
             })
         });
         let mut life = Life {
             seed,
+            hidden,
             dice: Dice::new(seed),
             houses,
             clients: BTreeMap::new(),
@@ -256,14 +267,20 @@ impl Life {
         }
         let (h, pair) = self.dials.remove(0);
         if self.dice.roll(5) == 0 {
-            self.say(format!("{h} does not get through"));
-            self.houses[h].not_dialled(&pair);
-            return;
+            return self.refused(h, &pair);
         }
         self.made(h, &pair);
     }
 
+    fn refused(&mut self, h: usize, pair: &DomainPair) {
+        self.say(format!("{h} does not get through"));
+        self.houses[h].not_dialled(pair);
+    }
+
     fn made(&mut self, h: usize, pair: &DomainPair) {
+        if self.hidden && h == 0 {
+            return self.refused(h, pair);
+        }
         self.say(format!("{h} gets through as {}", self.wires.len()));
         let mut ends = [None; 2];
         ends[h] = Some(self.houses[h].dialled(pair));

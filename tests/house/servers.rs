@@ -63,8 +63,9 @@ impl House {
 
     /// Another server is reached.
     pub fn dialled(&mut self, pair: &DomainPair) -> StreamId {
+        let keep = self.settings.federation.kept.contains(&pair.theirs);
         self.connect_server(|sid, terms, now, random| {
-            let purpose = Purpose::Stanzas { pair: pair.clone(), keep: false };
+            let purpose = Purpose::Stanzas { pair: pair.clone(), keep };
             let s2s = S2s::outgoing(terms, Some(Box::new(Believed)), now, random, purpose);
             ServerLink::outgoing(sid, s2s, pair.clone(), now)
         })

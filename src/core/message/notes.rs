@@ -111,8 +111,11 @@ impl State {
         }
     }
 
-    /// A message is on its way on a stream to another server: what that is called is stored, too, once.
+    /// A message comes or goes on a stream with another server: what that is called is stored, too, once.
     pub(in crate::core) fn name_peer_session(&mut self, number: u64) {
+        if self.write().is_err() {
+            return;
+        }
         let Some((pair, id)) = self.peers.unnamed(number) else { return };
         let name = Logged::Peer { stream: number, ours: pair.ours.as_str(), theirs: pair.theirs.as_str(), id: &id };
         let entry = self.note_of(&name);

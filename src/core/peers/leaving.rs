@@ -13,7 +13,16 @@ pub(in crate::core) struct Leaving {
     /// The messages by their numbers.
     messages: BTreeMap<u64, OnItsWay>,
     /// What streams are called, and between whom they are.
-    names: BTreeMap<u64, (DomainPair, Box<str>)>,
+    names: BTreeMap<u64, Named>,
+}
+
+/// What a peer calls a stream.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) pair: DomainPair,
+    pub(super) id: Box<str>,
+    /// How many had been named before.
+    at: usize,
 }
 
 impl Leaving {
@@ -40,7 +49,8 @@ impl Leaving {
     /// What the peer calls a stream.
     pub(in crate::core) fn named(&mut self, stream: u64, (ours, theirs): (&str, &str), id: &str) {
         if let (Ok(ours), Ok(theirs)) = (Jid::parse(ours), Jid::parse(theirs)) {
-            self.names.insert(stream, (DomainPair { ours, theirs }, id.into()));
+            let at = self.names.len();
+            self.names.entry(stream).or_insert(Named { pair: DomainPair { ours, theirs }, id: id.into(), at });
         }
     }
 
@@ -58,8 +68,15 @@ impl Leaving {
     }
 
     /// What the peer calls a stream, and between whom it is.
-    pub(super) fn name(&self, stream: u64) -> Option<&(DomainPair, Box<str>)> {
+    pub(super) fn name(&self, stream: u64) -> Option<&Named> {
         self.names.get(&stream)
+    }
+
+    /// All of that by the numbers of the streams, the last one first.
+    pub(super) fn names(self) -> Vec<(u64, Named)> {
+        let mut names: Vec<_> = self.names.into_iter().collect();
+        names.sort_by_key(|(_, named)| std::cmp::Reverse(named.at));
+        names
     }
 }
 

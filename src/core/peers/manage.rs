@@ -17,6 +17,10 @@ impl State {
         // What a person says must not come twice; of the rest it does no harm.
         let said = stanza.kind == Kind::Message && stanza.ty != Type::Error;
         session.unlogged |= said && stanza.child(Ns::CLIENT, "body").is_some();
+        if said {
+            // Not behind what is said: after a power cut it is asked for by that name.
+            self.name_peer_session(number);
+        }
         Some(number)
     }
 

@@ -11,7 +11,7 @@ use crate::core::ids::StreamId;
 use crate::core::message::streams::Ended;
 use crate::core::promise::Promise;
 use crate::core::state::State;
-use crate::core::work::Timer;
+use crate::core::work::{Timer, Work};
 use crate::wire::{Condition, DomainPair, Manage, ManageAnswer, Refusal, Stanza, StreamCondition, StreamError};
 use ring::hmac;
 
@@ -73,7 +73,8 @@ impl State {
                 if self.peers.sessions.get(&number).is_some_and(|session| session.asks == Some(stream)) {
                     self.end_session(number, h);
                 }
-                self.enable_on(stream, &pair);
+                // Or another one.
+                self.manage_stream(stream, &pair, true);
             }
             (Asked::Enable(pair), ManageAnswer::Enabled(id)) => {
                 let number = id.as_ref().map(|id| self.peer_number(&pair, id));
@@ -159,11 +160,10 @@ impl State {
     pub(in crate::core) fn peer_resumed(&mut self, stream: StreamId, number: u64, h: u32) {
         let (stalled, now) = (self.is_stalled(), self.now.mono);
         let Some(pair) = self.peers.pair_of(stream).cloned() else { return };
-        let failed = |handled| Manage::Failed { condition: Condition::ItemNotFound, handled };
         let Some(session) = self.peers.sessions.get_mut(&number) else {
             let ended = self.streams.ended.get(&number).filter(|ended| ended.until > now);
             let handled = ended.and_then(|ended| ended.handled);
-            return self.effects.push(Effect::Manage(stream, failed(handled)));
+            return self.peer_not_resumed(stream, handled);
         };
         if stalled {
             session.managed.forget_unsafe();
@@ -172,19 +172,26 @@ impl State {
         // Of before a restart the counts may be wrong; and while we ask for it ourselves, two streams would carry it.
         let can = !session.recovered && session.asks.is_none() && session.stream.is_none() && session.managed.fits(h);
         if !can {
-            let carried = session.stream;
-            self.effects.push(Effect::Manage(stream, failed(Some(handled))));
-            if let Some(old) = carried {
+            if let Some(old) = session.stream {
                 self.effects.push(Effect::Close(old, None));
                 self.peers.closed(old);
             }
-            return self.end_session(number, Some(h));
+            self.end_session(number, Some(h));
+            return self.peer_not_resumed(stream, Some(handled));
         }
         let id = session.id.as_deref().unwrap_or_default().to_owned();
         self.effects.push(Effect::Manage(stream, Manage::Resumed { jid: pair.theirs.clone(), id, h: handled }));
         let sends = matches!(self.peers.asked.remove(&stream), Some(Asked::Awaits(_)));
         let sends = sends || self.peers.is_said_on(stream, &pair);
         self.carry_on(stream, number, h, sends);
+    }
+
+    /// What the peer wants to carry on has ended.
+    fn peer_not_resumed(&mut self, stream: StreamId, handled: Option<u32>) {
+        // What it has is stored first: it will not ask again.
+        self.note_settled();
+        let failed = Manage::Failed { condition: Condition::ItemNotFound, handled };
+        self.work.push_back(Work::Promise(Promise::Manage(stream, failed)));
     }
 
     /// A stream carries on what another one did; the peer has handled so many. `sends`: something may be said on it.
@@ -296,8 +303,16 @@ impl State {
         if session.stream.is_some() {
             return;
         }
-        if session.until <= now && session.asks.is_none() && !self.is_patient(number) {
-            return self.give_up(number);
+        if session.until <= now && session.asks.is_none() {
+            let pair = session.pair.clone();
+            let waits = self.is_patient(number);
+            let is_reached = self.peers.stream_to(pair.ours.domain(), pair.theirs.domain()).is_some();
+            match waits {
+                // There are streams, and whoever has made them did not ask for it: nobody will.
+                true if is_reached => return self.end_session(number, None),
+                true => {}
+                false => return self.give_up(number),
+            }
         }
         let Some(session) = self.peers.sessions.get_mut(&number) else { return };
         // It was carried on and is lost again, or is just being asked for.
@@ -306,7 +321,8 @@ impl State {
         self.set_timer(at, Timer::PeerLost(number));
     }
 
-    /// Whether a session is kept for a pinned server, as what waits for it. All but the messages comes back.
+    /// Whether a session is kept for a pinned server, as what waits for it. All but the messages comes back. One with a server to which there
+    /// is always a stream is kept in any case: that server may wait to be asked for it.
     fn is_patient(&mut self, number: u64) -> bool {
         let Some(pair) = self.peers.sessions.get(&number).map(|session| session.pair.clone()) else { return false };
         let until = self.now.mono.saturating_add(PEER_RESUME_MS);
@@ -323,9 +339,10 @@ impl State {
         if !owed {
             self.peers.no_more_lost(&pair, number);
         }
+        let waits = owed || self.settings.federation.kept.contains(&pair.theirs);
         let why = format!("{} was reached and has not confirmed this; it may have it or not", pair.theirs);
         self.send_back(&pair, back, &Refusal::wait(why));
-        owed
+        waits
     }
 
     /// What was on its way comes back.

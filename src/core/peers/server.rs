@@ -311,17 +311,12 @@ impl State {
         line.refusal = Some(refusal.clone());
         let (retry_at, is_reached) = (line.retry_at, !line.streams.is_empty());
         let keeps = line.keep_until > now;
-        // There is no way to it but the one that it makes itself, and it has made one without asking for what was before: nobody will.
-        let given_up = line.lost.filter(|_| is_reached && refusal.condition == Condition::RemoteServerNotFound);
         if self.settings.federation.kept.contains(&pair.theirs) {
             self.keep_lines_at(retry_at);
         }
         // Somebody may have come from there meanwhile, on a stream that goes both ways.
         if !is_reached && !keeps {
             self.send_back_waiting(pair, &refusal);
-        }
-        if let Some(number) = given_up {
-            self.end_session(number, None);
         }
         self.redial(pair);
     }

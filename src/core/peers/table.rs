@@ -409,9 +409,11 @@ impl Peers {
         Some((session.pair.clone(), session.id.clone()?))
     }
 
-    /// What the log was told of names is forgotten. Gives the sessions that owe something: their names are told again.
+    /// What the log was told of names is forgotten. Gives the sessions that owe something, or of which the log knows how much was heard:
+    /// their names are told again.
     pub(in crate::core) fn forget_names(&mut self) -> Vec<u64> {
         self.sessions.values_mut().for_each(|session| session.named = false);
-        self.sessions.iter().filter(|(_, session)| session.is_owed()).map(|(number, _)| *number).collect()
+        let matters = |session: &PeerSession| session.is_owed() || session.managed.heard().is_some();
+        self.sessions.iter().filter(|(_, session)| matters(session)).map(|(number, _)| *number).collect()
     }
 }
