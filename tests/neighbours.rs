@@ -5,7 +5,7 @@
 //! What must hold, whatever happens:
 //! - a letter that was acknowledged to its sender arrives, or comes back as an error;
 //! - no letter is in the archive of its receiver twice;
-//! - the letters of one sender to one receiver are there in order.
+//! - the letters of one sender to one receiver are there in order, but for those that came back.
 //!
 //! `INGLENOOK_SEEDS=100000 cargo test --test neighbours` runs more; `INGLENOOK_SEED=17` runs one, and prints it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -392,6 +392,10 @@ impl Life {
                     if !arrived.insert(letter) {
                         self.fail(&format!("{letter:?} arrived twice"));
                     }
+                    // What is said to come back or not is on its way for longer than anybody waits: it is in no order any more.
+                    if self.returned.contains_key(&letter) {
+                        continue;
+                    }
                     let (house, from, to, number) = letter;
                     if last.insert((house, from, to), number).is_some_and(|before| before > number) {
                         self.fail(&format!("{letter:?} arrived behind later ones"));
@@ -425,11 +429,13 @@ fn what_was_acknowledged_arrives_once_or_comes_back() {
         live(seed, true);
         return;
     }
-    let (mut acknowledged, mut returned) = (0, 0);
-    for seed in 0..number("INGLENOOK_SEEDS").unwrap_or(200) {
-        let (sure, back) = live(seed, false);
-        acknowledged += sure;
-        returned += back;
-    }
+    let seeds = number("INGLENOOK_SEEDS").unwrap_or(1000);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let (acknowledged, returned) = std::thread::scope(|scope| {
+        let lives = |thread| (thread..seeds).step_by(threads as usize).map(|seed| live(seed, false));
+        let sum = |all: (usize, usize), one: (usize, usize)| (all.0 + one.0, all.1 + one.1);
+        let parts: Vec<_> = (0..threads).map(|thread| scope.spawn(move || lives(thread).fold((0, 0), sum))).collect();
+        parts.into_iter().map(|part| part.join().unwrap()).fold((0, 0), sum)
+    });
     assert!(acknowledged > 2 * returned && returned > 0, "{acknowledged} acknowledged, {returned} came back");
 }
