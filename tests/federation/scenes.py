@@ -1,6 +1,7 @@
 """The checks, by scene: each a world of its own. `scenes.py NAME...` plays some of them, without names all."""
 
 import asyncio
+import os
 import pathlib
 import socket
 import sys
@@ -360,7 +361,8 @@ class Talker:
 
 
 async def killed(scene, world):
-    """Two people at two of ours chat while each server is killed ten times. What is lost between the servers is counted."""
+    """Two people at two of ours chat while each server is killed ten times, or INGLENOOK_KILLS times: nothing is lost, or there twice."""
+    kills = int(os.environ.get("INGLENOOK_KILLS", 10))
     ours, theirs = two_of_ours(world)
     world.start(ours, theirs)
     for one, other in ((ours, theirs), (theirs, ours)):
@@ -371,8 +373,8 @@ async def killed(scene, world):
         done = asyncio.Event()
         talkers = Talker(world, ours), Talker(world, theirs)
         tasks = [asyncio.create_task(one.talk(other.jid, done)) for one, other in (talkers, reversed(talkers))]
-        for n in range(20):
-            await asyncio.sleep(0.7 + 0.03 * n)
+        for n in range(2 * kills):
+            await asyncio.sleep(0.7 + 0.03 * (n % 20))
             server = (ours, theirs)[n % 2]
             server.kill()
             await asyncio.sleep(0.1)
@@ -394,9 +396,10 @@ async def killed(scene, world):
             print(f"   from {one.server.domain}: {one.said} said, {len(one.acked)} acknowledged; {len(arrived)} arrived, "
                   f"{len(one.refused)} came back, {len(lost)} lost, {doubled} twice, {both} both arrived and came back", flush=True)
             assert one.acked and arrived, "nothing was said"
+            assert not lost and not both, f"lost: {sorted(lost)[:5]}"
             equal([body for body in archived], sorted(set(archived), key=lambda body: int(body.split()[1])), "order, and nothing twice")
 
-    await scene.check("two chat while each server is killed ten times", play(), 120)
+    await scene.check(f"two chat while each server is killed {kills} times", play(), 30 + 9 * kills)
 
 
 async def bodies_of(client):
