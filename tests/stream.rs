@@ -370,6 +370,10 @@ fn plain_where_it_is_allowed() {
         assert!(answer.contains(out), "{text:?}: {answer}");
         assert_eq!(play.told(), told, "{text:?}");
     }
+    // Who the header says is a hint here (RFC 6120 §4.7.1); SASL says who it is.
+    let mut play = Play::new(Terms { plain: true, ..terms() }, tls());
+    play.say(&HEADER.replace(" to=", " from='bob@example.org' to="));
+    assert!(play.say(&auth("\0ann\0pencil")).contains("<success"));
 }
 
 #[test]

@@ -327,6 +327,35 @@ fn another_name_than_that_of_the_header_is_refused() {
 }
 
 #[test]
+fn a_stream_that_begins_anew_is_for_the_same_domain_of_ours() {
+    let mut b = Side::incoming(&["capulet.example"]);
+    b.hear(&header("capulet.example", "montague.example"));
+    assert!(
+        b.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>").contains("<success")
+    );
+    let said = b.say(&header("capulet.example", "rooms.montague.example"));
+    assert!(said.contains("invalid-from"), "{said}");
+    assert_eq!(b.told.last().unwrap(), "closed");
+}
+
+#[test]
+fn both_ways_are_asked_for_before_the_proof() {
+    for (bidi_first, opens) in [(true, "open montague.example and capulet.example both"), (false, "closed")] {
+        let mut b = Side::incoming(&["capulet.example"]);
+        b.hear(&header("capulet.example", "montague.example"));
+        if bidi_first {
+            b.hear("<bidi xmlns='urn:xmpp:bidi'/>");
+        }
+        b.hear("<db:result from='capulet.example' to='montague.example'>1</db:result>");
+        if !bidi_first {
+            let said = b.say("<bidi xmlns='urn:xmpp:bidi'/>");
+            assert!(said.contains("unsupported-stanza-type"), "{said}");
+        }
+        assert_eq!(b.told.last().unwrap(), opens);
+    }
+}
+
+#[test]
 fn headers_that_are_none() {
     for (open, condition) in [
         (header("capulet.example", "verona.example"), "host-unknown"),
