@@ -14,6 +14,8 @@ mod server;
 mod session;
 mod shown;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::core) use leaving::Leaving;
 pub use outbox::{OUTBOX_STANZAS, PEER_OUTBOX_BYTES, PEER_OUTBOXES_BYTES, SHARED as OUTBOXES};
