@@ -33,7 +33,7 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
     };
     let answer = answer.map_err(|why| if why == FULL { format!("{why}. {CHECK}") } else { why });
     if answer.is_ok() && !reads {
-        // Behind whatever else the change has set off.
+        // The owner is told when what the change has set off is done, too.
         st.work.push_back(match undo {
             Some(undo) => Work::Promise(Promise::Made(job, answer, undo)),
             None => Work::Tell(job, answer),

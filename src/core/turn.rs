@@ -32,7 +32,7 @@ impl Core {
             Input::Stanza(stream, stanza) => match self.state.carried(stream) {
                 Some(sid) => {
                     heard = Some(sid);
-                    // Its radio is on anyway.
+                    // What the client sends has woken its radio: what waits for it costs it little now.
                     self.state.flush(sid);
                     self.state.count_in(sid);
                     self.state.heard = Some(sid);

@@ -6,7 +6,7 @@
 //! A commit puts whole batches into as few transactions over all trees as [`TRANSACTION_OPS`] allows, has sled write them out,
 //! and then syncs sled's file itself: sled's own flush starts the writing (`sync_file_range`) but makes neither the file's
 //! length nor the disk's cache durable. Without the transaction a killed process leaves half a batch; without the sync a power
-//! cut takes back what was acknowledged; `tests/storage.rs` shows both.
+//! cut takes back what was acknowledged; `tests/storage` shows both.
 
 use super::large::{Large, Note, Reference};
 use super::mark::{Mark, MarkFile, newer, seal};
