@@ -255,12 +255,14 @@ def two_of_ours(world, environment=None):
 
 
 async def pinned(scene, world):
-    """Two of ours that know each other's keys and addresses, and no more."""
+    """Two of ours that know each other's keys and addresses, and no more: as their owners tell them (`inglenook peer`)."""
     ours, theirs = two_of_ours(world)
     world.start(ours, theirs)
     for one, other in ((ours, theirs), (theirs, ours)):
-        one.configure(peers=pin(other))
-        one.reload()
+        line = next(line for line in other.command("peer", "show").splitlines() if "peer add" in line)
+        domain, key = line.split("peer add")[1].split()[:2]
+        equal((domain, key), (other.domain, other.key()), "what is shown")
+        one.command("peer", "add", domain, key, f"{other.address}:{other.s2s}")
     await scene.both(ours, theirs)
     await scene.check("proved by the pinned key", tells(ours, "proved by its pinned key", "the key counts"))
 
