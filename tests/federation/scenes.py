@@ -456,10 +456,10 @@ async def refused(scene, world):
         await bounces(a, "b@closed.test", timeout, "10.77.0.1", "refuses")
         await bounces(a, "b@self.test", forbidden, "this server itself")
         await bounces(a, "b@loop.test", forbidden, "this box itself")
-        with timed("a server that answers nothing", 31):
-            await bounces(a, "b@mute.test", timeout, "mute.test", patience=32)
-        with timed("an address where nobody is", 31):
-            await bounces(a, "b@deaf.test", timeout, "10.77.0.9", "10 s", patience=32)
+        with timed("nobody, and a server that answers nothing", 31):
+            c = await world.enter(ours, "c")
+            one = bounces(a, "b@mute.test", timeout, "mute.test", patience=32)
+            await asyncio.gather(one, bounces(c, "b@deaf.test", timeout, "10.77.0.9", "10 s", patience=32))
 
     await scene.check("from here", towards(), 120)
     mute.close()
