@@ -133,6 +133,12 @@
 //! the log is read again: what was on its way is kept, and a client that asks for its old stream is told how much of what it sent is stored, and tells what it has seen. So both
 //! sides send again exactly what the other does not have.
 //!
+//! Between servers it is the same, in both directions of one stream (`core/peers/manage.rs`): a message to somebody elsewhere is an entry of the log, in its sender's
+//! archive or in nobody's, and on its way until the other server has acknowledged it or its sender has an error. When a stream breaks,
+//! the next one between the two domains carries on what it carried (`core/peers/resume.rs`), whoever dials it; nothing newer is said before.
+//! After a power cut the log tells what was on its way and how the stream had counted it (`core/peers/recover.rs`). Messages to a server that
+//! the owner has pinned wait for days.
+//!
 //! # What a client is spared
 //!
 //! A client that nobody looks at (XEP-0352), or that has lost its connection, need not know everything at once. `core/message/quiet.rs` holds

@@ -17,7 +17,9 @@
 //!    [`archive`], one entry ([`logged`]) for both sides, written when the turn's changes are handed to storage.
 //! 8. Somebody **has** it: `State::has`, and `Core::had` in [`delivery`]; the log is told ([`notes`]), so that it is not delivered again. Or nobody
 //!    will have it soon: `Core::hold` asks the extensions to keep it. Or the session ended without an acknowledgement: `Core::unacknowledged`.
-//! 9. After a power cut, what was on its way is read from the end of the log: `State::recover` in [`recover`].
+//! 9. To another server it goes by [`super::peers`] instead: it is in the log from the start, on its way to nobody here, until that server has
+//!    it, or its sender an error.
+//! 10. After a power cut, what was on its way is read from the end of the log: `State::recover` in [`recover`].
 
 mod acks;
 mod archive;

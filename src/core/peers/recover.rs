@@ -39,11 +39,12 @@ impl State {
             self.wait_again(&pair, rest);
             self.set_timer(0, Timer::PeerRetry(pair));
         }
-        // Whoever has said something there and nobody can dial waits to be asked for it.
+        // Whoever has said something there and cannot be dialled waits to be asked for it.
         let mut heard: BTreeMap<DomainPair, usize> = BTreeMap::new();
         for (number, named) in leaving.names() {
             let handled = self.streams.ended.get(&number).and_then(|ended| ended.handled);
-            if handled.is_none() || self.peers.sessions.contains_key(&number) {
+            let comes = handled.is_some() || self.settings.federation.kept.contains(&named.pair.theirs);
+            if !comes || self.peers.sessions.contains_key(&number) {
                 continue;
             }
             let of_pair = heard.entry(named.pair.clone()).or_default();

@@ -82,6 +82,10 @@ impl State {
                 let known = number.is_some_and(|number| self.peers.sessions.contains_key(&number));
                 let id = id.filter(|_| !known).map(Box::from);
                 self.begin_session(stream, &pair, id);
+                if let Some(number) = number.filter(|_| self.settings.federation.kept.contains(&pair.theirs)) {
+                    // Perhaps that server cannot ask for it here.
+                    self.name_peer_session(number);
+                }
                 self.open_line(stream, &pair, false);
             }
             (Asked::Enable(pair), ManageAnswer::Failed(_)) => self.open_line(stream, &pair, false),
@@ -160,6 +164,7 @@ impl State {
     pub(in crate::core) fn peer_resumed(&mut self, stream: StreamId, number: u64, h: u32) {
         let (stalled, now) = (self.is_stalled(), self.now.mono);
         let Some(pair) = self.peers.pair_of(stream).cloned() else { return };
+        let is_one_of_several = self.peers.owed_between(&pair, number).is_some();
         let Some(session) = self.peers.sessions.get_mut(&number) else {
             let ended = self.streams.ended.get(&number).filter(|ended| ended.until > now);
             let handled = ended.and_then(|ended| ended.handled);
@@ -171,6 +176,8 @@ impl State {
         let handled = session.managed.handled_count();
         // Of before a restart the counts may be wrong; and while we ask for it ourselves, two streams would carry it.
         let can = !session.recovered && session.asks.is_none() && session.stream.is_none() && session.managed.fits(h);
+        // Whoever is told no asks for the next one: a stream carries on one of them, and of the others both have to know how far they are.
+        let can = can && !is_one_of_several;
         if !can {
             if let Some(old) = session.stream {
                 self.effects.push(Effect::Close(old, None));
@@ -217,9 +224,8 @@ impl State {
         self.peers.no_more_lost(&pair, number);
         if sends {
             self.open_line(stream, &pair, owed);
-        } else {
-            self.redial(&pair);
         }
+        self.redial(&pair);
     }
 
     /// The peer says how much of a session it has handled: that needs no more delivery.
@@ -278,7 +284,7 @@ impl State {
             self.peers.carries.remove(&stream);
         }
         session.managed.answered();
-        session.until = until;
+        (session.until, session.passed_over) = (until, 0);
         let pair = session.pair.clone();
         if session.id.is_none() {
             return self.end_session(number, None);
@@ -305,13 +311,11 @@ impl State {
         }
         if session.until <= now && session.asks.is_none() {
             let pair = session.pair.clone();
-            let waits = self.is_patient(number);
-            let is_reached = self.peers.stream_to(pair.ours.domain(), pair.theirs.domain()).is_some();
-            match waits {
-                // There are streams, and whoever has made them did not ask for it: nobody will.
-                true if is_reached => return self.end_session(number, None),
-                true => {}
-                false => return self.give_up(number),
+            if !self.is_patient(number) {
+                return self.give_up(number);
+            }
+            if self.is_not_asked_for(number, &pair) {
+                return self.end_session(number, None);
             }
         }
         let Some(session) = self.peers.sessions.get_mut(&number) else { return };
@@ -343,6 +347,28 @@ impl State {
         let why = format!("{} was reached and has not confirmed this; it may have it or not", pair.theirs);
         self.send_back(&pair, back, &Refusal::wait(why));
         waits
+    }
+
+    /// Whether the peer has come without asking for a session that is kept, often enough to be sure that it knows nothing of it.
+    fn is_not_asked_for(&mut self, number: u64, pair: &DomainPair) -> bool {
+        let Some(line) = self.peers.line(pair.ours.domain(), pair.theirs.domain()) else { return false };
+        let (streams, dials) = (line.streams.clone(), line.dialling.is_some());
+        let Some(session) = self.peers.sessions.get_mut(&number) else { return false };
+        if streams.is_empty() || dials {
+            return false;
+        }
+        session.passed_over = session.passed_over.saturating_add(1);
+        match (session.is_owed(), session.passed_over) {
+            // Whoever comes again asks for what was before, also if that ended behind their backs while this stream was there.
+            (true, 1) => {
+                let again = StreamError::new(StreamCondition::Reset).text("something of another stream is open");
+                streams.iter().for_each(|stream| self.end_stream(*stream, again.clone()));
+                false
+            }
+            (true, _) => true,
+            // It is their turn to end the stream.
+            (false, times) => times > 3,
+        }
     }
 
     /// What was on its way comes back.

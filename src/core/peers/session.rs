@@ -47,6 +47,8 @@ pub(super) struct PeerSession {
     pub(super) unlogged: bool,
     /// When it is given up, if nothing carries it.
     pub(super) until: u64,
+    /// How often that time was over while there was another stream.
+    pub(super) passed_over: u8,
     /// What of it is kept until it is acknowledged, in bytes.
     kept_bytes: usize,
 }
@@ -63,6 +65,7 @@ impl PeerSession {
             named: false,
             unlogged: false,
             until: 0,
+            passed_over: 0,
             kept_bytes: 0,
         }
     }

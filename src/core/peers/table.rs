@@ -264,6 +264,12 @@ impl Peers {
         lost.max_by_key(|(_, session)| (session.is_owed(), session.until)).map(|(number, _)| *number)
     }
 
+    /// Another session between these two that was lost and owes something.
+    pub(super) fn owed_between(&self, pair: &DomainPair, but: u64) -> Option<u64> {
+        let owed = |session: &PeerSession| session.pair == *pair && session.stream.is_none() && session.is_owed();
+        self.sessions.iter().find(|(number, session)| **number != but && owed(session)).map(|(number, _)| *number)
+    }
+
     /// Of the sessions that nothing carries the one that was lost first, if there are more than so many.
     pub(super) fn surplus(&self, most: usize) -> Option<u64> {
         let lost = || self.sessions.iter().filter(|(_, session)| session.stream.is_none());
@@ -273,12 +279,13 @@ impl Peers {
         lost().min_by_key(|(_, session)| session.until).map(|(number, _)| *number)
     }
 
-    /// Nothing newer has to wait for this session any more.
+    /// Nothing newer has to wait for this session any more, but perhaps for another one.
     pub(super) fn no_more_lost(&mut self, pair: &DomainPair, number: u64) {
+        let next = self.owed_between(pair, number);
         if let Some(line) = self.line_mut(pair)
             && line.lost == Some(number)
         {
-            line.lost = None;
+            line.lost = next;
         }
     }
 
@@ -409,11 +416,12 @@ impl Peers {
         Some((session.pair.clone(), session.id.clone()?))
     }
 
-    /// What the log was told of names is forgotten. Gives the sessions that owe something, or of which the log knows how much was heard:
-    /// their names are told again.
+    /// What the log was told of names is forgotten. Gives the sessions whose names are told again: those it was told, and those that owe
+    /// something, or of which the log knows how much was heard.
     pub(in crate::core) fn forget_names(&mut self) -> Vec<u64> {
-        self.sessions.values_mut().for_each(|session| session.named = false);
-        let matters = |session: &PeerSession| session.is_owed() || session.managed.heard().is_some();
-        self.sessions.iter().filter(|(_, session)| matters(session)).map(|(number, _)| *number).collect()
+        let told = |session: &mut PeerSession| {
+            std::mem::take(&mut session.named) || session.is_owed() || session.managed.heard().is_some()
+        };
+        self.sessions.iter_mut().filter_map(|(number, session)| told(session).then_some(*number)).collect()
     }
 }

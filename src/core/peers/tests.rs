@@ -1,6 +1,7 @@
 //! Stream management with other servers, turn by turn.
 #![allow(clippy::unwrap_used)]
 
+use super::session::PEER_UNACKNOWLEDGED_BYTES;
 use super::*;
 use crate::core::{Core, Effect, Federates, Input, Now, Settings, StreamId};
 use crate::store::memory::Memory;
@@ -185,9 +186,9 @@ fn what_is_on_its_way_has_a_limit() {
             break n;
         }
     };
-    assert!(said * 10_000 <= PEER_OUTBOX_BYTES && (said + 2) * 10_500 > PEER_OUTBOX_BYTES, "{said}");
+    assert!(said * 10_000 <= PEER_UNACKNOWLEDGED_BYTES && (said + 2) * 10_500 > PEER_UNACKNOWLEDGED_BYTES, "{said}");
     assert!((refused - said) * 10_000 <= PEER_OUTBOX_BYTES + 10_000, "{refused}");
-    assert!(house.core.state.peers.unacknowledged <= PEER_OUTBOX_BYTES);
+    assert!(house.core.state.peers.unacknowledged <= PEER_UNACKNOWLEDGED_BYTES);
     // Presence goes on as far as somebody counts it, and none of it is kept.
     let effects = house.tell_stored(Input::Acknowledged(THERE, said as u32));
     assert_eq!(sent(&effects).len() + said + 1, refused, "what waited is said");
@@ -200,14 +201,15 @@ fn what_is_on_its_way_has_a_limit() {
 fn a_burst_of_presence_is_said_though_not_kept() {
     let mut house = House::new();
     house.come_managed(THERE, "there.test");
-    for n in 0..3_000 {
+    let burst = 5_000;
+    for n in 0..burst {
         let presence = Stanza::new(Kind::Presence, Type::None)
             .with_id(&n.to_string())
-            .with(format!("<status>{}</status>", "x".repeat(200)));
+            .with(format!("<status>{}</status>", "x".repeat(400)));
         assert_eq!(sent(&house.say(presence, "there.test")), [n.to_string()]);
     }
-    assert!(house.core.state.peers.unacknowledged <= PEER_OUTBOX_BYTES);
-    house.tell(Input::Acknowledged(THERE, 3_000));
+    assert!(house.core.state.peers.unacknowledged <= PEER_UNACKNOWLEDGED_BYTES);
+    house.tell(Input::Acknowledged(THERE, burst));
     assert_eq!(house.core.state.peers.unacknowledged, 0);
 }
 

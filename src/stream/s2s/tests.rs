@@ -330,9 +330,7 @@ fn another_name_than_that_of_the_header_is_refused() {
 fn a_stream_that_begins_anew_is_for_the_same_domain_of_ours() {
     let mut b = Side::incoming(&["capulet.example"]);
     b.hear(&header("capulet.example", "montague.example"));
-    assert!(
-        b.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>").contains("<success")
-    );
+    assert!(b.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>").contains("<success"));
     let said = b.say(&header("capulet.example", "rooms.montague.example"));
     assert!(said.contains("invalid-from"), "{said}");
     assert_eq!(b.told.last().unwrap(), "closed");
