@@ -83,10 +83,10 @@ impl Life {
                 settings.domain = Jid::parse(DOMAINS[h]).unwrap();
                 settings.federation.with = Federates::Everybody;
                 if hidden || seed.is_multiple_of(3) {
-                    settings.federation.pinned = vec![Jid::parse(DOMAINS[1 - h]).unwrap()];
+                    settings.federation.pinned = [(Jid::parse(DOMAINS[1 - h]).unwrap(), [0; 32])].into();
                 }
                 if hidden && h == 1 {
-                    settings.federation.kept = settings.federation.pinned.clone();
+                    settings.federation.kept = settings.federation.pinned.keys().cloned().collect();
                 }
             })
         });

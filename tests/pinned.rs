@@ -10,8 +10,12 @@ use inglenook::wire::{DomainPair, Jid};
 
 const DAY_MS: u64 = 86_400_000;
 
+fn jid(text: &str) -> Jid {
+    Jid::parse(text).unwrap()
+}
+
 fn branch() -> House {
-    let mut house = House::with(|settings| settings.federation.pinned = vec![Jid::parse("branch.test").unwrap()]);
+    let mut house = House::with(|settings| settings.federation.pinned = [(jid("branch.test"), [1; 32])].into());
     house.has_neighbours = true;
     house
 }
@@ -95,6 +99,36 @@ fn messages_wait_over_a_restart_and_nothing_else_does() {
 }
 
 #[test]
+fn what_has_waited_tells_since_when() {
+    let mut house = branch();
+    let sid = come(&mut house);
+    write(&mut house, sid, "1", "are you there?");
+    refuse(&mut house);
+    stay_away(&mut house, 120_000);
+    write(&mut house, sid, "2", "and now?");
+    let pair = DomainPair { ours: jid("house.test"), theirs: jid("branch.test") };
+    let stream = house.dialled(&pair);
+    let mut other = House::with(|settings| {
+        settings.domain = jid("branch.test");
+        settings.federation.pinned = [(jid("house.test"), [1; 32])].into();
+    });
+    let romeo = other.login("romeo@branch.test/home");
+    other.send(romeo, "<presence/>");
+    other.receive_all(romeo);
+    let their = other.accepted();
+    for _ in 0..20 {
+        let said = house.said_to_server(stream);
+        other.hear_server(their, &said);
+        let said = other.said_to_server(their);
+        house.hear_server(stream, &said);
+    }
+    let said = other.receive_all(romeo);
+    assert_eq!(ids(&said), ["1", "2"], "{said:?}");
+    let delay = "<delay xmlns='urn:xmpp:delay' from='house.test' stamp='2026-01-01T00:00:00";
+    assert_eq!(said.iter().map(|xml| xml.contains(delay)).collect::<Vec<_>>(), [true, false], "{said:?}");
+}
+
+#[test]
 fn what_is_too_old_comes_back() {
     let mut house = branch();
     let sid = come(&mut house);
@@ -113,6 +147,30 @@ fn what_is_too_old_comes_back() {
     let said = house.receive_all(sid);
     assert!(said.iter().any(|xml| xml.contains(" id='1'") && xml.contains("<remote-server-timeout")), "{said:?}");
     assert_eq!(house.state().peers().map(|peer| peer.waiting).sum::<usize>(), 1, "the other one waits");
+}
+
+#[test]
+fn who_is_away_is_told_later_what_came_back() {
+    for cut in [false, true] {
+        let mut house = branch();
+        let sid = come(&mut house);
+        write(&mut house, sid, "1", "are you there?");
+        refuse(&mut house);
+        house.cut(sid);
+        stay_away(&mut house, PINNED_OUTBOX_MS + DAY_MS);
+        assert_eq!(house.state().peers().map(|peer| peer.waiting).sum::<usize>(), 0);
+        if cut {
+            house.power_cut();
+        }
+        let sid = house.login("juliet@house.test/elsewhere");
+        house.send(sid, "<presence/>");
+        let said = house.receive_all(sid);
+        let told = said.iter().filter(|xml| xml.contains(" id='1'") && xml.contains("<remote-server-timeout"));
+        assert!(told.clone().count() == 1 && told.clone().all(|xml| xml.contains("<delay ")), "{said:?}");
+        house.power_cut();
+        let sid = come(&mut house);
+        assert_eq!(ids(&house.receive_all(sid)), [""; 0], "once");
+    }
 }
 
 #[test]

@@ -57,8 +57,8 @@ pub struct Federation {
     pub allow: Vec<Jid>,
     /// Those that never are.
     pub block: Vec<Jid>,
-    /// Those whose keys the owner has pinned: they are talked to in any case.
-    pub pinned: Vec<Jid>,
+    /// Those whose keys the owner has pinned, with the SHA-256 of the key: they are talked to in any case.
+    pub pinned: BTreeMap<Jid, [u8; 32]>,
     /// Those that may prove by their DNS alone who they are (XEP-0220).
     pub dialback_for: Vec<Jid>,
     /// Those to which there is always a stream, as they may have no other way to us.

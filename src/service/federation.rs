@@ -1,6 +1,7 @@
 //! Which other servers we talk to, as the owner has set it, and what the certificates of those prove.
 
 use super::dns::Tlsa;
+use super::net::dial::PeerAddress;
 use super::tls::{PeerKey, Roots, Verdict, dane, judge};
 use crate::core;
 use crate::stream::s2s::Evidence;
@@ -30,8 +31,8 @@ pub struct Pinned {
     pub domain: Jid,
     /// Its public key.
     pub key: PeerKey,
-    /// Where it is, as `host:port`; else DNS says so, or it comes to us.
-    pub address: Option<String>,
+    /// Where it is; else DNS says so, or it comes to us.
+    pub address: Option<PeerAddress>,
 }
 
 /// The settings in `[federation]`, and the pinned servers.
@@ -66,7 +67,7 @@ impl Federation {
             with,
             allow: self.allow.clone(),
             block: self.block.clone(),
-            pinned: self.pinned.iter().map(|pinned| pinned.domain.clone()).collect(),
+            pinned: self.pinned.iter().map(|pinned| (pinned.domain.clone(), pinned.key.0)).collect(),
             dialback_for: self.dialback_for.clone(),
             kept: self.pinned.iter().filter(|one| one.address.is_some()).map(|one| one.domain.clone()).collect(),
         }

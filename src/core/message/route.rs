@@ -137,9 +137,12 @@ impl Core {
             let online = account.sessions.values().any(|sid| st.here.session(*sid).is_some_and(is_there));
             if online { To::BareOnline } else { To::BareOffline }
         };
-        let mut verdict = rule(stanza.kind, stanza.ty, place(&self.state, false));
+        // An error that says what became of a message that was acknowledged is itself as good as one.
+        let is_promised = stanza.kind == Kind::Message && stanza.ty == Type::Error && stanza.mark > 0;
+        let ty = if is_promised { Type::Chat } else { stanza.ty };
+        let mut verdict = rule(stanza.kind, ty, place(&self.state, false));
         if verdict == Rule::AsBare {
-            verdict = rule(stanza.kind, stanza.ty, place(&self.state, true));
+            verdict = rule(stanza.kind, ty, place(&self.state, true));
         }
         match verdict {
             Rule::Ignore | Rule::AsBare => Ok(()),

@@ -6,7 +6,10 @@ use crate::core::ids::StreamId;
 use crate::core::message::{ANSWER_MS, Asks, Counted, Way};
 use crate::core::state::State;
 use crate::core::work::Timer;
-use crate::wire::{DomainPair, Jid, Kind, Manage, Ns, Stanza, StreamCondition, StreamError, Type};
+use crate::wire::{DomainPair, Jid, Kind, Manage, Ns, Stanza, StreamCondition, StreamError, Type, stamp};
+
+/// What has waited longer for a server is delayed, in milliseconds.
+const DELAYED_MS: u64 = 5_000;
 
 impl State {
     /// Counts a stanza of a server, before it is handled. Gives the number of what is counted, if it is.
@@ -206,12 +209,27 @@ impl State {
         Some(counted.count)
     }
 
+    /// XEP-0203: what has waited for a server tells since when.
+    fn note_delay(&self, stanza: &mut Stanza) {
+        if stanza.kind != Kind::Message || stanza.mark == 0 {
+            return;
+        }
+        let said = self.past(self.stamp(stanza.mark));
+        let is_noted = stanza
+            .child(Ns::DELAY, "delay")
+            .is_some_and(|delay| delay.attr("from").is_some_and(|from| from == self.domain().domain()));
+        if self.time().saturating_sub(said) >= DELAYED_MS && !is_noted {
+            stanza.note(Ns::DELAY, "delay", &[("from", self.domain().as_str()), ("stamp", &stamp::format(said))]);
+        }
+    }
+
     /// What waits between two domains is said, as far as may be on its way at a time.
     pub(super) fn go_on(&mut self, pair: &DomainPair) {
         let all = self.peers.unacknowledged;
         let Some(stream) = self.peers.ready(pair) else { return };
         let Some((number, _)) = self.peers.carried_mut(stream) else {
-            for stanza in self.peers.take_waiting(pair) {
+            for mut stanza in self.peers.take_waiting(pair) {
+                self.note_delay(&mut stanza);
                 self.arrived(stanza.mark);
                 self.effects.push(Effect::Send(stream, stanza));
             }
@@ -228,7 +246,8 @@ impl State {
         }
         let mut counts = Vec::new();
         let mut all = all;
-        while let Some(stanza) = self.peers.next_waiting(pair, number, all) {
+        while let Some(mut stanza) = self.peers.next_waiting(pair, number, all) {
+            self.note_delay(&mut stanza);
             let mark = stanza.mark;
             let count = self.say_counted(number, stanza, true);
             all = self.peers.unacknowledged;

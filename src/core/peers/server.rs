@@ -63,7 +63,13 @@ impl Federation {
 
     /// Whether the owner knows a key of a domain.
     pub fn is_pinned(&self, theirs: &Jid) -> bool {
-        covers(&self.pinned, theirs)
+        self.pin(theirs).is_some()
+    }
+
+    /// The SHA-256 of the key of a domain, as the owner knows it: its own, or that of the nearest above it.
+    fn pin(&self, theirs: &Jid) -> Option<&[u8; 32]> {
+        let above = self.pinned.iter().filter(|(domain, _)| theirs.is_below(domain));
+        above.max_by_key(|(domain, _)| domain.domain().len()).map(|(_, key)| key)
     }
 
     /// Whether the domain's DNS is believed about who may speak for it.
@@ -290,8 +296,12 @@ impl State {
         }
         for stanza in stanzas {
             if is_worth_an_error(&stanza)
-                && let Some(error) = Stanza::error_of(&stanza, &refusal.error())
+                && let Some(mut error) = Stanza::error_of(&stanza, &refusal.error())
             {
+                if stanza.mark > 0 {
+                    // What was promised to its sender is not forgotten while they are away.
+                    error.mark = self.next_mark();
+                }
                 self.promise(Promise::Reply(error));
             }
         }
@@ -425,11 +435,16 @@ impl State {
         self.effects.push(Effect::Judged(stream, pair, judged));
     }
 
-    /// Other settings: the streams of servers that we do not talk to any more.
+    /// Other settings: the streams of servers that we do not talk to any more, or not with this key.
     pub(super) fn dismiss_servers(&mut self, settings: &Settings) -> Vec<(StreamId, StreamError)> {
         let gone = |pairs: &[DomainPair]| {
             let mut others = pairs.iter().filter(|pair| !self.settings.components.contains_key(pair.theirs.domain()));
-            others.find_map(|pair| settings.federation.may(&pair.theirs).err())
+            others.find_map(|DomainPair { theirs, .. }| {
+                if self.settings.federation.pin(theirs) != settings.federation.pin(theirs) {
+                    return Some(Refusal::wait(format!("{theirs} has to prove itself by another key now")));
+                }
+                settings.federation.may(theirs).err()
+            })
         };
         let streams: Vec<_> = self
             .peers

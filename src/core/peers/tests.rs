@@ -172,6 +172,28 @@ fn both_sides_may_ask_for_it_at_once() {
     assert_eq!((managed(&effects), sent(&effects)), (vec![&Manage::Enable], vec![]), "it has the first: {effects:?}");
 }
 
+#[test]
+fn another_key_ends_what_was_proved_by_the_one_before() {
+    let mut house = House::new();
+    let pinned = |key: Option<u8>| {
+        let mut settings = Settings::new(jid("house.test"));
+        settings.federation.with = Federates::Everybody;
+        settings.federation.pinned = key.map(|key| (jid("there.test"), [key; 32])).into_iter().collect();
+        settings
+    };
+    for (stream, key, is_ended) in
+        [(1, None, false), (2, Some(1), true), (3, Some(1), false), (4, Some(2), true), (5, None, true)]
+    {
+        let (stream, other) = (StreamId(stream), StreamId(stream + 100));
+        house.come_managed(stream, "rooms.there.test");
+        house.come_managed(other, "other.test");
+        let ended: Vec<StreamId> = house.core.configure(pinned(key)).into_iter().map(|(stream, _)| stream).collect();
+        assert_eq!((ended.contains(&stream), ended.contains(&other)), (is_ended, false), "{stream:?}");
+        house.tell(Input::Closed(stream, false));
+        house.tell(Input::Closed(other, false));
+    }
+}
+
 /// A peer that reads and never acknowledges.
 #[test]
 fn what_is_on_its_way_has_a_limit() {

@@ -1,7 +1,8 @@
 //! The settings for other servers: the rows of `[federation]`, and `[[peer]]`.
 
-use super::{Config, Setting, domain, list, location, put};
+use super::{Config, Setting, domain, list, put};
 use crate::service::federation::{Pinned, Policy};
+use crate::service::net::dial::PeerAddress;
 use crate::service::tls::PeerKey;
 use toml::de::{DeTable, DeValue};
 
@@ -117,8 +118,9 @@ fn peer(table: &DeTable<'_>, at: usize) -> Result<Pinned, (usize, String)> {
                 key = Some(parsed.ok_or_else(|| wrong("\"sha256:\" and 64 hexadecimal digits"))?);
             }
             "address" => {
-                let right = || wrong("a host or an address with a port, such as \"192.0.2.7:5269\"");
-                address = text.and_then(location).ok_or_else(right)?;
+                let text = text.ok_or_else(|| wrong("a text, such as \"192.0.2.7:5269\""))?;
+                let parsed = Some(text).filter(|text| !text.is_empty()).map(str::parse::<PeerAddress>).transpose();
+                address = parsed.map_err(|e| (at, format!("peer.address {text:?} is none: {e}")))?;
             }
             other => {
                 let message = format!("there is no setting \"peer.{other}\"; there are domain, key and address");

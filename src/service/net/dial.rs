@@ -111,10 +111,18 @@ impl FromStr for PeerAddress {
                 port => Ok(PeerAddress { host: Host::Address(at.ip()), port }),
             };
         }
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let (name, port) = match text.split_once(':') {
-            Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0).ok_or(NoPeerAddress)?),
+            Some((name, port)) => {
+                let number = Some(port).filter(|port| digits(port)).and_then(|port| port.parse().ok());
+                (name, number.filter(|port| *port != 0).ok_or(NoPeerAddress)?)
+            }
             None => (text, service::PORT),
         };
+        // RFC 1123 §2.1: what ends in a number is an address, or none.
+        if name.trim_end_matches('.').rsplit('.').next().is_none_or(digits) {
+            return Err(NoPeerAddress);
+        }
         Ok(PeerAddress { host: Host::Name(DnsName::parse(name).ok_or(NoPeerAddress)?), port })
     }
 }
@@ -698,9 +706,23 @@ mod tests {
             assert_eq!(read(text).as_deref(), Ok(is), "{text}");
             assert_eq!(read(is).as_deref(), Ok(is));
         }
-        for bad in
-            ["", ":", "a:", "a:0", "a:70000", "192.0.2.5:0", "a b", "http://a", "[a]:1", "a:1:2", "[[::1]]", "[::1"]
-        {
+        for bad in [
+            "",
+            ":",
+            "a:",
+            "a:0",
+            "a:+1",
+            "a:70000",
+            "999.1.1.1",
+            "1.2.3:5269",
+            "192.0.2.5:0",
+            "a b",
+            "http://a",
+            "[a]:1",
+            "a:1:2",
+            "[[::1]]",
+            "[::1",
+        ] {
             assert_eq!(read(bad), Err(NoPeerAddress), "{bad}");
         }
         let dialer = dialer(&secure_zone(false, vec![]), "", true);

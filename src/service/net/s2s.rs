@@ -1,7 +1,7 @@
 //! Connections with other servers, those that they make and those that we make: STARTTLS where TLS does not come first, the handshake,
 //! the verdict on who is there, then the stream.
 
-use super::dial::{Dialer, PeerAddress, Reached, Rules};
+use super::dial::{Dialer, Reached, Rules};
 use super::gate::Gate;
 use super::link::ServerLink;
 use super::pump::{Entry, Pump, Wait, linger, tune, wait};
@@ -177,10 +177,9 @@ async fn connect(
     pair: &DomainPair,
 ) -> Result<Dialled, Refusal> {
     let (dialer, federation) = (lock(&servers.dialer).clone(), servers.federation());
-    let pinned = federation.pinned(&pair.theirs).and_then(|pinned| pinned.address.as_deref());
-    let mut way = match pinned.map(str::parse::<PeerAddress>) {
-        Some(Ok(address)) => dialer.pinned(&address),
-        Some(Err(e)) => return Err(Refusal::wait(e.to_string())),
+    let pinned = federation.pinned(&pair.theirs).and_then(|pinned| pinned.address.as_ref());
+    let mut way = match pinned {
+        Some(address) => dialer.pinned(address),
         None => dialer.way(pair.theirs.domain()).await?,
     };
     while let Some(reached) = way.next().await {

@@ -96,19 +96,20 @@ pub fn add(options: &Options, domain: &str, key: &str, address: Option<&str>) ->
         return Err(Failure(format!("{name} is this very server: type its line on the other one")));
     }
     let key: PeerKey = key.parse().map_err(|e| Failure(format!("{e}")))?;
-    if let Some(address) = address {
-        address.parse::<PeerAddress>().map_err(|e| Failure(format!("{e}")))?;
-    }
+    let address = address.map(str::parse::<PeerAddress>).transpose().map_err(|e| Failure(format!("{e}")))?;
     if in_settings(&place).iter().any(|pinned| pinned.domain == name) {
         return Err(Failure(format!("{name} is a [[peer]] in the settings: change it there")));
     }
     let mut all = in_file(&place.data)?;
-    let known = all.iter().any(|pinned| pinned.domain == name);
-    all.retain(|pinned| pinned.domain != name);
-    let address = address.map(str::to_owned);
+    let before = all.iter().position(|pinned| pinned.domain == name).map(|at| all.remove(at));
+    let what = match &before {
+        None => "added",
+        Some(before) if before.key != key => "changed the key of",
+        Some(before) if before.address != address => "changed the address of",
+        Some(_) => "knew before",
+    };
     all.push(Pinned { domain: name.clone(), key, address });
     write(&place.data, &all)?;
-    let what = if known { "changed the key of" } else { "added" };
     let mut lines = vec![format!("{what} {name}, {key}")];
     lines.push(format!(
         "the other server needs this one's line, too: `inglenook peer show`, for `inglenook peer add {} ...` there",
@@ -127,7 +128,7 @@ pub fn list(options: &Options) -> Result<Vec<String>> {
     let file = in_file(&place.data)?;
     let whence = |pinned: &Pinned| if file.contains(pinned) { "" } else { "  (settings)" };
     let line = |pinned: &Pinned| {
-        let address = pinned.address.as_deref().unwrap_or("-");
+        let address = pinned.address.as_ref().map_or("-".into(), PeerAddress::to_string);
         format!("{}  {}  {address}{}", pinned.domain, pinned.key, whence(pinned))
     };
     Ok(place.config.federation.pinned.iter().map(line).collect())
@@ -204,9 +205,17 @@ mod tests {
             format!("added office.test, {KEY}")
         );
         add(&options, "branch.test", KEY, None).unwrap();
+        // The usual port.
+        for (address, is) in
+            [("192.0.2.8", "192.0.2.8:5269"), ("office.test", "office.test:5269"), ("::1", "[::1]:5269")]
+        {
+            assert!(add(&options, "office.test", KEY, Some(address)).unwrap()[0].starts_with("changed the address of"));
+            assert!(list(&options).unwrap()[1].ends_with(&format!("  {is}")), "{:?}", list(&options));
+        }
+        assert!(add(&options, "office.test", KEY, Some("::1")).unwrap()[0].starts_with("knew before"));
         assert_eq!(
             list(&options).unwrap(),
-            [format!("office.test  {KEY}  192.0.2.7:5269"), format!("branch.test  {KEY}  -")]
+            [format!("branch.test  {KEY}  -"), format!("office.test  {KEY}  [::1]:5269")]
         );
         let other = KEY.replace("00", "77");
         assert!(add(&options, "office.test", &other, None).unwrap()[0].starts_with("changed the key of office.test"));
