@@ -46,7 +46,7 @@ impl Rules {
             return None;
         }
         if ip.is_loopback() {
-            return Some("which is this box itself");
+            return Some("which is this box itself (federation.loopback is for tests)");
         }
         if is_link_local(ip) {
             return Some("which means something else on each network (link-local)");
@@ -583,7 +583,7 @@ mod tests {
         }
         // A name leads there as well.
         let (reached, why) = all(&dialer(&server, "127.0.0.1 a.example\n::1 a.example", false), "a.example");
-        assert!(reached.is_empty() && why.text.contains("a.example is ::1, which is this box itself"), "{why}");
+        assert!(reached.is_empty() && why.text.contains("a.example is ::1, which is this box itself ("), "{why}");
         let (reached, _) = all(&dialer(&server, "", false), "127.0.0.1");
         assert!(reached.is_empty());
         // Even where loopback is allowed, some addresses are nobody's.

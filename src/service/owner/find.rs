@@ -423,7 +423,7 @@ fn servers(around: &Surroundings) -> Vec<Running> {
 pub fn listens(port: u16, processes: &Path) -> Option<String> {
     let mut hidden = None;
     let around = Surroundings { processes: processes.to_owned(), ..Surroundings::of_process() };
-    for Running { process, user, dir } in servers(&around) {
+    for Running { process, user, dir } in servers(&around).into_iter().filter(|one| is_in_our_network(one, processes)) {
         // What somebody else says of themselves is not read.
         match dir.filter(|dir| stranger(dir, FoundAt::Server(user), &around).is_none()) {
             Some(dir) => {
@@ -442,6 +442,12 @@ pub fn listens(port: u16, processes: &Path) -> Option<String> {
         }
     }
     hidden
+}
+
+/// Whether a process has the ports that we have, as far as can be seen (network_namespaces(7)).
+fn is_in_our_network(one: &Running, processes: &Path) -> bool {
+    let network = |of: &str| std::fs::read_link(processes.join(of).join("ns/net")).ok();
+    network(&one.process).zip(network("self")).is_none_or(|(theirs, ours)| theirs == ours)
 }
 
 /// The user who has started a process: not who it acts as, which can be root without meaning anything. Its folder in `/proc` can be

@@ -155,7 +155,11 @@ impl Outgoing {
 
     /// The stream breaks off on our side: what they said is wrong.
     pub(super) fn broken(&mut self, error: &StreamError) -> Option<Event> {
-        self.refused(Refusal::wait(format!("{} says what is no stream: {error}", self.name())))
+        let mut text = format!("{} says what is no stream: {error}", self.name());
+        if error.condition == StreamCondition::InvalidNamespace {
+            text = format!("{} is no stream for servers there: other servers usually listen on port 5269", self.name());
+        }
+        self.refused(Refusal::wait(text))
     }
 
     fn element(&mut self, line: &mut Line, raw: Arc<Raw>, out: &mut String) -> Result<Option<Event>, StreamError> {
