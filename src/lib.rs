@@ -229,4 +229,5 @@ pub mod ext;
 pub mod service;
 pub mod store;
 pub mod stream;
+pub mod web;
 pub mod wire;

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may name.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("wire", &["wire"]),
     ("stream", &["wire", "stream"]),
+    ("web", &["wire", "web"]),
     ("store", &["wire", "store"]),
     ("core", &["wire", "store", "core"]),
     ("ext", &["wire", "store", "core", "ext"]),
-    ("service", &["wire", "stream", "store", "core", "ext", "service"]),
+    ("service", &["wire", "stream", "web", "store", "core", "ext", "service"]),
 ];
 
 /// The world. `std::net::IpAddr` is only a number, `std::env::consts` only words.
