@@ -1,1 +1,9 @@
 //! The bytes of the web: requests and answers of HTTP/1.1, messages of WebSockets. No socket, no clock, no file.
+//!
+//! A connection reads a [`Request`](request::Request), then what follows it by a [`Body`](body::Body), and answers with an
+//! [`Answer`](answer::Answer), one after the other.
+
+pub mod answer;
+pub mod body;
+pub mod range;
+pub mod request;
