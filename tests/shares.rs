@@ -390,7 +390,8 @@ fn one_gateway_does_not_take_all_places_in_rooms() {
         }
         came += 490;
     }
-    let most = 16 * 1024 * 1024 / (512 + 2 * 1020 + 1150 + status.len());
+    // A quarter of it: half is for our own people, and half of the rest for others elsewhere.
+    let most = 8 * 1024 * 1024 / (512 + 2 * 1020 + 1150 + status.len());
     assert!(came < most && came > most * 8 / 10, "{came} of {most}");
     // Somebody else enters; and what the gateway gives up, it may have again.
     enter(&mut house, romeo, &format!("r{rooms}"), "Romeo").unwrap();
@@ -414,7 +415,7 @@ fn one_gateway_does_not_use_up_a_minute() {
     let romeo = house.login("romeo@house.test/orchard");
     make(&mut house, romeo, "garden", &[("muc#roomconfig_membersonly", "0")]).unwrap();
     let mut came = 0;
-    for n in 0..4200 {
+    for n in 0..2200 {
         let from = format!("u{n}@{GATEWAY}/x");
         let to = format!("garden@{MUC}/u{n}");
         from_gateway(
@@ -425,7 +426,7 @@ fn one_gateway_does_not_use_up_a_minute() {
         from_gateway(&mut house, &format!("<presence type='unavailable' from='{from}' to='{to}'/>"));
         house.receive_all(romeo);
     }
-    assert!((2000..=2100).contains(&came), "half of 512 KiB: {came}");
+    assert!((1000..=1050).contains(&came), "a quarter of 512 KiB: {came}");
     let juliet = house.login("juliet@house.test/balcony");
     enter(&mut house, juliet, "garden", "Juliet").unwrap();
 }

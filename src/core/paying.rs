@@ -6,12 +6,12 @@ use super::ids::{Job, SessionId};
 use super::message::rule::is_subscription;
 use super::peers::Peers;
 use super::reading::Asker;
-use super::session::Session;
+use super::share;
 use super::state::State;
 use super::work::Payer;
 use super::written::over_share;
 use crate::store::{Batch, Op};
-use crate::wire::{Condition, ErrorType, Jid, Kind, Stanza, StanzaError, Type};
+use crate::wire::{Condition, ErrorType, Kind, Stanza, StanzaError, Type};
 
 /// What a session has had stored is counted when it is so much, in bytes.
 const COUNTED_BYTES: u32 = 8 * 1024;
@@ -22,11 +22,11 @@ const CHANGE_BYTES: usize = 64;
 /// What one of them costs besides its text, in bytes.
 const READ_BYTES: usize = 512;
 
-/// Whose a stream is: an account's localpart, or the domain of a component or another server.
-fn who<'a>(here: &'a Here, peers: &'a Peers, payer: Payer) -> &'a str {
+/// Whose a stream is: an account, by its bare JID; a component, or the site of another server.
+fn who<'a>(here: &'a Here, peers: &'a Peers, ours: &str, payer: Payer) -> &'a str {
     match payer {
-        Payer::Session(sid) => here.session(sid).map_or("", Session::local),
-        Payer::Peer(stream) => peers.of(stream).map_or("", Jid::as_str),
+        Payer::Session(sid) => here.session(sid).map_or("", |session| session.jid.bare_str()),
+        Payer::Peer(stream) => peers.of(stream).map_or("", |theirs| share::whose(ours, theirs)),
     }
 }
 
@@ -49,7 +49,7 @@ impl State {
             }
         }
         let share = self.written_share();
-        let who = who(&self.here, &self.peers, payer);
+        let who = who(&self.here, &self.peers, self.settings.domain.domain(), payer);
         self.written.charge(who, bytes, self.now.mono, share);
     }
 
@@ -65,7 +65,7 @@ impl State {
             Kind::Presence => is_subscription(stanza.ty),
         };
         let share = self.written_share();
-        let who = who(&self.here, &self.peers, payer);
+        let who = who(&self.here, &self.peers, self.settings.domain.domain(), payer);
         self.over_share = changes && self.written.is_greedy(who, self.now.mono, share);
         match self.over_share && stanza.kind == Kind::Message {
             true => Err(over_share()),

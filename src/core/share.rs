@@ -4,9 +4,14 @@
 //! others**. Whoever is alone gets at most half of it, the next at most a quarter, and so on: who has little always gets something,
 //! whatever the greedy ones do. It is asked at every growth, not only when something is made.
 //!
+//! All who are elsewhere have together at most half of what our own people leave, and among them the rule holds in that half: whoever has
+//! a name elsewhere can have many, and our own people none but theirs. So a site, which is all the domains below one that somebody
+//! registers, is one of them ([`site`]).
+//!
 //! What is refused by it is refused with an error that says so. What merely expires, or is remembered to save work, is not refused:
 //! there the one who has most loses what is oldest of theirs, never anybody else.
 
+use crate::wire::Jid;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,14 +25,54 @@ pub fn spare(own: usize, all: usize, whole: usize) -> usize {
     whole.saturating_sub(all).saturating_sub(own) / 2
 }
 
+/// Whose share something is in: that of an account of ours, by its bare JID; of all others that of their site. `ours`: the domain that is
+/// served, and below which each name is one that the owner has given.
+pub fn whose<'a>(ours: &str, jid: &'a Jid) -> &'a str {
+    match jid.local() {
+        Some(_) if jid.domain() == ours => jid.bare_str(),
+        _ => site(ours, jid.domain()),
+    }
+}
+
+/// What somebody has registered, as far as a domain tells that: its last two labels; three, where the last two are as in `co.uk`.
+pub fn site<'a>(ours: &str, domain: &'a str) -> &'a str {
+    let is_below_ours = domain.strip_suffix(ours).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let is_address = domain.starts_with('[') || domain.ends_with(|c: char| c.is_ascii_digit());
+    let mut dots = domain.rmatch_indices('.').map(|(at, _)| at);
+    let (Some(last), Some(second)) = (dots.next(), dots.next()) else { return domain };
+    if is_below_ours || is_address {
+        return domain;
+    }
+    let (country, kind) = (domain.len() - last - 1, last - second - 1);
+    match (country, kind, dots.next()) {
+        (2, ..=3, Some(third)) => &domain[third + 1..],
+        (2, ..=3, None) => domain,
+        _ => &domain[second + 1..],
+    }
+}
+
+/// Whether somebody is elsewhere, by what [`whose`] says; nobody is here.
+pub fn is_elsewhere(who: &str) -> bool {
+    !who.is_empty() && !who.contains('@')
+}
+
 /// How much each has of something.
 #[derive(Debug, Default)]
 pub struct Shares {
     of: BTreeMap<Arc<str>, usize>,
     all: usize,
+    /// What those have together who are elsewhere.
+    elsewhere: usize,
+    /// There is no difference between here and elsewhere.
+    alike: bool,
 }
 
 impl Shares {
+    /// Of those who are neither here nor elsewhere, such as addresses.
+    pub fn of_alike() -> Shares {
+        Shares { alike: true, ..Shares::default() }
+    }
+
     /// What somebody has.
     pub fn of(&self, who: &str) -> usize {
         self.of.get(who).copied().unwrap_or_default()
@@ -38,19 +83,28 @@ impl Shares {
         self.all
     }
 
+    /// What those have together who are elsewhere.
+    pub fn elsewhere(&self) -> usize {
+        self.elsewhere
+    }
+
     /// Whether somebody may have so much more of a `whole`.
     pub fn may(&self, who: &str, more: usize, whole: usize) -> bool {
-        may_have(self.of(who), more, self.all, whole)
+        more <= self.spare(who, whole)
     }
 
     /// How much more of it that one may have.
     pub fn spare(&self, who: &str, whole: usize) -> usize {
-        spare(self.of(who), self.all, whole)
+        match self.alike || !is_elsewhere(who) {
+            true => spare(self.of(who), self.all, whole),
+            false => spare(self.of(who), self.elsewhere, whole.saturating_sub(self.all - self.elsewhere) / 2),
+        }
     }
 
     /// Somebody has so much more. Their name, to be kept.
     pub fn add(&mut self, who: &str, more: usize) -> Arc<str> {
         self.all += more;
+        self.elsewhere += if is_elsewhere(who) { more } else { 0 };
         let who: Arc<str> = self.of.get_key_value(who).map_or_else(|| who.into(), |(who, _)| who.clone());
         if more > 0 {
             *self.of.entry(who.clone()).or_default() += more;
@@ -62,15 +116,22 @@ impl Shares {
     pub fn take(&mut self, who: &str, less: usize) {
         let Some(own) = self.of.get_mut(who) else { return };
         self.all = self.all.saturating_sub(less.min(*own));
+        self.elsewhere = self.elsewhere.saturating_sub(if is_elsewhere(who) { less.min(*own) } else { 0 });
         *own = own.saturating_sub(less);
         if *own == 0 {
             self.of.remove(who);
         }
     }
 
-    /// Who has most.
+    /// Who has most; all who are elsewhere are one for that, and of them the one who has most.
     pub fn greediest(&self) -> Option<&str> {
-        self.of.iter().max_by_key(|(_, own)| **own).map(|(who, _)| &**who)
+        let most = |elsewhere: bool| {
+            let some = self.of.iter().filter(move |(who, _)| is_elsewhere(who) == elsewhere);
+            some.max_by_key(|(_, own)| **own)
+        };
+        let (here, elsewhere) = (most(false), most(true));
+        let first = here.filter(|(_, own)| elsewhere.is_none() || **own > self.elsewhere);
+        first.or(elsewhere).map(|(who, _)| &**who)
     }
 }
 
@@ -194,17 +255,69 @@ mod tests {
     #[test]
     fn who_has_little_gets_something_whatever_the_greedy_do() {
         let (mut shares, whole) = (Shares::default(), 16 * 1024 * 1024);
-        for greedy in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        for greedy in ["a@", "b@", "c@", "d@", "e@", "f@", "g@", "h@"] {
             while shares.may(greedy, 1000, whole) {
                 shares.add(greedy, 1000);
             }
-            assert!(shares.may("modest", 10_000, whole), "after {greedy}");
+            assert!(shares.may("modest@", 10_000, whole), "after {greedy}");
         }
-        assert!(shares.of("a") <= whole / 2 && shares.of("b") <= whole / 4);
-        assert_eq!(shares.greediest(), Some("a"));
-        shares.take("a", usize::MAX);
-        assert_eq!(shares.of("a"), 0);
-        assert_eq!(shares.all(), ["b", "c", "d", "e", "f", "g", "h"].iter().map(|who| shares.of(who)).sum::<usize>());
+        assert!(shares.of("a@") <= whole / 2 && shares.of("b@") <= whole / 4);
+        assert_eq!(shares.greediest(), Some("a@"));
+        shares.take("a@", usize::MAX);
+        assert_eq!(shares.of("a@"), 0);
+        assert_eq!(
+            shares.all(),
+            ["b@", "c@", "d@", "e@", "f@", "g@", "h@"].iter().map(|who| shares.of(who)).sum::<usize>()
+        );
+    }
+
+    #[test]
+    fn our_own_people_have_room_however_many_are_elsewhere() {
+        let (mut shares, whole) = (Shares::default(), 16 * 1024 * 1024);
+        shares.add("romeo@house.test", 1_000_000);
+        for n in 0..10_000 {
+            let site = format!("evil{n}.test");
+            while shares.may(&site, 1000, whole) {
+                shares.add(&site, 1000);
+            }
+        }
+        assert!(shares.of("evil0.test") <= (whole - 1_000_000) / 4 && shares.of("evil0.test") > whole / 5);
+        assert!(shares.of("evil1.test") > whole / 10, "the rule holds among them");
+        assert!(shares.all() <= whole / 2 + 1_000_000);
+        assert!(shares.may("juliet@house.test", whole / 8, whole));
+        assert_eq!(shares.greediest(), Some("evil0.test"), "together they have most");
+        shares.add("romeo@house.test", whole);
+        assert_eq!(shares.greediest(), Some("romeo@house.test"));
+        (0..10_000).for_each(|n| shares.take(&format!("evil{n}.test"), usize::MAX));
+        assert_eq!(shares.all(), whole + 1_000_000);
+        shares.take("romeo@house.test", usize::MAX);
+        assert!(shares.may("good.test", whole / 4, whole) && !shares.may("good.test", whole / 4 + 1, whole));
+        let mut alike = Shares::of_alike();
+        assert!(alike.may("192.0.2.7", whole / 2, whole));
+        alike.add("192.0.2.7", whole / 2);
+        assert!(alike.may("192.0.2.8", whole / 4, whole));
+    }
+
+    #[test]
+    fn a_site_is_what_somebody_has_registered() {
+        for (domain, is) in [
+            ("evil.test", "evil.test"),
+            ("a.evil.test", "evil.test"),
+            ("a.b.c.evil.test", "evil.test"),
+            ("a.evil.de", "evil.de"),
+            ("evil.co.uk", "evil.co.uk"),
+            ("a.evil.co.uk", "evil.co.uk"),
+            ("co.uk", "co.uk"),
+            ("box.local", "box.local"),
+            ("localhost", "localhost"),
+            ("192.0.2.77", "192.0.2.77"),
+            ("[2001:db8::7]", "[2001:db8::7]"),
+            ("gateway.house.example", "gateway.house.example"),
+            ("house.example", "house.example"),
+            ("a.notmyhouse.example", "notmyhouse.example"),
+        ] {
+            assert_eq!(site("house.example", domain), is, "{domain}");
+        }
     }
 
     #[test]

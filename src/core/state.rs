@@ -21,6 +21,7 @@ use super::random::Random;
 use super::reading::Reading;
 use super::session::Session;
 use super::settings::Settings;
+use super::share;
 use super::throttle::Throttle;
 use super::token::Tokens;
 use super::unordered::{ByName, ByNumber};
@@ -198,10 +199,9 @@ impl State {
         self.settings.admins.contains(bare) && self.local(bare).is_some()
     }
 
-    /// Whose share it is: that of an account of ours, by its bare JID; of all others that of their domain, which is one component or
-    /// one server.
+    /// Whose share it is ([`share::whose`]).
     pub fn whose<'a>(&self, jid: &'a Jid) -> &'a str {
-        if self.local(jid).is_some() { jid.bare_str() } else { jid.domain() }
+        share::whose(self.domain().domain(), jid)
     }
 
     /// The session of a full JID.

@@ -2,7 +2,7 @@
 //! leaves to the others, of what is still free and of the archive. Whoever passes that has to wait until there is room, or time has
 //! passed; reading, and what needs no storage, goes on.
 
-use super::share::{Shared, limits};
+use super::share::{Shared, is_elsewhere, limits};
 use crate::wire::{Condition, ErrorType, StanzaError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,14 @@ pub(crate) const WRITTEN_FREE_BYTES: u64 = 1024 * 1024;
 /// In which time all of what somebody has had stored is forgiven, in milliseconds.
 const FORGIVEN_MS: u64 = 86_400_000;
 
+/// All who are elsewhere count as one, too.
+const ELSEWHERE: &str = "";
+
 /// For the table in `src/lib.rs`.
 pub(crate) const SHARED: Shared = Shared {
     what: "the disk and the archive: what is stored within a day",
     whole: limits![WRITTEN_FREE_BYTES],
-    share: "an account, a component or another server: as much as is left on the disk, and half of the archive; that in any case",
+    share: "an account, a component, the site of another server, and all those together: as much as is left on the disk, and half of the archive; that in any case",
     checked: "core/written.rs",
     told: "`resource-constraint`, of messages and requests that change something: later it can store again",
 };
@@ -76,6 +79,13 @@ impl Written {
 
     /// Counts what a stanza of somebody has made the server store. `share`: what may have been.
     pub(super) fn charge(&mut self, who: &str, bytes: u64, now: u64, share: u64) {
+        if is_elsewhere(who) {
+            self.add(ELSEWHERE, bytes, now, share);
+        }
+        self.add(who, bytes, now, share);
+    }
+
+    fn add(&mut self, who: &str, bytes: u64, now: u64, share: u64) {
         match self.of.get_mut(who) {
             Some(sum) => sum.bytes += bytes,
             None => {
@@ -91,7 +101,8 @@ impl Written {
         let Some(sum) = self.of.get_mut(who) else { return false };
         let greedy = sum.bytes > share && sum.forgive(now, share) > share;
         if greedy && !self.greedy.contains(who) {
-            log::info!("{who} has had its share of the disk and the archive stored for today, and has to wait");
+            let whose = if who == ELSEWHERE { "all that are elsewhere together have" } else { who };
+            log::info!("{whose}: the share of the disk and the archive is stored for today, and they have to wait");
             self.greedy.insert(who.into());
         } else if !greedy && !self.greedy.is_empty() {
             self.greedy.remove(who);
@@ -101,7 +112,9 @@ impl Written {
 
     /// Whether somebody has to wait.
     pub(super) fn is_greedy(&mut self, who: &str, now: u64, share: u64) -> bool {
-        self.greedy.contains(who) && self.judge(who, now, share)
+        let is_much = is_elsewhere(who) && self.of.get(who).is_some_and(|sum| sum.bytes > WRITTEN_FREE_BYTES);
+        let mut passed = |who: &str| self.greedy.contains(who) && self.judge(who, now, share);
+        passed(who) || is_much && passed(ELSEWHERE)
     }
 }
 
@@ -129,12 +142,17 @@ mod tests {
             all.charge(who, bytes, 0, share);
             all.is_greedy(who, 0, share)
         };
-        let passed = (1..10).find(|n| charge(&mut all, "flood", MIB, (10 - n) * MIB));
+        let passed = (1..10).find(|n| charge(&mut all, "flood@", MIB, (10 - n) * MIB));
         assert_eq!(passed, Some(6), "six had been stored when four were left");
-        assert!(!charge(&mut all, "modest", WRITTEN_FREE_BYTES, 0), "however full the disk is");
-        assert!(!charge(&mut all, "flood", 1, 100 * MIB), "somebody made room");
-        assert!(charge(&mut all, "flood", 1, MIB));
-        assert!(charge(&mut all, "log", ARCHIVE_BYTES / 2 + 1, u64::MAX), "half of the archive");
+        assert!(!charge(&mut all, "modest@", WRITTEN_FREE_BYTES, 0), "however full the disk is");
+        assert!(!charge(&mut all, "flood@", 1, 100 * MIB), "somebody made room");
+        assert!(charge(&mut all, "flood@", 1, MIB));
+        assert!(charge(&mut all, "log@", ARCHIVE_BYTES / 2 + 1, u64::MAX), "half of the archive");
+        // Whoever has many names elsewhere.
+        let passed = (0..100).find(|n| charge(&mut all, &format!("evil{n}.test"), 3 * MIB, u64::MAX));
+        assert_eq!(passed, Some(42), "half of the archive together");
+        assert!(!charge(&mut all, "good.test", WRITTEN_FREE_BYTES, u64::MAX), "who has had little");
+        assert!(!charge(&mut all, "romeo@", 3 * MIB, u64::MAX));
     }
 
     #[test]

@@ -16,7 +16,7 @@
 
 use super::{chat_states, delay, hints};
 use crate::core::message::Counted;
-use crate::core::share::{Ledger, Shared, limits};
+use crate::core::share::{Ledger, Shared, Shares, is_elsewhere, limits};
 use crate::core::unordered::ByName;
 use crate::core::{About, Accepts, Event, Extension, Hold, Inline, Job, Recovered, SessionId, State, scan};
 use crate::store::record::{Broken, Reader as Reading, Writer};
@@ -127,6 +127,12 @@ fn worth(message: &Stanza) -> Undelivered {
     if keep { Undelivered::Keep } else { Undelivered::Drop }
 }
 
+/// Whether it is so little that somebody may have it in any case: of those elsewhere as long as it is less than half that all of them have.
+fn is_little(shares: &Shares, sender: &str, more: usize, whole: usize) -> bool {
+    let is_crowded = is_elsewhere(sender) && shares.elsewhere() + more > whole / 2;
+    shares.of(sender) + more <= SENDER_BYTES && !is_crowded
+}
+
 /// A row: how the streams that the message was written to count it, and the message with its note of delay.
 fn record(holders: &[Counted], message: &Stanza) -> Box<[u8]> {
     // The flag told which came behind older ones, while these waited in storage.
@@ -197,7 +203,7 @@ impl Offline {
         let sender = sender(st, message);
         let senders = self.boxes.get(local).map(|m| (m.senders.shares(), m.senders.counts()));
         if let Some((bytes, counts)) = senders
-            && bytes.of(sender) + message.bytes() > SENDER_BYTES
+            && !is_little(bytes, sender, message.bytes(), st.settings().offline_bytes)
             && !(bytes.may(sender, message.bytes(), st.settings().offline_bytes) && counts.may(sender, 1, MESSAGES))
         {
             let text = "too much of yours waits for them already";

@@ -34,7 +34,6 @@ pub(super) const SHARED: Shared = Shared {
     told: "`resource-constraint`: try again in an hour",
 };
 
-#[derive(Default)]
 pub(super) struct Register {
     jobs: BTreeMap<Job, Registration>,
     addresses: BTreeMap<IpAddr, Made>,
@@ -43,6 +42,18 @@ pub(super) struct Register {
     server: Made,
     /// The accounts of each site since `server` began.
     sites: Shares,
+}
+
+impl Default for Register {
+    fn default() -> Register {
+        Register {
+            jobs: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            remembered: Ledger::default(),
+            server: Made::default(),
+            sites: Shares::of_alike(),
+        }
+    }
 }
 
 /// What waits for keys.
@@ -109,7 +120,7 @@ impl Register {
         *made = made.at(now);
         self.server = self.server.at(now);
         if self.server.accounts == 0 {
-            self.sites = Shares::default();
+            self.sites = Shares::of_alike();
         }
         if made.attempts >= ADDRESS_ATTEMPTS.max(most.saturating_mul(2))
             || made.accounts >= most

@@ -136,6 +136,7 @@ pub fn shares() -> Vec<&'static Shared> {
         [&archive::query::SHARED, &offline::SHARED, &roster::SHARED, &reading::SHARED, &message::streams::SHARED];
     let others = others.into_iter().chain([
         &message::waiting::SHARED,
+        &message::BEHIND,
         &written::SHARED,
         &throttle::SHARED,
         &peers::OUTBOXES,

@@ -25,6 +25,13 @@ pub const ANSWER_MS: u64 = 60_000;
 /// alone, or it would come back for the same messages for ever; whether its line is dead, its stream finds out.
 pub const SILENCES: u8 = 3;
 
+/// XEP-0198 §6: more was acknowledged than was sent.
+pub(in crate::core) fn too_high(h: u32, sent: u32) -> StreamError {
+    let text = format!("You acknowledged {h} stanzas, but only {sent} were sent so far.");
+    let app = format!("<handled-count-too-high xmlns='urn:xmpp:sm:3' h='{h}' send-count='{sent}'/>");
+    StreamError::new(StreamCondition::UndefinedCondition).text(text).app(app)
+}
+
 impl State {
     /// Counts a stanza of the client, before it is handled.
     pub(in crate::core) fn count_in(&mut self, sid: SessionId) {
@@ -109,11 +116,7 @@ impl State {
                 }
             }
             None => {
-                // XEP-0198 §6
-                let text = format!("You acknowledged {h} stanzas, but only {sent} were sent so far.");
-                let app = format!("<handled-count-too-high xmlns='urn:xmpp:sm:3' h='{h}' send-count='{sent}'/>");
-                let error = StreamError::new(StreamCondition::UndefinedCondition).text(text).app(app);
-                self.close(sid, Some(error));
+                self.close(sid, Some(too_high(h, sent)));
             }
         }
     }

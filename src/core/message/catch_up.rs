@@ -8,7 +8,7 @@ use crate::core::impossible::impossible;
 use crate::core::session::Session;
 use crate::core::state::State;
 use crate::core::work::Work;
-use crate::wire::{Kind, Ns, Stanza};
+use crate::wire::{Condition, ErrorType, Jid, Kind, Ns, Stanza, StanzaError, Type};
 
 impl State {
     /// Whether a stanza for this session comes behind what is older.
@@ -36,6 +36,40 @@ impl State {
         !std::mem::replace(&mut session.progress.get_or_insert_default().behind, true)
     }
 
+    /// Whose it is, of what waits for a session: in a room each occupant speaks for themselves.
+    fn speaker<'a>(&self, from: &'a Jid) -> &'a str {
+        if self.services.contains_key(from.domain()) { from.as_str() } else { self.whose(from) }
+    }
+
+    /// Whether somebody has more waiting behind what is older for this session than they leave to others.
+    fn says_too_much(&self, session: &Session, stanza: &Stanza) -> bool {
+        let Some(progress) = session.progress.as_deref().filter(|progress| progress.behind) else { return false };
+        let Some(from) = stanza.from.as_ref().filter(|from| from.bare_str() != session.jid.bare_str()) else {
+            return false;
+        };
+        let bytes = stanza.bytes() + WAITING_BYTES;
+        self.waits(session, stanza) && !progress.speakers.may(self.speaker(from), bytes, BEHIND_BYTES)
+    }
+
+    /// Whether what somebody says can wait for these sessions, where it has to.
+    ///
+    /// # Errors
+    /// When too much of theirs does already: later.
+    pub(super) fn may_wait(&self, targets: &[SessionId], stanza: &Stanza) -> Result<(), StanzaError> {
+        let is_told =
+            stanza.kind != Kind::Presence && !matches!(stanza.ty, Type::Error | Type::Result | Type::Groupchat);
+        let too_much =
+            |sid: &SessionId| self.here.session(*sid).is_some_and(|session| self.says_too_much(session, stanza));
+        match is_told && targets.iter().any(too_much) {
+            true => {
+                let text =
+                    "they still read what was stored for them, and much of yours waits behind that; try again later";
+                Err(StanzaError::new(Condition::ResourceConstraint).ty(ErrorType::Wait).text(text))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Lets a stanza wait, if it must.
     pub(in crate::core) fn behind(&mut self, sid: SessionId, stanza: &Stanza) -> bool {
         let Some(session) = self.here.session(sid).filter(|s| s.progress.as_ref().is_some_and(|p| p.behind)) else {
@@ -44,6 +78,11 @@ impl State {
         if !self.waits(session, stanza) {
             return false;
         }
+        if stanza.mark == 0 && self.says_too_much(session, stanza) {
+            // It is nothing that anybody was promised.
+            return true;
+        }
+        let speaker: Box<str> = stanza.from.as_ref().map_or("", |from| self.speaker(from)).into();
         let Some(session) = self.here.session_mut(sid) else {
             impossible("a session is gone while something waits for it");
             return false;
@@ -51,6 +90,7 @@ impl State {
         let before = session.waiting_bytes();
         let Some(progress) = session.progress.as_deref_mut() else { return false };
         progress.bytes += stanza.bytes() + WAITING_BYTES;
+        progress.speakers.add(&speaker, stanza.bytes() + WAITING_BYTES);
         progress.queue.push_back(stanza.clone());
         if progress.bytes > BEHIND_BYTES {
             self.work.push_back(Work::Overflow(sid));
@@ -68,8 +108,7 @@ impl State {
         let (local, managed) = (Box::<str>::from(session.local()), session.managed.is_some());
         let Some(progress) = session.progress.as_deref_mut() else { return };
         progress.behind = false;
-        progress.bytes = 0;
-        let queue = std::mem::take(&mut progress.queue);
+        let queue = progress.take_waiting();
         let noted = managed && queue.iter().any(|stanza| self.is_given(sid, stanza.mark)) && self.write().is_ok();
         if noted {
             // How the stream counts them is stored before they are written, as with what is older.
@@ -90,8 +129,7 @@ impl State {
     /// behind it, or this session would get it first. All else follows now.
     pub fn stay_behind(&mut self, sid: SessionId) {
         let Some(progress) = self.progress(sid) else { return };
-        progress.bytes = 0;
-        for stanza in std::mem::take(&mut progress.queue) {
+        for stanza in progress.take_waiting() {
             if self.is_given(sid, stanza.mark) {
                 self.work.push_back(Work::Left(sid, stanza));
             } else {

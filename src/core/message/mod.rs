@@ -40,12 +40,13 @@ pub mod streams;
 pub mod waiting;
 mod write;
 
+pub(in crate::core) use acks::too_high;
 pub use acks::{ANSWER_MS, SILENCES};
 pub use archive::Way;
 pub use logged::{Counted, Logged};
 pub(in crate::core) use managed::Asks;
 pub use managed::{Managed, QUEUE_BYTES, QUEUE_STANZAS, QUEUED_BYTES};
-pub use progress::{BEHIND_BYTES, Progress, READ_BYTES};
+pub use progress::{BEHIND_BYTES, Progress, READ_BYTES, SHARED as BEHIND};
 pub use quiet::{HELD_BYTES, QUIET_BYTES, Quiet, Worth};
 pub use recover::Recovered;
 pub use streams::{ENDED_MESSAGES, ENDED_STREAMS};

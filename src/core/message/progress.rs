@@ -2,8 +2,9 @@
 //!
 //! While older messages are still to come, all that others send to the session waits behind them, whatever it is and however it is
 //! addressed, copies too: stanzas of one pair of entities stay in order (RFC 6120 §10.1). It waits here, in memory, and not in
-//! storage: most of it has another receiver that has it at once, or is nothing that can be stored. So there is a limit, and who
-//! passes it has a client that reads more slowly than it is written to; the session ends, as with [`super::QUEUE_BYTES`].
+//! storage: most of it has another receiver that has it at once, or is nothing that can be stored. So there is a limit, of which no speaker
+//! has more than is left for the others: who says more is told to wait, and of what is not worth an error the rest is dropped. If all of
+//! them pass it, the client reads more slowly than it is written to; the session ends, as with [`super::QUEUE_BYTES`].
 //! What the server itself answers, for itself, a service or an account, does not wait: that is another pair, and a client may not read
 //! on before it has its answer.
 //!
@@ -11,11 +12,21 @@
 //! dead: what else is written to it, or waits for it, is not sure to arrive, and is kept if nobody else has it. The same goes for
 //! what waits here for a client with stream management, which has not counted it yet.
 
+use crate::core::share::{Shared, Shares, limits};
 use crate::wire::Stanza;
 use std::collections::{BTreeSet, VecDeque};
 
 /// What may wait behind older messages for one session, in bytes; more ends the session. What is kept comes to the next one.
 pub const BEHIND_BYTES: usize = 256 * 1024;
+
+/// For the table in `src/lib.rs`.
+pub const SHARED: Shared = Shared {
+    what: "what comes while a session is handed what was stored for it",
+    whole: limits![BEHIND_BYTES],
+    share: "who says something to it, in a room each occupant: the rule",
+    checked: "core/message/progress.rs",
+    told: "`resource-constraint`: later; presence, and what is said in a room, is dropped",
+};
 
 /// What a stanza that waits costs besides its text, in bytes.
 pub const WAITING_BYTES: usize = 256;
@@ -34,6 +45,8 @@ pub struct Progress {
     /// What came meanwhile, in order.
     pub(super) queue: VecDeque<Stanza>,
     pub(super) bytes: usize,
+    /// Of whom that is.
+    pub(super) speakers: Shares,
     /// Written since the client was last asked whether it reads, and not counted by its stream.
     pub(super) given: Vec<u64>,
     /// Written before it was asked, and not answered yet.
@@ -60,6 +73,12 @@ impl Progress {
     /// What waits, in order.
     pub fn waiting(&self) -> impl Iterator<Item = &Stanza> {
         self.queue.iter()
+    }
+
+    /// Takes what waits, in order.
+    pub(super) fn take_waiting(&mut self) -> VecDeque<Stanza> {
+        (self.bytes, self.speakers) = (0, Shares::default());
+        std::mem::take(&mut self.queue)
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -151,11 +151,13 @@ impl Core {
             Rule::Server if !to.is_bare() => Err(Condition::ServiceUnavailable.into()),
             Rule::Session => {
                 let target = self.state.session_at(to);
+                self.state.may_wait(target.as_slice(), stanza)?;
                 self.deliver(local, stanza, target.as_slice())
             }
             Rule::Receivers => {
                 let mut targets = self.state.sessions_of(local);
                 targets.retain(|sid| self.state.here.session(*sid).is_some_and(Session::receives));
+                self.state.may_wait(&targets, stanza)?;
                 self.deliver(local, stanza, &targets)
             }
             Rule::Available => {

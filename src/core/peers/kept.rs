@@ -48,7 +48,7 @@ impl State {
     fn keep_line(&mut self, pair: DomainPair) -> Option<u64> {
         let now = self.now.mono;
         let later = now + FAILURES_MS.0;
-        let Ok(line) = self.peers.line_for(&pair, now) else { return Some(later) };
+        let Ok(line) = self.peers.line_for(&pair, now, None) else { return Some(later) };
         if !line.streams.is_empty() || line.dialling.is_some() {
             return None;
         }

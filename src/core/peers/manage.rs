@@ -3,7 +3,7 @@
 
 use crate::core::effect::Effect;
 use crate::core::ids::StreamId;
-use crate::core::message::{ANSWER_MS, Asks, Counted, Way};
+use crate::core::message::{ANSWER_MS, Asks, Counted, Way, too_high};
 use crate::core::state::State;
 use crate::core::work::Timer;
 use crate::wire::{DomainPair, Jid, Kind, Manage, Ns, Stanza, StreamCondition, StreamError, Type, stamp};
@@ -85,11 +85,7 @@ impl State {
         let (answer, before) = (session.managed.answered(), session.managed.waiting().0);
         let (sent, pair) = (session.managed.written_count(), session.pair.clone());
         let Some((done, bytes)) = session.acknowledge(h, now) else {
-            // XEP-0198 §6
-            let text = format!("You acknowledged {h} stanzas, but only {sent} were sent so far.");
-            let app = format!("<handled-count-too-high xmlns='urn:xmpp:sm:3' h='{h}' send-count='{sent}'/>");
-            let error = StreamError::new(StreamCondition::UndefinedCondition).text(text).app(app);
-            self.end_stream(stream, error);
+            self.end_stream(stream, too_high(h, sent));
             return true;
         };
         let left = session.managed.waiting().0;

@@ -24,7 +24,7 @@ impl State {
                 is_here
             });
             messages.iter().for_each(|(stanza, _)| self.deliveries.leaves(stanza.mark));
-            let Ok(line) = self.peers.line_for(&pair, 0) else {
+            let Ok(line) = self.peers.line_for(&pair, 0, None) else {
                 let stanzas = messages.into_iter().map(|(stanza, _)| stanza).collect();
                 self.send_back(&pair, stanzas, &Refusal::wait("this server talks to too many others at the moment"));
                 continue;

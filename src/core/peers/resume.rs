@@ -9,6 +9,7 @@ use super::table::Asked;
 use crate::core::effect::Effect;
 use crate::core::ids::StreamId;
 use crate::core::message::streams::Ended;
+use crate::core::message::too_high;
 use crate::core::promise::Promise;
 use crate::core::state::State;
 use crate::core::work::{Timer, Work};
@@ -18,6 +19,9 @@ use ring::hmac;
 /// How long a server that has dialled us may think about stream management before we dial it ourselves, if there is something to say, in
 /// milliseconds.
 const THINKS_MS: u64 = 5_000;
+/// How long a session that was lost is kept when the other server has come without asking for it, in milliseconds: it may still be reached
+/// and asked.
+const PASSED_OVER_MS: u64 = 10_000;
 /// How long what a session counted is remembered when it has ended, in milliseconds.
 const ENDED_MS: u64 = 86_400_000;
 
@@ -66,6 +70,12 @@ impl State {
                 if self.peers.sessions.get(&number).is_none_or(|session| session.asks != Some(stream)) {
                     let error = StreamError::new(StreamCondition::UndefinedCondition);
                     return self.end_stream(stream, error.text("what was to be resumed has ended"));
+                }
+                let Some(PeerSession { managed, recovered, .. }) = self.peers.sessions.get(&number) else { return };
+                if !recovered && !managed.fits(h) {
+                    let error = too_high(h, managed.written_count());
+                    self.end_stream(stream, error);
+                    return self.give_up(number);
                 }
                 self.carry_on(stream, number, h, true);
             }
@@ -130,10 +140,22 @@ impl State {
         let longest = (PEER_RESUME_MS / 1000) as u32;
         let max_s = max_s.map_or(longest, |max| max.min(longest));
         self.effects.push(Effect::Manage(stream, Manage::Enabled { id, max_s, location: None }));
+        self.pass_over(&pair);
         if let Some(Asked::Awaits(_)) = self.peers.asked.remove(&stream) {
             self.open_line(stream, &pair, false);
         }
         true
+    }
+
+    /// A server has come and not asked for what was lost between the two: it will not be waited for long.
+    fn pass_over(&mut self, pair: &DomainPair) {
+        let until = self.now.mono + PASSED_OVER_MS;
+        let Some(number) = self.peers.owed_between(pair, 0) else { return };
+        let Some(session) = self.peers.sessions.get_mut(&number) else { return };
+        if until < session.until {
+            session.until = until;
+            self.set_timer(until, Timer::PeerLost(number));
+        }
     }
 
     /// A server that has dialled us says something else than that it wants stream management: it is spoken to without.
@@ -271,7 +293,7 @@ impl State {
     /// What was said and is not known to have arrived waits in front of all else.
     pub(super) fn wait_again(&mut self, pair: &DomainPair, queue: Vec<Stanza>) {
         for stanza in queue.into_iter().rev() {
-            let who: Box<str> = stanza.from.as_ref().map_or("", |from| self.whose(from)).into();
+            let who: Box<str> = self.because_of(&stanza).into();
             self.peers.wait_first(pair, stanza, &who);
         }
     }

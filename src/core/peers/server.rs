@@ -12,6 +12,7 @@ use crate::core::message::rule::{is_subscription, well_formed};
 use crate::core::promise::Promise;
 use crate::core::server::Core;
 use crate::core::settings::{Federates, Federation, Settings};
+use crate::core::share::site;
 use crate::core::state::State;
 use crate::core::work::{Payer, Timer};
 use crate::wire::{
@@ -142,10 +143,18 @@ impl State {
             }
             Way::Waits => {
                 let pair = DomainPair { ours: domain_of(from)?, theirs };
-                let who: Box<str> = self.whose(from).into();
+                let who: Box<str> = self.because_of(stanza).into();
                 self.wait_for_stream(&pair, stanza, &who)
             }
         }
+    }
+
+    /// In whose share it is that a stanza goes out: its sender's; of an answer, and of what nobody has said, that of whoever is answered.
+    pub(super) fn because_of<'a>(&self, stanza: &'a Stanza) -> &'a str {
+        let answers = matches!(stanza.ty, Type::Error | Type::Result);
+        let is_somebody = |from: &&Jid| self.local(from).is_none_or(|local| self.here.account(local).is_some());
+        let speaker = stanza.from.as_ref().filter(is_somebody).filter(|_| !answers);
+        speaker.or(stanza.to.as_ref()).map_or("", |jid| self.whose(jid))
     }
 
     fn wait_for_stream(&mut self, pair: &DomainPair, stanza: &Stanza, who: &str) -> Result<(), StanzaError> {
@@ -355,7 +364,9 @@ impl State {
         if !sends {
             return;
         }
-        self.peers.proved(pair, proof, self.now.mono);
+        let (ours, theirs) = (pair.ours.domain(), pair.theirs.domain());
+        let who = Some(site(ours, theirs)).filter(|_| !dialled && !self.settings.federation.is_pinned(&pair.theirs));
+        self.peers.proved(pair, proof, self.now.mono, who);
         if manages {
             return self.manage_stream(stream, pair, dialled);
         }

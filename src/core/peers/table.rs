@@ -6,20 +6,21 @@ use super::session::PeerSession;
 use super::shown::Attached;
 use crate::core::ids::StreamId;
 use crate::core::message::Counted;
-use crate::core::share::{Shared, Shares, limits};
+use crate::core::share::{Shared, Shares, is_elsewhere, limits};
 use crate::wire::{Condition, DomainPair, Jid, Proof, Refusal, Stanza, StanzaError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Streams to other servers that are made at the same time.
 const DIALS: usize = 64;
 
 /// For the table in `src/lib.rs`.
 pub const SHARED: Shared = Shared {
-    what: "streams to other servers that are being made",
-    whole: limits![DIALS],
-    share: "an account, or the domain of a component: the rule",
+    what: "streams to other servers that are being made; pairs of domains that are remembered because of somebody elsewhere",
+    whole: limits![DIALS, PEER_LINES],
+    share: "an account, or a site elsewhere: the rule",
     checked: "core/peers/table.rs",
-    told: "`resource-constraint`: later",
+    told: "`resource-constraint`: later; nothing is said to that domain on the stream that it has made",
 };
 
 /// Pairs of domains that are remembered at the same time.
@@ -31,6 +32,8 @@ pub(in crate::core) struct Peers {
     /// By their domains, a line for each domain of ours that something was said from; a component has one for all of ours.
     lines: BTreeMap<Box<str>, Vec<Line>>,
     count: usize,
+    /// How many of them are there because of somebody elsewhere.
+    lines_of: Shares,
     /// What each stream is proved for: whose stanzas may come.
     streams: BTreeMap<StreamId, Vec<DomainPair>>,
     /// The components that are attached.
@@ -78,6 +81,8 @@ pub(super) enum Way {
 /// What is said from one domain to another.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// Because of whom it is remembered, if they are elsewhere.
+    whose: Option<Arc<str>>,
     pub(super) ours: Jid,
     pub(super) theirs: Jid,
     /// The streams that it can be said on, the one that is used first.
@@ -145,13 +150,21 @@ impl Peers {
         self.lines.get_mut(pair.theirs.domain())?.iter_mut().find(|line| line.ours == pair.ours)
     }
 
-    /// The line between two domains, a new one if there is none.
+    /// The line between two domains, a new one if there is none, because of `who`, if they are elsewhere.
     ///
     /// # Errors
-    /// All that are remembered are in use.
-    pub(super) fn line_for(&mut self, pair: &DomainPair, now: u64) -> Result<&mut Line, StanzaError> {
+    /// All that are remembered are in use, or too many of those that are remembered because of the same one.
+    pub(super) fn line_for(
+        &mut self,
+        pair: &DomainPair,
+        now: u64,
+        who: Option<&str>,
+    ) -> Result<&mut Line, StanzaError> {
         let known = self.line(pair.ours.domain(), pair.theirs.domain()).is_some();
-        if !known && self.count >= PEER_LINES && !self.forget_oldest() {
+        let is_much = |peers: &Peers| who.is_some_and(|who| !peers.lines_of.may(who, 1, PEER_LINES));
+        if !known
+            && (is_much(self) && !self.forget_oldest(who) || self.count >= PEER_LINES && !self.forget_oldest(None))
+        {
             let error = StanzaError::new(Condition::ResourceConstraint);
             return Err(error.text("this server talks to too many others at the moment"));
         }
@@ -161,6 +174,7 @@ impl Peers {
             None => {
                 self.count += 1;
                 lines.push(Line {
+                    whose: who.map(|who| self.lines_of.add(who, 1)),
                     ours: pair.ours.clone(),
                     theirs: pair.theirs.clone(),
                     streams: Vec::new(),
@@ -184,15 +198,17 @@ impl Peers {
         Ok(line)
     }
 
-    /// Makes room for one more line. Says whether there is.
-    fn forget_oldest(&mut self) -> bool {
-        let oldest = self.lines().filter(|line| line.is_idle()).min_by_key(|line| line.used);
+    /// Makes room for one more line, or one of somebody's. Says whether there is.
+    fn forget_oldest(&mut self, who: Option<&str>) -> bool {
+        let theirs = |line: &&Line| who.is_none() || line.whose.as_deref() == who;
+        let oldest = self.lines().filter(|line| line.is_idle()).filter(theirs).min_by_key(|line| line.used);
         let Some((ours, theirs)) = oldest.map(|line| (line.ours.clone(), Box::<str>::from(line.theirs.domain())))
         else {
             return false;
         };
         if let Some(lines) = self.lines.get_mut(&theirs) {
-            lines.retain(|line| line.ours != ours);
+            let gone = lines.extract_if(.., |line| line.ours == ours).filter_map(|line| line.whose);
+            gone.for_each(|who| self.lines_of.take(&who, 1));
             if lines.is_empty() {
                 self.lines.remove(&theirs);
             }
@@ -301,10 +317,10 @@ impl Peers {
         }
     }
 
-    /// A stream between these two is proved.
-    pub(super) fn proved(&mut self, pair: &DomainPair, proof: Proof, now: u64) {
+    /// A stream between these two is proved. `who`: because of whom, if they are elsewhere and not known to the owner.
+    pub(super) fn proved(&mut self, pair: &DomainPair, proof: Proof, now: u64, who: Option<&str>) {
         // One that is not remembered is used as far as its own side says something.
-        if let Ok(line) = self.line_for(pair, now) {
+        if let Ok(line) = self.line_for(pair, now, who) {
             line.proof = Some(proof);
             (line.failures, line.retry_at, line.refusal) = (0, 0, None);
         }
@@ -315,7 +331,8 @@ impl Peers {
         if !self.streams.contains_key(&stream) {
             return;
         }
-        let Ok(line) = self.line_for(pair, now) else { return };
+        let Some(line) = self.line_mut(pair) else { return };
+        line.used = now;
         if !line.streams.contains(&stream) {
             let at = if first { 0 } else { line.streams.len() };
             line.streams.insert(at, stream);
@@ -325,7 +342,7 @@ impl Peers {
     /// Stanzas of this pair may come and go on this stream.
     pub(super) fn open(&mut self, stream: StreamId, pair: &DomainPair, proof: Proof, now: u64) {
         self.enter(stream, pair);
-        self.proved(pair, proof, now);
+        self.proved(pair, proof, now, None);
         self.join(stream, pair, false, now);
     }
 
@@ -400,7 +417,7 @@ impl Peers {
         stays: bool,
         now: u64,
     ) -> Result<(), StanzaError> {
-        self.line_for(pair, now)?;
+        self.line_for(pair, now, Some(who).filter(|who| is_elsewhere(who)))?;
         self.outbox(pair).map_or(Ok(()), |(outbox, all)| outbox.push(stanza, who, stays, all))
     }
 

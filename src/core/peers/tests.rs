@@ -5,7 +5,7 @@ use super::session::PEER_UNACKNOWLEDGED_BYTES;
 use super::*;
 use crate::core::{Core, Effect, Federates, Input, Now, Settings, StreamId};
 use crate::store::memory::Memory;
-use crate::wire::{Condition, DomainPair, Jid, Kind, Manage, ManageAnswer, Proof, Stanza, StreamError, Type};
+use crate::wire::{Condition, DomainPair, Jid, Kind, Manage, ManageAnswer, Proof, Refusal, Stanza, StreamError, Type};
 
 const THERE: StreamId = StreamId(1);
 
@@ -192,6 +192,68 @@ fn another_key_ends_what_was_proved_by_the_one_before() {
         house.tell(Input::Closed(stream, false));
         house.tell(Input::Closed(other, false));
     }
+}
+
+#[test]
+fn a_server_that_has_forgotten_what_was_before_is_not_waited_for_long() {
+    let mut house = House::new();
+    house.come_managed(THERE, "there.test");
+    assert_eq!(sent(&house.say(message(1, 10), "there.test")), ["1"]);
+    house.tell(Input::Closed(THERE, false));
+    let dialled = Input::PeerRefused(pair("there.test"), Refusal::wait("nobody reaches it"));
+    house.tell(dialled);
+    house.come(StreamId(2), "there.test");
+    house.tell(Input::Enable(StreamId(2), true, None));
+    assert_eq!(sent(&house.say(message(2, 10), "there.test")), [""; 0], "it may still be asked how much it has");
+    house.now += 10_000;
+    let mut effects = house.tell(Input::Tick);
+    effects.extend(house.store());
+    effects.extend(house.store());
+    assert_eq!(sent(&effects), ["2"], "{effects:?}");
+}
+
+#[test]
+fn who_says_to_have_more_than_was_sent_is_told() {
+    let mut house = House::new();
+    let (proof, two) = (Proof::Certificate, StreamId(2));
+    let id = house.come_managed(THERE, "there.test");
+    house.say(message(1, 10), "there.test");
+    house.tell(Input::Closed(THERE, false));
+    let open =
+        Input::PeerOpen { stream: two, pair: pair("there.test"), proof, sends: true, dialled: true, manages: true };
+    let asked = house.tell_stored(open);
+    assert!(matches!(managed(&asked)[..], [Manage::Resume { .. }]), "{asked:?} {id}");
+    let effects = house.tell(Input::PeerManaged(two, ManageAnswer::Resumed(4_000_000_000)));
+    assert!(format!("{:?}", closed(&effects)).contains("handled-count-too-high"), "{effects:?}");
+    assert_eq!((sent(&effects), house.core.state.peers.unacknowledged), (vec![], 0));
+}
+
+#[test]
+fn one_site_leaves_lines_and_dials_to_the_others() {
+    let mut house = House::new();
+    let proof = Proof::Certificate;
+    let come = |house: &mut House, n: u64, theirs: &str, sends| {
+        let (stream, pair) = (StreamId(n), pair(theirs));
+        house.tell(Input::PeerOpen { stream, pair, proof, sends, dialled: false, manages: false });
+    };
+    for n in 0..2_000 {
+        come(&mut house, n, &format!("s{n}.evil.test"), true);
+    }
+    assert_eq!(house.core.state.peers.lines().count(), PEER_LINES / 4);
+    come(&mut house, 3_000, "good.test", true);
+    assert_eq!(sent(&house.say(message(1, 10), "good.test")), ["1"]);
+    // Nobody here has said what nobody here answers.
+    let mut dials = 0;
+    for n in 0..200 {
+        let theirs = format!("t{n}.iago.test");
+        come(&mut house, 4_000 + n, &theirs, false);
+        let stanza = message(1, 10).from(jid(&format!("iago@{theirs}"))).to(jid(&format!("nobody{n}@house.test")));
+        let effects = house.tell(Input::Stanza(StreamId(4_000 + n), stanza));
+        dials += effects.iter().filter(|effect| matches!(effect, Effect::Dial(_))).count();
+    }
+    assert_eq!(dials, 16, "a quarter of all");
+    let effects = house.say(message(2, 10), "elsewhere.test");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Dial(_))), "{effects:?}");
 }
 
 /// A peer that reads and never acknowledges.

@@ -5,20 +5,22 @@
 //! A hash that is not known is asked for: one question for each hash at a time. An answer that has the hash holds for all sessions
 //! with it; any other answer for the session that gave it alone.
 
-use crate::core::share::{Ledger, Shared, limits};
+use crate::core::share::{Ledger, Shared, Shares, limits};
 use crate::core::{Job, SessionId, State};
 use crate::wire::xml::escaped;
 use crate::wire::{Jid, Node, Ns, Stanza, Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Hashes that are remembered.
 const KNOWN: usize = 256;
 /// Questions to one session that wait for its answer: one that changes its hash again and again is not asked for each.
 const QUESTIONS: usize = 8;
+/// The same to all sessions.
+const QUESTIONS_OF_ALL: usize = 2048;
 /// The names of nodes that a client is interested in, in bytes; what is more does not count.
 const INTERESTS_BYTES: usize = 8 * 1024;
 /// The node, the hash and its algorithm together, in bytes.
@@ -32,15 +34,15 @@ const ANSWER_MS: u64 = 10_000;
 pub(in crate::ext) const SHARED: [Shared; 2] = [
     Shared {
         what: "hashes of what clients want to be told of",
-        whole: limits![KNOWN, QUESTIONS],
-        share: "an account whose client told what one stands for: who has most loses first; a session is asked that many questions at a time",
+        whole: limits![KNOWN, QUESTIONS, QUESTIONS_OF_ALL],
+        share: "an account, or a site elsewhere, whose client told what one stands for: who has most loses first; a session is asked the second number of questions at a time, and all the third: the rule",
         checked: "ext/pubsub/caps.rs",
         told: "its least used one is forgotten, and asked for again",
     },
     Shared {
         what: "clients elsewhere that want to be told of what is published here",
         whole: limits![ELSEWHERE],
-        share: "another domain: who has most loses first",
+        share: "a site elsewhere: who has most loses first",
         checked: "ext/pubsub/caps.rs",
         told: "is told of nothing until its next presence",
     },
@@ -85,8 +87,8 @@ impl KnownClient {
 struct CapsQuestion {
     /// Who was asked last.
     asked: CapsClient,
-    /// Who could be asked next.
-    waiting: VecDeque<CapsClient>,
+    /// Who could be asked next; each client is among those of one question.
+    waiting: BTreeSet<CapsClient>,
 }
 
 /// All that is known of sessions.
@@ -99,8 +101,77 @@ pub(super) struct ClientCaps {
     /// Whose client told each.
     told: Ledger<CapsKey>,
     questions: BTreeMap<CapsKey, CapsQuestion>,
-    /// What the jobs are about: questions, and the time for them.
-    jobs: BTreeMap<Job, (CapsKey, CapsClient)>,
+    asked: AllAsked,
+}
+
+/// One who was asked, and has not answered.
+#[derive(Debug)]
+struct AskedCaps {
+    key: CapsKey,
+    client: CapsClient,
+    question: Job,
+    /// The time for it.
+    timer: Job,
+    who: Arc<str>,
+}
+
+/// All of them, by the jobs of the question.
+#[derive(Debug, Default)]
+struct AllAsked {
+    jobs: BTreeMap<Job, AskedCaps>,
+    timers: BTreeMap<Job, Job>,
+    clients: BTreeMap<CapsClient, Vec<Job>>,
+    shares: Shares,
+}
+
+impl AllAsked {
+    /// Whether a client may be asked one more: of those that it has not answered in time it may have as many again.
+    fn may(&self, client: &CapsClient) -> bool {
+        let questions = self.clients.get(client).map_or(&[][..], |questions| questions);
+        let is_waited_for = |job: &&Job| self.jobs.get(job).is_some_and(|asked| self.timers.contains_key(&asked.timer));
+        questions.len() + questions.iter().filter(is_waited_for).count() < 2 * QUESTIONS
+    }
+
+    /// One more, which is counted in the shares.
+    fn put(&mut self, asked: AskedCaps) {
+        self.timers.insert(asked.timer, asked.question);
+        self.clients.entry(asked.client.clone()).or_default().push(asked.question);
+        self.jobs.insert(asked.question, asked);
+    }
+
+    /// The time for a question is over; it may still be answered.
+    fn is_late(&mut self, timer: Job) -> Option<(CapsKey, CapsClient)> {
+        let asked = self.jobs.get(&self.timers.remove(&timer)?)?;
+        Some((asked.key.clone(), asked.client.clone()))
+    }
+
+    /// A question is over.
+    fn take(&mut self, question: Job) -> Option<AskedCaps> {
+        let asked = self.jobs.remove(&question)?;
+        self.timers.remove(&asked.timer);
+        self.shares.take(&asked.who, 1);
+        if let Some(questions) = self.clients.get_mut(&asked.client) {
+            questions.retain(|one| *one != question);
+            if questions.is_empty() {
+                self.clients.remove(&asked.client);
+            }
+        }
+        Some(asked)
+    }
+
+    /// All that a client was asked.
+    fn take_of(&mut self, client: &CapsClient) -> Vec<AskedCaps> {
+        let questions = self.clients.get(client).cloned().unwrap_or_default();
+        questions.into_iter().filter_map(|question| self.take(question)).collect()
+    }
+}
+
+/// In whose share it is what a client says of itself.
+fn whose(st: &State, client: &CapsClient) -> Box<str> {
+    match client {
+        CapsClient::Here(sid) => st.session(*sid).map_or("", |session| session.jid.bare_str()).into(),
+        CapsClient::Elsewhere(jid) => st.whose(jid).into(),
+    }
 }
 
 /// A client, and the nodes that it has become interested in.
@@ -161,8 +232,8 @@ impl ClientCaps {
         let Some(session) = self.sessions.get_mut(&client) else { return (news, false) };
         let new = session.accounts.insert(local.into());
         if new {
-            let domain = from.domain().to_owned();
-            self.elsewhere.put((from, local.into()), &domain, 1);
+            let site = st.whose(&from).to_owned();
+            self.elsewhere.put((from, local.into()), &site, 1);
             if self.elsewhere.len() > ELSEWHERE
                 && let Some((surplus, _)) = self.elsewhere.surplus()
             {
@@ -180,7 +251,12 @@ impl ClientCaps {
         };
         match self.sessions.get_mut(&client) {
             Some(session) if session.key == key => return NewInterests::new(),
-            Some(session) => session.key = key.clone(),
+            Some(session) => {
+                let before = std::mem::replace(&mut session.key, key.clone());
+                if let Some(question) = self.questions.get_mut(&before) {
+                    question.waiting.remove(&client);
+                }
+            }
             None => {
                 let session = KnownClient { key: key.clone(), interests: None, accounts: BTreeSet::new() };
                 self.sessions.insert(client.clone(), session);
@@ -190,15 +266,12 @@ impl ClientCaps {
             self.told.touch(&key);
             return self.settle(&client, interests);
         }
-        if self.jobs.values().filter(|(_, asked)| *asked == client).count() >= 2 * QUESTIONS {
-            return NewInterests::new();
-        }
-        match self.questions.get_mut(&key) {
-            Some(question) => question.waiting.push_back(client),
-            None => {
-                self.questions.insert(key.clone(), CapsQuestion { asked: client.clone(), waiting: VecDeque::new() });
-                self.ask(st, client, key);
-            }
+        let who = whose(st, &client);
+        if let Some(question) = self.questions.get_mut(&key) {
+            question.waiting.insert(client);
+        } else if self.asked.may(&client) && self.asked.shares.may(&who, 1, QUESTIONS_OF_ALL) {
+            self.questions.insert(key.clone(), CapsQuestion { asked: client.clone(), waiting: BTreeSet::new() });
+            self.ask(st, client, key);
         }
         NewInterests::new()
     }
@@ -217,17 +290,14 @@ impl ClientCaps {
             CapsClient::Elsewhere(jid) => st.inquire(st.domain().clone(), jid.clone(), Type::Get, query),
         };
         let timer = st.after(ANSWER_MS);
-        self.jobs.insert(question, (key.clone(), client.clone()));
-        self.jobs.insert(timer, (key, client));
+        let who = self.asked.shares.add(&whose(st, &client), 1);
+        self.asked.put(AskedCaps { key, client, question, timer, who });
     }
 
     /// The client's answer.
     pub(super) fn replied(&mut self, st: &mut State, job: Job, reply: &Stanza) -> NewInterests {
-        let Some(asked) = self.jobs.remove(&job) else { return NewInterests::new() };
-        // The time for it.
-        let timers = self.jobs.extract_if(.., |_, other| *other == asked);
-        timers.for_each(|(timer, _)| st.forget(timer));
-        let (key, client) = asked;
+        let Some(AskedCaps { key, client, timer, .. }) = self.asked.take(job) else { return NewInterests::new() };
+        st.forget(timer);
         let query = reply.child(Ns::DISCO_INFO, "query").filter(|_| reply.ty == Type::Result);
         let interests = query.map(interests).unwrap_or_default();
         let verified = query.and_then(|query| verification(query, &key.hash)).is_some_and(|ver| *ver == *key.ver);
@@ -247,11 +317,7 @@ impl ClientCaps {
     }
 
     fn remember(&mut self, st: &State, client: &CapsClient, key: &CapsKey, interests: &Interests) {
-        let whose = match client {
-            CapsClient::Here(sid) => st.session(*sid).map_or("", |session| session.local()),
-            CapsClient::Elsewhere(jid) => jid.domain(),
-        };
-        self.told.put(key.clone(), whose, 1);
+        self.told.put(key.clone(), &whose(st, client), 1);
         self.known.insert(key.clone(), interests.clone());
         if self.known.len() > KNOWN
             && let Some(surplus) = self.told.surplus()
@@ -263,7 +329,7 @@ impl ClientCaps {
 
     /// A session was waited for long enough.
     pub(super) fn timer(&mut self, st: &mut State, job: Job) {
-        if let Some((key, client)) = self.jobs.remove(&job) {
+        if let Some((key, client)) = self.asked.is_late(job) {
             self.next(st, key, &client);
         }
     }
@@ -271,7 +337,7 @@ impl ClientCaps {
     /// Asks somebody else, if it was this session's turn.
     fn next(&mut self, st: &mut State, key: CapsKey, after: &CapsClient) {
         let Some(question) = self.questions.get_mut(&key).filter(|question| question.asked == *after) else { return };
-        while let Some(client) = question.waiting.pop_front() {
+        while let Some(client) = question.waiting.pop_first() {
             if self.sessions.get(&client).is_some_and(|session| session.key == key) {
                 question.asked = client.clone();
                 return self.ask(st, client, key);
@@ -286,9 +352,14 @@ impl ClientCaps {
         if let CapsClient::Elsewhere(jid) = client {
             accounts.into_iter().for_each(|local| self.elsewhere.take(&(jid.clone(), local)));
         }
-        let over = self.jobs.extract_if(.., |_, (_, asked)| asked == client);
-        over.for_each(|(job, _)| st.forget(job));
-        self.next(st, key, client);
+        for AskedCaps { key, question, timer, .. } in self.asked.take_of(client) {
+            st.forget(question);
+            st.forget(timer);
+            self.next(st, key, client);
+        }
+        if let Some(question) = self.questions.get_mut(&key) {
+            question.waiting.remove(client);
+        }
     }
 
     /// A client elsewhere does not show its presence to an account any more.

@@ -5,7 +5,7 @@
 
 use super::config::NodeConfig;
 use super::errors;
-use crate::core::share::{Shared, Shares, limits, may_have};
+use crate::core::share::{Shared, Shares, limits, may_have, whose};
 use crate::core::{State, scan};
 use crate::store::record::{Broken, Reader, Writer, stored};
 use crate::store::{Bytes, Engine, StoreError, Tree, Whose, key};
@@ -306,11 +306,6 @@ pub(super) struct Forest {
     homes: BTreeMap<Whose, Nodes>,
     /// The domain that is served.
     domain: Box<str>,
-}
-
-/// Whose share something of somebody is: [`crate::core::State::whose`].
-fn whose<'a>(domain: &str, jid: &'a Jid) -> &'a str {
-    if jid.domain() == domain && jid.local().is_some() { jid.bare_str() } else { jid.domain() }
 }
 
 /// In whose share an item is.
