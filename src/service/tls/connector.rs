@@ -1,5 +1,6 @@
 //! TLS towards other servers.
 
+use super::hello::SERVER_ALPN;
 use super::stream::Outgoing;
 use super::verifier::HasTheKey;
 use crate::wire::Refusal;
@@ -12,9 +13,6 @@ use smol::Async;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::sync::Arc;
-
-/// The protocol's name in ALPN (XEP-0368 §3).
-pub(super) const SERVER_ALPN: &[u8] = b"xmpp-server";
 
 /// What makes TLS out of connections that we have made, with one certificate of ours.
 pub struct Connector {

@@ -7,6 +7,7 @@
 
 mod connector;
 mod exporter;
+mod hello;
 mod peer_names;
 mod pin;
 mod roots;
@@ -15,13 +16,14 @@ mod verdict;
 mod verifier;
 
 pub use self::connector::Connector;
+pub use self::hello::Protocol;
 pub use self::peer_names::PeerNames;
 pub use self::pin::{NoPeerKey, PeerKey};
 pub use self::roots::Roots;
 pub use self::stream::{Outgoing, Side, Stream};
 pub use self::verdict::{Verdict, dane, judge};
 
-use self::connector::SERVER_ALPN;
+use self::hello::{CLIENT_ALPN, SERVER_ALPN, WEB_ALPN};
 use self::verifier::HasTheKey;
 use crate::service::{Failure, Result};
 use crate::stream::Tls;
@@ -39,15 +41,12 @@ use x509_parser::oid_registry as oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 
-/// A client's protocol in ALPN (XEP-0368 §3).
-const ALPN: &[u8] = b"xmpp-client";
-
 /// How TLS is made, where that differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Profile {
     /// A client's, after STARTTLS.
     StartTls,
-    /// A client's, from the first byte (XEP-0368).
+    /// A client's, from the first byte (XEP-0368); or a browser's.
     Direct,
     /// Another server's, after STARTTLS. It is asked for its certificate.
     Server,
@@ -62,7 +61,7 @@ impl Profile {
     fn alpn(self) -> Vec<Vec<u8>> {
         match self {
             Profile::StartTls | Profile::Server => Vec::new(),
-            Profile::Direct => vec![ALPN.to_vec()],
+            Profile::Direct => vec![CLIENT_ALPN.to_vec(), WEB_ALPN.to_vec()],
             Profile::ServerDirect => vec![SERVER_ALPN.to_vec()],
         }
     }
@@ -134,14 +133,22 @@ impl Acceptor {
         Ok(config)
     }
 
-    /// The handshake. The caller limits the time. Gives also what the peer said
-    /// right behind its part of the handshake.
+    /// The handshake. The caller limits the time. Gives also what the peer said right behind its part of the handshake. Where TLS comes
+    /// first, the peer may want to speak any [`Protocol`]; the profile is for who does not say which.
     ///
     /// # Errors
     /// When there is none to be had with the peer.
     pub async fn accept(&self, socket: Async<TcpStream>, profile: Profile) -> io::Result<(Stream, Tls, Vec<u8>)> {
-        let config = self.configs[profile as usize].clone();
-        let (stream, early, exporter) = Stream::accept(socket, config).await?;
+        let chosen = |wanted: &[Box<[u8]>]| {
+            let first = wanted.iter().find_map(|name| Protocol::of(name));
+            let profile = match (profile, first) {
+                (Profile::Direct | Profile::ServerDirect, Some(Protocol::Server)) => Profile::ServerDirect,
+                (Profile::Direct | Profile::ServerDirect, Some(Protocol::Client | Protocol::Web)) => Profile::Direct,
+                (profile, _) => profile,
+            };
+            self.configs[profile as usize].clone()
+        };
+        let (stream, early, exporter) = Stream::accept(socket, chosen).await?;
         Ok((stream, Tls { exporter, end_point: self.end_point.clone() }, early))
     }
 }

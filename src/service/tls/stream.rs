@@ -4,13 +4,14 @@
 //! is encrypted into another one and written at once; only what the socket does not take is kept.
 
 use super::exporter::ExporterSecret;
+use super::hello::{Hello, Protocol};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 use smol::Async;
-use smol::io::AsyncWrite;
+use smol::io::{AsyncReadExt, AsyncWrite};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
@@ -94,16 +95,29 @@ pub struct Stream<S = UnbufferedServerConnection> {
 }
 
 impl Stream {
-    /// Makes TLS on a connection that was made to us. Gives what the peer said behind its part of the handshake, too, and the exporter.
+    /// Makes TLS on a connection that was made to us, as it is `chosen` by the protocols that the peer wants to speak. Gives what the peer
+    /// said behind its part of the handshake, too, and the exporter.
     ///
     /// # Errors
     /// When the handshake fails.
     pub async fn accept(
-        socket: Async<TcpStream>,
-        config: Arc<ServerConfig>,
+        mut socket: Async<TcpStream>,
+        chosen: impl FnOnce(&[Box<[u8]>]) -> Arc<ServerConfig>,
     ) -> io::Result<(Stream, Vec<u8>, Option<[u8; 32]>)> {
+        let (mut hello, mut buffer) = (Vec::new(), [0; 2048]);
+        let config = loop {
+            match socket.read(&mut buffer).await? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                read => hello.extend_from_slice(&buffer[..read]),
+            }
+            if let Hello::Wants(protocols) = Hello::read(&hello) {
+                break chosen(&protocols);
+            }
+        };
         let mut stream = Stream::new(socket, UnbufferedServerConnection::new(config).map_err(invalid)?);
-        let early = stream.shake_hands().await?;
+        let mut early = Vec::new();
+        stream.feed(&mut hello, &mut early)?;
+        early.extend(stream.shake_hands().await?);
         let exporter = stream.tls.handshake.take().and_then(|handshake| handshake.exporter);
         Ok((stream, early, exporter))
     }
@@ -121,19 +135,11 @@ impl Outgoing {
         name: ServerName<'static>,
     ) -> io::Result<(Outgoing, Vec<u8>)> {
         let mut stream = Stream::new(socket, UnbufferedClientConnection::new(config, name).map_err(invalid)?);
-        stream.begin()?;
+        // Says the first word.
+        stream.feed(&mut [], &mut Vec::new())?;
         let early = stream.shake_hands().await?;
         stream.tls.handshake = None;
         Ok((stream, early))
-    }
-
-    /// Says the first word of the handshake.
-    fn begin(&mut self) -> io::Result<()> {
-        BUFFERS.with_borrow_mut(|Buffers { out, .. }| {
-            out.clear();
-            self.tls.take(&mut [], &mut Vec::new(), out);
-            self.send(out)
-        })
     }
 }
 
@@ -145,6 +151,20 @@ impl<S: Side> Stream<S> {
     /// The certificates that the peer has shown, its own first; none, if it has none.
     pub fn peer_chain(&self) -> &[CertificateDer<'static>] {
         self.tls.inner.common().peer_certificates().unwrap_or_default()
+    }
+
+    /// The protocol that both have agreed on (RFC 7301).
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.tls.inner.common().alpn_protocol().and_then(Protocol::of)
+    }
+
+    /// Takes what was read already; what it gave is appended to `plain`.
+    fn feed(&mut self, input: &mut [u8], plain: &mut Vec<u8>) -> io::Result<()> {
+        BUFFERS.with_borrow_mut(|Buffers { out, .. }| {
+            out.clear();
+            self.tls.take(input, plain, out);
+            self.send(out)
+        })
     }
 
     async fn shake_hands(&mut self) -> io::Result<Vec<u8>> {
