@@ -1,9 +1,10 @@
 //! The bytes of the web: requests and answers of HTTP/1.1, messages of WebSockets. No socket, no clock, no file.
 //!
 //! A connection reads a [`Request`](request::Request), then what follows it by a [`Body`](body::Body), and answers with an
-//! [`Answer`](answer::Answer), one after the other.
+//! [`Answer`](answer::Answer), one after the other; or it becomes a WebSocket, whose messages are in [`frames`].
 
 pub mod answer;
 pub mod body;
+pub mod frames;
 pub mod range;
 pub mod request;
