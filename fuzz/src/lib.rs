@@ -3,6 +3,7 @@
 //! with its `[[bin]]` in `Cargo.toml`, and a corpus of at least one file.
 
 pub mod dns;
+pub mod frames;
 pub mod servers;
 pub mod stream;
 
@@ -16,6 +17,7 @@ pub type Check = fn(&[u8]);
 pub const TARGETS: &[(&str, Check)] = &[
     ("dns", dns::dns),
     ("framer", framer),
+    ("frames", frames::frames),
     ("servers", servers::servers),
     ("stanza", stanza),
     ("stream", stream::stream),

@@ -72,10 +72,8 @@ pub enum FrameFault {
     CloseCode,
     /// A message is binary (RFC 7395 §3.2).
     Binary,
-    /// A text is not UTF-8 (RFC 6455 §8.1).
-    Utf8,
-    /// A message has the character [`END`], which no XML has (XML 1.0 §2.2).
-    Character,
+    /// A text is not UTF-8 (RFC 6455 §8.1), or has the character [`END`], which no XML has (XML 1.0 §2.2).
+    Text,
     /// A message is longer than [`MESSAGE_BYTES`] (RFC 6455 §10.4).
     TooBig,
 }
@@ -85,7 +83,7 @@ impl FrameFault {
     pub fn code(self) -> u16 {
         match self {
             FrameFault::Binary => 1003,
-            FrameFault::Utf8 | FrameFault::Character => 1007,
+            FrameFault::Text => 1007,
             FrameFault::TooBig => 1009,
             _ => 1002,
         }
@@ -102,8 +100,7 @@ impl FrameFault {
             FrameFault::Order => "the fragments of a message are not in order",
             FrameFault::CloseCode => "this close code may not be sent",
             FrameFault::Binary => "messages have to be text",
-            FrameFault::Utf8 => "the text is not UTF-8",
-            FrameFault::Character => "XML has no character U+0000",
+            FrameFault::Text => "text has to be UTF-8, without the character U+0000",
             FrameFault::TooBig => "the message is too long",
         }
     }
@@ -167,7 +164,7 @@ struct Incomplete {
     control: Vec<u8>,
     /// The bytes of a message, as far as its frames have announced them.
     message: Option<u64>,
-    character: Character,
+    character: PartOfCharacter,
 }
 
 impl Incomplete {
@@ -227,7 +224,7 @@ impl Incomplete {
         let at = text.len();
         append(payload, mask, text);
         let new = &text[at..];
-        let checked = if new.contains(&END) { Err(FrameFault::Character) } else { self.character.check(new) };
+        let checked = if new.contains(&END) { Err(FrameFault::Text) } else { self.character.check(new) };
         if checked.is_err() {
             text.truncate(at);
         }
@@ -239,7 +236,7 @@ impl Incomplete {
         match frame.opcode {
             Opcode::Continuation | Opcode::Text if frame.is_last => {
                 if self.character.is_begun() {
-                    return Err(FrameFault::Utf8.into());
+                    return Err(FrameFault::Text.into());
                 }
                 self.message = None;
                 text.push(END);
@@ -339,12 +336,12 @@ fn append(masked: &[u8], mask: &mut [u8; 4], to: &mut Vec<u8>) {
 
 /// The beginning of a character of UTF-8.
 #[derive(Default, Debug)]
-struct Character {
+struct PartOfCharacter {
     bytes: [u8; 4],
     len: usize,
 }
 
-impl Character {
+impl PartOfCharacter {
     fn is_begun(&self) -> bool {
         self.len > 0
     }
@@ -359,12 +356,12 @@ impl Character {
             match str::from_utf8(&self.bytes[..self.len]) {
                 Ok(_) => self.len = 0,
                 Err(e) if e.error_len().is_none() => {}
-                Err(_) => return Err(FrameFault::Utf8),
+                Err(_) => return Err(FrameFault::Text),
             }
         }
         let Err(e) = str::from_utf8(text) else { return Ok(()) };
         if e.error_len().is_some() {
-            return Err(FrameFault::Utf8);
+            return Err(FrameFault::Text);
         }
         let begun = &text[e.valid_up_to()..];
         self.bytes[..begun.len()].copy_from_slice(begun);
@@ -383,7 +380,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameFault> {
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(FrameFault::CloseCode);
     }
-    str::from_utf8(reason).map_err(|_| FrameFault::Utf8)?;
+    str::from_utf8(reason).map_err(|_| FrameFault::Text)?;
     Ok(Some(code))
 }
 
@@ -613,9 +610,9 @@ mod tests {
         fails(Order, 1002, &masked(FIN, b""));
         fails(Order, 1002, &[masked(1, b"<b>"), masked(TEXT, b"<c/>")].concat());
         fails(Order, 1002, &[masked(1, b""), masked(1, b"")].concat());
-        fails(Character, 1007, &masked(TEXT, b"\0"));
-        fails(Character, 1007, &masked(TEXT, b"<b/>\0<c/>"));
-        fails(Character, 1007, &[masked(1, b"<b/>"), masked(FIN, b"\0")].concat());
+        fails(Text, 1007, &masked(TEXT, b"\0"));
+        fails(Text, 1007, &masked(TEXT, b"<b/>\0<c/>"));
+        fails(Text, 1007, &[masked(1, b"<b/>"), masked(FIN, b"\0")].concat());
     }
 
     #[test]
@@ -632,17 +629,16 @@ mod tests {
             b"\xc3\0",
         ];
         for text in wrong {
-            let fault = if text.contains(&0) { FrameFault::Character } else { FrameFault::Utf8 };
-            fails(fault, 1007, &masked(TEXT, text));
+            fails(FrameFault::Text, 1007, &masked(TEXT, text));
             for at in 0..=text.len() {
-                fails(fault, 1007, &[masked(1, &text[..at]), masked(FIN, &text[at..])].concat());
+                fails(FrameFault::Text, 1007, &[masked(1, &text[..at]), masked(FIN, &text[at..])].concat());
             }
         }
         // A character has to end in its message.
         for text in ["é", "€", "\u{1f600}"].map(str::as_bytes) {
             for len in 1..text.len() {
-                fails(FrameFault::Utf8, 1007, &masked(TEXT, &text[..len]));
-                fails(FrameFault::Utf8, 1007, &[masked(1, &text[..len]), masked(FIN, b"")].concat());
+                fails(FrameFault::Text, 1007, &masked(TEXT, &text[..len]));
+                fails(FrameFault::Text, 1007, &[masked(1, &text[..len]), masked(FIN, b"")].concat());
             }
         }
     }
@@ -681,7 +677,7 @@ mod tests {
             fails(FrameFault::CloseCode, 1002, &masked(FIN | 8, &payload(code, b"")));
         }
         fails(FrameFault::CloseCode, 1002, &masked(FIN | 8, b"\x03"));
-        fails(FrameFault::Utf8, 1007, &masked(FIN | 8, &payload(1000, b"\xc3")));
+        fails(FrameFault::Text, 1007, &masked(FIN | 8, &payload(1000, b"\xc3")));
         // A reason is cut between characters.
         assert_eq!(closing(NORMAL, &"é".repeat(100)), [&[0x88, 124, 0x03, 0xe8], "é".repeat(61).as_bytes()].concat());
     }

@@ -16,3 +16,4 @@ pub(crate) mod pump;
 pub(crate) mod s2s;
 mod starttls;
 pub(crate) mod transport;
+pub mod websocket;
