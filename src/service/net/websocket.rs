@@ -89,7 +89,7 @@ impl<T: Transport> Transport for WebSocket<T> {
         if self.said_close {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
-        ready!(self.poll_unsent(cx))?;
+        ready!(self.poll_flush(cx))?;
         FRAMES.with_borrow_mut(|frames| {
             frames.clear();
             let mut writer = self.writer;
