@@ -1,17 +1,17 @@
-//! A client's connection: STARTTLS if it begins without TLS, the handshake, then its stream.
+//! A client's connection that begins without TLS: STARTTLS, the handshake, then its stream.
 
 use super::link::ClientLink;
 use super::pump::{Entry, Pump, Wait, linger, tune, wait};
 use super::starttls::{Ended, starttls};
-use super::transport::Socket;
+use super::transport::{Socket, Transport};
 use crate::core::network;
 use crate::service::hub::Hub;
 use crate::service::share::{Owner, Share, in_turns};
 use crate::service::tls::{Acceptor, Profile, Stream};
-use crate::stream::UNAUTHENTICATED_MS;
 use crate::stream::c2s::C2s;
 use crate::stream::framing::Framing;
 use crate::stream::plain::Plain;
+use crate::stream::{Mono, Tls, UNAUTHENTICATED_MS};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,10 +25,9 @@ pub fn serve(
     acceptor: Arc<Acceptor>,
     socket: Socket,
     ip: IpAddr,
-    profile: Profile,
 ) -> impl Future<Output = ()> + Send + 'static {
     let share = hub.shares().share(Owner::Address(network(ip)));
-    let begin = Box::pin(in_turns(share.clone(), begin(hub, share, acceptor, socket, ip, profile)));
+    let begin = Box::pin(in_turns(share.clone(), begin(hub, share, acceptor, socket, ip)));
     async move {
         if let Some(mut pump) = begin.await {
             let end = poll_fn(|cx| pump.poll(cx)).await;
@@ -44,43 +43,51 @@ async fn begin(
     acceptor: Arc<Acceptor>,
     mut socket: Socket,
     ip: IpAddr,
-    profile: Profile,
 ) -> Option<Box<Pump<Stream, ClientLink>>> {
     let since = hub.mono();
     tune(&socket);
     let entry = Entry::new(hub, share);
     let sid = entry.sid;
     log::debug!("{sid:?}: connected from {ip}");
-    if profile == Profile::StartTls {
-        let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
-        let mut plain = Plain::new(entry.hub.terms(), since, random);
-        match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
-            Ok(Ended::Tls) => {}
-            Ok(Ended::Over(_) | Ended::Unread) => {
-                Box::pin(linger(&entry.hub, &mut socket)).await;
-                return None;
-            }
-            Err(e) => {
-                log::debug!("{sid:?}: {e}");
-                return None;
-            }
+    let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
+    let mut plain = Plain::new(entry.hub.terms(), since, random);
+    match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
+        Ok(Ended::Tls) => {}
+        Ok(Ended::Over(_) | Ended::Unread) => {
+            Box::pin(linger(&entry.hub, &mut socket)).await;
+            return None;
+        }
+        Err(e) => {
+            log::debug!("{sid:?}: {e}");
+            return None;
         }
     }
-    let handshake = Box::pin(acceptor.accept(socket, profile));
+    let handshake = Box::pin(acceptor.accept(socket, Profile::StartTls));
     match wait(&entry.hub, Some(&entry.outbox), since + UNAUTHENTICATED_MS, handshake).await {
-        Wait::Done(Ok((stream, tls, early))) => {
-            let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
-            let link = ClientLink::new(sid, ip, C2s::new(Framing::Tcp, entry.hub.terms(), tls, since, random));
-            let mut pump = Pump::new(entry, stream, link, since);
-            pump.feed(&early);
-            Some(pump)
-        }
+        Wait::Done(Ok((stream, tls, early))) => pump(entry, stream, Framing::Tcp, tls, &early, ip, since),
         Wait::Done(Err(e)) => {
             log::debug!("{sid:?}: no TLS: {e}");
             None
         }
         Wait::Late | Wait::Mail => None,
     }
+}
+
+/// A client's stream on a connection inside TLS, which was accepted `since`, and on which this was read.
+pub(super) fn pump<T: Transport>(
+    entry: Entry,
+    transport: T,
+    framing: Framing,
+    tls: Tls,
+    early: &[u8],
+    ip: IpAddr,
+    since: Mono,
+) -> Option<Box<Pump<T, ClientLink>>> {
+    let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
+    let link = ClientLink::new(entry.sid, ip, C2s::new(framing, entry.hub.terms(), tls, since, random));
+    let mut pump = Pump::new(entry, transport, link, since);
+    pump.feed(early);
+    Some(pump)
 }
 
 #[cfg(test)]
@@ -90,7 +97,7 @@ mod tests {
     /// What thousands of connections have while they are idle.
     #[test]
     fn an_idle_connection_is_small() {
-        fn size<F>(_: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr, Profile) -> F) -> usize {
+        fn size<F>(_: impl FnOnce(Arc<Hub>, Arc<Acceptor>, Socket, IpAddr) -> F) -> usize {
             size_of::<F>()
         }
         assert!(size(serve) <= 64, "{}", size(serve));

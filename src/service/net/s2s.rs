@@ -2,7 +2,7 @@
 //! the verdict on who is there, then the stream.
 
 use super::dial::{Dialer, Reached, Rules};
-use super::gate::Gate;
+use super::gate::{Gate, Pass};
 use super::link::ServerLink;
 use super::pump::{Entry, Pump, Wait, linger, tune, wait};
 use super::starttls::{Ended, starttls};
@@ -54,6 +54,16 @@ impl Servers {
         *lock(&self.federation) = Arc::new(federation);
     }
 
+    /// One more stream that was made to us from this address, if there may be one; it counts until that is dropped. Nobody is ended for a
+    /// newcomer: who proves nothing goes by itself, within seconds.
+    pub(super) fn enter(&self, ip: IpAddr) -> Option<Pass> {
+        let counts = self.incoming.enter(ip, |_| false);
+        if counts.is_none() {
+            log::debug!("too many streams of other servers, refused one from {ip}");
+        }
+        counts
+    }
+
     /// The settings.
     fn federation(&self) -> Arc<Federation> {
         lock(&self.federation).clone()
@@ -71,26 +81,21 @@ pub async fn serve(
     acceptor: Arc<Acceptor>,
     socket: Socket,
     ip: IpAddr,
-    profile: Profile,
 ) {
-    // Nobody is ended for a newcomer: who proves nothing goes by itself, within seconds.
-    let Some(_counts) = servers.incoming.enter(ip, |_| false) else {
-        log::debug!("too many streams of other servers, refused one from {ip}");
-        return;
-    };
+    let Some(_counts) = servers.enter(ip) else { return };
     let share = hub.shares().share(Owner::Address(network(ip)));
-    let begin = Box::pin(in_turns(share.clone(), accept(hub, share, servers.clone(), acceptor, socket, ip, profile)));
+    let begin = Box::pin(in_turns(share.clone(), accept(hub, share, servers.clone(), acceptor, socket, ip)));
     if let Some(pump) = begin.await {
         carry(pump).await;
     }
 }
 
-async fn carry<T: Transport>(mut pump: Box<Pump<T, ServerLink>>) {
+pub(super) async fn carry<T: Transport>(mut pump: Box<Pump<T, ServerLink>>) {
     let end = poll_fn(|cx| pump.poll(cx)).await;
     Box::pin(pump.finish(end)).await;
 }
 
-/// A connection that was made to us, up to the end of TLS's handshake.
+/// A connection that was made to us without TLS, up to the end of the handshake.
 async fn accept(
     hub: Arc<Hub>,
     share: Arc<Share>,
@@ -98,44 +103,50 @@ async fn accept(
     acceptor: Arc<Acceptor>,
     mut socket: Socket,
     ip: IpAddr,
-    profile: Profile,
 ) -> Option<Box<Pump<crate::service::tls::Stream, ServerLink>>> {
     let since = hub.mono();
     tune(&socket);
     let entry = Entry::new(hub, share);
     let sid = entry.sid;
     log::debug!("{sid:?}: a server has connected from {ip}");
-    if profile == Profile::Server {
-        let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
-        let mut plain = S2s::incoming(entry.hub.server_terms(), None, since, random);
-        match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
-            Ok(Ended::Tls) => {}
-            Ok(Ended::Over(_) | Ended::Unread) => {
-                Box::pin(linger(&entry.hub, &mut socket)).await;
-                return None;
-            }
-            Err(e) => {
-                log::debug!("{sid:?}: {e}");
-                return None;
-            }
-        }
-    }
-    let until = since + SERVER_UNPROVED_MS;
-    let (stream, early) = match wait(&entry.hub, Some(&entry.outbox), until, acceptor.accept(socket, profile)).await {
-        Wait::Done(Ok((stream, _, early))) => (stream, early),
-        Wait::Done(Err(e)) => {
-            log::debug!("{sid:?}: no TLS: {e}");
+    let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
+    let mut plain = S2s::incoming(entry.hub.server_terms(), None, since, random);
+    match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
+        Ok(Ended::Tls) => {}
+        Ok(Ended::Over(_) | Ended::Unread) => {
+            Box::pin(linger(&entry.hub, &mut socket)).await;
             return None;
         }
-        Wait::Late | Wait::Mail => return None,
-    };
-    let evidence = evidence(&servers, stream.peer_chain(), None, PeerEnd::Dialling).await;
+        Err(e) => {
+            log::debug!("{sid:?}: {e}");
+            return None;
+        }
+    }
+    let handshake = acceptor.accept(socket, Profile::Server);
+    match wait(&entry.hub, Some(&entry.outbox), since + SERVER_UNPROVED_MS, handshake).await {
+        Wait::Done(Ok((stream, _, early))) => pump(&servers, entry, stream, &early, since).await,
+        Wait::Done(Err(e)) => {
+            log::debug!("{sid:?}: no TLS: {e}");
+            None
+        }
+        Wait::Late | Wait::Mail => None,
+    }
+}
+
+/// The stream of another server on a connection inside TLS, which was accepted `since`, and on which this was read.
+pub(super) async fn pump(
+    servers: &Servers,
+    entry: Entry,
+    stream: crate::service::tls::Stream,
+    early: &[u8],
+    since: Mono,
+) -> Option<Box<Pump<crate::service::tls::Stream, ServerLink>>> {
+    let evidence = evidence(servers, stream.peer_chain(), None, PeerEnd::Dialling).await;
     let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
     let now = entry.hub.mono();
-    let stream_of = S2s::incoming(entry.hub.server_terms(), Some(evidence), since, random);
-    let link = ServerLink::incoming(sid, stream_of, now);
+    let link = ServerLink::incoming(entry.sid, S2s::incoming(entry.hub.server_terms(), Some(evidence), since, random), now);
     let mut pump = Pump::new(entry, stream, link, since);
-    pump.feed(&early);
+    pump.feed(early);
     Some(pump)
 }
 

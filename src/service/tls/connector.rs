@@ -243,7 +243,8 @@ mod tests {
                 .with_cert_resolver(stolen());
             let (ours, theirs) = ends();
             let connect = b.connector.connect(ours, "b.example", false);
-            let (connected, _) = smol::block_on(smol::future::zip(connect, Stream::accept(theirs, Arc::new(server))));
+            let (connected, _) =
+                smol::block_on(smol::future::zip(connect, Stream::accept(theirs, |_| Arc::new(server))));
             let why = connected.map(|_| ()).unwrap_err();
             assert!(why.text.contains("failed"), "{why}");
         }

@@ -314,16 +314,26 @@ mod tests {
     }
 
     #[test]
-    fn direct_tls_takes_xmpp_or_no_alpn() {
+    fn direct_tls_takes_what_is_spoken_here_or_no_alpn() {
         let setting = setting();
         let client = |alpn| setting.client(&TLS13, alpn);
-        let (server, other) = handshake(&setting, client(&[b"http/1.1", b"xmpp-client"]), Profile::Direct);
-        assert!(server.is_ok());
-        assert_eq!(other.unwrap().0.alpn_protocol(), Some(ALPN));
-        handshake(&setting, client(&[]), Profile::Direct).0.unwrap();
-        let (server, other) = handshake(&setting, client(&[b"http/1.1"]), Profile::Direct);
-        // It is told why.
-        assert!(server.is_err() && other.unwrap_err().to_string().contains("NoApplicationProtocol"));
+        for profile in [Profile::Direct, Profile::ServerDirect] {
+            for (wanted, spoken) in [
+                ("http/1.1", Some(Protocol::Web)),
+                ("h2 http/1.1", Some(Protocol::Web)),
+                ("http/1.1 xmpp-client", Some(Protocol::Client)),
+                ("xmpp-server", Some(Protocol::Server)),
+                ("h2 xmpp-server xmpp-client", Some(Protocol::Server)),
+                ("", None),
+            ] {
+                let wanted: Vec<&[u8]> = wanted.split_whitespace().map(str::as_bytes).collect();
+                let server = handshake(&setting, client(&wanted), profile).0.unwrap().0;
+                assert_eq!(server.protocol(), spoken, "{profile:?}");
+            }
+            let (server, other) = handshake(&setting, client(&[b"h2"]), profile);
+            // It is told why.
+            assert!(server.is_err() && other.unwrap_err().to_string().contains("NoApplicationProtocol"));
+        }
         // After STARTTLS there is nothing to choose.
         handshake(&setting, client(&[b"http/1.1"]), Profile::StartTls).0.unwrap();
     }
