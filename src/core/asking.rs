@@ -2,6 +2,7 @@
 
 use super::effect::Effect;
 use super::ids::{Job, SessionId};
+use super::slot::WantedSlot;
 use super::state::State;
 use super::work::{Timer, Work};
 use crate::store::Query;
@@ -72,6 +73,20 @@ impl State {
         let job = self.questions.job_of(self.running);
         self.effects.push(Effect::Hash(job, password.to_owned(), self.settings.iterations));
         job
+    }
+
+    /// Asks for a place for a file (XEP-0363 §4); it comes to [`super::hook::Extension::slot`]. The request counts as one that waits for
+    /// storage.
+    pub fn want_slot(&mut self, wanted: WantedSlot) -> Job {
+        let job = self.questions.job_of(self.running);
+        self.reads(job);
+        self.effects.push(Effect::Slot(job, wanted));
+        job
+    }
+
+    /// Removes all files that an account has uploaded.
+    pub fn remove_files(&mut self, account: Jid) {
+        self.effects.push(Effect::RemoveFiles(account));
     }
 
     /// Waits; [`super::hook::Extension::timer`] is called in `ms` milliseconds or a little later.

@@ -1,6 +1,7 @@
 //! What goes into the core and what comes out of it: the whole interface to the world.
 
 use super::ids::{Job, StreamId};
+use super::slot::{Slot, SlotRefusal, WantedSlot};
 use crate::store::{Batch, Query, Rows};
 use crate::wire::login::{Begin, Begun, Refused};
 use crate::wire::scram::Credentials;
@@ -93,6 +94,8 @@ pub enum Input {
     Answer(Job, Option<Rows>),
     /// Keys made from a password.
     Hashed(Job, Option<Credentials>),
+    /// Answers [`Effect::Slot`].
+    Slot(Job, Result<Slot, SlotRefusal>),
     /// All batches up to this number are on stable storage.
     Committed(u64),
     /// So many bytes more can be stored, about.
@@ -170,6 +173,10 @@ pub enum Effect {
     Ask(Job, Query),
     /// Makes keys from a password with this many iterations; the answer is [`Input::Hashed`].
     Hash(Job, String, u32),
+    /// Keeps a place for a file that is to be uploaded; the answer is [`Input::Slot`].
+    Slot(Job, WantedSlot),
+    /// Removes all files that this account has uploaded: it is gone.
+    RemoveFiles(Jid),
     /// [`Input::Tick`] at this time (of [`Now::mono`]) or a little later; one before it does no harm. What was asked for last
     /// counts. It is not said again until the tick.
     WakeAt(u64),

@@ -5,6 +5,7 @@ use super::effect::Command;
 use super::event::Event;
 use super::ids::{Job, SessionId, StreamId};
 use super::outcome::{Accepts, Flow, Handled, Hold};
+use super::slot::{Slot, SlotRefusal};
 use super::state::State;
 use crate::store::{Engine, Query, Rows, StoreError};
 use crate::wire::scram::Credentials;
@@ -133,6 +134,9 @@ pub trait Extension: Send {
 
     /// What [`State::hash`] made; `None`: not a password that can be used.
     fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {}
+
+    /// What came of [`State::want_slot`].
+    fn slot(&mut self, st: &mut State, job: Job, slot: Result<Slot, SlotRefusal>) {}
 
     /// The client answered what [`State::request`] asked of it, with a result or an error.
     fn replied(&mut self, st: &mut State, sid: SessionId, job: Job, reply: &Stanza) {}

@@ -104,6 +104,8 @@ pub struct Settings {
     pub room_kind: RoomKind,
     /// Accounts that strangers at one address may make in an hour.
     pub registrations_an_hour: u32,
+    /// The largest file that can be uploaded, in bytes; `None`: none can (XEP-0363 §3).
+    pub upload_bytes: Option<u64>,
 }
 
 impl Settings {
@@ -128,6 +130,7 @@ impl Settings {
             create_rooms: Creators::default(),
             room_kind: RoomKind::default(),
             registrations_an_hour: 3,
+            upload_bytes: Some(100 * 1024 * 1024 + 16),
         }
     }
 }

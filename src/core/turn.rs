@@ -85,6 +85,12 @@ impl Core {
                     self.hook(n, |x, st| x.hashed(st, job, credentials));
                 }
             }
+            Input::Slot(job, slot) => {
+                self.state.was_read(job);
+                if let Some(n) = self.state.questions.take(job) {
+                    self.hook(n, |x, st| x.slot(st, job, slot));
+                }
+            }
             Input::PeerProved(stream, pair, proof) => self.state.peer_proved(stream, pair, proof),
             Input::PeerKey { stream, pair, id, key } => self.state.peer_key(stream, pair, id, key),
             Input::PeerVerified(stream, pair, valid) => self.state.peer_verified(stream, pair, valid),

@@ -32,11 +32,14 @@ mod stanza_id;
 mod stream_management;
 pub mod table;
 mod time;
+mod upload;
 mod vcard;
 mod version;
 
 /// The names below the domain that the server's own services have.
-pub const SERVICES: [&str; 2] = [muc::SUBDOMAIN, pubsub::SUBDOMAIN];
+pub const SERVICES: [&str; 3] = [muc::SUBDOMAIN, pubsub::SUBDOMAIN, UPLOAD];
+/// That of the service for files, which is there if files can be uploaded.
+pub const UPLOAD: &str = upload::SUBDOMAIN;
 
 /// All extensions, in order. `blocking` sees everything before anybody else does; `offline` last, when it is sure that a message
 /// goes on; `pubsub` sees what is asked of its nodes before `disco` answers for the rest. What is forged is cut before `archive` sees a message, and `carbons` copies it with the id that it gave.
@@ -73,5 +76,6 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(push::Push::default()),
         Box::new(offline::Offline::default()),
         Box::new(muc::Muc::default()),
+        Box::new(upload::Upload::default()),
     ]
 }

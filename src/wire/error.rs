@@ -110,7 +110,7 @@ pub struct StanzaError {
     /// Words for a person, in English.
     pub text: Option<Cow<'static, str>>,
     /// An application-specific condition: one element with its namespace, as XML.
-    pub app: Option<&'static str>,
+    pub app: Option<Cow<'static, str>>,
 }
 
 impl StanzaError {
@@ -132,8 +132,8 @@ impl StanzaError {
     }
 
     /// The same with an application-specific condition, one element as XML.
-    pub fn app(mut self, xml: &'static str) -> StanzaError {
-        self.app = Some(xml);
+    pub fn app(mut self, xml: impl Into<Cow<'static, str>>) -> StanzaError {
+        self.app = Some(xml.into());
         self
     }
 
@@ -149,7 +149,7 @@ impl StanzaError {
             super::xml::escape(text, out);
             out.push_str("</text>");
         }
-        if let Some(app) = self.app {
+        if let Some(app) = &self.app {
             out.push_str(app);
         }
         out.push_str("</error>");

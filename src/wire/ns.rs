@@ -91,6 +91,8 @@ namespaces! {
     UPGRADE = "urn:xmpp:sasl:upgrade:0";
     SCRAM_UPGRADE = "urn:xmpp:scram-upgrade:0";
     SID = "urn:xmpp:sid:0";
+    UPLOAD = "urn:xmpp:http:upload:0";
+    UPLOAD_PURPOSE = "urn:xmpp:http:upload:purpose:0";
     CHAT_MARKERS = "urn:xmpp:chat-markers:0";
     JINGLE_MESSAGE = "urn:xmpp:jingle-message:0";
     OMEMO_OLD = "eu.siacs.conversations.axolotl";

@@ -55,6 +55,8 @@ impl Mail {
             Effect::Commit(..)
             | Effect::Ask(..)
             | Effect::Hash(..)
+            | Effect::Slot(..)
+            | Effect::RemoveFiles(_)
             | Effect::WakeAt(_)
             | Effect::Told(..)
             | Effect::Dial(_)
