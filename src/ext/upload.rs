@@ -56,7 +56,8 @@ fn too_large(most: u64) -> StanzaError {
 
 /// What a file is called. Whatever is in it stands percent-encoded in a URL and in a header field; what no file is called stays out.
 fn file_name(request: Node<'_>) -> Result<Box<str>, StanzaError> {
-    let name = request.attr("filename").filter(|name| !name.is_empty()).ok_or_else(|| bad("the filename is missing"))?;
+    let name =
+        request.attr("filename").filter(|name| !name.is_empty()).ok_or_else(|| bad("the filename is missing"))?;
     let fault = |text: String| Err(StanzaError::new(Condition::NotAcceptable).text(text));
     if name.len() > FILE_NAME_BYTES {
         return fault(format!("the filename has more than {FILE_NAME_BYTES} bytes"));
