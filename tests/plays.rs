@@ -217,6 +217,8 @@ impl Play {
                             _ => Creators::Local,
                         }
                     }
+                    // `off`: none can be uploaded.
+                    "upload_bytes" => s.upload_bytes = value.parse().ok(),
                     "registrations_an_hour" => s.registrations_an_hour = value.parse().unwrap(),
                     "room_kind" => {
                         s.room_kind = if value == "channel" { RoomKind::Channel } else { RoomKind::Group };

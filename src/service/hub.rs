@@ -1,5 +1,6 @@
 //! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
 
+use super::disk::files::Files;
 use super::disk::storage::{Keep, Listener, Storage};
 use super::driver;
 use super::net::link::{Mail, Peer};
@@ -9,7 +10,7 @@ use super::{Failure, Result, lock};
 use crate::core::message::SLOW_BYTES;
 use crate::core::peers::PeerStatus;
 use crate::core::unordered::Number;
-use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
+use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, SlotRefusal, StreamId, WantedSlot};
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
 use crate::stream::component::Secrets;
@@ -22,7 +23,7 @@ use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -284,6 +285,7 @@ pub struct Hub {
     server_terms: Mutex<Arc<ServerTerms>>,
     dials: (channel::Sender<Dial>, channel::Receiver<Dial>),
     storage: Storage,
+    files: OnceLock<Arc<Files>>,
     /// Weak: the tasks on it hold the hub.
     executor: Weak<Executor<'static>>,
     next: AtomicU64,
@@ -315,6 +317,7 @@ impl Hub {
             server_terms: Mutex::new(server_terms),
             dials: channel::unbounded(),
             storage,
+            files: OnceLock::new(),
             executor: Arc::downgrade(executor),
             next: AtomicU64::new(1),
             shares: Shares::new(usize::MAX),
@@ -347,6 +350,16 @@ impl Hub {
     /// The components that may connect now.
     pub fn components(&self) -> Arc<Secrets> {
         lock(&self.components).clone()
+    }
+
+    /// Files can be uploaded, and are kept there; once.
+    pub fn keep_files(&self, files: Arc<Files>) {
+        let _ = self.files.set(files);
+    }
+
+    /// Where uploaded files are, if files can be uploaded.
+    pub fn files(&self) -> Option<&Arc<Files>> {
+        self.files.get()
     }
 
     /// What streams need to know now.
@@ -570,6 +583,8 @@ impl Hub {
                     self.storage.ask(job, query);
                 }
                 Effect::Hash(job, password, iterations) => self.hash(job, password, iterations),
+                Effect::Slot(job, wanted) => self.slot(job, wanted),
+                Effect::RemoveFiles(account) => self.with_files(move |files| files.remove_of(&account)),
                 Effect::WakeAt(mono) => self.wake_at(mono),
                 Effect::Dial(pair) => self.dial(Dial::Stanzas(pair)),
                 Effect::Verify { stream, pair, id, key } => self.dial(Dial::Verify { stream, pair, id, key }),
@@ -607,6 +622,26 @@ impl Hub {
             hub.handle(Input::Hashed(job, keys.ok()));
         };
         self.spawn(work);
+    }
+
+    fn slot(self: &Arc<Self>, job: Job, wanted: WantedSlot) {
+        let (hub, files) = (self.clone(), self.files().cloned());
+        let work = async move {
+            let mono = hub.mono();
+            let slot = match files {
+                Some(files) => smol::unblock(move || files.slot(&wanted, mono)).await,
+                None => Err(SlotRefusal::Unavailable("the server keeps no files now")),
+            };
+            hub.handle(Input::Slot(job, slot));
+        };
+        self.spawn(work);
+    }
+
+    /// Does something with the uploaded files, if there are any.
+    fn with_files(&self, work: impl FnOnce(&Files) + Send + 'static) {
+        if let Some(files) = self.files().cloned() {
+            self.spawn(smol::unblock(move || work(&files)));
+        }
     }
 
     /// Carries out a command of the owner.

@@ -19,6 +19,7 @@ use super::cert::{Certificates, Facts, Names};
 use super::config::Config;
 use super::disk::{
     data::{self, Data, Lock},
+    files::{Files, room},
     storage::{Requests, Storage},
     wear::Wear,
 };
@@ -43,6 +44,7 @@ use crate::store::card::Card;
 use crate::store::sled_engine;
 use crate::stream::Terms;
 use crate::wire::Jid;
+use crate::wire::punycode::a_labels;
 use async_signal::{Signal, Signals};
 use smol::net::unix::UnixListener;
 use smol::stream::StreamExt;
@@ -61,9 +63,14 @@ const FAREWELL: Duration = Duration::from_millis(4_000);
 /// How often the certificate is looked at; and when first, if nothing was wrong with it at the start.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
 const CERTIFICATE_FIRST_CHECK: Duration = Duration::from_secs(3_600);
+/// How often what is to go of uploaded files is looked for.
+const FILES_CHECK: Duration = Duration::from_secs(3_600);
 /// How often the box's clock is looked at, and how far it must have jumped to look at the certificate at once.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
+
+/// Where files are had by HTTP, unless something else is said.
+const HTTPS_PORT: u16 = 5443;
 
 /// How long a thread may work without a look at what came.
 const LOOK: Duration = Duration::from_millis(1);
@@ -241,6 +248,7 @@ impl Server {
         let acceptor = Mutex::new(Arc::new(acceptor(&certificates, &names)?));
         listen::try_all(config)?;
         let (core, engine) = options.open(&place)?;
+        let files = open_files(&place, &core);
         // Nobody is let in before it is known that the database can be served.
         let taken = listen::bind(config).and_then(|ports| Ok((ports, control::bind(data)?)));
         let (ports, control) = match taken {
@@ -261,6 +269,7 @@ impl Server {
         };
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);
+        files.into_iter().for_each(|files| hub.keep_files(files));
         let (gate, most) = (Gate::new(listen::limits_of(config)), listen::most(config));
         config.told_unserved().iter().for_each(|told| log::warn!("{told}"));
         if let Some(few) = listen::few(config) {
@@ -360,6 +369,7 @@ impl Server {
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
         tasks.push(executor.spawn(shared.clone().dial_servers()));
+        tasks.push(executor.spawn(shared.clone().expire_files()));
         look_up(&shared, &ports);
         shared.clone().warn_of_admins();
         for port in ports {
@@ -416,6 +426,17 @@ impl Server {
     }
 }
 
+/// The uploaded files, if files can be uploaded. Whatever is wrong with them, chat goes on.
+fn open_files(place: &Place, core: &Core) -> Option<Arc<Files>> {
+    let Place { data, config, domain } = place;
+    core.state().settings().upload_bytes?;
+    let base = format!("https://{}:{HTTPS_PORT}", a_labels(domain.domain()));
+    let opened = Files::open(&data.uploads(), &base, config.uploads.limits(data.dir()));
+    let files = opened.inspect_err(|e| log::error!("no files can be uploaded: {e}")).ok()?;
+    files.keep_of(|owner| core.state().account(owner).is_some());
+    Some(files)
+}
+
 /// What the server shows, made or renewed if it must be.
 fn acceptor(certificates: &Certificates, names: &Names) -> Result<Acceptor> {
     let before = certificates.current().ok().map(|(pair, _)| pair);
@@ -460,7 +481,7 @@ fn log_renewed(facts: &Facts) {
 
 /// What is shared by connections and by the disk, for the table in `src/lib.rs`.
 pub fn shared() -> impl Iterator<Item = &'static core::share::Shared> {
-    share::SHARED.iter().chain([&listen::SHARED])
+    share::SHARED.iter().chain([&listen::SHARED, &room::SHARED])
 }
 
 /// Runs tasks until something is done. Unlike [`Executor::run`] it also looks for news of sockets and timers when there is always
@@ -565,6 +586,9 @@ impl Shared {
         self.servers.configure(config.federation.clone());
         // Then all other servers are talked to, unless the settings say otherwise.
         let public = self.certificates.is_public(self.domain.domain());
+        if let Some(files) = self.hub.files() {
+            files.set_limits(config.uploads.limits(self.data.dir()));
+        }
         self.hub.configure(config.core(&self.domain, self.data.dir(), public), config.plain, window);
         self.gate.configure(listen::limits_of(config));
         if std::env::var_os("RUST_LOG").is_none() {
@@ -615,6 +639,16 @@ impl Shared {
         while let Ok(dial) = dials.recv().await {
             let (hub, servers, acceptor) = (self.hub.clone(), self.servers.clone(), lock(&self.acceptor).clone());
             self.hub.spawn(s2s::dial(hub, servers, acceptor, dial));
+        }
+    }
+
+    /// Removes uploaded files that are to go, for ever.
+    async fn expire_files(self: Arc<Self>) {
+        let Some(files) = self.hub.files().cloned() else { return };
+        loop {
+            let (files, mono) = (files.clone(), self.hub.mono());
+            smol::unblock(move || files.expire(mono, host::clock())).await;
+            Timer::after(FILES_CHECK).await;
         }
     }
 

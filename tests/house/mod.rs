@@ -7,7 +7,7 @@ pub mod remote;
 pub mod servers;
 
 use base64::Engine as _;
-use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, StreamId};
+use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, Slot, SlotRefusal, StreamId, WantedSlot};
 use inglenook::service::net::link::{ClientLink, End, Link, Mail, ServerLink, Step};
 use inglenook::store::memory::Memory;
 use inglenook::store::{Batch, Engine, Query};
@@ -137,6 +137,8 @@ pub struct House {
     /// Nothing is committed while this is set.
     pub hold: bool,
     full: bool,
+    /// How many slots each account was given for files. Files themselves do not come here.
+    slots: BTreeMap<Jid, usize>,
     /// Answers to commands.
     pub told: Vec<Result<Vec<String>, String>>,
     /// Every stanza that was written, in bytes: what a test that counts work looks at.
@@ -192,6 +194,7 @@ impl House {
             to_store: VecDeque::new(),
             hold: false,
             full: false,
+            slots: BTreeMap::new(),
             told: Vec::new(),
             written: 0,
             commits: 0,
@@ -578,6 +581,8 @@ impl House {
                 let keys = Credentials::derive(&password, b"salt of the tests", iterations).ok();
                 inputs.push_back(Input::Hashed(job, keys));
             }
+            Err(Effect::Slot(job, wanted)) => inputs.push_back(Input::Slot(job, self.slot(&wanted))),
+            Err(Effect::RemoveFiles(account)) => drop(self.slots.remove(&account)),
             Err(Effect::WakeAt(at)) => self.wake = Some(at),
             Err(Effect::Told(_, answer)) => self.told.push(answer),
             Err(Effect::Dial(pair)) if self.has_neighbours => self.dials.push(pair),
@@ -588,6 +593,17 @@ impl House {
             }
             Err(other) => unreachable!("{other:?} is for a stream"),
         }
+    }
+
+    /// Slots by number, three for each account: what keeps files is tested with files.
+    fn slot(&mut self, wanted: &WantedSlot) -> Result<Slot, SlotRefusal> {
+        let count = self.slots.entry(wanted.owner.clone()).or_default();
+        if *count == 3 {
+            return Err(SlotRefusal::Later(90_000, "three are enough"));
+        }
+        *count += 1;
+        let url = format!("https://{DOMAIN}:5443/upload/{count}/{}", wanted.name.len());
+        Ok(Slot { put: url.clone(), get: url, authorization: format!("Bearer {count}") })
     }
 
     fn deliver(&mut self, sid: StreamId, mail: Mail) {

@@ -6,6 +6,7 @@ pub mod words;
 
 use self::unread::Known;
 use self::words::distance;
+use crate::service::disk::files::UploadSettings;
 use crate::service::federation::{Federation, Pinned};
 use crate::service::net::listeners::{LISTENERS, Listener, Peers, UNSERVED};
 use crate::service::{Failure, Result, host};
@@ -69,6 +70,8 @@ pub struct Config {
     pub create_rooms: core::Creators,
     /// What new rooms are like.
     pub room_kind: core::RoomKind,
+    /// What people may upload (XEP-0363).
+    pub uploads: UploadSettings,
     /// Accounts that strangers at one address may make in an hour.
     pub registrations_an_hour: u32,
     /// (kind, URI) of XEP-0157.
@@ -312,6 +315,49 @@ const SETTINGS: &[Setting] = &[
             put(&mut c.room_kind, Some(kind))
         },
     },
+    Setting {
+        table: "uploads",
+        name: "enabled",
+        default: "true",
+        meaning: "Whether people who have an account here can send files: their apps put them on this server, and whoever\n\
+                  has the link gets them. A change is taken at the next start.",
+        expects: "true or false",
+        set: |_, c, v| put(&mut c.uploads.enabled, v.as_bool()),
+    },
+    Setting {
+        table: "uploads",
+        name: "file_bytes",
+        default: "104857616",
+        meaning: "The largest file, in bytes. The default is 100 MiB, and the 16 bytes that encryption adds.",
+        expects: "a number of bytes from 1024 to 1099511627776",
+        set: |_, c, v| put(&mut c.uploads.file_bytes, number(v, 1024, 1 << 40)),
+    },
+    Setting {
+        table: "uploads",
+        name: "account_bytes",
+        default: "0",
+        meaning: "How much the files of one account may take together, in bytes, and how much it may upload within a day. Its\n\
+                  oldest files go first. 0: a quarter of the next.",
+        expects: "0, or a number of bytes from 1048576 to 1099511627776",
+        set: |_, c, v| put(&mut c.uploads.account_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+    },
+    Setting {
+        table: "uploads",
+        name: "total_bytes",
+        default: "0",
+        meaning: "How much all files may take together, in bytes. What is older goes first, whoever's it is. 0: a fifth of\n\
+                  what is free on the disk, at most 2 GiB.",
+        expects: "0, or a number of bytes from 1048576 to 1099511627776",
+        set: |_, c, v| put(&mut c.uploads.total_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+    },
+    Setting {
+        table: "uploads",
+        name: "days",
+        default: "30",
+        meaning: "How long a file is kept, in days. 0: as long as there is room.",
+        expects: "a number of days from 0 to 36500",
+        set: |_, c, v| put(&mut c.uploads.days, number(v, 0, 36_500).map(|n| n as u32)),
+    },
     contact("abuse", "Whom to tell of abuse; here and below shown to everybody who asks (XEP-0157).", |_, c, v| {
         contacts(c, "abuse", v)
     }),
@@ -468,6 +514,7 @@ impl Default for Config {
             federation: Federation::default(),
             create_rooms: core::Creators::default(),
             room_kind: core::RoomKind::default(),
+            uploads: UploadSettings::default(),
             registrations_an_hour: 3,
             contacts: Vec::new(),
         };
@@ -572,7 +619,8 @@ impl Config {
         for name in self.components.keys() {
             let sub = name.domain().strip_suffix(domain.domain()).and_then(|sub| sub.strip_suffix('.'));
             let why = match sub {
-                Some(sub) if ext::SERVICES.contains(&sub) => {
+                // A component may have the name of a service that is off.
+                Some(sub) if ext::SERVICES.contains(&sub) && (sub != ext::UPLOAD || self.uploads.enabled) => {
                     "is a service of this server itself; choose another name".into()
                 }
                 Some(_) => continue,
@@ -637,6 +685,7 @@ impl Config {
         settings.federation = self.federation.core(public);
         settings.create_rooms = self.create_rooms;
         settings.room_kind = self.room_kind;
+        settings.upload_bytes = self.uploads.enabled.then(|| self.uploads.limits(dir).largest());
         settings.registrations_an_hour = self.registrations_an_hour;
         settings
     }
@@ -766,8 +815,10 @@ mod tests {
         let ours = config.core(&theirs.domain, &std::env::temp_dir(), false);
         // These fit the machine.
         assert!(ours.archive_bytes <= theirs.archive_bytes && ours.waiting_bytes <= theirs.waiting_bytes);
-        let Settings { archive_bytes, waiting_bytes, .. } = ours;
-        assert_eq!(format!("{ours:?}"), format!("{:?}", Settings { archive_bytes, waiting_bytes, ..theirs }));
+        assert!(ours.upload_bytes.is_some() && ours.upload_bytes <= theirs.upload_bytes);
+        let Settings { archive_bytes, waiting_bytes, upload_bytes, .. } = ours;
+        let fitting = Settings { archive_bytes, waiting_bytes, upload_bytes, ..theirs };
+        assert_eq!(format!("{ours:?}"), format!("{fitting:?}"));
     }
 
     #[test]
@@ -821,12 +872,14 @@ mod tests {
             ("irc.example.com", "must end with"),
             ("conference.example.org", "a service of this server itself"),
             ("pubsub.example.org", "a service of this server itself"),
-            ("pubsub.example.org", "a service of this server itself"),
+            ("upload.example.org", "a service of this server itself"),
         ] {
             let config = read(&format!("\"{name}\" = \"0123456789abcdef\"")).unwrap();
             let error = config.check_components(&domain).unwrap_err().0;
             assert!(error.contains(why) && error.contains(name), "{error}");
         }
+        let elsewhere = "\"upload.example.org\" = \"0123456789abcdef\"\n[uploads]\nenabled = false";
+        read(elsewhere).unwrap().check_components(&domain).unwrap();
         for (line, why) in [
             ("irc = \"0123456789abcdef\"", "with its whole address"),
             ("irc.example.org = \"0123456789abcdef\"", "with its whole address"),
@@ -926,6 +979,7 @@ mod tests {
                     resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
                     connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
                     [push]\ncontent = \"full\"\n[rooms]\ncreate = \"admins\"\n\
+                    [uploads]\nenabled = false\nfile_bytes = 1024\naccount_bytes = 1048576\ntotal_bytes = 2097152\ndays = 0\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
         let config = Config::parse("f", text).unwrap();
         assert_eq!(config.domain.unwrap().as_str(), "example.org");
@@ -936,6 +990,9 @@ mod tests {
         assert!(config.plain && config.registration && config.show_os);
         assert_eq!(config.push_content, core::PushContent::Full);
         assert_eq!(config.create_rooms, core::Creators::Admins);
+        let uploads =
+            UploadSettings { enabled: false, file_bytes: 1024, account_bytes: 1 << 20, total_bytes: 1 << 21, days: 0 };
+        assert_eq!(config.uploads, uploads);
         assert_eq!(config.contacts.len(), 2);
         assert!(config.contacts.contains(&("admin".into(), "xmpp:juliet@example.org".into())));
     }

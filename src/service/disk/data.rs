@@ -9,9 +9,11 @@
 //! DIR/written        how much was written to storage, see `wear`
 //! DIR/db/            the database
 //! DIR/cert/          certificates and keys, see `cert`
+//! DIR/uploads/       what people have uploaded, see `files`
 //! ```
 
 use crate::service::config::{self, Config};
+use crate::service::disk::files::limits::FOLDER;
 use crate::service::{Failure, Result, host};
 use crate::wire::{Jid, host_name};
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -70,6 +72,11 @@ impl Data {
     /// Where the certificates are.
     pub fn certificates(&self) -> PathBuf {
         self.dir.join("cert")
+    }
+
+    /// Where uploaded files are.
+    pub fn uploads(&self) -> PathBuf {
+        self.dir.join(FOLDER)
     }
 
     /// Where the running server listens for its owner.

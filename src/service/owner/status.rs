@@ -4,6 +4,7 @@ use crate::core::{clock, peers::PeerStatus};
 use crate::service::cert::Certificates;
 use crate::service::disk::{
     data::Data,
+    files::FilesUsage,
     storage::Keep,
     wear::{Book, size},
 };
@@ -18,6 +19,8 @@ use std::path::Path;
 /// The name of the line about what can be stored, and what it says when all is well.
 const STORAGE: &str = "storage";
 const WORKS: &str = "works";
+/// The name of the line about uploaded files.
+const FILES: &str = "files";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
 /// The name of the lines about other servers.
@@ -97,6 +100,7 @@ fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
     lines.push(waiting(messages, bytes));
     lines.push(archive(&mut engine));
+    lines.extend(Some(used(&data.uploads())).filter(|bytes| *bytes > 0).map(|bytes| line(FILES, size(bytes))));
     lines.extend(clock::stored(&mut engine)?.map(|told| line(CLOCK, told)));
     engine.close()?;
     lines.extend(certificate(data));
@@ -127,6 +131,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
     lines.push(waiting(messages, bytes));
     lines.push(shared.hub.on_storage(|engine| archive(engine))?);
+    lines.extend(shared.hub.files().map(|files| line(FILES, uploaded(files.usage()))));
     lines.extend(shared.hub.clock_told().map(|told| line(CLOCK, told)));
     lines.extend(certificate(shared.data()));
     lines.push(line(STORAGE, shared.hub.takes_nothing().unwrap_or(WORKS)));
@@ -175,6 +180,12 @@ fn peers(shared: &Shared) -> Vec<String> {
 
 fn waiting(messages: u64, bytes: u64) -> String {
     line("messages", format!("{messages} wait for people who are offline, {}", size(bytes)))
+}
+
+fn uploaded(usage: FilesUsage) -> String {
+    let FilesUsage { files, bytes, total_bytes, uploads } = usage;
+    let coming = if uploads > 0 { format!(", {uploads} coming in") } else { String::new() };
+    format!("{files} uploaded, {} of at most {}{coming}", size(bytes), size(total_bytes))
 }
 
 fn archive(engine: &mut dyn Keep) -> String {
