@@ -224,6 +224,7 @@ mod tests {
             "example.org",
             "conference.example.org",
             "pubsub.example.org",
+            "upload.example.org",
             "box",
             "box.local",
             "192.168.1.5",
