@@ -118,6 +118,19 @@
 //! 4. What was said is asked of storage (`history.rs`); what is said meanwhile waits at her seat. With [`Input::Answer`](core::Input::Answer) she gets the one and then
 //!    the other, and the subject between them.
 //!
+//! # A file
+//!
+//! Juliet sends Romeo a picture: a file by HTTP, and its link in a message (XEP-0363).
+//!
+//! 1. Her client asks `upload.` for a slot. `ext/upload.rs` looks at name, size and purpose, and asks for a place
+//!    ([`Effect::Slot`](core::Effect::Slot)).
+//! 2. The hub asks the [`files`](service::disk::files), whose `room.rs` knows what everybody has, and promises room for five minutes: the URL has an
+//!    id that nobody can guess, and whoever puts the file there must show a token. [`Input::Slot`](core::Input::Slot) is her answer.
+//! 3. The file comes in ([`Files::begin`](service::disk::files::Files::begin)), chunk by chunk, into `ID.part`. At its end its header is written, it is
+//!    synced, gets its name, and the folder is synced: then it is there, and was promised.
+//! 4. Romeo's client gets it ([`Files::find`](service::disk::files::Files::find)). It goes when its time is over, when there is too much and it is
+//!    the oldest, or with Juliet's account ([`Effect::RemoveFiles`](core::Effect::RemoveFiles)).
+//!
 //! # What becomes of a message
 //!
 //! Step by step, with the function that does each: [`core::message`].

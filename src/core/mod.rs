@@ -1,7 +1,7 @@
 //! STATE: who is here, what may they do, where does it go. A value without a socket, clock, thread, random source or disk.
 //!
 //! - The value: [`server`] is what it is made of and how hooks are called, [`open`](mod@open) how it is read at a start, [`turn`] its one entrance. What goes in and comes out
-//!   is in [`effect`], what is still to be done in a turn in [`work`].
+//!   is in [`effect`], what is asked for a file in [`slot`], what is still to be done in a turn in [`work`].
 //! - What everybody shares is a [`State`] of parts that know nothing of each other: who is [`here`], with [`account`]s, [`session`]s, [`roster`]s and what is
 //!   [`archived`]; the [`changes`] on their way to storage and what is [promised](promise) with them; the [`questions`] that wait; [`number`]s
 //!   and the [`clock`]; [`token`]s, [`logins`] and the [`throttle`]; what was [`written`] and is being [read](reading), and for whom.

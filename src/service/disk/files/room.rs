@@ -57,25 +57,41 @@ pub struct PutRequest<'a> {
     pub content_type: Option<&'a str>,
 }
 
-/// Why a file is not taken, and the status code that says so (RFC 9110 §15).
+/// Why a file is not taken: in words for a person, and as a status code ([`PutRefusal::status`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PutRefusal {
-    /// There is no such slot, or its time is over: 404.
+    /// There is no such slot, or its time is over.
     Unknown,
-    /// The token is another one: 401.
+    /// The token is another one.
     Token,
-    /// The slot is for a file of so many bytes: 413 if it is fewer, else 400.
+    /// The slot is for a file of so many bytes.
     Length(u64),
-    /// The slot is for a file of another content type: 415.
+    /// The slot is for a file of another content type.
     ContentType,
-    /// A file came for the slot, or is coming: 409.
+    /// A file came for the slot, or is coming.
     Used,
-    /// The account uploads as many files as it may at the same time: 503, later.
+    /// The account uploads as many files as it may at the same time; later it can be taken.
     Busy,
-    /// There is no room: 507.
+    /// There is no room.
     Full,
-    /// The disk fails: 500. The log says why.
+    /// The disk fails; the log says why.
     Fails,
+}
+
+impl PutRefusal {
+    /// The status code that says so (RFC 9110 §15, RFC 4918 §11.5).
+    pub fn status(&self) -> u16 {
+        match self {
+            PutRefusal::Unknown => 404,
+            PutRefusal::Token => 401,
+            PutRefusal::Length(_) => 400,
+            PutRefusal::ContentType => 415,
+            PutRefusal::Used => 409,
+            PutRefusal::Busy => 503,
+            PutRefusal::Full => 507,
+            PutRefusal::Fails => 500,
+        }
+    }
 }
 
 impl fmt::Display for PutRefusal {
@@ -467,8 +483,8 @@ impl Room {
         Ok((id, wanted))
     }
 
-    /// Nothing came of an upload but so many bytes that were written.
-    pub(crate) fn failed(&mut self, id: FileId, bytes: u64, mono: u64) -> Option<WantedSlot> {
+    /// An upload is over, and so many bytes of it were written. What it was for; `None`: its account was removed meanwhile.
+    pub(crate) fn ended(&mut self, id: FileId, bytes: u64, mono: u64) -> Option<WantedSlot> {
         let OpenSlot { wanted, .. } = self.close(id)?;
         if bytes > 0 {
             self.holdings(wanted.owner.as_str()).into_iter().for_each(|held| held.count(bytes, mono));
@@ -479,7 +495,7 @@ impl Room {
     /// It is there, under this number. Says `false` if it should not be: its account was removed meanwhile.
     pub(crate) fn finished(&mut self, id: FileId, number: u64, created: u64, mono: u64) -> bool {
         let Some(bytes) = self.slots.get(&id).map(OpenSlot::bytes) else { return false };
-        let Some(wanted) = self.failed(id, bytes, mono) else { return false };
+        let Some(wanted) = self.ended(id, bytes, mono) else { return false };
         let file = KeptFile {
             id,
             owner: wanted.owner.as_str().into(),

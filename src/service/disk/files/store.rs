@@ -30,7 +30,7 @@ const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 /// The clock is believed if it went as the one that never jumps since it was last asked, but for so many seconds.
 const STEADY: u64 = 300;
 
-/// All uploaded files. Every method but [`Files::set_base`], [`Files::set_limits`] and [`Files::usage`] touches the disk, and blocks.
+/// All uploaded files. [`Files::begin`], [`Files::find`], [`Files::expire`], and what removes files touch the disk, and block.
 #[derive(Debug)]
 pub struct Files {
     dir: PathBuf,
@@ -69,7 +69,7 @@ pub struct Stored {
     _reading: Arc<()>,
 }
 
-/// A file that is coming in. Dropped before [`Upload::finish`], it leaves nothing.
+/// A file that is coming in. Dropped before [`Upload::finish`], it leaves nothing; that touches the disk, too.
 #[derive(Debug)]
 pub struct Upload {
     files: Arc<Files>,
@@ -169,7 +169,7 @@ impl Files {
         let (id, wanted) = begun?;
         let file = self.part(id, wanted.size).map_err(|e| {
             let _ = std::fs::remove_file(self.path(id, PART));
-            lock(&self.inner).room.failed(id, 0, mono);
+            lock(&self.inner).room.ended(id, 0, mono);
             if is_full(&e) {
                 return PutRefusal::Full;
             }
@@ -289,11 +289,6 @@ impl Files {
 }
 
 impl Upload {
-    /// How many bytes it will have.
-    pub fn size(&self) -> u64 {
-        self.header.size
-    }
-
     /// The next bytes of it. Blocks.
     ///
     /// # Errors
@@ -375,7 +370,7 @@ impl Drop for Upload {
         if let Err(e) = std::fs::remove_file(&path) {
             log::warn!("{} cannot be removed: {e}", path.display());
         }
-        lock(&self.files.inner).room.failed(self.id, self.written, self.begun);
+        lock(&self.files.inner).room.ended(self.id, self.written, self.begun);
     }
 }
 
