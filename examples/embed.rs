@@ -16,8 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// On loopback, at ports that are free; a program for others to reach would leave `[listen]` out.
-const SETTINGS: &str =
-    "domain = \"house.test\"\n[listen]\ns2s = []\ns2s_tls = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n";
+const SETTINGS: &str = "domain = \"house.test\"\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n";
 
 fn main() -> ExitCode {
     let given = std::env::args_os().nth(1);

@@ -298,7 +298,7 @@ fn a_port_in_use_is_named_with_its_setting() {
     let dir = Dir::with("");
     std::fs::write(
         dir.data().join("inglenook.toml"),
-        format!("[listen]\ns2s = []\ns2s_tls = []\nc2s = [\"{address}\"]\nc2s_tls = []\n"),
+        format!("[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"{address}\"]\nc2s_tls = []\n"),
     )
     .unwrap();
     let error = fails(&dir, &["serve"], "");
@@ -315,7 +315,7 @@ fn a_port_that_another_of_our_servers_has_is_told_so() {
     let settings = {
         // An address that nobody else takes.
         let free = TcpListener::bind("127.98.7.6:0").unwrap().local_addr().unwrap();
-        format!("[listen]\ns2s = []\ns2s_tls = []\nc2s = [\"{free}\"]\nc2s_tls = []\n")
+        format!("[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"{free}\"]\nc2s_tls = []\n")
     };
     let (one, other) = (Dir::with(""), Dir::with(""));
     for dir in [&one, &other] {
@@ -442,7 +442,7 @@ fn a_server_that_cannot_run_makes_no_data_folder() {
     let dir = Dir::new();
     let toml = dir.0.join("settings.toml");
     let settings = format!(
-        "domain = \"example.org\"\n[listen]\ns2s = []\ns2s_tls = []\nc2s = [\"{}\"]\nc2s_tls = []\n",
+        "domain = \"example.org\"\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"{}\"]\nc2s_tls = []\n",
         taken.local_addr().unwrap()
     );
     std::fs::write(&toml, settings).unwrap();
@@ -548,8 +548,11 @@ fn what_changes_nothing_makes_no_database() {
 fn a_new_account_is_told_where_the_server_is() {
     let dir = Dir::begun("");
     let settings = |listen: &str| {
-        std::fs::write(dir.data().join("inglenook.toml"), format!("[listen]\ns2s = []\ns2s_tls = []\n{listen}\n"))
-            .unwrap()
+        std::fs::write(
+            dir.data().join("inglenook.toml"),
+            format!("[listen]\ns2s = []\ns2s_tls = []\nhttps = []\n{listen}\n"),
+        )
+        .unwrap()
     };
     settings("c2s = [\"127.0.0.7:15222\"]\nc2s_tls = []");
     let said = ok(&dir, &["user", "add", "juliet"], "");

@@ -15,7 +15,7 @@ const NAME: &str = "gateway.example.org";
 
 fn settings(dir: &Dir, components: &[(&str, &str)]) {
     std::fs::create_dir_all(dir.data()).unwrap();
-    let mut text = "domain = \"example.org\"\nplain = true\ncommit_window_ms = 0\n[listen]\ns2s = []\ns2s_tls = []\nc2s = []\nc2s_tls = [\"127.0.0.1:0\"]\n\
+    let mut text = "domain = \"example.org\"\nplain = true\ncommit_window_ms = 0\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = []\nc2s_tls = [\"127.0.0.1:0\"]\n\
                     component = [\"127.0.0.1:0\"]\n[components]\n"
         .to_owned();
     components.iter().for_each(|(name, secret)| text += &format!("\"{name}\" = \"{secret}\"\n"));

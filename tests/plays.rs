@@ -69,7 +69,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("inglenook-plays-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let settings = format!(
-            "domain = '{DOMAIN}'\ncommit_window_ms = 0\n[listen]\ns2s = []\ns2s_tls = []\nc2s = ['127.0.0.1:0']\nc2s_tls = []\n"
+            "domain = '{DOMAIN}'\ncommit_window_ms = 0\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = ['127.0.0.1:0']\nc2s_tls = []\n"
         );
         std::fs::write(folder.join("inglenook.toml"), settings).unwrap();
         let program = env!("CARGO_BIN_EXE_inglenook");

@@ -51,7 +51,9 @@ fn notifies(dir: &Dir, manager: &UnixDatagram, name: &str) {
     let port = free.local_addr().unwrap();
     drop(free);
     std::fs::create_dir_all(dir.data()).unwrap();
-    let settings = |more: &str| format!("{more}\n[listen]\ns2s = []\ns2s_tls = []\nc2s = []\nc2s_tls = [\"{port}\"]\n");
+    let settings = |more: &str| {
+        format!("{more}\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = []\nc2s_tls = [\"{port}\"]\n")
+    };
     std::fs::write(dir.data().join("inglenook.toml"), settings("")).unwrap();
     let mut command = serve(dir);
     command.env("NOTIFY_SOCKET", name).env("WATCHDOG_USEC", "400000").env_remove("WATCHDOG_PID");
@@ -367,7 +369,7 @@ fn root_gets_into_a_folder_that_its_owner_cannot_reach() {
     }
     std::fs::write(
         real.join("inglenook.toml"),
-        "[listen]\ns2s = []\ns2s_tls = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = []\n",
+        "[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = []\n",
     )
     .unwrap();
     std::fs::write(real.join("domain"), "example.org\n").unwrap();

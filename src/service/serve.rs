@@ -28,8 +28,9 @@ use super::manager::{Manager, Told};
 use super::net::{
     gate::Gate,
     listen::{self, Port},
-    listeners::{C2S, C2S_TLS, COMPONENT},
+    listeners::{C2S, C2S_TLS, COMPONENT, HTTPS},
     s2s::{self, Servers},
+    web::Web,
 };
 use super::owner::{
     control, domain, find,
@@ -50,7 +51,7 @@ use smol::net::unix::UnixListener;
 use smol::stream::StreamExt;
 use smol::{Executor, Timer, channel};
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -71,6 +72,8 @@ const CLOCK_JUMP: Duration = Duration::from_secs(60);
 
 /// Where files are had by HTTP, unless something else is said.
 const HTTPS_PORT: u16 = 5443;
+/// How often it is looked whether the domain is known to DNS.
+const URLS_CHECK: Duration = Duration::from_secs(600);
 
 /// How long a thread may work without a look at what came.
 const LOOK: Duration = Duration::from_millis(1);
@@ -186,6 +189,7 @@ pub struct Shared {
     /// The core and its outboxes.
     pub hub: Arc<Hub>,
     servers: Arc<Servers>,
+    web: Arc<Web>,
     /// The domain.
     pub domain: Jid,
     /// What is written.
@@ -271,7 +275,6 @@ impl Server {
         let hub = Hub::new(core, terms, storage, &executor);
         files.into_iter().for_each(|files| hub.keep_files(files));
         let (gate, most) = (Gate::new(listen::limits_of(config)), listen::most(config));
-        config.told_unserved().iter().for_each(|told| log::warn!("{told}"));
         if let Some(few) = listen::few(config) {
             log::warn!("{few}");
         } else if most < config.connections {
@@ -280,6 +283,7 @@ impl Server {
         let shared = Shared {
             hub,
             servers: Servers::new(config.federation.clone(), ports.iter().map(|port| port.address).collect()),
+            web: Web::new(names.dns()),
             domain: domain.clone(),
             wear,
             options,
@@ -369,13 +373,18 @@ impl Server {
         let alive = shared.clone();
         tasks.push(executor.spawn(async move { alive.manager().keep_alive(&alive.hub).await }));
         tasks.push(executor.spawn(shared.clone().dial_servers()));
+        let port = |name| ports.iter().find(|port| port.name() == name).map(|port| port.address.port());
+        if let Some(port) = port(HTTPS).or_else(|| port(C2S_TLS)) {
+            tasks.push(executor.spawn(shared.clone().tell_urls(port)));
+        }
         tasks.push(executor.spawn(shared.clone().expire_files()));
         look_up(&shared, &ports);
         shared.clone().warn_of_admins();
         for port in ports {
             let (one, name) = (shared.clone(), port.name());
-            let (hub, servers, gate) = (hub.clone(), shared.servers.clone(), shared.gate.clone());
-            let accepting = listen::accept(port, hub, servers, gate, move || lock(&one.acceptor).clone());
+            let (hub, gate) = (hub.clone(), shared.gate.clone());
+            let peers = (shared.servers.clone(), shared.web.clone());
+            let accepting = listen::accept(port, hub, peers, gate, move || lock(&one.acceptor).clone());
             tasks.push(executor.spawn(async move {
                 if let Err(e) = accepting.await {
                     log::error!("{name}: {e}");
@@ -629,6 +638,28 @@ impl Shared {
             lines.push("the addresses in [listen] have changed: they are taken at the next start".to_owned());
         }
         Ok(lines)
+    }
+
+    /// Keeps what URLs begin with as it is reached: by the domain, or where nobody knows where that is, by this box's address. For ever.
+    async fn tell_urls(self: Arc<Self>, port: u16) {
+        loop {
+            let domain = a_labels(self.domain.domain());
+            let is_known = {
+                let domain = domain.clone();
+                smol::unblock(move || {
+                    (domain.as_str(), port).to_socket_addrs().is_ok_and(|mut all| all.next().is_some())
+                })
+            };
+            let address = || {
+                let near = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
+                host::addresses().into_iter().find(near).map(|ip| ip.to_string())
+            };
+            let name = if is_known.await { domain } else { address().unwrap_or(domain) };
+            let base = if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") };
+            self.web.set_base(base.clone());
+            self.hub.files().iter().for_each(|files| files.set_base(base.clone()));
+            Timer::after(URLS_CHECK).await;
+        }
     }
 
     /// Makes streams to other servers as the core wants them, for ever.

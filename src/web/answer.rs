@@ -54,10 +54,14 @@ statuses! {
     RequestTimeout = "408" "Request Timeout",
     /// It was done before, or is being done.
     Conflict = "409" "Conflict",
+    /// How long it is has to be told.
+    LengthRequired = "411" "Length Required",
     /// It is not as whoever asks believes.
     PreconditionFailed = "412" "Precondition Failed",
     /// More than may be.
     ContentTooLarge = "413" "Content Too Large",
+    /// Of another type than was agreed on.
+    UnsupportedMediaType = "415" "Unsupported Media Type",
     /// Nothing of it is there.
     RangeNotSatisfiable = "416" "Range Not Satisfiable",
     /// That cannot be expected.

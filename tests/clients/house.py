@@ -29,6 +29,7 @@ LISTEN = """
 [listen]
 s2s = []
 s2s_tls = []
+https = []
 """
 COMPONENTS = f"""
 [components]

@@ -49,8 +49,9 @@ impl Dir {
 
     pub fn settings(&self, more: &str) {
         std::fs::create_dir_all(self.data()).unwrap();
-        let text =
-            format!("{more}\n[listen]\ns2s = []\ns2s_tls = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n");
+        let text = format!(
+            "{more}\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n"
+        );
         std::fs::write(self.data().join("inglenook.toml"), text).unwrap();
     }
 

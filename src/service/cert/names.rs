@@ -32,7 +32,7 @@ impl Names {
     }
 
     /// What stands in the certificate as dNSName: the domain first; addresses too, for clients that look for them there.
-    pub(super) fn dns(&self) -> Vec<String> {
+    pub(crate) fn dns(&self) -> Vec<String> {
         let mut names = self.served();
         names.extend(self.hosts.iter().cloned());
         names.extend(self.addresses.iter().map(IpAddr::to_string));

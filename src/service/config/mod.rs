@@ -8,7 +8,7 @@ use self::unread::Known;
 use self::words::distance;
 use crate::service::disk::files::UploadSettings;
 use crate::service::federation::{Federation, Pinned};
-use crate::service::net::listeners::{LISTENERS, Listener, Peers, UNSERVED};
+use crate::service::net::listeners::{LISTENERS, Listener, Peers};
 use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use crate::wire::{Jid, Secret, host_name};
@@ -60,8 +60,6 @@ pub struct Config {
     pub log: log::LevelFilter,
     /// Where is listened, by the names of [`LISTENERS`].
     pub listen: BTreeMap<&'static str, Vec<SocketAddr>>,
-    /// Settings that are there and do nothing ([`UNSERVED`]).
-    pub unserved: Vec<&'static str>,
     /// The external components that may connect, and their secrets.
     pub components: BTreeMap<Jid, Secret>,
     /// Other servers, and what is asked of them.
@@ -509,7 +507,6 @@ impl Default for Config {
             card_writes_gb: 0,
             log: log::LevelFilter::Info,
             listen: BTreeMap::new(),
-            unserved: Vec::new(),
             components: BTreeMap::new(),
             federation: Federation::default(),
             create_rooms: core::Creators::default(),
@@ -558,8 +555,6 @@ impl Config {
                     if (setting.set)(&setting, &mut config, value.get_ref()).is_none() {
                         return Err(at(value.span().start, format!("{path} must be {}", setting.expects)));
                     }
-                } else if let Some(unserved) = UNSERVED.iter().find(|unserved| table == LISTEN && **unserved == name) {
-                    config.unserved.push(unserved);
                 } else if !(table.is_empty() && is_table(name)) {
                     let message = format!("there is no setting \"{path}\"; did you mean \"{}\"?", nearest(&path));
                     return Err(at(key.span().start, message));
@@ -641,18 +636,6 @@ impl Config {
     pub(super) fn listening(mut self, listener: &'static str, address: SocketAddr) -> Config {
         self.listen.insert(listener, vec![address]);
         self
-    }
-
-    /// What is told of settings that do nothing.
-    pub fn told_unserved(&self) -> Option<String> {
-        let names: Vec<String> = self.unserved.iter().map(|name| format!("{LISTEN}.{name}")).collect();
-        let (it, does) = if names.len() == 1 { ("it", "does") } else { ("them", "do") };
-        (!names.is_empty()).then(|| {
-            format!(
-                "{} {does} nothing: this version does not serve that. Remove {it} from the settings.",
-                names.join(", ")
-            )
-        })
     }
 
     /// Bytes that the memory card can be written in its life.
@@ -771,7 +754,7 @@ fn nearest(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::core::Settings;
-    use crate::service::net::listeners::{C2S, C2S_TLS, COMPONENT, S2S, S2S_TLS};
+    use crate::service::net::listeners::{C2S, C2S_TLS, COMPONENT, HTTPS, S2S, S2S_TLS};
 
     fn error(text: &str) -> String {
         Config::parse("inglenook.toml", text).unwrap_err().0
@@ -789,23 +772,13 @@ mod tests {
     #[test]
     fn the_contract_of_the_listeners() {
         let config = Config::default();
-        for (name, port) in [(C2S, 5222), (C2S_TLS, 5223), (S2S, 5269), (S2S_TLS, 5270)] {
+        for (name, port) in [(C2S, 5222), (C2S_TLS, 5223), (S2S, 5269), (S2S_TLS, 5270), (HTTPS, 5443)] {
             assert_eq!(config.addresses(name), [SocketAddr::new("::".parse().unwrap(), port)]);
         }
         assert!(Config::parse("f", "[listen]\nc2s = []").unwrap().addresses(C2S).is_empty());
         let two = Config::parse("f", "[listen]\nc2s_tls = [\"127.0.0.1:0\", \"[::1]:1\"]").unwrap();
         assert_eq!(two.addresses(C2S_TLS).len(), 2);
         assert_eq!(two.addresses(C2S), config.addresses(C2S));
-    }
-
-    #[test]
-    fn what_is_not_served_is_no_setting_and_no_error() {
-        let config = Config::parse("f", "[listen]\nhttps = [\"[::]:5443\"]\n").unwrap();
-        let told = config.told_unserved().unwrap();
-        assert!(told.starts_with("listen.https does nothing"), "{told}");
-        assert!(Config::default().told_unserved().is_none());
-        assert!(UNSERVED.iter().all(|name| !print().contains(&format!("\n{name} = "))));
-        assert!(error("https = []\n").contains("there is no setting \"https\""));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The ports: who may connect, and how many at once.
 
 use super::gate::{Gate, Pass};
-use super::listeners::{LISTENERS, Listener, Peers};
+use super::listeners::{HTTPS_FIRST, LISTENERS, Listener, Peers};
 use super::s2s::{self, Servers};
 use super::transport::Socket;
-use super::{c2s, component};
+use super::web::Web;
+use super::{c2s, component, direct};
 use crate::core::share::{Shared, limits};
 use crate::service::config::Config;
 use crate::service::hub::Hub;
@@ -78,13 +79,16 @@ pub fn bind(config: &Config) -> Result<Vec<Port>> {
     let mut ports = Vec::new();
     for (listener, wanted) in places(config) {
         let name = listener.name;
-        let socket = match open(wanted) {
+        let first = Some(SocketAddr::new(wanted.ip(), HTTPS_FIRST))
+            .filter(|_| listener.peers == Peers::Web && is_spare(listener, wanted));
+        let socket = match first.and_then(|first| open(first).ok()).map_or_else(|| open(wanted), Ok) {
             Err(e) if is_no_loss(wanted, &e) => {
                 log::info!("{name}: {wanted} is not listened on: {e}");
                 continue;
             }
             Err(e) if is_spare(listener, wanted) => {
-                log::warn!("other servers cannot connect here: {}", explain(name, wanted, &e));
+                let who = if listener.peers == Peers::Web { "browsers" } else { "other servers" };
+                log::warn!("{who} cannot connect here: {}", explain(name, wanted, &e));
                 continue;
             }
             opened => opened.map_err(|e| Failure(explain(name, wanted, &e)))?,
@@ -118,7 +122,7 @@ pub fn probe(name: &str, address: SocketAddr) -> Result<()> {
 /// Whether anybody could connect there with these settings.
 fn is_used(listener: &Listener, config: &Config) -> bool {
     match listener.peers {
-        Peers::Clients => true,
+        Peers::Clients | Peers::Web => true,
         Peers::Servers => config.federation.is_used(),
         // Nobody could connect there without a secret.
         Peers::Components => !config.components.is_empty(),
@@ -128,7 +132,8 @@ fn is_used(listener: &Listener, config: &Config) -> bool {
 /// Whether it is the usual address of a listener without which the server still serves its own people. Who has chosen another address
 /// wants that one.
 fn is_spare(listener: &Listener, address: SocketAddr) -> bool {
-    listener.peers == Peers::Servers && Config::default().addresses(listener.name).contains(&address)
+    matches!(listener.peers, Peers::Servers | Peers::Web)
+        && Config::default().addresses(listener.name).contains(&address)
 }
 
 /// Whether it is `[::1]`, one of two defaults for components, on a system without IPv6: nobody can come from there.
@@ -195,6 +200,7 @@ pub fn few(config: &Config) -> Option<String> {
 pub struct Accepted {
     hub: Arc<Hub>,
     servers: Arc<Servers>,
+    web: Arc<Web>,
     acceptor: Arc<Acceptor>,
     socket: Socket,
     ip: IpAddr,
@@ -218,15 +224,16 @@ impl Accepted {
 
 /// Has a connection carried to its end by a task of its own.
 fn serve(listener: &Listener, accepted: Accepted) {
-    let servers = accepted.servers.clone();
+    let (servers, web) = (accepted.servers.clone(), accepted.web.clone());
     match (listener.peers, listener.direct) {
-        (Peers::Clients, direct) => {
-            let profile = if direct { Profile::Direct } else { Profile::StartTls };
-            accepted.carry(|hub, acceptor, socket, ip| c2s::serve(hub, acceptor, socket, ip, profile));
-        }
-        (Peers::Servers, direct) => {
-            let profile = if direct { Profile::ServerDirect } else { Profile::Server };
-            accepted.carry(|hub, acceptor, socket, ip| s2s::serve(hub, servers, acceptor, socket, ip, profile));
+        (Peers::Clients | Peers::Web, true) => accepted
+            .carry(|hub, acceptor, socket, ip| direct::serve(hub, servers, web, acceptor, socket, ip, Profile::Direct)),
+        (Peers::Servers, true) => accepted.carry(|hub, acceptor, socket, ip| {
+            direct::serve(hub, servers, web, acceptor, socket, ip, Profile::ServerDirect)
+        }),
+        (Peers::Clients | Peers::Web, false) => accepted.carry(c2s::serve),
+        (Peers::Servers, false) => {
+            accepted.carry(|hub, acceptor, socket, ip| s2s::serve(hub, servers, acceptor, socket, ip));
         }
         (Peers::Components, _) => accepted.carry(|hub, _, socket, ip| component::serve(hub, socket, ip)),
     }
@@ -239,7 +246,7 @@ fn serve(listener: &Listener, accepted: Accepted) {
 pub async fn accept(
     port: Port,
     hub: Arc<Hub>,
-    servers: Arc<Servers>,
+    (servers, web): (Arc<Servers>, Arc<Web>),
     gate: Arc<Gate>,
     acceptor: impl Fn() -> Arc<Acceptor>,
 ) -> std::io::Result<()> {
@@ -262,7 +269,15 @@ pub async fn accept(
         };
         serve(
             listener,
-            Accepted { hub: hub.clone(), servers: servers.clone(), acceptor: acceptor(), socket, ip, pass },
+            Accepted {
+                hub: hub.clone(),
+                servers: servers.clone(),
+                web: web.clone(),
+                acceptor: acceptor(),
+                socket,
+                ip,
+                pass,
+            },
         );
     }
 }

@@ -9,6 +9,10 @@ pub const C2S_TLS: &str = "c2s_tls";
 pub const S2S: &str = "s2s";
 /// TLS from the first byte for other servers.
 pub const S2S_TLS: &str = "s2s_tls";
+/// Browsers, and whoever puts and has files.
+pub const HTTPS: &str = "https";
+/// Where those come if it can be had, in place of the usual port.
+pub const HTTPS_FIRST: u16 = 443;
 /// Components.
 pub const COMPONENT: &str = "component";
 
@@ -19,6 +23,8 @@ pub enum Peers {
     Clients,
     /// Other servers.
     Servers,
+    /// Browsers, and apps for files.
+    Web,
     /// Gateways and bots, without TLS, and so on this box alone.
     Components,
 }
@@ -49,7 +55,7 @@ impl Listener {
 }
 
 /// All of them, in the order in which they are told.
-pub static LISTENERS: [Listener; 5] = [
+pub static LISTENERS: [Listener; 6] = [
     Listener {
         name: C2S,
         default: "[\"[::]:5222\"]",
@@ -79,6 +85,14 @@ pub static LISTENERS: [Listener; 5] = [
         direct: true,
     },
     Listener {
+        name: HTTPS,
+        default: "[\"[::]:5443\"]",
+        meaning: "Files, browsers, and apps over the web, with TLS from the first byte. If nothing is set here it is port 443, where that can\n\
+                  be had.",
+        peers: Peers::Web,
+        direct: true,
+    },
+    Listener {
         name: COMPONENT,
         default: "[\"127.0.0.1:5347\", \"[::1]:5347\"]",
         meaning: "Gateways and bots, if there are any in [components]. Their protocol has no TLS, so they must be on this box.",
@@ -86,6 +100,3 @@ pub static LISTENERS: [Listener; 5] = [
         direct: false,
     },
 ];
-
-/// Settings of 0.1.0 in `[listen]` for what this version does not serve. A file that has them is still good.
-pub const UNSERVED: [&str; 1] = ["https"];

@@ -8,6 +8,7 @@
 pub(crate) mod c2s;
 mod component;
 pub(crate) mod dial;
+mod direct;
 pub(crate) mod gate;
 pub mod link;
 pub(crate) mod listen;
@@ -16,4 +17,5 @@ pub(crate) mod pump;
 pub(crate) mod s2s;
 mod starttls;
 pub(crate) mod transport;
+pub(crate) mod web;
 pub mod websocket;

@@ -75,13 +75,7 @@ fn dialer(federation: &Federation, own: &[SocketAddr]) -> Dialer {
 }
 
 /// Carries a connection that was made to us to its end.
-pub async fn serve(
-    hub: Arc<Hub>,
-    servers: Arc<Servers>,
-    acceptor: Arc<Acceptor>,
-    socket: Socket,
-    ip: IpAddr,
-) {
+pub async fn serve(hub: Arc<Hub>, servers: Arc<Servers>, acceptor: Arc<Acceptor>, socket: Socket, ip: IpAddr) {
     let Some(_counts) = servers.enter(ip) else { return };
     let share = hub.shares().share(Owner::Address(network(ip)));
     let begin = Box::pin(in_turns(share.clone(), accept(hub, share, servers.clone(), acceptor, socket, ip)));
@@ -144,7 +138,8 @@ pub(super) async fn pump(
     let evidence = evidence(servers, stream.peer_chain(), None, PeerEnd::Dialling).await;
     let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
     let now = entry.hub.mono();
-    let link = ServerLink::incoming(entry.sid, S2s::incoming(entry.hub.server_terms(), Some(evidence), since, random), now);
+    let link =
+        ServerLink::incoming(entry.sid, S2s::incoming(entry.hub.server_terms(), Some(evidence), since, random), now);
     let mut pump = Pump::new(entry, stream, link, since);
     pump.feed(early);
     Some(pump)

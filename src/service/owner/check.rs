@@ -332,9 +332,6 @@ fn space(report: &mut Report, data: &Data) {
 }
 
 fn ports(report: &mut Report, config: &Config) {
-    if let Some(told) = config.told_unserved() {
-        report.note(format!("settings: {told}"));
-    }
     for (name, address) in listen::wanted(config) {
         match listen::probe(name, address) {
             Ok(()) => report.fine(format!("port: {address} ({name}) is free")),

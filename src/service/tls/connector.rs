@@ -174,14 +174,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_clients_is_not_for_servers() {
+    fn a_port_that_is_for_others_is_told_so() {
         let authority = Authority::new("A");
         let (a, b) = (server(&authority, "a.example"), server(&authority, "b.example"));
+        // One of ours is for servers, too, and they are asked for their certificates.
         let (ours, theirs) = meet(&a, &b, "b.example", true, Profile::Direct);
-        assert!(theirs.is_err());
-        assert!(ours.map(|_| ()).unwrap_err().text.contains("not for servers of XMPP"));
+        ours.unwrap();
+        assert_eq!(theirs.unwrap().0.peer_chain().len(), 1);
         // Behind STARTTLS nothing is named.
         meet(&a, &b, "b.example", false, Profile::StartTls).0.unwrap();
+        let (chain, key) = authority.pem(&authority.params("b.example"));
+        let (chain, key) = super::super::read(chain.as_bytes(), key.as_bytes()).unwrap();
+        let mut web = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        web.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (ours, theirs) = ends();
+        let connect = a.connector.connect(ours, "b.example", true);
+        let (ours, theirs) = smol::block_on(smol::future::zip(connect, Stream::accept(theirs, |_| Arc::new(web))));
+        assert!(theirs.is_err());
+        assert!(ours.map(|_| ()).unwrap_err().text.contains("not for servers of XMPP"));
     }
 
     #[test]

@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn direct_tls_takes_what_is_spoken_here_or_no_alpn() {
         let setting = setting();
-        let client = |alpn| setting.client(&TLS13, alpn);
+        let client = |alpn: &[&[u8]]| setting.client(&TLS13, alpn);
         for profile in [Profile::Direct, Profile::ServerDirect] {
             for (wanted, spoken) in [
                 ("http/1.1", Some(Protocol::Web)),

@@ -1,0 +1,295 @@
+//! HTTP on a connection inside TLS: one request after the other, by the table of paths in [`answer`]. There is nothing else, and HTTP without
+//! TLS is not spoken.
+
+mod files;
+
+use super::link::ClientLink;
+use super::pump::{Entry, Pump, Wait, linger, wait};
+use super::{c2s, websocket::WebSocket};
+use crate::service::disk::files::Files;
+use crate::service::tls::Stream;
+use crate::service::{host, lock};
+use crate::stream::framing::Framing;
+use crate::stream::{Mono, Tls};
+use crate::web::answer::{Answer, Status};
+use crate::web::frames::accept_key;
+use crate::web::request::{Method, Request};
+use crate::wire::punycode::a_labels;
+use crate::wire::xml::escaped;
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+/// How long a request may take to come in, up to what follows its head, in milliseconds.
+const HEAD_MS: Mono = 10_000;
+/// How long a connection waits for another request, in milliseconds.
+const IDLE_MS: Mono = 30_000;
+/// How long a peer may take none of what is written to it, in milliseconds.
+const WRITE_MS: Mono = 60_000;
+/// Requests on a connection.
+const REQUESTS: usize = 1_000;
+
+/// What is served by HTTP, and under which names.
+pub struct Web {
+    /// The names of hosts that requests may be for: whoever has a page in a browser here and makes its own name mean this box must not
+    /// read what is on it (DNS rebinding).
+    names: BTreeSet<String>,
+    /// What URLs begin with: `https://HOST:PORT`.
+    base: Mutex<String>,
+}
+
+impl Web {
+    /// Under these names. URLs are told as soon as it is known which port is open.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Arc<Web> {
+        let names = names.into_iter().map(|name| a_labels(&name).to_ascii_lowercase()).collect();
+        Arc::new(Web { names, base: Mutex::default() })
+    }
+
+    /// What URLs begin with from now on: `https://HOST:PORT`.
+    pub fn set_base(&self, base: String) {
+        *lock(&self.base) = base;
+    }
+
+    /// Whether a request may be for this host. What is no name means no other host to a browser.
+    fn is_ours(&self, host: &str) -> bool {
+        host.parse::<IpAddr>().is_ok() || self.names.contains(host) || host == "localhost"
+    }
+}
+
+/// A connection on which requests come.
+pub(super) struct Connection {
+    entry: Entry,
+    stream: Stream,
+    /// What was read, and not looked at.
+    input: Vec<u8>,
+    /// When what was read last began to come.
+    since: Mono,
+}
+
+/// What a request has come to.
+enum Outcome {
+    /// It was answered.
+    Answered,
+    /// The same, and nothing else may come.
+    Over,
+    /// A stream of XMPP follows on a WebSocket.
+    WebSocket,
+}
+
+/// Answers what comes on a connection, of which this was read already. Gives a stream on a WebSocket, if it becomes one.
+pub(super) async fn serve(
+    web: &Web,
+    entry: Entry,
+    stream: Stream,
+    tls: Tls,
+    early: Vec<u8>,
+    ip: IpAddr,
+) -> Option<Box<Pump<WebSocket<Stream>, ClientLink>>> {
+    let since = entry.hub.mono();
+    let sid = entry.sid;
+    let mut connection = Connection { entry, stream, input: early, since };
+    for n in 1..=REQUESTS {
+        let outcome = match connection.request().await {
+            Ok(Some(Ok(mut request))) => {
+                request.stays &= n < REQUESTS;
+                log::debug!("{sid:?}: {:?} {}", request.method, path_for_log(&request.path));
+                connection.answer(web, &request).await
+            }
+            Ok(Some(Err(answer))) => connection.say(&answer, false, false).await.map(|()| Outcome::Over),
+            Ok(None) => return None,
+            Err(e) => Err(e),
+        };
+        match outcome {
+            Ok(Outcome::Answered) => {}
+            Ok(Outcome::Over) => {
+                connection.end().await;
+                return None;
+            }
+            Ok(Outcome::WebSocket) => {
+                let Connection { entry, stream, input, since } = connection;
+                let (mut transport, mut text) = (WebSocket::new(stream), Vec::new());
+                transport.take(&input, &mut text);
+                return c2s::pump(entry, transport, Framing::WebSocket, tls, &text, ip, since);
+            }
+            Err(e) => {
+                log::debug!("{sid:?}: {e}");
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// A path without what only those have to know who were told it.
+fn path_for_log(path: &str) -> &str {
+    let end = path.match_indices('/').nth(1).map_or(path.len(), |(at, _)| at);
+    path.get(..end.min(80)).unwrap_or_default()
+}
+
+impl Connection {
+    /// Reads the head of the next request, or what to say to what is none. `None`: none came.
+    async fn request(&mut self) -> io::Result<Option<Result<Request, Answer>>> {
+        self.since = self.entry.hub.mono();
+        loop {
+            match Request::read(&self.input) {
+                Ok(Some((request, length))) => {
+                    self.input.drain(..length);
+                    return Ok(Some(Ok(request)));
+                }
+                Ok(None) => {}
+                Err(bad) => return Ok(Some(Err(bad.answer()))),
+            }
+            let begun = !self.input.is_empty();
+            let until = self.since + if begun { HEAD_MS } else { IDLE_MS };
+            match self.read(until).await {
+                Ok(0) => return Ok(None),
+                Ok(_) if !begun => self.since = self.entry.hub.mono(),
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::TimedOut && begun => {
+                    let late = Answer::text(Status::RequestTimeout, "the request did not come in time");
+                    return Ok(Some(Err(late)));
+                }
+                Err(e) if e.kind() == ErrorKind::TimedOut => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Reads once, behind what was read. Gives how many bytes came, in TLS; 0 is the end.
+    async fn read(&mut self, until: Mono) -> io::Result<usize> {
+        let (stream, input) = (&mut self.stream, &mut self.input);
+        let read = poll_fn(|cx| stream.poll_read(cx, input));
+        match wait(&self.entry.hub, Some(&self.entry.outbox), until, read).await {
+            Wait::Done(read) => read,
+            Wait::Late => Err(ErrorKind::TimedOut.into()),
+            // The server stops.
+            Wait::Mail => Ok(0),
+        }
+    }
+
+    /// Writes all of it.
+    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let stream = &mut self.stream;
+            let write = poll_fn(|cx| stream.poll_write(cx, bytes));
+            match wait(&self.entry.hub, None, self.entry.hub.mono() + WRITE_MS, write).await {
+                Wait::Done(written) => bytes = &bytes[written?..],
+                Wait::Late | Wait::Mail => return Err(ErrorKind::TimedOut.into()),
+            }
+        }
+        let stream = &mut self.stream;
+        let flush = poll_fn(|cx| stream.poll_flush(cx));
+        match wait(&self.entry.hub, None, self.entry.hub.mono() + WRITE_MS, flush).await {
+            Wait::Done(flushed) => flushed,
+            Wait::Late | Wait::Mail => Err(ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn say(&mut self, answer: &Answer, is_head: bool, stays: bool) -> io::Result<()> {
+        let mut out = String::new();
+        answer.write(is_head, stays, now(), &mut out);
+        self.write(out.as_bytes()).await
+    }
+
+    /// Answers a request that has to be answered at once. What follows its head is not read: then nothing else may come.
+    async fn reply(&mut self, request: &Request, answer: Answer) -> io::Result<Outcome> {
+        let stays = request.stays && request.framed == crate::web::body::Framed::Nothing;
+        self.say(&answer, request.method == Method::Head, stays).await?;
+        Ok(if stays { Outcome::Answered } else { Outcome::Over })
+    }
+
+    /// The table of paths.
+    async fn answer(&mut self, web: &Web, request: &Request) -> io::Result<Outcome> {
+        if !web.is_ours(&request.host) {
+            let text = "this server has another name; its owner can tell it";
+            return self.reply(request, Answer::text(Status::MisdirectedRequest, text)).await;
+        }
+        match request.path.as_str() {
+            "/xmpp-websocket" => self.websocket(request).await,
+            "/.well-known/host-meta" => self.reply(request, links(web, request, false)).await,
+            "/.well-known/host-meta.json" => self.reply(request, links(web, request, true)).await,
+            path => match (path.strip_prefix("/upload/"), self.entry.hub.files().cloned()) {
+                (Some(rest), Some(files)) => self.file(&files, request, rest).await,
+                _ => self.reply(request, nothing()).await,
+            },
+        }
+    }
+
+    /// RFC 6455 §4.2, RFC 7395 §3.1
+    async fn websocket(&mut self, request: &Request) -> io::Result<Outcome> {
+        let upgrades = request.has_token("connection", "upgrade") && request.has_token("upgrade", "websocket");
+        let key = request.field("sec-websocket-key").and_then(accept_key);
+        let refused = match (request.method, upgrades, key) {
+            (Method::Get, true, Some(key)) if request.field("sec-websocket-version") == Some("13") => {
+                if request.has_token("sec-websocket-protocol", "xmpp") {
+                    let answer = Answer::new(Status::SwitchingProtocols)
+                        .with("Upgrade", "websocket")
+                        .with("Connection", "Upgrade")
+                        .with("Sec-WebSocket-Accept", key)
+                        .with("Sec-WebSocket-Protocol", "xmpp");
+                    self.say(&answer, false, true).await?;
+                    return Ok(Outcome::WebSocket);
+                }
+                Answer::text(Status::BadRequest, "the subprotocol of the WebSocket has to be xmpp")
+            }
+            (Method::Get, true, _) if request.field("sec-websocket-version") != Some("13") => {
+                Answer::text(Status::UpgradeRequired, "WebSockets are of version 13 here")
+                    .with("Sec-WebSocket-Version", "13")
+            }
+            (Method::Get, true, None) => Answer::text(Status::BadRequest, "Sec-WebSocket-Key is missing or wrong"),
+            (Method::Get, ..) => Answer::text(Status::UpgradeRequired, "there are WebSockets here, for XMPP")
+                .with("Upgrade", "websocket")
+                .with("Connection", "Upgrade"),
+            _ => Answer::text(Status::MethodNotAllowed, "a WebSocket begins with GET").with("Allow", "GET"),
+        };
+        self.reply(request, refused).await
+    }
+
+    /// Says that nothing follows, and waits a little until that is read.
+    async fn end(mut self) {
+        let until = self.entry.hub.mono() + super::pump::HANG_UP_MS;
+        let stream = &mut self.stream;
+        let close = poll_fn(|cx| stream.poll_close(cx));
+        if let Wait::Done(Ok(())) = wait(&self.entry.hub, None, until, close).await {
+            linger(&self.entry.hub, self.stream.socket()).await;
+        }
+    }
+}
+
+/// Milliseconds since 1970, if the box knows (RFC 9110 §6.6.1: who has no clock says nothing).
+fn now() -> Option<u64> {
+    Some(host::clock()).filter(|now| *now > CLOCK_SET).map(|now| now * 1000)
+}
+
+/// A clock that shows less was never set, in seconds since 1970.
+const CLOCK_SET: u64 = 1_700_000_000;
+
+fn nothing() -> Answer {
+    Answer::text(Status::NotFound, "there is nothing here")
+}
+
+/// XEP-0156 §3.2: where streams can be had by HTTP.
+fn links(web: &Web, request: &Request, json: bool) -> Answer {
+    if !matches!(request.method, Method::Get | Method::Head) {
+        return Answer::text(Status::MethodNotAllowed, "this can only be read").with("Allow", "GET, HEAD");
+    }
+    let url = format!("{}/xmpp-websocket", lock(&web.base).replacen("https:", "wss:", 1));
+    let rel = "urn:xmpp:alt-connections:websocket";
+    let (content_type, content) = match json {
+        true => ("application/json", format!("{{\"links\":[{{\"rel\":\"{rel}\",\"href\":\"{url}\"}}]}}\n")),
+        false => (
+            "application/xrd+xml",
+            format!(
+                "<?xml version='1.0' encoding='utf-8'?>\n<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>\
+                 <Link rel='{rel}' href='{}'/></XRD>\n",
+                escaped(&url)
+            ),
+        ),
+    };
+    Answer::of(Status::Ok, content_type, content).with("Access-Control-Allow-Origin", "*")
+}
+
+/// Files are served by [`files`].
+type AllFiles = Arc<Files>;
