@@ -180,7 +180,7 @@ mod tests {
         // One of ours is for servers, too, and they are asked for their certificates.
         let (ours, theirs) = meet(&a, &b, "b.example", true, Profile::Direct);
         ours.unwrap();
-        assert_eq!(theirs.unwrap().peer_chain().len(), 1);
+        assert!(!theirs.unwrap().peer_chain().is_empty());
         // Behind STARTTLS nothing is named.
         meet(&a, &b, "b.example", false, Profile::StartTls).0.unwrap();
         let (chain, key) = authority.pem(&authority.params("b.example"));
