@@ -381,6 +381,9 @@ struct Backup {
     /// the file to make; it must not be there yet
     #[argh(positional)]
     file: PathBuf,
+    /// leave out the photos and files that people have sent
+    #[argh(switch)]
+    without_files: bool,
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -523,8 +526,8 @@ fn run(verb: Verb) -> Result<()> {
             }
         },
         Verb::Status(Status { data, config }) => say(&status::run(&asking(owner(data, config)?))?),
-        Verb::Backup(Backup { file, data, config }) => {
-            say(&backup::run(&told(asking(existing(data, config)?)), &file)?)
+        Verb::Backup(Backup { file, without_files, data, config }) => {
+            say(&backup::run(&told(asking(existing(data, config)?)), &file, !without_files)?)
         }
         Verb::Restore(Restore { file, data, config, domain }) => {
             let dir = find::to_replace(data.as_deref(), &Surroundings::of_process())?.dir().to_owned();

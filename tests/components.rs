@@ -446,7 +446,7 @@ fn settings_that_cannot_be() {
     assert!(fails(&dir, &["serve"], "").contains("conference.example.org"));
     settings(&dir, &[(NAME, "short")]);
     let said = fails(&dir, &["serve"], "");
-    assert!(said.contains("inglenook.toml:11: components.\"gateway.example.org\" must be a secret of 16"), "{said}");
+    assert!(said.contains("inglenook.toml:12: components.\"gateway.example.org\" must be a secret of 16"), "{said}");
     let printed = run(&dir, &["config"], "").out;
     assert!(printed.contains("\n[components]\n") && printed.contains("\ncomponent = [\"127.0.0.1:5347\""), "{printed}");
 }

@@ -12,6 +12,7 @@ const ELSEWHERE: &[About] = &[
     About::new("RFC 5802", "SCRAM-SHA-1 and SCRAM-SHA-1-PLUS", "2010", ""),
     About::new("RFC 5929", "Channel Bindings for TLS", "2010", "all but tls-server-end-point"),
     About::new("RFC 6120", "XMPP Core", "2011", ""),
+    About::new("RFC 7395", "XMPP Subprotocol for WebSocket", "2014", ""),
     About::new("RFC 7590", "Use of TLS in XMPP", "2015", ""),
     About::new(
         "RFC 7622",
@@ -35,6 +36,7 @@ const ELSEWHERE: &[About] = &[
         "connecting to a component (jabber:component:connect), TLS: components are on this box",
     ),
     About::new("XEP-0128", "Service Discovery Extensions", "1.0.1", ""),
+    About::new("XEP-0156", "Discovering Alternative XMPP Connection Methods", "1.4.0", "BOSH: there is none"),
     About::new(
         "XEP-0178",
         "Best Practices for Use of SASL EXTERNAL with Certificates",

@@ -6,6 +6,7 @@
 //! moment the files of the message log are opened, too; they only grow, so that they can be copied later, each as far as it went.
 
 use crate::service::config::PEERS_FILE;
+use crate::service::disk::files::limits::FOLDER;
 use crate::service::disk::{
     container::{self, Head, LAYOUT, Look, Totals, Writer},
     data::Data,
@@ -23,7 +24,7 @@ use crate::store::sled_engine::SCHEMA;
 use crate::store::{Bytes, Op, Query, Rows, Tree};
 use crate::wire::Jid;
 use rustix::fs::{Advice, CWD, RenameFlags};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,11 +43,11 @@ const CHANGES_BYTES: usize = 16 * 1024 * 1024;
 /// How long storage may need for a page.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Makes the backup, with the server running or not. Returns lines for the person.
+/// Makes the backup, with the server running or not, with what people have uploaded or without. Returns lines for the person.
 ///
 /// # Errors
 /// When there is nothing to back up, or no room, or the file is there already.
-pub fn run(options: &Options, file: &Path) -> Result<Vec<String>> {
+pub fn run(options: &Options, file: &Path, with_uploads: bool) -> Result<Vec<String>> {
     let place = options.place()?;
     let shown = file.display();
     if !place.data.database().exists() {
@@ -57,7 +58,7 @@ pub fn run(options: &Options, file: &Path) -> Result<Vec<String>> {
     let fresh = beside(file, ".new");
     // Left over by one that was interrupted.
     let _ = std::fs::remove_file(&fresh);
-    let made = write(options, &place, &fresh)
+    let made = write(options, &place, &fresh, with_uploads)
         .and_then(|()| read_back(&fresh))
         .and_then(|found| move_into_place(&fresh, file).map(|()| found));
     let (head, totals) = match made {
@@ -106,16 +107,16 @@ fn cannot(what: &str, path: &Path, e: &std::io::Error) -> Failure {
     Failure(format!("{} cannot be {what}: {e}.{advice} There is no backup.", path.display()))
 }
 
-fn write(options: &Options, place: &Place, fresh: &Path) -> Result<()> {
+fn write(options: &Options, place: &Place, fresh: &Path, with_uploads: bool) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(fresh);
     let file = file.map_err(|e| cannot("made", fresh, &e))?;
     let mut out = TellingWriter { out: BufWriter::with_capacity(128 * 1024, file), failed: None };
-    let done = match control::receive(&place.data, &Request::Backup, &mut out) {
+    let done = match control::receive(&place.data, &Request::Backup(with_uploads), &mut out) {
         Ok(Some(())) => Ok(()),
-        Ok(None) => match root::as_owner(&place.data, || stopped(options, place, &mut out)) {
+        Ok(None) => match root::as_owner(&place.data, || stopped(options, place, with_uploads, &mut out)) {
             // A server may have begun since we asked.
             Err(e) if out.out.buffer().is_empty() && control::runs(&place.data) => {
-                control::receive(&place.data, &Request::Backup, &mut out).and_then(|done| done.ok_or(e))
+                control::receive(&place.data, &Request::Backup(with_uploads), &mut out).and_then(|done| done.ok_or(e))
             }
             done => done,
         },
@@ -197,11 +198,11 @@ fn look(engine: &mut dyn Keep, dir: &Path, step: BackupStep) -> Result<BackupPar
 }
 
 /// Makes a backup of a folder whose server does not run.
-fn stopped(options: &Options, place: &Place, out: &mut dyn Write) -> Result<()> {
+fn stopped(options: &Options, place: &Place, with_uploads: bool, out: &mut dyn Write) -> Result<()> {
     let _lock = serve::hold(&place.data)?;
     let mut engine = Card::open(&place.data.database(), options.probe.and_then(|make| make()))?;
     let dir = place.data.dir().to_owned();
-    let done = export(out, &place.data, &place.domain, &mut |step, _| look(&mut engine, &dir, step));
+    let done = export(out, (&place.data, with_uploads), &place.domain, &mut |step, _| look(&mut engine, &dir, step));
     engine.close()?;
     done
 }
@@ -212,11 +213,11 @@ enum Piece {
     Found(Result<BackupPart>),
 }
 
-/// Makes a backup of the running server. Blocks.
+/// Makes a backup of the running server, with what people have uploaded or without. Blocks.
 ///
 /// # Errors
 /// When something cannot be read, or the taker is gone.
-pub fn running(shared: &Shared, out: &mut dyn Write) -> Result<()> {
+pub fn running(shared: &Shared, with_uploads: bool, out: &mut dyn Write) -> Result<()> {
     let (tell, told) = channel();
     let heard = tell.clone();
     let pending = Arc::new(AtomicUsize::new(0));
@@ -253,7 +254,7 @@ pub fn running(shared: &Shared, out: &mut dyn Write) -> Result<()> {
             }
         }
     };
-    export(out, shared.data(), &shared.domain, &mut ask)
+    export(out, (shared.data(), with_uploads), &shared.domain, &mut ask)
 }
 
 fn op_bytes(op: &Op) -> usize {
@@ -267,7 +268,7 @@ fn op_bytes(op: &Op) -> usize {
 /// Writes the backup. `ask` gives what a step finds, and the changes that were committed before it.
 fn export(
     out: &mut dyn Write,
-    data: &Data,
+    (data, with_uploads): (&Data, bool),
     domain: &Jid,
     ask: &mut dyn FnMut(BackupStep, &mut Vec<Op>) -> Result<BackupPart>,
 ) -> Result<()> {
@@ -306,7 +307,22 @@ fn export(
         let (file, len) = open().map_err(|e| Failure(format!("{} cannot be read: {e}.", path.display())))?;
         writer.file(&name, file, len).map_err(failed)?;
     }
+    for path in if with_uploads { uploads(data) } else { Vec::new() } {
+        // One that has gone meanwhile is not missed; those that are there do not change.
+        let Ok(file) = File::open(&path) else { continue };
+        let Some(name) = path.file_name().and_then(OsStr::to_str) else { continue };
+        let len = file.metadata().map_err(|e| Failure(format!("{} cannot be read: {e}.", path.display())))?.len();
+        writer.file(&format!("{FOLDER}/{name}"), file, len).map_err(failed)?;
+    }
     writer.finish().map(drop).map_err(failed)
+}
+
+/// What people have uploaded, as far as it has come in.
+fn uploads(data: &Data) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(data.uploads()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> = all.filter(|path| path.extension().is_none() && path.is_file()).collect();
+    found.sort();
+    found
 }
 
 /// The small files that belong to the data: name in the backup, and path.

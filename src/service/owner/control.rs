@@ -54,8 +54,8 @@ pub enum Request {
     Reload,
     /// How the server is.
     Status,
-    /// A backup: to be asked for with [`receive`].
-    Backup,
+    /// A backup, with what people have uploaded or without: to be asked for with [`receive`].
+    Backup(bool),
 }
 
 impl Request {
@@ -70,7 +70,8 @@ impl Request {
             Request::RoomRemove(room) => format!("room-remove\t{room}\n"),
             Request::Reload => "reload\n".into(),
             Request::Status => "status\n".into(),
-            Request::Backup => "backup\n".into(),
+            Request::Backup(true) => "backup\n".into(),
+            Request::Backup(false) => "backup\twithout-files\n".into(),
         }
     }
 
@@ -88,7 +89,7 @@ impl Request {
             "room-remove" => Request::RoomRemove(jid?),
             "reload" => Request::Reload,
             "status" => Request::Status,
-            "backup" => Request::Backup,
+            "backup" => Request::Backup(jid.as_deref() != Some("without-files")),
             _ => return None,
         })
     }
@@ -108,7 +109,7 @@ impl Request {
             Request::RoomList => Command::RoomList,
             Request::RoomOwner(at, jid) => Command::RoomOwner(room(at, domain)?, address(jid, domain)?),
             Request::RoomRemove(at) => Command::RoomRemove(room(at, domain)?),
-            Request::Reload | Request::Status | Request::Backup => return Ok(None),
+            Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
         }))
     }
 }
@@ -235,9 +236,9 @@ async fn answer(mut socket: UnixStream, shared: Arc<Shared>) -> std::io::Result<
     }
     let request = std::str::from_utf8(&line).ok().and_then(|line| Request::parse(line.trim_end_matches('\n')));
     let answer = match request {
-        Some(Request::Backup) => {
+        Some(Request::Backup(with_uploads)) => {
             let socket = net::UnixStream::from(socket.as_fd().try_clone_to_owned()?);
-            return smol::unblock(move || send(socket, &shared)).await;
+            return smol::unblock(move || send(socket, &shared, with_uploads)).await;
         }
         Some(request) => carry_out(request, &shared).await,
         None => Err("this server does not know that request: is it another version?".into()),
@@ -276,14 +277,14 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
 }
 
 /// Sends a backup. Blocks.
-fn send(socket: net::UnixStream, shared: &Shared) -> std::io::Result<()> {
+fn send(socket: net::UnixStream, shared: &Shared, with_uploads: bool) -> std::io::Result<()> {
     socket.set_nonblocking(false)?;
     // Whoever does not take it any more must not keep what it is made of.
     socket.set_write_timeout(Some(PATIENCE * 6))?;
     let mut plain = &socket;
     plain.write_all(b" data\n")?;
     let mut out = BufWriter::with_capacity(CHUNK_BYTES, Chunks(&socket));
-    let done = backup::running(shared, &mut out);
+    let done = backup::running(shared, with_uploads, &mut out);
     out.flush()?;
     plain.write_all(&0_u32.to_be_bytes())?;
     match done {
@@ -415,7 +416,8 @@ mod tests {
             Request::RoomRemove("garden".into()),
             Request::Reload,
             Request::Status,
-            Request::Backup,
+            Request::Backup(true),
+            Request::Backup(false),
         ] {
             assert!(Request::parse(request.line().trim_end_matches('\n')) == Some(request));
         }
