@@ -415,7 +415,7 @@ impl Room {
         let slot = OpenSlot { wanted: wanted.clone(), token, ends: mono + SLOT_MS, taken: false };
         let (bytes, own, all) = (slot.bytes(), self.owners.get(owner).copied().unwrap_or_default(), self.all);
         let own_end = || self.next_end(mono, |slot| slot.wanted.owner.as_str() == owner);
-        if own.slots >= ACCOUNT_SLOTS || own.slot_bytes + own.upload_bytes + bytes > account_bytes {
+        if own.slots >= ACCOUNT_SLOTS {
             return Err(SlotRefusal::Later(own_end(), "upload first what you have slots for already"));
         }
         if own.today(mono) + own.slot_bytes + own.upload_bytes + bytes > account_bytes {

@@ -168,13 +168,8 @@ impl Files {
         self.remove(&gone);
         let (id, wanted) = begun?;
         let file = self.part(id, wanted.size).map_err(|e| {
-            let _ = std::fs::remove_file(self.path(id, PART));
             lock(&self.inner).room.ended(id, 0, mono);
-            if is_full(&e) {
-                return PutRefusal::Full;
-            }
-            log::error!("an uploaded file cannot be written in {}: {e}", self.dir.display());
-            PutRefusal::Fails
+            self.refusal(&e)
         })?;
         let header = Header {
             number: 0,
@@ -186,7 +181,7 @@ impl Files {
             until: until(wanted.purpose),
             hash: [0; 32],
         };
-        Ok(Upload {
+        let mut upload = Upload {
             files: self.clone(),
             id,
             file,
@@ -196,24 +191,27 @@ impl Files {
             written: 0,
             synced: 0,
             place: Place::Part,
-        })
+        };
+        upload.allocate().map_err(|e| self.refusal(&e))?;
+        Ok(upload)
     }
 
-    /// A file with room for so many bytes of content; it stands where that begins.
+    /// A file that has nothing in it yet, if so many bytes of content fit.
     fn part(&self, id: FileId, size: u64) -> io::Result<File> {
-        let bytes = size + HEADER_BYTES;
         let free = rustix::fs::statvfs(&self.dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        if free.is_ok_and(|free| free < bytes.saturating_add(self.free_bytes)) {
+        if free.is_ok_and(|free| free < (size + HEADER_BYTES).saturating_add(self.free_bytes)) {
             return Err(ErrorKind::StorageFull.into());
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path(id, PART))?;
-        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-            // Not every file system can: then the disk is full when it is.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-            Err(e) => return Err(e.into()),
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path(id, PART))
+    }
+
+    /// What is told of an upload that cannot begin.
+    fn refusal(&self, e: &io::Error) -> PutRefusal {
+        if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) {
+            return PutRefusal::Full;
         }
-        file.seek(SeekFrom::Start(HEADER_BYTES))?;
-        Ok(file)
+        log::error!("an uploaded file cannot be written in {}: {e}", self.dir.display());
+        PutRefusal::Fails
     }
 
     /// A file that is there, by what stands in its path, percent-decoded. `now`: seconds since 1970.
@@ -289,6 +287,15 @@ impl Files {
 }
 
 impl Upload {
+    /// Takes the room that all of it needs, as far as the file system can: others cannot fill that up meanwhile.
+    fn allocate(&mut self) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, self.header.size + HEADER_BYTES) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(e) => return Err(e.into()),
+        }
+        self.file.seek(SeekFrom::Start(HEADER_BYTES)).map(drop)
+    }
+
     /// The next bytes of it. Blocks.
     ///
     /// # Errors
@@ -378,10 +385,6 @@ impl Drop for Upload {
 fn told(content_type: &str) -> Option<Box<str>> {
     let fine = content_type.len() <= crate::core::CONTENT_TYPE_BYTES && !content_type.contains(char::is_control);
     fine.then(|| content_type.into())
-}
-
-fn is_full(e: &io::Error) -> bool {
-    matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {

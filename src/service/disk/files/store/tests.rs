@@ -229,6 +229,11 @@ fn slots_share_the_room() {
         assert_eq!(later(files.slot(&wanted(owner, FILE), 61_000)), 240_000, "when its first slot is over");
     }
     assert_eq!(later(files.slot(&wanted("nurse", FILE), 1000)), 300_000);
+    // What is coming in counts as well.
+    files.remove_of(&wanted("juliet", 0).owner);
+    let _uploads: Vec<_> = (0..4).map(|_| begin_at(&files, &wanted("juliet", FILE), 1000, NOW).1).collect();
+    assert_eq!(later(files.slot(&wanted("juliet", FILE), 1000)), 60_000, "nobody knows when it is there");
+    assert_eq!(later(files.slot(&wanted("nurse", FILE), 1000)), 300_000);
     files.slot(&wanted("nurse", FILE), 301_000).expect("they were not used");
     // However little is to be uploaded.
     let files = open_at(&temp, FileLimits { account_bytes: 1 << 40, total_bytes: 1 << 40, ..LIMITS });
@@ -294,13 +299,26 @@ fn who_is_full_loses_the_own_oldest_files() {
 }
 
 #[test]
+fn what_came_later_is_younger_also_after_a_restart() {
+    let temp = Temp::new();
+    let ids = [(); 3].map(|()| put(&open_at(&temp, LIMITS), "juliet"));
+    let files = open_at(&temp, LIMITS);
+    for left in (0..3).rev() {
+        files.set_limits(FileLimits { account_bytes: left * SIZE, ..LIMITS });
+        files.expire(0, NOW);
+        let there: Vec<bool> = ids.iter().map(|id| is_there(&files, id)).collect();
+        assert_eq!(there, [left > 2, left > 1, left > 0]);
+    }
+}
+
+#[test]
 fn when_all_is_full_the_oldest_goes_but_what_is_over_goes_first() {
     let temp = Temp::new();
     let files = open_at(&temp, LIMITS);
     let oldest = put(&files, "romeo");
     let brief = WantedSlot { purpose: UploadPurpose::Ephemeral((NOW + 10) * 1000), ..wanted("nurse", FILE) };
-    let over = put_at(&files, &brief, 0, NOW);
     let second = put(&files, "romeo");
+    let over = put_at(&files, &brief, 0, NOW);
     for owner in ["juliet", "juliet", "juliet", "mercutio", "mercutio"] {
         put(&files, owner);
     }
@@ -427,6 +445,22 @@ fn a_full_disk_is_told_and_nothing_is_left() {
     assert_eq!(files.begin(&request(&id, &token, FILE), 0, NOW).expect_err("full"), PutRefusal::Full);
     assert!(names(&files).is_empty());
     assert_eq!(files.usage().uploads, 0);
+}
+
+/// Where the room is gone although the disk has just told of some.
+#[test]
+fn a_file_that_gets_no_room_leaves_nothing() {
+    let temp = Temp::new();
+    let most = 1 << 60;
+    let limits = FileLimits { file_bytes: most, account_bytes: 2 * most, total_bytes: 2 * most, seconds: 0 };
+    let files = open_at(&temp, limits);
+    let (id, token) = parts(&files.slot(&wanted("juliet", FILE), 0).expect("a slot"));
+    let mut upload = files.begin(&request(&id, &token, FILE), 0, NOW).expect("taken");
+    upload.header.size = most;
+    let refusal = files.refusal(&upload.allocate().expect_err("there is no such disk"));
+    drop(upload);
+    assert_eq!((refusal, files.usage().uploads), (PutRefusal::Full, 0));
+    assert!(names(&files).is_empty());
 }
 
 #[test]
