@@ -76,6 +76,6 @@ pub fn all() -> Vec<Box<dyn Extension>> {
         Box::new(push::Push::default()),
         Box::new(offline::Offline::default()),
         Box::new(muc::Muc::default()),
-        Box::new(upload::Upload::default()),
+        Box::new(upload::HttpUpload::default()),
     ]
 }

@@ -19,7 +19,7 @@ const UPLOAD: &str = "urn:xmpp:http:upload:0";
 pub(super) const SUBDOMAIN: &str = "upload";
 
 #[derive(Default)]
-pub(super) struct Upload {
+pub(super) struct HttpUpload {
     service: Option<Jid>,
     /// The requests whose slots are being made, without what is in them.
     jobs: BTreeMap<Job, Stanza>,
@@ -115,7 +115,7 @@ fn refused(refusal: SlotRefusal, wall: u64) -> StanzaError {
     }
 }
 
-impl Upload {
+impl HttpUpload {
     /// §4. `most`: how large a file may be, in bytes.
     fn requested(&mut self, st: &mut State, iq: &Stanza, most: u64) -> Handled {
         let Some(owner) = iq.from.as_ref().map(Jid::bare).filter(|from| st.account(from).is_some()) else {
@@ -139,7 +139,7 @@ impl Upload {
     }
 }
 
-impl Extension for Upload {
+impl Extension for HttpUpload {
     fn about(&self) -> &'static About {
         const ABOUT: About = About::new("XEP-0363", "HTTP File Upload", "1.2.0", "the purposes profile and permanent");
         &ABOUT

@@ -26,7 +26,7 @@ const _: () = assert!(RECORD + 256 + OWNER_BYTES + FILE_NAME_BYTES + CONTENT_TYP
 
 /// What a file says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Header {
+pub(crate) struct FileHeader {
     /// Greater than that of all files that were there before: the order holds whatever the clock does.
     pub number: u64,
     /// The bare JID of whose it is.
@@ -58,7 +58,7 @@ impl From<Broken> for HeaderFault {
     }
 }
 
-impl Header {
+impl FileHeader {
     pub(crate) fn write(&self) -> Vec<u8> {
         let record = Writer::new(VERSION)
             .u64(self.number)
@@ -78,7 +78,7 @@ impl Header {
         bytes
     }
 
-    pub(crate) fn read(bytes: &[u8; HEADER_BYTES as usize]) -> Result<Header, HeaderFault> {
+    pub(crate) fn read(bytes: &[u8; HEADER_BYTES as usize]) -> Result<FileHeader, HeaderFault> {
         let number = |at: usize| bytes[at..at + 4].iter().rev().fold(0, |n, b| n << 8 | u32::from(*b));
         let (check, length) = (number(8), number(12) as usize);
         let record = bytes[RECORD..].get(..length).filter(|_| bytes.starts_with(MAGIC)).ok_or(HeaderFault::Damaged)?;
@@ -89,7 +89,7 @@ impl Header {
         if r.version > VERSION {
             return Err(HeaderFault::Newer);
         }
-        Ok(Header {
+        Ok(FileHeader {
             number: r.u64()?,
             owner: r.str()?.into(),
             name: r.str()?.into(),
@@ -107,12 +107,12 @@ impl Header {
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8]) -> Result<Header, HeaderFault> {
-        Header::read(bytes.try_into().unwrap())
+    fn read(bytes: &[u8]) -> Result<FileHeader, HeaderFault> {
+        FileHeader::read(bytes.try_into().unwrap())
     }
 
-    fn sample() -> Header {
-        Header {
+    fn sample() -> FileHeader {
+        FileHeader {
             number: 7,
             owner: "juliet@house.test".into(),
             name: "tr\u{e8}s cool.jpg".into(),
@@ -126,13 +126,13 @@ mod tests {
 
     #[test]
     fn a_header_comes_back() {
-        let longest = Header {
+        let longest = FileHeader {
             owner: "o".repeat(OWNER_BYTES).into(),
             name: "n".repeat(FILE_NAME_BYTES).into(),
             content_type: Some("c".repeat(CONTENT_TYPE_BYTES).into()),
             ..sample()
         };
-        for header in [sample(), longest, Header { content_type: None, until: None, ..sample() }] {
+        for header in [sample(), longest, FileHeader { content_type: None, until: None, ..sample() }] {
             let bytes = header.write();
             assert_eq!((bytes.len() as u64, read(&bytes)), (HEADER_BYTES, Ok(header)));
         }

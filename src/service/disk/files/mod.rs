@@ -24,5 +24,5 @@ pub(crate) mod types;
 pub use header::HEADER_BYTES;
 pub use limits::{FileLimits, UploadSettings};
 pub use room::{FilesUsage, PutRefusal, PutRequest};
-pub use store::{Files, Stored, Upload};
+pub use store::{Files, StoredFile, Upload};
 pub use types::{Served, served_as};

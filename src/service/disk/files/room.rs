@@ -130,7 +130,7 @@ pub(crate) struct KeptFile {
     pub owner: Arc<str>,
     /// With its header.
     pub bytes: u64,
-    /// When it came, in seconds since 1970; see [`Room::date`].
+    /// When it came, in seconds since 1970; see [`FileRoom::date`].
     pub created: u64,
     /// What its owner has said of the time when it must be gone, in seconds since 1970.
     pub until: Option<u64>,
@@ -215,7 +215,7 @@ impl Holding {
 
 /// All of it.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct FileRoom {
     limits: FileLimits,
     /// By their numbers: the oldest first.
     files: BTreeMap<u64, KeptFile>,
@@ -227,9 +227,9 @@ pub(crate) struct Room {
     owners: BTreeMap<Arc<str>, Holding>,
 }
 
-impl Room {
-    pub(crate) fn new(limits: FileLimits) -> Room {
-        Room {
+impl FileRoom {
+    pub(crate) fn new(limits: FileLimits) -> FileRoom {
+        FileRoom {
             limits,
             files: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -240,7 +240,7 @@ impl Room {
         }
     }
 
-    /// Other limits from now on. What is too much by them goes with [`Room::expire`].
+    /// Other limits from now on. What is too much by them goes with [`FileRoom::expire`].
     pub(crate) fn set_limits(&mut self, limits: FileLimits) {
         self.limits = limits;
     }
@@ -300,7 +300,7 @@ impl Room {
         now: u64,
         gone: &mut Vec<FileId>,
         go: impl Fn(&KeptFile) -> bool,
-        fits: impl Fn(&Room) -> bool,
+        fits: impl Fn(&FileRoom) -> bool,
     ) {
         if fits(self) {
             return;
@@ -319,7 +319,7 @@ impl Room {
     /// What is too much of an account goes, then what is too much in all.
     fn clear_for(&mut self, owner: &str, now: u64, gone: &mut Vec<FileId>) {
         let FileLimits { account_bytes, total_bytes, .. } = self.limits;
-        let own = |room: &Room| room.owners.get(owner).is_none_or(|own| own.fits(ACCOUNT_FILES, account_bytes));
+        let own = |room: &FileRoom| room.owners.get(owner).is_none_or(|own| own.fits(ACCOUNT_FILES, account_bytes));
         self.clear(now, gone, |file| &*file.owner == owner, own);
         self.clear(now, gone, |_| true, |room| room.all.fits(FILES, total_bytes));
     }

@@ -1,9 +1,9 @@
-//! The folder of uploaded files. All that is said of a file stands in its header; what of that must be known at once, [`Room`] has in memory.
+//! The folder of uploaded files. All that is said of a file stands in its header; what of that must be known at once, [`FileRoom`] has in memory.
 
-use super::header::{HEADER_BYTES, Header, HeaderFault};
+use super::header::{FileHeader, HEADER_BYTES, HeaderFault};
 use super::limits::FileLimits;
 use super::name::{FileId, SlotToken, url};
-use super::room::{FilesUsage, KeptFile, PutRefusal, PutRequest, Room, until};
+use super::room::{FileRoom, FilesUsage, KeptFile, PutRefusal, PutRequest, until};
 use crate::core::{Slot, SlotRefusal, WantedSlot};
 use crate::service::disk::data::make_dir;
 use crate::service::{Failure, Result, lock, random};
@@ -34,14 +34,14 @@ const STEADY: u64 = 300;
 #[derive(Debug)]
 pub struct Files {
     dir: PathBuf,
-    inner: Mutex<Inner>,
+    inner: Mutex<FilesInner>,
     /// See [`FREE_BYTES`].
     free_bytes: u64,
 }
 
 #[derive(Debug)]
-struct Inner {
-    room: Room,
+struct FilesInner {
+    room: FileRoom,
     base: String,
     /// What the clocks showed at the last [`Files::expire`]: `mono` and `now`.
     looked: Option<(u64, u64)>,
@@ -49,7 +49,7 @@ struct Inner {
 
 /// A file that is being read. It stays at least as long as this.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoredFile {
     /// Opened; the content begins at `offset`, and that is where it stands.
     pub file: File,
     /// Where the content begins, in bytes.
@@ -75,29 +75,29 @@ pub struct Upload {
     files: Arc<Files>,
     id: FileId,
     file: File,
-    header: Header,
+    header: FileHeader,
     /// When it began, on the clock that never jumps.
     begun: u64,
-    hash: Hash,
+    hash: ContentHash,
     written: u64,
     synced: u64,
     /// What of it is on the disk, and by which name.
-    place: Place,
+    place: UploadPlace,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+enum UploadPlace {
     Part,
     Named,
     /// It is there for everybody, and no longer ours.
     Kept,
 }
 
-struct Hash(Context);
+struct ContentHash(Context);
 
-impl std::fmt::Debug for Hash {
+impl std::fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hash")
+        f.write_str("ContentHash")
     }
 }
 
@@ -113,11 +113,11 @@ impl Files {
             let make = || make_dir(dir).and_then(|()| sync_dir(dir.parent().unwrap_or(dir)));
             make().map_err(|e| failed("made", e))?;
         }
-        let mut room = Room::new(limits);
+        let mut room = FileRoom::new(limits);
         for entry in std::fs::read_dir(dir).map_err(|e| failed("read", e))? {
             look_at(&entry.map_err(|e| failed("read", e))?.path(), &mut room);
         }
-        let inner = Mutex::new(Inner { room, base: base.to_owned(), looked: None });
+        let inner = Mutex::new(FilesInner { room, base: base.to_owned(), looked: None });
         Ok(Arc::new(Files { dir: dir.to_owned(), inner, free_bytes: FREE_BYTES }))
     }
 
@@ -171,7 +171,7 @@ impl Files {
             lock(&self.inner).room.ended(id, 0, mono);
             self.refusal(&e)
         })?;
-        let header = Header {
+        let header = FileHeader {
             number: 0,
             owner: wanted.owner.as_str().into(),
             name: wanted.name,
@@ -187,10 +187,10 @@ impl Files {
             file,
             header,
             begun: mono,
-            hash: Hash(Context::new(&SHA256)),
+            hash: ContentHash(Context::new(&SHA256)),
             written: 0,
             synced: 0,
-            place: Place::Part,
+            place: UploadPlace::Part,
         };
         upload.allocate().map_err(|e| self.refusal(&e))?;
         Ok(upload)
@@ -215,7 +215,7 @@ impl Files {
     }
 
     /// A file that is there, by what stands in its path, percent-decoded. `now`: seconds since 1970.
-    pub fn find(&self, id: &str, name: &str, now: u64) -> Option<Stored> {
+    pub fn find(&self, id: &str, name: &str, now: u64) -> Option<StoredFile> {
         let id = FileId::parse(id)?;
         let (reading, until) = lock(&self.inner).room.find(id, now)?;
         let path = self.path(id, "");
@@ -231,10 +231,10 @@ impl Files {
                 return None;
             }
         };
-        let Header { name: is, content_type, size, created, hash, .. } = header;
+        let FileHeader { name: is, content_type, size, created, hash, .. } = header;
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash));
         let offset = HEADER_BYTES;
-        let stored = Stored { file, offset, size, content_type, name: is, etag, created, until, _reading: reading };
+        let stored = StoredFile { file, offset, size, content_type, name: is, etag, created, until, _reading: reading };
         (*stored.name == *name).then_some(stored)
     }
 
@@ -346,16 +346,16 @@ impl Upload {
 
     fn give_name(&mut self) -> io::Result<()> {
         std::fs::rename(self.files.path(self.id, PART), self.files.path(self.id, ""))?;
-        self.place = Place::Named;
+        self.place = UploadPlace::Named;
         Ok(())
     }
 
     fn keep(&mut self) -> io::Result<()> {
-        let Header { number, created, .. } = self.header;
+        let FileHeader { number, created, .. } = self.header;
         if !lock(&self.files.inner).room.finished(self.id, number, created, self.begun) {
             return Err(io::Error::new(ErrorKind::NotFound, "the account is gone"));
         }
-        self.place = Place::Kept;
+        self.place = UploadPlace::Kept;
         Ok(())
     }
 
@@ -369,9 +369,9 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let end = match self.place {
-            Place::Part => PART,
-            Place::Named => "",
-            Place::Kept => return,
+            UploadPlace::Part => PART,
+            UploadPlace::Named => "",
+            UploadPlace::Kept => return,
         };
         let path = self.files.path(self.id, end);
         if let Err(e) = std::fs::remove_file(&path) {
@@ -396,14 +396,14 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// What a file says of itself; it stands where the content begins then. A file that is too short has no header.
-fn read_header(file: &mut File) -> io::Result<std::result::Result<Header, HeaderFault>> {
+fn read_header(file: &mut File) -> io::Result<std::result::Result<FileHeader, HeaderFault>> {
     let mut bytes = [0; HEADER_BYTES as usize];
     match file.read_exact(&mut bytes) {
         Ok(()) => {}
         Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(Err(HeaderFault::Damaged)),
         Err(e) => return Err(e),
     }
-    Ok(match Header::read(&bytes) {
+    Ok(match FileHeader::read(&bytes) {
         Ok(header) if header.size.checked_add(HEADER_BYTES) == Some(file.metadata()?.len()) => Ok(header),
         Ok(_) => Err(HeaderFault::Damaged),
         Err(fault) => Err(fault),
@@ -411,7 +411,7 @@ fn read_header(file: &mut File) -> io::Result<std::result::Result<Header, Header
 }
 
 /// What was found in the folder at the start.
-fn look_at(path: &Path, room: &mut Room) {
+fn look_at(path: &Path, room: &mut FileRoom) {
     let shown = path.display();
     let id = path.file_stem().and_then(OsStr::to_str).and_then(FileId::parse);
     let (id, end) = match (id, path.extension().map(OsStr::to_str)) {
@@ -429,7 +429,7 @@ fn look_at(path: &Path, room: &mut Room) {
         None => {}
     }
     match open(path).and_then(|mut file| read_header(&mut file)) {
-        Ok(Ok(Header { number, owner, size, created, until, .. })) => {
+        Ok(Ok(FileHeader { number, owner, size, created, until, .. })) => {
             let bytes = size + HEADER_BYTES;
             room.put(number, KeptFile { id, owner: owner.into(), bytes, created, until, reading: Arc::default() });
         }

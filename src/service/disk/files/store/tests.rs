@@ -11,7 +11,7 @@ const HOUR_MS: u64 = 3_600_000;
 const FILE: u64 = 1000;
 const SIZE: u64 = 1000 + HEADER_BYTES;
 
-/// Room for eight files, four of an account.
+/// FileRoom for eight files, four of an account.
 const LIMITS: FileLimits =
     FileLimits { file_bytes: 5000, account_bytes: 4 * SIZE, total_bytes: 8 * SIZE, seconds: 30 * 86_400 };
 
@@ -63,7 +63,7 @@ fn put(files: &Arc<Files>, owner: &str) -> String {
     put_at(files, &wanted(owner, FILE), 0, NOW)
 }
 
-fn found(files: &Files, id: &str, now: u64) -> Option<Stored> {
+fn found(files: &Files, id: &str, now: u64) -> Option<StoredFile> {
     files.find(id, "tr\u{e8}s cool.jpg", now)
 }
 
@@ -439,7 +439,7 @@ fn an_account_that_is_gone_leaves_nothing() {
 fn a_full_disk_is_told_and_nothing_is_left() {
     let temp = Temp::new();
     let files = open_at(&temp, LIMITS);
-    let inner = Mutex::new(Inner { room: Room::new(LIMITS), base: BASE.into(), looked: None });
+    let inner = Mutex::new(FilesInner { room: FileRoom::new(LIMITS), base: BASE.into(), looked: None });
     let files = Arc::new(Files { dir: files.dir.clone(), inner, free_bytes: u64::MAX });
     let (id, token) = parts(&files.slot(&wanted("juliet", FILE), 0).expect("a slot"));
     assert_eq!(files.begin(&request(&id, &token, FILE), 0, NOW).expect_err("full"), PutRefusal::Full);
@@ -522,7 +522,7 @@ fn after_power_cut(files: &Files, is_synced: bool, id: &str) -> usize {
     for name in names(files) {
         let mut bytes = std::fs::read(files.dir.join(&name)).expect("read");
         if !is_synced {
-            // Room that was kept, and never written to.
+            // FileRoom that was kept, and never written to.
             bytes.fill(0);
         }
         std::fs::write(copy.join(name), bytes).expect("written");
