@@ -497,7 +497,9 @@ async fn alpn(house: House) {
     let mut tls = house.tls(true, &[]).await.unwrap();
     tls.write_all(header().as_bytes()).await.unwrap();
     until(&mut tls, "</stream:features>").await;
-    assert!(house.tls(true, &["http/1.1"]).await.is_err(), "another protocol is refused");
+    let tls = house.tls(true, &["h2", "http/1.1"]).await.unwrap();
+    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]), "each port is for browsers, too");
+    assert!(house.tls(true, &["h2"]).await.is_err(), "another protocol is refused");
 }
 
 async fn stop(mut house: House) {

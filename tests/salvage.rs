@@ -136,6 +136,7 @@ fn says_what_to_do(lines: &[String]) -> bool {
         "Run as",
         "ut the file back",
         "ut it back",
+        "ut it in straight quotes",
         "Choose",
         "chown",
         "ake room",

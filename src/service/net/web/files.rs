@@ -1,7 +1,7 @@
 //! `/upload/ID/NAME`: a file is put there, and had from there (XEP-0363).
 
 use super::{AllFiles, Connection, IDLE_MS, Outcome, now};
-use crate::service::disk::files::{PutRefusal, PutRequest, Stored, Upload, served_as};
+use crate::service::disk::files::{PutRefusal, PutRequest, StoredFile, Upload, served_as};
 use crate::service::host;
 use crate::stream::Mono;
 use crate::web::answer::{Answer, CONTINUE, Status, date};
@@ -179,7 +179,7 @@ impl Connection {
     }
 
     /// Writes so many bytes of a file from there on.
-    async fn stream_out(&mut self, stored: Stored, first: u64, length: u64) -> io::Result<Stored> {
+    async fn stream_out(&mut self, stored: StoredFile, first: u64, length: u64) -> io::Result<StoredFile> {
         let (mut stored, mut piece, mut at) = (stored, Vec::new(), 0);
         while at < length {
             let size = usize::try_from(length - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
@@ -197,7 +197,7 @@ impl Connection {
 }
 
 /// What of a file is wanted, by its conditions (RFC 9110 §13.2.2).
-fn wanted(request: &Request, stored: &Stored) -> Result<Wanted, Status> {
+fn wanted(request: &Request, stored: &StoredFile) -> Result<Wanted, Status> {
     let lists =
         |field: &str| field == "*" || field.split(',').any(|tag| tag.trim().trim_start_matches("W/") == stored.etag);
     let modified = date(stored.created * 1000);
@@ -216,7 +216,7 @@ fn wanted(request: &Request, stored: &Stored) -> Result<Wanted, Status> {
 }
 
 /// What separates the parts of an answer with several: it depends on all of the file, so nobody can have written it into one.
-fn boundary(stored: &Stored) -> String {
+fn boundary(stored: &StoredFile) -> String {
     format!("part-{}", stored.etag.trim_matches('"'))
 }
 
@@ -239,7 +239,7 @@ fn sections(parts: &[(u64, u64)], size: u64, content_type: &str, boundary: &str)
 }
 
 /// With what a browser and a cache should know of a file. It never changes.
-fn described(answer: Answer, stored: &Stored, inline: bool) -> Answer {
+fn described(answer: Answer, stored: &StoredFile, inline: bool) -> Answer {
     let shown = if inline { "inline" } else { "attachment" };
     let mut name = String::new();
     for b in stored.name.bytes() {
