@@ -4,6 +4,7 @@
 
 pub mod dns;
 pub mod frames;
+pub mod http;
 pub mod servers;
 pub mod stream;
 
@@ -18,6 +19,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("dns", dns::dns),
     ("framer", framer),
     ("frames", frames::frames),
+    ("http", http::http),
     ("servers", servers::servers),
     ("stanza", stanza),
     ("stream", stream::stream),
