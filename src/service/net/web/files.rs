@@ -63,7 +63,14 @@ impl Connection {
         };
         let upload = match smol::unblock(begin).await {
             Ok(upload) => upload,
-            Err(refusal) => return self.reply(request, refuse(status(&refusal), refusal.to_string())).await,
+            Err(refusal) => {
+                let answer = refuse(status(&refusal), refusal.to_string());
+                // RFC 9110 §15.5.2
+                let asks = refusal == PutRefusal::Token;
+                return self
+                    .reply(request, if asks { answer.with("WWW-Authenticate", "Bearer") } else { answer })
+                    .await;
+            }
         };
         if expects && self.input.is_empty() {
             self.write(CONTINUE.as_bytes()).await?;
@@ -159,7 +166,11 @@ impl Connection {
                 .with("Content-Range", format!("bytes */{}", stored.size)),
             Err(status) => Answer::new(status),
         };
-        let answer = described(web_page(answer), &stored, served.inline);
+        let answer = match answer.status {
+            // They are not the file, and no cache may keep them in its place (RFC 9111 §3).
+            Status::PreconditionFailed | Status::RangeNotSatisfiable => web_page(answer),
+            _ => described(web_page(answer), &stored, served.inline),
+        };
         let parts = match wanted {
             Ok(Wanted::Whole) => vec![(String::new(), 0, stored.size)],
             Ok(Wanted::Parts(parts)) => sections(&parts, stored.size, served.content_type, &boundary(&stored)),
