@@ -98,7 +98,7 @@ pub(super) async fn serve(
                 connection.answer(web, &request).await
             }
             Ok(Some(Err(answer))) => connection.say(&answer, false, false).await.map(|()| Outcome::Over),
-            Ok(None) => return None,
+            Ok(None) => Ok(Outcome::Over),
             Err(e) => Err(e),
         };
         match outcome {
