@@ -375,6 +375,8 @@ impl Server {
         tasks.push(executor.spawn(shared.clone().dial_servers()));
         let port = |name| ports.iter().find(|port| port.name() == name).map(|port| port.address.port());
         if let Some(port) = port(HTTPS).or_else(|| port(C2S_TLS)) {
+            // Until it is known whether others know the domain: nobody may be told nothing.
+            shared.set_urls(&a_labels(shared.domain.domain()), port);
             tasks.push(executor.spawn(shared.clone().tell_urls(port)));
         }
         tasks.push(executor.spawn(shared.clone().expire_files()));
@@ -642,8 +644,8 @@ impl Shared {
 
     /// Keeps what URLs begin with as it is reached: by the domain, or where nobody knows where that is, by this box's address. For ever.
     async fn tell_urls(self: Arc<Self>, port: u16) {
+        let domain = a_labels(self.domain.domain());
         loop {
-            let domain = a_labels(self.domain.domain());
             let is_known = {
                 let domain = domain.clone();
                 smol::unblock(move || {
@@ -654,12 +656,17 @@ impl Shared {
                 let near = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
                 host::addresses().into_iter().find(near).map(|ip| ip.to_string())
             };
-            let name = if is_known.await { domain } else { address().unwrap_or(domain) };
-            let base = if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") };
-            self.web.set_base(base.clone());
-            self.hub.files().iter().for_each(|files| files.set_base(base.clone()));
+            let name = if is_known.await { domain.clone() } else { address().unwrap_or_else(|| domain.clone()) };
+            self.set_urls(&name, port);
             Timer::after(URLS_CHECK).await;
         }
+    }
+
+    /// What URLs begin with from now on.
+    fn set_urls(&self, name: &str, port: u16) {
+        let base = if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") };
+        self.web.set_base(base.clone());
+        self.hub.files().iter().for_each(|files| files.set_base(base.clone()));
     }
 
     /// Makes streams to other servers as the core wants them, for ever.
