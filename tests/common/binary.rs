@@ -215,15 +215,29 @@ pub fn tls(socket: TcpStream, ca: &Path) -> Tls {
 
 /// With one of these versions.
 pub fn tls_of(socket: TcpStream, ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> Tls {
+    tls_with(socket, config(ca, versions))
+}
+
+/// That says which protocols it wants to speak inside (RFC 7301).
+pub fn tls_for(socket: TcpStream, ca: &Path, protocols: &[&str]) -> Tls {
+    let mut config = config(ca, ALL_VERSIONS);
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    tls_with(socket, config)
+}
+
+fn tls_with(socket: TcpStream, config: ClientConfig) -> Tls {
+    let connection = ClientConnection::new(Arc::new(config), "example.org".try_into().unwrap()).unwrap();
+    StreamOwned::new(connection, socket)
+}
+
+fn config(ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connection = ClientConnection::new(Arc::new(config), "example.org".try_into().unwrap()).unwrap();
-    StreamOwned::new(connection, socket)
+        .with_no_client_auth()
 }
 
 pub fn connect(server: &Server, name: &str) -> TcpStream {

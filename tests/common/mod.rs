@@ -5,6 +5,7 @@ pub mod binary;
 #[cfg(target_os = "linux")]
 pub mod disk;
 pub mod files;
+pub mod http;
 pub mod scram;
 
 /// A small generator of numbers, the same every time.

@@ -1,0 +1,111 @@
+//! Each port with TLS is for apps and browsers alike (XEP-0368, RFC 7301); what is spoken without TLS where it belongs is not heard, and
+//! HTTP without TLS is not spoken.
+
+use crate::common::binary::{HEADER, Tls, connect, greet, log_in, ping, tls, tls_for, until};
+use crate::common::http::Http;
+use crate::{House, PASSWORD};
+use async_rustls::rustls::{AlertDescription, Error};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+const GET: &str = "GET /.well-known/host-meta HTTP/1.1\r\nHost: example.org\r\n\r\n";
+
+/// All that a port says to this.
+fn said(house: &House, port: &str, bytes: &str) -> String {
+    let mut socket = connect(&house.server, port);
+    socket.write_all(bytes.as_bytes()).unwrap();
+    rest(&mut socket)
+}
+
+/// All that comes until the end, however that is made.
+fn rest(stream: &mut impl Read) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 1024]);
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[test]
+fn what_is_spoken_without_tls_is_not_answered() {
+    let house = House::new(&[]);
+    for port in ["https", "c2s_tls"] {
+        for bytes in [GET, HEADER] {
+            let said = said(&house, port, bytes);
+            assert!(!said.contains("HTTP/") && !said.contains('<'), "{port}: {said}");
+        }
+    }
+    let said = said(&house, "c2s", GET);
+    assert!(!said.contains("HTTP/") && said.ends_with("</stream:stream>"), "{said}");
+}
+
+#[test]
+fn who_says_what_it_wants_gets_it_on_each_port() {
+    let house = House::new(&["juliet"]);
+    for port in ["https", "c2s_tls"] {
+        let stream = |protocols: &[&str]| tls_for(connect(&house.server, port), &house.dir.ca(), protocols);
+        for protocols in [&["http/1.1"][..], &["h2", "http/1.1"]] {
+            let mut http = Http::on(stream(protocols));
+            http.ask("GET /.well-known/host-meta", "").is(200, &[]);
+            assert_eq!(http.stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+        }
+        let mut juliet = stream(&["xmpp-client"]);
+        log_in(&mut juliet, "juliet", PASSWORD);
+        ping(&mut juliet);
+        assert_eq!(juliet.conn.alpn_protocol(), Some(&b"xmpp-client"[..]));
+
+        // What was agreed on is spoken, and nothing else.
+        let mut http = stream(&["xmpp-client"]);
+        http.write_all(GET.as_bytes()).unwrap();
+        let said = rest(&mut http);
+        assert!(!said.contains("HTTP/") && said.contains("</stream:stream>"), "{said}");
+        let mut http = Http::on(stream(&["http/1.1"]));
+        http.send(HEADER);
+        http.answer_to("").is(400, &[]);
+        http.is_over();
+    }
+}
+
+#[test]
+fn who_does_not_say_it_is_known_by_the_first_byte() {
+    let house = House::new(&["juliet"]);
+    for port in ["https", "c2s_tls"] {
+        let stream = || tls(connect(&house.server, port), &house.dir.ca());
+        Http::on(stream()).ask("GET /.well-known/host-meta", "").is(200, &[]);
+        log_in(&mut stream(), "juliet", PASSWORD);
+        // RFC 6120 §11.7 lets space come first.
+        let mut spaces: Tls = stream();
+        spaces.write_all(b" \n").unwrap();
+        until_refused_or_greeted(&mut spaces);
+    }
+}
+
+/// A stream, whatever becomes of it.
+fn until_refused_or_greeted(stream: &mut Tls) {
+    stream.write_all(HEADER.as_bytes()).unwrap();
+    assert!(until(stream, "<stream:stream").contains("from='example.org'"));
+}
+
+#[test]
+fn foreign_protocols_are_refused() {
+    let house = House::new(&[]);
+    for port in ["https", "c2s_tls"] {
+        for protocols in [&["h2"][..], &["http/1.0", "h3", "turn"], &["HTTP/1.1"]] {
+            let mut stream = tls_for(connect(&house.server, port), &house.dir.ca(), protocols);
+            let error = stream.write_all(b"x").and_then(|()| stream.read(&mut [0])).unwrap_err();
+            let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+            let refused = Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+            assert_eq!(alert, Some(&refused), "{port} {protocols:?}");
+        }
+    }
+}
+
+/// Who does not finish the handshake keeps nobody else out.
+#[test]
+fn half_open_connections_keep_nobody_out() {
+    let house = House::new(&[]);
+    let idle: Vec<TcpStream> = (0..50).map(|_| connect(&house.server, "https")).collect();
+    house.ask("GET /.well-known/host-meta", "").is(200, &[]);
+    greet(&mut tls(connect(&house.server, "https"), &house.dir.ca()));
+    drop(idle);
+}
