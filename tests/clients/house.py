@@ -20,16 +20,12 @@ SECRET = "neither-Montague-nor-Capulet"
 PATIENCE = 30
 
 ANY_PORTS = {"c2s": 0, "c2s_tls": 0, "component": 0}
+WEB_PORTS = {**ANY_PORTS, "https": 0}
+LISTENERS = ["c2s", "c2s_tls", "s2s", "s2s_tls", "https", "component"]
 SETTINGS = f"""
 domain = '{DOMAIN}'
 admins = ['{ADMIN}']
 scram_iterations = 4096
-"""
-LISTEN = """
-[listen]
-s2s = []
-s2s_tls = []
-https = []
 """
 COMPONENTS = f"""
 [components]
@@ -46,8 +42,10 @@ class House:
         self._temporary = tempfile.TemporaryDirectory(prefix="inglenook-")
         self.folder = pathlib.Path(self._temporary.name)
         self.ca = self.folder / "cert/ca.crt"
-        listen = "".join(f"{name} = ['{address}:{port}']\n" for name, port in (ports or ANY_PORTS).items())
-        (self.folder / "inglenook.toml").write_text(SETTINGS + more + LISTEN + listen + COMPONENTS)
+        ports = ports or ANY_PORTS
+        places = {name: [f"{address}:{ports[name]}"] if name in ports else [] for name in LISTENERS}
+        listen = "\n[listen]\n" + "".join(f"{name} = {place}\n" for name, place in places.items())
+        (self.folder / "inglenook.toml").write_text(SETTINGS + more + listen + COMPONENTS)
         self.process = None
         self.users = 0
 

@@ -59,10 +59,10 @@ async def refused(request, *conditions):
         raise Exception(f"no error, {conditions} wanted")
 
 
-async def _play(checks, ways):
+async def _play(checks, ways, ports):
     report = Report()
     for direct in ways:
-        with House() as house:
+        with House(ports=ports) as house:
             for check in checks:
                 name = f"{check.__name__} ({'direct TLS' if direct else 'STARTTLS'})"
                 with report.check(name):
@@ -72,6 +72,6 @@ async def _play(checks, ways):
     report.end()
 
 
-def play(checks, ways=(False, True)):
-    """Each check, once with STARTTLS and once with direct TLS, in this order; `ways`: or not all of that."""
-    asyncio.run(_play(checks, ways))
+def play(checks, ways=(False, True), ports=None):
+    """Each check, once with STARTTLS and once with direct TLS, in this order; `ways`: or not all of that; `ports`: other ports."""
+    asyncio.run(_play(checks, ways, ports))
