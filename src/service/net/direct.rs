@@ -92,9 +92,7 @@ async fn begin(
             let pump = s2s::pump(&servers, entry, stream, &early, since).await?;
             Some(Spoken::Server(pump, counts))
         }
-        Protocol::Web => {
-            Box::pin(web::serve(&web, entry, stream, tls, early, ip)).await.map(|pump| Spoken::WebSocket(pump))
-        }
+        Protocol::Web => Box::pin(web::serve(&web, entry, stream, tls, early, ip)).await.map(Spoken::WebSocket),
     }
 }
 
