@@ -144,7 +144,7 @@ fn answers_come_in_order_and_the_last_says_so() {
     for (what, status) in [("GET", 200), ("GET", 404), ("HEAD ", 200), ("GET", 426)] {
         let answer = http.answer_to(what);
         answer.is(status, &[]);
-        assert_eq!(answer.field("connection").to_lowercase().contains("close"), false, "{status}");
+        assert!(!answer.field("connection").contains("close"), "{status}");
     }
     http.answer_to("GET").is(200, &[("content-type", "application/json"), ("connection", "close")]);
     http.is_over();
@@ -168,6 +168,27 @@ fn a_request_may_come_byte_by_byte_and_ends_with_its_sender() {
     http.stream.conn.complete_io(&mut http.stream.sock).unwrap();
     http.stream.sock.shutdown(Shutdown::Write).unwrap();
     http.is_over();
+}
+
+#[test]
+fn a_connection_has_an_end() {
+    let house = House::new(&[]);
+    let mut http = house.http();
+    let request = format!("HEAD {META} HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    for n in 1..=1000 {
+        http.send(&request);
+        let answer = http.answer_to("HEAD ");
+        assert_eq!(answer.field("connection"), if n == 1000 { "close" } else { "" }, "{n}");
+    }
+    http.is_over();
+    // So it has when the server stops.
+    let mut idle = house.http();
+    idle.ask(&format!("GET {META}"), "").is(200, &[]);
+    let House { server, dir: _dir } = house;
+    server.signal(rustix::process::Signal::TERM);
+    idle.is_over();
+    drop(idle);
+    server.logs("stopped");
 }
 
 #[test]
