@@ -375,8 +375,6 @@ impl Server {
         tasks.push(executor.spawn(shared.clone().dial_servers()));
         let port = |name| ports.iter().find(|port| port.name() == name).map(|port| port.address.port());
         if let Some(port) = port(HTTPS).or_else(|| port(C2S_TLS)) {
-            // Until it is known whether others know the domain: nobody may be told nothing.
-            shared.set_urls(&a_labels(shared.domain.domain()), port);
             tasks.push(executor.spawn(shared.clone().tell_urls(port)));
         }
         tasks.push(executor.spawn(shared.clone().expire_files()));
@@ -643,22 +641,24 @@ impl Shared {
     }
 
     /// Keeps what URLs begin with as it is reached: by the domain, or where nobody knows where that is, by this box's address. For ever.
-    async fn tell_urls(self: Arc<Self>, port: u16) {
+    fn tell_urls(self: Arc<Self>, port: u16) -> impl Future<Output = ()> {
         let domain = a_labels(self.domain.domain());
-        loop {
-            let is_known = {
-                let domain = domain.clone();
-                smol::unblock(move || {
-                    (domain.as_str(), port).to_socket_addrs().is_ok_and(|mut all| all.next().is_some())
-                })
-            };
-            let address = || {
-                let near = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
-                host::addresses().into_iter().find(near).map(|ip| ip.to_string())
-            };
-            let name = if is_known.await { domain.clone() } else { address().unwrap_or_else(|| domain.clone()) };
-            self.set_urls(&name, port);
-            Timer::after(URLS_CHECK).await;
+        // Looking it up takes its time, and nobody may be told nothing meanwhile.
+        self.set_urls(&domain, port);
+        async move {
+            loop {
+                let name = domain.clone();
+                let is_known = smol::unblock(move || {
+                    (name.as_str(), port).to_socket_addrs().is_ok_and(|mut all| all.next().is_some())
+                });
+                let address = || {
+                    let near = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
+                    host::addresses().into_iter().find(near).map(|ip| ip.to_string())
+                };
+                let reached = if is_known.await { None } else { address() };
+                self.set_urls(reached.as_ref().unwrap_or(&domain), port);
+                Timer::after(URLS_CHECK).await;
+            }
         }
     }
 
