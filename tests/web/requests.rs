@@ -216,3 +216,13 @@ fn a_head_that_stalls_is_not_waited_for() {
         http.is_over();
     }
 }
+
+#[test]
+fn programs_on_this_box_can_ask_how_it_is() {
+    let house = House::new(&[]);
+    let answer = house.ask("GET /health", "");
+    answer.is(200, &[("content-type", "application/json"), ("cache-control", "no-store")]);
+    let text = answer.text();
+    assert!(text.starts_with("{\"status\":\"ok\",\"reasons\":[") && text.contains("\"version\":\""), "{text}");
+    house.ask("POST /health", "").is(405, &[]);
+}

@@ -57,7 +57,7 @@ pub struct PutRequest<'a> {
     pub content_type: Option<&'a str>,
 }
 
-/// Why a file is not taken: in words for a person, and as a status code ([`PutRefusal::status`]).
+/// Why a file is not taken: in words for a person.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PutRefusal {
     /// There is no such slot, or its time is over.
@@ -76,22 +76,6 @@ pub enum PutRefusal {
     Full,
     /// The disk fails; the log says why.
     Fails,
-}
-
-impl PutRefusal {
-    /// The status code that says so (RFC 9110 §15, RFC 4918 §11.5).
-    pub fn status(&self) -> u16 {
-        match self {
-            PutRefusal::Unknown => 404,
-            PutRefusal::Token => 401,
-            PutRefusal::Length(_) => 400,
-            PutRefusal::ContentType => 415,
-            PutRefusal::Used => 409,
-            PutRefusal::Busy => 503,
-            PutRefusal::Full => 507,
-            PutRefusal::Fails => 500,
-        }
-    }
 }
 
 impl fmt::Display for PutRefusal {

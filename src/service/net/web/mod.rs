@@ -1,7 +1,8 @@
-//! HTTP on a connection inside TLS: one request after the other, by the table of paths in [`answer`]. There is nothing else, and HTTP without
+//! HTTP on a connection inside TLS: one request after the other, by the table of paths in [`Connection::answer`]. There is nothing else, and HTTP without
 //! TLS is not spoken.
 
 mod files;
+mod health;
 
 use super::link::ClientLink;
 use super::pump::{Entry, Pump, Wait, linger, wait};
@@ -62,6 +63,8 @@ impl Web {
 pub(super) struct Connection {
     entry: Entry,
     stream: Stream,
+    /// Who asks.
+    ip: IpAddr,
     /// What was read, and not looked at.
     input: Vec<u8>,
     /// When what was read last began to come.
@@ -89,7 +92,7 @@ pub(super) async fn serve(
 ) -> Option<Box<Pump<WebSocket<Stream>, ClientLink>>> {
     let since = entry.hub.mono();
     let sid = entry.sid;
-    let mut connection = Connection { entry, stream, input: early, since };
+    let mut connection = Connection { entry, stream, ip, input: early, since };
     for n in 1..=REQUESTS {
         let outcome = match connection.request().await {
             Ok(Some(Ok(mut request))) => {
@@ -108,7 +111,7 @@ pub(super) async fn serve(
                 return None;
             }
             Ok(Outcome::WebSocket) => {
-                let Connection { entry, stream, input, since } = connection;
+                let Connection { entry, stream, input, since, .. } = connection;
                 let (mut transport, mut text) = (WebSocket::new(stream), Vec::new());
                 transport.take(&input, &mut text);
                 return c2s::pump(entry, transport, Framing::WebSocket, tls, &text, ip, since);
@@ -132,6 +135,10 @@ impl Connection {
     /// Reads the head of the next request, or what to say to what is none. `None`: none came.
     async fn request(&mut self) -> io::Result<Option<Result<Request, Answer>>> {
         self.since = self.entry.hub.mono();
+        if self.input.is_empty() {
+            // What a file has needed, an idle connection does not.
+            self.input = Vec::new();
+        }
         loop {
             match Request::read(&self.input) {
                 Ok(Some((request, length))) => {
@@ -208,6 +215,10 @@ impl Connection {
         }
         match request.path.as_str() {
             "/xmpp-websocket" => self.websocket(request).await,
+            "/health" => {
+                let answer = health::answer(&self.entry.hub, self.ip, request).unwrap_or_else(nothing);
+                self.reply(request, answer).await
+            }
             "/.well-known/host-meta" => self.reply(request, links(web, request, false)).await,
             "/.well-known/host-meta.json" => self.reply(request, links(web, request, true)).await,
             path => match (path.strip_prefix("/upload/"), self.entry.hub.files().cloned()) {
