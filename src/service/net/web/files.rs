@@ -95,7 +95,9 @@ impl Connection {
             };
             web_page(Answer::text(status, text))
         };
-        let (mut body, mut upload, mut came) = (Body::new(framed), upload, 0u64);
+        let (mut body, mut came) = (Body::new(framed), 0u64);
+        // What has come is written while more comes.
+        let mut writing = smol::unblock(move || Ok(upload));
         loop {
             let mut input = self.input.as_slice();
             let mut piece = Vec::new();
@@ -110,17 +112,16 @@ impl Connection {
             self.input.drain(..taken);
             came += piece.len() as u64;
             if !piece.is_empty() {
-                let write = move || {
-                    let written = upload.write(&piece);
-                    written.map(|()| upload)
-                };
-                upload = match smol::unblock(write).await {
+                let mut upload = match writing.await {
                     Ok(upload) => upload,
                     Err(e) => return Ok(Err(fails(e))),
                 };
+                writing = smol::unblock(move || upload.write(&piece).map(|()| upload));
             }
             if body.is_done() {
-                return Ok(smol::unblock(move || upload.finish()).await.map_err(fails));
+                let written = writing.await;
+                let finished = smol::unblock(move || written.and_then(Upload::finish)).await;
+                return Ok(finished.map_err(fails));
             }
             let until = begun + IDLE_MS + came.saturating_mul(1000) / SLOWEST_BYTES;
             while self.input.len() < PIECE_BYTES {
@@ -131,6 +132,7 @@ impl Connection {
                     Ok(1..) => {}
                     Err(e) if e.kind() == ErrorKind::TimedOut && !ready => break,
                     ended => {
+                        let upload = writing.await;
                         smol::unblock(move || drop(upload)).await;
                         return match ended {
                             Err(e) if e.kind() == ErrorKind::TimedOut => {
