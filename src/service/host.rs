@@ -57,6 +57,31 @@ pub(crate) fn descriptors() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
+/// What this process uses.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct ProcessUsage {
+    /// Processor time.
+    pub cpu_seconds: f64,
+    /// Memory, pages of the program included.
+    pub resident_bytes: u64,
+    /// Open descriptors.
+    pub descriptors: usize,
+}
+
+/// As far as the system tells.
+pub(crate) fn process_usage() -> ProcessUsage {
+    let a_second = rustix::param::clock_ticks_per_second().max(1) as f64;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name of the program, which can have spaces in it (proc_pid_stat(5)).
+    let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    let cpu_seconds = (ticks() + ticks()) / a_second;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
+    let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, |all| all.count());
+    ProcessUsage { cpu_seconds, resident_bytes: pages * rustix::param::page_size() as u64, descriptors }
+}
+
 /// The size of the file system of a folder, in bytes; 0 where nobody knows.
 pub(crate) fn disk_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))

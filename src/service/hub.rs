@@ -1,5 +1,6 @@
 //! The core under its lock, the outboxes of all sessions, and everything that carries out what the core wants.
 
+use super::counters::Counters;
 use super::disk::files::Files;
 use super::disk::storage::{Keep, Listener, Storage};
 use super::driver;
@@ -294,6 +295,7 @@ pub struct Hub {
     stalled: AtomicBool,
     /// Storage takes only what makes room.
     full: AtomicBool,
+    counters: Counters,
 }
 
 impl Hub {
@@ -323,7 +325,13 @@ impl Hub {
             shares: Shares::new(usize::MAX),
             stalled: false.into(),
             full: false.into(),
+            counters: Counters::default(),
         })
+    }
+
+    /// What has happened since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Milliseconds since the start.
@@ -547,6 +555,8 @@ impl Hub {
                 state.unwritten.wake();
             }
             Input::Full(full) => self.full.store(*full, Ordering::Relaxed),
+            Input::Stanza(_, stanza) => self.counters.received(stanza.kind),
+            Input::LoginEnded(_, _, _, succeeded) => self.counters.login(*succeeded),
             _ => {}
         }
         let share = share.or(asker.as_ref());
@@ -562,6 +572,9 @@ impl Hub {
         for effect in state.effects.drain(..) {
             let effect = match Mail::of(effect) {
                 Ok((sid, mail)) => {
+                    if let Mail::Send(stanza) = &mail {
+                        self.counters.sent(stanza.kind);
+                    }
                     if let Some(outbox) = state.sessions.get(&sid) {
                         outbox.push_from(mail, share);
                     }

@@ -7,6 +7,7 @@
 
 pub(crate) mod cert;
 pub mod config;
+pub(crate) mod counters;
 pub mod disk;
 pub mod dns;
 pub mod driver;

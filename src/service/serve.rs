@@ -30,12 +30,12 @@ use super::net::{
     listen::{self, Port},
     listeners::{C2S, C2S_TLS, COMPONENT, HTTPS},
     s2s::{self, Servers},
-    web::Web,
+    web::{Numbers, Web},
 };
 use super::owner::{
     control, domain, find,
     lookup::{Lookup, Ports},
-    restore, user,
+    metrics, restore, user,
 };
 use super::tls::Acceptor;
 use super::{Failure, Result, host, lock, random, share};
@@ -54,7 +54,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// Threads that carry connections, at most: the core is one lock, and more only wait for it.
@@ -298,7 +298,9 @@ impl Server {
         };
         shared.configure(config);
         let orders = channel::unbounded();
-        Ok(Server { shared: Arc::new(shared), ports, control, engine, requests, executor, orders, _lock: held })
+        let shared = Arc::new(shared);
+        shared.web.tell(Box::new(ServerNumbers(Arc::downgrade(&shared))));
+        Ok(Server { shared, ports, control, engine, requests, executor, orders, _lock: held })
     }
 
     /// The ports that are listened on: setting and address, the port's real number included.
@@ -566,6 +568,27 @@ fn keep_private(data: &Data) {
             Ok(()) => log::info!("{} is now for this user alone", data.dir().display()),
             Err(e) => log::warn!("others can look into {} ({e}): run chmod 700 on it", data.dir().display()),
         }
+    }
+}
+
+/// What programs that look after the server are told of it.
+struct ServerNumbers(Weak<Shared>);
+
+impl Numbers for ServerNumbers {
+    fn token(&self) -> String {
+        self.0.upgrade().map(|shared| lock(&shared.config).metrics_token.clone()).unwrap_or_default()
+    }
+
+    fn page(&self, open: bool) -> String {
+        let Some(shared) = self.0.upgrade() else { return String::new() };
+        let measured = metrics::Measured {
+            hub: &shared.hub,
+            wear: &shared.wear,
+            card_bytes: shared.card_bytes(),
+            connections: shared.gate.count(),
+            certificate_ends: shared.certificates.current().ok().map(|(_, facts)| facts.not_after),
+        };
+        metrics::page(&measured, open)
     }
 }
 

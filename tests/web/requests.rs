@@ -1,7 +1,9 @@
 //! Requests (RFC 9110, RFC 9112): what two readers could read as two is refused, and nothing is told that is not in the table of paths.
 
 use crate::House;
+use crate::common::binary::until;
 use crate::common::http::Http;
+use std::io::Write;
 use std::net::Shutdown;
 
 const META: &str = "/.well-known/host-meta";
@@ -225,4 +227,35 @@ fn programs_on_this_box_can_ask_how_it_is() {
     let text = answer.text();
     assert!(text.starts_with("{\"status\":\"ok\",\"reasons\":[") && text.contains("\"version\":\""), "{text}");
     house.ask("POST /health", "").is(405, &[]);
+}
+
+#[test]
+fn numbers_are_for_programs_on_this_box() {
+    let house = House::new(&["juliet"]);
+    let mut juliet = house.client("juliet");
+    let message = "<message to='juliet@example.org' type='chat'><body>1</body></message>";
+    juliet.write_all(format!("<presence/>{message}").as_bytes()).unwrap();
+    until(&mut juliet, "<body>1</body>");
+    let answer = house.ask("GET /metrics", "");
+    answer.is(200, &[("content-type", "text/plain; version=0.0.4; charset=utf-8"), ("cache-control", "no-store")]);
+    let text = answer.text();
+    for line in [
+        "# TYPE inglenook_stanzas_total counter",
+        "inglenook_stanzas_total{kind=\"message\",way=\"in\"} 1",
+        "inglenook_stanzas_total{kind=\"message\",way=\"out\"} 1",
+        "inglenook_sessions{state=\"connected\"} 1",
+        "inglenook_logins_total{result=\"ok\"} 1",
+        "inglenook_storage_ok 1",
+        "inglenook_accounts 1",
+    ] {
+        assert!(text.lines().any(|has| has == line), "{line} in {text}");
+    }
+    assert!(!text.contains("juliet") && !text.contains("example.org"), "no names: {text}");
+    let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert!((40..80).contains(&samples), "{samples}");
+    let open = house.ask("GET /metrics", "Accept: application/openmetrics-text; version=1.0.0\r\n");
+    open.is(200, &[("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")]);
+    let text = open.text();
+    assert!(text.ends_with("\n# EOF\n") && text.contains("\n# TYPE inglenook_stanzas counter\n"), "{text}");
+    house.ask("POST /metrics", "").is(404, &[]);
 }

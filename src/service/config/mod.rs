@@ -28,6 +28,8 @@ pub struct Config {
     pub admins: Vec<Jid>,
     /// Whether SASL PLAIN is offered.
     pub plain: bool,
+    /// What is shown by who reads `/metrics` from elsewhere; empty: nobody may.
+    pub metrics_token: String,
     /// Whether strangers may make accounts.
     pub registration: bool,
     /// SCRAM iterations for new passwords.
@@ -192,6 +194,19 @@ const SETTINGS: &[Setting] = &[
                   of the memory, at most 256 MiB.",
         expects: "0, or a number of bytes from 1048576 to 1099511627776",
         set: |_, c, v| put(&mut c.waiting_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+    },
+    Setting {
+        table: "",
+        name: "metrics_token",
+        default: "\"\"",
+        meaning: "What programs on other boxes that read /metrics show as `Authorization: Bearer TOKEN`. Empty: only those on\n\
+                  this box may read it.",
+        expects: "a token of 16 to 200 characters without spaces, or \"\"",
+        set: |_, c, v| {
+            let fits = |token: &str| (16..=200).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+            let token = v.as_str().filter(|token| token.is_empty() || fits(token))?;
+            put(&mut c.metrics_token, Some(token.to_owned()))
+        },
     },
     Setting {
         table: "",
@@ -491,6 +506,7 @@ impl Default for Config {
             domain: None,
             admins: Vec::new(),
             plain: false,
+            metrics_token: String::new(),
             registration: false,
             scram_iterations: 0,
             offline_bytes: 0,

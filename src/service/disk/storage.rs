@@ -344,8 +344,10 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
         if self.batches.is_empty() {
             return;
         }
+        let begun = Instant::now();
         match self.engine.commit(&self.batches) {
             Ok(()) => {
+                let took = begun.elapsed();
                 self.listeners.retain_mut(|heard| heard(&self.batches));
                 self.batches.clear();
                 self.batches.shrink_to(64);
@@ -354,7 +356,7 @@ impl<E: Keep, T: Fn(Input)> Keeper<E, T> {
                 self.failures = 0;
                 self.tell_room();
                 (self.tell)(Input::Committed(self.newest));
-                self.wear.committed(self.engine.usage());
+                self.wear.committed(self.engine.usage(), took);
                 if std::mem::take(&mut self.stalled) {
                     (self.tell)(Input::Stalled(false));
                     log::warn!("the database can be written again");

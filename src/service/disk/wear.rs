@@ -9,11 +9,13 @@
 //! Days are those of UTC, by the box's clock. As long as that is not set, what is written has no day, and gets the first one that the
 //! clock shows once it is set.
 
+use crate::service::counters::Times;
 use crate::service::disk::data;
 use crate::service::host;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 const DAY: u64 = 86_400;
 /// Days that are remembered one by one.
@@ -177,6 +179,7 @@ struct WearState {
     noted: Usage,
     /// The day of the last save.
     saved: Option<u64>,
+    commits: Times,
 }
 
 impl WearState {
@@ -200,11 +203,12 @@ impl Wear {
         Wear { path: Some(path), inner: Mutex::new(inner) }
     }
 
-    /// After a commit: what the engine has written since it was opened.
-    pub fn committed(&self, engine: Usage) {
+    /// After a commit: what the engine has written since it was opened, and how long it took.
+    pub fn committed(&self, engine: Usage, took: Duration) {
         let clock = host::clock();
         let mut inner = crate::service::lock(&self.inner);
         inner.engine = engine;
+        inner.commits.add(took);
         inner.note(clock);
         let day = clock / DAY;
         if clock >= host::EARLIEST && inner.saved != Some(day) {
@@ -226,6 +230,11 @@ impl Wear {
         {
             log::warn!("what was written is counted from anew at the next start: {e}");
         }
+    }
+
+    /// How long commits took in this run.
+    pub fn commits(&self) -> Times {
+        crate::service::lock(&self.inner).commits
     }
 
     /// All that is known now, and what is of this run.
@@ -356,16 +365,16 @@ mod tests {
         let path = temp.0.join(FILE);
         let wear = Wear::open(&temp.0);
         assert!(!path.exists());
-        wear.committed(bytes(10));
+        wear.committed(bytes(10), Duration::ZERO);
         std::fs::remove_file(&path).unwrap();
-        wear.committed(bytes(20));
+        wear.committed(bytes(20), Duration::ZERO);
         wear.look();
         assert!(!path.exists(), "one save a day");
         wear.close();
         let before = Book::read(&temp.0);
         assert!(before.ever.bytes >= 20 && before.ever.payload == 10 && before.ever.syncs == 1, "{before:?}");
         let next = Wear::open(&temp.0);
-        next.committed(bytes(6));
+        next.committed(bytes(6), Duration::ZERO);
         next.close();
         let after = Book::read(&temp.0);
         assert!(after.ever.bytes >= before.ever.bytes + 6 && after.ever.payload == 13, "{after:?}");

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// How long a request may take to come in, up to what follows its head, in milliseconds.
 const HEAD_MS: Mono = 10_000;
@@ -39,13 +39,29 @@ pub struct Web {
     names: BTreeSet<String>,
     /// What URLs begin with: `https://HOST:PORT`.
     base: Mutex<String>,
+    /// What programs that look after the server are told.
+    numbers: OnceLock<Box<dyn Numbers>>,
+}
+
+/// What there is for programs that look after the server.
+pub trait Numbers: Send + Sync {
+    /// What they have to show who are not on this box; empty: they get nothing.
+    fn token(&self) -> String;
+
+    /// All numbers. `open`: as OpenMetrics wants them. Waits for storage.
+    fn page(&self, open: bool) -> String;
 }
 
 impl Web {
     /// Under these names. URLs are told as soon as it is known which port is open.
     pub fn new(names: impl IntoIterator<Item = String>) -> Arc<Web> {
         let names = names.into_iter().map(|name| a_labels(&name).to_ascii_lowercase()).collect();
-        Arc::new(Web { names, base: Mutex::default() })
+        Arc::new(Web { names, base: Mutex::default(), numbers: OnceLock::new() })
+    }
+
+    /// Numbers can be had from here; once.
+    pub fn tell(&self, numbers: Box<dyn Numbers>) {
+        let _ = self.numbers.set(numbers);
     }
 
     /// What URLs begin with from now on: `https://HOST:PORT`.
@@ -83,7 +99,7 @@ enum Outcome {
 
 /// Answers what comes on a connection, of which this was read already. Gives a stream on a WebSocket, if it becomes one.
 pub(super) async fn serve(
-    web: &Web,
+    web: &Arc<Web>,
     entry: Entry,
     stream: Stream,
     tls: Tls,
@@ -208,13 +224,27 @@ impl Connection {
     }
 
     /// The table of paths.
-    async fn answer(&mut self, web: &Web, request: &Request) -> io::Result<Outcome> {
+    async fn answer(&mut self, web: &Arc<Web>, request: &Request) -> io::Result<Outcome> {
         if !web.is_ours(&request.host) {
             let text = "this server has another name; its owner can tell it";
             return self.reply(request, Answer::text(Status::MisdirectedRequest, text)).await;
         }
         match request.path.as_str() {
             "/xmpp-websocket" => self.websocket(request).await,
+            "/metrics" => {
+                let open = request.field("accept").is_some_and(|types| types.contains("application/openmetrics-text"));
+                let page = match web.numbers.get().filter(|numbers| health::may(self.ip, &numbers.token(), request)) {
+                    Some(_) => {
+                        smol::unblock({
+                            let web = web.clone();
+                            move || web.numbers.get().map(|numbers| numbers.page(open))
+                        })
+                        .await
+                    }
+                    None => None,
+                };
+                self.reply(request, page.map_or_else(nothing, |page| health::numbers(page, open))).await
+            }
             "/health" => {
                 let answer = health::answer(&self.entry.hub, self.ip, request).unwrap_or_else(nothing);
                 self.reply(request, answer).await
