@@ -42,6 +42,8 @@ pub struct Request {
     pub framed: Framed,
     /// Whether another request may follow.
     pub stays: bool,
+    /// Whether it is of HTTP/1.1, not of 1.0.
+    pub is_latest: bool,
 }
 
 /// Why a request is not read: what is answered. The connection ends then.
@@ -116,7 +118,8 @@ impl Request {
             None => (target, None),
         };
         let framed = Framed::of(&fields, is_latest)?;
-        let mut request = Request { method, path: path.to_owned(), query, host, fields, framed, stays: is_latest };
+        let mut request =
+            Request { method, path: path.to_owned(), query, host, fields, framed, stays: is_latest, is_latest };
         request.stays &= !request.has_token("connection", "close");
         Ok(request)
     }

@@ -119,7 +119,16 @@ fn a_client_finds_the_websocket() {
     let house = House::new(&[]);
     let port = house.server.address("https").port();
     let mut http = house.http();
-    let [xml, json] = ["", ".json"].map(|end| http.ask(&format!("GET {META}{end}"), "Origin: https://app.example\r\n"));
+    // What URLs begin with changes once, when it is known whether DNS knows the domain.
+    let (xml, json, head) = loop {
+        let [xml, json, again] =
+            ["", ".json", ""].map(|end| http.ask(&format!("GET {META}{end}"), "Origin: https://app.example\r\n"));
+        // RFC 9110 §9.3.2: the same without content, then the next one.
+        let head = http.ask(&format!("HEAD {META}"), "");
+        if xml.text() == again.text() && head.field("content-length") == xml.field("content-length") {
+            break (xml, json, head);
+        }
+    };
     xml.is(200, &[("content-type", "application/xrd+xml"), ("access-control-allow-origin", "*")]);
     json.is(200, &[("content-type", "application/json"), ("access-control-allow-origin", "*")]);
     let (xml, json) = (xml.text(), json.text());
@@ -128,8 +137,6 @@ fn a_client_finds_the_websocket() {
     assert!(url.starts_with("wss://") && url.ends_with(&format!(":{port}/xmpp-websocket")), "{xml}");
     assert!(xml.contains(&format!("<Link rel='{rel}' ")), "{xml}");
     assert_eq!(json, format!("{{\"links\":[{{\"rel\":\"{rel}\",\"href\":\"{url}\"}}]}}\n"));
-    // RFC 9110 §9.3.2: the same without content, then the next one.
-    let head = http.ask(&format!("HEAD {META}"), "");
     head.is(200, &[("content-length", &xml.len().to_string()), ("content-type", "application/xrd+xml")]);
     http.ask(&format!("POST {META}"), "").is(405, &[("allow", "GET, HEAD")]);
 }

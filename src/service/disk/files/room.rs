@@ -406,7 +406,10 @@ impl FileRoom {
             let end = if own.today(mono) + bytes > account_bytes { own.day + DAY_MS - mono } else { own_end() };
             return Err(SlotRefusal::Later(end, "that is more than you may upload within a day"));
         }
-        if all.slots >= SLOTS || all.slot_bytes + all.upload_bytes + bytes > total_bytes {
+        let (own_promised, promised) = (own.slot_bytes + own.upload_bytes, all.slot_bytes + all.upload_bytes);
+        // Who is not alone leaves as much to the others.
+        let leaves = if promised > own_promised { own_promised + bytes } else { 0 };
+        if all.slots >= SLOTS || promised + bytes + leaves > total_bytes {
             let end = self.next_end(mono, |_| true);
             return Err(SlotRefusal::Later(end, "too much is about to be uploaded by others"));
         }
@@ -459,8 +462,10 @@ impl FileRoom {
             held.upload_bytes += bytes;
         }
         self.clear_for(owner.as_str(), now, gone);
-        if !self.all.fits(FILES, self.limits.total_bytes) {
-            // What is there is being read, all of it.
+        let FileLimits { account_bytes, total_bytes, .. } = self.limits;
+        let own = self.owners.get(owner.as_str()).is_none_or(|own| own.fits(ACCOUNT_FILES, account_bytes));
+        if !own || !self.all.fits(FILES, total_bytes) {
+            // What is there is being read, all of it, or all that is the owner's.
             self.close(id);
             return Err(PutRefusal::Full);
         }

@@ -37,6 +37,8 @@ pub struct Files {
     inner: Mutex<FilesInner>,
     /// See [`FREE_BYTES`].
     free_bytes: u64,
+    /// Held while a file is made, with room for all of it.
+    allocating: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -118,7 +120,7 @@ impl Files {
             look_at(&entry.map_err(|e| failed("read", e))?.path(), &mut room);
         }
         let inner = Mutex::new(FilesInner { room, base: base.to_owned(), looked: None });
-        Ok(Arc::new(Files { dir: dir.to_owned(), inner, free_bytes: FREE_BYTES }))
+        Ok(Arc::new(Files { dir: dir.to_owned(), inner, free_bytes: FREE_BYTES, allocating: Mutex::default() }))
     }
 
     /// What URLs of slots begin with from now on: scheme, host and port.
@@ -167,6 +169,8 @@ impl Files {
         let begun = lock(&self.inner).room.begin(put, mono, now, &mut gone);
         self.remove(&gone);
         let (id, wanted) = begun?;
+        // One after the other: what one takes, the next one does not see as free.
+        let _alone = lock(&self.allocating);
         let file = self.part(id, wanted.size).map_err(|e| {
             lock(&self.inner).room.ended(id, 0, mono);
             self.refusal(&e)
@@ -392,7 +396,13 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
+    // Nor is a pipe waited for that somebody has put there.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// What a file says of itself; it stands where the content begins then. A file that is too short has no header.

@@ -1,6 +1,6 @@
 //! `/upload/ID/NAME`: a file is put there, and had from there (XEP-0363).
 
-use super::{AllFiles, Connection, IDLE_MS, Outcome, now};
+use super::{AllFiles, Connection, IDLE_MS, Outcome, SLOWEST_BYTES, now};
 use crate::service::disk::files::{PutRefusal, PutRequest, StoredFile, Upload, served_as};
 use crate::service::host;
 use crate::stream::Mono;
@@ -14,9 +14,6 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes of a file that are in memory at the same time.
 const PIECE_BYTES: usize = 64 * 1024;
-/// A sender that is slower than so many bytes a second, after [`IDLE_MS`], is not waited for.
-const SLOWEST_BYTES: u64 = 1024;
-
 /// What browsers may do with a file: show it, and nothing in it may do anything.
 const POLICY: &str = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; \
                       frame-ancestors 'none'; sandbox";
@@ -95,7 +92,7 @@ impl Connection {
             };
             web_page(Answer::text(status, text))
         };
-        let (mut body, mut came) = (Body::new(framed), 0u64);
+        let (mut body, mut came, mut last) = (Body::new(framed), 0u64, begun);
         // What has come is written while more comes.
         let mut writing = smol::unblock(move || Ok(upload));
         loop {
@@ -123,12 +120,16 @@ impl Connection {
                 let finished = smol::unblock(move || written.and_then(Upload::finish)).await;
                 return Ok(finished.map_err(fails));
             }
-            let until = begun + IDLE_MS + came.saturating_mul(1000) / SLOWEST_BYTES;
+            // Who was fast may not be silent for that.
+            let slowest = begun + IDLE_MS + came.saturating_mul(1000) / SLOWEST_BYTES;
+            self.keeps(2 * PIECE_BYTES)?;
             while self.input.len() < PIECE_BYTES {
                 // What is there already is taken at once: one that is behind is not waited for with a piece in hand.
                 let ready = self.input.is_empty();
-                let late = if ready { until } else { self.entry.hub.mono() };
+                let late = if ready { slowest.min(last + IDLE_MS) } else { self.entry.hub.mono() };
+                let before = self.input.len();
                 match self.read(late).await {
+                    Ok(1..) if self.input.len() > before => last = self.entry.hub.mono(),
                     Ok(1..) => {}
                     Err(e) if e.kind() == ErrorKind::TimedOut && !ready => break,
                     ended => {
@@ -194,6 +195,7 @@ impl Connection {
     /// Writes so many bytes of a file from there on.
     async fn stream_out(&mut self, stored: StoredFile, first: u64, length: u64) -> io::Result<StoredFile> {
         let (mut stored, mut piece, mut at) = (stored, Vec::new(), 0);
+        self.keeps(PIECE_BYTES)?;
         while at < length {
             let size = usize::try_from(length - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
             let place = stored.offset + first + at;
@@ -211,14 +213,15 @@ impl Connection {
 
 /// What of a file is wanted, by its conditions (RFC 9110 §13.2.2).
 fn wanted(request: &Request, stored: &StoredFile) -> Result<Wanted, Status> {
-    let lists =
-        |field: &str| field == "*" || field.split(',').any(|tag| tag.trim().trim_start_matches("W/") == stored.etag);
+    let lists = |field: &str, weak: &str| {
+        field == "*" || field.split(',').any(|tag| tag.trim().trim_start_matches(weak) == stored.etag)
+    };
     let modified = date(stored.created * 1000);
-    if request.field("if-match").is_some_and(|field| !lists(field)) {
+    if request.field("if-match").is_some_and(|field| !lists(field, "")) {
         return Err(Status::PreconditionFailed);
     }
     match request.field("if-none-match") {
-        Some(field) if lists(field) => return Err(Status::NotModified),
+        Some(field) if lists(field, "W/") => return Err(Status::NotModified),
         None if request.field("if-modified-since") == Some(&*modified) => return Err(Status::NotModified),
         _ => {}
     }
@@ -265,8 +268,14 @@ fn described(answer: Answer, stored: &StoredFile, inline: bool) -> Answer {
         .with("ETag", stored.etag.clone())
         .with("Last-Modified", date(stored.created * 1000))
         .with("Accept-Ranges", "bytes")
-        .with("Cache-Control", "private, max-age=31536000, immutable")
+        .with("Cache-Control", cached(stored))
         .with("Content-Disposition", format!("{shown}; filename*=UTF-8''{name}"))
+}
+
+/// For how long a cache may keep it: as long as it is there, at most a year (RFC 9111 §5.2.2). It does not change.
+fn cached(stored: &StoredFile) -> String {
+    let left = stored.until.map_or(u64::MAX, |until| until.saturating_sub(host::clock()));
+    format!("private, max-age={}, immutable", left.min(31_536_000))
 }
 
 /// With what lets pages of web clients, wherever they are from, put and have files (XEP-0363 §7, Fetch §3.2): who knows the URL may.

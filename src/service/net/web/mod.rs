@@ -13,6 +13,7 @@ use crate::service::{host, lock};
 use crate::stream::framing::Framing;
 use crate::stream::{Mono, Tls};
 use crate::web::answer::{Answer, Status};
+use crate::web::body::Framed;
 use crate::web::frames::accept_key;
 use crate::web::request::{Method, Request};
 use crate::wire::punycode::a_labels;
@@ -29,6 +30,8 @@ const HEAD_MS: Mono = 10_000;
 const IDLE_MS: Mono = 30_000;
 /// How long a peer may take none of what is written to it, in milliseconds.
 const WRITE_MS: Mono = 60_000;
+/// A peer that is slower than so many bytes a second is not waited for, after a while.
+const SLOWEST_BYTES: u64 = 1024;
 /// Requests on a connection.
 const REQUESTS: usize = 1_000;
 
@@ -151,6 +154,7 @@ impl Connection {
     /// Reads the head of the next request, or what to say to what is none. `None`: none came.
     async fn request(&mut self) -> io::Result<Option<Result<Request, Answer>>> {
         self.since = self.entry.hub.mono();
+        self.keeps(self.input.len())?;
         if self.input.is_empty() {
             // What a file has needed, an idle connection does not.
             self.input = Vec::new();
@@ -168,7 +172,8 @@ impl Connection {
             let until = self.since + if begun { HEAD_MS } else { IDLE_MS };
             match self.read(until).await {
                 Ok(0) => return Ok(None),
-                Ok(_) if !begun => self.since = self.entry.hub.mono(),
+                // Bytes of TLS that say nothing are no beginning.
+                Ok(_) if !begun && !self.input.is_empty() => self.since = self.entry.hub.mono(),
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::TimedOut && begun => {
                     let late = Answer::text(Status::RequestTimeout, "the request did not come in time");
@@ -192,21 +197,35 @@ impl Connection {
         }
     }
 
-    /// Writes all of it.
-    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let stream = &mut self.stream;
-            let write = poll_fn(|cx| stream.poll_write(cx, bytes));
-            match wait(&self.entry.hub, None, self.entry.hub.mono() + WRITE_MS, write).await {
-                Wait::Done(written) => bytes = &bytes[written?..],
-                Wait::Late | Wait::Mail => return Err(ErrorKind::TimedOut.into()),
+    /// Writes all of it. Who reads more slowly than [`SLOWEST_BYTES`] says is not waited for; nor is anybody who has to make room for
+    /// others, or when the server stops.
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let begun = self.entry.hub.mono();
+        let mut at = 0;
+        while at < bytes.len() || self.stream.unsent() > 0 {
+            let (stream, left) = (&mut self.stream, &bytes[at..]);
+            let write = poll_fn(|cx| match left.is_empty() {
+                true => stream.poll_flush(cx).map_ok(|()| 0),
+                false => stream.poll_write(cx, left),
+            });
+            let until = begun + WRITE_MS + at as u64 * 1000 / SLOWEST_BYTES;
+            match wait(&self.entry.hub, Some(&self.entry.outbox), until, write).await {
+                Wait::Done(written) => at += written?,
+                Wait::Late => return Err(ErrorKind::TimedOut.into()),
+                Wait::Mail => return Err(ErrorKind::ConnectionAborted.into()),
             }
         }
-        let stream = &mut self.stream;
-        let flush = poll_fn(|cx| stream.poll_flush(cx));
-        match wait(&self.entry.hub, None, self.entry.hub.mono() + WRITE_MS, flush).await {
-            Wait::Done(flushed) => flushed,
-            Wait::Late | Wait::Mail => Err(ErrorKind::TimedOut.into()),
+        Ok(())
+    }
+
+    /// So many bytes are kept for it.
+    ///
+    /// # Errors
+    /// When its owner keeps more than it leaves to others.
+    fn keeps(&mut self, bytes: usize) -> io::Result<()> {
+        match self.entry.keeps(bytes) {
+            true => Ok(()),
+            false => Err(io::Error::new(ErrorKind::QuotaExceeded, "its owner keeps more than it leaves to the others")),
         }
     }
 
@@ -218,7 +237,7 @@ impl Connection {
 
     /// Answers a request that has to be answered at once. What follows its head is not read: then nothing else may come.
     async fn reply(&mut self, request: &Request, answer: Answer) -> io::Result<Outcome> {
-        let stays = request.stays && request.framed == crate::web::body::Framed::Nothing;
+        let stays = request.stays && request.framed == Framed::Nothing;
         self.say(&answer, request.method == Method::Head, stays).await?;
         Ok(if stays { Outcome::Answered } else { Outcome::Over })
     }
@@ -263,6 +282,10 @@ impl Connection {
         let upgrades = request.has_token("connection", "upgrade") && request.has_token("upgrade", "websocket");
         let key = request.field("sec-websocket-key").and_then(accept_key);
         let refused = match (request.method, upgrades, key) {
+            // RFC 6455 §4.2.1; and what follows the head is frames, nothing else.
+            (Method::Get, true, _) if !request.is_latest || request.framed != Framed::Nothing => {
+                Answer::text(Status::BadRequest, "a WebSocket begins with HTTP/1.1, and without content")
+            }
             (Method::Get, true, Some(key)) if request.field("sec-websocket-version") == Some("13") => {
                 if request.has_token("sec-websocket-protocol", "xmpp") {
                     let answer = Answer::new(Status::SwitchingProtocols)
