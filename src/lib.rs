@@ -12,7 +12,7 @@
 //!
 //! # The house
 //!
-//! Imports go one way: `stream` knows `wire`; `core` knows `store` and `wire`; `ext` knows `core` and what that knows; `service`
+//! Imports go one way: `stream` and `web` know `wire`; `core` knows `store` and `wire`; `ext` knows `core` and what that knows; `service`
 //! sees all (`tests/layers.rs`). Below `service` there is no socket, clock, thread, random source or file; only the engine on the
 //! disk, in `store`, has files.
 //!
@@ -21,6 +21,8 @@
 //! - [`stream`]: ONE CONNECTION, as a state machine: [`plain`](stream::plain) up to STARTTLS, then [`c2s`](stream::c2s) with
 //!   SASL, resource binding and stanzas, whole or in messages ([`framing`](stream::framing)); [`component`](stream::component) for gateways and bots on the same box;
 //!   [`s2s`](stream::s2s), both ends of a stream between two servers.
+//! - [`web`]: HTTP. A [`request`](web::request) and what follows it ([`body`](web::body)), [`answers`](web::answer), parts of files
+//!   ([`range`](web::range)), and the messages of WebSockets ([`frames`](web::frames)): bytes only.
 //! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
 //!   [`card`](store::card) keeps it on a card, rows in [sled](store::sled_engine) and messages in [the log](store::log), and
 //!   [`memory`](store::memory) in a test that cuts the power.
@@ -81,7 +83,9 @@
 //! password, are known to the core alone ([`core::token`]).
 //!
 //! 1. `service/net/listen.rs` accepts a connection at a port, a row of [`listeners`](service::net::listeners); `c2s.rs` beside it takes it through
-//!    STARTTLS ([`plain`](stream::plain)) and the handshake ([`tls`](service::tls)). From here on it is a pump.
+//!    STARTTLS ([`plain`](stream::plain)) and the handshake ([`tls`](service::tls)). Where TLS comes first, `direct.rs` finds out what the peer wants
+//!    to speak: each such port is for apps, other servers and browsers. From here on it is a pump; or `web/`, which answers requests until one
+//!    of them makes the connection a WebSocket, and that is a pump, too.
 //! 2. The stream says who wants to log in: [`Event::Credentials`](stream::Event::Credentials). The link waits for the core, where `core/throttle.rs` says when
 //!    they may try, and `core/login.rs` gives what a password must prove.
 //! 3. `stream/sasl.rs` checks the proof: [`Event::Authenticated`](stream::Event::Authenticated). The connection belongs to its account from here on
@@ -126,7 +130,7 @@
 //!    ([`Effect::Slot`](core::Effect::Slot)).
 //! 2. The hub asks the [`files`](service::disk::files), whose `room.rs` knows what everybody has, and promises room for five minutes: the URL has an
 //!    id that nobody can guess, and whoever puts the file there must show a token. [`Input::Slot`](core::Input::Slot) is her answer.
-//! 3. The file comes in ([`Files::begin`](service::disk::files::Files::begin)), chunk by chunk, into `ID.part`. At its end its header is written, it is
+//! 3. `service/net/web/files.rs` takes the request. The file comes in ([`Files::begin`](service::disk::files::Files::begin)), chunk by chunk, into `ID.part`. At its end its header is written, it is
 //!    synced, gets its name, and the folder is synced: then it is there, and was promised.
 //! 4. Romeo's client gets it ([`Files::find`](service::disk::files::Files::find)). It goes when its time is over, when there is too much and it is
 //!    the oldest, or with Juliet's account ([`Effect::RemoveFiles`](core::Effect::RemoveFiles)).

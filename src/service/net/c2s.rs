@@ -1,8 +1,8 @@
 //! A client's connection that begins without TLS: STARTTLS, the handshake, then its stream.
 
 use super::link::ClientLink;
-use super::pump::{Entry, Pump, Wait, linger, tune, wait};
-use super::starttls::{Ended, starttls};
+use super::pump::{Entry, Pump, Wait, tune, wait};
+use super::starttls::wants_tls;
 use super::transport::{Socket, Transport};
 use crate::core::network;
 use crate::service::hub::Hub;
@@ -12,7 +12,7 @@ use crate::stream::c2s::C2s;
 use crate::stream::framing::Framing;
 use crate::stream::plain::Plain;
 use crate::stream::{Mono, Tls, UNAUTHENTICATED_MS};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,9 +29,8 @@ pub fn serve(
     let share = hub.shares().share(Owner::Address(network(ip)));
     let begin = Box::pin(in_turns(share.clone(), begin(hub, share, acceptor, socket, ip)));
     async move {
-        if let Some(mut pump) = begin.await {
-            let end = poll_fn(|cx| pump.poll(cx)).await;
-            Box::pin(pump.finish(end)).await;
+        if let Some(pump) = begin.await {
+            pump.carry().await;
         }
     }
 }
@@ -51,16 +50,8 @@ async fn begin(
     log::debug!("{sid:?}: connected from {ip}");
     let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
     let mut plain = Plain::new(entry.hub.terms(), since, random);
-    match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
-        Ok(Ended::Tls) => {}
-        Ok(Ended::Over(_) | Ended::Unread) => {
-            Box::pin(linger(&entry.hub, &mut socket)).await;
-            return None;
-        }
-        Err(e) => {
-            log::debug!("{sid:?}: {e}");
-            return None;
-        }
+    if !wants_tls(&entry, &mut socket, &mut plain).await {
+        return None;
     }
     let handshake = Box::pin(acceptor.accept(socket, Profile::StartTls));
     match wait(&entry.hub, Some(&entry.outbox), since + UNAUTHENTICATED_MS, handshake).await {

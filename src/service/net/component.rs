@@ -6,7 +6,6 @@ use super::transport::Socket;
 use crate::service::hub::Hub;
 use crate::service::share::Owner;
 use crate::stream::component::Component;
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,7 +21,5 @@ pub async fn serve(hub: Arc<Hub>, socket: Socket, ip: IpAddr) {
     let share = hub.shares().share(Owner::Address(ip));
     let entry = Entry::new(hub, share);
     let link = ComponentLink::new(entry.sid, stream);
-    let mut pump = Pump::new(entry, socket, link, since);
-    let end = poll_fn(|cx| pump.poll(cx)).await;
-    Box::pin(pump.finish(end)).await;
+    Pump::new(entry, socket, link, since).carry().await;
 }

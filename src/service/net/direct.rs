@@ -41,15 +41,9 @@ pub fn serve(
     let begin = Box::pin(in_turns(share.clone(), begin(hub, share, (servers, web), acceptor, socket, ip, profile)));
     async move {
         match begin.await {
-            Some(Spoken::Client(mut pump)) => {
-                let end = poll_fn(|cx| pump.poll(cx)).await;
-                Box::pin(pump.finish(end)).await;
-            }
-            Some(Spoken::WebSocket(mut pump)) => {
-                let end = poll_fn(|cx| pump.poll(cx)).await;
-                Box::pin(pump.finish(end)).await;
-            }
-            Some(Spoken::Server(pump, _counts)) => Box::pin(s2s::carry(pump)).await,
+            Some(Spoken::Client(pump)) => pump.carry().await,
+            Some(Spoken::WebSocket(pump)) => pump.carry().await,
+            Some(Spoken::Server(pump, _counts)) => Box::pin(pump.carry()).await,
             None => {}
         }
     }

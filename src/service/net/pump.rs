@@ -206,8 +206,15 @@ impl<T: Transport, L: Link> Pump<T, L> {
         pump
     }
 
+    /// Carries the connection to its end.
+    pub async fn carry(mut self: Box<Self>) {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        // Only what waits for it is there while it is idle.
+        Box::pin(self.finish(end)).await;
+    }
+
     /// Does what can be done now, until the stream ends or the turn is over.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.watch.look(self.entry.hub.shares());
         let begun = self.watch.now;
         if !self.entry.begin(begun, cx) {
@@ -418,7 +425,7 @@ impl<T: Transport, L: Link> Pump<T, L> {
     }
 
     /// The connection after its stream.
-    pub async fn finish(mut self: Box<Self>, end: End) {
+    async fn finish(mut self: Box<Self>, end: End) {
         let Entry { hub, sid, .. } = &self.entry;
         let (hub, sid) = (hub.clone(), *sid);
         log::debug!("{sid:?}: ended ({end:?})");

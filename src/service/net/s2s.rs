@@ -4,9 +4,9 @@
 use super::dial::{Dialer, Reached, Rules};
 use super::gate::{Gate, Pass};
 use super::link::ServerLink;
-use super::pump::{Entry, Pump, Wait, linger, tune, wait};
-use super::starttls::{Ended, starttls};
-use super::transport::{Socket, Transport};
+use super::pump::{Entry, Pump, Wait, tune, wait};
+use super::starttls::{Ended, starttls, wants_tls};
+use super::transport::Socket;
 use crate::core::{Input, network};
 use crate::service::dns::Resolver;
 use crate::service::federation::{Federation, PeerEnd, PeerEvidence};
@@ -18,7 +18,6 @@ use crate::stream::Mono;
 use crate::stream::s2s::{Evidence, Purpose, S2s, SERVER_UNPROVED_MS};
 use crate::wire::{DomainPair, Refusal};
 use rustls::pki_types::CertificateDer;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -80,13 +79,8 @@ pub async fn serve(hub: Arc<Hub>, servers: Arc<Servers>, acceptor: Arc<Acceptor>
     let share = hub.shares().share(Owner::Address(network(ip)));
     let begin = Box::pin(in_turns(share.clone(), accept(hub, share, servers.clone(), acceptor, socket, ip)));
     if let Some(pump) = begin.await {
-        carry(pump).await;
+        pump.carry().await;
     }
-}
-
-pub(super) async fn carry<T: Transport>(mut pump: Box<Pump<T, ServerLink>>) {
-    let end = poll_fn(|cx| pump.poll(cx)).await;
-    Box::pin(pump.finish(end)).await;
 }
 
 /// A connection that was made to us without TLS, up to the end of the handshake.
@@ -105,16 +99,8 @@ async fn accept(
     log::debug!("{sid:?}: a server has connected from {ip}");
     let random = crate::service::random().inspect_err(|e| log::error!("{e}")).ok()?;
     let mut plain = S2s::incoming(entry.hub.server_terms(), None, since, random);
-    match Box::pin(starttls(&entry, &mut socket, &mut plain)).await {
-        Ok(Ended::Tls) => {}
-        Ok(Ended::Over(_) | Ended::Unread) => {
-            Box::pin(linger(&entry.hub, &mut socket)).await;
-            return None;
-        }
-        Err(e) => {
-            log::debug!("{sid:?}: {e}");
-            return None;
-        }
+    if !wants_tls(&entry, &mut socket, &mut plain).await {
+        return None;
     }
     let handshake = acceptor.accept(socket, Profile::Server);
     match wait(&entry.hub, Some(&entry.outbox), since + SERVER_UNPROVED_MS, handshake).await {
@@ -164,7 +150,7 @@ pub async fn dial(hub: Arc<Hub>, servers: Arc<Servers>, acceptor: Arc<Acceptor>,
         Dial::Stanzas(pair) | Dial::Verify { pair, .. } => pair.clone(),
     };
     match Box::pin(connect(&hub, &servers, &acceptor, &dial, &pair)).await {
-        Ok(pump) => carry(pump).await,
+        Ok(pump) => pump.carry().await,
         Err(refusal) => hub.handle(match dial {
             Dial::Stanzas(pair) => Input::PeerRefused(pair, refusal),
             Dial::Verify { stream, pair, .. } => Input::PeerVerified(stream, pair, Err(refusal)),

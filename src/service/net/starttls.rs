@@ -1,7 +1,7 @@
 //! A connection before TLS, of a client or a server, at either end: the stream that says no more than STARTTLS is carried up to TLS's
 //! first byte.
 
-use super::pump::{Entry, HANG_UP_MS, Wait, wait};
+use super::pump::{Entry, HANG_UP_MS, Wait, linger, wait};
 use super::transport::Socket;
 use crate::stream::plain::Plain;
 use crate::stream::s2s::{self, S2s};
@@ -83,6 +83,16 @@ fn of_server(event: s2s::Event) -> Ended {
         s2s::Event::Refused(refusal) => Ended::Over(Some(refusal)),
         _ => Ended::Over(None),
     }
+}
+
+/// Whether TLS is to follow on a connection that was made to us. Who wants something else was told so, and is gone.
+pub(super) async fn wants_tls(entry: &Entry, socket: &mut Socket, plain: &mut dyn BeforeTls) -> bool {
+    match Box::pin(starttls(entry, socket, plain)).await {
+        Ok(Ended::Tls) => return true,
+        Ok(Ended::Over(_) | Ended::Unread) => Box::pin(linger(&entry.hub, socket)).await,
+        Err(e) => log::debug!("{:?}: {e}", entry.sid),
+    }
+    false
 }
 
 /// Carries a stream before TLS to its end.

@@ -1,7 +1,7 @@
 //! `/upload/ID/NAME`: a file is put there, and had from there (XEP-0363).
 
-use super::{AllFiles, Connection, IDLE_MS, Outcome, SLOWEST_BYTES, now};
-use crate::service::disk::files::{PutRefusal, PutRequest, StoredFile, Upload, served_as};
+use super::{Connection, IDLE_MS, Outcome, SLOWEST_BYTES, now};
+use crate::service::disk::files::{Files, PutRefusal, PutRequest, StoredFile, Upload, served_as};
 use crate::service::host;
 use crate::stream::Mono;
 use crate::web::answer::{Answer, CONTINUE, Status, date};
@@ -11,6 +11,7 @@ use crate::web::request::{Method, Request};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// Bytes of a file that are in memory at the same time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -19,7 +20,7 @@ const POLICY: &str = "default-src 'none'; img-src 'self'; media-src 'self'; styl
                       frame-ancestors 'none'; sandbox";
 
 impl Connection {
-    pub(super) async fn file(&mut self, files: &AllFiles, request: &Request, rest: &str) -> io::Result<Outcome> {
+    pub(super) async fn file(&mut self, files: &Arc<Files>, request: &Request, rest: &str) -> io::Result<Outcome> {
         let path = rest.split_once('/').and_then(|(id, name)| Some((id.to_owned(), decoded(name)?)));
         let Some((id, name)) = path else { return self.reply(request, web_page(super::nothing())).await };
         match request.method {
@@ -35,7 +36,7 @@ impl Connection {
     }
 
     /// §7: a file comes in.
-    async fn take(&mut self, files: &AllFiles, request: &Request, id: String, name: String) -> io::Result<Outcome> {
+    async fn take(&mut self, files: &Arc<Files>, request: &Request, id: String, name: String) -> io::Result<Outcome> {
         let refuse = |status, text: String| web_page(Answer::text(status, text));
         let length = match request.framed {
             Framed::Length(length) => length,
@@ -149,7 +150,7 @@ impl Connection {
     }
 
     /// A file is asked for.
-    async fn give(&mut self, files: &AllFiles, request: &Request, id: String, name: String) -> io::Result<Outcome> {
+    async fn give(&mut self, files: &Arc<Files>, request: &Request, id: String, name: String) -> io::Result<Outcome> {
         let store = files.clone();
         let found = smol::unblock(move || store.find(&id, &name, host::clock())).await;
         let Some(stored) = found else { return self.reply(request, web_page(super::nothing())).await };

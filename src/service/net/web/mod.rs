@@ -7,7 +7,6 @@ mod health;
 use super::link::ClientLink;
 use super::pump::{Entry, Pump, Wait, linger, wait};
 use super::{c2s, websocket::WebSocket};
-use crate::service::disk::files::Files;
 use crate::service::tls::Stream;
 use crate::service::{host, lock};
 use crate::stream::framing::Framing;
@@ -354,6 +353,3 @@ fn links(web: &Web, request: &Request, json: bool) -> Answer {
     };
     Answer::of(Status::Ok, content_type, content).with("Access-Control-Allow-Origin", "*")
 }
-
-/// Files are served by [`files`].
-type AllFiles = Arc<Files>;
