@@ -6,5 +6,6 @@
 pub mod answer;
 pub mod body;
 pub mod frames;
+pub mod percent;
 pub mod range;
 pub mod request;

@@ -135,6 +135,12 @@ impl Request {
         values.flat_map(|(_, value)| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
     }
 
+    /// The token that is shown in the field `Authorization` (RFC 6750 §2.1).
+    pub fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.field("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+
     /// Whether whoever asks waits for [`super::answer::CONTINUE`] before it sends what follows (RFC 9110 §10.1.1).
     ///
     /// # Errors

@@ -197,9 +197,9 @@ impl State {
         }
         let handled = session.managed.handled_count();
         // Of before a restart the counts may be wrong; and while we ask for it ourselves, two streams would carry it.
-        let can = !session.recovered && session.asks.is_none() && session.stream.is_none() && session.managed.fits(h);
+        let is_sure = !session.recovered && session.asks.is_none() && session.stream.is_none();
         // Whoever is told no asks for the next one: a stream carries on one of them, and of the others both have to know how far they are.
-        let can = can && !is_one_of_several;
+        let can = is_sure && session.managed.fits(h) && !is_one_of_several;
         if !can {
             if let Some(old) = session.stream {
                 self.effects.push(Effect::Close(old, None));

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// How long a peer may take none of what is written to it, in milliseconds.
-const WRITE_MS: Mono = 60_000;
+pub(super) const WRITE_MS: Mono = 60_000;
 /// How long a peer may take to read the end of its stream, in milliseconds.
 pub(super) const HANG_UP_MS: Mono = 5_000;
 /// How long we listen to a peer that was told the end, in milliseconds: to close at once would make its system throw away

@@ -1,5 +1,6 @@
 //! What nobody can guess: the ids of files and the tokens of their slots, 128 bits each; and the URLs that they stand in.
 
+use crate::web::percent::encoded;
 use std::fmt;
 use std::fmt::Write as _;
 use subtle::ConstantTimeEq;
@@ -64,19 +65,9 @@ impl fmt::Debug for SlotToken {
     }
 }
 
-/// Where a file is put and had. Its name stands percent-encoded, all but what RFC 3986 §2.3 calls unreserved.
+/// Where a file is put and had.
 pub(crate) fn url(base: &str, id: FileId, name: &str) -> String {
-    let mut url = format!("{base}/upload/{id}/");
-    for b in name.bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => url.push(b as char),
-            _ => {
-                // Writing to a string does not fail.
-                let _ = write!(url, "%{b:02X}");
-            }
-        }
-    }
-    url
+    format!("{base}/upload/{id}/{}", encoded(name))
 }
 
 #[cfg(test)]

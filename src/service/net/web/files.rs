@@ -6,6 +6,7 @@ use crate::service::host;
 use crate::stream::Mono;
 use crate::web::answer::{Answer, CONTINUE, Status, date};
 use crate::web::body::{Body, Framed};
+use crate::web::percent;
 use crate::web::range::Wanted;
 use crate::web::request::{Method, Request};
 use std::fmt::Write as _;
@@ -50,10 +51,8 @@ impl Connection {
             Ok(expects) => expects,
             Err(bad) => return self.reply(request, web_page(bad.answer())).await,
         };
-        let bearer = request.field("authorization").and_then(|field| field.split_once(' '));
-        let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
         let (token, content_type) =
-            (token.unwrap_or_default().to_owned(), request.field("content-type").map(str::to_owned));
+            (request.bearer().unwrap_or_default().to_owned(), request.field("content-type").map(str::to_owned));
         let (store, begun) = (files.clone(), self.entry.hub.mono());
         let begin = move || {
             let put = PutRequest { id: &id, name: &name, token: &token, length, content_type: content_type.as_deref() };
@@ -258,13 +257,7 @@ fn sections(parts: &[(u64, u64)], size: u64, content_type: &str, boundary: &str)
 /// With what a browser and a cache should know of a file. It never changes.
 fn described(answer: Answer, stored: &StoredFile, inline: bool) -> Answer {
     let shown = if inline { "inline" } else { "attachment" };
-    let mut name = String::new();
-    for b in stored.name.bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => name.push(char::from(b)),
-            _ => drop(write!(name, "%{b:02X}")),
-        }
-    }
+    let name = percent::encoded(&stored.name);
     answer
         .with("ETag", stored.etag.clone())
         .with("Last-Modified", date(stored.created * 1000))
@@ -307,20 +300,7 @@ fn status(refusal: &PutRefusal) -> Status {
 
 /// A name of a file as it stands in a path, once percent-decoded. What is decoded once is not decoded again, and none has a slash in it.
 fn decoded(name: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
-    while let [first, behind @ ..] = rest {
-        rest = behind;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let [high, low, behind @ ..] = rest else { return None };
-        let digit = |b: u8| char::from(b).to_digit(16);
-        bytes.push(u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?);
-        rest = behind;
-    }
-    let name = String::from_utf8(bytes).ok()?;
+    let name = percent::decoded(name)?;
     (!name.contains(['/', '\0'])).then_some(name)
 }
 

@@ -31,8 +31,7 @@ pub(super) fn answer(hub: &Hub, ip: IpAddr, request: &Request) -> Option<Answer>
 
 /// Whether somebody may read numbers: who is on this box, or shows the token, if there is one.
 pub(super) fn may(ip: IpAddr, token: &str, request: &Request) -> bool {
-    let shown = request.field("authorization").and_then(|field| field.split_once(' '));
-    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map_or("", |(_, token)| token.trim());
+    let shown = request.bearer().unwrap_or_default();
     let reads = matches!(request.method, Method::Get | Method::Head);
     let proves = !token.is_empty() && bool::from(token.as_bytes().ct_eq(shown.as_bytes()));
     reads && (ip.is_loopback() || proves)

@@ -5,7 +5,7 @@ mod files;
 mod health;
 
 use super::link::ClientLink;
-use super::pump::{Entry, Pump, Wait, linger, wait};
+use super::pump::{Entry, HANG_UP_MS, Pump, WRITE_MS, Wait, linger, wait};
 use super::{c2s, websocket::WebSocket};
 use crate::service::tls::Stream;
 use crate::service::{host, lock};
@@ -27,8 +27,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 const HEAD_MS: Mono = 10_000;
 /// How long a connection waits for another request, in milliseconds.
 const IDLE_MS: Mono = 30_000;
-/// How long a peer may take none of what is written to it, in milliseconds.
-const WRITE_MS: Mono = 60_000;
 /// A peer that is slower than so many bytes a second is not waited for, after a while.
 const SLOWEST_BYTES: u64 = 1024;
 /// Requests on a connection.
@@ -312,7 +310,7 @@ impl Connection {
 
     /// Says that nothing follows, and waits a little until that is read.
     async fn end(mut self) {
-        let until = self.entry.hub.mono() + super::pump::HANG_UP_MS;
+        let until = self.entry.hub.mono() + HANG_UP_MS;
         let stream = &mut self.stream;
         let close = poll_fn(|cx| stream.poll_close(cx));
         if let Wait::Done(Ok(())) = wait(&self.entry.hub, None, until, close).await {
@@ -323,11 +321,8 @@ impl Connection {
 
 /// Milliseconds since 1970, if the box knows (RFC 9110 §6.6.1: who has no clock says nothing).
 fn now() -> Option<u64> {
-    Some(host::clock()).filter(|now| *now > CLOCK_SET).map(|now| now * 1000)
+    host::clock_is_set().then(|| host::clock() * 1000)
 }
-
-/// A clock that shows less was never set, in seconds since 1970.
-const CLOCK_SET: u64 = 1_700_000_000;
 
 fn nothing() -> Answer {
     Answer::text(Status::NotFound, "there is nothing here")
