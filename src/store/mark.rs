@@ -12,6 +12,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the system may need to let go of files.
+const RELEASE: Duration = Duration::from_secs(1);
 
 const MAGIC: &[u8; 8] = b"inglmark";
 const VERSION: u8 = 2;
@@ -96,11 +100,11 @@ impl MarkFile {
     pub(super) fn lock(path: &Path) -> Result<MarkFile, StoreError> {
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = open.map_err(|e| disk::refused("open", path, &e))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(MarkFile { file }),
+        patient(|| match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(locked(path)),
-            Err(e) => Err(disk::refused("lock", path, &e.into())),
-        }
+            done => done.map_err(|e| disk::refused("lock", path, &e.into())),
+        })?;
+        Ok(MarkFile { file })
     }
 
     /// Writes the mark, and waits for the disk if `sync`. Returns the bytes written.
@@ -112,6 +116,18 @@ impl MarkFile {
             self.file.sync_all()?;
         }
         Ok(MARK_BYTES as u64)
+    }
+}
+
+/// Opens what may have been this process's own until now: the system may need a moment to let go of it, and so does a child that has not
+/// begun its own program yet.
+pub(super) fn patient<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(StoreError::Locked(_)) if begun.elapsed() < RELEASE => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened,
+        }
     }
 }
 
@@ -202,6 +218,22 @@ mod tests {
         assert!(matches!(MarkFile::lock(&path), Err(StoreError::Locked(_))));
         drop(first);
         MarkFile::lock(&path).unwrap();
+    }
+
+    /// As a child has it for a moment that was made while it was open.
+    #[test]
+    fn what_is_let_go_of_late_is_waited_for() {
+        let dir = crate::store::scratch("lock-late");
+        let path = dir.join("mark");
+        let first = MarkFile::lock(&path).unwrap();
+        let copy = first.file.try_clone().unwrap();
+        drop(first);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| MarkFile::lock(&path));
+            std::thread::sleep(RELEASE / 20);
+            drop(copy);
+            waits.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -15,14 +15,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// Bytes of a batch, about.
 const FILL_BYTES: usize = 1024 * 1024;
 /// Lines about what is lost; more are only counted.
 const LINES: usize = 40;
-/// How long the system may need to let go of files.
-const RELEASE: Duration = Duration::from_secs(2);
 /// Letters of a key that are shown.
 const SHOWN: usize = 40;
 
@@ -71,11 +68,11 @@ pub(crate) fn salvage(from: &Path, to: &Path) -> Result<Salvaged, StoreError> {
     let notes: Vec<Note> = notes.filter_map(|(_, note)| Note::from_bytes(note)).collect();
     judge(&trees, counted, mark.commit, &mut done.lost);
     let applied = counted.map_or(0, |count| count.applied).max(mark.log);
-    let mut sled = own(|| Sled::open(to, None))?;
+    let mut sled = Sled::open(to, None)?;
     put(&mut sled, &trees, &notes, &from.join("large"), applied, &mut done)?;
     sled.close()?;
     copy_log(&log, &to.join("log"), &mut done)?;
-    let card = own(|| Card::open(to, None))?;
+    let card = Card::open(to, None)?;
     card.verify_rows()?;
     card.close()?;
     if done.lost.len() > LINES {
@@ -84,17 +81,6 @@ pub(crate) fn salvage(from: &Path, to: &Path) -> Result<Salvaged, StoreError> {
         done.lost.push(format!("and {more} more"));
     }
     Ok(done)
-}
-
-/// Opens what is this process's own: the system may need a moment to let go of it.
-fn own<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let begun = Instant::now();
-    loop {
-        match open() {
-            Err(StoreError::Locked(_)) if begun.elapsed() < RELEASE => std::thread::sleep(Duration::from_millis(5)),
-            opened => return opened,
-        }
-    }
 }
 
 /// Tells what is missing: the counts tell whether anything is.
@@ -319,7 +305,7 @@ mod tests {
     }
 
     fn table(dir: &Path) -> Table {
-        let mut sled = own(|| Sled::open(dir, None)).unwrap();
+        let mut sled = Sled::open(dir, None).unwrap();
         let mut table = Table::new();
         for tree in Tree::ALL {
             let query =

@@ -9,7 +9,7 @@
 //! cut takes back what was acknowledged; `tests/storage` shows both.
 
 use super::large::{Large, Note, Reference};
-use super::mark::{Mark, MarkFile, newer, seal};
+use super::mark::{Mark, MarkFile, newer, patient, seal};
 use super::trees::{COUNT, Count, ENGINE, INLINE, REFERENCE, Trees, at, failed, large_key};
 use super::{BATCH_OPS, Batch, Bytes, Engine, Op, Query, Rows, StoreError, Tree, VALUE_BYTES, Written, disk, probe};
 use sled::transaction::{ConflictableTransactionError as Stop, TransactionError, Transactional, TransactionalTree};
@@ -126,7 +126,7 @@ impl Sled {
         }
         lock.write(Mark { seal: None, ..mark }, true).map_err(|e| disk::refused("write", &mark_path, &e))?;
         disk::make_dir(&sled_dir).map_err(|e| disk::refused("make", &sled_dir, &e))?;
-        let trees = Trees::open(&sled_dir).map_err(|e| explain(dir, e))?;
+        let trees = patient(|| Trees::open(&sled_dir).map_err(|e| explain(dir, e)))?;
         let schema = trees.schema().map_err(|e| explain(dir, e))?;
         if let Some(found) = schema.filter(|found| *found > SCHEMA) {
             return Err(newer(found, SCHEMA));
