@@ -2,6 +2,7 @@
 //! (`corpus/NAME/`) in the package's own tests. A new one is a function, a line in [`TARGETS`], a file in `fuzz_targets/`
 //! with its `[[bin]]` in `Cargo.toml`, and a corpus of at least one file.
 
+pub mod bosh;
 pub mod dns;
 pub mod frames;
 pub mod http;
@@ -16,6 +17,7 @@ pub type Check = fn(&[u8]);
 
 /// All of them, with their names.
 pub const TARGETS: &[(&str, Check)] = &[
+    ("bosh", bosh::bosh),
     ("dns", dns::dns),
     ("framer", framer),
     ("frames", frames::frames),

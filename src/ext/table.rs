@@ -35,8 +35,14 @@ const ELSEWHERE: &[About] = &[
         "1.6",
         "connecting to a component (jabber:component:connect), TLS: components are on this box",
     ),
+    About::new(
+        "XEP-0124",
+        "Bidirectional-streams Over Synchronous HTTP (BOSH)",
+        "1.11.2",
+        "acknowledgements, several streams in a session, compression",
+    ),
     About::new("XEP-0128", "Service Discovery Extensions", "1.0.1", ""),
-    About::new("XEP-0156", "Discovering Alternative XMPP Connection Methods", "1.4.0", "BOSH: there is none"),
+    About::new("XEP-0156", "Discovering Alternative XMPP Connection Methods", "1.4.0", ""),
     About::new(
         "XEP-0178",
         "Best Practices for Use of SASL EXTERNAL with Certificates",
@@ -44,6 +50,7 @@ const ELSEWHERE: &[About] = &[
         "certificates of clients",
     ),
     About::new("XEP-0185", "Dialback Key Generation and Validation", "1.0", ""),
+    About::new("XEP-0206", "XMPP Over BOSH", "1.4", ""),
     About::new("XEP-0220", "Server Dialback", "1.1.1", "asking for several domains on one stream; they are taken"),
     About::new("XEP-0288", "Bidirectional Server-to-Server Connections", "1.0.1", ""),
     About::new("XEP-0368", "SRV records for XMPP over TLS", "1.1.0", ""),

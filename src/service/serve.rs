@@ -283,7 +283,7 @@ impl Server {
         let shared = Shared {
             hub,
             servers: Servers::new(config.federation.clone(), ports.iter().map(|port| port.address).collect()),
-            web: Web::new(names.dns()),
+            web: Web::new(names.dns(), gate.clone()),
             domain: domain.clone(),
             wear,
             options,

@@ -1,10 +1,12 @@
-//! The bytes of the web: requests and answers of HTTP/1.1, messages of WebSockets. No socket, no clock, no file.
+//! The bytes of the web: requests and answers of HTTP/1.1, messages of WebSockets, sessions of BOSH. No socket, no clock, no file.
 //!
 //! A connection reads a [`Request`](request::Request), then what follows it by a [`Body`](body::Body), and answers with an
-//! [`Answer`](answer::Answer), one after the other; or it becomes a WebSocket, whose messages are in [`frames`].
+//! [`Answer`](answer::Answer), one after the other; or it becomes a WebSocket, whose messages are in [`frames`]. Requests of a
+//! [`bosh`] session come on any connections.
 
 pub mod answer;
 pub mod body;
+pub mod bosh;
 pub mod frames;
 pub mod percent;
 pub mod range;

@@ -1,6 +1,7 @@
 //! The door for browsers, and for whoever puts and has files: the real program, inside TLS.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod bosh;
 #[path = "../common/mod.rs"]
 mod common;
 mod one_port;

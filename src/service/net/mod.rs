@@ -5,6 +5,7 @@
 //! the stream with what it asks of the core and is answered. Another kind of peer is another link; another way that bytes go, another
 //! transport.
 
+mod bosh;
 pub(crate) mod c2s;
 mod component;
 pub(crate) mod dial;

@@ -233,7 +233,7 @@ impl<T: Transport, L: Link> Pump<T, L> {
             out.shrink_to(WRITE_BYTES);
             WRITE.set(out);
         }
-        let kept = self.link.held_bytes() + self.rest.len() + self.out.len() - self.sent + self.transport.unsent();
+        let kept = self.link.held_bytes() + self.rest.len() + self.out.len() - self.sent + self.transport.kept();
         let fits = self.entry.keeps(kept);
         self.entry.end((begun, self.watch.now), more, cx);
         if end.is_pending() && !fits {
@@ -446,8 +446,9 @@ impl<T: Transport, L: Link> Pump<T, L> {
             }
             poll_fn(|cx| self.transport.poll_close(cx)).await
         };
-        if let Wait::Done(Ok(())) = wait(&hub, None, hub.mono() + HANG_UP_MS, goodbye).await {
-            Box::pin(linger(&hub, self.transport.socket())).await;
+        let said = wait(&hub, None, hub.mono() + HANG_UP_MS, goodbye).await;
+        if let (Wait::Done(Ok(())), Some(socket)) = (said, self.transport.socket()) {
+            Box::pin(linger(&hub, socket)).await;
         }
     }
 }

@@ -31,6 +31,11 @@ pub trait Transport {
     /// Bytes that it keeps, and the peer has not taken.
     fn unsent(&self) -> usize;
 
+    /// All bytes that it keeps.
+    fn kept(&self) -> usize {
+        self.unsent()
+    }
+
     /// Writes those.
     ///
     /// # Errors
@@ -43,8 +48,8 @@ pub trait Transport {
     /// When the connection is broken.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// The TCP connection below.
-    fn socket(&mut self) -> &mut Socket;
+    /// The TCP connection below, if it is one.
+    fn socket(&mut self) -> Option<&mut Socket>;
 }
 
 impl<S: Side> Transport for Stream<S> {
@@ -68,8 +73,8 @@ impl<S: Side> Transport for Stream<S> {
         Stream::poll_close(self, cx)
     }
 
-    fn socket(&mut self) -> &mut Socket {
-        Stream::socket(self)
+    fn socket(&mut self) -> Option<&mut Socket> {
+        Some(Stream::socket(self))
     }
 }
 
@@ -98,7 +103,7 @@ impl Transport for Socket {
         Poll::Ready(Ok(()))
     }
 
-    fn socket(&mut self) -> &mut Socket {
-        self
+    fn socket(&mut self) -> Option<&mut Socket> {
+        Some(self)
     }
 }

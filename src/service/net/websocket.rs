@@ -123,7 +123,7 @@ impl<T: Transport> Transport for WebSocket<T> {
         self.below.poll_close(cx)
     }
 
-    fn socket(&mut self) -> &mut Socket {
+    fn socket(&mut self) -> Option<&mut Socket> {
         self.below.socket()
     }
 }
@@ -211,7 +211,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn socket(&mut self) -> &mut Socket {
+        fn socket(&mut self) -> Option<&mut Socket> {
             unreachable!("it has none")
         }
     }

@@ -1,9 +1,12 @@
 //! HTTP on a connection inside TLS: one request after the other, by the table of paths in [`Connection::answer`]. There is nothing else, and HTTP without
 //! TLS is not spoken.
 
+mod bosh;
 mod files;
 mod health;
 
+use super::bosh::BoshSessions;
+use super::gate::Gate;
 use super::link::ClientLink;
 use super::pump::{Entry, HANG_UP_MS, Pump, WRITE_MS, Wait, linger, wait};
 use super::{c2s, websocket::WebSocket};
@@ -41,6 +44,7 @@ pub struct Web {
     base: Mutex<String>,
     /// What programs that look after the server are told.
     numbers: OnceLock<Box<dyn Numbers>>,
+    bosh: Arc<BoshSessions>,
 }
 
 /// What there is for programs that look after the server.
@@ -54,9 +58,14 @@ pub trait Numbers: Send + Sync {
 
 impl Web {
     /// Under these names. URLs are told as soon as it is known which port is open.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Arc<Web> {
+    pub fn new(names: impl IntoIterator<Item = String>, gate: Arc<Gate>) -> Arc<Web> {
         let names = names.into_iter().map(|name| a_labels(&name).to_ascii_lowercase()).collect();
-        Arc::new(Web { names, base: Mutex::default(), numbers: OnceLock::new() })
+        Arc::new(Web {
+            names,
+            base: Mutex::default(),
+            numbers: OnceLock::new(),
+            bosh: Arc::new(BoshSessions::new(gate)),
+        })
     }
 
     /// Numbers can be had from here; once.
@@ -79,6 +88,7 @@ impl Web {
 pub(super) struct Connection {
     entry: Entry,
     stream: Stream,
+    tls: Tls,
     /// Who asks.
     ip: IpAddr,
     /// What was read, and not looked at.
@@ -108,7 +118,7 @@ pub(super) async fn serve(
 ) -> Option<Box<Pump<WebSocket<Stream>, ClientLink>>> {
     let since = entry.hub.mono();
     let sid = entry.sid;
-    let mut connection = Connection { entry, stream, ip, input: early, since };
+    let mut connection = Connection { entry, stream, tls, ip, input: early, since };
     for n in 1..=REQUESTS {
         let outcome = match connection.request().await {
             Ok(Some(Ok(mut request))) => {
@@ -127,7 +137,7 @@ pub(super) async fn serve(
                 return None;
             }
             Ok(Outcome::WebSocket) => {
-                let Connection { entry, stream, input, since, .. } = connection;
+                let Connection { entry, stream, tls, input, since, .. } = connection;
                 let (mut transport, mut text) = (WebSocket::new(stream), Vec::new());
                 transport.take(&input, &mut text);
                 return c2s::pump(entry, transport, Framing::WebSocket, tls, &text, ip, since);
@@ -247,6 +257,7 @@ impl Connection {
         }
         match request.path.as_str() {
             "/xmpp-websocket" => self.websocket(request).await,
+            "/http-bind" => self.bosh(web, request).await,
             "/metrics" => {
                 let open = request.field("accept").is_some_and(|types| types.contains("application/openmetrics-text"));
                 let page = match web.numbers.get().filter(|numbers| health::may(self.ip, &numbers.token(), request)) {
@@ -333,18 +344,21 @@ fn links(web: &Web, request: &Request, json: bool) -> Answer {
     if !matches!(request.method, Method::Get | Method::Head) {
         return Answer::text(Status::MethodNotAllowed, "this can only be read").with("Allow", "GET, HEAD");
     }
-    let url = format!("{}/xmpp-websocket", lock(&web.base).replacen("https:", "wss:", 1));
-    let rel = "urn:xmpp:alt-connections:websocket";
+    let base = lock(&web.base).clone();
+    let links = [
+        ("urn:xmpp:alt-connections:websocket", format!("{}/xmpp-websocket", base.replacen("https:", "wss:", 1))),
+        ("urn:xmpp:alt-connections:xbosh", format!("{base}/http-bind")),
+    ];
     let (content_type, content) = match json {
-        true => ("application/json", format!("{{\"links\":[{{\"rel\":\"{rel}\",\"href\":\"{url}\"}}]}}\n")),
-        false => (
-            "application/xrd+xml",
-            format!(
-                "<?xml version='1.0' encoding='utf-8'?>\n<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>\
-                 <Link rel='{rel}' href='{}'/></XRD>\n",
-                escaped(&url)
-            ),
-        ),
+        true => {
+            let links = links.map(|(rel, url)| format!("{{\"rel\":\"{rel}\",\"href\":\"{url}\"}}"));
+            ("application/json", format!("{{\"links\":[{}]}}\n", links.join(",")))
+        }
+        false => {
+            let links = links.map(|(rel, url)| format!("<Link rel='{rel}' href='{}'/>", escaped(&url)));
+            let xrd = "<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>";
+            ("application/xrd+xml", format!("<?xml version='1.0' encoding='utf-8'?>\n{xrd}{}</XRD>\n", links.concat()))
+        }
     };
     Answer::of(Status::Ok, content_type, content).with("Access-Control-Allow-Origin", "*")
 }

@@ -1,0 +1,160 @@
+//! `/http-bind`: a client's stream in requests and answers (XEP-0124).
+
+use super::{Connection, HEAD_MS, Outcome, SLOWEST_BYTES, Web};
+use crate::service::hub::Hub;
+use crate::service::net::bosh::BoshShared;
+use crate::service::net::pump::{Wait, wait};
+use crate::stream::Mono;
+use crate::web::answer::{Answer, CONTINUE, Status};
+use crate::web::body::{Body, Framed};
+use crate::web::bosh::{BoshRequest, REQUEST_BYTES, Ticket};
+use crate::web::request::{Method, Request};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+/// How long what is said at the end is waited for when the server stops, in milliseconds.
+const STOP_MS: Mono = 1_000;
+
+impl Connection {
+    pub(super) async fn bosh(&mut self, web: &Arc<Web>, request: &Request) -> io::Result<Outcome> {
+        match request.method {
+            Method::Post => {}
+            Method::Options => return self.reply(request, any_page(Answer::new(Status::NoContent))).await,
+            _ => {
+                let answer =
+                    Answer::text(Status::MethodNotAllowed, "there are streams of XMPP here, for clients that use BOSH");
+                return self.reply(request, any_page(answer.with("Allow", "OPTIONS, POST"))).await;
+            }
+        }
+        let content = match self.content(request, REQUEST_BYTES).await? {
+            Ok(content) => content,
+            Err(answer) => {
+                self.say(&any_page(answer), false, false).await?;
+                return Ok(Outcome::Over);
+            }
+        };
+        let said = match BoshRequest::read(&content) {
+            Ok(said) => web.bosh.session(&self.entry.hub, self.ip, &self.tls, &said).map(|session| (session, said)),
+            Err(condition) => Err(condition),
+        };
+        drop(content);
+        let (answer, stays) = match said {
+            Ok((session, said)) => self.held(&session, said).await?,
+            Err(condition) => (condition.answer(), true),
+        };
+        let stays = stays && request.stays;
+        self.say(&any_page(answer), false, stays).await?;
+        Ok(if stays { Outcome::Answered } else { Outcome::Over })
+    }
+
+    /// Waits for the answer to a request, and says whether another request may follow. When the client hangs up, the answer is kept for
+    /// whoever asks again.
+    async fn held(&mut self, session: &BoshShared, said: BoshRequest) -> io::Result<(Answer, bool)> {
+        let hub = self.entry.hub.clone();
+        let mut said = Some(said);
+        let take = poll_fn(|cx| session.poll_take(&mut said, hub.mono(), cx.waker()));
+        let (ticket, until) = match wait(&hub, Some(&self.entry.outbox), Mono::MAX, take).await {
+            Wait::Done(taken) => taken,
+            Wait::Late | Wait::Mail => return Err(ErrorKind::ConnectionAborted.into()),
+        };
+        let _held = HeldRequest { session, ticket, hub: &hub };
+        let (stream, input) = (&mut self.stream, &mut self.input);
+        let answer = poll_fn(|cx| {
+            if let Poll::Ready(answer) = session.poll_answer(ticket, cx.waker()) {
+                return Poll::Ready(Ok(Some(answer)));
+            }
+            // Whoever asks for something else on this connection does not wait for this.
+            while input.is_empty() {
+                if ready!(stream.poll_read(cx, input))? == 0 {
+                    return Poll::Ready(Err(io::Error::from(ErrorKind::UnexpectedEof)));
+                }
+            }
+            Poll::Ready(Ok(None))
+        });
+        let mut stays = true;
+        let answer = match wait(&hub, Some(&self.entry.outbox), until, answer).await {
+            Wait::Done(answer) => answer?,
+            Wait::Late => None,
+            // The server stops, and the session is told that, too; or somebody needs the room of this connection.
+            Wait::Mail => {
+                stays = false;
+                let last = poll_fn(|cx| session.poll_answer(ticket, cx.waker()));
+                match wait(&hub, None, hub.mono() + STOP_MS, last).await {
+                    Wait::Done(answer) => Some(answer),
+                    Wait::Late | Wait::Mail => None,
+                }
+            }
+        };
+        let answer = answer.or_else(|| session.late(ticket, hub.mono()));
+        answer.map(|answer| (answer, stays)).ok_or_else(|| ErrorKind::ConnectionAborted.into())
+    }
+
+    /// All of what follows a request, or what to say if that is not to be had.
+    async fn content(&mut self, request: &Request, most: usize) -> io::Result<Result<Vec<u8>, Answer>> {
+        let too_large = || Answer::text(Status::ContentTooLarge, format!("at most {most} bytes"));
+        if matches!(request.framed, Framed::Length(length) if length > most as u64) {
+            return Ok(Err(too_large()));
+        }
+        match request.expects_continue() {
+            Ok(true) if self.input.is_empty() => self.write(CONTINUE.as_bytes()).await?,
+            Ok(_) => {}
+            Err(bad) => return Ok(Err(bad.answer())),
+        }
+        let (mut body, mut content, begun) = (Body::new(request.framed), Vec::new(), self.entry.hub.mono());
+        loop {
+            let mut input = self.input.as_slice();
+            loop {
+                match body.next(&mut input) {
+                    Ok(Some(more)) => content.extend_from_slice(more),
+                    Ok(None) => break,
+                    Err(bad) => return Ok(Err(bad.answer())),
+                }
+            }
+            let taken = self.input.len() - input.len();
+            self.input.drain(..taken);
+            if content.len() > most {
+                return Ok(Err(too_large()));
+            }
+            self.keeps(content.len() + self.input.len())?;
+            if body.is_done() {
+                return Ok(Ok(content));
+            }
+            let slowest = begun + HEAD_MS + content.len() as u64 * 1000 / SLOWEST_BYTES;
+            match self.read(slowest).await {
+                Ok(1..) => {}
+                Ok(_) => return Err(ErrorKind::UnexpectedEof.into()),
+                Err(e) if e.kind() == ErrorKind::TimedOut => {
+                    let late = "what follows the head of the request did not come in time";
+                    return Ok(Err(Answer::text(Status::RequestTimeout, late)));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// A request that a connection waits with, however that ends.
+struct HeldRequest<'a> {
+    session: &'a BoshShared,
+    ticket: Ticket,
+    hub: &'a Hub,
+}
+
+impl Drop for HeldRequest<'_> {
+    fn drop(&mut self) {
+        self.session.gone(self.ticket, self.hub.mono());
+    }
+}
+
+/// With what lets pages of web clients, wherever they are from, ask here (Fetch §3.2): they have to log in.
+fn any_page(answer: Answer) -> Answer {
+    answer
+        .with("Access-Control-Allow-Origin", "*")
+        .with("Access-Control-Allow-Methods", "OPTIONS, POST")
+        .with("Access-Control-Allow-Headers", "Content-Type")
+        .with("Access-Control-Max-Age", "7200")
+        .with("Cache-Control", "no-store")
+        .with("Cross-Origin-Resource-Policy", "cross-origin")
+}
