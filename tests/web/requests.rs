@@ -115,7 +115,7 @@ fn what_is_not_there_says_nothing_of_what_was_asked() {
 }
 
 #[test]
-fn a_client_finds_the_websocket() {
+fn a_client_finds_where_streams_are() {
     let house = House::new(&[]);
     let port = house.server.address("https").port();
     let mut http = house.http();
@@ -132,11 +132,14 @@ fn a_client_finds_the_websocket() {
     xml.is(200, &[("content-type", "application/xrd+xml"), ("access-control-allow-origin", "*")]);
     json.is(200, &[("content-type", "application/json"), ("access-control-allow-origin", "*")]);
     let (xml, json) = (xml.text(), json.text());
-    let rel = "urn:xmpp:alt-connections:websocket";
-    let url = xml.split("href='").nth(1).unwrap().split('\'').next().unwrap();
-    assert!(url.starts_with("wss://") && url.ends_with(&format!(":{port}/xmpp-websocket")), "{xml}");
-    assert!(xml.contains(&format!("<Link rel='{rel}' ")), "{xml}");
-    assert_eq!(json, format!("{{\"links\":[{{\"rel\":\"{rel}\",\"href\":\"{url}\"}}]}}\n"));
+    let base = xml.split("<Link rel='urn:xmpp:alt-connections:xbosh' href='").nth(1).unwrap();
+    let base = base.split_once("/http-bind'/>").unwrap().0;
+    assert!(base.starts_with("https://") && base.ends_with(&format!(":{port}")), "{xml}");
+    let websocket = format!("{}/xmpp-websocket", base.replace("https:", "wss:"));
+    assert!(xml.contains(&format!("<Link rel='urn:xmpp:alt-connections:websocket' href='{websocket}'/>")), "{xml}");
+    let link = |rel: &str, href: &str| format!("{{\"rel\":\"urn:xmpp:alt-connections:{rel}\",\"href\":\"{href}\"}}");
+    let links = [link("websocket", &websocket), link("xbosh", &format!("{base}/http-bind"))].join(",");
+    assert_eq!(json, format!("{{\"links\":[{links}]}}\n"));
     head.is(200, &[("content-length", &xml.len().to_string()), ("content-type", "application/xrd+xml")]);
     http.ask(&format!("POST {META}"), "").is(405, &[("allow", "GET, HEAD")]);
 }
