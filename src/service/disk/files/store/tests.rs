@@ -571,3 +571,188 @@ fn a_power_cut_at_any_step_leaves_all_of_a_file_or_nothing() {
     assert_eq!(after_power_cut(&files, true, &id), 1);
     assert!(is_there(&files, &id));
 }
+
+/// Numbers that look random, and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % end
+    }
+}
+
+/// What of the folder is on the disk for sure.
+#[derive(Default)]
+struct SimulatedDisk {
+    /// Names, each with the upload whose content it leads to, as of the last sync of the folder.
+    names: std::collections::BTreeMap<String, String>,
+    /// What happened to names since, in order: the name before, if there was one, and the one after, unless it was removed.
+    changes: Vec<(Option<String>, Option<String>)>,
+    /// The content of uploads that were synced.
+    synced: std::collections::BTreeMap<String, Vec<u8>>,
+    seen: std::collections::BTreeSet<String>,
+}
+
+fn id_of(name: &str) -> String {
+    name.trim_end_matches(".part").to_owned()
+}
+
+impl SimulatedDisk {
+    /// Sees what has become of the names.
+    fn look(&mut self, files: &Files) {
+        let now: std::collections::BTreeSet<String> = names(files).into_iter().collect();
+        for gone in self.seen.difference(&now) {
+            let after = Some(id_of(gone)).filter(|after| after != gone && now.contains(after));
+            self.changes.push((Some(gone.clone()), after));
+        }
+        for new in now.difference(&self.seen).filter(|new| !self.seen.contains(&format!("{new}.part"))) {
+            self.changes.push((None, Some(new.clone())));
+        }
+        self.seen = now;
+    }
+
+    fn happens(
+        names: &mut std::collections::BTreeMap<String, String>,
+        (before, after): &(Option<String>, Option<String>),
+    ) {
+        let content = before.as_ref().and_then(|before| names.remove(before));
+        if let Some(after) = after {
+            names.insert(after.clone(), content.unwrap_or_else(|| id_of(after)));
+        }
+    }
+
+    fn folder_synced(&mut self) {
+        for change in std::mem::take(&mut self.changes) {
+            SimulatedDisk::happens(&mut self.names, &change);
+        }
+    }
+
+    /// The folder as a power cut leaves it: some of the changes of names, in their order, and of what was not synced any parts.
+    fn cut(&self, files: &Files, dice: &mut Dice, to: &Path) {
+        const BLOCK: usize = 512;
+        let mut left = self.names.clone();
+        let happened = dice.below(self.changes.len() as u64 + 1) as usize;
+        self.changes[..happened].iter().for_each(|change| SimulatedDisk::happens(&mut left, change));
+        for (name, id) in left {
+            let now = ["", ".part"].iter().find_map(|end| std::fs::read(files.dir.join(format!("{id}{end}"))).ok());
+            let bytes = match (self.synced.get(&id), now) {
+                (Some(synced), _) => synced.clone(),
+                (None, Some(mut bytes)) => {
+                    for block in bytes.chunks_mut(BLOCK) {
+                        if dice.below(2) == 0 {
+                            block.fill(0);
+                        }
+                    }
+                    bytes
+                }
+                // It was removed, and was never synced.
+                (None, None) => Vec::new(),
+            };
+            std::fs::write(to.join(name), bytes).expect("written");
+        }
+    }
+}
+
+/// How far an upload is.
+struct Going {
+    id: String,
+    owner: &'static str,
+    upload: Upload,
+    size: u64,
+    step: u32,
+}
+
+/// Wherever the power is cut: what was acknowledged is there and whole, and of all else there is all or nothing.
+#[test]
+fn a_thousand_power_cuts() {
+    const OWNERS: [&str; 3] = ["juliet", "romeo", "nurse"];
+    let (mut acknowledged, mut unknown) = (0, 0);
+    for seed in 1..=1000u64 {
+        let mut dice = Dice(seed * 2 + 1);
+        let temp = Temp::new();
+        let files = open_at(&temp, FileLimits { account_bytes: 100 * SIZE, total_bytes: 300 * SIZE, ..LIMITS });
+        let mut disk = SimulatedDisk::default();
+        let mut going: Vec<Going> = Vec::new();
+        let mut kept: Vec<(String, &str, u64)> = Vec::new();
+        let mut sizes = std::collections::BTreeMap::new();
+        for _ in 0..dice.below(60) {
+            match dice.below(8) {
+                0 | 1 if going.len() < 4 => {
+                    let (owner, size) = (OWNERS[dice.below(3) as usize], dice.below(3000));
+                    let (id, upload) = begin_at(&files, &wanted(owner, size), 0, NOW);
+                    sizes.insert(id.clone(), size);
+                    going.push(Going { id, owner, upload, size, step: 0 });
+                }
+                2 if dice.below(8) == 0 => {
+                    let owner = OWNERS[dice.below(3) as usize];
+                    files.remove_of(&wanted(owner, 0).owner);
+                    kept.retain(|(_, of, _)| *of != owner);
+                }
+                3 if dice.below(4) == 0 && !going.is_empty() => {
+                    // The client hangs up.
+                    going.swap_remove(dice.below(going.len() as u64) as usize);
+                }
+                _ if !going.is_empty() => {
+                    let at = dice.below(going.len() as u64) as usize;
+                    let Going { id, upload, size, step, .. } = &mut going[at];
+                    let rest = content(*size)[upload.written as usize..].to_vec();
+                    let done = match *step {
+                        0 if !rest.is_empty() => {
+                            upload.write(&rest[..rest.len().min(1 + dice.below(1500) as usize)]).expect("written");
+                            continue;
+                        }
+                        0 => upload.seal(),
+                        1 => upload.sync().map(|()| {
+                            let path = ["", ".part"].map(|end| files.dir.join(format!("{id}{end}")));
+                            let bytes = path.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
+                            disk.synced.insert(id.clone(), bytes);
+                        }),
+                        2 => upload.give_name(),
+                        3 => sync_dir(&files.dir).map(|()| {
+                            disk.look(&files);
+                            disk.folder_synced();
+                        }),
+                        _ => {
+                            let Going { id, owner, mut upload, size, .. } = going.swap_remove(at);
+                            if upload.keep().is_ok() {
+                                kept.push((id, owner, size));
+                            }
+                            disk.look(&files);
+                            continue;
+                        }
+                    };
+                    *step += 1;
+                    if done.is_err() {
+                        // The account was removed, and its file with it.
+                        going.swap_remove(at);
+                    }
+                }
+                _ => {}
+            }
+            disk.look(&files);
+        }
+        let after = Temp::new();
+        let copy = after.0.join("uploads");
+        make_dir(&copy).expect("made");
+        disk.cut(&files, &mut dice, &copy);
+        let limits = FileLimits { account_bytes: 100 * SIZE, total_bytes: 300 * SIZE, ..LIMITS };
+        let again = Files::open(&copy, BASE, limits).expect("opened");
+        let there = names(&again);
+        for name in &there {
+            let size = *sizes.get(name).unwrap_or_else(|| panic!("seed {seed}: {name} is left"));
+            let mut stored = found(&again, name, NOW).unwrap_or_else(|| panic!("seed {seed}: {name} cannot be had"));
+            let mut read = Vec::new();
+            stored.file.read_to_end(&mut read).expect("read");
+            assert!(read == content(size), "seed {seed}: {name}");
+        }
+        for (id, ..) in &kept {
+            assert!(there.contains(id), "seed {seed}: {id} was acknowledged");
+        }
+        acknowledged += kept.len();
+        unknown += there.len() - kept.len();
+    }
+    assert!(acknowledged > 1000 && unknown > 50, "{acknowledged} {unknown}");
+}
