@@ -548,6 +548,7 @@ fn run(verb: Verb) -> Result<()> {
             let report = check::run(&options);
             say(&report.fine.iter().map(|line| format!("ok     {line}")).collect::<Vec<_>>())?;
             say(&report.notes.iter().map(|line| format!("note   {line}")).collect::<Vec<_>>())?;
+            say(&report.records.iter().map(|line| format!("dns    {line}")).collect::<Vec<_>>())?;
             say(&report.wrong.iter().map(|line| format!("WRONG  {line}")).collect::<Vec<_>>())?;
             match report.wrong.len() {
                 0 => Ok(()),

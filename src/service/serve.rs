@@ -273,7 +273,10 @@ impl Server {
         };
         let executor = Arc::new(Executor::new());
         let hub = Hub::new(core, terms, storage, &executor);
-        files.into_iter().for_each(|files| hub.keep_files(files));
+        if let Some(files) = files {
+            files.count_in(wear.clone());
+            hub.keep_files(files);
+        }
         let (gate, most) = (Gate::new(listen::limits_of(config)), listen::most(config));
         if let Some(few) = listen::few(config) {
             log::warn!("{few}");
@@ -596,6 +599,11 @@ impl Shared {
     /// SCRAM iterations for a new password.
     pub fn iterations(&self) -> u32 {
         lock(&self.config).scram_iterations
+    }
+
+    /// What URLs begin with, if there is a port for browsers.
+    pub fn web_base(&self) -> Option<String> {
+        self.web.base()
     }
 
     /// The data folder.

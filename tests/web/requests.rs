@@ -1,7 +1,7 @@
 //! Requests (RFC 9110, RFC 9112): what two readers could read as two is refused, and nothing is told that is not in the table of paths.
 
 use crate::House;
-use crate::common::binary::until;
+use crate::common::binary::{ok, run, until};
 use crate::common::http::Http;
 use std::io::Write;
 use std::net::Shutdown;
@@ -268,4 +268,26 @@ fn numbers_are_for_programs_on_this_box() {
     let text = open.text();
     assert!(text.ends_with("\n# EOF\n") && text.contains("\n# TYPE inglenook_stanzas counter\n"), "{text}");
     house.ask("POST /metrics", "").is(404, &[]);
+}
+
+/// What the owner can put into the DNS, and what browsers are given.
+#[test]
+fn check_and_status_tell_where_it_is() {
+    let house = House::new(&[]);
+    let port = house.server.address("https").port();
+    let data = house.dir.data();
+    let told = run(&house.dir, &["check", "--data", data.to_str().unwrap()], "").out;
+    for part in [
+        &format!(":{port}/xmpp-websocket, https://"),
+        &format!(":{port}/http-bind"),
+        "web: browsers find it at https://",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    assert!(told.contains(&format!("dns    _xmpps-client._tcp.example.org. SRV 5 5 {port} example.org.\n")), "{told}");
+    let told = ok(&house.dir, &["status"], "");
+    assert!(
+        told.lines().any(|line| line.starts_with("web          https://") && line.ends_with(&format!(":{port}"))),
+        "{told}"
+    );
 }

@@ -249,6 +249,8 @@ fn files_come_in_while_people_chat() {
         http.answer_to("PUT").is(201, &[]);
         assert!(slot.get(&mut http, "").content == picture);
     }
+    let told = crate::ok(&house.dir, &["status"], "");
+    assert!(told.contains(", of that 6.0 MB (") && told.contains(" %) files\n"), "{told}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::service::host;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const DAY: u64 = 86_400;
@@ -166,6 +167,8 @@ pub struct Wear {
     /// Nowhere: in tests.
     path: Option<PathBuf>,
     inner: Mutex<WearState>,
+    /// Bytes of uploaded files, in this run.
+    files: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -183,10 +186,11 @@ struct WearState {
 }
 
 impl WearState {
-    fn note(&mut self, clock: u64) {
+    /// `files`: bytes of uploaded files, in this run.
+    fn note(&mut self, files: u64, clock: u64) {
         let Usage { payload, bytes, syncs } = self.engine;
         let system = written_by_this_process().saturating_sub(self.base);
-        let run = Usage { payload, bytes: bytes.max(system), syncs };
+        let run = Usage { payload, bytes: bytes.saturating_add(files).max(system), syncs };
         self.book.note(run.since(self.noted), clock);
         self.noted = run;
     }
@@ -200,7 +204,7 @@ impl Wear {
         let book = Book::read(dir);
         let saved = book.days.last().map(|(day, _)| *day);
         let inner = WearState { book, base: written_by_this_process(), saved, ..WearState::default() };
-        Wear { path: Some(path), inner: Mutex::new(inner) }
+        Wear { path: Some(path), inner: Mutex::new(inner), files: 0.into() }
     }
 
     /// After a commit: what the engine has written since it was opened, and how long it took.
@@ -209,7 +213,7 @@ impl Wear {
         let mut inner = crate::service::lock(&self.inner);
         inner.engine = engine;
         inner.commits.add(took);
-        inner.note(clock);
+        inner.note(self.files(), clock);
         let day = clock / DAY;
         if clock >= host::EARLIEST && inner.saved != Some(day) {
             inner.saved = Some(day);
@@ -217,10 +221,20 @@ impl Wear {
         }
     }
 
+    /// So many bytes of an uploaded file were written.
+    pub fn file_written(&self, bytes: u64) {
+        self.files.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of uploaded files that were written in this run.
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
     /// The server has ended in order.
     pub fn close(&self) {
         let mut inner = crate::service::lock(&self.inner);
-        inner.note(host::clock());
+        inner.note(self.files(), host::clock());
         self.save(&inner.book);
     }
 
@@ -240,7 +254,7 @@ impl Wear {
     /// All that is known now, and what is of this run.
     pub fn look(&self) -> (Book, Usage) {
         let mut inner = crate::service::lock(&self.inner);
-        inner.note(host::clock());
+        inner.note(self.files(), host::clock());
         (inner.book.clone(), inner.noted)
     }
 }

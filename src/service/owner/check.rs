@@ -20,7 +20,7 @@ use crate::service::owner::{
     find,
     find::Package,
     lookup::{Lookup, Ports},
-    status, user,
+    records, status, user,
 };
 use crate::service::serve::{Options, Place};
 use crate::service::tls::Roots;
@@ -44,6 +44,8 @@ pub struct Report {
     pub fine: Vec<String>,
     /// What its owner should know, and may be as it should be.
     pub notes: Vec<String>,
+    /// Lines that the DNS of the domain can have.
+    pub records: Vec<String>,
     /// What keeps the server or its clients from working, each with its fix.
     pub wrong: Vec<String>,
 }
@@ -114,6 +116,11 @@ fn look(options: &Options) -> Report {
         }
     };
     domain_seen(&mut report, &place, lookup);
+    let web = control::runs(&place.data).then(|| status::health(&place.data).ok()?.web).flatten();
+    if let Some(web) = &web {
+        report.fine(format!("web: browsers find it at {}", records::urls(web).join(", ")));
+    }
+    report.records = records::lines(&place.config, place.domain.domain(), web.as_deref());
     report
 }
 

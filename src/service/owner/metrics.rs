@@ -101,6 +101,8 @@ fn disk(page: &mut Page, measured: &Measured<'_>) {
         page.one("inglenook_uploads_bytes", "What they take.", usage.bytes);
         page.one("inglenook_uploads_limit_bytes", "What they may take.", usage.total_bytes);
         page.one("inglenook_uploads_coming", "Files that are coming in.", usage.uploads);
+        page.counter("inglenook_uploads_written_bytes", "Bytes of files written to storage since the start.");
+        page.sample("_total", "", measured.wear.files());
     }
     let (book, run) = measured.wear.look();
     page.counter("inglenook_written_bytes", "Bytes written to storage since the start.");

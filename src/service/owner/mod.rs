@@ -13,6 +13,7 @@ pub mod find;
 pub(crate) mod lookup;
 pub(crate) mod metrics;
 pub mod peer;
+mod records;
 pub mod reset;
 pub mod restore;
 pub mod root;

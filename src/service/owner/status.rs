@@ -21,6 +21,8 @@ const STORAGE: &str = "storage";
 const WORKS: &str = "works";
 /// The name of the line about uploaded files.
 const FILES: &str = "files";
+/// The name of the line about what is served to browsers.
+const WEB: &str = "web";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
 /// The name of the lines about other servers.
@@ -66,6 +68,8 @@ pub(in crate::service) struct Health {
     pub storage: Option<String>,
     /// Other servers that could not be reached the last time, and why.
     pub unreached: Vec<String>,
+    /// What URLs begin with, if there is a port for browsers.
+    pub web: Option<String>,
 }
 
 /// Asks the running server.
@@ -77,7 +81,7 @@ pub(in crate::service) fn health(data: &Data) -> Result<Health> {
     let of = |name: &str| lines.iter().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
     let peers = lines.iter().filter_map(|line| line.strip_prefix(PEER)).map(str::trim_start);
     let unreached = peers.filter(|told| told.contains(UNREACHED)).map(str::to_owned).collect();
-    Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS), unreached })
+    Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS), unreached, web: of(WEB) })
 }
 
 fn line(name: &str, text: impl std::fmt::Display) -> String {
@@ -132,6 +136,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     lines.push(waiting(messages, bytes));
     lines.push(shared.hub.on_storage(|engine| archive(engine))?);
     lines.extend(shared.hub.files().map(|files| line(FILES, uploaded(files.usage()))));
+    lines.extend(shared.web_base().map(|base| line(WEB, base)));
     lines.extend(shared.hub.clock_told().map(|told| line(CLOCK, told)));
     lines.extend(certificate(shared.data()));
     lines.push(line(STORAGE, shared.hub.takes_nothing().unwrap_or(WORKS)));
@@ -141,11 +146,12 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     lines.push(line(
         "written",
         format!(
-            "today {}, in 7 days {}, since the start {} in {} syncs",
+            "today {}, in 7 days {}, since the start {} in {} syncs{}",
             size(book.today(clock)),
             size(book.week(clock)),
             size(run.bytes),
-            run.syncs
+            run.syncs,
+            of_files(shared.wear.files(), run.bytes)
         ),
     ));
     if run.payload > 0 {
@@ -186,6 +192,14 @@ fn uploaded(usage: FilesUsage) -> String {
     let FilesUsage { files, bytes, total_bytes, uploads } = usage;
     let coming = if uploads > 0 { format!(", {uploads} coming in") } else { String::new() };
     format!("{files} uploaded, {} of at most {}{coming}", size(bytes), size(total_bytes))
+}
+
+/// The part that uploaded files have in what was written.
+fn of_files(files: u64, all: u64) -> String {
+    match files {
+        0 => String::new(),
+        _ => format!(", of that {} ({} %) files", size(files), files.saturating_mul(100) / all.max(files)),
+    }
 }
 
 fn archive(engine: &mut dyn Keep) -> String {

@@ -5,7 +5,7 @@ use super::limits::FileLimits;
 use super::name::{FileId, SlotToken, url};
 use super::room::{FileRoom, FilesUsage, KeptFile, PutRefusal, PutRequest, until};
 use crate::core::{Slot, SlotRefusal, WantedSlot};
-use crate::service::disk::data::make_dir;
+use crate::service::disk::{data::make_dir, wear::Wear};
 use crate::service::{Failure, Result, lock, random};
 use crate::wire::Jid;
 use base64::Engine as _;
@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What a file is called besides its id while it comes in, and when it cannot be read.
 const PART: &str = "part";
@@ -39,6 +39,8 @@ pub struct Files {
     free_bytes: u64,
     /// Held while a file is made, with room for all of it.
     allocating: Mutex<()>,
+    /// Counts what is written.
+    wear: OnceLock<Arc<Wear>>,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,18 @@ impl Files {
             look_at(&entry.map_err(|e| failed("read", e))?.path(), &mut room);
         }
         let inner = Mutex::new(FilesInner { room, base: base.to_owned(), looked: None });
-        Ok(Arc::new(Files { dir: dir.to_owned(), inner, free_bytes: FREE_BYTES, allocating: Mutex::default() }))
+        Ok(Arc::new(Files {
+            dir: dir.to_owned(),
+            inner,
+            free_bytes: FREE_BYTES,
+            allocating: Mutex::default(),
+            wear: OnceLock::new(),
+        }))
+    }
+
+    /// What is written from now on is counted there; once.
+    pub fn count_in(&self, wear: Arc<Wear>) {
+        let _ = self.wear.set(wear);
     }
 
     /// What URLs of slots begin with from now on: scheme, host and port.
@@ -311,6 +324,9 @@ impl Upload {
         self.file.write_all(bytes)?;
         self.hash.0.update(bytes);
         self.written += bytes.len() as u64;
+        if let Some(wear) = self.files.wear.get() {
+            wear.file_written(bytes.len() as u64);
+        }
         if self.written - self.synced >= SYNC_BYTES {
             self.file.sync_data()?;
             self.forget_pages();

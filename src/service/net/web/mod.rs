@@ -73,6 +73,11 @@ impl Web {
         let _ = self.numbers.set(numbers);
     }
 
+    /// What URLs begin with, if there is a port.
+    pub fn base(&self) -> Option<String> {
+        Some(lock(&self.base).clone()).filter(|base| !base.is_empty())
+    }
+
     /// What URLs begin with from now on: `https://HOST:PORT`.
     pub fn set_base(&self, base: String) {
         *lock(&self.base) = base;

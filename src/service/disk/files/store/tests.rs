@@ -443,7 +443,13 @@ fn a_full_disk_is_told_and_nothing_is_left() {
     let temp = Temp::new();
     let files = open_at(&temp, LIMITS);
     let inner = Mutex::new(FilesInner { room: FileRoom::new(LIMITS), base: BASE.into(), looked: None });
-    let files = Arc::new(Files { dir: files.dir.clone(), inner, free_bytes: u64::MAX, allocating: Mutex::default() });
+    let files = Arc::new(Files {
+        dir: files.dir.clone(),
+        inner,
+        free_bytes: u64::MAX,
+        allocating: Mutex::default(),
+        wear: OnceLock::new(),
+    });
     let (id, token) = parts(&files.slot(&wanted("juliet", FILE), 0).expect("a slot"));
     assert_eq!(files.begin(&request(&id, &token, FILE), 0, NOW).expect_err("full"), PutRefusal::Full);
     assert!(names(&files).is_empty());
