@@ -26,7 +26,8 @@ impl House {
         let dir = Dir::begun("plain = true\n[uploads]\ntotal_bytes = 80000000\nfile_bytes = 10000000");
         let file = dir.data().join("inglenook.toml");
         let settings = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(file, settings.replace("https = []", "https = [\"127.0.0.1:0\"]")).unwrap();
+        std::fs::write(file, settings.replace("https = []", "https = [\"127.0.0.1:0\"]\nhttp = [\"127.0.0.1:0\"]"))
+            .unwrap();
         for name in accounts {
             let secret = format!("{PASSWORD}\n");
             ok(&dir, &["user", "add", &format!("{name}@example.org"), "--password-stdin"], &secret);

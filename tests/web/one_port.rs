@@ -107,3 +107,33 @@ fn half_open_connections_keep_nobody_out() {
     greet(&mut tls(connect(&house.server, "https"), &house.dir.ca()));
     drop(idle);
 }
+
+/// Without TLS nothing is said but where TLS is.
+#[test]
+fn whoever_comes_without_tls_is_led_to_it() {
+    let house = House::new(&[]);
+    let port = house.server.address("https").port();
+    let told = |request: &str| {
+        let mut socket = connect(&house.server, "http");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut told = String::new();
+        socket.read_to_string(&mut told).unwrap();
+        told
+    };
+    for (request, status, part) in [
+        ("GET /a%20b?c=d HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &*format!(":{port}/a%20b?c=d\r\n")),
+        ("GET //evil.example/ HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &format!(":{port}//evil.example/\r\n")),
+        ("HEAD / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n", "301", "Location: https://"),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421", "another name"),
+        ("GET / HTTP/1.1\r\n\r\n", "400", "Host"),
+        ("POST /http-bind HTTP/1.1\r\nHost: example.org\r\nContent-Length: 4\r\n\r\nbody", "403", "without TLS"),
+        ("PUT /upload/a/b HTTP/1.1\r\nHost: example.org\r\n\r\n", "403", "without TLS"),
+        ("<stream:stream to='example.org'>", "400", "no request"),
+        ("\u{16}\u{3}\u{1}\u{2}", "400", "no request"),
+    ] {
+        let answer = told(request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(part), "{request}: {answer}");
+        assert!(answer.contains("X-Content-Type-Options: nosniff") && answer.contains("Connection: close"), "{answer}");
+        assert!(!answer.contains("Strict-Transport-Security"), "{answer}");
+    }
+}

@@ -5,7 +5,7 @@ use super::listeners::{HTTPS_FIRST, LISTENERS, Listener, Peers};
 use super::s2s::{self, Servers};
 use super::transport::Socket;
 use super::web::Web;
-use super::{c2s, component, direct};
+use super::{c2s, component, direct, web};
 use crate::core::share::{Shared, limits};
 use crate::service::config::Config;
 use crate::service::hub::Hub;
@@ -122,7 +122,7 @@ pub fn probe(name: &str, address: SocketAddr) -> Result<()> {
 /// Whether anybody could connect there with these settings.
 fn is_used(listener: &Listener, config: &Config) -> bool {
     match listener.peers {
-        Peers::Clients | Peers::Web => true,
+        Peers::Clients | Peers::Web | Peers::Strays => true,
         Peers::Servers => config.federation.is_used(),
         // Nobody could connect there without a secret.
         Peers::Components => !config.components.is_empty(),
@@ -235,6 +235,7 @@ fn serve(listener: &Listener, accepted: Accepted) {
         (Peers::Servers, false) => {
             accepted.carry(|hub, acceptor, socket, ip| s2s::serve(hub, servers, acceptor, socket, ip));
         }
+        (Peers::Strays, _) => accepted.carry(|hub, _, socket, ip| web::plain::serve(hub, web, socket, ip)),
         (Peers::Components, _) => accepted.carry(|hub, _, socket, ip| component::serve(hub, socket, ip)),
     }
 }

@@ -13,6 +13,8 @@ pub const S2S_TLS: &str = "s2s_tls";
 pub const HTTPS: &str = "https";
 /// Where those come if it can be had, in place of the usual port.
 pub const HTTPS_FIRST: u16 = 443;
+/// Browsers that do not know of TLS yet.
+pub const HTTP: &str = "http";
 /// Components.
 pub const COMPONENT: &str = "component";
 
@@ -25,6 +27,8 @@ pub enum Peers {
     Servers,
     /// Browsers, and apps for files.
     Web,
+    /// Browsers, to be led to where there is TLS.
+    Strays,
     /// Gateways and bots, without TLS, and so on this box alone.
     Components,
 }
@@ -48,6 +52,7 @@ impl Listener {
     pub fn kind(&self) -> &'static str {
         match (self.peers, self.direct) {
             (Peers::Components, _) => "on this box",
+            (Peers::Strays, _) => "leads to TLS",
             (_, true) => "TLS",
             (_, false) => "STARTTLS",
         }
@@ -55,7 +60,7 @@ impl Listener {
 }
 
 /// All of them, in the order in which they are told.
-pub static LISTENERS: [Listener; 6] = [
+pub static LISTENERS: [Listener; 7] = [
     Listener {
         name: C2S,
         default: "[\"[::]:5222\"]",
@@ -91,6 +96,13 @@ pub static LISTENERS: [Listener; 6] = [
                   be had.",
         peers: Peers::Web,
         direct: true,
+    },
+    Listener {
+        name: HTTP,
+        default: "[]",
+        meaning: "Browsers without TLS: they are led to `https`, and are given nothing else. Usually \"[::]:80\", if at all.",
+        peers: Peers::Strays,
+        direct: false,
     },
     Listener {
         name: COMPONENT,

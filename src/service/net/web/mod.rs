@@ -1,9 +1,10 @@
 //! HTTP on a connection inside TLS: one request after the other, by the table of paths in [`Connection::answer`]. There is nothing else, and HTTP without
-//! TLS is not spoken.
+//! TLS says only where this is ([`plain`]).
 
 mod bosh;
 mod files;
 mod health;
+pub(super) mod plain;
 
 use super::bosh::BoshSessions;
 use super::gate::Gate;
@@ -257,8 +258,7 @@ impl Connection {
     /// The table of paths.
     async fn answer(&mut self, web: &Arc<Web>, request: &Request) -> io::Result<Outcome> {
         if !web.is_ours(&request.host) {
-            let text = "this server has another name; its owner can tell it";
-            return self.reply(request, Answer::text(Status::MisdirectedRequest, text)).await;
+            return self.reply(request, misdirected()).await;
         }
         match request.path.as_str() {
             "/xmpp-websocket" => self.websocket(request).await,
@@ -338,6 +338,10 @@ impl Connection {
 /// Milliseconds since 1970, if the box knows (RFC 9110 §6.6.1: who has no clock says nothing).
 fn now() -> Option<u64> {
     host::clock_is_set().then(|| host::clock() * 1000)
+}
+
+fn misdirected() -> Answer {
+    Answer::text(Status::MisdirectedRequest, "this server has another name; its owner can tell it")
 }
 
 fn nothing() -> Answer {
