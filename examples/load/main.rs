@@ -20,6 +20,7 @@ mod report;
 mod split;
 mod start;
 mod system;
+mod websocket;
 
 use argh::FromArgs;
 use net::Net;
@@ -51,6 +52,9 @@ pub struct Args {
     /// the server is `load relay`: no login, no stanzas that it reads
     #[argh(switch)]
     relay: bool,
+    /// clients speak on WebSockets
+    #[argh(switch)]
+    websocket: bool,
     #[argh(subcommand)]
     scenario: Scenario,
 }
@@ -152,10 +156,13 @@ pub fn run(args: Args) -> Result<Option<Report>> {
     // Each session is an open file here, too.
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
-    let Args { address, domain, pid, first, relay, scenario } = args;
+    let Args { address, domain, pid, first, relay, websocket, scenario } = args;
     let run = SystemTime::UNIX_EPOCH.elapsed()?.as_millis() as u32;
     let target = Target { address, domain, process: pid.map(Process), first, relay, run };
     let mut net = Net::new()?;
+    if websocket {
+        net.on_websockets();
+    }
     let report = match scenario {
         Scenario::Accounts(accounts) => return accounts.run(&mut net, &target),
         Scenario::Idle(idle) => idle.run(&mut net, &target)?,

@@ -3,6 +3,7 @@
 use super::Result;
 use super::anyone::Anyone;
 use super::split;
+use super::websocket::{self, WebSocket};
 use async_rustls::rustls::client::Resumption;
 use async_rustls::rustls::crypto::ring;
 use async_rustls::rustls::pki_types::ServerName;
@@ -36,6 +37,7 @@ struct Conn {
     leaving: bool,
     /// Stanzas that came since stream management was enabled.
     received: Option<u32>,
+    websocket: Option<WebSocket>,
 }
 
 /// All connections.
@@ -47,6 +49,8 @@ pub struct Net {
     inbox: Vec<u8>,
     events: Vec<epoll::Event>,
     client: Arc<ClientConfig>,
+    /// Clients speak on WebSockets.
+    websockets: bool,
     listener: Option<(TcpListener, Arc<ServerConfig>)>,
 }
 
@@ -68,8 +72,15 @@ impl Net {
             inbox: Vec::new(),
             events: Vec::with_capacity(1024),
             client: Arc::new(client),
+            websockets: false,
             listener: None,
         })
+    }
+
+    /// Clients speak on WebSockets from now on.
+    pub fn on_websockets(&mut self) {
+        Arc::make_mut(&mut self.client).alpn_protocols = vec![b"http/1.1".to_vec()];
+        self.websockets = true;
     }
 
     /// Takes connections, as a server.
@@ -85,7 +96,14 @@ impl Net {
         let socket = TcpStream::connect(to)?;
         let name = ServerName::try_from(domain.to_owned())?;
         let tls = ClientConnection::new(self.client.clone(), name)?;
-        self.add(socket, Connection::Client(tls))
+        let id = self.add(socket, Connection::Client(tls))?;
+        if self.websockets
+            && let Some(conn) = &mut self.conns[id]
+        {
+            conn.out.extend_from_slice(websocket::request(domain).as_bytes());
+            conn.websocket = Some(WebSocket::default());
+        }
+        Ok(id)
     }
 
     fn add(&mut self, socket: TcpStream, mut tls: Connection) -> Result<usize> {
@@ -95,7 +113,8 @@ impl Net {
         let id = self.conns.len();
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(id as u64), epoll::EventFlags::IN)?;
         let (out, rest) = (Vec::new(), Vec::new());
-        let conn = Conn { socket, tls, out, rest, dirty: false, full: false, leaving: false, received: None };
+        let conn =
+            Conn { socket, tls, out, rest, dirty: false, full: false, leaving: false, received: None, websocket: None };
         self.conns.push(Some(Box::new(conn)));
         self.touch(id);
         Ok(id)
@@ -104,7 +123,10 @@ impl Net {
     /// Says something, at the end of the turn.
     pub fn send(&mut self, id: usize, bytes: &[u8]) {
         if let Some(conn) = &mut self.conns[id] {
-            conn.out.extend_from_slice(bytes);
+            match conn.websocket {
+                Some(_) => websocket::write(bytes, &mut conn.out),
+                None => conn.out.extend_from_slice(bytes),
+            }
             self.touch(id);
         }
     }
@@ -217,8 +239,17 @@ impl Net {
         }
         let conn = self.conns[id].as_mut().expect("it was there");
         inbox.clear();
-        inbox.append(&mut conn.rest);
-        let open = conn.read(&mut self.wire, &mut inbox);
+        let open = match conn.websocket {
+            None => {
+                inbox.append(&mut conn.rest);
+                conn.read(&mut self.wire, &mut inbox)
+            }
+            Some(_) => {
+                let open = conn.read(&mut self.wire, &mut inbox);
+                conn.unframe(&mut inbox);
+                open
+            }
+        };
         if conn.tls.wants_write() {
             self.touch(id);
         }
@@ -298,6 +329,14 @@ impl Net {
 }
 
 impl Conn {
+    /// Leaves the text in the place of the frames that came, behind what was not complete before.
+    fn unframe(&mut self, inbox: &mut Vec<u8>) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.read(inbox);
+            inbox.splice(..0, self.rest.drain(..));
+        }
+    }
+
     /// Whether more can come.
     fn read(&mut self, wire: &mut [u8], inbox: &mut Vec<u8>) -> Result<bool> {
         loop {
