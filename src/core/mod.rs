@@ -66,7 +66,7 @@ pub use event::Event;
 pub use hook::{Extension, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use message::{Recovered, Way, Worth};
-pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier};
+pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};
 pub use open::stored_domain;
 pub use outcome::{Accepts, Flow, Handled, Hold};
 pub use rows::scan;

@@ -20,6 +20,13 @@ const ANOTHER_MS: u64 = 1_000;
 /// The SHA-256 of a token.
 pub type TokenDigest = [u8; 32];
 
+/// What is kept of a token.
+pub fn token_digest(token: &str) -> TokenDigest {
+    let mut digest = TokenDigest::default();
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
+    digest
+}
+
 /// A notifier as its owner wants it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantedNotifier {
@@ -203,6 +210,12 @@ mod tests {
 
     fn wanted(to: &str, token: u8) -> WantedNotifier {
         WantedNotifier { name: None, to: jid(to), from: None, digest: [token; 32] }
+    }
+
+    /// As `printf abc | sha256sum` says it.
+    #[test]
+    fn a_token_is_kept_as_its_digest() {
+        assert_eq!(token_digest("abc")[..4], [0xba, 0x78, 0x16, 0xbf]);
     }
 
     const GARDEN: &str = "garden@conference.house.test";

@@ -3,6 +3,7 @@
 
 mod files;
 mod health;
+mod notify;
 
 use super::link::ClientLink;
 use super::pump::{Entry, HANG_UP_MS, Pump, WRITE_MS, Wait, linger, wait};
@@ -62,6 +63,11 @@ impl Web {
     /// Numbers can be had from here; once.
     pub fn tell(&self, numbers: Box<dyn Numbers>) {
         let _ = self.numbers.set(numbers);
+    }
+
+    /// What URLs begin with, if there is a port for them.
+    pub fn base(&self) -> Option<String> {
+        Some(lock(&self.base).clone()).filter(|base| !base.is_empty())
     }
 
     /// What URLs begin with from now on: `https://HOST:PORT`.
@@ -269,6 +275,7 @@ impl Connection {
             "/.well-known/host-meta.json" => self.reply(request, links(web, request, true)).await,
             path => match (path.strip_prefix("/upload/"), self.entry.hub.files().cloned()) {
                 (Some(rest), Some(files)) => self.file(&files, request, rest).await,
+                _ if path.starts_with("/notify/") => self.notify(request, &path["/notify/".len()..]).await,
                 _ => self.reply(request, nothing()).await,
             },
         }
