@@ -50,6 +50,12 @@ impl State {
         if !is_room && self.services.contains_key(to.domain()) {
             return Err(format!("nobody is at {to} who could be told something"));
         }
+        if !is_room && self.local(&to).is_none() && wanted.from.is_none() {
+            // What an account says is in the log until the other server has it, and the account is told if that cannot be.
+            return Err(format!(
+                "{to} is elsewhere: say with --from which account writes there, and is told if nobody is reached"
+            ));
+        }
         let ours = [Some(&to), wanted.from.as_ref()].into_iter().flatten();
         let missing = ours.filter(|jid| self.local(jid).is_some()).find(|jid| self.account(jid).is_none());
         if let Some(missing) = missing {
