@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod notify;
 mod one_port;
 mod requests;
 mod uploads;
