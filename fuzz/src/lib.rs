@@ -5,6 +5,7 @@
 pub mod dns;
 pub mod frames;
 pub mod http;
+pub mod notification;
 pub mod servers;
 pub mod stream;
 
@@ -20,6 +21,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("framer", framer),
     ("frames", frames::frames),
     ("http", http::http),
+    ("notification", notification::notification),
     ("servers", servers::servers),
     ("stanza", stanza),
     ("stream", stream::stream),

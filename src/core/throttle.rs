@@ -414,6 +414,35 @@ mod tests {
 
     const HOUR: u64 = 3_600_000;
 
+    /// Each network for itself, and nobody waits for a login because of it.
+    #[test]
+    fn tokens_that_are_none_are_told_to_wait() {
+        let mut play = Play::new();
+        let show = |play: &mut Play, from: &str| play.throttle.unknown_token(play.now, &SECRET, ip(from));
+        for n in 0..FREE_OF_NETWORK {
+            assert_eq!(show(&mut play, "2001:db8::1"), 0, "{n}");
+        }
+        let waits: Vec<u64> = (1..8).map(|n| show(&mut play, &format!("2001:db8::{n}"))).collect();
+        assert!(waits[0] >= FIRST_MS && waits.is_sorted() && waits[6] == ALONE_MS, "{waits:?}");
+        assert_eq!(show(&mut play, "2001:db8:0:1::1"), 0, "another network");
+        assert_eq!(play.attempt("juliet", "2001:db8::1", false, Outcome::Failure), 0);
+        for network in 0..REMEMBERED as u32 * 2 {
+            play.throttle.unknown_token(play.now, &SECRET, std::net::Ipv4Addr::from(network).into());
+        }
+        assert_eq!(play.throttle.tokens.len(), REMEMBERED);
+        play.now += FORGET_MS + 1;
+        assert_eq!((show(&mut play, "2001:db8::1"), play.throttle.tokens.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_pace_is_many_at_once_and_then_one_after_the_other() {
+        let mut pace = Pace::default();
+        assert!((0..3).all(|_| pace.count(10_000, 3, 100) == 0));
+        assert_eq!((pace.count(10_000, 3, 100), pace.count(10_040, 3, 100)), (100, 60));
+        assert_eq!((pace.count(10_100, 3, 100), pace.count(10_100, 3, 100)), (0, 100));
+        assert!((0..3).all(|_| pace.count(20_000, 3, 100) == 0), "all of it again");
+    }
+
     #[test]
     fn guessing_slows_down_and_is_forgotten() {
         let mut play = Play::new();
