@@ -2,6 +2,7 @@
 //!
 //! Of a token only its SHA-256 is kept. It is 128 random bits, so no salt is needed, and whoever reads the database can say nothing with it.
 
+use super::ids::Job;
 use super::throttle::Pace;
 use crate::store::StoreError;
 use crate::store::record::{Broken, Reader, Writer};
@@ -53,6 +54,15 @@ pub enum NotifyRefusal {
     Refused(String),
     /// It cannot be stored now: why.
     NotStored(String),
+}
+
+/// The notification that is sent in this turn.
+#[derive(Debug)]
+pub(super) struct Notification {
+    pub(super) job: Job,
+    /// The `id` of its message.
+    pub(super) id: String,
+    pub(super) refused: Option<NotifyRefusal>,
 }
 
 /// Who may say something.

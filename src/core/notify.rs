@@ -4,7 +4,7 @@
 //! in place of an error stanza; that it was taken, once all that the turn has changed is on stable storage.
 
 use super::ids::Job;
-use super::notifier::{Notifier, NotifyRefusal, TokenDigest, WantedNotifier};
+use super::notifier::{Notification, Notifier, NotifyRefusal, TokenDigest, WantedNotifier};
 use super::promise::Promise;
 use super::server::Core;
 use super::state::State;
@@ -12,15 +12,6 @@ use crate::store::Tree;
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, Jid, Kind, Stanza, StanzaError, Type};
 use std::net::IpAddr;
-
-/// The notification that is sent in this turn.
-#[derive(Debug)]
-pub(super) struct Notification {
-    job: Job,
-    /// The `id` of its message.
-    id: String,
-    refused: Option<NotifyRefusal>,
-}
 
 impl Core {
     /// Whether a token may be used now, before anything is read of what is to be said with it. One that is none counts against the network

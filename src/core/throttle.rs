@@ -423,7 +423,7 @@ mod tests {
             assert_eq!(show(&mut play, "2001:db8::1"), 0, "{n}");
         }
         let waits: Vec<u64> = (1..8).map(|n| show(&mut play, &format!("2001:db8::{n}"))).collect();
-        assert!(waits[0] >= FIRST_MS && waits.is_sorted() && waits[6] == ALONE_MS, "{waits:?}");
+        assert!(waits[0] >= FIRST_MS && waits.is_sorted() && waits[6] <= OTHER_MS, "{waits:?}");
         assert_eq!(show(&mut play, "2001:db8:0:1::1"), 0, "another network");
         assert_eq!(play.attempt("juliet", "2001:db8::1", false, Outcome::Failure), 0);
         for network in 0..REMEMBERED as u32 * 2 {

@@ -91,7 +91,7 @@ impl Muc {
                 }
                 Err(error) => {
                     let promised = st.session_at(from).and_then(|sid| st.session(sid));
-                    if *from == room.jid || promised.is_some_and(|session| session.managed.is_some()) {
+                    if promised.is_some_and(|session| session.managed.is_some()) {
                         return Err(error);
                     }
                 }

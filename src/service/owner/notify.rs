@@ -27,7 +27,9 @@ pub fn add(options: &Options, to: &str, name: Option<&str>, from: Option<&str>) 
         Request::NotifierAdd { to: to.to_owned(), name: owned(name), from: owned(from), digest: token_digest(&token) };
     let mut lines = user::run(options, &request)?;
     let place = options.place()?;
-    let base = match control::ask(&place.data, &Request::Urls)? {
+    let told = control::ask(&place.data, &Request::Urls)?;
+    let runs = told.is_some();
+    let base = match told {
         Some(lines) => lines.into_iter().next(),
         None => place.config.addresses(HTTPS).first().map(|address| match address.port() {
             443 => format!("https://{}", a_labels(place.domain.domain())),
@@ -43,6 +45,11 @@ pub fn add(options: &Options, to: &str, name: Option<&str>, from: Option<&str>) 
     lines.push(format!("url          {url}"));
     lines.push(format!("try          curl {trust}-d \"disk full\" {url}"));
     lines.push("keep it      it is not told again, and whoever knows it can say something there".to_owned());
+    if !runs {
+        lines.push(
+            "note         the server does not run: when it does, it may be reached at another name or port".to_owned(),
+        );
+    }
     if base.is_none() {
         lines.push("note         nothing listens for it: [listen] https is empty in the settings".to_owned());
     }
