@@ -22,7 +22,7 @@
 //!   SASL, resource binding and stanzas, whole or in messages ([`framing`](stream::framing)); [`component`](stream::component) for gateways and bots on the same box;
 //!   [`s2s`](stream::s2s), both ends of a stream between two servers.
 //! - [`web`]: HTTP. A [`request`](web::request) and what follows it ([`body`](web::body)), [`answers`](web::answer), parts of files
-//!   ([`range`](web::range)), and the messages of WebSockets ([`frames`](web::frames)): bytes only.
+//!   ([`range`](web::range)), what programs have to say ([`notification`](web::notification)), and the messages of WebSockets ([`frames`](web::frames)): bytes only.
 //! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
 //!   [`card`](store::card) keeps it on a card, rows in [sled](store::sled_engine) and messages in [the log](store::log), and
 //!   [`memory`](store::memory) in a test that cuts the power.
@@ -135,6 +135,16 @@
 //! 4. Romeo's client gets it ([`Files::find`](service::disk::files::Files::find)). It goes when its time is over, when there is too much and it is
 //!    the oldest, or with Juliet's account ([`Effect::RemoveFiles`](core::Effect::RemoveFiles)).
 //!
+//! # A notification
+//!
+//! A program says that the disk is full: `curl -d "disk full"` at a URL that the owner has made.
+//!
+//! 1. `inglenook notify add` makes the token in the URL, and gives the core its SHA-256 ([`Command::NotifierAdd`](core::Command::NotifierAdd)).
+//! 2. `service/net/web/notify.rs` takes the request, if the core knows the token; [`web::notification`] makes one text of what it says.
+//! 3. With [`Input::Notify`](core::Input::Notify) it is a message: from the room itself, which alone lets that through (`ext/muc/message.rs`), or to a
+//!    person. It goes its way from `Core::route` on, as all do.
+//! 4. What refuses it in this turn is the answer; else that waits for storage as every promise does, and is [`Effect::Notified`](core::Effect::Notified).
+//!
 //! # What becomes of a message
 //!
 //! Step by step, with the function that does each: [`core::message`].
@@ -176,6 +186,7 @@
 //! - **Quiet** is what a client that nobody looks at need not know yet; **worth** says of a stanza whether it can wait.
 //! - A message is **held** while nobody has it for sure, **kept** when it waits for an account, **had** when a client has acknowledged it.
 //! - **Progress** is how far a session is with what was kept for its account.
+//! - A **notifier** is whoever may say something by HTTP because they know a token.
 //! - A **seat** is a session in a room, its **faces** are its presence as the others see it.
 //! - The **head** of a node is all but its items; a **home** is where nodes are, an account or the service.
 //! - A **share** is what one owner may have of what all share; an **owner** of a connection is an account, a component or, before a login, an address.

@@ -8,7 +8,7 @@ use inglenook::service::owner::{
     backup, check, command,
     control::Request,
     find::{self, Surroundings},
-    peer, reset, restore, root, salvage, status, user,
+    notify, peer, reset, restore, root, salvage, status, user,
 };
 use inglenook::service::serve::{Options, Server};
 use inglenook::service::{Failure, Result, config, logging};
@@ -38,6 +38,7 @@ enum Verb {
     User(User),
     Room(RoomCommand),
     Peer(PeerCommand),
+    Notify(NotifyCommand),
     Cert(Cert),
     Config(PrintConfig),
     Check(Check),
@@ -281,6 +282,70 @@ struct PeerRemove {
     config: Option<PathBuf>,
 }
 
+/// Let programs say something in a room or to a person, by curl or by what they have for that.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "notify")]
+struct NotifyCommand {
+    #[argh(subcommand)]
+    verb: NotifyVerb,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum NotifyVerb {
+    Add(NotifyAdd),
+    List(NotifyList),
+    Remove(NotifyRemove),
+}
+
+/// Make a URL, print it once, and say what is posted there in a room or to a person.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add")]
+struct NotifyAdd {
+    /// a room, NAME@conference.DOMAIN or NAME alone; or a person, NAME@DOMAIN
+    #[argh(positional)]
+    to: String,
+    /// what it is called in the list; else after the room or the person
+    #[argh(option, arg_name = "name")]
+    name: Option<String>,
+    /// the account that writes to the person; else the server itself does
+    #[argh(option, arg_name = "jid")]
+    from: Option<String>,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// List the URLs by their names: whom each tells, and whether they are still there.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+struct NotifyList {
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Remove a URL: nothing is said any more with it.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove")]
+struct NotifyRemove {
+    /// its name in the list
+    #[argh(positional)]
+    name: String,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
 /// Look at the certificates, renew the server's own, or install yours.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "cert")]
@@ -511,6 +576,7 @@ fn run(verb: Verb) -> Result<()> {
                 say(&peer::remove(&told(owner(data, config)?), &domain)?)
             }
         },
+        Verb::Notify(NotifyCommand { verb }) => notifiers(verb),
         Verb::Cert(Cert { verb }) => match verb {
             CertVerb::Show(CertShow { pem: true, data, config }) => print(&command::cert_pem(&owner(data, config)?)?),
             CertVerb::Show(CertShow { pem: false, data, config }) => say(&command::cert_show(&owner(data, config)?)?),
@@ -555,6 +621,19 @@ fn run(verb: Verb) -> Result<()> {
                 1 => Err(Failure::new("one thing is wrong")),
                 n => Err(Failure(format!("{n} things are wrong"))),
             }
+        }
+    }
+}
+
+fn notifiers(verb: NotifyVerb) -> Result<()> {
+    match verb {
+        NotifyVerb::Add(NotifyAdd { to, name, from, data, config }) => {
+            let options = told(asking(owner(data, config)?));
+            say(&notify::add(&options, &to, name.as_deref(), from.as_deref())?)
+        }
+        NotifyVerb::List(NotifyList { data, config }) => list(&asking(owner(data, config)?), &Request::NotifierList),
+        NotifyVerb::Remove(NotifyRemove { name, data, config }) => {
+            say(&user::run(&told(asking(owner(data, config)?)), &Request::NotifierRemove(name))?)
         }
     }
 }

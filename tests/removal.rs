@@ -66,7 +66,7 @@ fn mentions(house: &mut House, tree: Tree, name: &str) -> Vec<String> {
 /// Whether rows of a tree are an account's, by what the tests say, whatever the program does.
 fn belongs_to_accounts(tree: Tree) -> bool {
     match tree {
-        Tree::Meta | Tree::Room => false,
+        Tree::Meta | Tree::Room | Tree::Notifier => false,
         Tree::Account
         | Tree::Roster
         | Tree::Block

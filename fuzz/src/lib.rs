@@ -6,6 +6,7 @@ pub mod bosh;
 pub mod dns;
 pub mod frames;
 pub mod http;
+pub mod notification;
 pub mod servers;
 pub mod stream;
 
@@ -22,6 +23,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("framer", framer),
     ("frames", frames::frames),
     ("http", http::http),
+    ("notification", notification::notification),
     ("servers", servers::servers),
     ("stanza", stanza),
     ("stream", stream::stream),

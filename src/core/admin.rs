@@ -14,7 +14,7 @@ use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, 
 
 /// Carries out a command; its answer waits until it is stored. `asked`: what an extension answered.
 pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<Result<Vec<String>, String>>) {
-    let reads = matches!(command, Command::UserList | Command::RoomList);
+    let reads = matches!(command, Command::UserList | Command::RoomList | Command::NotifierList);
     let mut undo = None;
     let answer = match command {
         Command::UserAdd(jid, credentials) => {
@@ -30,6 +30,13 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
         Command::RoomList | Command::RoomOwner(..) | Command::RoomRemove(_) => {
             asked.unwrap_or_else(|| Err("there are no rooms on this server".into()))
         }
+        // Rooms say whether they are there.
+        Command::NotifierAdd(wanted) => match asked.transpose() {
+            Ok(room) => st.add_notifier(wanted, room.is_some()),
+            Err(why) => Err(why),
+        },
+        Command::NotifierList => Ok(st.notifiers.lines()),
+        Command::NotifierRemove(name) => st.remove_notifier(&name),
     };
     let answer = answer.map_err(|why| if why == FULL { format!("{why}. {CHECK}") } else { why });
     if answer.is_ok() && !reads {
@@ -125,6 +132,7 @@ pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<B
         st.step();
     }
     let account = st.here.remove(local)?;
+    st.lose_notifiers(jid);
     for (contact, item) in account.roster.items.iter().filter(|(contact, _)| contact.domain() != jid.domain()) {
         for ty in item.state.ends() {
             st.send(Stanza::new(Kind::Presence, ty).from(jid.clone()).to(contact.clone()));

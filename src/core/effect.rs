@@ -1,6 +1,7 @@
 //! What goes into the core and what comes out of it: the whole interface to the world.
 
 use super::ids::{Job, StreamId};
+use super::notifier::{NotifyRefusal, TokenDigest, WantedNotifier};
 use super::slot::{Slot, SlotRefusal, WantedSlot};
 use crate::store::{Batch, Query, Rows};
 use crate::wire::login::{Begin, Begun, Refused};
@@ -110,6 +111,8 @@ pub enum Input {
     Erases(bool),
     /// A command of the box's owner; the answer is [`Effect::Told`].
     Command(Job, Command),
+    /// Somebody knows the token with this digest, and has this to say; the answer is [`Effect::Notified`].
+    Notify(Job, TokenDigest, Box<str>),
     /// The time asked for has come.
     Tick,
 }
@@ -131,6 +134,12 @@ pub enum Command {
     RoomOwner(Jid, Jid),
     /// Destroys a room with all that is stored for it, and tells who is there.
     RoomRemove(Jid),
+    /// One more who may say something by HTTP.
+    NotifierAdd(WantedNotifier),
+    /// Who may.
+    NotifierList,
+    /// The one of this name may no longer.
+    NotifierRemove(Box<str>),
 }
 
 /// What the core wants done. In order; each once.
@@ -180,6 +189,8 @@ pub enum Effect {
     /// [`Input::Tick`] at this time (of [`Now::mono`]) or a little later; one before it does no harm. What was asked for last
     /// counts. It is not said again until the tick.
     WakeAt(u64),
+    /// What became of [`Input::Notify`]: the `id` of the message, once it is stored; or why nothing is said.
+    Notified(Job, Result<String, NotifyRefusal>),
     /// The answer to a command: lines for a person, or what was wrong.
     Told(Job, Result<Vec<String>, String>),
 }
@@ -195,6 +206,9 @@ impl std::fmt::Debug for Command {
             Command::RoomList => f.write_str("RoomList"),
             Command::RoomOwner(room, jid) => write!(f, "RoomOwner({room}, {jid})"),
             Command::RoomRemove(room) => write!(f, "RoomRemove({room})"),
+            Command::NotifierAdd(wanted) => write!(f, "NotifierAdd({})", wanted.to),
+            Command::NotifierList => f.write_str("NotifierList"),
+            Command::NotifierRemove(name) => write!(f, "NotifierRemove({name})"),
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   is in [`effect`], what is asked for a file in [`slot`], what is still to be done in a turn in [`work`].
 //! - What everybody shares is a [`State`] of parts that know nothing of each other: who is [`here`], with [`account`]s, [`session`]s, [`roster`]s and what is
 //!   [`archived`]; the [`changes`] on their way to storage and what is [promised](promise) with them; the [`questions`] that wait; [`number`]s
-//!   and the [`clock`]; [`token`]s, [`logins`] and the [`throttle`]; what was [`written`] and is being [read](reading), and for whom.
+//!   and the [`clock`]; [`token`]s, [`logins`] and the [`throttle`]; who may [notify] because they know a token ([`notifier`]); what was [`written`] and is being [read](reading), and for whom.
 //! - Its verbs stand with what they are about: [`saying`], [`asking`], [`storing`], [`accounts`], [`marks`], [`paying`], [`fast`], [`presence`].
 //! - What comes in goes its way in [`message`], which tells it step by step; a stream gets there by [`login`] and [`bind`].
 //!   Who is elsewhere is in [`peers`].
@@ -30,6 +30,8 @@ mod login;
 mod logins;
 mod marks;
 pub mod message;
+mod notifier;
+mod notify;
 mod number;
 mod open;
 mod outcome;
@@ -64,6 +66,7 @@ pub use event::Event;
 pub use hook::{Extension, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use message::{Recovered, Way, Worth};
+pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};
 pub use open::stored_domain;
 pub use outcome::{Accepts, Flow, Handled, Hold};
 pub use rows::scan;

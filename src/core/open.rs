@@ -88,6 +88,7 @@ impl Core {
             Ok(())
         })?;
         scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
+        scan(engine, Tree::Notifier, &[], |key, value| st.notifiers.load(key, value))?;
         scan(engine, Tree::Block, &[], |key, _| {
             let (local, jid) = key::split(key).ok_or_else(|| damaged("a block list's key"))?;
             let Some(account) = st.here.account_mut(local) else { return Ok(()) };

@@ -1,6 +1,7 @@
 //! What is promised with a change, and waits until that is on stable storage.
 
 use super::ids::{Job, SessionId, StreamId};
+use super::notifier::NotifyRefusal;
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamError, Type};
 
@@ -21,6 +22,8 @@ pub(super) enum Promise {
     Told(Job, Result<Vec<String>, String>, bool),
     /// The same of one that is taken back if it cannot be stored.
     Made(Job, Result<Vec<String>, String>, Undo),
+    /// What became of a notification: the `id` of its message.
+    Notified(Job, Result<String, NotifyRefusal>),
     /// A line of the program's log, which waits as long as it takes.
     Log(String),
     Manage(StreamId, Manage),
@@ -90,6 +93,7 @@ impl Promise {
             Promise::Reply(stanza) => Promise::Reply(error(stanza)),
             Promise::Registered(sid, stanza) => Promise::Registered(sid, error(stanza)),
             Promise::To(sid, stanza) => Promise::To(sid, error(stanza)),
+            Promise::Notified(job, Ok(_)) => Promise::Notified(job, Err(NotifyRefusal::NotStored(WHY.into()))),
             Promise::Told(job, Ok(_), changed) => Promise::Told(job, Err(format!("{WHY}. {CHECK}")), changed),
             Promise::Made(job, Ok(_), undo) => {
                 let (what, jid) = match &undo {

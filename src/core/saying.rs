@@ -44,6 +44,9 @@ impl State {
 
     /// Answers a stanza with an error, where the RFC allows one.
     pub fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
+        if self.is_refused_notification(stanza, error) {
+            return;
+        }
         if let Some(reply) = Stanza::error_of(stanza, error) {
             self.back(reply);
         }

@@ -14,6 +14,7 @@ use super::logins::Logins;
 use super::message::deliveries::Deliveries;
 use super::message::quiet::Worth;
 use super::message::streams::Streams;
+use super::notifier::{Notification, Notifiers};
 use super::number::Numbers;
 use super::peers::Peers;
 use super::questions::Questions;
@@ -58,6 +59,7 @@ pub struct State {
     pub(super) clock: Clock,
     pub(super) logins: Logins,
     pub(super) tokens: Tokens,
+    pub(super) notifiers: Notifiers,
     pub(super) throttle: Throttle,
     pub(super) reading: Reading,
     pub(super) written: Written,
@@ -80,6 +82,8 @@ pub struct State {
     pub(super) payer: Option<Payer>,
     /// It has had more stored than its share.
     pub(super) over_share: bool,
+    /// See [`State::notify`].
+    pub(super) notification: Option<Notification>,
     /// See [`State::said_to`].
     pub(super) said_to_slow: usize,
     /// See [`State::outcome`].
@@ -103,6 +107,7 @@ impl State {
             clock: Clock::default(),
             logins: Logins::default(),
             tokens: Tokens::default(),
+            notifiers: Notifiers::default(),
             throttle: Throttle::default(),
             reading: Reading::default(),
             written: Written::default(),
@@ -117,6 +122,7 @@ impl State {
             heard_of_peer: None,
             payer: None,
             over_share: false,
+            notification: None,
             said_to_slow: 0,
             outcomes: Vec::new(),
         }

@@ -131,6 +131,7 @@ impl State {
                 answer.iter().filter(|_| changed).flat_map(|lines| logged(lines)).for_each(|line| log::info!("{line}"));
                 self.effects.push(Effect::Told(job, answer));
             }
+            Promise::Notified(job, answer) => self.effects.push(Effect::Notified(job, answer)),
             Promise::Made(job, Err(why), undo) => {
                 self.undo(undo);
                 self.effects.push(Effect::Told(job, Err(why)));

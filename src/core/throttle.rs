@@ -132,12 +132,33 @@ pub(super) enum Outcome {
     Nothing,
 }
 
+/// How often something is done: many times at once, and then again as time passes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Pace {
+    /// When all of it may be done at once again, in milliseconds.
+    rested: u64,
+}
+
+impl Pace {
+    /// It is done once more, of `at_once` and another each `ms`. Or else: in how many milliseconds it may be done.
+    pub(super) fn count(&mut self, now: u64, at_once: u64, ms: u64) -> u64 {
+        let rested = self.rested.max(now) + ms;
+        let wait = rested.saturating_sub(now + at_once * ms);
+        if wait == 0 {
+            self.rested = rested;
+        }
+        wait
+    }
+}
+
 /// Who failed how often.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     pairs: BTreeMap<Who, Gate>,
     accounts: BTreeMap<u64, Gate>,
     networks: BTreeMap<u64, Gate>,
+    /// Networks from which tokens were shown that are none.
+    tokens: BTreeMap<u64, Gate>,
     waiting: BTreeMap<StreamId, Attempt>,
     under_way: BTreeMap<StreamId, Attempt>,
     /// When it was last looked what can be forgotten.
@@ -304,6 +325,16 @@ impl Throttle {
         }
     }
 
+    /// Somebody has shown a token that is none, for a notification. Gives how long whoever does the like there is told to wait, in
+    /// milliseconds. A token that is one never waits for that: nobody guesses 128 bits.
+    pub(super) fn unknown_token(&mut self, now: u64, secret: &[u8; 32], address: IpAddr) -> u64 {
+        self.forget(now);
+        let gate = gate(&mut self.tokens, network_mark(secret, address));
+        let wait = gate.opens(now, now, FREE_OF_NETWORK, OTHER_MS) - now;
+        gate.fail(now);
+        wait
+    }
+
     /// What has been quiet for long, now and then.
     fn forget(&mut self, now: u64) {
         if now.saturating_sub(self.looked) > FORGET_MS {
@@ -311,6 +342,7 @@ impl Throttle {
             self.pairs.retain(|_, gate| !gate.is_forgotten(now));
             self.accounts.retain(|_, gate| !gate.is_forgotten(now));
             self.networks.retain(|_, gate| !gate.is_forgotten(now));
+            self.tokens.retain(|_, gate| !gate.is_forgotten(now));
         }
     }
 }
@@ -381,6 +413,35 @@ mod tests {
     }
 
     const HOUR: u64 = 3_600_000;
+
+    /// Each network for itself, and nobody waits for a login because of it.
+    #[test]
+    fn tokens_that_are_none_are_told_to_wait() {
+        let mut play = Play::new();
+        let show = |play: &mut Play, from: &str| play.throttle.unknown_token(play.now, &SECRET, ip(from));
+        for n in 0..FREE_OF_NETWORK {
+            assert_eq!(show(&mut play, "2001:db8::1"), 0, "{n}");
+        }
+        let waits: Vec<u64> = (1..8).map(|n| show(&mut play, &format!("2001:db8::{n}"))).collect();
+        assert!(waits[0] >= FIRST_MS && waits.is_sorted() && waits[6] <= OTHER_MS, "{waits:?}");
+        assert_eq!(show(&mut play, "2001:db8:0:1::1"), 0, "another network");
+        assert_eq!(play.attempt("juliet", "2001:db8::1", false, Outcome::Failure), 0);
+        for network in 0..REMEMBERED as u32 * 2 {
+            play.throttle.unknown_token(play.now, &SECRET, std::net::Ipv4Addr::from(network).into());
+        }
+        assert_eq!(play.throttle.tokens.len(), REMEMBERED);
+        play.now += FORGET_MS + 1;
+        assert_eq!((show(&mut play, "2001:db8::1"), play.throttle.tokens.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_pace_is_many_at_once_and_then_one_after_the_other() {
+        let mut pace = Pace::default();
+        assert!((0..3).all(|_| pace.count(10_000, 3, 100) == 0));
+        assert_eq!((pace.count(10_000, 3, 100), pace.count(10_040, 3, 100)), (100, 60));
+        assert_eq!((pace.count(10_100, 3, 100), pace.count(10_100, 3, 100)), (0, 100));
+        assert!((0..3).all(|_| pace.count(20_000, 3, 100) == 0), "all of it again");
+    }
 
     #[test]
     fn guessing_slows_down_and_is_forgotten() {

@@ -107,6 +107,7 @@ impl Core {
                 let asked = (0..self.extensions.len()).find_map(|n| self.hook(n, |x, st| x.command(st, &command)));
                 admin::command(&mut self.state, job, command, asked);
             }
+            Input::Notify(job, digest, text) => self.state.notify(job, &digest, &text),
             Input::Tick => self.state.questions.woken(),
         }
         let asker = std::mem::take(&mut self.state.reading.asker);
@@ -115,6 +116,7 @@ impl Core {
         self.state.set_erasing(erasing);
         self.state.reading.asker = asker;
         self.drain();
+        self.state.notified();
         self.state.paid();
         self.state.set_erasing(false);
         self.state.reading.asker = Asker::Nobody;

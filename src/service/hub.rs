@@ -11,7 +11,9 @@ use super::{Failure, Result, lock};
 use crate::core::message::SLOW_BYTES;
 use crate::core::peers::PeerStatus;
 use crate::core::unordered::Number;
-use crate::core::{Command, Core, Effect, Input, Job, Now, Settings, SlotRefusal, StreamId, WantedSlot};
+use crate::core::{
+    Command, Core, Effect, Input, Job, NotifyRefusal, Now, Settings, SlotRefusal, StreamId, TokenDigest, WantedSlot,
+};
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
 use crate::stream::component::Secrets;
@@ -206,6 +208,7 @@ struct State {
     /// Whose questions to storage are not answered.
     questions: HashMap<Job, Arc<Share>>,
     commands: HashMap<Job, channel::Sender<std::result::Result<Vec<String>, String>>>,
+    notifications: HashMap<Job, channel::Sender<std::result::Result<String, NotifyRefusal>>>,
     unwritten: Unwritten,
 }
 
@@ -311,6 +314,7 @@ impl Hub {
                 sessions: HashMap::default(),
                 questions: HashMap::new(),
                 commands: HashMap::new(),
+                notifications: HashMap::new(),
                 unwritten: Unwritten::default(),
             }),
             alarm: Mutex::default(),
@@ -606,6 +610,11 @@ impl Hub {
                         let _ = asked.try_send(answer);
                     }
                 }
+                Effect::Notified(job, answer) => {
+                    if let Some(asked) = state.notifications.remove(&job) {
+                        let _ = asked.try_send(answer);
+                    }
+                }
                 // For a stream: see above.
                 _ => {}
             }
@@ -667,6 +676,32 @@ impl Hub {
         self.state.lock().commands.insert(job, answer);
         self.handle(Input::Command(job, command));
         answered.recv().await.unwrap_or_else(|_| Err("the server stops".into()))
+    }
+
+    /// Whether a token may be used now ([`Core::knows_notifier`]).
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn knows_notifier(&self, digest: &TokenDigest, peer: IpAddr) -> std::result::Result<(), NotifyRefusal> {
+        let now = self.mono();
+        self.state.lock().core.knows_notifier(now, digest, peer)
+    }
+
+    /// Says what somebody of this share has to say who knows a token. Gives the `id` of the message, once it is stored.
+    ///
+    /// # Errors
+    /// Why it is not said.
+    pub(super) async fn notify(
+        self: &Arc<Self>,
+        share: &Arc<Share>,
+        digest: TokenDigest,
+        text: &str,
+    ) -> std::result::Result<String, NotifyRefusal> {
+        let (answer, answered) = channel::bounded(1);
+        let job = Job(self.next.fetch_add(1, Ordering::Relaxed));
+        self.state.lock().notifications.insert(job, answer);
+        self.handle_of(Some(share), Input::Notify(job, digest, text.into()));
+        answered.recv().await.unwrap_or_else(|_| Err(NotifyRefusal::NotStored("the server stops".into())))
     }
 
     fn wake_at(&self, mono: u64) {

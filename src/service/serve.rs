@@ -693,6 +693,11 @@ impl Shared {
         }
     }
 
+    /// What URLs begin with, if there is a port for them.
+    pub fn urls(&self) -> Option<String> {
+        self.web.base()
+    }
+
     /// What URLs begin with from now on.
     fn set_urls(&self, name: &str, port: u16) {
         let base = if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") };

@@ -232,6 +232,7 @@ fn kind(tree: Tree) -> &'static str {
         Tree::Item => "published items (bookmarks, pictures, keys)",
         Tree::Push => "registrations for notifications",
         Tree::Token => "tokens to log in with",
+        Tree::Notifier => "tokens for notifications",
     }
 }
 

@@ -94,6 +94,8 @@ trees! {
     Push = 11, "push", Rows;
     /// localpart, number -> a token that a client may log in with.
     Token = 12, "token", Rows;
+    /// name -> who may say something by HTTP, because they know a token.
+    Notifier = 14, "notifier", No;
 }
 
 impl Tree {
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     /// What disks have. A line may be added here, and none changed.
-    const ON_DISKS: [(Tree, u8, &str, Owned); 13] = [
+    const ON_DISKS: [(Tree, u8, &str, Owned); 14] = [
         (Tree::Meta, 0, "meta", Owned::No),
         (Tree::Account, 1, "account", Owned::Itself),
         (Tree::Roster, 2, "roster", Owned::Rows),
@@ -126,6 +128,7 @@ mod tests {
         (Tree::Item, 10, "item", Owned::Rows),
         (Tree::Push, 11, "push", Owned::Rows),
         (Tree::Token, 12, "token", Owned::Rows),
+        (Tree::Notifier, 14, "notifier", Owned::No),
     ];
 
     #[test]

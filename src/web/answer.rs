@@ -54,6 +54,8 @@ statuses! {
     RequestTimeout = "408" "Request Timeout",
     /// It was done before, or is being done.
     Conflict = "409" "Conflict",
+    /// It was there, and is no more.
+    Gone = "410" "Gone",
     /// How long it is has to be told.
     LengthRequired = "411" "Length Required",
     /// It is not as whoever asks believes.

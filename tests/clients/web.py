@@ -1,7 +1,8 @@
-"""What comes by HTTP: curl and slixmpp with files, a client on a WebSocket, and one on TCP beside it."""
+"""What comes by HTTP: curl and slixmpp with files, curl with something to say, a client on a WebSocket, and one on TCP beside it."""
 
 import asyncio
 import hashlib
+import json
 import os
 import ssl
 from base64 import b64decode, b64encode
@@ -134,6 +135,22 @@ async def rules_of_uploads(scene):
     equal((await curl(house, "--header", "Host: evil.example", base + "/"))[0], 421)
 
 
+async def said_by_curl(scene):
+    """As the command says that it is typed: in a room, and to somebody."""
+    house, (romeo,) = scene.house, await enter(scene, "romeo")
+    for words, text in [((), "disk full & <hot>"), (("--header", "Title: Backup"), "done")]:
+        lines = house.command("notify", "add", romeo.boundjid.bare).splitlines()
+        (url,) = [line.split()[1] for line in lines if line.startswith("url ")]
+        status, fields, content = await curl(house, *words, "--data", text, url)
+        equal((status, fields["content-type"]), (200, "application/json"), content)
+        said = f"Backup\n{text}" if words else text
+        heard = await romeo.hears_only(said)
+        equal((heard["from"].full, heard["id"]), (DOMAIN, json.loads(content)["id"]))
+    equal((await curl(house, "--data", "x", url + "x"))[0], 404)
+    house.command("notify", "remove", romeo.boundjid.user)
+    equal(len(house.command("notify", "list").splitlines()), 1)
+
+
 class Browser:
     """A client on a WebSocket: elements go as messages (RFC 7395)."""
 
@@ -223,7 +240,7 @@ async def frames_that_may_not_be(scene):
 
 
 play(
-    [a_picture, announced, rules_of_uploads, chat_with_a_browser, frames_that_may_not_be],
+    [a_picture, announced, rules_of_uploads, said_by_curl, chat_with_a_browser, frames_that_may_not_be],
     ways=(True,),
     ports=WEB_PORTS,
 )

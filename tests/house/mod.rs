@@ -7,7 +7,9 @@ pub mod remote;
 pub mod servers;
 
 use base64::Engine as _;
-use inglenook::core::{Command, Core, Effect, Input, Job, Now, Settings, Slot, SlotRefusal, StreamId, WantedSlot};
+use inglenook::core::{
+    Command, Core, Effect, Input, Job, NotifyRefusal, Now, Settings, Slot, SlotRefusal, StreamId, WantedSlot,
+};
 use inglenook::service::net::link::{ClientLink, End, Link, Mail, ServerLink, Step};
 use inglenook::store::memory::Memory;
 use inglenook::store::{Batch, Engine, Query};
@@ -141,6 +143,8 @@ pub struct House {
     slots: BTreeMap<Jid, usize>,
     /// Answers to commands.
     pub told: Vec<Result<Vec<String>, String>>,
+    /// What became of notifications.
+    pub notified: Vec<Result<String, NotifyRefusal>>,
     /// Every stanza that was written, in bytes: what a test that counts work looks at.
     pub written: usize,
     /// What was committed, in batches.
@@ -196,6 +200,7 @@ impl House {
             full: false,
             slots: BTreeMap::new(),
             told: Vec::new(),
+            notified: Vec::new(),
             written: 0,
             commits: 0,
         }
@@ -585,6 +590,7 @@ impl House {
             Err(Effect::RemoveFiles(account)) => drop(self.slots.remove(&account)),
             Err(Effect::WakeAt(at)) => self.wake = Some(at),
             Err(Effect::Told(_, answer)) => self.told.push(answer),
+            Err(Effect::Notified(_, answer)) => self.notified.push(answer),
             Err(Effect::Dial(pair)) if self.has_neighbours => self.dials.push(pair),
             // Nobody can be reached from here: others come.
             Err(Effect::Dial(pair)) => {

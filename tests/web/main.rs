@@ -4,6 +4,7 @@
 mod bosh;
 #[path = "../common/mod.rs"]
 mod common;
+mod notify;
 mod one_port;
 mod requests;
 mod uploads;

@@ -18,6 +18,9 @@ pub(super) fn carry_out(muc: &mut Muc, st: &mut State, command: &Command) -> Opt
         Command::RoomList => Some(Ok(muc.rooms.values().map(|room| line(st, room)).collect())),
         Command::RoomOwner(room, jid) => Some(own(muc, st, room, jid)),
         Command::RoomRemove(room) => Some(remove(muc, st, room)),
+        Command::NotifierAdd(wanted) if muc.host.as_ref().is_some_and(|host| host.domain() == wanted.to.domain()) => {
+            Some(may_be_notified(muc, &wanted.to))
+        }
         _ => None,
     }
 }
@@ -75,6 +78,17 @@ fn remove(muc: &mut Muc, st: &mut State, at: &Jid) -> Result<Vec<String>, String
     st.erase().map_err(words)?;
     muc.destroy(st, local, ENDED).map_err(words)?;
     Ok(vec![format!("removed {at}")])
+}
+
+/// Whether something can be said in a room for as long as its owner wants.
+fn may_be_notified(muc: &Muc, at: &Jid) -> Result<Vec<String>, String> {
+    match muc.rooms.get(at.local().unwrap_or_default()) {
+        None => Err(missing(at)),
+        Some(room) if !room.is_stored() => Err(format!(
+            "{at} is there only as long as somebody is in it, and then another may have its name: its owner has to make it permanent first"
+        )),
+        Some(_) => Ok(Vec::new()),
+    }
 }
 
 fn missing(at: &Jid) -> String {

@@ -43,6 +43,12 @@ impl Muc {
     fn groupchat(&mut self, st: &mut State, local: &str, message: &Stanza) -> Handled {
         let Some(from) = message.from.clone() else { return Ok(Flow::Done) };
         let room = self.room(local, &from)?;
+        if from == room.jid && st.is_notification(message) {
+            let mut said = message.clone();
+            said.to = None;
+            self.publish(st, local, &from, said)?;
+            return Ok(Flow::Done);
+        }
         let Some((nick, _)) = room.occupant_of(&from) else { return Err(Condition::NotAcceptable.into()) };
         let nick: Box<str> = nick.into();
         let subject = is_subject(message);

@@ -234,6 +234,11 @@ impl Muc {
     fn destroy(&mut self, st: &mut State, local: &str, destroy: &str) -> Result<(), StanzaError> {
         let Some(room) = self.rooms.get(local) else { return Ok(()) };
         if room.is_stored() {
+            st.erase()?;
+        }
+        // First: should the power fail before the room is gone, nothing is said in another one of its name.
+        st.lose_notifiers(&room.jid);
+        if room.is_stored() {
             room.forget(st)?;
         }
         let Some(mut room) = self.rooms.remove(local) else { return Ok(()) };
@@ -403,6 +408,9 @@ impl Extension for Muc {
             }
             Ok(())
         })?;
+        // Those that were not stored.
+        let gone = |jid: &Jid| jid.local().is_none_or(|local| !self.rooms.contains_key(local));
+        st.notified_at(host.as_str()).iter().filter(|jid| gone(jid)).for_each(|jid| st.lose_notifiers(jid));
         let mut payers = Batch::default();
         for room in self.rooms.values_mut() {
             for (key, value) in room.settle_payer(st).into_iter().chain(room.settle_owner(st)) {

@@ -1,11 +1,12 @@
 //! What somebody meant who typed a word that is none of ours.
 
 /// The commands, and those of a command.
-pub const COMMANDS: [(&str, &[&str]); 13] = [
+pub const COMMANDS: [(&str, &[&str]); 14] = [
     ("serve", &[]),
     ("user", &["add", "passwd", "list", "remove"]),
     ("room", &["list", "owner", "remove"]),
     ("peer", &["show", "add", "list", "remove"]),
+    ("notify", &["add", "list", "remove"]),
     ("cert", &["show", "renew", "install"]),
     ("config", &[]),
     ("check", &[]),
@@ -18,7 +19,7 @@ pub const COMMANDS: [(&str, &[&str]); 13] = [
 ];
 
 /// What other programs call it, and what it is here.
-const ALIASES: [(&str, &[&str]); 15] = [
+const ALIASES: [(&str, &[&str]); 16] = [
     ("serve", &["start", "run", "up", "server", "daemon", "init", "install", "setup", "launch"]),
     ("user add", &["adduser", "useradd", "register", "add", "create", "new", "invite"]),
     ("user remove", &["deluser", "userdel", "unregister", "remove", "del", "delete", "rm"]),
@@ -26,6 +27,7 @@ const ALIASES: [(&str, &[&str]); 15] = [
     ("user list", &["users", "accounts", "list", "ls", "who"]),
     ("room list", &["rooms", "muc", "groups", "channels"]),
     ("peer list", &["peers", "federation", "servers", "s2s"]),
+    ("notify list", &["notifications", "webhook", "webhooks", "hook", "hooks", "alerts", "ntfy"]),
     ("cert show", &["certs", "certificate", "certificates", "fingerprint", "ca"]),
     ("config", &["settings", "configure", "configuration"]),
     ("check", &["doctor", "test", "verify", "diagnose"]),

@@ -59,6 +59,7 @@ impl Mail {
             | Effect::RemoveFiles(_)
             | Effect::WakeAt(_)
             | Effect::Told(..)
+            | Effect::Notified(..)
             | Effect::Dial(_)
             | Effect::Verify { .. } => return Err(effect),
         })

@@ -66,6 +66,11 @@ impl Entry {
         self.turns.end(self.kept.share(), time, more, cx);
     }
 
+    /// Whose it is.
+    pub fn share(&self) -> &Arc<Share> {
+        self.kept.share()
+    }
+
     /// Tells the core.
     pub fn tell(&self, input: Input) {
         self.hub.handle_of(Some(self.kept.share()), input);

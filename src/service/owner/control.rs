@@ -4,13 +4,15 @@
 //! a backup, the line ` data` comes first, then the backup in chunks: each begins with its length, 32 bits, big-endian; an empty one
 //! is the last.
 
-use crate::core::Command;
+use crate::core::{Command, TokenDigest, WantedNotifier};
 use crate::service::disk::data::Data;
 use crate::service::owner::{backup, status};
 use crate::service::serve::Shared;
 use crate::service::{Failure, Result, driver};
 use crate::wire::Jid;
 use crate::wire::scram::{Credentials, long_enough};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::unix::{UnixListener, UnixStream};
 use smol::{Async, Timer};
@@ -50,6 +52,23 @@ pub enum Request {
     RoomOwner(String, String),
     /// Removes a room.
     RoomRemove(String),
+    /// One more who may say something by HTTP.
+    NotifierAdd {
+        /// The room or the person that is told.
+        to: String,
+        /// What it is called; else after them.
+        name: Option<String>,
+        /// The account whose messages they are; else they are the server's.
+        from: Option<String>,
+        /// Of its token.
+        digest: TokenDigest,
+    },
+    /// Those who may.
+    NotifierList,
+    /// The one of this name may no longer.
+    NotifierRemove(String),
+    /// What URLs begin with; nothing, if no port is open for them.
+    Urls,
     /// Reads settings and certificates again.
     Reload,
     /// How the server is.
@@ -68,6 +87,14 @@ impl Request {
             Request::RoomList => "rooms\n".into(),
             Request::RoomOwner(room, jid) => format!("room-owner\t{room}\t{jid}\n"),
             Request::RoomRemove(room) => format!("room-remove\t{room}\n"),
+            Request::NotifierAdd { to, name, from, digest } => {
+                let or_none = |text: &Option<String>| text.clone().unwrap_or_default();
+                let digest = URL_SAFE_NO_PAD.encode(digest);
+                format!("notify-add\t{to}\t{digest}\t{}\t{}\n", or_none(from), or_none(name))
+            }
+            Request::NotifierList => "notify-list\n".into(),
+            Request::NotifierRemove(name) => format!("notify-remove\t{name}\n"),
+            Request::Urls => "urls\n".into(),
             Request::Reload => "reload\n".into(),
             Request::Status => "status\n".into(),
             Request::Backup(true) => "backup\n".into(),
@@ -87,11 +114,24 @@ impl Request {
             "rooms" => Request::RoomList,
             "room-owner" => Request::RoomOwner(jid?, password?),
             "room-remove" => Request::RoomRemove(jid?),
+            "notify-add" => Request::notifier(jid?, &password?)?,
+            "notify-list" => Request::NotifierList,
+            "notify-remove" => Request::NotifierRemove(jid?),
+            "urls" => Request::Urls,
             "reload" => Request::Reload,
             "status" => Request::Status,
             "backup" => Request::Backup(jid.as_deref() != Some("without-files")),
             _ => return None,
         })
+    }
+
+    /// What stands behind the name of whom a notifier tells.
+    fn notifier(to: String, rest: &str) -> Option<Request> {
+        let mut fields = rest.splitn(3, '\t');
+        let digest = URL_SAFE_NO_PAD.decode(fields.next()?).ok()?.try_into().ok()?;
+        let mut text = || Some(fields.next()?.to_owned()).filter(|text| !text.is_empty());
+        let (from, name) = (text(), text());
+        Some(Request::NotifierAdd { to, name, from, digest })
     }
 
     /// As the core understands it; `None` for what is not the core's. Hashes passwords: slow.
@@ -109,7 +149,15 @@ impl Request {
             Request::RoomList => Command::RoomList,
             Request::RoomOwner(at, jid) => Command::RoomOwner(room(at, domain)?, address(jid, domain)?),
             Request::RoomRemove(at) => Command::RoomRemove(room(at, domain)?),
-            Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
+            Request::NotifierAdd { to, name, from, digest } => Command::NotifierAdd(WantedNotifier {
+                name: name.as_deref().map(Box::from),
+                to: notified(to, domain)?,
+                from: from.as_deref().map(|from| address(from, domain)).transpose()?,
+                digest: *digest,
+            }),
+            Request::NotifierList => Command::NotifierList,
+            Request::NotifierRemove(name) => Command::NotifierRemove(name.as_str().into()),
+            Request::Urls | Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
         }))
     }
 }
@@ -143,6 +191,18 @@ fn room(text: &str, domain: &Jid) -> std::result::Result<Jid, String> {
     match jid.is_bare() && jid.local().is_some() && jid.domain() == host {
         true => Ok(jid),
         false => Err(format!("\"{text}\" is not the address of a room here: that is NAME@{host}")),
+    }
+}
+
+/// A room or a person that is told something, here or elsewhere; a name alone is one of our rooms.
+fn notified(text: &str, domain: &Jid) -> std::result::Result<Jid, String> {
+    if !text.contains('@') {
+        return room(text, domain);
+    }
+    let jid = Jid::parse(text).map_err(|e| format!("\"{text}\" is not an address: {e}"))?;
+    match jid.is_bare() && jid.local().is_some() {
+        true => Ok(jid),
+        false => Err(format!("\"{text}\" is not a room or a person: that is NAME@DOMAIN")),
     }
 }
 
@@ -268,6 +328,9 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
     if request == Request::Status {
         let shared = shared.clone();
         return smol::unblock(move || status::running(&shared)).await.map_err(|e| e.0);
+    }
+    if request == Request::Urls {
+        return Ok(shared.urls().into_iter().collect());
     }
     let (domain, iterations) = (shared.domain.clone(), shared.iterations());
     match smol::unblock(move || request.command(&domain, iterations)).await? {
@@ -414,6 +477,16 @@ mod tests {
             Request::RoomList,
             Request::RoomOwner("garden".into(), "juliet".into()),
             Request::RoomRemove("garden".into()),
+            Request::NotifierAdd { to: "garden".into(), name: None, from: None, digest: [7; 32] },
+            Request::NotifierAdd {
+                to: "a@b".into(),
+                name: Some("disk".into()),
+                from: Some("juliet".into()),
+                digest: [255; 32],
+            },
+            Request::NotifierList,
+            Request::NotifierRemove("disk".into()),
+            Request::Urls,
             Request::Reload,
             Request::Status,
             Request::Backup(true),
@@ -421,7 +494,9 @@ mod tests {
         ] {
             assert!(Request::parse(request.line().trim_end_matches('\n')) == Some(request));
         }
-        for wrong in ["", "add", "add\tjuliet", "remove", "sing", "room-owner\tgarden", "room-remove"] {
+        for wrong in
+            ["", "add", "add\tjuliet", "remove", "sing", "room-owner\tgarden", "room-remove", "notify-add\ta\tb\tc"]
+        {
             assert!(Request::parse(wrong).is_none(), "{wrong}");
         }
     }

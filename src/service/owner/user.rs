@@ -30,15 +30,15 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
     }
     let command = request.command(&place.domain, place.config.scram_iterations).map_err(Failure)?;
     let Some(command) = command else { return Ok(Vec::new()) };
-    if !place.data.database().exists() && !matches!(request, Request::Add(..)) {
-        // There is nothing yet, and only an account makes it something.
+    if !place.data.database().exists() && !matches!(request, Request::Add(..) | Request::NotifierAdd { .. }) {
+        // There is nothing yet, and only an account makes it something, or a URL for somebody elsewhere.
         let mut nothing = Memory::default();
         let settings = place.config.core(&place.domain, place.data.dir(), false);
         let core = Core::open(settings, random()?, ext::all(), &mut nothing)?;
         return carry_out(core, &mut nothing, command);
     }
     let done = serve::offline(options, &place, |core, engine| {
-        if matches!(command, Command::UserRemove(_) | Command::RoomRemove(_)) {
+        if matches!(command, Command::UserRemove(_) | Command::RoomRemove(_) | Command::NotifierRemove(_)) {
             // It makes room.
             engine.use_reserve();
         }

@@ -1,12 +1,11 @@
 //! `/http-bind`: a client's stream in requests and answers (XEP-0124).
 
-use super::{Connection, HEAD_MS, Outcome, SLOWEST_BYTES, Web};
+use super::{Connection, Outcome, Web};
 use crate::service::hub::Hub;
 use crate::service::net::bosh::BoshShared;
 use crate::service::net::pump::{Wait, wait};
 use crate::stream::Mono;
-use crate::web::answer::{Answer, CONTINUE, Status};
-use crate::web::body::{Body, Framed};
+use crate::web::answer::{Answer, Status};
 use crate::web::bosh::{BoshRequest, REQUEST_BYTES, Ticket};
 use crate::web::request::{Method, Request};
 use std::future::poll_fn;
@@ -89,49 +88,6 @@ impl Connection {
         };
         let answer = answer.or_else(|| session.late(ticket, hub.mono()));
         answer.map(|answer| (answer, stays)).ok_or_else(|| ErrorKind::ConnectionAborted.into())
-    }
-
-    /// All of what follows a request, or what to say if that is not to be had.
-    async fn content(&mut self, request: &Request, most: usize) -> io::Result<Result<Vec<u8>, Answer>> {
-        let too_large = || Answer::text(Status::ContentTooLarge, format!("at most {most} bytes"));
-        if matches!(request.framed, Framed::Length(length) if length > most as u64) {
-            return Ok(Err(too_large()));
-        }
-        match request.expects_continue() {
-            Ok(true) if self.input.is_empty() => self.write(CONTINUE.as_bytes()).await?,
-            Ok(_) => {}
-            Err(bad) => return Ok(Err(bad.answer())),
-        }
-        let (mut body, mut content, begun) = (Body::new(request.framed), Vec::new(), self.entry.hub.mono());
-        loop {
-            let mut input = self.input.as_slice();
-            loop {
-                match body.next(&mut input) {
-                    Ok(Some(more)) => content.extend_from_slice(more),
-                    Ok(None) => break,
-                    Err(bad) => return Ok(Err(bad.answer())),
-                }
-            }
-            let taken = self.input.len() - input.len();
-            self.input.drain(..taken);
-            if content.len() > most {
-                return Ok(Err(too_large()));
-            }
-            self.keeps(content.len() + self.input.len())?;
-            if body.is_done() {
-                return Ok(Ok(content));
-            }
-            let slowest = begun + HEAD_MS + content.len() as u64 * 1000 / SLOWEST_BYTES;
-            match self.read(slowest).await {
-                Ok(1..) => {}
-                Ok(_) => return Err(ErrorKind::UnexpectedEof.into()),
-                Err(e) if e.kind() == ErrorKind::TimedOut => {
-                    let late = "what follows the head of the request did not come in time";
-                    return Ok(Err(Answer::text(Status::RequestTimeout, late)));
-                }
-                Err(e) => return Err(e),
-            }
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::service::hub::Hub;
 use crate::web::answer::{Answer, Status};
+use crate::web::json::quoted;
 use crate::web::request::{Method, Request};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
@@ -44,28 +45,4 @@ pub(super) fn numbers(page: String, open: bool) -> Answer {
         false => "text/plain; version=0.0.4; charset=utf-8",
     };
     Answer::of(Status::Ok, content_type, page).with("Cache-Control", "no-store")
-}
-
-/// A string of JSON (RFC 8259 §7).
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_are_quoted() {
-        assert_eq!(quoted("a \"b\" \\ \n ü"), "\"a \\\"b\\\" \\\\ \\u000a ü\"");
-    }
 }

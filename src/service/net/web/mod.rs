@@ -2,8 +2,10 @@
 //! TLS says only where this is ([`plain`]).
 
 mod bosh;
+mod content;
 mod files;
 mod health;
+mod notify;
 pub(super) mod plain;
 
 use super::bosh::BoshSessions;
@@ -285,6 +287,7 @@ impl Connection {
             "/.well-known/host-meta.json" => self.reply(request, links(web, request, true)).await,
             path => match (path.strip_prefix("/upload/"), self.entry.hub.files().cloned()) {
                 (Some(rest), Some(files)) => self.file(&files, request, rest).await,
+                _ if path.starts_with("/notify/") => self.notify(request, &path["/notify/".len()..]).await,
                 _ => self.reply(request, nothing()).await,
             },
         }
