@@ -590,6 +590,7 @@ impl Numbers for ServerNumbers {
             card_bytes: shared.card_bytes(),
             connections: shared.gate.count(),
             certificate_ends: shared.certificates.current().ok().map(|(_, facts)| facts.not_after),
+            backed_up: shared.data.backed_up(),
         };
         metrics::page(&measured, open)
     }

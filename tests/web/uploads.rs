@@ -451,3 +451,41 @@ fn without_uploads_there_are_no_files_and_the_rest_is() {
     }
     house.ask(META, "").is(200, &[]);
 }
+
+/// Files are in a backup, or not; and what is not as it was sent is told of, and not served.
+#[test]
+fn a_backup_has_the_files_and_a_restore_looks_at_them() {
+    let house = House::new(&["juliet"]);
+    let mut juliet = house.client("juliet");
+    let [good, bad] = ["good.txt", "bad.txt"].map(|name| put(&house, &mut juliet, name, b"0123456789", "text/plain"));
+    let damaged = bad.path.strip_prefix("/upload/").unwrap().split('/').next().unwrap().to_owned();
+    let file = folder(&house).join(&damaged);
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let [all, some] = ["all", "some"].map(|name| house.dir.data().parent().unwrap().join(format!("{name}.backup")));
+    crate::ok(&house.dir, &["backup", all.to_str().unwrap()], "");
+    crate::ok(&house.dir, &["backup", "--without-files", some.to_str().unwrap()], "");
+    let told = crate::ok(&house.dir, &["status"], "");
+    assert!(told.contains("\nbackup       the last one 20") && told.contains(" seconds ago\n"), "{told}");
+    let numbers = house.ask("GET /metrics", "").text();
+    assert!(numbers.contains("\ninglenook_backup_age_seconds "), "{numbers}");
+    drop(juliet);
+
+    let House { server, dir } = house;
+    server.stop();
+    let told = crate::ok(&dir, &["restore", all.to_str().unwrap()], "");
+    assert!(told.contains("1 of the uploaded files are not what was sent"), "{told}");
+    let house = House { server: crate::Server::start(&dir, &[]), dir };
+    let mut http = house.http();
+    assert_eq!(good.get(&mut http, "").content, b"0123456789");
+    bad.get(&mut http, "").is(404, &[]);
+    assert!(folder(&house).join(format!("{damaged}.damaged")).exists());
+
+    let House { server, dir } = house;
+    server.stop();
+    let told = crate::ok(&dir, &["restore", some.to_str().unwrap()], "");
+    assert!(!told.contains("uploaded files"), "{told}");
+    let house = House { server: crate::Server::start(&dir, &[]), dir };
+    good.get(&mut house.http(), "").is(404, &[]);
+}

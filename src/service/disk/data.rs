@@ -6,6 +6,7 @@
 //! DIR/peers.toml     other servers whose keys are pinned, see `peer`
 //! DIR/lock           held by the process that uses the database; its number stands in it
 //! DIR/control        the running server's socket for its owner
+//! DIR/backed-up      when the last backup was made, see `backup`
 //! DIR/written        how much was written to storage, see `wear`
 //! DIR/db/            the database
 //! DIR/cert/          certificates and keys, see `cert`
@@ -24,6 +25,9 @@ use std::path::{Path, PathBuf};
 
 /// The data folder where none is named.
 pub const DEFAULT: &str = "inglenook-data";
+
+/// The file that says when the last backup was made.
+pub(in crate::service) const BACKED_UP: &str = "backed-up";
 
 /// A data folder.
 #[derive(Clone, Debug)]
@@ -44,6 +48,20 @@ impl Data {
         let dir = named.map(Path::to_owned).or_else(from_system).unwrap_or_else(|| DEFAULT.into());
         // Without a slash at its end, which would follow a link, and whose name cannot be made longer.
         Data { dir: dir.components().collect() }
+    }
+
+    /// Notes that a backup was made at this time, in seconds since 1970, as the box believes.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember_backup(&self, clock: u64) -> Result<()> {
+        write(&self.dir.join(BACKED_UP), format!("{clock}\n").as_bytes())
+    }
+
+    /// When the last backup was made, in seconds since 1970; nothing, if none was, or while the clock is not set.
+    pub fn backed_up(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(self.dir.join(BACKED_UP)).ok()?;
+        text.trim().parse().ok().filter(|made| *made >= host::EARLIEST && host::clock() >= host::EARLIEST)
     }
 
     /// Makes the folder if it is not there, for this user alone.

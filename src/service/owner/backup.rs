@@ -18,7 +18,7 @@ use crate::service::owner::{
     root,
 };
 use crate::service::serve::{self, Options, Place, Shared};
-use crate::service::{Failure, Result};
+use crate::service::{Failure, Result, host};
 use crate::store::card::Card;
 use crate::store::sled_engine::SCHEMA;
 use crate::store::{Bytes, Op, Query, Rows, Tree};
@@ -68,6 +68,9 @@ pub fn run(options: &Options, file: &Path, with_uploads: bool) -> Result<Vec<Str
             return Err(e);
         }
     };
+    if let Err(e) = root::as_owner(&place.data, || place.data.remember_backup(host::clock())) {
+        log::warn!("when the last backup was made is not told by the server: {e}");
+    }
     Ok(vec![
         format!("backup       {shown}, {}, of {}", size(totals.bytes), head.domain),
         format!("checked      all of it was read back: {} rows and {} files", totals.changes, totals.files),

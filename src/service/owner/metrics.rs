@@ -19,6 +19,8 @@ pub struct Measured<'a> {
     pub connections: usize,
     /// When the certificate ends, in seconds since 1970.
     pub certificate_ends: Option<u64>,
+    /// When the last backup was made, in seconds since 1970.
+    pub backed_up: Option<u64>,
 }
 
 /// The page. `open`: as OpenMetrics wants it. Waits for storage.
@@ -43,6 +45,10 @@ pub fn page(measured: &Measured<'_>, open: bool) -> String {
     );
     if let Some(until) = measured.certificate_ends {
         page.one("inglenook_certificate_expires_timestamp_seconds", "When the certificate ends.", until);
+    }
+    if let Some(made) = measured.backed_up {
+        let age = host::clock().saturating_sub(made);
+        page.one("inglenook_backup_age_seconds", "How long ago the last backup was made.", age);
     }
     process(&mut page, hub.mono());
     page.end()

@@ -11,7 +11,8 @@ use crate::service::config::PEERS_FILE;
 use crate::service::config::{self, Config};
 use crate::service::disk::{
     container::{self, Head, Look, Sink, Totals},
-    data::{self, Data},
+    data::{self, BACKED_UP, Data},
+    files::{check::FileCheck, limits::FOLDER, store::DAMAGED},
     wear,
 };
 use crate::service::owner::{domain, find, reset, root};
@@ -185,8 +186,9 @@ fn is_ours(dir: &Path) -> Result<bool> {
     let names: Vec<OsString> =
         entries.map(|e| e.map(|e| e.file_name())).collect::<std::io::Result<_>>().map_err(failed)?;
     let ours = |name: &str| names.iter().any(|n| n == name);
-    let harmless =
-        |name: &OsString| ["lock", "inglenook.toml", PEERS_FILE, "lost+found", wear::FILE].iter().any(|n| name == n);
+    let harmless = |name: &OsString| {
+        ["lock", "inglenook.toml", PEERS_FILE, "lost+found", wear::FILE, BACKED_UP].iter().any(|n| name == n)
+    };
     if ours("domain") || ours("db") || ours("cert") || names.iter().all(harmless) {
         return Ok(true);
     }
@@ -293,10 +295,28 @@ pub(in crate::service) fn cannot(what: &str, path: &Path, e: &std::io::Error) ->
 struct RestoredFiles<'a> {
     dir: &'a Path,
     file: Option<(PathBuf, File)>,
+    /// Looks at the file, if somebody has uploaded it.
+    upload: Option<FileCheck>,
+    /// Uploaded files that are not what was sent, and were not when the backup was made.
+    damaged: usize,
+}
+
+impl RestoredFiles<'_> {
+    /// A file is over. One that is not what was sent is put aside as the server would.
+    fn end(&mut self) -> Result<()> {
+        let (Some((path, _)), Some(check)) = (self.file.take(), self.upload.take()) else { return Ok(()) };
+        if !check.found_whole() {
+            self.damaged += 1;
+            std::fs::rename(&path, path.with_extension(DAMAGED)).map_err(|e| cannot("put aside", &path, &e))?;
+        }
+        Ok(())
+    }
 }
 
 impl Sink for RestoredFiles<'_> {
     fn file(&mut self, name: &str) -> Result<()> {
+        self.end()?;
+        self.upload = name.strip_prefix(FOLDER).is_some_and(|rest| rest.starts_with('/')).then(FileCheck::default);
         let path = self.dir.join(name);
         let open = || {
             data::make_dir(path.parent().unwrap_or(self.dir))?;
@@ -307,6 +327,7 @@ impl Sink for RestoredFiles<'_> {
         Ok(())
     }
     fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        self.upload.iter_mut().for_each(|check| check.see(bytes));
         match &mut self.file {
             Some((path, file)) => file.write_all(bytes).map_err(|e| cannot("written", path, &e)),
             None => Ok(()),
@@ -350,7 +371,12 @@ fn build(
     };
     make().map_err(|e| cannot("made", dir, &e))?;
     at("files");
-    read(file, &mut RestoredFiles { dir, file: None })?;
+    let mut files = RestoredFiles { dir, file: None, upload: None, damaged: 0 };
+    read(file, &mut files)?;
+    files.end()?;
+    let damaged = (files.damaged > 0).then(|| {
+        format!("{} of the uploaded files are not what was sent; they are kept as {FOLDER}/ID.{DAMAGED}", files.damaged)
+    });
     if fresh.domain()?.is_none() {
         fresh.keep_domain(&config::domain(domain).ok_or_else(|| Failure::new("the backup names no domain."))?)?;
     }
@@ -382,7 +408,7 @@ fn build(
     at("sync");
     let owner = std::fs::metadata(old.dir()).ok().map(|meta| (meta.uid(), meta.gid()));
     settle(dir, owner.filter(|_| rustix::process::geteuid().is_root())).map_err(|e| cannot("synced", dir, &e))?;
-    Ok(wrong.map(|e| e.to_string()))
+    Ok(wrong.map(|e| e.to_string()).into_iter().chain(damaged).reduce(|all, one| format!("{all}; {one}")))
 }
 
 /// Copies what stays in a folder whatever becomes of its data, if it is not there yet: the settings, and how much was written to this

@@ -116,6 +116,7 @@ fn stopped(options: &Options, place: &Place) -> Result<Vec<String>> {
         format!("{}, today {}, in 7 days {}", since(&book), size(book.today(clock)), size(book.week(clock))),
     ));
     lines.push(line("card", book.life(config.card_bytes(), clock)));
+    lines.extend(backed_up(data));
     Ok(lines)
 }
 
@@ -159,6 +160,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
         lines.push(line("", format!("{times:.1} bytes for each of the {} to be kept", size(run.payload))));
     }
     lines.push(line("card", book.life(shared.card_bytes(), clock)));
+    lines.extend(backed_up(shared.data()));
     lines.extend(peers(shared));
     Ok(lines)
 }
@@ -192,6 +194,13 @@ fn uploaded(usage: FilesUsage) -> String {
     let FilesUsage { files, bytes, total_bytes, uploads } = usage;
     let coming = if uploads > 0 { format!(", {uploads} coming in") } else { String::new() };
     format!("{files} uploaded, {} of at most {}{coming}", size(bytes), size(total_bytes))
+}
+
+/// When the last backup was made, if one was.
+fn backed_up(data: &Data) -> Option<String> {
+    let made = data.backed_up()?;
+    let age = host::clock().saturating_sub(made);
+    Some(line("backup", format!("the last one {}, {} ago", crate::service::disk::wear::date(made), span(age))))
 }
 
 /// The part that uploaded files have in what was written.

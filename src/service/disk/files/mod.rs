@@ -10,10 +10,11 @@
 //! power cut has left of one whose sender was told nothing; it is removed.
 //!
 //! - [`limits`]: what the owner has set, and what follows from it on this disk.
-//! - [`name`]: ids, tokens and URLs. [`header`]: the record at the beginning of a file. [`types`]: as what a file is served.
+//! - [`name`]: ids, tokens and URLs. [`header`]: the record at the beginning of a file; [`check`]: whether what follows is what it says. [`types`]: as what a file is served.
 //! - [`room`]: which files and slots there are, how much everybody has, and who may have more. It knows no disk.
 //! - [`store`]: the folder.
 
+pub(crate) mod check;
 pub(crate) mod header;
 pub(crate) mod limits;
 pub(crate) mod name;

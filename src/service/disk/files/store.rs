@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 /// What a file is called besides its id while it comes in, and when it cannot be read.
 const PART: &str = "part";
-const DAMAGED: &str = "damaged";
+pub(crate) const DAMAGED: &str = "damaged";
 /// What a file leaves free on the disk, in bytes: messages are stored as long as there is some of it.
 const FREE_BYTES: u64 = 32 * 1024 * 1024;
 /// A file that comes in is synced after so many bytes: else all of it would stand before the next message at the end.
