@@ -19,10 +19,9 @@ import re
 import subprocess
 import time
 
-from bridge import Bridge
-from converse import Chromium
+from converse import Chromium, websocket
 from history import bodies, kept
-from house import DOMAIN, PASSWORD, PATIENCE, House, Report, equal
+from house import DOMAIN, PASSWORD, PATIENCE, WEB_PORTS, House, Report, equal
 from peer import ROOMS, Client
 from team import PRIVATE, affiliate, make
 from terminal import Relay, Terminal
@@ -162,14 +161,13 @@ class Profanity(Device):
 
 
 class Converse(Device):
-    setting = "c2s_tls"
+    setting = "https"
     notes_early = True
     chromium = None
 
     async def start(self, stack):
         await super().start(stack)
-        bridge = await stack.enter_async_context(Bridge(self.relay))
-        self.page = await (await Converse.chromium.open(self.jid, bridge.address)).online()
+        self.page = await (await Converse.chromium.open(self.jid, websocket(self.relay))).online()
 
     async def enter(self, room):
         self.room = room
@@ -376,8 +374,8 @@ class Evening:
 async def main():
     report = Report()
     async with contextlib.AsyncExitStack() as stack:
-        house = stack.enter_context(House(more="plain = true\n"))
-        Converse.chromium = await stack.enter_async_context(Chromium())
+        house = stack.enter_context(House(ports=WEB_PORTS, more="plain = true\n"))
+        Converse.chromium = await stack.enter_async_context(Chromium(house))
         for person in (*PEOPLE, ROOM_NICK):
             house.command("user", "add", f"{person}@{DOMAIN}", "--password-stdin", input=PASSWORD + "\n")
         Profanity.chair = chair = await Client(house, f"{ROOM_NICK}@{DOMAIN}", sm=True).online()

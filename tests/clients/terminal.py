@@ -66,8 +66,9 @@ class Relay:
     """A way to the server that can break, like a radio that loses its network. To clients it looks like the `House`."""
 
     def __init__(self, house, setting):
-        self.house, self.setting, self.ca = house, setting, house.ca
-        self.writers, self.open = set(), asyncio.Event()
+        self.house, self.setting = house, setting
+        self.ca, self.address, self.domain = house.ca, house.address, house.domain
+        self.writers, self.open, self.loses = set(), asyncio.Event(), False
         self.open.set()
 
     async def __aenter__(self):
@@ -89,7 +90,7 @@ class Relay:
             writer.transport.abort()
             return
         self.writers |= {writer, far_writer}
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+        await asyncio.gather(self.pump(reader, far_writer), self.pump(far_reader, writer))
         self.writers -= {writer, far_writer}
 
     def close(self):
@@ -97,13 +98,18 @@ class Relay:
         self.open.clear()
         self.cut()
 
+    def lose(self):
+        """From now on nothing arrives, and nobody is told, until it is cut."""
+        self.loses = True
+
     def cut(self):
         for writer in self.writers:
             writer.transport.abort()
+        self.loses = False
 
-
-async def pump(reader, writer):
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-    writer.transport.abort()
+    async def pump(self, reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not self.loses:
+                    writer.write(data)
+        writer.transport.abort()

@@ -222,8 +222,9 @@ async def frames_that_may_not_be(scene):
     equal(other.socket.close_code, 1003)
 
 
-play(
-    [a_picture, announced, rules_of_uploads, chat_with_a_browser, frames_that_may_not_be],
-    ways=(True,),
-    ports=WEB_PORTS,
-)
+if __name__ == "__main__":
+    play(
+        [a_picture, announced, rules_of_uploads, chat_with_a_browser, frames_that_may_not_be],
+        ways=(True,),
+        ports=WEB_PORTS,
+    )
