@@ -44,7 +44,9 @@ class House:
         ports = ports or ANY_PORTS
         places = {name: [f"{address}:{ports[name]}"] if name in ports else [] for name in LISTENERS}
         listen = "\n[listen]\n" + "".join(f"{name} = {place}\n" for name, place in places.items())
-        (self.folder / "inglenook.toml").write_text(f"domain = '{domain}'\n" + SETTINGS + more + listen + COMPONENTS)
+        (self.folder / "inglenook.toml").write_text(
+            f"domain = '{domain}'\n" + SETTINGS + more + listen + (COMPONENTS if "component" in ports else "")
+        )
         self.process = None
         self.users = 0
 
