@@ -65,8 +65,10 @@ class Terminal:
 class Relay:
     """A way to the server that can break, like a radio that loses its network. To clients it looks like the `House`."""
 
-    def __init__(self, house, setting):
+    def __init__(self, house, setting, source=None):
+        """`source`: the address that the server takes for the client's."""
         self.house, self.setting = house, setting
+        self.source = source and (source, 0)
         self.ca, self.address, self.domain = house.ca, house.address, house.domain
         self.writers, self.open, self.loses = set(), asyncio.Event(), False
         self.open.set()
@@ -84,7 +86,8 @@ class Relay:
     async def pass_on(self, reader, writer):
         await self.open.wait()
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.house.ports[self.setting])
+            port = self.house.ports[self.setting]
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port, local_addr=self.source)
         except OSError:
             # The server is not there.
             writer.transport.abort()
