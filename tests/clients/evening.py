@@ -17,7 +17,7 @@ import re
 import subprocess
 import time
 
-from converse import Chromium, websocket
+from converse import Chromium, bosh, websocket
 from program import Program, xmpp
 from history import bodies, kept
 from house import DOMAIN, PASSWORD, PATIENCE, WEB_PORTS, House, Report, equal
@@ -160,13 +160,16 @@ class Profanity(Device):
 
 
 class Converse(Device):
+    """The first one on a WebSocket, the second one with BOSH."""
+
     setting = "https"
     notes_early = True
     chromium = None
 
     async def start(self, stack):
         await super().start(stack)
-        self.page = await (await Converse.chromium.open(self.jid, websocket(self.relay))).online()
+        door = websocket if self.number == 1 else bosh
+        self.page = await (await Converse.chromium.open(self.jid, door(self.relay))).online()
 
     async def enter(self, room):
         self.room = room
