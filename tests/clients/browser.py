@@ -71,6 +71,14 @@ async def chat(play):
     equal([text for _, text in await play.page.shown(play.her)], play.said)
 
 
+async def found_by_itself(play):
+    """A page that knows an address and a password alone asks the domain where to get in (XEP-0156)."""
+    nurse = await (await play.page.browser.open(play.scene.house.user("nurse"))).online()
+    await nurse.turn_to(play.her)
+    await nurse.say(play.her, "Madam!")
+    await play.juliet.hear("message", body="Madam!")
+
+
 async def room(play):
     """He opens it, so it is his, and asks her in; what he says is on his page once, though the room sends it back to him."""
     page, juliet = play.page, play.juliet
@@ -160,7 +168,7 @@ async def after_a_kill(play):
     await play.all_is_shown()
 
 
-CHECKS = [logged_in, chat, room, a_picture_from_the_page, a_picture_for_the_page, network_loses, network_breaks, after_a_kill]
+CHECKS = [logged_in, chat, found_by_itself, room, a_picture_from_the_page, a_picture_for_the_page, network_loses, network_breaks, after_a_kill]
 
 
 async def main():

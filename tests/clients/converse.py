@@ -65,8 +65,9 @@ class Chromium:
         words = ["chromium-headless-shell", "--remote-debugging-port=0", f"--user-data-dir={self.profile.name}"]
         # Chromium's own sandbox needs more rights than a container gives; it loads nothing but what lies here.
         words += ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio"]
-        # The server is here, whatever host a URL names; the certificate must be that host's all the same.
-        words += ["--host-resolver-rules=MAP * 127.0.0.1", "--no-proxy-server"]
+        # The server is here, whatever host a URL names; the certificate must be that host's all the same. It could have port 443.
+        rules = f"MAP {self.house.domain}:443 127.0.0.1:{self.house.ports['https']}, MAP * 127.0.0.1"
+        words += [f"--host-resolver-rules={rules}", "--no-proxy-server"]
         words += ["--disable-background-networking", "--window-size=1200,900", "about:blank"]
         self.process = subprocess.Popen(
             words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "HOME": self.profile.name},
@@ -115,8 +116,9 @@ class Chromium:
             raise Exception(f"{method}: {answer['error']}")
         return answer["result"]
 
-    async def open(self, jid, service):
-        """A window of its own, which shares nothing with another one, where this account logs in. `service`: the URL for that."""
+    async def open(self, jid, service=""):
+        """A window of its own, which shares nothing with another one, where this account logs in. `service`: the URL for that, or
+        it finds it by itself."""
         context = (await self.do("Target.createBrowserContext"))["browserContextId"]
         values = urllib.parse.urlencode({"jid": jid, "password": PASSWORD, "service": service})
         url = f"http://127.0.0.1:{self.files.server_port}/converse.html?{values}"
