@@ -94,18 +94,22 @@ class Prometheus:
         found = (await self.ask("query", query=query))["result"]
         return float(found[0]["value"][1]) if len(found) == 1 else None
 
-    async def becomes(self, query, wanted):
-        """Waits until the value is this, or is one for which this is true: it scrapes in its own time."""
-        deadline = time.monotonic() + PATIENCE
-        while not ((value := await self.value(query)) is not None and (wanted(value) if callable(wanted) else value == wanted)):
-            if time.monotonic() > deadline:
-                targets = [(t["labels"]["job"], t["health"], t["lastError"]) for t in (await self.ask("targets"))["activeTargets"]]
-                raise Exception(f"{query} is {value}: {targets}")
-            await asyncio.sleep(0.1)
+    async def targets(self):
+        """Of each job, how the last scrape was, and why."""
+        return {t["labels"]["job"]: (t["health"], t["lastError"]) for t in (await self.ask("targets"))["activeTargets"]}
 
-    async def error(self, job):
-        """Why it could not scrape."""
-        return next(t["lastError"] for t in (await self.ask("targets"))["activeTargets"] if t["labels"]["job"] == job)
+    async def becomes(self, query, wanted):
+        """Waits until the value is this, or is one for which this is true."""
+        true = wanted if callable(wanted) else lambda value: value == wanted
+        await self.until(lambda: self.value(query), lambda value: value is not None and true(value), query)
+
+    async def until(self, get, true, what):
+        """Waits until what it has is as it should be: it scrapes in its own time."""
+        deadline = time.monotonic() + PATIENCE
+        while not true(value := await get()):
+            if time.monotonic() > deadline:
+                raise Exception(f"{what} is {value}: {await self.targets()}")
+            await asyncio.sleep(0.1)
 
 
 async def linted(house, prometheus, romeo, juliet):
@@ -133,7 +137,8 @@ async def not_without_the_token(house, prometheus, romeo, juliet):
     # Where there is no network, all are on this box, and nobody has to show anything.
     for job in ("nobody", "somebody") if address() else ():
         await prometheus.becomes(f'up{{job="{job}"}}', 0)
-        equal(await prometheus.error(job), "server returned HTTP status 404 Not Found")
+        refused = "down", "server returned HTTP status 404 Not Found"
+        await prometheus.until(prometheus.targets, lambda targets: targets[job] == refused, job)
 
 
 async def series(house, prometheus, romeo, juliet):
