@@ -168,7 +168,8 @@ async def after_a_kill(play):
     await play.all_is_shown()
 
 
-CHECKS = [logged_in, chat, found_by_itself, room, a_picture_from_the_page, a_picture_for_the_page, network_loses, network_breaks, after_a_kill]
+PICTURES = [a_picture_from_the_page, a_picture_for_the_page]
+CHECKS = [logged_in, chat, found_by_itself, room, *PICTURES, network_loses, network_breaks, after_a_kill]
 
 
 async def main():
