@@ -36,18 +36,41 @@ class Files(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def websocket(way):
+    """Where the server, or a way to it, has its WebSocket."""
+    return f"wss://{way.domain}:{way.ports['https']}/xmpp-websocket"
+
+
+def bosh(way):
+    return f"https://{way.domain}:{way.ports['https']}/http-bind"
+
+
 class Chromium:
-    """A browser with a profile of its own; what it opens is a `Page`."""
+    """A browser with a profile of its own, which trusts the house's authority; what it opens is a `Page`."""
+
+    def __init__(self, house):
+        self.house = house
+
+    def trust(self):
+        """As people do who import the authority's file in the browser's settings."""
+        database = pathlib.Path(self.profile.name) / ".pki/nssdb"
+        database.mkdir(parents=True)
+        for words in (["-N", "--empty-password"], ["-A", "-n", "house", "-t", "C,,", "-i", self.house.ca]):
+            subprocess.run(["certutil", "-d", f"sql:{database}", *words], check=True, capture_output=True, timeout=PATIENCE)
 
     async def __aenter__(self):
         dist = pathlib.Path(os.environ["NODE_MODULES"]) / "converse.js/dist"
         self.profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        self.trust()
         words = ["chromium-headless-shell", "--remote-debugging-port=0", f"--user-data-dir={self.profile.name}"]
         # Chromium's own sandbox needs more rights than a container gives; it loads nothing but what lies here.
         words += ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio"]
+        # The server is here, whatever host a URL names; the certificate must be that host's all the same. It could have port 443.
+        rules = f"MAP {self.house.domain}:443 127.0.0.1:{self.house.ports['https']}, MAP * 127.0.0.1"
+        words += [f"--host-resolver-rules={rules}", "--no-proxy-server"]
         words += ["--disable-background-networking", "--window-size=1200,900", "about:blank"]
         self.process = subprocess.Popen(
-            words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "HOME": self.profile.name},
             # It is a script that starts others: all of them end with it.
             start_new_session=True,
         )
@@ -93,10 +116,11 @@ class Chromium:
             raise Exception(f"{method}: {answer['error']}")
         return answer["result"]
 
-    async def open(self, jid, socket):
-        """A window of its own, which shares nothing with another one, where this account logs in."""
+    async def open(self, jid, service=""):
+        """A window of its own, which shares nothing with another one, where this account logs in. `service`: the URL for that, or
+        it finds it by itself."""
         context = (await self.do("Target.createBrowserContext"))["browserContextId"]
-        values = urllib.parse.urlencode({"jid": jid, "password": PASSWORD, "socket": socket})
+        values = urllib.parse.urlencode({"jid": jid, "password": PASSWORD, "service": service})
         url = f"http://127.0.0.1:{self.files.server_port}/converse.html?{values}"
         target = (await self.do("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
         session = (await self.do("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
@@ -160,6 +184,25 @@ class Page:
             key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
             await self.browser.do("Input.dispatchKeyEvent", self.session, type=type, **key)
         await self.until(f"{field}.value == ''")
+
+    async def attach(self, jid, path):
+        """Chooses a file from the disk, as behind the paper clip."""
+        clip = f"document.querySelector({self.box(jid)} + ' input.fileupload')"
+        await self.until(f"!!{clip}")
+        found = await self.browser.do("Runtime.evaluate", self.session, expression=clip)
+        await self.browser.do("DOM.setFileInputFiles", self.session, objectId=found["result"]["objectId"], files=[str(path)])
+
+    async def picture(self, jid, url):
+        """Waits until this picture is drawn in the chat; returns its width and height."""
+        find = f"[...document.querySelectorAll({self.box(jid)} + ' .chat-msg img')].find(i => i.src == {json.dumps(url)})"
+        # What is out of sight is not loaded.
+        size = f"(i => {{ i?.scrollIntoView(); return i?.complete && i.naturalWidth > 0 && [i.naturalWidth, i.naturalHeight] }})({find})"
+        return await self.until(size)
+
+    async def hash_of(self, url):
+        """The SHA-256 of what a script on the page gets from there, which is another origin to it."""
+        get = f"fetch({json.dumps(url)}).then(a => a.arrayBuffer()).then(b => crypto.subtle.digest('SHA-256', b))"
+        return await self.run(f"{get}.then(h => [...new Uint8Array(h)].map(n => n.toString(16).padStart(2, '0')).join(''))")
 
     async def shown(self, jid):
         """What is on the page for this chat, as [nick, text]."""

@@ -13,16 +13,14 @@ received for inactive chat room"); mcabber can do neither, and what it is told o
 import asyncio
 import contextlib
 import json
-import os
-import pathlib
 import re
 import subprocess
 import time
 
-from bridge import Bridge
-from converse import Chromium
+from converse import Chromium, bosh, websocket
+from program import Program, xmpp
 from history import bodies, kept
-from house import DOMAIN, PASSWORD, PATIENCE, House, Report, equal
+from house import DOMAIN, PASSWORD, PATIENCE, WEB_PORTS, House, Report, equal
 from peer import ROOMS, Client
 from team import PRIVATE, affiliate, make
 from terminal import Relay, Terminal
@@ -162,14 +160,16 @@ class Profanity(Device):
 
 
 class Converse(Device):
-    setting = "c2s_tls"
+    """The first one on a WebSocket, the second one with BOSH."""
+
+    setting = "https"
     notes_early = True
     chromium = None
 
     async def start(self, stack):
         await super().start(stack)
-        bridge = await stack.enter_async_context(Bridge(self.relay))
-        self.page = await (await Converse.chromium.open(self.jid, bridge.address)).online()
+        door = websocket if self.number == 1 else bosh
+        self.page = await (await Converse.chromium.open(self.jid, door(self.relay))).online()
 
     async def enter(self, room):
         self.room = room
@@ -191,50 +191,30 @@ class Converse(Device):
 
 
 class XmppJs(Device):
+    """The first one by TCP, the second one by a WebSocket."""
+
+    def __init__(self, house, person, number):
+        self.setting = "https" if number == 2 else "c2s"
+        super().__init__(house, person, number)
+
     async def start(self, stack):
         await super().start(stack)
-        self.lines, self.told = [], asyncio.Event()
-        words = [pathlib.Path(os.environ["NODE_MODULES"]).parent / "xmppjs.js", DOMAIN, self.person, PASSWORD]
-        self.process = await asyncio.create_subprocess_exec(
-            "node", *words, f"xmppjs-{self.number}", str(self.relay.port), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "NODE_EXTRA_CA_CERTS": str(self.house.ca)},
-        )
-        stack.callback(self.end)
-        self.state = []
-        reading = asyncio.create_task(self.read())
-        stack.callback(reading.cancel)
-        await until(lambda: "online" in self.state, f"{self.name} is not online")
-
-    def end(self):
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-
-    async def read(self):
-        async for line in self.process.stdout:
-            told = json.loads(line)
-            if "body" in told:
-                self.lines.append((told["with"], told["body"]))
-            else:
-                self.state += told
-
-    def tell(self, **what):
-        self.process.stdin.write(json.dumps(what).encode() + b"\n")
+        service = websocket(self.relay) if self.setting == "https" else xmpp(self.relay)
+        self.program = await stack.enter_async_context(Program(self.house, self.person, service, f"xmppjs-{self.number}"))
 
     async def enter(self, room):
         self.room = room
-        self.tell(enter=room + "/" + self.name)
-        await until(lambda: "joined" in self.state, f"{self.name} is not in the room")
+        await self.program.enter(room, self.name)
 
     async def say(self, to, body):
-        self.tell(to=to, type="groupchat" if to == self.room else "chat", text=body)
-        if to != self.room:
-            self.lines.append((to, body))
+        await self.program.say(to, body, "groupchat" if to == self.room else "chat")
 
-    heard = Slixmpp.heard
+    async def heard(self, other):
+        return [body for who, body in self.program.lines if who == other and LINE.fullmatch(body)]
 
     async def back(self, new):
         if new:
-            await until(lambda: self.state.count("joined") == 2, f"{self.name} does not come back")
+            await self.program.until(lambda: self.program.told.count("joined") == 2, "come back")
 
 
 class Mcabber(Device):
@@ -376,8 +356,8 @@ class Evening:
 async def main():
     report = Report()
     async with contextlib.AsyncExitStack() as stack:
-        house = stack.enter_context(House(more="plain = true\n"))
-        Converse.chromium = await stack.enter_async_context(Chromium())
+        house = stack.enter_context(House(ports=WEB_PORTS, more="plain = true\n"))
+        Converse.chromium = await stack.enter_async_context(Chromium(house))
         for person in (*PEOPLE, ROOM_NICK):
             house.command("user", "add", f"{person}@{DOMAIN}", "--password-stdin", input=PASSWORD + "\n")
         Profanity.chair = chair = await Client(house, f"{ROOM_NICK}@{DOMAIN}", sm=True).online()

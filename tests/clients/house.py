@@ -23,7 +23,6 @@ ANY_PORTS = {"c2s": 0, "c2s_tls": 0, "component": 0}
 WEB_PORTS = {**ANY_PORTS, "https": 0}
 LISTENERS = ["c2s", "c2s_tls", "s2s", "s2s_tls", "https", "component"]
 SETTINGS = f"""
-domain = '{DOMAIN}'
 admins = ['{ADMIN}']
 scram_iterations = 4096
 """
@@ -36,16 +35,18 @@ COMPONENTS = f"""
 class House:
     """The binary under test, serving a temporary folder; as a context manager it leaves nothing behind."""
 
-    def __init__(self, address="127.0.0.1", ports=None, more=""):
+    def __init__(self, address="127.0.0.1", ports=None, more="", domain=DOMAIN):
         """`ports`: where it listens, 0 for anywhere; `more`: settings beside those above."""
-        self.binary, self.address = os.environ["INGLENOOK"], address
+        self.binary, self.address, self.domain = os.environ["INGLENOOK"], address, domain
         self._temporary = tempfile.TemporaryDirectory(prefix="inglenook-")
         self.folder = pathlib.Path(self._temporary.name)
         self.ca = self.folder / "cert/ca.crt"
         ports = ports or ANY_PORTS
         places = {name: [f"{address}:{ports[name]}"] if name in ports else [] for name in LISTENERS}
         listen = "\n[listen]\n" + "".join(f"{name} = {place}\n" for name, place in places.items())
-        (self.folder / "inglenook.toml").write_text(SETTINGS + more + listen + COMPONENTS)
+        (self.folder / "inglenook.toml").write_text(
+            f"domain = '{domain}'\n" + SETTINGS + more + listen + (COMPONENTS if "component" in ports else "")
+        )
         self.process = None
         self.users = 0
 
@@ -95,7 +96,7 @@ class House:
     def user(self, name):
         """Makes an account nobody has used; returns its address."""
         self.users += 1
-        return self.account(f"{name}{self.users}@{DOMAIN}")
+        return self.account(f"{name}{self.users}@{self.domain}")
 
     def account(self, jid):
         """Makes the account of this address."""

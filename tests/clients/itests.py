@@ -13,13 +13,16 @@ import sys
 import traceback
 import unittest
 
+import aiohttp
+from slixmpp.plugins.xep_0363 import http_upload
+
 from house import DOMAIN, GATEWAY, PASSWORD, PATIENCE, SECRET, House, Report
+from web import Near
 
 ADDRESS = "127.77.0.1"
-PORTS = {"c2s": 5222, "c2s_tls": 5223, "component": 5347}
+PORTS = {"c2s": 5222, "c2s_tls": 5223, "component": 5347, "https": 5443}
 # By module or whole name.
 LEFT_OUT = {
-    "test_httpupload": "HTTP upload is not there yet",
     "test_sos": "the address of a status page (XEP-0455) is nothing that the server has",
     "test_last_activity": "it asks the client of a stranger, which XEP-0012 §4 makes the server refuse",
     "test_muc.TestMUC.test_nick_change_leave": "it takes the presence of the change for that of leaving, where it comes late",
@@ -87,6 +90,8 @@ def main(sources):
         for n in (1, 2):
             os.environ[f"CI_ACCOUNT{n}"], os.environ[f"CI_ACCOUNT{n}_PASSWORD"] = house.user("ci"), PASSWORD
         names_lead_home()
+        everywhere = aiohttp.ClientSession
+        http_upload.ClientSession = aiohttp.ClientSession = lambda **options: everywhere(connector=Near(house), **options)
         sys.path.insert(0, str(sources))
         component = importlib.import_module("itests.test_component")
         component.CI_JID, component.CI_SECRET, component.CI_SERVER = GATEWAY, SECRET, DOMAIN

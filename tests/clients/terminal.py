@@ -65,9 +65,12 @@ class Terminal:
 class Relay:
     """A way to the server that can break, like a radio that loses its network. To clients it looks like the `House`."""
 
-    def __init__(self, house, setting):
-        self.house, self.setting, self.ca = house, setting, house.ca
-        self.writers, self.open = set(), asyncio.Event()
+    def __init__(self, house, setting, source=None):
+        """`source`: the address that the server takes for the client's."""
+        self.house, self.setting = house, setting
+        self.source = source and (source, 0)
+        self.ca, self.address, self.domain = house.ca, house.address, house.domain
+        self.writers, self.open, self.loses = set(), asyncio.Event(), False
         self.open.set()
 
     async def __aenter__(self):
@@ -83,13 +86,14 @@ class Relay:
     async def pass_on(self, reader, writer):
         await self.open.wait()
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.house.ports[self.setting])
+            port = self.house.ports[self.setting]
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port, local_addr=self.source)
         except OSError:
             # The server is not there.
             writer.transport.abort()
             return
         self.writers |= {writer, far_writer}
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+        await asyncio.gather(self.pump(reader, far_writer), self.pump(far_reader, writer))
         self.writers -= {writer, far_writer}
 
     def close(self):
@@ -97,13 +101,18 @@ class Relay:
         self.open.clear()
         self.cut()
 
+    def lose(self):
+        """From now on nothing arrives, and nobody is told, until it is cut."""
+        self.loses = True
+
     def cut(self):
         for writer in self.writers:
             writer.transport.abort()
+        self.loses = False
 
-
-async def pump(reader, writer):
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-    writer.transport.abort()
+    async def pump(self, reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not self.loses:
+                    writer.write(data)
+        writer.transport.abort()

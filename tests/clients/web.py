@@ -23,15 +23,18 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000
 
 
 class Near(aiohttp.TCPConnector):
-    """Connects to the loopback, whatever host a URL names; the certificate must be that host's all the same."""
+    """Connects to the house, whatever host a URL names; the certificate must be that host's all the same."""
+
+    def __init__(self, house):
+        super().__init__(ssl=ssl.create_default_context(cafile=house.ca))
+        self.address = house.address
 
     async def _resolve_host(self, host, port, traces=None):
-        return await super()._resolve_host("127.0.0.1", port, traces)
+        return await super()._resolve_host(self.address, port, traces)
 
 
 def session(house, **options):
-    context = ssl.create_default_context(cafile=house.ca)
-    return aiohttp.ClientSession(connector=Near(ssl=context), **options)
+    return aiohttp.ClientSession(connector=Near(house), **options)
 
 
 def trust(house):
@@ -159,7 +162,8 @@ class Browser:
 
     async def __aenter__(self):
         _, _, meta = await curl(self.house, f"https://{DOMAIN}:{self.house.ports['https']}/.well-known/host-meta")
-        (link,) = ElementTree.fromstring(meta).iter("{http://docs.oasis-open.org/ns/xri/xrd-1.0}Link")
+        links = ElementTree.fromstring(meta).iter("{http://docs.oasis-open.org/ns/xri/xrd-1.0}Link")
+        (link,) = (link for link in links if link.get("rel") == "urn:xmpp:alt-connections:websocket")
         context = ssl.create_default_context(cafile=self.house.ca)
         near = {"host": "127.0.0.1", "port": self.house.ports["https"]}
         self.socket = await websockets.connect(link.get("href"), ssl=context, subprotocols=["xmpp"], proxy=None, **near)
@@ -239,8 +243,9 @@ async def frames_that_may_not_be(scene):
     equal(other.socket.close_code, 1003)
 
 
-play(
-    [a_picture, announced, rules_of_uploads, said_by_curl, chat_with_a_browser, frames_that_may_not_be],
-    ways=(True,),
-    ports=WEB_PORTS,
-)
+if __name__ == "__main__":
+    play(
+        [a_picture, announced, rules_of_uploads, said_by_curl, chat_with_a_browser, frames_that_may_not_be],
+        ways=(True,),
+        ports=WEB_PORTS,
+    )
