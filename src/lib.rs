@@ -22,7 +22,8 @@
 //!   SASL, resource binding and stanzas, whole or in messages ([`framing`](stream::framing)); [`component`](stream::component) for gateways and bots on the same box;
 //!   [`s2s`](stream::s2s), both ends of a stream between two servers.
 //! - [`web`]: HTTP. A [`request`](web::request) and what follows it ([`body`](web::body)), [`answers`](web::answer), parts of files
-//!   ([`range`](web::range)), what programs have to say ([`notification`](web::notification)), and the messages of WebSockets ([`frames`](web::frames)): bytes only.
+//!   ([`range`](web::range)), what programs have to say ([`notification`](web::notification)), the messages of WebSockets ([`frames`](web::frames)), and what a session of
+//!   BOSH holds ([`bosh`](web::bosh)): bytes only.
 //! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
 //!   [`card`](store::card) keeps it on a card, rows in [sled](store::sled_engine) and messages in [the log](store::log), and
 //!   [`memory`](store::memory) in a test that cuts the power.
@@ -85,7 +86,8 @@
 //! 1. `service/net/listen.rs` accepts a connection at a port, a row of [`listeners`](service::net::listeners); `c2s.rs` beside it takes it through
 //!    STARTTLS ([`plain`](stream::plain)) and the handshake ([`tls`](service::tls)). Where TLS comes first, `direct.rs` finds out what the peer wants
 //!    to speak: each such port is for apps, other servers and browsers. From here on it is a pump; or `web/`, which answers requests until one
-//!    of them makes the connection a WebSocket, and that is a pump, too.
+//!    of them makes the connection a WebSocket, and that is a pump, too. A stream of BOSH is a pump without a connection of its own (`bosh.rs`): requests bring what
+//!    it reads, and take what it writes.
 //! 2. The stream says who wants to log in: [`Event::Credentials`](stream::Event::Credentials). The link waits for the core, where `core/throttle.rs` says when
 //!    they may try, and `core/login.rs` gives what a password must prove.
 //! 3. `stream/sasl.rs` checks the proof: [`Event::Authenticated`](stream::Event::Authenticated). The connection belongs to its account from here on

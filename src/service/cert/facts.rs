@@ -1,6 +1,7 @@
 //! What can be read in certificates and keys, and what is wrong with them.
 
 use super::names::Names;
+use super::permitted::Permitted;
 use crate::service::disk::wear::date;
 use crate::service::{Failure, Result};
 use crate::wire::punycode::a_labels;
@@ -68,9 +69,10 @@ impl Facts {
     }
 
     /// The names and addresses that this box has and the certificate lacks, for people. Apps look for the domain: so these are no
-    /// reason to make another certificate before its time.
-    pub(crate) fn lacks(&self, names: &Names) -> Vec<String> {
-        names.dns().into_iter().filter(|name| !self.names.contains(name)).collect()
+    /// reason to make another certificate before its time. What the authority does not sign for is not missed.
+    pub(crate) fn lacks(&self, names: &Names, permitted: Option<&Permitted>) -> Vec<String> {
+        let signed = |name: &String| permitted.is_none_or(|permitted| permitted.has_name(name));
+        names.dns().into_iter().filter(|name| signed(name) && !self.names.contains(name)).collect()
     }
 
     /// What an owner compares with what apps show.

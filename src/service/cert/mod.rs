@@ -17,9 +17,11 @@ mod facts;
 mod installed;
 mod names;
 mod own;
+mod permitted;
 
 pub(crate) use self::facts::Facts;
 pub(crate) use self::names::Names;
+pub(crate) use self::permitted::Permitted;
 pub(crate) use crate::wire::punycode::a_labels;
 
 use self::facts::{DAY, clean, ders, first, parse_all, read, signatures, unfit};
@@ -53,6 +55,12 @@ impl Certificates {
     /// Where the authority's certificate is, for people to install.
     pub(crate) fn ca_path(&self) -> PathBuf {
         self.dir.join("ca.crt")
+    }
+
+    /// What the authority signs for; `None`: everything, or there is none.
+    pub(crate) fn permitted(&self) -> Option<Permitted> {
+        let pem = std::fs::read(self.ca_path()).ok()?;
+        Permitted::read(ders(&pem).first()?)
     }
 
     /// The time to judge and make certificates by, in seconds since 1970. A box whose clock is not set must not take a good
@@ -220,16 +228,7 @@ mod tests {
         let (_, ca) = parse_x509_certificate(&ders[1]).unwrap();
         assert_eq!(leaf.subject().to_string(), "CN=example.org");
         assert_eq!(leaf.issuer(), ca.subject());
-        let wanted = [
-            "example.org",
-            "conference.example.org",
-            "pubsub.example.org",
-            "upload.example.org",
-            "box",
-            "box.local",
-            "192.168.1.5",
-            "fd00::5",
-        ];
+        let wanted = ["example.org", "conference.example.org", "pubsub.example.org", "upload.example.org", "box.local"];
         assert_eq!(facts.names, wanted);
         assert_eq!(facts.addresses, names().addresses);
         let san = leaf.subject_alternative_name().unwrap().unwrap();
@@ -263,7 +262,12 @@ mod tests {
         );
         leaf.verify_signature(Some(ca.public_key())).unwrap();
         ca.verify_signature(None).unwrap();
-        assert!(ca.name_constraints().unwrap().is_none());
+        // Whoever installs it trusts this house for nothing else (RFC 5280 §4.2.1.10).
+        assert!(ca.name_constraints().unwrap().unwrap().critical);
+        let Names { domain, hosts, addresses } = names();
+        assert_eq!(certificates.permitted(), Some(Permitted::of(&domain, &hosts, &addresses)));
+        let usage = ca.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && usage.client_auth && !usage.any && !usage.code_signing && !usage.email_protection);
         let ca = certificates.ca().unwrap();
         assert!(ca.not_before < host::EARLIEST && ca.not_after > NOW + 20 * 365 * DAY);
     }
@@ -295,9 +299,12 @@ mod tests {
         more.addresses = vec!["10.0.0.1".parse().unwrap(), "192.168.1.5".parse().unwrap()];
         more.hosts = vec!["other".into()];
         assert!(!certificates.ensure(&more, NOW).unwrap(), "another address or host name");
-        assert_eq!(certificates.current().unwrap().1.lacks(&more), ["other", "10.0.0.1"]);
+        let permitted = certificates.permitted();
+        assert_eq!(certificates.current().unwrap().1.lacks(&more, None), ["other", "10.0.0.1", "192.168.1.5"]);
+        // The authority does not sign for them.
+        assert_eq!(certificates.current().unwrap().1.lacks(&more, permitted.as_ref()), [""; 0]);
         certificates.renew(&more, NOW).unwrap();
-        assert_eq!(certificates.current().unwrap().1.lacks(&more), [""; 0]);
+        assert!(certificates.current().unwrap().1.addresses.contains(&"10.0.0.1".parse().unwrap()));
         assert!(!certificates.ensure(&names(), NOW).unwrap(), "fewer");
         more.domain = "example.net".into();
         assert!(certificates.ensure(&more, NOW).unwrap(), "another domain");
@@ -309,7 +316,7 @@ mod tests {
     fn a_short_one_is_kept_as_long_as_it_holds() {
         let (_temp, certificates) = fresh();
         let mut short = params("example.org", NOW - 90 * DAY, NOW + 307 * DAY).unwrap();
-        short.custom_extensions = vec![alternative_names(&names())];
+        short.custom_extensions = vec![alternative_names(&names(), None)];
         let ca = read_text(&certificates.ca_path()).unwrap();
         let issuer = rcgen::Issuer::from_ca_cert_pem(&ca, certificates.key("ca.key").unwrap()).unwrap();
         let leaf = short.signed_by(&certificates.key("server.key").unwrap(), &issuer).unwrap();

@@ -1,5 +1,6 @@
 //! What a certificate says of the names and addresses that the server is reached under.
 
+use super::permitted::Permitted;
 use crate::ext::SERVICES;
 use crate::service::host;
 use crate::wire::punycode::a_labels;
@@ -42,8 +43,9 @@ impl Names {
     }
 }
 
-/// The subjectAltName (RFC 5280 §4.2.1.6), by hand: RFC 6120 §13.7.1.2 wants otherNames of two string types.
-pub(super) fn alternative_names(names: &Names) -> CustomExtension {
+/// The subjectAltName (RFC 5280 §4.2.1.6), by hand: RFC 6120 §13.7.1.2 wants otherNames of two string types. What the authority does not
+/// sign for is left out: with one such name the certificate would hold for none.
+pub(super) fn alternative_names(names: &Names, permitted: Option<&Permitted>) -> CustomExtension {
     const IA5_STRING: u8 = 0x16;
     const UTF8_STRING: u8 = 0x0c;
     // 1.3.6.1.5.5.7.8.5 (id-on-xmppAddr) and 1.3.6.1.5.5.7.8.7 (id-on-dnsSRV).
@@ -53,10 +55,10 @@ pub(super) fn alternative_names(names: &Names) -> CustomExtension {
         der(0xa0, &[der(0x06, oid), der(0xa0, &der(string, value.as_bytes()))].concat())
     };
     let mut list = Vec::new();
-    for name in names.dns() {
+    for name in names.dns().into_iter().filter(|name| permitted.is_none_or(|permitted| permitted.has_name(name))) {
         list.extend(der(0x82, name.as_bytes()));
     }
-    for address in &names.addresses {
+    for address in names.addresses.iter().filter(|one| permitted.is_none_or(|permitted| permitted.has_address(**one))) {
         match address {
             IpAddr::V4(v4) => list.extend(der(0x87, &v4.octets())),
             IpAddr::V6(v6) => list.extend(der(0x87, &v6.octets())),

@@ -3,8 +3,10 @@
 use super::Certificates;
 use super::facts::*;
 use super::names::{Names, alternative_names};
+use super::permitted::Permitted;
 use crate::service::disk::data;
 use crate::service::{Failure, Result, random};
+use crate::wire::punycode::a_labels;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SerialNumber,
@@ -211,6 +213,10 @@ impl Certificates {
             return self.make_authority(names, now);
         }
         self.put_back_ca()?;
+        if self.permitted().is_some_and(|permitted| !permitted.has_name(&a_labels(&names.domain))) {
+            log::warn!("the domain is another one, for which the authority does not sign: another authority is made");
+            return self.make_authority(names, now);
+        }
         self.sign(names, now)
     }
 
@@ -230,7 +236,8 @@ impl Certificates {
         };
         let not_before = now.saturating_sub(PAST_DAYS * DAY);
         let mut params = params(&names.domain, not_before, not_before + LEAF_DAYS * DAY)?;
-        params.custom_extensions = vec![alternative_names(names)];
+        let permitted = ders(ca_pem.as_bytes()).first().and_then(|ca| Permitted::read(ca));
+        params.custom_extensions = vec![alternative_names(names, permitted.as_ref())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // Old servers want the second of who connects to them (ejabberd before 25.08); apps do not mind it.
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -268,7 +275,7 @@ impl Certificates {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
             _ => data::make_dir(&building.dir).map_err(failed)?,
         }
-        building.make_ca(&names.domain)?;
+        building.make_ca(names)?;
         if let Some(key) = maybe(&self.dir.join("server.key"))?.filter(|key| own_key(key).is_some()) {
             data::write(&building.dir.join("server.key"), &key)?;
         }
@@ -310,16 +317,19 @@ impl Certificates {
         }
     }
 
-    pub(super) fn make_ca(&self, domain: &str) -> Result<()> {
+    pub(super) fn make_ca(&self, names: &Names) -> Result<()> {
         data::make_dir(&self.dir).map_err(|e| Failure(format!("{} cannot be made: {e}.", self.dir.display())))?;
         let key = self.make_key("ca.key")?;
         // 2020 to 2049: whatever the clock says, and the last year that all date formats of certificates know.
         let mut params = params("", 1_577_836_800, 2_524_607_999)?;
         let tag = random()?;
-        let name = format!("Inglenook CA {:02x}{:02x}{:02x} {domain}", tag[0], tag[1], tag[2]);
+        let name = format!("Inglenook CA {:02x}{:02x}{:02x} {}", tag[0], tag[1], tag[2], names.domain);
         params.distinguished_name.push(DnType::CommonName, shortened(&name));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.name_constraints = Some(Permitted::of(&names.domain, &names.hosts, &names.addresses).constraints());
+        // Names say nothing of programs and mails: for those it is no authority.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let ca = params.self_signed(&key).map_err(words)?;
         data::write(&self.ca_path(), ca.pem().as_bytes())
     }

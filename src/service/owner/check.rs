@@ -371,7 +371,7 @@ fn certificate(report: &mut Report, place: &Place) {
     }
     let Ok((pair, facts)) = certificates.current() else { return };
     if !pair.installed {
-        let missing = facts.lacks(&Names::of_host(place.domain.as_str()));
+        let missing = facts.lacks(&Names::of_host(place.domain.as_str()), certificates.permitted().as_ref());
         if !missing.is_empty() {
             report.fine(format!(
                 "certificate: it does not name {}, which apps do not look for; the next one will",
