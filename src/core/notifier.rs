@@ -16,7 +16,7 @@ pub const NOTIFIER_NAME_BYTES: usize = 64;
 /// Notifications that one may send at once.
 const AT_ONCE: u64 = 60;
 /// After so long it may send another, in milliseconds.
-const ANOTHER_MS: u64 = 1_000;
+const ANOTHER_MS: u64 = 10_000;
 
 /// The SHA-256 of a token.
 pub type TokenDigest = [u8; 32];

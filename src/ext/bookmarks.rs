@@ -18,6 +18,8 @@ const ELEMENT: &str = "storage:bookmarks\0storage";
 const OLD_ITEMS: usize = 1000;
 /// Rooms that the native node keeps.
 const ROOMS: usize = 1000;
+/// What only clients know of bookmarks, in bytes. More is not kept: only what declares far more than it says is that long.
+const STORAGE_BYTES: usize = 128 * 1024;
 /// §3.3: nothing is written into a node that is otherwise configured.
 const OPTIONS: [(&str, &str); 4] = [
     ("pubsub#persist_items", "true"),
@@ -147,7 +149,12 @@ impl Bookmark {
             out += &self.extensions;
         }
         let known = |c: &Node<'_>| c.is(Ns::STORAGE_BOOKMARKS, "nick") || c.is(Ns::STORAGE_BOOKMARKS, "password");
-        before.iter().flat_map(|before| before.children()).filter(|c| !known(c)).for_each(|c| out += &c.copy());
+        for (_, copy) in before.iter().flat_map(|before| before.copies()).filter(|(c, _)| !known(c)) {
+            if out.len() + copy.len() > STORAGE_BYTES {
+                break;
+            }
+            out += &copy;
+        }
         out + "</conference>"
     }
 }
@@ -226,16 +233,18 @@ fn once(items: Vec<(String, Bookmark)>) -> Vec<Bookmark> {
 fn storage(bookmarks: &[Bookmark], before: Option<&str>) -> String {
     let raw = before.and_then(|xml| Raw::parse(xml, Scope::client()).ok());
     let (mut known, mut others) = (BTreeMap::new(), String::new());
-    for c in raw.iter().flat_map(|raw| raw.root().children()) {
+    for (c, copy) in raw.iter().flat_map(|raw| raw.root().copies()) {
         let room = c.is(Ns::STORAGE_BOOKMARKS, "conference").then(|| c.attr("jid")).flatten();
         match room.and_then(|jid| Jid::parse(&jid).ok()) {
             Some(jid) => drop(known.insert(jid.bare(), c)),
-            None => others += &c.copy(),
+            None if others.len() + copy.len() <= STORAGE_BYTES => others += &copy,
+            None => {}
         }
     }
     let mut out = String::from("<storage xmlns='storage:bookmarks'>");
     for bookmark in bookmarks {
-        out += &bookmark.write(Ns::STORAGE_BOOKMARKS, known.get(&bookmark.jid).copied());
+        let before = known.get(&bookmark.jid).copied().filter(|_| out.len() <= STORAGE_BYTES);
+        out += &bookmark.write(Ns::STORAGE_BOOKMARKS, before);
     }
     out + &others + "</storage>"
 }
@@ -530,5 +539,30 @@ impl Extension for Bookmarks {
             },
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What is declared once could be in each of many children.
+    #[test]
+    fn what_only_clients_know_has_a_limit() {
+        let names: Vec<String> = (0..200).map(|n| format!("room{n}@rooms.example")).collect();
+        let rooms: String =
+            names.iter().map(|jid| format!("<s:conference jid='{jid}'><a/><a/></s:conference>")).collect();
+        let before = format!(
+            "<s:storage xmlns:s='storage:bookmarks' xmlns='{}'>{rooms}{}</s:storage>",
+            "x".repeat(50_000),
+            "<b/>".repeat(1_000)
+        );
+        let raw = Raw::parse(&before, Scope::client()).unwrap();
+        let bookmarks = stored(raw.root());
+        assert_eq!(bookmarks.len(), 200);
+        let made = storage(&bookmarks, Some(&before));
+        assert!(made.len() < 4 * STORAGE_BYTES, "{}", made.len());
+        assert!(names.iter().all(|name| made.contains(name)), "no bookmark is lost for that");
     }
 }

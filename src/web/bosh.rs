@@ -15,7 +15,10 @@ use std::fmt::Write;
 
 /// The longest content of a request, in bytes: the longest stanza, and what is around it.
 pub const REQUEST_BYTES: usize = 320 * 1024;
-/// What waits for the client to ask, in bytes, above which the stream writes no more; a message that is longer waits alone.
+/// What waits for the client to ask, in bytes, above which the stream writes no more; a message that is longer waits alone. It is as much as
+/// waits for a client that does not read: a client that is away for a moment loses nothing.
+pub const UNTOLD_BYTES: usize = 2 * 1024 * 1024;
+/// An answer, in bytes; a message that is longer has one of its own.
 pub const ANSWER_BYTES: usize = 64 * 1024;
 /// What waits for the stream to read it, in bytes, above which no request is taken.
 pub const UNREAD_BYTES: usize = 64 * 1024;
@@ -157,9 +160,13 @@ impl BoshRequest {
         let rid = number("rid")?.filter(|rid| (1..=LAST_RID).contains(rid)).ok_or(BoshCondition::BadRequest)?;
         let restart = xbosh(body, "restart");
         let mut text = String::new();
-        for payload in body.children() {
-            text.push_str(&alone(payload));
+        for (payload, copy) in body.copies() {
+            text.push_str(&alone(payload, copy));
             text.push(char::from(END));
+            // What `<body/>` declares is in each of them.
+            if text.len() > REQUEST_BYTES {
+                return Err(BoshCondition::BadRequest);
+            }
         }
         Ok(BoshRequest {
             rid,
@@ -231,8 +238,7 @@ fn xbosh(body: Node<'_>, name: &str) -> Option<String> {
 
 /// An element of `<body/>` as a document of its own. Many clients leave out the namespace of stanzas, and so put them into that of
 /// `<body/>` (XEP-0206 §2).
-fn alone(payload: Node<'_>) -> String {
-    let copy = payload.copy();
+fn alone(payload: Node<'_>, copy: String) -> String {
     let is_stanza = matches!(payload.name(), "message" | "presence" | "iq");
     if !is_stanza || !payload.prefix().is_empty() || payload.ns_uri() != NAMESPACE {
         return copy;
@@ -306,8 +312,9 @@ pub struct BoshSession {
     ready: Vec<(Ticket, Answer)>,
     /// What the stream has not read.
     unread: Vec<u8>,
-    /// What the client was not told.
-    untold: String,
+    /// Messages that the client was not told, and their bytes.
+    untold: VecDeque<Box<str>>,
+    untold_bytes: usize,
     /// When the last request that said nothing was answered with nothing, for those who ask from time to time.
     polled: Option<Mono>,
     /// When the last request was answered.
@@ -345,7 +352,8 @@ impl BoshSession {
             answered: VecDeque::new(),
             ready: Vec::new(),
             unread: Vec::new(),
-            untold: String::new(),
+            untold: VecDeque::new(),
+            untold_bytes: 0,
             polled: None,
             since: now,
             inactivity_ms: INACTIVITY_S * 1000,
@@ -535,7 +543,7 @@ impl BoshSession {
     pub fn bytes(&self) -> usize {
         let answers = self.answered.iter().map(|(_, answer)| answer).chain(self.ready.iter().map(|(_, answer)| answer));
         let early: usize = self.early.values().map(|(request, _)| request.text.len()).sum();
-        self.unread.len() + self.untold.len() + early + answers.map(|answer| answer.content.len()).sum::<usize>()
+        self.unread.len() + self.untold_bytes + early + answers.map(|answer| answer.content.len()).sum::<usize>()
     }
 
     /// Gives the stream what came for it. Says whether that was anything.
@@ -549,7 +557,7 @@ impl BoshSession {
     pub fn write(&mut self, text: &str) -> usize {
         let mut taken = 0;
         for message in text.split_inclusive(char::from(END)) {
-            if taken + self.untold.len() > 0 && self.untold.len() + message.len() > ANSWER_BYTES {
+            if self.untold_bytes > 0 && self.untold_bytes + message.len() > UNTOLD_BYTES {
                 break;
             }
             taken += message.len();
@@ -577,11 +585,30 @@ impl BoshSession {
             };
             self.error = Some(error);
             if error == BoshCondition::RemoteStreamError {
-                self.untold.push_str(message);
+                self.wait(message);
             }
         } else {
-            self.untold.push_str(message);
+            self.wait(message);
         }
+    }
+
+    /// A message waits for the client to ask.
+    fn wait(&mut self, message: &str) {
+        self.untold_bytes += message.len();
+        self.untold.push_back(message.into());
+    }
+
+    /// What fits into an answer of that; at the end, all.
+    fn told(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(message) = self.untold.front()
+            && (self.ends || text.is_empty() || text.len() + message.len() <= ANSWER_BYTES)
+        {
+            text.push_str(message);
+            self.untold_bytes -= message.len();
+            self.untold.pop_front();
+        }
+        text
     }
 
     /// Answers whoever waits, if there is something to say. An end is told when it is there ([`end`](Self::end)).
@@ -627,6 +654,7 @@ impl BoshSession {
             self.refuse(ticket, condition);
         }
         self.untold.clear();
+        self.untold_bytes = 0;
         self.finish(Some(BoshCondition::OtherRequest), now);
     }
 
@@ -652,7 +680,7 @@ impl BoshSession {
     fn tell(&mut self, now: Mono) {
         let Some(held) = self.held.pop_front() else { return };
         let silent = held.pauses || held.ticket.is_none() && !self.ends;
-        let text = if silent { String::new() } else { std::mem::take(&mut self.untold) };
+        let text = if silent { String::new() } else { self.told() };
         let mut body = format!("<body xmlns='{NAMESPACE}'");
         if self.ends && !held.pauses {
             body.push_str(" type='terminate'");
@@ -888,18 +916,35 @@ mod tests {
     fn what_waits_has_limits() {
         let mut session = session("to='a' wait='60' hold='1'");
         let message = format!("<m xmlns='u'>{}</m>\0", "x".repeat(ANSWER_BYTES / 3));
-        let three = message.repeat(3);
-        assert_eq!(session.write(&three), message.len() * 2);
+        let fits = UNTOLD_BYTES / (message.len() - 1);
+        assert_eq!(session.write(&message.repeat(fits + 1)), message.len() * fits);
         assert_eq!(session.write(&message), 0);
-        let (ticket, _) = session.take(request(RID + 1, "sid='sid'", ""), 0);
-        assert_eq!(session.answer(ticket).unwrap().content.matches("<m ").count(), 2);
+        let answer = |session: &mut BoshSession, rid: u64| {
+            let (ticket, _) = session.take(request(rid, "sid='sid'", ""), 0);
+            session.answer(ticket).unwrap().content.into_owned()
+        };
+        assert_eq!(answer(&mut session, RID + 1).matches("<m ").count(), 2);
+        assert_eq!(session.write(&message), message.len());
+        session.untold.clear();
+        session.untold_bytes = 0;
         // One that is longer goes alone.
-        let long = format!("<l xmlns='u'>{}</l>\0", "x".repeat(4 * ANSWER_BYTES));
+        let long = format!("<l xmlns='u'>{}</l>\0", "x".repeat(2 * UNTOLD_BYTES));
         assert_eq!(session.write(&format!("{long}{message}")), long.len());
         assert_eq!(session.write(&message), 0);
+        assert_eq!(answer(&mut session, RID + 2).matches("<l ").count(), 1);
+        assert_eq!(session.write(&message), message.len());
+        assert_eq!(answer(&mut session, RID + 3).matches("<m ").count(), 1);
+        // At the end, all of it.
+        let (ticket, _) = session.take(request(RID + 4, "sid='sid'", ""), 0);
+        session.write(&format!("{}<close xmlns='f'/>\0", message.repeat(5)));
+        session.end(false, 0);
+        let last = session.answer(ticket).unwrap().content;
+        assert!(last.contains("type='terminate'") && last.matches("<m ").count() == 5);
+
+        let mut session = self::session("to='a' wait='60' hold='1'");
 
         // What the stream does not read is not taken in without end.
-        let mut rid = RID + 2;
+        let mut rid = RID + 1;
         while !session.is_full() {
             let content = format!("<m xmlns='u'>{}</m>", "x".repeat(UNREAD_BYTES / 4));
             let (ticket, _) = session.take(request(rid, "sid='sid'", &content), 0);
@@ -935,5 +980,12 @@ mod tests {
         }
         assert_eq!(text(&"<a>".repeat(100)), Err(BoshCondition::BadRequest));
         assert_eq!(text(&"<a/>".repeat(20_000)), Err(BoshCondition::BadRequest));
+        // What is declared once could be in each of them.
+        let content = format!(
+            "<b:body xmlns:b='{NAMESPACE}' xmlns='{}' rid='7'>{}</b:body>",
+            "x".repeat(100_000),
+            "<a/>".repeat(9_000)
+        );
+        assert_eq!(BoshRequest::read(content.as_bytes()).map(|request| request.text), Err(BoshCondition::BadRequest));
     }
 }

@@ -368,15 +368,27 @@ impl<'a> Node<'a> {
     /// It whole, self-contained: the default namespace and the prefixes that it uses and that are declared outside it are
     /// declared in its start tag. What is stored or moved to another place is this.
     pub fn copy(self) -> String {
+        self.copy_within(&self.around())
+    }
+
+    /// Its child elements, each with its [copy](Node::copy). What is declared in this element is in each copy that needs it, so together
+    /// they can be a thousand times as long as what came in: whoever puts them together stops when that is too long.
+    pub fn copies(self) -> impl Iterator<Item = (Node<'a>, String)> {
+        let mut around = self.around();
+        around.push(self);
+        self.children().map(move |child| (child, child.copy_within(&around)))
+    }
+
+    /// Its copy, where these elements are around it, the outermost first.
+    fn copy_within(self, around: &[Node<'a>]) -> String {
         let el = self.el();
         let split = el.start + u32::from(el.name_at) + u32::from(el.name_len);
         let mut out = String::with_capacity((el.end - el.start) as usize + 48);
         out.push_str(self.raw.text(el.start, split));
-        let around = self.around();
         let mut seen: Vec<&str> = self.raw_attrs().filter_map(|attr| attr.declares()).collect();
         if !seen.contains(&"") {
             out.push(' ');
-            write_declaration("", &self.default_ns(&around), &mut out);
+            write_declaration("", &self.default_ns(around), &mut out);
         }
         // The innermost declaration of each prefix that is used and is not its own.
         let mut declare = |prefix: &'a str, write: &dyn Fn(&mut String)| {

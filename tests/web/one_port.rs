@@ -123,6 +123,7 @@ fn whoever_comes_without_tls_is_led_to_it() {
     for (request, status, part) in [
         ("GET /a%20b?c=d HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &*format!(":{port}/a%20b?c=d\r\n")),
         ("GET //evil.example/ HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &format!(":{port}//evil.example/\r\n")),
+        ("GET * HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &format!(":{port}/\r\n")),
         ("HEAD / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n", "301", "Location: https://"),
         ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421", "another name"),
         ("GET / HTTP/1.1\r\n\r\n", "400", "Host"),

@@ -463,6 +463,10 @@ fn a_backup_has_the_files_and_a_restore_looks_at_them() {
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&file, bytes).unwrap();
+    // What others have put there is not in the way, and a link leads nowhere.
+    std::fs::write(folder(&house).join(".DS_Store"), "x").unwrap();
+    std::fs::write(folder(&house).join("n".repeat(200)), "x").unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", folder(&house).join("a".repeat(damaged.len()))).unwrap();
     let [all, some] = ["all", "some"].map(|name| house.dir.data().parent().unwrap().join(format!("{name}.backup")));
     crate::ok(&house.dir, &["backup", all.to_str().unwrap()], "");
     crate::ok(&house.dir, &["backup", "--without-files", some.to_str().unwrap()], "");
@@ -481,6 +485,7 @@ fn a_backup_has_the_files_and_a_restore_looks_at_them() {
     assert_eq!(good.get(&mut http, "").content, b"0123456789");
     bad.get(&mut http, "").is(404, &[]);
     assert!(folder(&house).join(format!("{damaged}.damaged")).exists());
+    assert_eq!(std::fs::read_dir(folder(&house)).unwrap().count(), 2);
 
     let House { server, dir } = house;
     server.stop();

@@ -59,10 +59,12 @@ impl Muc {
         said.to = None;
         if subject {
             let mut xml = String::new();
-            said.children().filter(|c| c.is(Ns::CLIENT, "subject")).for_each(|c| xml.push_str(&c.copy()));
-            if xml.len() > SUBJECT_BYTES {
-                let text = format!("a subject has at most {SUBJECT_BYTES} bytes");
-                return Err(StanzaError::new(Condition::PolicyViolation).text(text));
+            for subject in said.children().filter(|c| c.is(Ns::CLIENT, "subject")) {
+                xml.push_str(&subject.copy());
+                if xml.len() > SUBJECT_BYTES {
+                    let text = format!("a subject has at most {SUBJECT_BYTES} bytes");
+                    return Err(StanzaError::new(Condition::PolicyViolation).text(text));
+                }
             }
             room.set_subject(st, Subject { xml, nick: nick.as_ref().into(), at: st.time() })?;
         }

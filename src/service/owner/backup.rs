@@ -6,7 +6,7 @@
 //! moment the files of the message log are opened, too; they only grow, so that they can be copied later, each as far as it went.
 
 use crate::service::config::PEERS_FILE;
-use crate::service::disk::files::limits::FOLDER;
+use crate::service::disk::files::{limits::FOLDER, name::FileId};
 use crate::service::disk::{
     container::{self, Head, LAYOUT, Look, Totals, Writer},
     data::Data,
@@ -23,7 +23,7 @@ use crate::store::card::Card;
 use crate::store::sled_engine::SCHEMA;
 use crate::store::{Bytes, Op, Query, Rows, Tree};
 use crate::wire::Jid;
-use rustix::fs::{Advice, CWD, RenameFlags};
+use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, ErrorKind, Write};
@@ -312,7 +312,8 @@ fn export(
     }
     for path in if with_uploads { uploads(data) } else { Vec::new() } {
         // One that has gone meanwhile is not missed; those that are there do not change.
-        let Ok(file) = File::open(&path) else { continue };
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&path) else { continue };
         let Some(name) = path.file_name().and_then(OsStr::to_str) else { continue };
         let len = file.metadata().map_err(|e| Failure(format!("{} cannot be read: {e}.", path.display())))?.len();
         writer.file(&format!("{FOLDER}/{name}"), file, len).map_err(failed)?;
@@ -323,7 +324,10 @@ fn export(
 /// What people have uploaded, as far as it has come in.
 fn uploads(data: &Data) -> Vec<PathBuf> {
     let all = std::fs::read_dir(data.uploads()).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = all.filter(|path| path.extension().is_none() && path.is_file()).collect();
+    // What somebody else has put there is left alone, as the server does.
+    let is_id =
+        |path: &PathBuf| path.file_name().and_then(OsStr::to_str).is_some_and(|name| FileId::parse(name).is_some());
+    let mut found: Vec<PathBuf> = all.filter(is_id).collect();
     found.sort();
     found
 }

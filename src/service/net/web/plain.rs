@@ -69,8 +69,10 @@ fn led(web: &Web, request: &Request) -> Answer {
     if !matches!(request.method, Method::Get | Method::Head) || request.framed != Framed::Nothing {
         return Answer::text(Status::Forbidden, format!("nothing is taken without TLS; it is at {base}"));
     }
+    // `*` is no path.
+    let path = if request.path.starts_with('/') { &request.path } else { "/" };
     let query = request.query.as_ref().map_or(String::new(), |query| format!("?{query}"));
     Answer::text(Status::MovedPermanently, "it is where there is TLS")
-        .with("Location", format!("{base}{}{query}", request.path))
+        .with("Location", format!("{base}{path}{query}"))
         .with("Cache-Control", "no-store")
 }
