@@ -44,6 +44,7 @@ use crate::ext;
 use crate::store::card::Card;
 use crate::store::sled_engine;
 use crate::stream::Terms;
+use crate::web::pages::House;
 use crate::wire::Jid;
 use crate::wire::punycode::a_labels;
 use async_signal::{Signal, Signals};
@@ -300,6 +301,7 @@ impl Server {
             has_component_port: ports.iter().any(|port| port.name() == COMPONENT),
         };
         shared.configure(config);
+        shared.tell_visitors();
         let orders = channel::unbounded();
         let shared = Arc::new(shared);
         shared.web.tell(Box::new(ServerNumbers(Arc::downgrade(&shared))));
@@ -637,6 +639,15 @@ impl Shared {
         }
     }
 
+    /// Pages say who vouches for the house from now on.
+    fn tell_visitors(&self) {
+        let name = self.domain.domain().to_owned();
+        match self.certificates.vouched(&name) {
+            Ok(vouched) => self.web.set_house(House { name, vouched }),
+            Err(e) => log::error!("pages do not tell how to trust the certificate: {e}"),
+        }
+    }
+
     /// Reads settings and certificates again. Returns what was done, for people. Blocks.
     ///
     /// # Errors
@@ -654,6 +665,7 @@ impl Shared {
         let Place { config, .. } = Options { data: Some(self.data.dir().into()), ..self.options.clone() }.place()?;
         let (acceptor, pair, facts) = self.certificates.acceptor()?;
         *lock(&self.acceptor) = Arc::new(acceptor);
+        self.tell_visitors();
         self.configure(&config);
         let before = std::mem::replace(&mut *lock(&self.config), config.clone());
         self.clone().warn_of_admins();
@@ -772,6 +784,7 @@ impl Shared {
         } else if self.certificates.ensure(&self.names, now)? {
             let (acceptor, _, facts) = self.certificates.acceptor()?;
             *lock(&self.acceptor) = Arc::new(acceptor);
+            self.tell_visitors();
             log_renewed(&facts);
         }
         Ok(())
