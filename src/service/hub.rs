@@ -12,7 +12,8 @@ use crate::core::message::SLOW_BYTES;
 use crate::core::peers::PeerStatus;
 use crate::core::unordered::Number;
 use crate::core::{
-    Command, Core, Effect, Input, Job, NotifyRefusal, Now, Settings, SlotRefusal, StreamId, TokenDigest, WantedSlot,
+    Command, Core, Effect, Input, InvitationView, Job, NotifyRefusal, Now, Settings, SlotRefusal, StreamId,
+    TakeRefusal, TokenDigest, WantedSlot,
 };
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
@@ -702,6 +703,29 @@ impl Hub {
         self.state.lock().notifications.insert(job, answer);
         self.handle_of(Some(share), Input::Notify(job, digest, text.into()));
         answered.recv().await.unwrap_or_else(|_| Err(NotifyRefusal::NotStored("the server stops".into())))
+    }
+
+    /// What may be shown of the invitation with this token. One that is none counts against the network that it came from.
+    ///
+    /// # Errors
+    /// [`TakeRefusal::Unknown`], or [`TakeRefusal::Later`].
+    pub fn invitation(&self, _token: &str, _peer: IpAddr) -> std::result::Result<InvitationView, TakeRefusal> {
+        Err(TakeRefusal::Unknown)
+    }
+
+    /// Makes the account, or sets the password, that the invitation with this token is for; `name` counts for an account alone. Gives
+    /// its bare JID, once it is stored. A page that was opened in time may be sent for another hour.
+    ///
+    /// # Errors
+    /// Why not; the invitation stays as it was.
+    pub async fn take_invitation(
+        self: &Arc<Self>,
+        _token: &str,
+        _peer: IpAddr,
+        _name: &str,
+        _password: &str,
+    ) -> std::result::Result<Jid, TakeRefusal> {
+        Err(TakeRefusal::Unknown)
     }
 
     fn wake_at(&self, mono: u64) {
