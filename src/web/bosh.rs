@@ -840,9 +840,7 @@ mod tests {
                     let ticket = ticket.unwrap_or_else(|| session.take(request(rid, "sid='sid'", &content), now).0);
                     session.late(ticket, now);
                     match session.answer(ticket).map(words) {
-                        Some(answer) if !answer.contains("type='error'") => {
-                            drop(early.insert(rid, answer))
-                        }
+                        Some(answer) if !answer.contains("type='error'") => drop(early.insert(rid, answer)),
                         _ => open.push_back((rid, content, None)),
                     }
                 }

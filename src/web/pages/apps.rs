@@ -16,8 +16,7 @@ pub enum System {
 }
 
 /// All of them; the last is for who does not say.
-pub(super) const SYSTEMS: [System; 5] =
-    [System::Ios, System::Android, System::Windows, System::Macos, System::Linux];
+pub(super) const SYSTEMS: [System; 5] = [System::Ios, System::Android, System::Windows, System::Macos, System::Linux];
 
 impl System {
     /// As a browser tells it. An iPad says that it is a Mac.
@@ -55,10 +54,7 @@ impl System {
                 ("Siskin IM (App Store)", "https://apps.apple.com/app/id1153516838"),
             ],
             System::Android => &[
-                (
-                    "Conversations (Google Play)",
-                    "https://play.google.com/store/apps/details?id=eu.siacs.conversations",
-                ),
+                ("Conversations (Google Play)", "https://play.google.com/store/apps/details?id=eu.siacs.conversations"),
                 ("Conversations (F-Droid)", "https://f-droid.org/packages/eu.siacs.conversations/"),
             ],
             System::Windows => &[("Gajim", "https://gajim.org/download/")],
@@ -75,7 +71,8 @@ impl System {
 pub(super) fn list(system: System) -> String {
     let mut out = String::from("<ul class=\"apps\">\n");
     for (name, url) in system.apps() {
-        let _ = writeln!(out, "<li><a href=\"{}\" rel=\"noreferrer noopener\">{}</a></li>", escaped(url), escaped(name));
+        let _ =
+            writeln!(out, "<li><a href=\"{}\" rel=\"noreferrer noopener\">{}</a></li>", escaped(url), escaped(name));
     }
     out + "</ul>\n"
 }

@@ -105,13 +105,13 @@ pub(super) const TEXTS: Texts = Texts {
     ],
     trust_android: [
         "Get the certificate. It lies among your downloads.",
-        "Search the settings for \u{201c}CA certificate\u{201d}. Mostly it is below Security, Encryption & credentials, Install a certificate.",
+        "Search the settings for “CA certificate”. Mostly it is below Security, Encryption & credentials, Install a certificate.",
         "Tap CA certificate, then Install anyway, and choose the file ca.crt.",
         "The app Conversations needs none of this.",
     ],
     trust_windows: [
         "Get the certificate and open the file ca.crt.",
-        "Click Install Certificate, Current User, then \u{201c}Place all certificates in the following store\u{201d}.",
+        "Click Install Certificate, Current User, then “Place all certificates in the following store”.",
         "Browse, choose Trusted Root Certification Authorities, then Finish.",
         "To compare: certutil -hashfile ca.crt SHA256 shows the fingerprint, without colons.",
     ],
@@ -129,6 +129,6 @@ pub(super) const TEXTS: Texts = Texts {
     trust_firefox: [
         "Get the certificate. Firefox has a list of its own.",
         "Open Settings, Privacy & Security, View Certificates, Authorities, then Import, and choose the file ca.crt.",
-        "Tick \u{201c}Trust this CA to identify websites\u{201d}.",
+        "Tick “Trust this CA to identify websites”.",
     ],
 };

@@ -107,7 +107,8 @@ pub fn invitation(house: &House, visitor: &Visitor, invitation: &Invitation<'_>,
     let alert = alert(texts, form);
     if invitation.purpose == Purpose::Reset {
         let who = format!("{}@{}", invitation.name.unwrap_or_default(), house.name);
-        let main = format!("{alert}<p>{}</p>\n<section>\n{fields}</section>\n", fill(texts.reset_text, &[("who", &who)]));
+        let main =
+            format!("{alert}<p>{}</p>\n<section>\n{fields}</section>\n", fill(texts.reset_text, &[("who", &who)]));
         return page(house, visitor, texts.reset_title, true, &main);
     }
     let named = [
@@ -163,7 +164,7 @@ fn alert(texts: &Texts, form: &Form<'_>) -> String {
 }
 
 /// The form. Whoever sends it shows the secret of its address, which no other page knows: that is its token against forgery.
-fn fields(house: &House, visitor: &Visitor, invitation: &Invitation<'_>, form: &Form<'_>) -> String {
+fn fields(house: &House, texts: &Texts, invitation: &Invitation<'_>, form: &Form<'_>) -> String {
     let named = |name: &str| format!("{name}@{}", house.name);
     let mut out = String::from("<form method=\"post\">\n");
     match (invitation.purpose, invitation.name) {
@@ -252,7 +253,8 @@ pub fn done(house: &House, visitor: &Visitor, done: Done, address: &str, uri: &s
     };
     let address = format!("<p class=\"big\"><bdi>{}</bdi></p>\n", escaped(address));
     let code = paragraph(texts.done_code_text) + &qr::drawn(uri, texts.done_code_label);
-    let mut main = format!("<section>\n{}{address}{open}{told}</section>\n<section>\n{code}</section>\n", paragraph(text));
+    let mut main =
+        format!("<section>\n{}{address}{open}{told}</section>\n<section>\n{code}</section>\n", paragraph(text));
     if done != Done::Reset {
         main += &section(texts.apps_title, &(paragraph(texts.apps_text) + &apps::list(visitor.system)));
         main += &apps::others(visitor);

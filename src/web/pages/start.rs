@@ -11,7 +11,8 @@ pub fn start(house: &House, visitor: &Visitor) -> String {
     let address = format!("{}@{}", texts.start_name, house.name);
     let account = format!("{}<p class=\"big\"><bdi>{}</bdi></p>\n", paragraph(texts.start_account), escaped(&address));
     main += &section(texts.start_account_title, &account);
-    let apps = format!("{}<h3>{}</h3>\n{}", paragraph(texts.apps_text), visitor.system.name(), apps::list(visitor.system));
+    let apps =
+        format!("{}<h3>{}</h3>\n{}", paragraph(texts.apps_text), visitor.system.name(), apps::list(visitor.system));
     main += &section(texts.apps_title, &apps);
     main += &apps::others(visitor);
     if !matches!(house.vouched, Vouched::World) {

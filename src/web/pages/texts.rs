@@ -329,7 +329,10 @@ mod tests {
     #[test]
     fn what_is_filled_in_is_escaped_once() {
         let values = [("a", "<{b}>"), ("b", "'\u{202e}\"&")];
-        assert_eq!(fill("x & {a}{b}{c}", &values), "x &amp; <bdi>&lt;{b}&gt;</bdi><bdi>&apos;\u{202e}&quot;&amp;</bdi><bdi></bdi>");
+        assert_eq!(
+            fill("x & {a}{b}{c}", &values),
+            "x &amp; <bdi>&lt;{b}&gt;</bdi><bdi>&apos;\u{202e}&quot;&amp;</bdi><bdi></bdi>"
+        );
         assert_eq!(plain("{b} {a", &values), "'\u{202e}\"& {a");
     }
 }

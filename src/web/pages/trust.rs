@@ -44,7 +44,8 @@ pub fn trust(house: &House, visitor: &Visitor, on: Option<&str>) -> String {
     for store in stores.iter().filter(|store| is_first(store)) {
         main += &steps(texts, authority, *store);
     }
-    let others: String = stores.iter().filter(|store| !is_first(store)).map(|store| steps(texts, authority, *store)).collect();
+    let others: String =
+        stores.iter().filter(|store| !is_first(store)).map(|store| steps(texts, authority, *store)).collect();
     main += &folded(texts.trust_others, &others);
     if let Some(base) = on {
         let text = fill(texts.trust_on, &[("house", &house.name)]);

@@ -9,12 +9,12 @@ mod notify;
 mod pages;
 pub(super) mod plain;
 
+use self::pages::Taken;
 use super::bosh::BoshSessions;
 use super::gate::Gate;
 use super::link::ClientLink;
 use super::pump::{Entry, HANG_UP_MS, Pump, WRITE_MS, Wait, linger, wait};
 use super::{c2s, websocket::WebSocket};
-use self::pages::Taken;
 use crate::service::tls::Stream;
 use crate::service::{host, lock};
 use crate::stream::framing::Framing;

@@ -257,7 +257,8 @@ impl Link<'_> {
         };
         let url = format!("{}/{prefix}/{}", self.web.base().unwrap_or_default(), encoded(self.token));
         // One whose time is over cannot be told from one that there never was.
-        let name = view.map_or_else(|| Some(form.name).filter(|_| self.purpose == Purpose::Reset), |v| v.name.as_deref());
+        let name =
+            view.map_or_else(|| Some(form.name).filter(|_| self.purpose == Purpose::Reset), |v| v.name.as_deref());
         let until = view.map_or(String::new(), |view| crate::wire::stamp::format(view.until.saturating_mul(1000)));
         let invitation = Invitation {
             purpose: self.purpose,
