@@ -21,8 +21,8 @@ pub(super) const TEXTS: Texts = Texts {
     apps_text: "Jede von diesen ist recht.",
     apps_others: "Apps für andere Geräte",
 
-    invited_by: "{who} lädt Sie in den Chat von {house} ein.",
-    invited: "Sie sind in den Chat von {house} eingeladen.",
+    invited_by: "{who} lädt Sie in den Chat von {house} ein",
+    invited: "Sie sind in den Chat von {house} eingeladen",
     invited_room: "Sie sind dann gleich in der Gruppe {room}.",
     invited_until: "Diese Einladung gilt bis {day}.",
     phone_title: "Auf diesem Handy",
@@ -35,7 +35,7 @@ pub(super) const TEXTS: Texts = Texts {
     code_label: "QR-Code mit der Adresse dieser Seite",
     computer_title: "Mit einer App auf diesem Computer",
 
-    form_title: "Oder gleich hier einen Namen und ein Passwort wählen",
+    form_title: "Gleich hier einen Namen und ein Passwort wählen",
     form_text: "Damit entsteht Ihr Konto. Danach melden Sie sich mit der App Ihrer Wahl an.",
     name_label: "Name",
     name_hint: "Buchstaben und Ziffern, ohne Leerzeichen. Ihre Adresse wird {address}",

@@ -21,8 +21,8 @@ pub(super) const TEXTS: Texts = Texts {
     apps_text: "Any of these will do.",
     apps_others: "Apps for other devices",
 
-    invited_by: "{who} invites you to the chat of {house}.",
-    invited: "You are invited to the chat of {house}.",
+    invited_by: "{who} invites you to the chat of {house}",
+    invited: "You are invited to the chat of {house}",
     invited_room: "You will find yourself in the group {room} at once.",
     invited_until: "This invitation is good until {day}.",
     phone_title: "On this phone",
@@ -35,7 +35,7 @@ pub(super) const TEXTS: Texts = Texts {
     code_label: "QR code with the address of this page",
     computer_title: "With an app on this computer",
 
-    form_title: "Or choose a name and a password right here",
+    form_title: "Choose a name and a password right here",
     form_text: "That makes your account. Then you log in with the app of your choice.",
     name_label: "Name",
     name_hint: "Letters and digits, without spaces. Your address becomes {address}",

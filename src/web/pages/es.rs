@@ -21,8 +21,8 @@ pub(super) const TEXTS: Texts = Texts {
     apps_text: "Cualquiera de estas sirve.",
     apps_others: "Aplicaciones para otros aparatos",
 
-    invited_by: "{who} le invita al chat de {house}.",
-    invited: "Está invitado al chat de {house}.",
+    invited_by: "{who} le invita al chat de {house}",
+    invited: "Está invitado al chat de {house}",
     invited_room: "Estará enseguida en el grupo {room}.",
     invited_until: "Esta invitación vale hasta el {day}.",
     phone_title: "En este teléfono",
@@ -35,7 +35,7 @@ pub(super) const TEXTS: Texts = Texts {
     code_label: "Código QR con la dirección de esta página",
     computer_title: "Con una aplicación en este ordenador",
 
-    form_title: "O elegir aquí mismo un nombre y una contraseña",
+    form_title: "Elegir aquí mismo un nombre y una contraseña",
     form_text: "Así se crea su cuenta. Después entra con la aplicación que quiera.",
     name_label: "Nombre",
     name_hint: "Letras y cifras, sin espacios. Su dirección será {address}",

@@ -21,8 +21,8 @@ pub(super) const TEXTS: Texts = Texts {
     apps_text: "N’importe laquelle convient.",
     apps_others: "Applications pour d’autres appareils",
 
-    invited_by: "{who} vous invite au chat de {house}.",
-    invited: "Vous êtes invité au chat de {house}.",
+    invited_by: "{who} vous invite au chat de {house}",
+    invited: "Vous êtes invité au chat de {house}",
     invited_room: "Vous serez aussitôt dans le groupe {room}.",
     invited_until: "Cette invitation est valable jusqu’au {day}.",
     phone_title: "Sur ce téléphone",
@@ -35,7 +35,7 @@ pub(super) const TEXTS: Texts = Texts {
     code_label: "Code QR avec l’adresse de cette page",
     computer_title: "Avec une application sur cet ordinateur",
 
-    form_title: "Ou choisir ici même un nom et un mot de passe",
+    form_title: "Choisir ici même un nom et un mot de passe",
     form_text: "Cela crée votre compte. Ensuite, connectez-vous avec l’application de votre choix.",
     name_label: "Nom",
     name_hint: "Des lettres et des chiffres, sans espaces. Votre adresse sera {address}",

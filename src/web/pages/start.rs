@@ -15,7 +15,7 @@ pub fn start(house: &House, visitor: &Visitor) -> String {
         format!("{}<h3>{}</h3>\n{}", paragraph(texts.apps_text), visitor.system.name(), apps::list(visitor.system));
     main += &section(texts.apps_title, &apps);
     main += &apps::others(visitor);
-    if !matches!(house.vouched, Vouched::World) {
+    if matches!(house.vouched, Vouched::Itself(_)) {
         main += &section(texts.trust_title, &(paragraph(texts.trust_text) + &trust_link(visitor)));
     }
     super::page(house, visitor, &super::plain(texts.chat_of, &named), false, &main)

@@ -1,0 +1,230 @@
+//! The pages that people see: what is there without a token, with and without TLS; and what becomes of a link and its form.
+
+use crate::House;
+use crate::common::binary::{connect, ok};
+use crate::common::http::HttpAnswer;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use inglenook::web::form::FORM_BYTES;
+use inglenook::web::pages::{LANGS, PAGE_BYTES, POLICY};
+use std::io::{Read, Write};
+
+/// As a browser sends a form of the page that it has shown.
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\n";
+const FILES: [(&str, &str); 3] = [
+    ("/trust/inglenook.mobileconfig", "application/x-apple-aspen-config"),
+    ("/trust/ca.crt", "application/x-x509-ca-cert"),
+    ("/trust/ca.pem", "application/x-pem-file"),
+];
+const PHONE: &str = "User-Agent: Mozilla/5.0 (Linux; Android 16) Chrome/142.0 Mobile Safari/537.36\r\n";
+
+/// A page, whole and small, with all that keeps a browser from doing more with it.
+fn is_page(answer: &HttpAnswer, status: u16, lang: &str) -> String {
+    answer.is(
+        status,
+        &[
+            ("content-type", "text/html; charset=utf-8"),
+            ("content-language", lang),
+            ("vary", "Accept-Language"),
+            ("cache-control", "no-store"),
+            ("x-robots-tag", "noindex"),
+            ("content-security-policy", POLICY.as_str()),
+        ],
+    );
+    let text = answer.text();
+    assert!(text.starts_with("<!DOCTYPE html>\n") && text.ends_with("</html>\n"), "{text}");
+    assert!(text.contains(&format!("<html lang=\"{lang}\">")) && text.len() <= PAGE_BYTES, "{text}");
+    assert!(!text.contains("<script") && !text.contains(" src="), "{text}");
+    text
+}
+
+fn post(house: &House, path: &str, fields: &str, content: &str) -> HttpAnswer {
+    let mut http = house.http();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: example.org\r\nContent-Length: {}\r\n{fields}\r\n", content.len());
+    http.send(head + content);
+    http.answer_to("POST")
+}
+
+/// What is said on the port without TLS.
+fn without_tls(house: &House, what: &str, fields: &str) -> (String, Vec<u8>) {
+    let mut socket = connect(&house.server, "http");
+    socket.write_all(format!("{what} HTTP/1.1\r\nHost: example.org\r\n{fields}\r\n").as_bytes()).unwrap();
+    let mut told = Vec::new();
+    socket.read_to_end(&mut told).unwrap();
+    let end = told.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    (String::from_utf8(told[..end].to_vec()).unwrap(), told[end + 4..].to_vec())
+}
+
+/// The certificate in a file.
+fn der(house: &House) -> Vec<u8> {
+    let pem = std::fs::read_to_string(house.dir.ca()).unwrap();
+    STANDARD.decode(pem.lines().filter(|line| !line.starts_with("---")).collect::<String>()).unwrap()
+}
+
+#[test]
+fn the_start_page_tells_nothing_of_people() {
+    let house = House::new(&["romeo", "juliet"]);
+    let text = is_page(&house.ask("GET /", ""), 200, "en");
+    assert!(text.contains("<h1>Chat of example.org</h1>") && text.contains("href=\"/trust\""), "{text}");
+    assert!(!text.contains("romeo") && !text.contains("juliet"), "{text}");
+    let mut http = house.http();
+    for path in ["/", "/trust"] {
+        let page = http.ask(&format!("GET {path}"), "");
+        let head = http.ask(&format!("HEAD {path}"), "");
+        head.is(200, &[("content-length", &page.content.len().to_string()), ("content-type", "text/html")]);
+        for method in ["PUT", "DELETE", "OPTIONS"] {
+            http.ask(&format!("{method} {path}"), "").is(405, &[("allow", "GET, HEAD")]);
+        }
+    }
+    for path in ["/index.html", "//", "/trust/", "/trust/ca.key", "/trust/../domain", "/Trust", "/invite", "/reset"] {
+        let answer = http.ask(&format!("GET {path}"), "");
+        answer.is(404, &[]);
+    }
+    let mut other = house.http();
+    other.send("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    other.answer_to("GET /").is(421, &[]);
+}
+
+#[test]
+fn pages_speak_the_language_of_whoever_asks() {
+    let house = House::new(&[]);
+    let mut http = house.http();
+    for (path, fields, lang) in [
+        ("/", "Accept-Language: de-CH, de;q=0.9, en;q=0.5\r\n", "de"),
+        ("/trust", "Accept-Language: nl, en;q=0.1, fr;q=0.2\r\n", "fr"),
+        ("/?lang=es", "Accept-Language: de\r\n", "es"),
+        ("/?lang=tlh", "Accept-Language: de\r\n", "de"),
+        ("/?x&lang=fr&lang=de", "", "fr"),
+        ("/", "Accept-Language: tlh\r\n", "en"),
+        ("/invite/none", "Accept-Language: es\r\n", "es"),
+    ] {
+        let status = if path.contains("invite") { 404 } else { 200 };
+        let text = is_page(&http.ask(&format!("GET {path}"), fields), status, lang);
+        for other in LANGS {
+            let code = other.texts().code;
+            let current = if code == lang { " aria-current=\"true\"" } else { "" };
+            assert!(text.contains(&format!("<a href=\"?lang={code}\" hreflang=\"{code}\" lang=\"{code}\"{current}>")));
+        }
+    }
+}
+
+#[test]
+fn whoever_wants_to_trust_the_house_gets_what_they_need() {
+    let house = House::new(&[]);
+    let line = house.server.greeting.iter().find(|line| line.starts_with("authority ")).unwrap();
+    let fingerprint = line.split("SHA-256 ").nth(1).unwrap().split(' ').next().unwrap();
+    let shown = house.server.greeting.iter().find(|line| line.starts_with("certificate ")).unwrap();
+    let shown = shown.split("SHA-256 ").nth(1).unwrap().split(' ').next().unwrap();
+    let text = is_page(&house.ask("GET /trust", PHONE), 200, "en");
+    assert!(text.contains(fingerprint) && text.contains(shown) && text.contains("Inglenook CA"), "{text}");
+    let (first, folded) = text.split_once("<details>").unwrap();
+    assert!(first.contains("<h2>Android</h2>") && !first.contains("<h2>Windows</h2>"), "{text}");
+    assert!(folded.contains("<h2>Windows</h2>") && folded.contains("<h2>Firefox</h2>"), "{text}");
+    // The same with and without TLS: a browser that does not trust the house yet sees nothing of it.
+    let (head, page) = without_tls(&house, "GET /", PHONE);
+    let page = String::from_utf8(page).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains(POLICY.as_str()), "{head}");
+    assert!(page.contains(fingerprint) && page.len() <= PAGE_BYTES, "{page}");
+    let port = house.server.address("https").port();
+    assert!(page.contains(&format!(":{port}/\">")) && page.contains("href=\"https://"), "{page}");
+    assert!(String::from_utf8(without_tls(&house, "GET /trust?lang=de", "").1).unwrap().contains("<html lang=\"de\">"));
+    let der = der(&house);
+    for (path, content_type) in FILES {
+        let answer = house.ask(&format!("GET {path}"), "");
+        answer.is(200, &[("content-type", content_type), ("cache-control", "no-store")]);
+        let (head, content) = without_tls(&house, &format!("GET {path}"), "");
+        assert!(head.contains(&format!("Content-Type: {content_type}")), "{head}");
+        assert_eq!(content, answer.content, "{path}");
+        house.ask(&format!("HEAD {path}"), "").is(200, &[("content-length", &content.len().to_string())]);
+        assert_eq!(without_tls(&house, &format!("HEAD {path}"), "").1, b"");
+        house.ask(&format!("POST {path}"), "").is(405, &[]);
+        match content_type {
+            "application/x-x509-ca-cert" => assert_eq!(content, der),
+            "application/x-pem-file" => assert_eq!(content, std::fs::read(house.dir.ca()).unwrap()),
+            _ => assert!(String::from_utf8(content).unwrap().contains(&STANDARD.encode(&der))),
+        }
+    }
+    // Nothing else, and nothing is taken.
+    for (what, status) in
+        [("GET /invite/x", "301"), ("GET /upload/a/b", "301"), ("POST /", "403"), ("POST /invite/x", "403")]
+    {
+        assert!(without_tls(&house, what, "").0.starts_with(&format!("HTTP/1.1 {status} ")), "{what}");
+    }
+}
+
+/// A certificate of the owner's: the house's own authority is nothing to be trusted then.
+#[test]
+fn an_installed_certificate_is_not_ours_to_explain() {
+    let (house, other) = (House::new(&[]), House::new(&[]));
+    let file = |name: &str| other.dir.data().join("cert").join(name).to_str().unwrap().to_owned();
+    let before = house.ask("GET /trust", "").text();
+    ok(&house.dir, &["cert", "install", &file("server.crt"), &file("server.key")], "");
+    let ask = |what: &str| {
+        let mut http = crate::common::http::Http::new(&house.server, &other.dir);
+        http.ask(what, "")
+    };
+    let text = is_page(&ask("GET /trust"), 200, "en");
+    assert!(text != before && text.contains("The owner of this house has installed its certificate"), "{text}");
+    assert!(!ask("GET /").text().contains("/trust"));
+    for (path, _) in FILES {
+        ask(&format!("GET {path}")).is(404, &[]);
+        assert!(without_tls(&house, &format!("GET {path}"), "").0.starts_with("HTTP/1.1 301 "));
+    }
+    assert!(without_tls(&house, "GET /", "").0.starts_with("HTTP/1.1 301 "));
+}
+
+/// Each is answered as any other that is none; nothing of what was asked stands in the page.
+#[test]
+fn links_that_lead_nowhere_say_so_in_plain_words() {
+    let house = House::new(&[]);
+    let wanted = is_page(&house.ask("GET /invite/none", ""), 404, "en");
+    assert!(wanted.contains("This link does not work any more"), "{wanted}");
+    let long = "A".repeat(4000);
+    for token in ["", "AAAAAAAAAAAAAAAAAAAAAA", "%3Cscript%3E", "a/b", "..", "'\"", long.as_str()] {
+        for kind in ["invite", "reset"] {
+            assert_eq!(is_page(&house.ask(&format!("GET /{kind}/{token}"), ""), 404, "en"), wanted, "{token}");
+        }
+    }
+    house.ask("HEAD /invite/none", "").is(404, &[("content-length", &wanted.len().to_string())]);
+    house.ask("PUT /invite/none", "").is(405, &[("allow", "GET, HEAD, POST")]);
+    let filled = "name=romeo&password=a+long+secret&again=a+long+secret";
+    assert_eq!(is_page(&post(&house, "/invite/none", FORM, filled), 404, "en"), wanted);
+    assert_eq!(is_page(&post(&house, "/reset/none", FORM, filled), 404, "en"), wanted);
+    assert_eq!(is_page(&post(&house, "/invite/none", FORM, "name=&password="), 404, "en"), wanted);
+}
+
+#[test]
+fn forms_that_are_none_of_ours_change_nothing() {
+    let house = House::new(&[]);
+    let filled = "name=romeo&password=a+long+secret";
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    for origin in [
+        "",
+        "Origin: https://evil.example\r\n",
+        "Origin: null\r\n",
+        "Origin: http://example.org\r\n",
+        "Origin: https://example.org:9\r\n",
+        "Referer: https://evil.example/invite/x\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+        "Sec-Fetch-Site: same-origin\r\nOrigin: https://evil.example\r\n",
+    ] {
+        let text = is_page(&post(&house, "/invite/x", &format!("{form}{origin}"), filled), 403, "en");
+        assert!(text.contains("Nothing was done"), "{text}");
+    }
+    for origin in ["Origin: https://example.org\r\n", "Referer: https://example.org/invite/x\r\n"] {
+        is_page(&post(&house, "/invite/x", &format!("{form}{origin}"), filled), 404, "en");
+    }
+    let own = "Sec-Fetch-Site: same-origin\r\n";
+    for other in ["", "Content-Type: application/json\r\n", "Content-Type: multipart/form-data; boundary=x\r\n"] {
+        is_page(&post(&house, "/invite/x", &format!("{own}{other}"), filled), 415, "en");
+    }
+    for bad in ["name=%", "name=%ff&password=x", &"a&".repeat(99)] {
+        is_page(&post(&house, "/invite/x", FORM, bad), 400, "en");
+    }
+    let long = format!("name={}", "x".repeat(FORM_BYTES));
+    is_page(&post(&house, "/invite/x", FORM, &long), 413, "en");
+    post(&house, "/invite/x", &format!("{FORM}Expect: tea\r\n"), filled).is(417, &[]);
+    assert!(!ok(&house.dir, &["user", "list"], "").contains("romeo"));
+}
