@@ -76,7 +76,8 @@ class Visit(Page):
         await self.run("document.documentElement.dataset.old = '1'")
         for type in ("mousePressed", "mouseReleased"):
             await self.do("Input.dispatchMouseEvent", type=type, x=box[0], y=box[1], button="left", clickCount=1)
-        await self.until("!document.documentElement.dataset.old")
+        # Between two pages there is none.
+        await self.until("!!document.documentElement && !document.documentElement.dataset.old")
         await self.loaded()
 
     async def shot(self, clip=None):

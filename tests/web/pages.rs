@@ -1,12 +1,13 @@
 //! The pages that people see: what is there without a token, with and without TLS; and what becomes of a link and its form.
 
 use crate::House;
-use crate::common::binary::{connect, ok};
+use crate::common::binary::{connect, greet, ok, plain, tls, until};
 use crate::common::http::HttpAnswer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use inglenook::web::form::FORM_BYTES;
 use inglenook::web::pages::{LANGS, PAGE_BYTES, POLICY};
+use inglenook::web::percent::encoded;
 use std::io::{Read, Write};
 
 /// As a browser sends a form of the page that it has shown.
@@ -227,4 +228,145 @@ fn forms_that_are_none_of_ours_change_nothing() {
     is_page(&post(&house, "/invite/x", FORM, &long), 413, "en");
     post(&house, "/invite/x", &format!("{FORM}Expect: tea\r\n"), filled).is(417, &[]);
     assert!(!ok(&house.dir, &["user", "list"], "").contains("romeo"));
+}
+
+/// A link as its owner gets it; its path.
+fn link(house: &House, words: &[&str]) -> String {
+    let said = ok(&house.dir, words, "");
+    let url = said.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
+    let (_, path) = url.strip_prefix("https://").unwrap().split_once('/').unwrap();
+    format!("/{path}")
+}
+
+/// What a browser sends of a form.
+fn filled(fields: &[(&str, &str)]) -> String {
+    fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+}
+
+/// Whether this password logs in.
+fn logs_in(house: &House, name: &str, password: &str) -> bool {
+    let mut stream = tls(connect(&house.server, "c2s_tls"), &house.dir.ca());
+    greet(&mut stream);
+    stream.write_all(plain(name, password).as_bytes()).unwrap();
+    until(&mut stream, ">").contains("<success")
+}
+
+#[test]
+fn a_form_makes_an_account_once() {
+    let house = House::new(&[]);
+    let path = link(&house, &["invite"]);
+    let page = is_page(&house.ask(&format!("GET {path}"), PHONE), 200, "en");
+    assert!(page.contains("You are invited to the chat of example.org") && page.contains("<form method=\"post\">"));
+    let token = path.strip_prefix("/invite/").unwrap();
+    assert!(page.contains(&format!("href=\"xmpp:example.org?register;preauth={token}\"")), "{page}");
+    house.ask(&format!("HEAD {path}"), "").is(200, &[("cache-control", "no-store")]);
+    // What it is for, it is for alone.
+    is_page(&house.ask(&format!("GET /reset/{token}"), ""), 404, "en");
+    let good = filled(&[("name", "romeo"), ("password", "a long secret"), ("again", "a long secret")]);
+    let text = is_page(&post(&house, &format!("{path}?lang=de"), FORM, &good), 200, "de");
+    assert!(text.contains("romeo@example.org") && text.contains("href=\"xmpp:romeo@example.org\""), "{text}");
+    assert!(text.contains("class=\"qr\"") && !text.contains("a long secret"), "{text}");
+    assert!(logs_in(&house, "romeo", "a long secret"));
+    // Twice, back, and with something else by now.
+    let again = is_page(&post(&house, &path, FORM, &good), 200, "en");
+    assert!(again.contains("Your account is made already") && again.contains("romeo@example.org"), "{again}");
+    let back = is_page(&house.ask(&format!("GET {path}"), ""), 410, "en");
+    assert!(back.contains("Your account is made already") && back.contains("romeo@example.org"), "{back}");
+    let other = filled(&[("name", "juliet"), ("password", "a long secret")]);
+    is_page(&post(&house, &path, FORM, &other), 410, "en");
+    assert!(!logs_in(&house, "juliet", "a long secret"));
+}
+
+#[test]
+fn what_is_wrong_with_a_form_is_said_and_what_was_typed_stays() {
+    let house = House::new(&["tybalt"]);
+    let path = link(&house, &["invite"]);
+    let secret = "a long secret";
+    let long = "x".repeat(1024);
+    for (name, password, again, part) in [
+        ("", secret, secret, "A name is missing"),
+        ("   ", secret, secret, "A name is missing"),
+        ("tybalt", secret, secret, "Somebody has this name already"),
+        ("TYBALT@example.org", secret, secret, "Somebody has this name already"),
+        ("a b", secret, secret, "This cannot be a name"),
+        ("<script>alert(1)</script>", secret, secret, "This cannot be a name"),
+        ("\"onfocus='x", secret, secret, "This cannot be a name"),
+        (&"n".repeat(65), secret, secret, "This name is too long"),
+        ("mercutio", "", "", "This password is too short"),
+        ("mercutio", "1234567", "1234567", "This password is too short"),
+        ("mercutio", &long, &long, "This password is too long"),
+        ("mercutio", "\u{1f511}\u{1f511} and letters", "\u{1f511}\u{1f511} and letters", "an emoji"),
+        ("mercutio", "tab\tand letters", "tab\tand letters", "an emoji, or an invisible one"),
+        ("mercutio", secret, "a long secreT", "not the same password"),
+        ("mercutio", secret, "", "not the same password"),
+    ] {
+        let content = filled(&[("name", name), ("password", password), ("again", again)]);
+        let text = is_page(&post(&house, &path, FORM, &content), 422, "en");
+        assert!(text.contains(part), "{name} {password}: {text}");
+        assert!(password.is_empty() || !text.contains(&format!("\"{password}\"")), "{text}");
+        assert!(text.contains(" aria-invalid=\"true\""), "{text}");
+        let kept = inglenook::wire::xml::escaped(name.trim()).replace("@example.org", "");
+        assert!(text.contains(&format!(" value=\"{kept}\"")), "{name}: {text}");
+    }
+    // It is still good for its one account.
+    for password in
+        ["  two spaces  ", "\"quotes' & <less>", "\u{fc}ml\u{e4}\u{fc}te, \u{e9}", &"long ".repeat(40), "100% +1 =&;#"]
+    {
+        let path = link(&house, &["invite"]);
+        let name = format!("guest{}", password.len());
+        let content = filled(&[("name", &name), ("password", password), ("again", password)]);
+        is_page(&post(&house, &path, FORM, &content), 200, "en");
+        assert!(logs_in(&house, &name, password), "{password}");
+    }
+    let content = filled(&[("name", " mercutio@example.org "), ("password", secret)]);
+    is_page(&post(&house, &path, FORM, &content), 200, "en");
+    assert!(logs_in(&house, "mercutio", secret));
+}
+
+/// A button that is pressed twice, and two people with one link.
+#[test]
+fn of_two_at_the_same_moment_one_account_is_made() {
+    let house = House::new(&[]);
+    for round in 0..5 {
+        let (twice, apart) = (link(&house, &["invite"]), link(&house, &["invite"]));
+        let send = |path: &str, name: String| {
+            let content = filled(&[("name", &name), ("password", "a long secret")]);
+            let mut http = house.http();
+            let length = content.len();
+            http.send(format!(
+                "POST {path} HTTP/1.1\r\nHost: example.org\r\nContent-Length: {length}\r\n{FORM}\r\n{content}"
+            ));
+            http
+        };
+        let mut pressed = [send(&twice, format!("twice{round}")), send(&twice, format!("twice{round}"))];
+        for http in &mut pressed {
+            let text = is_page(&http.answer_to("POST"), 200, "en");
+            assert!(text.contains(&format!("twice{round}@example.org")), "{text}");
+        }
+        let names = [format!("one{round}"), format!("other{round}")];
+        let mut shared = names.clone().map(|name| send(&apart, name));
+        let answers = shared.each_mut().map(|http| http.answer_to("POST").status);
+        let made = names.map(|name| logs_in(&house, &name, "a long secret"));
+        assert_eq!(answers.map(|status| status == 200), made, "{answers:?}");
+        assert_eq!(made.iter().filter(|made| **made).count(), 1, "{answers:?}");
+    }
+}
+
+#[test]
+fn a_link_for_another_password_sets_one() {
+    let house = House::new(&["romeo"]);
+    let path = link(&house, &["user", "reset", "romeo@example.org"]);
+    let page = is_page(&house.ask(&format!("GET {path}"), ""), 200, "en");
+    assert!(page.contains("romeo@example.org") && !page.contains("id=\"name\"") && !page.contains("xmpp:"), "{page}");
+    let short = filled(&[("name", "juliet"), ("password", "short"), ("again", "short")]);
+    let text = is_page(&post(&house, &path, FORM, &short), 422, "en");
+    assert!(text.contains("too short") && text.contains("romeo@example.org") && !text.contains("juliet"), "{text}");
+    let content = filled(&[("name", "romeo"), ("password", "quite another secret")]);
+    for _ in 0..2 {
+        let text = is_page(&post(&house, &path, FORM, &content), 200, "en");
+        assert!(text.contains("Your password is changed") && text.contains("romeo@example.org"), "{text}");
+    }
+    assert!(logs_in(&house, "romeo", "quite another secret") && !logs_in(&house, "romeo", crate::PASSWORD));
+    let back = is_page(&house.ask(&format!("GET {path}"), ""), 410, "en");
+    assert!(back.contains("Your password is changed"), "{back}");
 }

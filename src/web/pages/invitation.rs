@@ -1,7 +1,7 @@
 //! An invitation: what it is, the app that opens it, and the form. A link for another password is the same with less around.
 
 use super::start::trust_link;
-use super::{House, Texts, Visitor, Vouched, apps, fill, page, paragraph, plain, qr, section};
+use super::{House, System, Texts, Visitor, Vouched, apps, fill, page, paragraph, plain, qr, section};
 use crate::wire::scram::{PASSWORD_BYTES, PASSWORD_CHARS};
 use crate::wire::xml::escaped;
 use std::fmt::Write;
@@ -26,7 +26,7 @@ pub struct Invitation<'a> {
     pub name: Option<&'a str>,
     /// The room that one will be in: a bare JID.
     pub room: Option<&'a str>,
-    /// The last day, as `2026-12-07`.
+    /// The last day, as `2026-12-07`; empty, if that is not known.
     pub until: &'a str,
     /// This page.
     pub url: &'a str,
@@ -118,32 +118,37 @@ pub fn invitation(house: &House, visitor: &Visitor, invitation: &Invitation<'_>,
         ("day", invitation.until),
     ];
     let title = plain(if invitation.inviter.is_some() { texts.invited_by } else { texts.invited }, &named);
-    let about = format!("<p>{}</p>\n", fill(texts.invited_until, &named));
+    let about = match invitation.until {
+        "" => String::new(),
+        _ => format!("<p>{}</p>\n", fill(texts.invited_until, &named)),
+    };
     let room = invitation.room.map_or(String::new(), |_| format!("<p>{}</p>\n", fill(texts.invited_room, &named)));
     let form = section(texts.form_title, &(paragraph(texts.form_text) + &fields));
-    let ways = match visitor.system.is_phone() {
-        true => app(house, visitor, invitation, texts.phone_title) + &form,
-        false => code(texts, invitation) + &form + &app(house, visitor, invitation, texts.computer_title),
+    let ways = match (alert.is_empty(), visitor.system.is_phone()) {
+        // Who has filled it in goes on with that.
+        (false, _) => form,
+        (true, true) => app(house, visitor, invitation, texts.phone_title) + &form,
+        (true, false) => code(texts, invitation) + &form + &app(house, visitor, invitation, texts.computer_title),
     };
-    // Who has filled it in wants to see that first.
-    let (first, second) = if alert.is_empty() { (ways, String::new()) } else { (form, code(texts, invitation)) };
-    let main = format!("{alert}{room}{first}{second}{}{about}", apps::others(visitor));
+    let main = format!("{alert}{room}{ways}{}{about}", apps::others(visitor));
     page(house, visitor, &title, true, &main)
 }
 
 /// The steps with an app on what the visitor has in hand.
 fn app(house: &House, visitor: &Visitor, invitation: &Invitation<'_>, title: &str) -> String {
     let texts = visitor.lang.texts();
-    let mut steps = format!("<ol>\n<li>{}\n{}</li>\n", escaped(texts.phone_get), apps::list(visitor.system));
+    let mut steps = format!("<ol>\n<li>{}\n{}</li>\n", escaped(texts.app_get), apps::list(visitor.system));
     if matches!(house.vouched, Vouched::Itself(_)) {
-        let _ = write!(steps, "<li>{}\n{}</li>\n", escaped(texts.phone_trust), trust_link(visitor));
+        // Conversations asks, and needs nothing else.
+        let text = if visitor.system == System::Android { texts.app_asks } else { texts.app_trust };
+        let _ = write!(steps, "<li>{}\n{}</li>\n", escaped(text), trust_link(visitor));
     }
     let _ = write!(
         steps,
         "<li><a class=\"go\" href=\"{}\">{}</a>\n<p class=\"hint\">{}</p></li>\n</ol>\n",
         escaped(invitation.uri),
-        escaped(texts.phone_open),
-        escaped(texts.phone_hint)
+        escaped(texts.app_open),
+        escaped(texts.app_hint)
     );
     section(title, &steps)
 }

@@ -101,24 +101,26 @@ pub struct Texts {
     pub invited_room: &'static str,
     /// The last day. `{day}`
     pub invited_until: &'static str,
-    /// The steps on a phone.
+    /// The steps with an app: on a phone, or on a computer.
     pub phone_title: &'static str,
     #[allow(missing_docs)]
-    pub phone_get: &'static str,
+    pub computer_title: &'static str,
     #[allow(missing_docs)]
-    pub phone_trust: &'static str,
+    pub app_get: &'static str,
+    /// Before a link to what to do.
+    pub app_trust: &'static str,
+    /// The same, where apps ask.
+    pub app_asks: &'static str,
     #[allow(missing_docs)]
-    pub phone_open: &'static str,
+    pub app_open: &'static str,
     #[allow(missing_docs)]
-    pub phone_hint: &'static str,
+    pub app_hint: &'static str,
     /// From the computer to the phone.
     pub code_title: &'static str,
     #[allow(missing_docs)]
     pub code_text: &'static str,
     #[allow(missing_docs)]
     pub code_label: &'static str,
-    /// With an app on the computer.
-    pub computer_title: &'static str,
 
     /// The form.
     pub form_title: &'static str,

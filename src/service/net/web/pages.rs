@@ -27,8 +27,9 @@ const TAKEN_MS: Mono = 60 * 60_000;
 pub(super) struct Taken(Mutex<VecDeque<Taking>>);
 
 struct Taking {
-    token: TokenDigest,
-    /// Of the whole form. The token in it is 128 random bits, so the password in it cannot be guessed from this.
+    /// Of the path that it was sent to.
+    path: TokenDigest,
+    /// Of all of it. The token in it is 128 random bits, so the password in it cannot be guessed from this.
     form: TokenDigest,
     begun: Mono,
     /// The account, once it is stored.
@@ -37,39 +38,45 @@ struct Taking {
     settled: Receiver<()>,
 }
 
-impl Taken {
-    /// The same form, if it was sent already: waits until it is known what became of it.
-    async fn again(&self, form: &TokenDigest) -> Option<Jid> {
-        let settled = lock(&self.0).iter().find(|taking| taking.form == *form)?.settled.clone();
-        // It only ends.
-        let _ = settled.recv().await;
-        lock(&self.0).iter().find(|taking| taking.form == *form)?.account.clone()
-    }
+/// Whether a form is the first of its kind.
+enum Begun {
+    /// It is the first; until this is dropped, the same one waits.
+    First(Sender<()>),
+    /// The same one is on its way: this ends when it is known what became of it.
+    Second(Receiver<()>),
+    /// It was taken, and this is the account.
+    Made(Jid),
+}
 
-    /// A form is taken from now on, until what is given is dropped.
-    fn begin(&self, token: TokenDigest, form: TokenDigest, now: Mono) -> Sender<()> {
-        let (sender, settled) = bounded(1);
+impl Taken {
+    fn begin(&self, path: TokenDigest, form: TokenDigest, now: Mono) -> Begun {
         let mut all = lock(&self.0);
-        all.retain(|taking| taking.form != form && now < taking.begun + TAKEN_MS);
+        all.retain(|taking| now < taking.begun + TAKEN_MS);
+        match all.iter().find(|taking| taking.form == form) {
+            Some(Taking { account: Some(account), .. }) => return Begun::Made(account.clone()),
+            Some(Taking { settled, .. }) if !settled.is_closed() => return Begun::Second(settled.clone()),
+            _ => {}
+        }
+        all.retain(|taking| taking.form != form);
         if all.len() >= TAKEN {
             all.pop_front();
         }
-        all.push_back(Taking { token, form, begun: now, account: None, settled });
-        sender
+        let (sender, settled) = bounded(1);
+        all.push_back(Taking { path, form, begun: now, account: None, settled });
+        Begun::First(sender)
     }
 
-    fn end(&self, form: &TokenDigest, account: Option<&Jid>) {
+    /// It was taken.
+    fn made(&self, form: &TokenDigest, account: &Jid) {
         let mut all = lock(&self.0);
-        match account {
-            Some(jid) => all.iter_mut().filter(|t| t.form == *form).for_each(|t| t.account = Some(jid.clone())),
-            None => all.retain(|taking| taking.form != *form),
-        }
+        all.iter_mut().filter(|taking| taking.form == *form).for_each(|taking| taking.account = Some(account.clone()));
     }
 
-    /// The account that was made with this token a while ago.
-    fn made(&self, token: &TokenDigest, now: Mono) -> Option<Jid> {
+    /// The account that was made at this path a while ago.
+    fn at(&self, path: &TokenDigest, now: Mono) -> Option<Jid> {
         let all = lock(&self.0);
-        all.iter().rev().find(|t| t.token == *token && now < t.begun + TAKEN_MS)?.account.clone()
+        let made = |taking: &&Taking| taking.path == *path && now < taking.begun + TAKEN_MS && taking.account.is_some();
+        all.iter().rev().find(made)?.account.clone()
     }
 }
 
@@ -131,6 +138,7 @@ struct Link<'a> {
     visitor: Visitor,
     purpose: Purpose,
     token: &'a str,
+    /// Of its path.
     digest: TokenDigest,
 }
 
@@ -144,7 +152,7 @@ impl Connection {
         token: &str,
     ) -> io::Result<Outcome> {
         let (house, visitor) = (web.house(), visitor(request));
-        let link = Link { web, house, visitor, purpose, token, digest: token_digest(token) };
+        let link = Link { web, house, visitor, purpose, token, digest: token_digest(&request.path) };
         match request.method {
             Method::Get | Method::Head => {
                 let answer = match self.view(&link) {
@@ -203,11 +211,6 @@ impl Connection {
     async fn taken(&mut self, link: &Link<'_>, fields: &FormFields) -> Answer {
         let field = |name| fields.get(name).unwrap_or_default();
         let (name, password) = (link.name(field("name")), field("password"));
-        let form = token_digest(&[link.token, name, password].join("\0"));
-        let taken = &link.web.taken;
-        if let Some(account) = taken.again(&form).await {
-            return link.done(Status::Ok, &account, true);
-        }
         let mut faults = Vec::new();
         if name.is_empty() && link.purpose == Purpose::Account {
             faults.push(Fault::NoName);
@@ -223,10 +226,18 @@ impl Connection {
                 Err(refusal) => link.refused(refusal, self.entry.hub.mono()),
             };
         }
-        let settled = taken.begin(link.digest, form, self.entry.hub.mono());
+        let (form, taken) = (token_digest(&[link.token, name, password].join("\0")), &link.web.taken);
+        let first = loop {
+            match taken.begin(link.digest, form, self.entry.hub.mono()) {
+                Begun::First(first) => break first,
+                // It ends, and says nothing.
+                Begun::Second(settled) => drop(settled.recv().await),
+                Begun::Made(account) => return link.done(Status::Ok, &account, true),
+            }
+        };
         let done = self.entry.hub.take_invitation(link.token, self.ip, name, password).await;
-        taken.end(&form, done.as_ref().ok());
-        drop(settled);
+        done.iter().for_each(|account| taken.made(&form, account));
+        drop(first);
         let fault = match done {
             Ok(account) => return link.done(Status::Ok, &account, false),
             Err(TakeRefusal::Name(fault)) => name_fault(fault),
@@ -298,7 +309,7 @@ impl Link<'_> {
 
     fn refused(&self, refusal: TakeRefusal, now: Mono) -> Answer {
         match refusal {
-            TakeRefusal::Unknown => match self.web.taken.made(&self.digest, now) {
+            TakeRefusal::Unknown => match self.web.taken.at(&self.digest, now) {
                 Some(account) => self.done(Status::Gone, &account, true),
                 None => self.remark(Status::NotFound, Remark::Gone),
             },
