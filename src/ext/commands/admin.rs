@@ -1,7 +1,7 @@
 //! What administrators can do to the server (XEP-0133).
 
 use super::super::form::{Field, Form};
-use super::{AdHocCommand, Done, Run, bad_payload, note, text};
+use super::{AdHocCommand, Done, Run, bad_payload, invite, note, text};
 use crate::core::session::Session;
 use crate::core::{State, admin};
 use crate::wire::{Condition, Jid, Ns, StanzaError};
@@ -15,6 +15,7 @@ const LIST_BYTES: usize = 64 * 1024;
 
 /// In the order in which they are listed.
 pub(super) const COMMANDS: &[AdHocCommand] = &[
+    invite::CREATE_ACCOUNT,
     AdHocCommand {
         node: "http://jabber.org/protocol/admin#add-user",
         name: "Add a user",

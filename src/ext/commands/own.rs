@@ -1,12 +1,13 @@
 //! What everybody can do to the own account.
 
 use super::super::form::{Field, Form};
-use super::{AdHocCommand, Done, bad_payload};
+use super::{AdHocCommand, Done, bad_payload, invite};
 use crate::core::{SessionId, State};
 use crate::wire::Jid;
 
 /// In the order in which they are listed.
 pub(super) const COMMANDS: &[AdHocCommand] = &[
+    invite::INVITE_CONTACT,
     AdHocCommand {
         node: "urn:inglenook:commands#password",
         name: "Change your password",
