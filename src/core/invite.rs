@@ -8,8 +8,8 @@ use super::effect::Now;
 use super::event::Event;
 use super::ids::{Job, StreamId};
 use super::invitation::{
-    INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind, InvitationView, Moment, TakeRefusal,
-    WantedInvitation, id,
+    INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind, InvitationView, Moment,
+    TakeRefusal, WantedInvitation, id,
 };
 use super::names::NameFault;
 use super::notifier::{TokenDigest, token_digest};
@@ -30,8 +30,7 @@ pub const PASSWORD_BYTES: usize = 1023;
 pub const TOKEN_PLACE: &str = "TOKEN";
 
 /// Subscribed both ways.
-const BOTH: SubscriptionState =
-    SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
+const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
 
 /// Whether a password may be chosen.
 ///
@@ -358,7 +357,8 @@ impl State {
     /// The newest that the owner has made gets another token in place of its own, of which nobody knows more than its digest.
     pub(super) fn renew_invitation(&mut self, digest: TokenDigest) -> Result<Vec<String>, String> {
         let at = self.moment();
-        let newest = self.invitations.newest(at).filter(|d| self.invitations.get(d).is_some_and(|one| !self.is_dead(one)));
+        let newest =
+            self.invitations.newest(at).filter(|d| self.invitations.get(d).is_some_and(|one| !self.is_dead(one)));
         let Some(before) = newest else {
             return Err("there is no open invitation of yours; `inglenook invite` makes one".into());
         };

@@ -8,8 +8,20 @@ pub const NAME_BYTES: usize = 64;
 
 /// Names that people believe (RFC 2142, and what else looks like whoever runs the server): only who becomes an administrator takes one.
 const TRUSTED: [&str; 14] = [
-    "abuse", "admin", "administrator", "hostmaster", "info", "inglenook", "noc", "operator", "postmaster", "root", "security",
-    "support", "system", "webmaster",
+    "abuse",
+    "admin",
+    "administrator",
+    "hostmaster",
+    "info",
+    "inglenook",
+    "noc",
+    "operator",
+    "postmaster",
+    "root",
+    "security",
+    "support",
+    "system",
+    "webmaster",
 ];
 
 /// Letters that look like others, as these: Cyrillic and Greek small ones, and digits.
@@ -100,7 +112,9 @@ impl State {
         }
         let looks_like = looks(local);
         let alike = |other: &str| looks(other) == looks_like;
-        match self.accounts().any(|account| alike(account.jid.local().unwrap_or_default())) || TRUSTED.into_iter().any(alike) {
+        match self.accounts().any(|account| alike(account.jid.local().unwrap_or_default()))
+            || TRUSTED.into_iter().any(alike)
+        {
             true => Err(NameFault::LookAlike),
             false => Ok(()),
         }

@@ -1,14 +1,15 @@
 //! The pages that people see: what is there without a token, with and without TLS; and what becomes of a link and its form.
 
 use crate::House;
-use crate::common::binary::{connect, greet, ok, plain, tls, until};
-use crate::common::http::HttpAnswer;
+use crate::common::binary::{LONG, Server, connect, greet, ok, plain, tls, until};
+use crate::common::http::{Http, HttpAnswer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use inglenook::web::form::FORM_BYTES;
 use inglenook::web::pages::{LANGS, PAGE_BYTES, POLICY};
 use inglenook::web::percent::encoded;
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 /// As a browser sends a form of the page that it has shown.
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\n";
@@ -162,7 +163,7 @@ fn an_installed_certificate_is_not_ours_to_explain() {
     let before = house.ask("GET /trust", "").text();
     ok(&house.dir, &["cert", "install", &file("server.crt"), &file("server.key")], "");
     let ask = |what: &str| {
-        let mut http = crate::common::http::Http::new(&house.server, &other.dir);
+        let mut http = Http::new(&house.server, &other.dir);
         http.ask(what, "")
     };
     let text = is_page(&ask("GET /trust"), 200, "en");
@@ -308,16 +309,15 @@ fn what_is_wrong_with_a_form_is_said_and_what_was_typed_stays() {
         let kept = inglenook::wire::xml::escaped(name.trim()).replace("@example.org", "");
         assert!(text.contains(&format!(" value=\"{kept}\"")), "{name}: {text}");
     }
-    // It is still good for its one account.
-    for password in
-        ["  two spaces  ", "\"quotes' & <less>", "\u{fc}ml\u{e4}\u{fc}te, \u{e9}", &"long ".repeat(40), "100% +1 =&;#"]
-    {
-        let path = link(&house, &["invite"]);
-        let name = format!("guest{}", password.len());
+    let fine =
+        ["  two spaces  ", "\"quotes' & <less>", "\u{fc}ml\u{e4}\u{fc}te, \u{e9}", &"long ".repeat(40), "100% +1 =&;#"];
+    for (n, password) in fine.into_iter().enumerate() {
+        let (path, name) = (link(&house, &["invite"]), format!("guest{n}"));
         let content = filled(&[("name", &name), ("password", password), ("again", password)]);
         is_page(&post(&house, &path, FORM, &content), 200, "en");
         assert!(logs_in(&house, &name, password), "{password}");
     }
+    // It is still good for its one account; many type their whole address.
     let content = filled(&[("name", " mercutio@example.org "), ("password", secret)]);
     is_page(&post(&house, &path, FORM, &content), 200, "en");
     assert!(logs_in(&house, "mercutio", secret));
@@ -369,4 +369,78 @@ fn a_link_for_another_password_sets_one() {
     assert!(logs_in(&house, "romeo", "quite another secret") && !logs_in(&house, "romeo", crate::PASSWORD));
     let back = is_page(&house.ask(&format!("GET {path}"), ""), 410, "en");
     assert!(back.contains("Your password is changed"), "{back}");
+}
+
+/// What the owner has said of whom it is for: a name that is kept for them, who invites them, and a room.
+#[test]
+fn an_invitation_says_what_it_is() {
+    let house = House::new(&["romeo"]);
+    let path = link(&house, &["invite", "juliet", "--contact", "romeo@example.org"]);
+    let page = is_page(&house.ask(&format!("GET {path}"), PHONE), 200, "en");
+    assert!(page.contains("<h1>romeo@example.org invites you to the chat of example.org</h1>"), "{page}");
+    assert!(
+        page.contains("Your address will be <bdi>juliet@example.org</bdi>") && !page.contains("id=\"name\""),
+        "{page}"
+    );
+    assert!(page.contains("href=\"xmpp:juliet@example.org?register;preauth="), "{page}");
+    // Nobody else gets that name, and this one no other.
+    let other = link(&house, &["invite", "--contact", "romeo@example.org"]);
+    let page = is_page(&house.ask(&format!("GET {other}"), PHONE), 200, "en");
+    assert!(page.contains("href=\"xmpp:romeo@example.org?roster;preauth=") && page.contains(";ibr=y\""), "{page}");
+    let juliet = filled(&[("name", "juliet"), ("password", "a long secret")]);
+    let text = is_page(&post(&house, &other, FORM, &juliet), 422, "en");
+    assert!(text.contains("This name is kept for somebody else"), "{text}");
+    let nurse = filled(&[("name", "nurse"), ("password", "a long secret")]);
+    assert_ne!(post(&house, &path, FORM, &nurse).status, 200);
+    let text = is_page(&post(&house, &path, FORM, &juliet), 200, "en");
+    assert!(text.contains("juliet@example.org") && logs_in(&house, "juliet", "a long secret"));
+}
+
+/// Who tries tokens is told to wait, and so is their whole network; nobody learns more.
+#[test]
+fn tokens_cannot_be_tried_for_ever() {
+    let house = House::new(&[]);
+    let path = link(&house, &["invite"]);
+    let mut http = house.http();
+    let late = (0..200).map(|n| http.ask(&format!("GET /invite/{n}"), "")).find(|answer| answer.status != 404).unwrap();
+    let text = is_page(&late, 429, "en");
+    let seconds = late.field("retry-after").parse::<u64>().unwrap();
+    assert!(text.contains(&format!("Wait <bdi>{seconds}</bdi> seconds")), "{text}");
+    let content = filled(&[("name", "romeo"), ("password", "a long secret")]);
+    is_page(&post(&house, "/invite/none", FORM, &content), 429, "en");
+    // Whoever has a good one is let in, or waits as well: what they see is a page.
+    let answer = house.ask(&format!("GET {path}"), "");
+    is_page(&answer, if answer.status == 200 { 200 } else { 429 }, "en");
+}
+
+/// A disk of its own: what cannot be stored is said, and the same link works as soon as there is room.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_stored_is_said_and_the_link_stays_good() {
+    let Some(disk) = crate::common::disk::Disk::new("24m") else { return };
+    disk.dir.settings("plain = true\ndomain = \"example.org\"\nscram_iterations = 4096");
+    let file = disk.dir.data().join("inglenook.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, settings.replace("https = []", "https = [\"127.0.0.1:0\"]")).unwrap();
+    let server = Server::start(&disk.dir, &[]);
+    let said = ok(&disk.dir, &["invite"], "");
+    let path = said.split_whitespace().find_map(|word| word.split_once("/invite/")).unwrap().1;
+    let send = || {
+        let content = filled(&[("name", "romeo"), ("password", "a long secret")]);
+        let mut http = Http::new(&server, &disk.dir);
+        let length = content.len();
+        http.send(format!(
+            "POST /invite/{path} HTTP/1.1\r\nHost: example.org\r\nContent-Length: {length}\r\n{FORM}\r\n{content}"
+        ));
+        http.answer_to("POST")
+    };
+    disk.fill();
+    let text = is_page(&send(), 503, "en");
+    assert!(text.contains("Nothing was changed"), "{text}");
+    disk.make_room();
+    let begun = Instant::now();
+    while send().status != 200 {
+        assert!(begun.elapsed() < LONG, "it takes nothing any more");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

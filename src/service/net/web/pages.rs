@@ -135,6 +135,7 @@ fn not_allowed(why: &str, allow: &'static str) -> Answer {
 struct Link<'a> {
     web: &'a Web,
     house: Arc<House>,
+    domain: Jid,
     visitor: Visitor,
     purpose: Purpose,
     token: &'a str,
@@ -152,7 +153,8 @@ impl Connection {
         token: &str,
     ) -> io::Result<Outcome> {
         let (house, visitor) = (web.house(), visitor(request));
-        let link = Link { web, house, visitor, purpose, token, digest: token_digest(&request.path) };
+        let domain = self.entry.hub.terms().domain.clone();
+        let link = Link { web, house, domain, visitor, purpose, token, digest: token_digest(&request.path) };
         match request.method {
             Method::Get | Method::Head => {
                 let answer = match self.view(&link) {
@@ -270,6 +272,7 @@ impl Link<'_> {
         // One whose time is over cannot be told from one that there never was.
         let name =
             view.map_or_else(|| Some(form.name).filter(|_| self.purpose == Purpose::Reset), |v| v.name.as_deref());
+        let uri = view.and_then(|view| view.uri(&self.domain, self.token));
         let until = view.map_or(String::new(), |view| crate::wire::stamp::format(view.until.saturating_mul(1000)));
         let invitation = Invitation {
             purpose: self.purpose,
@@ -278,19 +281,9 @@ impl Link<'_> {
             room: view.and_then(|view| view.room.as_ref()).map(Jid::as_str),
             until: until.get(..10).unwrap_or_default(),
             url: &url,
-            uri: &self.uri(view),
+            uri: &uri.unwrap_or_default(),
         };
         shown(status, &self.visitor, pages::invitation(&self.house, &self.visitor, &invitation, form))
-    }
-
-    /// What an app opens (XEP-0401 §4, XEP-0379 §4.4).
-    fn uri(&self, view: Option<&InvitationView>) -> String {
-        let (domain, token) = (&self.house.name, encoded(self.token));
-        match view.map(|view| (&view.name, &view.inviter)) {
-            Some((Some(name), _)) => format!("xmpp:{}@{domain}?register;preauth={token}", encoded(name)),
-            Some((None, Some(inviter))) => format!("{}?roster;preauth={token};ibr=y", address(inviter)),
-            _ => format!("xmpp:{domain}?register;preauth={token}"),
-        }
     }
 
     fn done(&self, status: Status, account: &Jid, again: bool) -> Answer {
