@@ -82,7 +82,7 @@ pub(super) const TEXTS: Texts = Texts {
     bad_title: "Das war nicht zu verstehen",
     bad_text: "Es ist nichts geschehen: Was kam, war nicht das Formular dieser Seite. Öffnen Sie Ihren Link noch einmal und füllen Sie das Formular dort aus.",
     full_title: "Das lässt sich jetzt nicht aufheben",
-    full_text: "Es wurde nichts geändert. Der Speicher dieses Hauses ist voll oder schadhaft. Sagen Sie es dem, der es betreibt, und versuchen Sie es später noch einmal.",
+    full_text: "Der Speicher dieses Hauses ist voll oder schadhaft. Sagen Sie es dem, der es betreibt. Danach melden Sie sich mit dem an, was Sie hier eingetippt haben; geht das nicht, öffnen Sie Ihren Link noch einmal.",
 
     trust_title: "Diesem Haus vertrauen",
     trust_text: "Apps kennen ein Haus an seinem Zertifikat. Dieses Haus hat seines selbst gemacht, und Ihr Gerät kennt es noch nicht. Machen Sie die beiden einmal bekannt, dann fragt und verweigert keine App mehr.",

@@ -82,7 +82,7 @@ pub(super) const TEXTS: Texts = Texts {
     bad_title: "That was not understood",
     bad_text: "Nothing was done: what came was not the form of this page. Open your link again and fill in the form there.",
     full_title: "That cannot be kept now",
-    full_text: "Nothing was changed. The disk of this house is full or has a fault. Tell whoever runs it, and try again later.",
+    full_text: "The disk of this house is full or has a fault. Tell whoever runs it. Once that is mended, log in with what you have typed here; if that does not work, open your link again.",
 
     trust_title: "Trust this house",
     trust_text: "Apps know a house by its certificate. This house has made its own, and your device does not know it yet. Tell it once, and no app asks or refuses any more.",

@@ -82,7 +82,7 @@ pub(super) const TEXTS: Texts = Texts {
     bad_title: "Eso no se ha entendido",
     bad_text: "No se ha hecho nada: lo que llegó no era el formulario de esta página. Abra su enlace otra vez y rellene allí el formulario.",
     full_title: "Eso no se puede guardar ahora",
-    full_text: "No se ha cambiado nada. El disco de esta casa está lleno o tiene un fallo. Dígaselo a quien la lleva e inténtelo más tarde.",
+    full_text: "El disco de esta casa está lleno o tiene un fallo. Dígaselo a quien la lleva. Cuando esté arreglado, entre con lo que ha escrito aquí; si no funciona, abra su enlace otra vez.",
 
     trust_title: "Confiar en esta casa",
     trust_text: "Las aplicaciones conocen una casa por su certificado. Esta casa ha hecho el suyo, y su aparato aún no lo conoce. Preséntelos una vez, y ninguna aplicación preguntará ni se negará más.",

@@ -82,7 +82,7 @@ pub(super) const TEXTS: Texts = Texts {
     bad_title: "Cela n’a pas été compris",
     bad_text: "Rien n’a été fait : ce qui est arrivé n’était pas le formulaire de cette page. Ouvrez encore votre lien et remplissez-y le formulaire.",
     full_title: "Cela ne peut pas être gardé maintenant",
-    full_text: "Rien n’a été changé. Le disque de cette maison est plein ou défectueux. Dites-le à la personne qui s’en occupe, et essayez plus tard.",
+    full_text: "Le disque de cette maison est plein ou défectueux. Dites-le à la personne qui s’en occupe. Ensuite, connectez-vous avec ce que vous avez tapé ici ; si cela ne marche pas, ouvrez encore votre lien.",
 
     trust_title: "Faire confiance à cette maison",
     trust_text: "Les applications reconnaissent une maison à son certificat. Cette maison a fait le sien elle-même, et votre appareil ne le connaît pas encore. Présentez-les une fois, et plus aucune application ne demande ni ne refuse.",
