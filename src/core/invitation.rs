@@ -3,11 +3,10 @@
 //!
 //! Of a token only its SHA-256 is kept, as of a [notifier](super::notifier)'s.
 
-use super::ids::StreamId;
+use super::ids::{StreamId, name_of};
 use super::names::NameFault;
 use super::notifier::TokenDigest;
 use super::share::{Shared, limits};
-use super::state::name_of;
 use super::throttle::Pace;
 use crate::store::StoreError;
 use crate::store::record::{Broken, Reader, Writer, stored};
@@ -50,6 +49,9 @@ pub(crate) const SHARED: Shared = Shared {
     checked: "core/invitation.rs",
     told: "`resource-constraint`: when one is taken, or its time is over",
 };
+
+/// What stands in place of the token in what a command tells of its invitation: only who has made it knows it.
+pub const TOKEN_PLACE: &str = "TOKEN";
 
 /// A token, of 32 unpredictable bytes: 130 bits, in letters and digits that nobody mistakes for another.
 pub fn invitation_token(random: &[u8; 32]) -> String {

@@ -8,10 +8,10 @@ use super::effect::Now;
 use super::event::Event;
 use super::ids::{Job, StreamId};
 use super::invitation::{
-    INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind, InvitationView, Moment,
+    INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind, InvitationView, Moment, TOKEN_PLACE,
     TakeRefusal, WantedInvitation, id,
 };
-use super::names::NameFault;
+use super::names::{NAME_BYTES, NameFault, TRUSTED, looks};
 use super::notifier::{TokenDigest, token_digest};
 use super::promise::Promise;
 use super::roster::{self, Item};
@@ -26,11 +26,10 @@ use std::net::IpAddr;
 
 /// The longest password, in bytes.
 pub const PASSWORD_BYTES: usize = 1023;
-/// What stands in place of the token in what a command tells of its invitation: only who has made it knows it.
-pub const TOKEN_PLACE: &str = "TOKEN";
 
 /// Subscribed both ways.
-const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
+const BOTH: SubscriptionState =
+    SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
 
 /// Whether a password may be chosen.
 ///
@@ -258,6 +257,45 @@ impl State {
         Ok(())
     }
 
+    // --- names ---
+
+    /// The address of somebody who chooses this name.
+    ///
+    /// # Errors
+    /// What cannot be, whoever has it.
+    pub(super) fn named(&self, name: &str) -> Result<Jid, NameFault> {
+        match name.len() {
+            0 => return Err(NameFault::Missing),
+            n if n > NAME_BYTES => return Err(NameFault::TooLong),
+            _ => {}
+        }
+        let jid = Jid::new(Some(name), self.domain().domain(), None).map_err(|_| NameFault::NotAllowed)?;
+        match jid.local() {
+            Some(local) if local.len() <= NAME_BYTES => Ok(jid),
+            Some(_) => Err(NameFault::TooLong),
+            None => Err(NameFault::NotAllowed),
+        }
+    }
+
+    /// Whether somebody may choose this address who will not administer the server: nobody has it, nobody is believed for it, and it
+    /// does not look like somebody's.
+    pub(super) fn may_choose(&self, jid: &Jid) -> Result<(), NameFault> {
+        let local = jid.local().unwrap_or_default();
+        if self.account(jid).is_some() {
+            return Err(NameFault::Taken);
+        }
+        // Who has the name of an administrator is one, whether it has an account yet, no more, or still.
+        if self.administers(jid) || TRUSTED.contains(&local) {
+            return Err(NameFault::Reserved);
+        }
+        let looks_like = looks(local);
+        let alike = |other: &str| looks(other) == looks_like;
+        match self.accounts().any(|account| alike(account.jid.local().unwrap_or_default())) || TRUSTED.into_iter().any(alike) {
+            true => Err(NameFault::LookAlike),
+            false => Ok(()),
+        }
+    }
+
     // --- by whom they are made ---
 
     /// One more invitation, of an account (XEP-0401) or of the owner of the box.
@@ -349,7 +387,7 @@ impl State {
 
     fn told_of(&self, digest: &TokenDigest, view: &InvitationView) -> Vec<String> {
         let until = stamp::format(view.until * 1000);
-        let mut lines = vec![format!("made         invitation {}, until {until}", id(digest))];
+        let mut lines = vec![format!("made invitation {}, until {until}", id(digest))];
         lines.extend(view.uri(self.domain(), TOKEN_PLACE).map(|uri| format!("uri          {uri}")));
         lines
     }
@@ -357,8 +395,7 @@ impl State {
     /// The newest that the owner has made gets another token in place of its own, of which nobody knows more than its digest.
     pub(super) fn renew_invitation(&mut self, digest: TokenDigest) -> Result<Vec<String>, String> {
         let at = self.moment();
-        let newest =
-            self.invitations.newest(at).filter(|d| self.invitations.get(d).is_some_and(|one| !self.is_dead(one)));
+        let newest = self.invitations.newest(at).filter(|d| self.invitations.get(d).is_some_and(|one| !self.is_dead(one)));
         let Some(before) = newest else {
             return Err("there is no open invitation of yours; `inglenook invite` makes one".into());
         };

@@ -69,10 +69,10 @@ pub use event::Event;
 pub use hook::{Extension, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use invitation::{
-    ACCOUNT_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind, InvitationView, TakeRefusal,
+    ACCOUNT_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind, InvitationView, TOKEN_PLACE, TakeRefusal,
     WantedInvitation, invitation_token,
 };
-pub use invite::{PASSWORD_BYTES, TOKEN_PLACE, password_fault};
+pub use invite::{PASSWORD_BYTES, password_fault};
 pub use message::{Recovered, Way, Worth};
 pub use names::{NAME_BYTES, NameFault};
 pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};

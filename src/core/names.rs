@@ -1,27 +1,12 @@
 //! Which names people may choose for their accounts.
 
-use super::state::State;
-use crate::wire::Jid;
-
 /// The longest name that somebody can choose, in bytes.
 pub const NAME_BYTES: usize = 64;
 
 /// Names that people believe (RFC 2142, and what else looks like whoever runs the server): only who becomes an administrator takes one.
-const TRUSTED: [&str; 14] = [
-    "abuse",
-    "admin",
-    "administrator",
-    "hostmaster",
-    "info",
-    "inglenook",
-    "noc",
-    "operator",
-    "postmaster",
-    "root",
-    "security",
-    "support",
-    "system",
-    "webmaster",
+pub(super) const TRUSTED: [&str; 14] = [
+    "abuse", "admin", "administrator", "hostmaster", "info", "inglenook", "noc", "operator", "postmaster", "root", "security",
+    "support", "system", "webmaster",
 ];
 
 /// Letters that look like others, as these: Cyrillic and Greek small ones, and digits.
@@ -74,51 +59,10 @@ impl NameFault {
 }
 
 /// What a name looks like, at a glance.
-fn looks(name: &str) -> String {
+pub(super) fn looks(name: &str) -> String {
     let letter = |c: char| LOOKS_LIKE.iter().find(|(like, _)| like.contains(c)).map_or(c, |(_, letter)| *letter);
     let plain = name.chars().filter(|c| !matches!(c, '.' | '-' | '_')).map(letter).collect::<String>();
     plain.replace("rn", "m").replace("vv", "w")
-}
-
-impl State {
-    /// The address of somebody who chooses this name.
-    ///
-    /// # Errors
-    /// What cannot be, whoever has it.
-    pub(super) fn named(&self, name: &str) -> Result<Jid, NameFault> {
-        match name.len() {
-            0 => return Err(NameFault::Missing),
-            n if n > NAME_BYTES => return Err(NameFault::TooLong),
-            _ => {}
-        }
-        let jid = Jid::new(Some(name), self.domain().domain(), None).map_err(|_| NameFault::NotAllowed)?;
-        match jid.local() {
-            Some(local) if local.len() <= NAME_BYTES => Ok(jid),
-            Some(_) => Err(NameFault::TooLong),
-            None => Err(NameFault::NotAllowed),
-        }
-    }
-
-    /// Whether somebody may choose this address who will not administer the server: nobody has it, nobody is believed for it, and it
-    /// does not look like somebody's.
-    pub(super) fn may_choose(&self, jid: &Jid) -> Result<(), NameFault> {
-        let local = jid.local().unwrap_or_default();
-        if self.account(jid).is_some() {
-            return Err(NameFault::Taken);
-        }
-        // Who has the name of an administrator is one, whether it has an account yet, no more, or still.
-        if self.administers(jid) || TRUSTED.contains(&local) {
-            return Err(NameFault::Reserved);
-        }
-        let looks_like = looks(local);
-        let alike = |other: &str| looks(other) == looks_like;
-        match self.accounts().any(|account| alike(account.jid.local().unwrap_or_default()))
-            || TRUSTED.into_iter().any(alike)
-        {
-            true => Err(NameFault::LookAlike),
-            false => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is promised with a change, and waits until that is on stable storage.
 
 use super::ids::{Job, SessionId, StreamId};
-use super::invitation::TakeRefusal;
+use super::invitation::{TOKEN_PLACE, TakeRefusal};
 use super::notifier::NotifyRefusal;
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamError, Type};
@@ -61,10 +61,11 @@ pub(super) enum Undo {
     Password(Jid, Credentials),
 }
 
-/// What a command of the owner has done, for the log: that, and what came of it.
+/// What a command of the owner has done, for the log: that, and what came of it. What only the owner can use is not for the log.
 pub(super) fn logged(lines: &[String]) -> impl Iterator<Item = String> + '_ {
     let why = |n: usize| if n == 0 { ", as the owner wants" } else { "" };
-    lines.iter().enumerate().map(move |(n, line)| format!("{line}{}", why(n)))
+    let lines = lines.iter().filter(|line| !line.contains(TOKEN_PLACE));
+    lines.enumerate().map(move |(n, line)| format!("{line}{}", why(n)))
 }
 
 impl Promise {

@@ -9,7 +9,7 @@ use super::changes::Changes;
 use super::clock::Clock;
 use super::effect::{Effect, Now};
 use super::here::Here;
-use super::ids::SessionId;
+use super::ids::{SessionId, name_of};
 use super::invitation::Invitations;
 use super::logins::Logins;
 use super::message::deliveries::Deliveries;
@@ -269,10 +269,4 @@ impl State {
     pub fn token(&mut self) -> String {
         name_of(&self.random())
     }
-}
-
-/// A name of 16 characters.
-pub(super) fn name_of(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    bytes.iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
 }

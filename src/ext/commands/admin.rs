@@ -15,7 +15,6 @@ const LIST_BYTES: usize = 64 * 1024;
 
 /// In the order in which they are listed.
 pub(super) const COMMANDS: &[AdHocCommand] = &[
-    invite::CREATE_ACCOUNT,
     AdHocCommand {
         node: "http://jabber.org/protocol/admin#add-user",
         name: "Add a user",
@@ -231,6 +230,7 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
             Ok(Done::Changed(String::new()))
         },
     },
+    invite::CREATE_ACCOUNT,
 ];
 
 /// A form that asks for one account.

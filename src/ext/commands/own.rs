@@ -7,7 +7,6 @@ use crate::wire::Jid;
 
 /// In the order in which they are listed.
 pub(super) const COMMANDS: &[AdHocCommand] = &[
-    invite::INVITE_CONTACT,
     AdHocCommand {
         node: "urn:inglenook:commands#password",
         name: "Change your password",
@@ -64,6 +63,7 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
             }
         },
     },
+    invite::INVITE_CONTACT,
 ];
 
 /// The sessions of an account.
