@@ -6,15 +6,15 @@ use inglenook::service::disk::data::Data;
 use inglenook::service::manager::Manager;
 use inglenook::service::owner::{
     backup, check, command,
-    control::Request,
+    control::{InviteRequest, Request},
     find::{self, Surroundings},
-    notify, peer, reset, restore, root, salvage, status, user,
+    invite, notify, peer, reset, restore, root, salvage, status, user,
 };
 use inglenook::service::serve::{Options, Server};
 use inglenook::service::{Failure, Result, config, logging};
 use inglenook::store::sled_engine;
 use inglenook::wire::typed::{steers, visible};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -36,6 +36,8 @@ struct Args {
 enum Verb {
     Serve(Serve),
     User(User),
+    Invite(Invite),
+    Qr(Qr),
     Room(RoomCommand),
     Peer(PeerCommand),
     Notify(NotifyCommand),
@@ -77,6 +79,7 @@ struct User {
 enum UserVerb {
     Add(UserAdd),
     Passwd(UserPasswd),
+    Reset(UserReset),
     List(UserList),
     Remove(UserRemove),
 }
@@ -115,6 +118,24 @@ struct UserPasswd {
     /// take the password from the first line of standard input
     #[argh(switch)]
     password_stdin: bool,
+}
+
+/// Make a link with which somebody who has forgotten their password sets another, within a day.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reset")]
+struct UserReset {
+    /// the address: NAME@DOMAIN, or NAME alone
+    #[argh(positional)]
+    jid: String,
+    /// show the code also where standard output is no terminal
+    #[argh(switch)]
+    qr: bool,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
 }
 
 /// List the accounts.
@@ -274,6 +295,57 @@ struct PeerRemove {
     /// the other server's domain
     #[argh(positional)]
     domain: String,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Make a link with which somebody makes an account, and print it once, also as a code to scan.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "invite")]
+struct Invite {
+    /// the name that is kept for them; else they choose one
+    #[argh(positional)]
+    name: Option<String>,
+    /// somebody whose contact they become, and who is theirs; may be said several times
+    #[argh(option, arg_name = "jid")]
+    contact: Vec<String>,
+    /// a room that they become a member of
+    #[argh(option, arg_name = "room")]
+    room: Option<String>,
+    /// how many people may use the link; 1 if nothing is said
+    #[argh(option, arg_name = "number", default = "1")]
+    uses: u32,
+    /// for how many days it is good; 7 if nothing is said, for an administrator 1
+    #[argh(option, arg_name = "number")]
+    days: Option<u32>,
+    /// they administer the server
+    #[argh(switch)]
+    admin: bool,
+    /// show the code also where standard output is no terminal
+    #[argh(switch)]
+    qr: bool,
+    /// list the invitations that are open, and make none
+    #[argh(switch)]
+    list: bool,
+    /// take back the one that the list calls so, and make none
+    #[argh(option, arg_name = "id")]
+    revoke: Option<String>,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Show the code of your newest open invitation, with a new link in place of the old one.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "qr")]
+struct Qr {
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -552,11 +624,17 @@ fn run(verb: Verb) -> Result<()> {
                     Request::Password(jid, password)
                 })
             }
+            UserVerb::Reset(UserReset { jid, qr, data, config }) => {
+                let request = InviteRequest { reset: true, name: Some(jid), uses: 1, ..InviteRequest::default() };
+                say(&invite::invite(&told(asking(owner(data, config)?)), request, shows(qr))?)
+            }
             UserVerb::List(UserList { data, config }) => list(&asking(owner(data, config)?), &Request::List),
             UserVerb::Remove(UserRemove { jid, data, config }) => {
                 say(&user::run(&told(asking(owner(data, config)?)), &Request::Remove(jid))?)
             }
         },
+        Verb::Invite(wanted) => invitation(wanted),
+        Verb::Qr(Qr { data, config }) => say(&invite::renew(&told(asking(owner(data, config)?)), true)?),
         Verb::Room(RoomCommand { verb }) => match verb {
             RoomVerb::List(RoomList { data, config }) => list(&asking(owner(data, config)?), &Request::RoomList),
             RoomVerb::Owner(RoomOwner { room, jid, data, config }) => {
@@ -625,6 +703,33 @@ fn run(verb: Verb) -> Result<()> {
     }
 }
 
+fn invitation(wanted: Invite) -> Result<()> {
+    let Invite { name, contact, room, uses, days, admin, qr, list: lists, revoke, data, config } = wanted;
+    let wants = name.is_some() || !contact.is_empty() || room.is_some() || uses != 1 || days.is_some() || admin;
+    if wants && (lists || revoke.is_some()) || lists && revoke.is_some() {
+        return Err(Failure::new("--list and --revoke stand alone: they make no invitation"));
+    }
+    let options = asking(owner(data, config)?);
+    if lists {
+        return list(&options, &Request::InvitationList);
+    }
+    let options = told(options);
+    if let Some(id) = revoke {
+        return say(&user::run(&options, &Request::InvitationRevoke(id))?);
+    }
+    if days == Some(0) {
+        return Err(Failure::new("an invitation lasts for a day at least"));
+    }
+    let days = days.unwrap_or_default();
+    let request = InviteRequest { name, contacts: contact, room, uses, days, admin, ..InviteRequest::default() };
+    say(&invite::invite(&options, request, shows(qr))?)
+}
+
+/// Whether a code is shown: where somebody looks at it, or wants it.
+fn shows(wanted: bool) -> bool {
+    wanted || std::io::stdout().is_terminal()
+}
+
 fn notifiers(verb: NotifyVerb) -> Result<()> {
     match verb {
         NotifyVerb::Add(NotifyAdd { to, name, from, data, config }) => {
@@ -645,7 +750,7 @@ fn serve(options: Options) -> Result<()> {
     let opened = Server::open(Options { manager: Manager::of_environment(), ..options });
     let server = opened.map_err(|e| Failure(find::with_stop(&e.0, &dir)))?;
     server.heed_signals()?;
-    say(&server.greeting()?)?;
+    say(&server.greeting(shows(false))?)?;
     server.run()
 }
 

@@ -66,7 +66,7 @@ fn mentions(house: &mut House, tree: Tree, name: &str) -> Vec<String> {
 /// Whether rows of a tree are an account's, by what the tests say, whatever the program does.
 fn belongs_to_accounts(tree: Tree) -> bool {
     match tree {
-        Tree::Meta | Tree::Room | Tree::Notifier => false,
+        Tree::Meta | Tree::Room | Tree::Notifier | Tree::Invitation => false,
         Tree::Account
         | Tree::Roster
         | Tree::Block
@@ -77,7 +77,8 @@ fn belongs_to_accounts(tree: Tree) -> bool {
         | Tree::Node
         | Tree::Item
         | Tree::Push
-        | Tree::Token => true,
+        | Tree::Token
+        | Tree::Admin => true,
     }
 }
 

@@ -14,7 +14,8 @@ use crate::wire::{Jid, Kind, Stanza, StanzaError, StreamCondition, StreamError, 
 
 /// Carries out a command; its answer waits until it is stored. `asked`: what an extension answered.
 pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<Result<Vec<String>, String>>) {
-    let reads = matches!(command, Command::UserList | Command::RoomList | Command::NotifierList);
+    let reads =
+        matches!(command, Command::UserList | Command::RoomList | Command::NotifierList | Command::InvitationList);
     let mut undo = None;
     let answer = match command {
         Command::UserAdd(jid, credentials) => {
@@ -37,6 +38,15 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
         },
         Command::NotifierList => Ok(st.notifiers.lines()),
         Command::NotifierRemove(name) => st.remove_notifier(&name),
+        // The same.
+        Command::Invite(wanted) => match asked.transpose() {
+            Ok(None) if wanted.room.is_some() => Err("there are no rooms on this server".into()),
+            Ok(_) => st.invited(&wanted),
+            Err(why) => Err(why),
+        },
+        Command::InvitationList => Ok(st.invitation_lines()),
+        Command::InvitationRevoke(name) => st.revoke_invitation(&name),
+        Command::InvitationRenew(digest) => st.renew_invitation(digest),
     };
     let answer = answer.map_err(|why| if why == FULL { format!("{why}. {CHECK}") } else { why });
     if answer.is_ok() && !reads {
@@ -50,8 +60,14 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
     }
 }
 
-/// Makes an account.
+/// Makes an account, unless its name is kept for somebody who is invited.
 pub(crate) fn add(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
+    st.is_kept(jid)?;
+    add_invited(st, jid, credentials)
+}
+
+/// The same for who is invited.
+pub(super) fn add_invited(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
     let Some(local) = st.local(jid).filter(|_| jid.is_bare()) else {
         return Err(format!("{jid} is not an address of {}", st.domain()));
     };
@@ -133,6 +149,8 @@ pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<B
     }
     let account = st.here.remove(local)?;
     st.lose_notifiers(jid);
+    st.lose_invitations(jid);
+    st.granted.remove(jid);
     for (contact, item) in account.roster.items.iter().filter(|(contact, _)| contact.domain() != jid.domain()) {
         for ty in item.state.ends() {
             st.send(Stanza::new(Kind::Presence, ty).from(jid.clone()).to(contact.clone()));

@@ -1,6 +1,7 @@
 //! What goes into the core and what comes out of it: the whole interface to the world.
 
 use super::ids::{Job, StreamId};
+use super::invitation::{TakeRefusal, WantedInvitation};
 use super::notifier::{NotifyRefusal, TokenDigest, WantedNotifier};
 use super::slot::{Slot, SlotRefusal, WantedSlot};
 use crate::store::{Batch, Query, Rows};
@@ -113,6 +114,9 @@ pub enum Input {
     Command(Job, Command),
     /// Somebody knows the token with this digest, and has this to say; the answer is [`Effect::Notified`].
     Notify(Job, TokenDigest, Box<str>),
+    /// Somebody at this address, who may, takes the invitation with this digest, with this name and the keys of the password that they have
+    /// chosen; the answer is [`Effect::Taken`].
+    Take(Job, TokenDigest, Box<str>, Credentials, IpAddr),
     /// The time asked for has come.
     Tick,
 }
@@ -140,6 +144,14 @@ pub enum Command {
     NotifierList,
     /// The one of this name may no longer.
     NotifierRemove(Box<str>),
+    /// One more invitation.
+    Invite(Box<WantedInvitation>),
+    /// Those that are open.
+    InvitationList,
+    /// The one of this name can be taken no longer.
+    InvitationRevoke(Box<str>),
+    /// The owner's newest gets a token with this digest.
+    InvitationRenew(TokenDigest),
 }
 
 /// What the core wants done. In order; each once.
@@ -191,6 +203,8 @@ pub enum Effect {
     WakeAt(u64),
     /// What became of [`Input::Notify`]: the `id` of the message, once it is stored; or why nothing is said.
     Notified(Job, Result<String, NotifyRefusal>),
+    /// What became of [`Input::Take`]: whose account it is, once it is stored; or why nothing is changed.
+    Taken(Job, Result<Jid, TakeRefusal>),
     /// The answer to a command: lines for a person, or what was wrong.
     Told(Job, Result<Vec<String>, String>),
 }
@@ -209,6 +223,10 @@ impl std::fmt::Debug for Command {
             Command::NotifierAdd(wanted) => write!(f, "NotifierAdd({})", wanted.to),
             Command::NotifierList => f.write_str("NotifierList"),
             Command::NotifierRemove(name) => write!(f, "NotifierRemove({name})"),
+            Command::Invite(_) => f.write_str("Invite"),
+            Command::InvitationList => f.write_str("InvitationList"),
+            Command::InvitationRevoke(name) => write!(f, "InvitationRevoke({name})"),
+            Command::InvitationRenew(_) => f.write_str("InvitationRenew"),
         }
     }
 }

@@ -23,6 +23,22 @@ pub enum Event {
     },
     /// An account was removed, with all that is stored for it.
     Removed(Box<str>),
+    /// Somebody has made this account by an invitation into this room.
+    Invited {
+        /// Whose account.
+        local: Box<str>,
+        /// The room.
+        room: Jid,
+    },
+    /// An account has become a member of a room without asking for it.
+    Enrolled {
+        /// Whose account.
+        local: Box<str>,
+        /// The room.
+        room: Jid,
+        /// What the room is called, if it has a name.
+        name: Option<Box<str>>,
+    },
     /// A session has lost its connection and waits for its client (XEP-0198 §7).
     Parted(SessionId),
     /// A session that had lost its connection has another (XEP-0198 §5).

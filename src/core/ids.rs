@@ -21,3 +21,9 @@ impl SessionId {
 /// A question that waits for its answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Job(pub u64);
+
+/// A name of 16 characters.
+pub(super) fn name_of(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    bytes.iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
+}

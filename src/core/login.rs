@@ -8,13 +8,13 @@
 use super::account::Account;
 use super::effect::Effect;
 use super::hook::Inline;
-use super::ids::{Job, SessionId, StreamId};
+use super::ids::{Job, SessionId, StreamId, name_of};
 use super::impossible::impossible;
 use super::logins::Login;
 use super::promise::Promise;
 use super::server::Core;
 use super::session::client_mark;
-use super::state::{State, name_of};
+use super::state::State;
 use super::throttle::{self, Outcome};
 use super::work::{Timer, Work};
 use crate::store::{Query, Rows};

@@ -4,7 +4,7 @@
 //!   is in [`effect`], what is asked for a file in [`slot`], what is still to be done in a turn in [`work`].
 //! - What everybody shares is a [`State`] of parts that know nothing of each other: who is [`here`], with [`account`]s, [`session`]s, [`roster`]s and what is
 //!   [`archived`]; the [`changes`] on their way to storage and what is [promised](promise) with them; the [`questions`] that wait; [`number`]s
-//!   and the [`clock`]; [`token`]s, [`logins`] and the [`throttle`]; who may [notify] because they know a token ([`notifier`]); what was [`written`] and is being [read](reading), and for whom.
+//!   and the [`clock`]; [`token`]s, [`logins`] and the [`throttle`]; who may [notify] because they know a token ([`notifier`]), and who is [invited](invite) by one ([`invitation`]), under which [`names`]; what was [`written`] and is being [read](reading), and for whom.
 //! - Its verbs stand with what they are about: [`saying`], [`asking`], [`storing`], [`accounts`], [`marks`], [`paying`], [`fast`], [`presence`].
 //! - What comes in goes its way in [`message`], which tells it step by step; a stream gets there by [`login`] and [`bind`].
 //!   Who is elsewhere is in [`peers`].
@@ -26,10 +26,13 @@ mod here;
 pub(crate) mod hook;
 mod ids;
 mod impossible;
+pub(crate) mod invitation;
+mod invite;
 mod login;
 mod logins;
 mod marks;
 pub mod message;
+mod names;
 mod notifier;
 mod notify;
 mod number;
@@ -65,13 +68,19 @@ pub use effect::{Command, Effect, Input, Now};
 pub use event::Event;
 pub use hook::{Extension, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
+pub use invitation::{
+    ACCOUNT_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind, InvitationView, TOKEN_PLACE,
+    TakeRefusal, WantedInvitation, invitation_token,
+};
+pub use invite::{PASSWORD_BYTES, password_fault};
 pub use message::{Recovered, Way, Worth};
+pub use names::{NAME_BYTES, NameFault};
 pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};
 pub use open::stored_domain;
 pub use outcome::{Accepts, Flow, Handled, Hold};
 pub use rows::scan;
 pub use server::Core;
-pub use settings::{Creators, Federates, Federation, PushContent, RoomKind, Settings};
+pub use settings::{Creators, Federates, Federation, Inviters, PushContent, RoomKind, Settings};
 pub use slot::{CONTENT_TYPE_BYTES, FILE_NAME_BYTES, Slot, SlotRefusal, UploadPurpose, WantedSlot};
 pub use state::State;
 pub use throttle::network;

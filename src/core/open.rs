@@ -89,6 +89,12 @@ impl Core {
         })?;
         scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
         scan(engine, Tree::Notifier, &[], |key, value| st.notifiers.load(key, value))?;
+        scan(engine, Tree::Invitation, &[], |key, value| st.invitations.load(key, value))?;
+        scan(engine, Tree::Admin, &[], |key, _| {
+            let local = std::str::from_utf8(key).map_err(|_| damaged("an administrator's name"))?;
+            st.granted.extend(st.here.account(local).map(|account| account.jid.clone()));
+            Ok(())
+        })?;
         scan(engine, Tree::Block, &[], |key, _| {
             let (local, jid) = key::split(key).ok_or_else(|| damaged("a block list's key"))?;
             let Some(account) = st.here.account_mut(local) else { return Ok(()) };

@@ -4,9 +4,11 @@ use super::account::Account;
 use super::event::Event;
 use super::ids::SessionId;
 use super::impossible::impossible;
+use super::notifier::TokenDigest;
 use super::roster::{self, Item, REQUEST_BYTES};
 use super::session::{DIRECTED_AROUND_BYTES, DIRECTED_BYTES, PRESENCE_BYTES, Session};
 use super::state::State;
+use super::subscription::SubscriptionState;
 use super::work::Work;
 use crate::wire::{Condition, Jid, Kind, Ns, Scope, Stanza, StanzaError, Type};
 
@@ -297,6 +299,11 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
     };
     let own = account.jid.clone();
     let before = account.roster.items.get(&contact).cloned().unwrap_or_default();
+    if !before.state.from
+        && let Some(digest) = st.invites(&own, &presence)
+    {
+        return invited_arrives(st, &own, &contact, &before, &digest);
+    }
     let verdict = before.state.inbound(presence.ty);
     if verdict.state != before.state {
         st.write()?;
@@ -343,6 +350,28 @@ pub(super) fn subscription_arrives(st: &mut State, local: &str, presence: Stanza
     if !before.state.from && item.state.from {
         st.show(local, &contact);
     }
+    Ok(())
+}
+
+/// Somebody asks for a subscription with a token of the account: it is given, and asked for in return (XEP-0379 §3.5).
+fn invited_arrives(st: &mut State, own: &Jid, contact: &Jid, before: &Item, digest: &TokenDigest) -> Outcome {
+    st.write()?;
+    if st.account(contact).is_some() {
+        st.accept_invited(own, contact)?;
+        st.spend_on_contact(digest);
+        return Ok(());
+    }
+    let Some((account, local)) = st.account(own).zip(st.local(own).map(Box::<str>::from)) else { return Ok(()) };
+    let asks = !before.state.to;
+    let state = SubscriptionState { from: true, pending: false, approved: false, ask: asks, ..before.state };
+    let item = Item { listed: true, request: None, state, ..before.clone() };
+    account.roster.has_room(contact, &item)?;
+    roster::put(st, &local, contact, item, true)?;
+    st.spend_on_contact(digest);
+    for ty in std::iter::once(Type::Subscribed).chain(asks.then_some(Type::Subscribe)) {
+        st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(contact.clone()));
+    }
+    st.show(&local, contact);
     Ok(())
 }
 

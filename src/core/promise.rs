@@ -1,6 +1,7 @@
 //! What is promised with a change, and waits until that is on stable storage.
 
 use super::ids::{Job, SessionId, StreamId};
+use super::invitation::{TOKEN_PLACE, TakeRefusal};
 use super::notifier::NotifyRefusal;
 use crate::wire::scram::Credentials;
 use crate::wire::{Condition, Jid, Kind, Manage, Stanza, StanzaError, StreamError, Type};
@@ -24,6 +25,8 @@ pub(super) enum Promise {
     Made(Job, Result<Vec<String>, String>, Undo),
     /// What became of a notification: the `id` of its message.
     Notified(Job, Result<String, NotifyRefusal>),
+    /// What became of an invitation: whose account it has made.
+    Taken(Job, Result<Jid, TakeRefusal>),
     /// A line of the program's log, which waits as long as it takes.
     Log(String),
     Manage(StreamId, Manage),
@@ -58,10 +61,11 @@ pub(super) enum Undo {
     Password(Jid, Credentials),
 }
 
-/// What a command of the owner has done, for the log: that, and what came of it.
+/// What a command of the owner has done, for the log: that, and what came of it. What only the owner can use is not for the log.
 pub(super) fn logged(lines: &[String]) -> impl Iterator<Item = String> + '_ {
     let why = |n: usize| if n == 0 { ", as the owner wants" } else { "" };
-    lines.iter().enumerate().map(move |(n, line)| format!("{line}{}", why(n)))
+    let lines = lines.iter().filter(|line| !line.contains(TOKEN_PLACE));
+    lines.enumerate().map(move |(n, line)| format!("{line}{}", why(n)))
 }
 
 impl Promise {
@@ -94,6 +98,7 @@ impl Promise {
             Promise::Registered(sid, stanza) => Promise::Registered(sid, error(stanza)),
             Promise::To(sid, stanza) => Promise::To(sid, error(stanza)),
             Promise::Notified(job, Ok(_)) => Promise::Notified(job, Err(NotifyRefusal::NotStored(WHY.into()))),
+            Promise::Taken(job, Ok(_)) => Promise::Taken(job, Err(TakeRefusal::NotStored(WHY.into()))),
             Promise::Told(job, Ok(_), changed) => Promise::Told(job, Err(format!("{WHY}. {CHECK}")), changed),
             Promise::Made(job, Ok(_), undo) => {
                 let (what, jid) = match &undo {

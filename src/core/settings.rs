@@ -26,6 +26,18 @@ pub enum Creators {
     Anybody,
 }
 
+/// Who may invite people from an app (XEP-0401).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Inviters {
+    /// Whoever has an account here.
+    #[default]
+    Everybody,
+    /// The administrators.
+    Admins,
+    /// Nobody: the owner of the box does, by command.
+    Nobody,
+}
+
 /// What new rooms are like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RoomKind {
@@ -90,6 +102,8 @@ pub struct Settings {
     pub show_os: bool,
     /// Whether strangers may make accounts (XEP-0077).
     pub registration: bool,
+    /// Who may invite people from an app (XEP-0401).
+    pub inviters: Inviters,
     /// Contact addresses of the server (XEP-0157): (kind as in the XEP, such as `admin`; URI).
     pub contacts: Vec<(String, String)>,
     /// Bare JIDs of the administrators.
@@ -123,6 +137,7 @@ impl Settings {
             push_content: PushContent::None,
             show_os: false,
             registration: false,
+            inviters: Inviters::default(),
             contacts: Vec::new(),
             admins: Vec::new(),
             components: BTreeMap::new(),

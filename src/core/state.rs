@@ -9,7 +9,8 @@ use super::changes::Changes;
 use super::clock::Clock;
 use super::effect::{Effect, Now};
 use super::here::Here;
-use super::ids::SessionId;
+use super::ids::{SessionId, name_of};
+use super::invitation::Invitations;
 use super::logins::Logins;
 use super::message::deliveries::Deliveries;
 use super::message::quiet::Worth;
@@ -29,7 +30,7 @@ use super::unordered::{ByName, ByNumber};
 use super::work::{Payer, Work};
 use super::written::Written;
 use crate::wire::{Jid, Stanza};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A service on a subdomain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +61,11 @@ pub struct State {
     pub(super) logins: Logins,
     pub(super) tokens: Tokens,
     pub(super) notifiers: Notifiers,
+    pub(super) invitations: Invitations,
+    /// Accounts that administer the server by invitation.
+    pub(super) granted: BTreeSet<Jid>,
+    /// What URLs begin with, if there is a port for them.
+    pub(super) web_base: Option<String>,
     pub(super) throttle: Throttle,
     pub(super) reading: Reading,
     pub(super) written: Written,
@@ -108,6 +114,9 @@ impl State {
             logins: Logins::default(),
             tokens: Tokens::default(),
             notifiers: Notifiers::default(),
+            invitations: Invitations::default(),
+            granted: BTreeSet::new(),
+            web_base: None,
             throttle: Throttle::default(),
             reading: Reading::default(),
             written: Written::default(),
@@ -200,9 +209,20 @@ impl State {
         jid.local().is_some() && (self.account(jid).is_some() || elsewhere())
     }
 
-    /// Whether the setting `admins` names this account, by its bare JID. What a component says of its own addresses does not count.
+    /// Whether this account administers the server, by its bare JID: the setting `admins` names it, or it was invited to. What a component
+    /// says of its own addresses does not count.
     pub fn administers(&self, bare: &Jid) -> bool {
-        self.settings.admins.contains(bare) && self.local(bare).is_some()
+        self.local(bare).is_some() && (self.settings.admins.contains(bare) || self.granted.contains(bare))
+    }
+
+    /// All of those.
+    pub fn administrators(&self) -> impl Iterator<Item = &Jid> {
+        self.settings.admins.iter().chain(&self.granted).filter(|jid| self.local(jid).is_some())
+    }
+
+    /// Those who were invited to.
+    pub fn granted(&self) -> &BTreeSet<Jid> {
+        &self.granted
     }
 
     /// Whose share it is ([`share::whose`]).
@@ -249,10 +269,4 @@ impl State {
     pub fn token(&mut self) -> String {
         name_of(&self.random())
     }
-}
-
-/// A name of 16 characters.
-pub(super) fn name_of(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    bytes.iter().take(16).map(|b| ALPHABET[(b & 31) as usize] as char).collect()
 }

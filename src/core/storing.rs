@@ -132,6 +132,7 @@ impl State {
                 self.effects.push(Effect::Told(job, answer));
             }
             Promise::Notified(job, answer) => self.effects.push(Effect::Notified(job, answer)),
+            Promise::Taken(job, answer) => self.effects.push(Effect::Taken(job, answer)),
             Promise::Made(job, Err(why), undo) => {
                 self.undo(undo);
                 self.effects.push(Effect::Told(job, Err(why)));

@@ -51,6 +51,7 @@ impl Core {
             Input::Closed(stream, _) if self.state.peer_closed(stream) => {}
             Input::Closed(stream, clean) => {
                 self.state.throttle.ended(now.mono, stream, Outcome::Nothing);
+                self.state.invitations.release(stream);
                 self.state.lost(stream, clean);
                 self.admit();
             }
@@ -108,6 +109,7 @@ impl Core {
                 admin::command(&mut self.state, job, command, asked);
             }
             Input::Notify(job, digest, text) => self.state.notify(job, &digest, &text),
+            Input::Take(job, digest, name, keys, peer) => self.state.take_for(job, &digest, &name, keys, peer),
             Input::Tick => self.state.questions.woken(),
         }
         let asker = std::mem::take(&mut self.state.reading.asker);

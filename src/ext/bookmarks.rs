@@ -228,6 +228,20 @@ fn once(items: Vec<(String, Bookmark)>) -> Vec<Bookmark> {
     all
 }
 
+/// An account belongs to a room by now: its clients enter it, under the account's name.
+fn enrolled(st: &mut State, local: &str, room: &Jid, name: Option<&str>) {
+    let Some(account) = st.account_of(local).map(|account| account.jid.clone()) else { return };
+    let bookmark = Bookmark {
+        jid: room.clone(),
+        name: name.map(str::to_owned),
+        autojoin: true,
+        nick: Some(local.to_owned()),
+        password: None,
+        extensions: String::new(),
+    };
+    pubsub::publish(st, &account, NODE, room.as_str(), &bookmark.write(Ns::BOOKMARKS, None), &OPTIONS);
+}
+
 /// A `<storage/>` with these rooms, and what else the one before had: addresses of pages (XEP-0048 §3.1), rooms whose address is none,
 /// and what only its client knows of a room.
 fn storage(bookmarks: &[Bookmark], before: Option<&str>) -> String {
@@ -514,6 +528,7 @@ impl Extension for Bookmarks {
 
     fn event(&mut self, st: &mut State, event: &Event) {
         let (local, node) = match event {
+            Event::Enrolled { local, room, name } => return enrolled(st, local, room, name.as_deref()),
             Event::Published { local, node, .. } => (local, node),
             Event::Retracted { local, node, .. } => (local, node),
             Event::Removed(local) => {

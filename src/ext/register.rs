@@ -1,8 +1,11 @@
-//! XEP-0077: In-Band Registration: another password, the end of an account, and, where the owner of the box allows it, new accounts
-//! of strangers.
+//! XEP-0077: In-Band Registration: another password, the end of an account, new accounts of those who are invited (XEP-0445), and, where
+//! the owner of the box allows it, of strangers.
 
 use crate::core::share::{Ledger, Shared, Shares, limits};
-use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, State, StreamId, admin, network};
+use crate::core::{
+    About, Event, Extension, Flow, Handled, Job, NAME_BYTES, NameFault, Place, State, StreamId, TakeRefusal,
+    TokenDigest, admin, network,
+};
 use crate::wire::scram::{Credentials, PASSWORD_CHARS, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Node, Ns, Stanza, StanzaError, Type};
@@ -11,8 +14,6 @@ use std::net::IpAddr;
 
 /// The longest password, in bytes.
 const PASSWORD_BYTES: usize = 1023;
-/// The longest name that a stranger can take, in bytes.
-const NAME_BYTES: usize = 64;
 /// Strangers make no accounts beyond so many.
 const ACCOUNTS: usize = 10_000;
 /// Attempts of one address in that time: each tells whether a name is taken.
@@ -60,8 +61,10 @@ impl Default for Register {
 struct Registration {
     jid: Jid,
     iq: Stanza,
-    /// The stream and the address of a stranger who wants an account; else it is a change of password.
+    /// The stream and the address of who wants an account; else it is a change of password.
     stranger: Option<(StreamId, IpAddr)>,
+    /// The invitation that they take.
+    invitation: Option<TokenDigest>,
 }
 
 /// What an address did since.
@@ -93,6 +96,26 @@ fn field(query: Node<'_>, name: &str) -> Option<String> {
 }
 
 fn refusal(condition: Condition, text: &'static str) -> StanzaError {
+    StanzaError::new(condition).text(text)
+}
+
+/// XEP-0445 §4
+fn refused(refusal: TakeRefusal) -> StanzaError {
+    let (condition, text) = match refusal {
+        TakeRefusal::Unknown => (Condition::ItemNotFound, "The provided token is invalid or expired".into()),
+        TakeRefusal::Name(fault) => {
+            let condition = match fault {
+                NameFault::Taken | NameFault::Reserved | NameFault::LookAlike => Condition::Conflict,
+                NameFault::Missing | NameFault::TooLong | NameFault::NotAllowed => Condition::NotAcceptable,
+            };
+            (condition, fault.words().into())
+        }
+        TakeRefusal::Password(why) => (Condition::NotAcceptable, why.into()),
+        TakeRefusal::Later(ms) => {
+            (Condition::ResourceConstraint, format!("that was too often; try again in {} seconds", ms.div_ceil(1000)))
+        }
+        TakeRefusal::NotStored(why) => (Condition::ResourceConstraint, why),
+    };
     StanzaError::new(condition).text(text)
 }
 
@@ -146,6 +169,34 @@ impl Register {
         self.server.accounts += 1;
     }
 
+    /// An account of who is invited. The limits are those of the invitation: strangers do not use up what is theirs.
+    fn invited(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, query: Node<'_>, iq: &Stanza) -> Handled {
+        let Some((digest, _)) = st.preauthenticated(stream) else { return Err(refused(TakeRefusal::Unknown)) };
+        let name = field(query, "username").unwrap_or_default();
+        let password = field(query, "password")
+            .ok_or_else(|| refusal(Condition::NotAcceptable, "a username and a password are needed"))?;
+        let password = checked(password)?;
+        st.count_take(&digest).map_err(refused)?;
+        let jid = st.taker(&digest, &name).map_err(refused)?;
+        self.one_after_the_other(stream)?;
+        if self.jobs.values().any(|w| w.jid == jid) {
+            return Err(refused(TakeRefusal::Name(NameFault::Taken)));
+        }
+        st.write()?;
+        let job = st.hash(&password);
+        let invitation = Some(digest);
+        self.jobs
+            .insert(job, Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)), invitation });
+        Ok(Flow::Done)
+    }
+
+    fn one_after_the_other(&self, stream: StreamId) -> Result<(), StanzaError> {
+        match self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == stream)) {
+            true => Err(refusal(Condition::ResourceConstraint, "one registration after the other")),
+            false => Ok(()),
+        }
+    }
+
     fn new_account(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, query: Node<'_>, iq: &Stanza) -> Handled {
         let incomplete = || refusal(Condition::NotAcceptable, "a username and a password are needed");
         let name = field(query, "username").ok_or_else(incomplete)?;
@@ -156,21 +207,23 @@ impl Register {
         let jid = Jid::new(Some(&name), st.domain().domain(), None)
             .map_err(|_| refusal(Condition::NotAcceptable, "this cannot be a username"))?;
         self.attempt(st.now().mono, peer, st.settings().registrations_an_hour)?;
-        if self.jobs.values().any(|w| w.stranger.is_some_and(|(other, _)| other == stream)) {
-            return Err(refusal(Condition::ResourceConstraint, "one registration after the other"));
-        }
+        self.one_after_the_other(stream)?;
         if st.accounts().len() >= ACCOUNTS {
             let text = "this server makes no more accounts for strangers; ask who runs it";
             return Err(refusal(Condition::ResourceConstraint, text));
         }
         // Who has the name of an administrator is one: strangers do not take it, whether it has an account yet, no more, or still.
-        if st.account(&jid).is_some() || st.administers(&jid) || self.jobs.values().any(|w| w.jid == jid) {
+        let is_kept = st.account(&jid).is_some() || st.administers(&jid) || st.is_kept(&jid).is_err();
+        if is_kept || self.jobs.values().any(|w| w.jid == jid) {
             return Err(refusal(Condition::Conflict, "this username is taken"));
         }
         st.write()?;
         self.count(peer);
         let job = st.hash(&password);
-        self.jobs.insert(job, Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)) });
+        self.jobs.insert(
+            job,
+            Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)), invitation: None },
+        );
         Ok(Flow::Done)
     }
 
@@ -186,7 +239,7 @@ impl Register {
         }
         st.write()?;
         let job = st.hash(&password);
-        self.jobs.insert(job, Registration { jid: own, iq: without_password(iq), stranger: None });
+        self.jobs.insert(job, Registration { jid: own, iq: without_password(iq), stranger: None, invitation: None });
         Ok(Flow::Done)
     }
 }
@@ -226,6 +279,15 @@ impl Extension for Register {
         }
     }
 
+    fn also(&self) -> &'static [About] {
+        const {
+            &[
+                About::new("XEP-0379", "Pre-Authenticated Roster Subscription", "0.3.3", ""),
+                About::new("XEP-0445", "Pre-Authenticated In-Band Registration", "0.2.0", ""),
+            ]
+        }
+    }
+
     fn iq(&mut self, st: &mut State, at: &Place, iq: &Stanza) -> Handled {
         if matches!(at, Place::Account(_)) {
             return Ok(Flow::Pass);
@@ -251,15 +313,24 @@ impl Extension for Register {
     }
 
     fn register(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, iq: &Stanza) -> Handled {
-        if !st.settings().registration {
+        if let Some(preauth) = iq.child(Ns::PARS, "preauth") {
+            let token = preauth.attr("token").filter(|_| iq.ty == Type::Set).ok_or(Condition::BadRequest)?;
+            st.preauth(stream, peer, &token).map_err(refused)?;
+            st.registered(stream, Stanza::result_of(iq, ""));
+            return Ok(Flow::Done);
+        }
+        let invited = st.preauthenticated(stream).is_some();
+        if !st.settings().registration && !invited {
             return Ok(Flow::Pass);
         }
         let Some(query) = iq.child(Ns::REGISTER, "query") else { return Err(Condition::BadRequest.into()) };
         match iq.ty {
             Type::Get => {
+                let kept = st.preauthenticated(stream).and_then(|(_, kept)| kept);
+                let username = kept.map_or("<username/>".into(), |n| format!("<username>{}</username>", escaped(n)));
                 let fields = format!(
                     "<query xmlns='jabber:iq:register'><instructions>Choose a username, and a password of at least \
-                     {PASSWORD_CHARS} characters.</instructions><username/><password/></query>"
+                     {PASSWORD_CHARS} characters.</instructions>{username}<password/></query>"
                 );
                 st.registered(stream, Stanza::result_of(iq, fields));
                 Ok(Flow::Done)
@@ -267,24 +338,29 @@ impl Extension for Register {
             Type::Set if query.child(Ns::REGISTER, "remove").is_some() => {
                 Err(StanzaError::new(Condition::UnexpectedRequest).ty(ErrorType::Wait))
             }
+            Type::Set if invited => self.invited(st, stream, peer, query, iq),
             Type::Set => self.new_account(st, stream, peer, query, iq),
             _ => Ok(Flow::Done),
         }
     }
 
     fn hashed(&mut self, st: &mut State, job: Job, credentials: Option<Credentials>) {
-        let Some(Registration { jid, iq, stranger }) = self.jobs.remove(&job) else { return };
+        let Some(Registration { jid, iq, stranger, invitation }) = self.jobs.remove(&job) else { return };
         let unusable = || refusal(Condition::NotAcceptable, "the password has characters that cannot be used");
         let done = credentials.ok_or_else(unusable).and_then(|credentials| {
-            match stranger {
-                Some(_) => admin::add(st, &jid, credentials),
-                None => admin::set_credentials(st, &jid, credentials, iq.from.as_ref()),
+            match (stranger, &invitation) {
+                (_, Some(digest)) => {
+                    return st.take(digest, jid.local().unwrap_or_default(), credentials).map(drop).map_err(refused);
+                }
+                (Some(_), None) => admin::add(st, &jid, credentials),
+                (None, None) => admin::set_credentials(st, &jid, credentials, iq.from.as_ref()),
             }
             .map_err(failed)
         });
         match (done, stranger) {
             (Ok(()), Some((stream, peer))) => {
-                st.log_stored(format!("{jid} was registered from {peer}"));
+                let how = if invitation.is_some() { ", by invitation" } else { "" };
+                st.log_stored(format!("{jid} was registered from {peer}{how}"));
                 st.confirm_registered(stream, &iq);
             }
             (Ok(()), None) => {

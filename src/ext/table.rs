@@ -3,7 +3,7 @@
 
 use super::{archive, commands, muc, offline, pubsub, register};
 use crate::core::share::Shared;
-use crate::core::{About, message, peers, reading, roster, throttle, written};
+use crate::core::{About, invitation, message, peers, reading, roster, throttle, written};
 use crate::wire::xml::escaped;
 use std::iter;
 
@@ -148,6 +148,7 @@ pub fn shares() -> Vec<&'static Shared> {
         &message::BEHIND,
         &written::SHARED,
         &throttle::SHARED,
+        &invitation::SHARED,
         &peers::OUTBOXES,
         &peers::UNACKNOWLEDGED,
         &peers::DIALLED,

@@ -12,7 +12,8 @@ use crate::core::message::SLOW_BYTES;
 use crate::core::peers::PeerStatus;
 use crate::core::unordered::Number;
 use crate::core::{
-    Command, Core, Effect, Input, Job, NotifyRefusal, Now, Settings, SlotRefusal, StreamId, TokenDigest, WantedSlot,
+    Command, Core, Effect, Input, InvitationView, Job, NotifyRefusal, Now, Settings, SlotRefusal, StreamId,
+    TakeRefusal, TokenDigest, WantedSlot,
 };
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
@@ -209,6 +210,7 @@ struct State {
     questions: HashMap<Job, Arc<Share>>,
     commands: HashMap<Job, channel::Sender<std::result::Result<Vec<String>, String>>>,
     notifications: HashMap<Job, channel::Sender<std::result::Result<String, NotifyRefusal>>>,
+    takers: HashMap<Job, channel::Sender<std::result::Result<Jid, TakeRefusal>>>,
     unwritten: Unwritten,
 }
 
@@ -315,6 +317,7 @@ impl Hub {
                 questions: HashMap::new(),
                 commands: HashMap::new(),
                 notifications: HashMap::new(),
+                takers: HashMap::new(),
                 unwritten: Unwritten::default(),
             }),
             alarm: Mutex::default(),
@@ -341,6 +344,11 @@ impl Hub {
     /// Milliseconds since the start.
     pub fn mono(&self) -> u64 {
         self.nanos() / 1_000_000
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        Now { mono: self.mono(), wall }
     }
 
     /// Nanoseconds since the start.
@@ -564,8 +572,7 @@ impl Hub {
             _ => {}
         }
         let share = share.or(asker.as_ref());
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        let now = Now { mono: self.mono(), wall };
+        let now = self.now();
         state.core.handle(now, input, &mut state.effects);
         let slow = state.core.take_said_to_slow();
         if slow > 0
@@ -612,6 +619,11 @@ impl Hub {
                 }
                 Effect::Notified(job, answer) => {
                     if let Some(asked) = state.notifications.remove(&job) {
+                        let _ = asked.try_send(answer);
+                    }
+                }
+                Effect::Taken(job, answer) => {
+                    if let Some(asked) = state.takers.remove(&job) {
                         let _ = asked.try_send(answer);
                     }
                 }
@@ -702,6 +714,48 @@ impl Hub {
         self.state.lock().notifications.insert(job, answer);
         self.handle_of(Some(share), Input::Notify(job, digest, text.into()));
         answered.recv().await.unwrap_or_else(|_| Err(NotifyRefusal::NotStored("the server stops".into())))
+    }
+
+    /// What may be shown of the invitation with this token. One that is none counts against the network that it came from.
+    ///
+    /// # Errors
+    /// [`TakeRefusal::Unknown`], or [`TakeRefusal::Later`].
+    pub fn invitation(&self, token: &str, peer: IpAddr) -> std::result::Result<InvitationView, TakeRefusal> {
+        let now = self.now();
+        self.state.lock().core.invitation(now, token, peer)
+    }
+
+    /// Makes the account, or sets the password, that the invitation with this token is for; `name` counts for an account alone. Gives
+    /// its bare JID, once it is stored. A page that was opened in time may be sent for another hour.
+    ///
+    /// # Errors
+    /// Why not; the invitation stays as it was.
+    pub async fn take_invitation(
+        self: &Arc<Self>,
+        token: &str,
+        peer: IpAddr,
+        name: &str,
+        password: &str,
+    ) -> std::result::Result<Jid, TakeRefusal> {
+        let now = self.now();
+        let (digest, iterations) = {
+            let mut state = self.state.lock();
+            let digest = state.core.may_take(now, token, peer, name, password)?;
+            (digest, state.core.state().settings().iterations)
+        };
+        let unhashed = password.to_owned();
+        let keys = smol::unblock(move || driver::hash(&unhashed, iterations)).await;
+        let keys = keys.map_err(|_| TakeRefusal::Password("the password has characters that cannot be used"))?;
+        let (answer, answered) = channel::bounded(1);
+        let job = Job(self.next.fetch_add(1, Ordering::Relaxed));
+        self.state.lock().takers.insert(job, answer);
+        self.handle(Input::Take(job, digest, name.into(), keys, peer));
+        answered.recv().await.unwrap_or_else(|_| Err(TakeRefusal::NotStored("the server stops".into())))
+    }
+
+    /// What URLs begin with from now on.
+    pub(super) fn set_web_base(&self, base: Option<String>) {
+        self.state.lock().core.set_web_base(base);
     }
 
     fn wake_at(&self, mono: u64) {

@@ -33,9 +33,11 @@ use super::net::{
     web::{Numbers, Web},
 };
 use super::owner::{
-    control, domain, find,
+    control, domain, find, invite,
     lookup::{Lookup, Ports},
-    metrics, restore, user,
+    metrics,
+    qr::qr_code,
+    restore, user,
 };
 use super::tls::Acceptor;
 use super::{Failure, Result, host, lock, random, share};
@@ -44,6 +46,7 @@ use crate::ext;
 use crate::store::card::Card;
 use crate::store::sled_engine;
 use crate::stream::Terms;
+use crate::web::pages::House;
 use crate::wire::Jid;
 use crate::wire::punycode::a_labels;
 use async_signal::{Signal, Signals};
@@ -72,6 +75,8 @@ const CLOCK_JUMP: Duration = Duration::from_secs(60);
 
 /// Where files are had by HTTP, unless something else is said.
 const HTTPS_PORT: u16 = 5443;
+/// How long the first start waits for that.
+const FIRST_LOOKUP: Duration = Duration::from_millis(500);
 /// How often it is looked whether the domain is known to DNS.
 const URLS_CHECK: Duration = Duration::from_secs(600);
 
@@ -116,6 +121,19 @@ pub struct Place {
     pub config: Config,
     /// The domain.
     pub domain: Jid,
+}
+
+impl Place {
+    /// What URLs begin with, as far as the settings tell.
+    pub fn web_base(&self) -> Option<String> {
+        self.config.addresses(HTTPS).first().map(|address| base_of(self.domain.domain(), address.port()))
+    }
+}
+
+/// What URLs begin with at a name and a port.
+fn base_of(name: &str, port: u16) -> String {
+    let name = a_labels(name);
+    if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") }
 }
 
 impl Options {
@@ -216,6 +234,8 @@ pub struct Server {
     requests: Requests,
     executor: Arc<Executor<'static>>,
     orders: (channel::Sender<Order>, channel::Receiver<Order>),
+    /// The token for the first account, if there is none yet.
+    first: Option<String>,
     _lock: Lock,
 }
 
@@ -252,6 +272,7 @@ impl Server {
         let acceptor = Mutex::new(Arc::new(acceptor(&certificates, &names)?));
         listen::try_all(config)?;
         let (core, engine) = options.open(&place)?;
+        let (core, engine, first) = invite::first(core, engine);
         let files = open_files(&place, &core);
         // Nobody is let in before it is known that the database can be served.
         let taken = listen::bind(config).and_then(|ports| Ok((ports, control::bind(data)?)));
@@ -300,10 +321,11 @@ impl Server {
             has_component_port: ports.iter().any(|port| port.name() == COMPONENT),
         };
         shared.configure(config);
+        shared.tell_visitors();
         let orders = channel::unbounded();
         let shared = Arc::new(shared);
         shared.web.tell(Box::new(ServerNumbers(Arc::downgrade(&shared))));
-        Ok(Server { shared, ports, control, engine, requests, executor, orders, _lock: held })
+        Ok(Server { shared, ports, control, engine, requests, executor, orders, first, _lock: held })
     }
 
     /// The ports that are listened on: setting and address, the port's real number included.
@@ -321,11 +343,11 @@ impl Server {
         self.orders.0.clone()
     }
 
-    /// What the owner should know, in a few lines.
+    /// What the owner should know, in a few lines. `qr`: where to make the first account, also as a code.
     ///
     /// # Errors
     /// When the certificate is not readable.
-    pub fn greeting(&self) -> Result<Vec<String>> {
+    pub fn greeting(&self, qr: bool) -> Result<Vec<String>> {
         let shared = &self.shared;
         let (pair, facts) = shared.certificates.current()?;
         let mut lines = vec![format!("Inglenook {} serves {}", env!("CARGO_PKG_VERSION"), shared.domain)];
@@ -336,9 +358,38 @@ impl Server {
             lines.push(shared.certificates.authority_line()?);
         }
         lines.push(facts.line(pair.installed));
+        if let Some(token) = &self.first {
+            lines.extend(self.first_account(token, qr));
+        }
         let flag = find::flag(shared.data.dir());
         lines.push(format!("next         inglenook user add NAME@{}{flag}", shared.domain));
         Ok(lines)
+    }
+
+    /// Where the owner makes the first account.
+    fn first_account(&self, token: &str, qr: bool) -> Vec<String> {
+        let port = self.ports.iter().find(|port| port.name() == HTTPS).map(|port| port.address.port());
+        let Some(port) = port else {
+            return vec![format!("for you      xmpp:{}?register;preauth={token}", self.shared.domain)];
+        };
+        let name = self.shared.domain.domain().to_owned();
+        let (tell, told) = std::sync::mpsc::channel();
+        // Where nobody answers for a name, that is known after many seconds. A thread less is no harm: then it is the address.
+        let look_up = move || drop(tell.send(reached_as(&name, port)));
+        let _ = std::thread::Builder::new().spawn(look_up);
+        let name = match told.recv_timeout(FIRST_LOOKUP) {
+            Ok(name) => name,
+            Err(_) => near_address(),
+        };
+        let link = format!("{}/invite/{token}", base_of(name.as_deref().unwrap_or(self.shared.domain.domain()), port));
+        let mut lines = vec![
+            format!("for you      {link}"),
+            "             the first account is made there, and administers the server; good for a day".to_owned(),
+        ];
+        if qr {
+            lines.extend(qr_code(&link));
+        }
+        lines
     }
 
     /// Stops at SIGTERM and SIGINT, reloads at SIGHUP.
@@ -364,7 +415,7 @@ impl Server {
     /// # Errors
     /// When it cannot start, or not end in order.
     pub fn run(self) -> Result<()> {
-        let Server { shared, ports, control, engine, requests, executor, orders, _lock } = self;
+        let Server { shared, ports, control, engine, requests, executor, orders, first: _, _lock } = self;
         let hub = shared.hub.clone();
         let told = hub.clone();
         let window = Duration::from_millis(lock(&shared.config).commit_window_ms);
@@ -438,6 +489,19 @@ impl Server {
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// The name by which this box is reached: the domain if it is known, else an address if there is one. Blocks.
+fn reached_as(domain: &str, port: u16) -> Option<String> {
+    let name = a_labels(domain);
+    let is_known = (name.as_str(), port).to_socket_addrs().is_ok_and(|mut all| all.next().is_some());
+    if is_known { Some(name) } else { near_address() }
+}
+
+/// An address of this box.
+fn near_address() -> Option<String> {
+    let near = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
+    host::addresses().into_iter().find(near).map(|ip| ip.to_string())
 }
 
 /// The uploaded files, if files can be uploaded. Whatever is wrong with them, chat goes on.
@@ -637,6 +701,15 @@ impl Shared {
         }
     }
 
+    /// Pages say who vouches for the house from now on.
+    fn tell_visitors(&self) {
+        let name = self.domain.domain().to_owned();
+        match self.certificates.vouched(&name) {
+            Ok(vouched) => self.web.set_house(House { name, vouched }),
+            Err(e) => log::error!("pages do not tell how to trust the certificate: {e}"),
+        }
+    }
+
     /// Reads settings and certificates again. Returns what was done, for people. Blocks.
     ///
     /// # Errors
@@ -654,6 +727,7 @@ impl Shared {
         let Place { config, .. } = Options { data: Some(self.data.dir().into()), ..self.options.clone() }.place()?;
         let (acceptor, pair, facts) = self.certificates.acceptor()?;
         *lock(&self.acceptor) = Arc::new(acceptor);
+        self.tell_visitors();
         self.configure(&config);
         let before = std::mem::replace(&mut *lock(&self.config), config.clone());
         self.clone().warn_of_admins();
@@ -680,14 +754,7 @@ impl Shared {
         async move {
             loop {
                 let name = domain.clone();
-                let is_known = smol::unblock(move || {
-                    (name.as_str(), port).to_socket_addrs().is_ok_and(|mut all| all.next().is_some())
-                });
-                let address = || {
-                    let near = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
-                    host::addresses().into_iter().find(near).map(|ip| ip.to_string())
-                };
-                let reached = if is_known.await { None } else { address() };
+                let reached = smol::unblock(move || reached_as(&name, port)).await;
                 self.set_urls(reached.as_ref().unwrap_or(&domain), port);
                 Timer::after(URLS_CHECK).await;
             }
@@ -701,8 +768,9 @@ impl Shared {
 
     /// What URLs begin with from now on.
     fn set_urls(&self, name: &str, port: u16) {
-        let base = if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") };
+        let base = base_of(name, port);
         self.web.set_base(base.clone());
+        self.hub.set_web_base(Some(base.clone()));
         self.hub.files().iter().for_each(|files| files.set_base(base.clone()));
     }
 
@@ -772,6 +840,7 @@ impl Shared {
         } else if self.certificates.ensure(&self.names, now)? {
             let (acceptor, _, facts) = self.certificates.acceptor()?;
             *lock(&self.acceptor) = Arc::new(acceptor);
+            self.tell_visitors();
             log_renewed(&facts);
         }
         Ok(())

@@ -233,6 +233,8 @@ fn kind(tree: Tree) -> &'static str {
         Tree::Push => "registrations for notifications",
         Tree::Token => "tokens to log in with",
         Tree::Notifier => "tokens for notifications",
+        Tree::Invitation => "invitations",
+        Tree::Admin => "administrators by invitation",
     }
 }
 

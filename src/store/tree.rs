@@ -96,6 +96,10 @@ trees! {
     Token = 12, "token", Rows;
     /// name -> who may say something by HTTP, because they know a token.
     Notifier = 14, "notifier", No;
+    /// SHA-256 of a token -> an invitation.
+    Invitation = 15, "invitation", No;
+    /// localpart -> that it administers the server, whatever the settings say.
+    Admin = 16, "admin", Row;
 }
 
 impl Tree {
@@ -114,7 +118,7 @@ mod tests {
     use super::*;
 
     /// What disks have. A line may be added here, and none changed.
-    const ON_DISKS: [(Tree, u8, &str, Owned); 14] = [
+    const ON_DISKS: [(Tree, u8, &str, Owned); 16] = [
         (Tree::Meta, 0, "meta", Owned::No),
         (Tree::Account, 1, "account", Owned::Itself),
         (Tree::Roster, 2, "roster", Owned::Rows),
@@ -129,6 +133,8 @@ mod tests {
         (Tree::Push, 11, "push", Owned::Rows),
         (Tree::Token, 12, "token", Owned::Rows),
         (Tree::Notifier, 14, "notifier", Owned::No),
+        (Tree::Invitation, 15, "invitation", Owned::No),
+        (Tree::Admin, 16, "admin", Owned::Row),
     ];
 
     #[test]

@@ -77,6 +77,8 @@ struct Login {
     taken: usize,
     /// Who the client says it is, in its header.
     from: Option<Jid>,
+    /// It has shown a token, and may ask for an account, if the core says so (XEP-0445 §4).
+    preauth: bool,
     sasl: Sasl,
 }
 
@@ -103,7 +105,8 @@ impl C2s {
     /// A connection whose handshake is done; `since` is when it was accepted: the time before authentication counts from there.
     /// `random`: unpredictable, for stream ids and nonces.
     pub fn new(framing: Framing, terms: Arc<Terms>, tls: Tls, since: Mono, random: [u8; 32]) -> C2s {
-        let login = Login { tls, random: Random::new(random), since, taken: 0, from: None, sasl: Sasl::new() };
+        let login =
+            Login { tls, random: Random::new(random), since, taken: 0, from: None, preauth: false, sasl: Sasl::new() };
         C2s {
             framer: framing.framer(small_limits(LOGIN_BYTES)),
             line: ClientLine {
@@ -442,8 +445,10 @@ impl ClientLine {
         let request = stanza.kind == Kind::Iq && matches!(stanza.ty, Type::Get | Type::Set);
         match &mut self.phase {
             ClientPhase::Login(login) => {
-                let registers = request && to_us && stanza.child(Ns::REGISTER, "query").is_some();
-                match registers && self.terms.registration && login.sasl.is_idle() {
+                let ours = request && to_us && login.sasl.is_idle();
+                login.preauth |= ours && stanza.child(Ns::PARS, "preauth").is_some();
+                let registers = stanza.child(Ns::REGISTER, "query").is_some() && self.terms.registration;
+                match ours && (registers || login.preauth) {
                     true => Ok(Some(Event::Register(stanza))),
                     false => Err(StreamError::new(StreamCondition::NotAuthorized).text("authentication comes first")),
                 }
@@ -477,6 +482,8 @@ impl ClientLine {
         let (bytes, idle) = match &self.phase {
             ClientPhase::Login(login) => {
                 sasl::write_features(&self.terms, &login.tls, out);
+                // XEP-0445 §3: whoever is invited, also where strangers are not let in.
+                out.push_str("<register xmlns='urn:xmpp:ibr-token:0'/>");
                 if self.terms.registration {
                     out.push_str("<register xmlns='http://jabber.org/features/iq-register'/>");
                 }

@@ -97,7 +97,7 @@ pub enum Event {
     Acknowledge,
     /// Whether somebody looks at the client (XEP-0352).
     Active(bool),
-    /// An IQ of in-band registration before authentication (XEP-0077); answer with `send`.
+    /// An IQ of in-band registration before authentication (XEP-0077), or the token of who is invited (XEP-0445); answer with `send`.
     Register(Stanza),
     /// The client of a session with stream management closed its stream. What it acknowledged before is to be stored, then call
     /// `close`: a client that has read our end forgets the stream.

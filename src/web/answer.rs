@@ -1,7 +1,7 @@
 //! Answers (RFC 9110 §15, RFC 9112 §4). Each has the fields that keep a browser from doing more with it than it should.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::io::Write;
 
 /// The interim answer to whoever waits before it sends what follows (RFC 9110 §15.2.1).
 pub const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -70,6 +70,8 @@ statuses! {
     ExpectationFailed = "417" "Expectation Failed",
     /// It is for somebody else.
     MisdirectedRequest = "421" "Misdirected Request",
+    /// It is understood, and cannot be done as it is.
+    UnprocessableContent = "422" "Unprocessable Content",
     /// Another version is needed.
     UpgradeRequired = "426" "Upgrade Required",
     /// Too often.
@@ -101,7 +103,7 @@ pub struct Answer {
     /// Fields besides those that all answers have.
     pub fields: Vec<(&'static str, Cow<'static, str>)>,
     /// The whole content; nothing, if it follows from elsewhere.
-    pub content: Cow<'static, str>,
+    pub content: Cow<'static, [u8]>,
     /// The policy for browsers (Content-Security-Policy).
     pub policy: Cow<'static, str>,
 }
@@ -109,7 +111,7 @@ pub struct Answer {
 impl Answer {
     /// With nothing in it.
     pub fn new(status: Status) -> Answer {
-        Answer { status, fields: Vec::new(), content: "".into(), policy: POLICY.into() }
+        Answer { status, fields: Vec::new(), content: Cow::Borrowed(b""), policy: POLICY.into() }
     }
 
     /// With words for a person.
@@ -117,10 +119,18 @@ impl Answer {
         Answer::of(status, "text/plain; charset=utf-8", format!("{}\n", text.into()))
     }
 
-    /// With content of a type.
+    /// With a text of a type.
     pub fn of(status: Status, content_type: &'static str, content: impl Into<Cow<'static, str>>) -> Answer {
-        let answer = Answer { content: content.into(), ..Answer::new(status) };
-        answer.with("Content-Type", content_type)
+        let content = match content.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Answer::of_bytes(status, content_type, content)
+    }
+
+    /// With content of a type that is no text.
+    pub fn of_bytes(status: Status, content_type: &'static str, content: Cow<'static, [u8]>) -> Answer {
+        Answer { content, ..Answer::new(status) }.with("Content-Type", content_type)
     }
 
     /// With one more field. What could end it is left out.
@@ -136,12 +146,12 @@ impl Answer {
 
     /// Appends its head. `length`: of the content, in bytes; `stays`: another request may follow; `now`: milliseconds since 1970, if that is
     /// known.
-    pub fn write_head(&self, length: u64, stays: bool, now: Option<u64>, out: &mut String) {
+    pub fn write_head(&self, length: u64, stays: bool, now: Option<u64>, out: &mut Vec<u8>) {
         let _ = write!(out, "HTTP/1.1 {}\r\n", self.status.line());
         if let Some(now) = now {
             let _ = write!(out, "Date: {}\r\n", date(now));
         }
-        out.push_str(CAREFUL);
+        out.extend_from_slice(CAREFUL.as_bytes());
         let _ = write!(out, "Content-Security-Policy: {}\r\n", self.policy);
         for (name, value) in &self.fields {
             let _ = write!(out, "{name}: {value}\r\n");
@@ -151,16 +161,16 @@ impl Answer {
             let _ = write!(out, "Content-Length: {length}\r\n");
         }
         if self.status != Status::SwitchingProtocols {
-            out.push_str(if stays { "" } else { "Connection: close\r\n" });
+            out.extend_from_slice(if stays { b"" } else { b"Connection: close\r\n" });
         }
-        out.push_str("\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Appends it. `is_head`: without its content, as HEAD wants it.
-    pub fn write(&self, is_head: bool, stays: bool, now: Option<u64>, out: &mut String) {
+    pub fn write(&self, is_head: bool, stays: bool, now: Option<u64>, out: &mut Vec<u8>) {
         self.write_head(self.content.len() as u64, stays, now, out);
         if !is_head {
-            out.push_str(&self.content);
+            out.extend_from_slice(&self.content);
         }
     }
 }
@@ -188,9 +198,13 @@ mod tests {
 
     #[test]
     fn answers_are_whole_and_careful() {
-        let mut out = String::new();
+        let written = |answer: &Answer, is_head, stays, now| {
+            let mut out = Vec::new();
+            answer.write(is_head, stays, now, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
         let answer = Answer::text(Status::NotFound, "nothing").with("X-A", "b\r\nX-Evil: 1");
-        answer.write(false, true, Some(0), &mut out);
+        let out = written(&answer, false, true, Some(0));
         let (head, content) = out.split_once("\r\n\r\n").unwrap_or_default();
         assert_eq!(content, "nothing\n");
         let lines: Vec<&str> = head.split("\r\n").collect();
@@ -203,11 +217,9 @@ mod tests {
         ] {
             assert!(lines.contains(&line), "{line} in {lines:?}");
         }
-        let mut out = String::new();
-        answer.write(true, false, None, &mut out);
+        let out = written(&answer, true, false, None);
         assert!(out.ends_with("Content-Length: 8\r\nConnection: close\r\n\r\n"), "{out}");
-        let mut out = String::new();
-        Answer::new(Status::NoContent).write(false, true, None, &mut out);
+        let out = written(&Answer::new(Status::NoContent), false, true, None);
         assert!(!out.contains("Content-Length"), "{out}");
     }
 }

@@ -770,6 +770,10 @@ mod tests {
 
     const RID: u64 = 1000;
 
+    fn words(answer: Answer) -> String {
+        String::from_utf8(answer.content.into_owned()).unwrap()
+    }
+
     fn body(rid: u64, more: &str, content: &str) -> String {
         format!("<body xmlns='{NAMESPACE}' rid='{rid}' ver='1.6' {more}>{content}</body>")
     }
@@ -787,7 +791,7 @@ mod tests {
         let said = "<open xmlns='f' id='abc'/>\0<stream:features/>\0";
         assert_eq!(session.write(said), said.len());
         session.flush(0);
-        let answer = session.answer(ticket).unwrap().content;
+        let answer = words(session.answer(ticket).unwrap());
         assert!(answer.contains(" authid='abc'") && answer.contains("<stream:features/></body>"), "{answer}");
         session
     }
@@ -843,12 +847,12 @@ mod tests {
                     _ => {}
                 }
                 for (rid, _, ticket) in &mut open {
-                    let Some(answer) = ticket.and_then(|ticket| session.answer(ticket)) else { continue };
+                    let Some(answer) = ticket.and_then(|ticket| session.answer(ticket)).map(words) else { continue };
                     *ticket = None;
-                    assert!(!answer.content.contains("terminate"), "{seed}: {}", answer.content);
+                    assert!(!answer.contains("terminate"), "{seed}: {answer}");
                     // It may be lost.
-                    if !answer.content.contains("type='error'") && dice.below(4) > 0 {
-                        early.insert(*rid, answer.content.into_owned());
+                    if !answer.contains("type='error'") && dice.below(4) > 0 {
+                        early.insert(*rid, answer);
                     }
                 }
                 open.retain(|(rid, ..)| !early.contains_key(rid));
@@ -863,17 +867,15 @@ mod tests {
                 for (rid, content, ticket) in std::mem::take(&mut open) {
                     let ticket = ticket.unwrap_or_else(|| session.take(request(rid, "sid='sid'", &content), now).0);
                     session.late(ticket, now);
-                    match session.answer(ticket).map(|answer| answer.content) {
-                        Some(answer) if !answer.contains("type='error'") => {
-                            drop(early.insert(rid, answer.into_owned()))
-                        }
+                    match session.answer(ticket).map(words) {
+                        Some(answer) if !answer.contains("type='error'") => drop(early.insert(rid, answer)),
                         _ => open.push_back((rid, content, None)),
                     }
                 }
             }
             let (ticket, _) = session.take(request(rid + 1, "sid='sid'", ""), now);
             session.late(ticket, now);
-            early.insert(rid + 1, session.answer(ticket).unwrap().content.into_owned());
+            early.insert(rid + 1, words(session.answer(ticket).unwrap()));
             to_client.extend(std::mem::take(&mut early).into_values());
             session.read(&mut to_stream);
             assert!(open.is_empty(), "{seed}");
@@ -921,7 +923,7 @@ mod tests {
         assert_eq!(session.write(&message), 0);
         let answer = |session: &mut BoshSession, rid: u64| {
             let (ticket, _) = session.take(request(rid, "sid='sid'", ""), 0);
-            session.answer(ticket).unwrap().content.into_owned()
+            words(session.answer(ticket).unwrap())
         };
         assert_eq!(answer(&mut session, RID + 1).matches("<m ").count(), 2);
         assert_eq!(session.write(&message), message.len());
@@ -938,7 +940,7 @@ mod tests {
         let (ticket, _) = session.take(request(RID + 4, "sid='sid'", ""), 0);
         session.write(&format!("{}<close xmlns='f'/>\0", message.repeat(5)));
         session.end(false, 0);
-        let last = session.answer(ticket).unwrap().content;
+        let last = words(session.answer(ticket).unwrap());
         assert!(last.contains("type='terminate'") && last.matches("<m ").count() == 5);
 
         let mut session = self::session("to='a' wait='60' hold='1'");

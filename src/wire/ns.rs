@@ -45,6 +45,7 @@ namespaces! {
     VCARD = "vcard-temp";
     VCARD_UPDATE = "vcard-temp:x:update";
     REGISTER = "jabber:iq:register";
+    PARS = "urn:xmpp:pars:0";
     REGISTER_FEATURE = "http://jabber.org/features/iq-register";
     CHAT_STATES = "http://jabber.org/protocol/chatstates";
     VERSION = "jabber:iq:version";

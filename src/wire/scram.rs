@@ -57,6 +57,14 @@ pub fn long_enough(password: &str) -> Result<(), String> {
     }
 }
 
+/// Whether a password can be used, however it is to be shown ([`Credentials::derive`]).
+///
+/// # Errors
+/// Why not.
+pub fn allowed(password: &str) -> Result<(), PasswordError> {
+    prepare(password).map(|_| ())
+}
+
 impl std::fmt::Display for PasswordError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0)

@@ -86,6 +86,8 @@ class Chromium:
         self.ids, self.waiting = itertools.count(1), {}
         # What the pages say to nobody.
         self.said = collections.defaultdict(lambda: collections.deque(maxlen=20))
+        # What they ask for.
+        self.asked = collections.defaultdict(list)
         self.reading = asyncio.create_task(self.read())
         return self
 
@@ -105,6 +107,8 @@ class Chromium:
                 future.set_result(answer)
             elif answer.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
                 self.said[answer["sessionId"]].append(text)
+            elif answer.get("method") == "Network.requestWillBeSent":
+                self.asked[answer["sessionId"]].append(answer["params"]["request"]["url"])
 
     async def do(self, method, session=None, **params):
         id = next(self.ids)
@@ -116,17 +120,20 @@ class Chromium:
             raise Exception(f"{method}: {answer['error']}")
         return answer["result"]
 
-    async def open(self, jid, service=""):
-        """A window of its own, which shares nothing with another one, where this account logs in. `service`: the URL for that, or
-        it finds it by itself."""
+    async def window(self):
+        """The session of a window of its own, which shares nothing with another one."""
         context = (await self.do("Target.createBrowserContext"))["browserContextId"]
-        values = urllib.parse.urlencode({"jid": jid, "password": PASSWORD, "service": service})
-        url = f"http://127.0.0.1:{self.files.server_port}/converse.html?{values}"
         target = (await self.do("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
         session = (await self.do("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         for domain in ("Runtime", "Log", "Page"):
             await self.do(f"{domain}.enable", session)
-        await self.do("Page.navigate", session, url=url)
+        return session
+
+    async def open(self, jid, service=""):
+        """A window where this account logs in. `service`: the URL for that, or it finds it by itself."""
+        session = await self.window()
+        values = urllib.parse.urlencode({"jid": jid, "password": PASSWORD, "service": service})
+        await self.do("Page.navigate", session, url=f"http://127.0.0.1:{self.files.server_port}/converse.html?{values}")
         return Page(self, session)
 
 

@@ -6,6 +6,7 @@ mod bosh;
 mod common;
 mod notify;
 mod one_port;
+mod pages;
 mod requests;
 mod uploads;
 mod websocket;

@@ -108,7 +108,7 @@ fn half_open_connections_keep_nobody_out() {
     drop(idle);
 }
 
-/// Without TLS nothing is said but where TLS is.
+/// Without TLS nothing is said but where TLS is, and how to trust it (`pages`).
 #[test]
 fn whoever_comes_without_tls_is_led_to_it() {
     let house = House::new(&[]);
@@ -124,7 +124,7 @@ fn whoever_comes_without_tls_is_led_to_it() {
         ("GET /a%20b?c=d HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &*format!(":{port}/a%20b?c=d\r\n")),
         ("GET //evil.example/ HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &format!(":{port}//evil.example/\r\n")),
         ("GET * HTTP/1.1\r\nHost: example.org\r\n\r\n", "301", &format!(":{port}/\r\n")),
-        ("HEAD / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n", "301", "Location: https://"),
+        ("HEAD /x HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n", "301", "Location: https://"),
         ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421", "another name"),
         ("GET / HTTP/1.1\r\n\r\n", "400", "Host"),
         ("POST /http-bind HTTP/1.1\r\nHost: example.org\r\nContent-Length: 4\r\n\r\nbody", "403", "without TLS"),

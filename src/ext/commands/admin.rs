@@ -1,7 +1,7 @@
 //! What administrators can do to the server (XEP-0133).
 
 use super::super::form::{Field, Form};
-use super::{AdHocCommand, Done, Run, bad_payload, note, text};
+use super::{AdHocCommand, Done, Run, bad_payload, invite, note, text};
 use crate::core::session::Session;
 use crate::core::{State, admin};
 use crate::wire::{Condition, Jid, Ns, StanzaError};
@@ -230,6 +230,7 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
             Ok(Done::Changed(String::new()))
         },
     },
+    invite::CREATE_ACCOUNT,
 ];
 
 /// A form that asks for one account.

@@ -1,14 +1,15 @@
 //! XEP-0050: Ad-Hoc Commands: what a person can do to the server, or to the own account, from the menus of a client. Every command
-//! is one form to fill in, or none: [`admin`] has those of administrators, [`own`] those of everybody.
+//! is one form to fill in, or none: [`admin`] has those of administrators, [`own`] those of everybody, [`invite`] how people are invited.
 
 mod admin;
 mod announce;
+mod invite;
 mod own;
 
 use super::disco::{self, Identity, Info};
 use super::form::{self, Form, Submitted};
 use crate::core::share::{Ledger, Shared, limits};
-use crate::core::{self, About, Event, Extension, Flow, Handled, Job, Place, SessionId, State};
+use crate::core::{self, About, Event, Extension, Flow, Handled, Inviters, Job, Place, SessionId, State};
 use crate::store::{Engine, StoreError};
 use crate::wire::scram::{Credentials, long_enough};
 use crate::wire::xml::escaped;
@@ -35,6 +36,8 @@ const SESSION_MS: u64 = 15 * 60_000;
 const PASSWORD_BYTES: usize = 1023;
 /// How the nodes of all commands for administrators begin (XEP-0133).
 const ADMIN: &str = "http://jabber.org/protocol/admin#";
+/// How the nodes of invitations begin (XEP-0401).
+const INVITE: &str = "urn:xmpp:invite#";
 /// The node of the list of commands.
 const LIST: &str = "http://jabber.org/protocol/commands";
 
@@ -137,16 +140,27 @@ fn bad_payload(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaError {
     refusal(Condition::BadRequest, "<bad-payload xmlns='http://jabber.org/protocol/commands'/>").text(text)
 }
 
-/// Whether somebody is an administrator: in the settings, and a session of ours. A component's addresses are what it says.
+/// Whether somebody is an administrator, by a session of ours. A component's addresses are what it says.
 fn is_admin(st: &State, jid: &Jid) -> bool {
-    st.session_at(jid).is_some() && st.settings().admins.contains(&jid.bare())
+    st.session_at(jid).is_some() && st.administers(&jid.bare())
+}
+
+/// Whether others may use a command, as its node tells.
+fn is_known(node: &str) -> bool {
+    node.starts_with(ADMIN) || node.starts_with(INVITE)
 }
 
 /// The commands that somebody may use at a place.
 fn commands(st: &State, at: &Place, by: &Jid) -> impl Iterator<Item = &'static AdHocCommand> {
     let here = !matches!(at, Place::Account(_)) && st.session_at(by).is_some();
     let admin = *at == Place::Server && is_admin(st, by);
-    admin::COMMANDS.iter().filter(move |_| admin).chain(own::COMMANDS.iter().filter(move |_| here))
+    let invites = match st.settings().inviters {
+        Inviters::Everybody => true,
+        Inviters::Admins => is_admin(st, by),
+        Inviters::Nobody => false,
+    };
+    let all = admin::COMMANDS.iter().filter(move |_| admin).chain(own::COMMANDS.iter().filter(move |_| here));
+    all.filter(move |command| invites || !command.node.starts_with(INVITE))
 }
 
 /// What service discovery tells of commands (XEP-0050 §2.2); `None`: the node is none of theirs. Who may not use any of the
@@ -178,9 +192,7 @@ pub(super) fn disco(
     match commands(st, at, by).find(|command| command.node == node) {
         Some(command) if info => tell("command-node", command.name),
         Some(_) => Some(Ok(disco::open(Ns::DISCO_ITEMS, Some(node)) + "</query>")),
-        None if node.starts_with(ADMIN) && *at == Place::Server && !is_admin(st, by) => {
-            Some(Err(Condition::Forbidden.into()))
-        }
+        None if is_known(node) && *at == Place::Server && !is_admin(st, by) => Some(Err(Condition::Forbidden.into())),
         None => None,
     }
 }
@@ -334,7 +346,7 @@ impl Extension for Commands {
     }
 
     fn also(&self) -> &'static [About] {
-        &[ADMINISTRATION]
+        &[ADMINISTRATION, invite::INVITATIONS]
     }
 
     fn load(&mut self, _st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
@@ -363,7 +375,7 @@ impl Extension for Commands {
         }
         let Some(command) = commands(st, at, by).find(|command| command.node == node) else {
             // XEP-0133 §5
-            return Err(match node.starts_with(ADMIN) && *at == Place::Server {
+            return Err(match is_known(&node) && *at == Place::Server {
                 true if is_admin(st, by) => Condition::FeatureNotImplemented.into(),
                 true => Condition::Forbidden.into(),
                 false => Condition::ItemNotFound.into(),

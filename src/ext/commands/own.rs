@@ -1,7 +1,7 @@
 //! What everybody can do to the own account.
 
 use super::super::form::{Field, Form};
-use super::{AdHocCommand, Done, bad_payload};
+use super::{AdHocCommand, Done, bad_payload, invite};
 use crate::core::{SessionId, State};
 use crate::wire::Jid;
 
@@ -63,6 +63,7 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
             }
         },
     },
+    invite::INVITE_CONTACT,
 ];
 
 /// The sessions of an account.

@@ -5,7 +5,7 @@ use super::presence::Notice;
 use super::room::Room;
 use super::{Muc, admin};
 use crate::core::admin::words;
-use crate::core::{Command, State};
+use crate::core::{Command, Event, State};
 use crate::wire::Jid;
 use crate::wire::typed::shell;
 
@@ -18,9 +18,8 @@ pub(super) fn carry_out(muc: &mut Muc, st: &mut State, command: &Command) -> Opt
         Command::RoomList => Some(Ok(muc.rooms.values().map(|room| line(st, room)).collect())),
         Command::RoomOwner(room, jid) => Some(own(muc, st, room, jid)),
         Command::RoomRemove(room) => Some(remove(muc, st, room)),
-        Command::NotifierAdd(wanted) if muc.host.as_ref().is_some_and(|host| host.domain() == wanted.to.domain()) => {
-            Some(may_be_notified(muc, &wanted.to))
-        }
+        Command::NotifierAdd(wanted) if is_here(muc, &wanted.to) => Some(is_lasting(muc, &wanted.to)),
+        Command::Invite(wanted) => wanted.room.as_ref().map(|room| is_lasting(muc, room)),
         _ => None,
     }
 }
@@ -80,8 +79,31 @@ fn remove(muc: &mut Muc, st: &mut State, at: &Jid) -> Result<Vec<String>, String
     Ok(vec![format!("removed {at}")])
 }
 
-/// Whether something can be said in a room for as long as its owner wants.
-fn may_be_notified(muc: &Muc, at: &Jid) -> Result<Vec<String>, String> {
+/// Whether an address is one of the rooms'.
+fn is_here(muc: &Muc, jid: &Jid) -> bool {
+    muc.host.as_ref().is_some_and(|host| host.domain() == jid.domain())
+}
+
+/// An account was made by an invitation into a room: it is a member, and can find it.
+pub(super) fn enroll(muc: &mut Muc, st: &mut State, account: &str, at: &Jid) {
+    let Some(jid) = st.account_of(account).map(|account| account.jid.clone()) else { return };
+    let local = at.local().unwrap_or_default();
+    let Some(room) = muc.rooms.get(local).filter(|_| is_here(muc, at)) else { return };
+    let name = Some(room.config.name.as_str()).filter(|name| !name.is_empty()).map(Box::from);
+    muc.lend(local);
+    let made = muc.rooms.get_mut(local).map(|room| match room.known(&jid).affiliation {
+        Affiliation::None => admin::change_affiliation(room, st, &jid, Affiliation::Member, None, &Notice::default()),
+        _ => Ok(()),
+    });
+    muc.sweep(st, local);
+    match made {
+        Some(Err(e)) => log::warn!("{jid} is no member of {at}, into which they were invited: {}", words(e)),
+        _ => st.announce(Event::Enrolled { local: account.into(), room: at.clone(), name }),
+    }
+}
+
+/// Whether a room is there for as long as its owner wants.
+fn is_lasting(muc: &Muc, at: &Jid) -> Result<Vec<String>, String> {
     match muc.rooms.get(at.local().unwrap_or_default()) {
         None => Err(missing(at)),
         Some(room) if !room.is_stored() => Err(format!(

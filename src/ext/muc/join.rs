@@ -126,7 +126,7 @@ impl Muc {
     fn create(&mut self, st: &mut State, local: &str, from: &Jid, to: &Jid) -> Result<(), StanzaError> {
         let allowed = match st.settings().create_rooms {
             Creators::Local => st.account(from).is_some(),
-            Creators::Admins => st.settings().admins.contains(&from.bare()),
+            Creators::Admins => st.administers(&from.bare()),
             Creators::Anybody => true,
         };
         if !allowed {

@@ -107,8 +107,8 @@ pub(super) struct Muc {
     rooms: BTreeMap<Box<str>, Room>,
     /// Who administers the server, as the rooms know it.
     server_admins: ServerAdmins,
-    /// The setting that it was made of.
-    admins: Vec<Jid>,
+    /// The setting and the invitations that it was made of.
+    admins: (Vec<Jid>, BTreeSet<Jid>),
     /// When a locked room is removed: which, and where its archive begins, as another may have its name.
     locks: BTreeMap<Job, (Box<str>, u64)>,
     /// Histories that are being read.
@@ -238,6 +238,7 @@ impl Muc {
         }
         // First: should the power fail before the room is gone, nothing is said in another one of its name.
         st.lose_notifiers(&room.jid);
+        st.lose_invitations(&room.jid);
         if room.is_stored() {
             room.forget(st)?;
         }
@@ -411,6 +412,7 @@ impl Extension for Muc {
         // Those that were not stored.
         let gone = |jid: &Jid| jid.local().is_none_or(|local| !self.rooms.contains_key(local));
         st.notified_at(host.as_str()).iter().filter(|jid| gone(jid)).for_each(|jid| st.lose_notifiers(jid));
+        st.invited_at(host.as_str()).iter().filter(|jid| gone(jid)).for_each(|jid| st.lose_invitations(jid));
         let mut payers = Batch::default();
         for room in self.rooms.values_mut() {
             for (key, value) in room.settle_payer(st).into_iter().chain(room.settle_owner(st)) {
@@ -424,7 +426,7 @@ impl Extension for Muc {
             engine.commit(&[payers])?;
         }
         self.server_admins = admins_of(st);
-        self.admins.clone_from(&st.settings().admins);
+        self.admins = (st.settings().admins.clone(), st.granted().clone());
         self.recount();
         for room in self.rooms.values() {
             // What is archived from now on lies behind that, also if the clock went back.
@@ -472,6 +474,7 @@ impl Extension for Muc {
     fn event(&mut self, st: &mut State, event: &Event) {
         match event {
             Event::Removed(local) => self.removed(st, local),
+            Event::Invited { local, room } => command::enroll(self, st, local, room),
             Event::ComponentGone(domain) => self.component_gone(st, domain),
             _ => {}
         }
@@ -522,12 +525,12 @@ impl Muc {
         }
     }
 
-    /// The rooms know whom the setting names, from the next stanza on that comes for one.
+    /// The rooms know who administers the server, from the next stanza on that comes for one.
     fn learn_admins(&mut self, st: &mut State) {
-        if self.admins == st.settings().admins {
+        if self.admins.0 == st.settings().admins && self.admins.1 == *st.granted() {
             return;
         }
-        self.admins.clone_from(&st.settings().admins);
+        self.admins = (st.settings().admins.clone(), st.granted().clone());
         let now = admins_of(st);
         let before = std::mem::replace(&mut self.server_admins, now.clone());
         let changed: Vec<&Jid> = before.symmetric_difference(&now).collect();
@@ -541,7 +544,7 @@ impl Muc {
     }
 }
 
-/// The accounts that the setting names. What a component says of itself does not count.
+/// The accounts that administer the server.
 fn admins_of(st: &State) -> ServerAdmins {
-    st.settings().admins.iter().filter(|jid| st.administers(jid)).cloned().collect::<BTreeSet<Jid>>().into()
+    st.administrators().cloned().collect::<BTreeSet<Jid>>().into()
 }

@@ -24,10 +24,11 @@ pub(crate) use self::names::Names;
 pub(crate) use self::permitted::Permitted;
 pub(crate) use crate::wire::punycode::a_labels;
 
-use self::facts::{DAY, clean, ders, first, parse_all, read, signatures, unfit};
+use self::facts::{DAY, armored, clean, ders, first, parse_all, read, signatures, unfit};
 use self::own::{NEW_AUTHORITY, PAST_DAYS};
 use crate::service::disk::data::Data;
 use crate::service::{Failure, Result, host, tls};
+use crate::web::pages::{Authority, Vouched};
 use std::path::PathBuf;
 
 /// A chain and its key, as PEM.
@@ -95,6 +96,22 @@ impl Certificates {
     /// When there is none yet, or it is not readable.
     pub(crate) fn ca(&self) -> Result<Facts> {
         first(&self.ca_path())
+    }
+
+    /// What visitors are told of who vouches for a domain.
+    ///
+    /// # Errors
+    /// When there is no certificate yet, or it is not readable.
+    pub(crate) fn vouched(&self, domain: &str) -> Result<Vouched> {
+        let (pair, facts) = self.current()?;
+        if pair.installed {
+            return Ok(if self.is_public(domain) { Vouched::World } else { Vouched::Owner });
+        }
+        let (path, ca) = (self.ca_path(), self.ca()?);
+        let der = ders(&read(&path)?).into_iter().next().ok_or_else(|| Failure::new("the authority is gone"))?;
+        let name = ca.subject.strip_prefix("CN=").unwrap_or(&ca.subject).to_owned();
+        let pem = armored(&der);
+        Ok(Vouched::Itself(Authority { name, der, pem, fingerprint: ca.fingerprint, shown: facts.fingerprint }))
     }
 
     /// Where the authority is, and what systems show that install it.

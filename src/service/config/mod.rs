@@ -32,6 +32,8 @@ pub struct Config {
     pub metrics_token: String,
     /// Whether strangers may make accounts.
     pub registration: bool,
+    /// Who may invite people from an app.
+    pub inviters: core::Inviters,
     /// SCRAM iterations for new passwords.
     pub scram_iterations: u32,
     /// Offline messages kept for an account, in bytes.
@@ -133,6 +135,23 @@ const SETTINGS: &[Setting] = &[
                   work in either case.",
         expects: "true or false",
         set: |_, c, v| put(&mut c.registration, v.as_bool()),
+    },
+    Setting {
+        table: "",
+        name: "invites",
+        default: "\"all\"",
+        meaning: "Who may invite people from an app: \"all\" (whoever has an account, 5 people at a time), \"admins\" or \"nobody\".\n\
+                  `inglenook invite` does in any case.",
+        expects: "\"all\", \"admins\" or \"nobody\"",
+        set: |_, c, v| {
+            let inviters = match v.as_str()? {
+                "all" => core::Inviters::Everybody,
+                "admins" => core::Inviters::Admins,
+                "nobody" => core::Inviters::Nobody,
+                _ => return None,
+            };
+            put(&mut c.inviters, Some(inviters))
+        },
     },
     Setting {
         table: "",
@@ -508,6 +527,7 @@ impl Default for Config {
             plain: false,
             metrics_token: String::new(),
             registration: false,
+            inviters: core::Inviters::default(),
             scram_iterations: 0,
             offline_bytes: 0,
             archive_days: 0,
@@ -678,6 +698,7 @@ impl Config {
         settings.resume_s = self.resume_s;
         settings.resume_at = self.resume_at.clone();
         settings.registration = self.registration;
+        settings.inviters = self.inviters;
         settings.contacts = self.contacts.clone();
         settings.admins = self.admins.clone();
         settings.components = self.components.clone();

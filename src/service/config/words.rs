@@ -1,9 +1,11 @@
 //! What somebody meant who typed a word that is none of ours.
 
 /// The commands, and those of a command.
-pub const COMMANDS: [(&str, &[&str]); 14] = [
+pub const COMMANDS: [(&str, &[&str]); 16] = [
     ("serve", &[]),
-    ("user", &["add", "passwd", "list", "remove"]),
+    ("user", &["add", "passwd", "reset", "list", "remove"]),
+    ("invite", &[]),
+    ("qr", &[]),
     ("room", &["list", "owner", "remove"]),
     ("peer", &["show", "add", "list", "remove"]),
     ("notify", &["add", "list", "remove"]),
@@ -19,9 +21,11 @@ pub const COMMANDS: [(&str, &[&str]); 14] = [
 ];
 
 /// What other programs call it, and what it is here.
-const ALIASES: [(&str, &[&str]); 16] = [
+const ALIASES: [(&str, &[&str]); 18] = [
+    ("invite", &["invites", "invitation", "invitations", "token", "link", "onboard"]),
+    ("qr", &["code", "qrcode", "qr-code", "scan"]),
     ("serve", &["start", "run", "up", "server", "daemon", "init", "install", "setup", "launch"]),
-    ("user add", &["adduser", "useradd", "register", "add", "create", "new", "invite"]),
+    ("user add", &["adduser", "useradd", "register", "add", "create", "new"]),
     ("user remove", &["deluser", "userdel", "unregister", "remove", "del", "delete", "rm"]),
     ("user passwd", &["passwd", "password", "pass"]),
     ("user list", &["users", "accounts", "list", "ls", "who"]),
@@ -39,11 +43,12 @@ const ALIASES: [(&str, &[&str]); 16] = [
 ];
 
 /// The same of what is done to accounts, rooms and certificates.
-const VERBS: [(&str, &[&str]); 7] = [
+const VERBS: [(&str, &[&str]); 8] = [
     ("add", &["create", "new", "make", "register", "invite"]),
     ("remove", &["del", "delete", "rm", "erase", "unregister", "destroy", "drop", "ban"]),
-    ("passwd", &["password", "pass", "pw", "reset", "change-password", "set-password"]),
+    ("passwd", &["password", "pass", "pw", "change-password", "set-password"]),
     ("list", &["ls", "show", "all", "get"]),
+    ("reset", &["forgot", "forgotten", "recover", "lost"]),
     ("show", &["ls", "list", "info", "get", "print", "view"]),
     ("owner", &["owners", "own", "chown", "admin", "grant", "give", "add"]),
     ("renew", &["make", "new", "refresh", "update", "create"]),

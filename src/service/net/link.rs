@@ -60,6 +60,7 @@ impl Mail {
             | Effect::WakeAt(_)
             | Effect::Told(..)
             | Effect::Notified(..)
+            | Effect::Taken(..)
             | Effect::Dial(_)
             | Effect::Verify { .. } => return Err(effect),
         })

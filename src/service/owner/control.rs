@@ -4,7 +4,7 @@
 //! a backup, the line ` data` comes first, then the backup in chunks: each begins with its length, 32 bits, big-endian; an empty one
 //! is the last.
 
-use crate::core::{Command, TokenDigest, WantedNotifier};
+use crate::core::{Command, InvitationKind, TokenDigest, WantedInvitation, WantedNotifier};
 use crate::service::disk::data::Data;
 use crate::service::owner::{backup, status};
 use crate::service::serve::Shared;
@@ -67,6 +67,14 @@ pub enum Request {
     NotifierList,
     /// The one of this name may no longer.
     NotifierRemove(String),
+    /// One more invitation.
+    Invite(InviteRequest),
+    /// Those that are open.
+    InvitationList,
+    /// The one of this name can be taken no longer.
+    InvitationRevoke(String),
+    /// The newest gets a token with this digest.
+    InvitationRenew(TokenDigest),
     /// What URLs begin with; nothing, if no port is open for them.
     Urls,
     /// Reads settings and certificates again.
@@ -75,6 +83,70 @@ pub enum Request {
     Status,
     /// A backup, with what people have uploaded or without: to be asked for with [`receive`].
     Backup(bool),
+}
+
+/// An invitation as the owner types it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct InviteRequest {
+    /// Of its token.
+    pub digest: TokenDigest,
+    /// Whether it is for another password of the account that is named.
+    pub reset: bool,
+    /// The account.
+    pub name: Option<String>,
+    /// Whose contact one becomes.
+    pub contacts: Vec<String>,
+    /// The room that one becomes a member of.
+    pub room: Option<String>,
+    /// How often it can be taken.
+    pub uses: u32,
+    /// For how many days.
+    pub days: u32,
+    /// Whether one becomes an administrator.
+    pub admin: bool,
+    /// Whether it is for the first account.
+    pub first: bool,
+}
+
+impl InviteRequest {
+    fn line(&self) -> String {
+        let digest = URL_SAFE_NO_PAD.encode(self.digest);
+        let flags = [(self.reset, 'r'), (self.admin, 'a'), (self.first, 'f')];
+        let flags: String = flags.into_iter().filter_map(|(set, flag)| set.then_some(flag)).collect();
+        let (name, room) = (self.name.as_deref().unwrap_or_default(), self.room.as_deref().unwrap_or_default());
+        let (uses, days, contacts) = (self.uses, self.days, self.contacts.join("\t"));
+        format!("invite\t{digest}\t{name}\t{flags}\t{uses}\t{days}\t{room}\t{contacts}\n")
+    }
+
+    fn parse(digest: &str, rest: &str) -> Option<InviteRequest> {
+        let digest = URL_SAFE_NO_PAD.decode(digest).ok()?.try_into().ok()?;
+        let mut fields = rest.split('\t');
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let (name, flags) = (some(fields.next()?), fields.next()?);
+        let (uses, days, room) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?, some(fields.next()?));
+        let contacts = fields.filter_map(some).collect();
+        let has = |flag: char| flags.contains(flag);
+        let (reset, admin, first) = (has('r'), has('a'), has('f'));
+        Some(InviteRequest { digest, reset, name, contacts, room, uses, days, admin, first })
+    }
+
+    fn wanted(&self, domain: &Jid) -> std::result::Result<WantedInvitation, String> {
+        Ok(WantedInvitation {
+            digest: self.digest,
+            kind: if self.reset { InvitationKind::Reset } else { InvitationKind::Account },
+            name: self.name.as_deref().map(|name| address(name, domain)).transpose()?,
+            contacts: self
+                .contacts
+                .iter()
+                .map(|contact| address(contact, domain))
+                .collect::<std::result::Result<_, _>>()?,
+            room: self.room.as_deref().map(|at| room(at, domain)).transpose()?,
+            uses: self.uses,
+            days: self.days,
+            admin: self.admin,
+            first: self.first,
+        })
+    }
 }
 
 impl Request {
@@ -94,6 +166,10 @@ impl Request {
             }
             Request::NotifierList => "notify-list\n".into(),
             Request::NotifierRemove(name) => format!("notify-remove\t{name}\n"),
+            Request::Invite(invite) => invite.line(),
+            Request::InvitationList => "invite-list\n".into(),
+            Request::InvitationRevoke(name) => format!("invite-revoke\t{name}\n"),
+            Request::InvitationRenew(digest) => format!("invite-renew\t{}\n", URL_SAFE_NO_PAD.encode(digest)),
             Request::Urls => "urls\n".into(),
             Request::Reload => "reload\n".into(),
             Request::Status => "status\n".into(),
@@ -117,6 +193,10 @@ impl Request {
             "notify-add" => Request::notifier(jid?, &password?)?,
             "notify-list" => Request::NotifierList,
             "notify-remove" => Request::NotifierRemove(jid?),
+            "invite" => Request::Invite(InviteRequest::parse(&jid?, &password?)?),
+            "invite-list" => Request::InvitationList,
+            "invite-revoke" => Request::InvitationRevoke(jid?),
+            "invite-renew" => Request::InvitationRenew(URL_SAFE_NO_PAD.decode(jid?).ok()?.try_into().ok()?),
             "urls" => Request::Urls,
             "reload" => Request::Reload,
             "status" => Request::Status,
@@ -157,6 +237,10 @@ impl Request {
             }),
             Request::NotifierList => Command::NotifierList,
             Request::NotifierRemove(name) => Command::NotifierRemove(name.as_str().into()),
+            Request::Invite(invite) => Command::Invite(Box::new(invite.wanted(domain)?)),
+            Request::InvitationList => Command::InvitationList,
+            Request::InvitationRevoke(name) => Command::InvitationRevoke(name.as_str().into()),
+            Request::InvitationRenew(digest) => Command::InvitationRenew(*digest),
             Request::Urls | Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
         }))
     }
@@ -486,6 +570,21 @@ mod tests {
             },
             Request::NotifierList,
             Request::NotifierRemove("disk".into()),
+            Request::Invite(InviteRequest { uses: 1, days: 7, ..InviteRequest::default() }),
+            Request::Invite(InviteRequest {
+                digest: [9; 32],
+                reset: true,
+                name: Some("juliet".into()),
+                contacts: vec!["romeo".into(), "nurse@b".into()],
+                room: Some("garden".into()),
+                uses: 12,
+                days: 1,
+                admin: true,
+                first: true,
+            }),
+            Request::InvitationList,
+            Request::InvitationRevoke("abcd".into()),
+            Request::InvitationRenew([7; 32]),
             Request::Urls,
             Request::Reload,
             Request::Status,
@@ -494,9 +593,18 @@ mod tests {
         ] {
             assert!(Request::parse(request.line().trim_end_matches('\n')) == Some(request));
         }
-        for wrong in
-            ["", "add", "add\tjuliet", "remove", "sing", "room-owner\tgarden", "room-remove", "notify-add\ta\tb\tc"]
-        {
+        for wrong in [
+            "",
+            "add",
+            "add\tjuliet",
+            "remove",
+            "sing",
+            "room-owner\tgarden",
+            "room-remove",
+            "notify-add\ta\tb\tc",
+            "invite\ta\tb",
+            "invite-renew\ta",
+        ] {
             assert!(Request::parse(wrong).is_none(), "{wrong}");
         }
     }

@@ -101,8 +101,9 @@ pub(crate) fn replace(options: &Options, place: &Place, mut engine: Card, stored
     let (db, whose) =
         (place.data.database(), if options.domain.is_some() { "--domain" } else { "the setting or the file" });
     let found = rows(&mut engine, Tree::Account);
-    // What may be there without an account: rooms, nodes, where the archives of removed accounts end. All but notes is somebody's.
-    let left = Tree::ALL.into_iter().filter(|tree| *tree != Tree::Meta);
+    // What may be there without an account: rooms, nodes, where the archives of removed accounts end. All but notes, and invitations to
+    // the old name, is somebody's.
+    let left = Tree::ALL.into_iter().filter(|tree| !matches!(tree, Tree::Meta | Tree::Invitation));
     let left = left.map(|tree| rows(&mut engine, tree)).sum::<Result<usize>>();
     engine.close()?;
     let (found, left) = (found?, left?);

@@ -1,6 +1,6 @@
 //! THE OWNER: what whoever runs the box can type.
 //!
-//! [`control`] is the way to a server that runs. Its words: [`user`], [`notify`], [`command`], [`status`], [`check`]; programs that look after the server read [`metrics`]. [`backup`] puts everything into one file,
+//! [`control`] is the way to a server that runs. Its words: [`user`], [`notify`], [`invite`], [`command`], [`status`], [`check`]; programs that look after the server read [`metrics`]. [`backup`] puts everything into one file,
 //! [`restore`] brings it back; [`reset`] moves aside what is there, and [`salvage`] reads what is left of a damaged folder. [`find`] knows which data
 //! folder is meant, [`domain`] what it can be called, [`lookup`] whether phones find that, and [`root`] what root is in somebody else's folder.
 
@@ -10,10 +10,12 @@ pub mod command;
 pub mod control;
 pub(crate) mod domain;
 pub mod find;
+pub mod invite;
 pub(crate) mod lookup;
 pub(crate) mod metrics;
 pub mod notify;
 pub mod peer;
+pub mod qr;
 mod records;
 pub mod reset;
 pub mod restore;

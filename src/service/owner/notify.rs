@@ -5,10 +5,8 @@ use super::control::{self, Request};
 use super::user;
 use crate::core::token_digest;
 use crate::service::cert::Certificates;
-use crate::service::net::listeners::HTTPS;
 use crate::service::serve::Options;
 use crate::service::{Result, random};
-use crate::wire::punycode::a_labels;
 use crate::wire::typed::shell;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,10 +29,7 @@ pub fn add(options: &Options, to: &str, name: Option<&str>, from: Option<&str>) 
     let runs = told.is_some();
     let base = match told {
         Some(lines) => lines.into_iter().next(),
-        None => place.config.addresses(HTTPS).first().map(|address| match address.port() {
-            443 => format!("https://{}", a_labels(place.domain.domain())),
-            port => format!("https://{}:{port}", a_labels(place.domain.domain())),
-        }),
+        None => place.web_base(),
     };
     let url = format!("{}/notify/{token}", base.as_deref().unwrap_or("https://..."));
     let certificates = Certificates::of(&place.data);

@@ -1,6 +1,7 @@
 //! What the `peer` commands do and say: servers whose keys the owner knows, so that two offices find and trust each other with nothing else.
 
 use super::control::{self, Request};
+use super::qr::qr_code;
 use crate::service::cert::Certificates;
 use crate::service::config::{self, PEERS_FILE};
 use crate::service::disk::data::{self, Data};
@@ -10,15 +11,12 @@ use crate::service::net::listeners::{S2S, S2S_TLS};
 use crate::service::serve::{Options, Place};
 use crate::service::tls::PeerKey;
 use crate::service::{Failure, Result, host};
-use qrcodegen::{QrCode, QrCodeEcc};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// What the file begins with.
 const HEAD: &str =
     "# Other servers whose keys are known, as `inglenook peer add` and `inglenook peer remove` write them.\n";
-/// White modules around a code, so that it is found (ISO/IEC 18004 §5.3.8 asks for four; phones do with two).
-const QUIET: i32 = 2;
 
 /// The line that the owner of the other server types, or scans.
 ///
@@ -32,7 +30,7 @@ pub fn show(options: &Options) -> Result<Vec<String>> {
     let place = address.map(|address| format!(" {address}")).unwrap_or_default();
     let line = format!("inglenook peer add {domain} {key}{place}");
     let mut lines = vec![line.clone()];
-    lines.extend(code(&line));
+    lines.extend(qr_code(&line));
     lines.push(
         "Type the first line on the other server, or scan the code and paste it there; and the other server's here."
             .into(),
@@ -62,26 +60,6 @@ fn reachable(listened: &[SocketAddr]) -> Option<SocketAddr> {
         true => of_box().map(|ip| SocketAddr::new(ip, at.port())),
         false => Some(*at).filter(|at| !at.ip().is_loopback()),
     })
-}
-
-/// A text as a QR code, two rows of modules in a line. Light is drawn: most terminals are dark.
-fn code(text: &str) -> Vec<String> {
-    // Longer than any code is no line that somebody types.
-    let Ok(code) = QrCode::encode_text(text, QrCodeEcc::Low) else { return Vec::new() };
-    let light = &|x: i32, y: i32| !code.get_module(x, y);
-    let (from, to) = (-QUIET, code.size() + QUIET);
-    (from..to)
-        .step_by(2)
-        .map(|y| {
-            (from..to).map(move |x| match (light(x, y), y + 1 >= to || light(x, y + 1)) {
-                (true, true) => '█',
-                (true, false) => '▀',
-                (false, true) => '▄',
-                (false, false) => ' ',
-            })
-        })
-        .map(Iterator::collect)
-        .collect()
 }
 
 /// Pins a server's key from now on.
@@ -240,12 +218,5 @@ mod tests {
         assert!(error("office.test", KEY, None).contains("in the settings"));
         assert!(remove(&options, "office.test").unwrap_err().0.contains("in the settings"));
         assert!(list(&options).unwrap()[0].ends_with("(settings)"));
-    }
-
-    #[test]
-    fn a_code_is_square_and_light_around() {
-        let lines = code("inglenook peer add office.test sha256:00");
-        assert!(lines.iter().all(|line| line.chars().count() == 2 * lines.len() - 1), "{lines:?}");
-        assert!(lines[0].chars().all(|c| c == '█'));
     }
 }

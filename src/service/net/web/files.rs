@@ -181,9 +181,9 @@ impl Connection {
         };
         let length = parts.iter().map(|(head, _, length)| head.len() as u64 + length).sum();
         let stays = request.stays && request.framed == Framed::Nothing;
-        let mut out = String::new();
+        let mut out = Vec::new();
         answer.write_head(length, stays, now(), &mut out);
-        self.write(out.as_bytes()).await?;
+        self.write(&out).await?;
         let mut stored = stored;
         for (head, first, length) in parts.into_iter().filter(|_| !is_head) {
             self.write(head.as_bytes()).await?;

@@ -6,8 +6,10 @@ mod content;
 mod files;
 mod health;
 mod notify;
+mod pages;
 pub(super) mod plain;
 
+use self::pages::Taken;
 use super::bosh::BoshSessions;
 use super::gate::Gate;
 use super::link::ClientLink;
@@ -20,6 +22,7 @@ use crate::stream::{Mono, Tls};
 use crate::web::answer::{Answer, Status};
 use crate::web::body::Framed;
 use crate::web::frames::accept_key;
+use crate::web::pages::{House, Purpose};
 use crate::web::request::{Method, Request};
 use crate::wire::punycode::a_labels;
 use crate::wire::xml::escaped;
@@ -48,6 +51,8 @@ pub struct Web {
     /// What programs that look after the server are told.
     numbers: OnceLock<Box<dyn Numbers>>,
     bosh: Arc<BoshSessions>,
+    house: Mutex<Arc<House>>,
+    taken: Taken,
 }
 
 /// What there is for programs that look after the server.
@@ -68,6 +73,8 @@ impl Web {
             base: Mutex::default(),
             numbers: OnceLock::new(),
             bosh: Arc::new(BoshSessions::new(gate)),
+            house: Mutex::default(),
+            taken: Taken::default(),
         })
     }
 
@@ -84,6 +91,16 @@ impl Web {
     /// What URLs begin with from now on: `https://HOST:PORT`.
     pub fn set_base(&self, base: String) {
         *lock(&self.base) = base;
+    }
+
+    /// Whose pages are shown.
+    fn house(&self) -> Arc<House> {
+        lock(&self.house).clone()
+    }
+
+    /// Whose pages are shown from now on.
+    pub fn set_house(&self, house: House) {
+        *lock(&self.house) = Arc::new(house);
     }
 
     /// Whether a request may be for this host. What is no name means no other host to a browser.
@@ -245,9 +262,9 @@ impl Connection {
     }
 
     async fn say(&mut self, answer: &Answer, is_head: bool, stays: bool) -> io::Result<()> {
-        let mut out = String::new();
+        let mut out = Vec::new();
         answer.write(is_head, stays, now(), &mut out);
-        self.write(out.as_bytes()).await
+        self.write(&out).await
     }
 
     /// Answers a request that has to be answered at once. What follows its head is not read: then nothing else may come.
@@ -288,7 +305,11 @@ impl Connection {
             path => match (path.strip_prefix("/upload/"), self.entry.hub.files().cloned()) {
                 (Some(rest), Some(files)) => self.file(&files, request, rest).await,
                 _ if path.starts_with("/notify/") => self.notify(request, &path["/notify/".len()..]).await,
-                _ => self.reply(request, nothing()).await,
+                _ => match (path.strip_prefix("/invite/"), path.strip_prefix("/reset/")) {
+                    (Some(token), _) => self.link(web, request, Purpose::Account, token).await,
+                    (_, Some(token)) => self.link(web, request, Purpose::Reset, token).await,
+                    _ => self.reply(request, pages::public(web, request, None).unwrap_or_else(nothing)).await,
+                },
             },
         }
     }

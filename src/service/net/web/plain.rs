@@ -1,4 +1,5 @@
-//! HTTP without TLS: whoever asks here is led to where there is TLS, and is given nothing else.
+//! HTTP without TLS: whoever asks here is led to where there is TLS. All that they are given is what they need to trust that: a browser that
+//! does not yet shows none of its pages. Whoever is on the way could change it: so there is the fingerprint, to be compared.
 
 use super::{HEAD_MS, Web, misdirected, now};
 use crate::service::hub::Hub;
@@ -44,9 +45,9 @@ async fn answer(web: &Web, entry: &Entry, mut socket: Socket) {
             Wait::Late => break (Answer::text(Status::RequestTimeout, "the request did not come in time"), false),
         }
     };
-    let mut out = String::new();
+    let mut out = Vec::new();
     answer.write(is_head, false, now(), &mut out);
-    let mut left = out.as_bytes();
+    let mut left = out.as_slice();
     let write = async {
         while !left.is_empty() {
             let written = poll_fn(|cx| socket.poll_write(cx, left)).await?;
@@ -68,6 +69,9 @@ fn led(web: &Web, request: &Request) -> Answer {
     // What would follow was said without TLS: it is not to be said again (RFC 9110 §15.4.2).
     if !matches!(request.method, Method::Get | Method::Head) || request.framed != Framed::Nothing {
         return Answer::text(Status::Forbidden, format!("nothing is taken without TLS; it is at {base}"));
+    }
+    if let Some(answer) = super::pages::public(web, request, Some(&base)) {
+        return answer;
     }
     // `*` is no path.
     let path = if request.path.starts_with('/') { &request.path } else { "/" };
