@@ -147,6 +147,18 @@
 //!    person. It goes its way from `Core::route` on, as all do.
 //! 4. What refuses it in this turn is the answer; else that waits for storage as every promise does, and is [`Effect::Notified`](core::Effect::Notified).
 //!
+//! # An invitation
+//!
+//! Romeo has an app make a link for Juliet, who has no account yet (XEP-0401).
+//!
+//! 1. `ext/commands/invite.rs` makes the token, and [`State::invite`](core::State::invite) keeps its SHA-256 (`core/invitation.rs`), as it does for
+//!    `inglenook invite` ([`Command::Invite`](core::Command::Invite)).
+//! 2. Her app shows the token before it logs in (XEP-0445), or she opens the page ([`Hub::invitation`](service::hub::Hub::invitation)). From here on the stream may make an account,
+//!    whatever the clock says.
+//! 3. `ext/register.rs`, or [`Input::Take`](core::Input::Take) for the page, has her account made by [`State::take`](core::State::take): that, the contacts of both, and that the token is
+//!    spent, are one batch. Who is invited into a room is told to [`Event::Invited`](core::Event::Invited): `ext/muc` makes them a member, `ext/bookmarks.rs` a bookmark.
+//! 4. If she has an account already, her app asks Romeo for a subscription with the token (XEP-0379), and `core/presence.rs` says yes, and asks in return.
+//!
 //! # What becomes of a message
 //!
 //! Step by step, with the function that does each: [`core::message`].
@@ -188,6 +200,7 @@
 //! - **Quiet** is what a client that nobody looks at need not know yet; **worth** says of a stanza whether it can wait.
 //! - A message is **held** while nobody has it for sure, **kept** when it waits for an account, **had** when a client has acknowledged it.
 //! - **Progress** is how far a session is with what was kept for its account.
+//! - **Preauthenticated** is a stream whose client has shown the token of an invitation; **first** the invitation to the first account.
 //! - A **notifier** is whoever may say something by HTTP because they know a token.
 //! - A **seat** is a session in a room, its **faces** are its presence as the others see it.
 //! - The **head** of a node is all but its items; a **home** is where nodes are, an account or the service.

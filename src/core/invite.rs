@@ -135,10 +135,11 @@ impl State {
         Ok(())
     }
 
-    /// The invitation that a stream has shown the token of, and the name that is kept for it.
+    /// The invitation that a stream has shown the token of, though somebody else may have taken it meanwhile, and the name that is kept
+    /// for it.
     pub fn preauthenticated(&self, stream: StreamId) -> Option<(TokenDigest, Option<&str>)> {
         let digest = self.invitations.held(stream)?;
-        Some((digest, self.invitations.get(&digest)?.name.as_deref()))
+        Some((digest, self.invitations.get(&digest).and_then(|one| one.name.as_deref())))
     }
 
     /// Somebody tries to take an invitation.
