@@ -22,7 +22,7 @@
 //!   SASL, resource binding and stanzas, whole or in messages ([`framing`](stream::framing)); [`component`](stream::component) for gateways and bots on the same box;
 //!   [`s2s`](stream::s2s), both ends of a stream between two servers.
 //! - [`web`]: HTTP. A [`request`](web::request) and what follows it ([`body`](web::body)), [`answers`](web::answer), parts of files
-//!   ([`range`](web::range)), what programs have to say ([`notification`](web::notification)), the messages of WebSockets ([`frames`](web::frames)), and what a session of
+//!   ([`range`](web::range)), what programs have to say ([`notification`](web::notification)), what people see ([`pages`](web::pages)), the messages of WebSockets ([`frames`](web::frames)), and what a session of
 //!   BOSH holds ([`bosh`](web::bosh)): bytes only.
 //! - [`store`]: DISK. [`Engine`](store::Engine) is the contract, a [`Batch`](store::Batch) is made whole or not at all;
 //!   [`card`](store::card) keeps it on a card, rows in [sled](store::sled_engine) and messages in [the log](store::log), and
@@ -158,6 +158,17 @@
 //! 3. `ext/register.rs`, or [`Input::Take`](core::Input::Take) for the page, has her account made by [`State::take`](core::State::take): that, the contacts of both, and that the token is
 //!    spent, are one batch. Who is invited into a room is told to [`Event::Invited`](core::Event::Invited): `ext/muc` makes them a member, `ext/bookmarks.rs` a bookmark.
 //! 4. If she has an account already, her app asks Romeo for a subscription with the token (XEP-0379), and `core/presence.rs` says yes, and asks in return.
+//!
+//! # A page
+//!
+//! Somebody opens the link that they were given, `/invite/TOKEN`, chooses a name and a password, and has an account.
+//!
+//! 1. `service/net/web/pages.rs` asks the core what may be shown to who knows that token, and tells [`web::pages`] for whom the page is: a language, and what they
+//!    have in hand. It is made of data and of the texts of that language ([`Texts`](web::pages::Texts)), whole, in one string.
+//! 2. The form comes back ([`web::form`]): another page's is refused. A form that is sent twice waits for the first, and hears the same.
+//! 3. The hub makes the keys, and the core the account. The page that says so waits for storage, as every promise does.
+//!
+//! Who vouches for the house ([`Vouched`](web::pages::Vouched)) is told to the pages whenever the certificate changes.
 //!
 //! # What becomes of a message
 //!

@@ -8,7 +8,8 @@ use crate::wire::{Condition, Jid, StanzaError, stamp};
 const FORM_TYPE: &str = "urn:xmpp:invite#invitation";
 
 /// What is done by these.
-pub(super) const INVITATIONS: About = About::new("XEP-0401", "Ad-hoc Account Invitation Generation", "0.6.0", "");
+pub(super) const INVITATIONS: About =
+    About::new("XEP-0401", "Ad-hoc Account Invitation Generation", "0.6.0", "");
 
 /// The form of §5.4: whom an administrator invites to an account.
 pub(super) fn to_an_account() -> Form {
@@ -26,11 +27,7 @@ pub(super) const CREATE_ACCOUNT: AdHocCommand = AdHocCommand {
     node: "urn:xmpp:invite#create-account",
     name: "Invite somebody to an account",
     form: Some(|_, _, _| {
-        let form = Form::to_fill(
-            "",
-            "A new account",
-            "Who takes the invitation chooses the password, and the name if you do not.",
-        );
+        let form = Form::to_fill("", "A new account", "Who takes the invitation chooses the password, and the name if you do not.");
         let label = "The name, before the @";
         let form = form.field(&Field { var: "username", ty: "text-single", label, ..Field::default() });
         let (var, ty, label) = ("roster-subscription", "boolean", "Whether you become contacts");

@@ -100,7 +100,8 @@ pub static LISTENERS: [Listener; 7] = [
     Listener {
         name: HTTP,
         default: "[]",
-        meaning: "Browsers without TLS: they are led to `https`, and are given nothing else. Usually \"[::]:80\", if at all.",
+        meaning: "Browsers without TLS: they are led to `https`, and are given nothing but what they need to trust that. Usually\n\
+                  \"[::]:80\", if at all.",
         peers: Peers::Strays,
         direct: false,
     },
