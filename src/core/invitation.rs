@@ -306,7 +306,9 @@ impl Invitations {
         };
         let own = self.all.values().filter(|one| one.by.as_ref() == by).count();
         if by.is_some() && own >= of_one {
-            return Err(format!("{own} invitations of yours are open: one must be taken, or its time be over, before the next"));
+            return Err(format!(
+                "{own} invitations of yours are open: one must be taken, or its time be over, before the next"
+            ));
         }
         if self.all.len() >= of_all {
             return Err(format!("{} invitations are open, and more there cannot be now", self.all.len()));

@@ -8,8 +8,7 @@ use crate::wire::{Condition, Jid, StanzaError, stamp};
 const FORM_TYPE: &str = "urn:xmpp:invite#invitation";
 
 /// What is done by these.
-pub(super) const INVITATIONS: About =
-    About::new("XEP-0401", "Ad-hoc Account Invitation Generation", "0.6.0", "");
+pub(super) const INVITATIONS: About = About::new("XEP-0401", "Ad-hoc Account Invitation Generation", "0.6.0", "");
 
 /// The form of §5.4: whom an administrator invites to an account.
 pub(super) fn to_an_account() -> Form {
@@ -21,27 +20,6 @@ pub(super) fn to_an_account() -> Form {
     form.field(&Field { var, ty, label, values: vec!["1"], ..Field::default() })
 }
 
-<<<<<<< HEAD
-/// §5.4
-pub(super) const CREATE_ACCOUNT: AdHocCommand = AdHocCommand {
-    node: "urn:xmpp:invite#create-account",
-    name: "Invite somebody to an account",
-    form: Some(|_, _, _| {
-        let form = Form::to_fill("", "A new account", "Who takes the invitation chooses the password, and the name if you do not.");
-        let label = "The name, before the @";
-        let form = form.field(&Field { var: "username", ty: "text-single", label, ..Field::default() });
-        let (var, ty, label) = ("roster-subscription", "boolean", "Whether you become contacts");
-        form.field(&Field { var, ty, label, values: vec!["1"], ..Field::default() })
-    }),
-    run: |_, st, mut run| {
-        let username = single(&mut run.fields, "username")?.filter(|name| !name.is_empty());
-        let befriends = boolean(&mut run.fields, "roster-subscription")?.unwrap_or(false);
-        let domain = st.domain().domain();
-        let name = username.map(|name| Jid::new(Some(&name), domain, None)).transpose();
-        let name = name.map_err(|_| bad_payload("this cannot be a username"))?;
-        if let Some(jid) = name.as_ref().filter(|jid| st.account(jid).is_some()) {
-            return Err(StanzaError::new(Condition::Conflict).text(format!("{jid} is there already")));
-=======
 /// An invitation that somebody makes: to an account of this name, if there is one, and to be a contact of theirs, if they want that. Gives
 /// the form that tells of it.
 pub(super) fn invite(st: &mut State, by: &Jid, name: Option<Jid>, befriends: bool) -> Result<String, StanzaError> {
@@ -49,7 +27,6 @@ pub(super) fn invite(st: &mut State, by: &Jid, name: Option<Jid>, befriends: boo
     if let Some(jid) = &name {
         if st.account(jid).is_some() {
             return Err(conflict(format!("{jid} is there already")));
->>>>>>> 14b7120825e5c65e361f169455ebe1712f013c26
         }
         st.is_kept(jid).map_err(conflict)?;
     }

@@ -5,10 +5,10 @@ use super::control::{self, InviteRequest, Request};
 use super::qr::qr_code;
 use super::user;
 use crate::core::{Command, Core, Now, TOKEN_PLACE, WantedInvitation, invitation_token, token_digest};
-use crate::store::Engine;
 use crate::service::driver::Driver;
 use crate::service::serve::Options;
 use crate::service::{Failure, Result, host, random};
+use crate::store::Engine;
 use crate::wire::typed::shell;
 
 /// How long an invitation is good, in days, and one that makes an administrator, or sets a password.
