@@ -11,7 +11,7 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::{Creators, PushContent, RoomKind, StreamId};
+use inglenook::core::{Command, Creators, Inviters, PushContent, RoomKind, StreamId, WantedInvitation, token_digest};
 use inglenook::stream::framing::Framing;
 use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -19,7 +19,7 @@ use minidom::{Element, Node};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 fn main() {
@@ -73,7 +73,7 @@ impl Server {
         );
         std::fs::write(folder.join("inglenook.toml"), settings).unwrap();
         let program = env!("CARGO_BIN_EXE_inglenook");
-        let mut command = Command::new(program);
+        let mut command = std::process::Command::new(program);
         command.env("RUST_LOG", "warn").args(["serve", "--data"]).arg(&folder).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut address = None;
@@ -110,6 +110,7 @@ fn needs_a_hand(line: &str) -> bool {
         || line.starts_with("The disk ")
         || line.starts_with("The setting ")
         || line.starts_with("The clock ")
+        || line.starts_with("The token ")
         || line.ends_with(" pass.")
         || line.ends_with(" opens a connection.")
 }
@@ -197,6 +198,13 @@ impl Play {
             for (name, value) in &settings {
                 match name.as_str() {
                     "registration" => s.registration = value == "true",
+                    "invites" => {
+                        s.inviters = match value.as_str() {
+                            "all" => Inviters::Everybody,
+                            "admins" => Inviters::Admins,
+                            _ => Inviters::Nobody,
+                        }
+                    }
                     "push.content" => {
                         s.push_content = match value.as_str() {
                             "full" => PushContent::Full,
@@ -288,6 +296,13 @@ impl Play {
             return self.done(|house| {
                 let wall = house.now.wall;
                 house.now.wall = if back { wall.saturating_sub(ms) } else { wall + ms };
+            });
+        }
+        if let Some(wanted) = text.strip_prefix("The token ").and_then(|t| t.strip_suffix('.')) {
+            let wanted = Box::new(invitation(wanted)?);
+            return self.done(|house| {
+                house.command(Command::Invite(wanted));
+                assert!(matches!(house.told.pop(), Some(Ok(_))), "nobody is invited");
             });
         }
         let (name, rest) = text.split_once(' ').ok_or("what?")?;
@@ -458,6 +473,32 @@ impl Play {
     fn next(&mut self, sid: StreamId) -> Outcome<Option<Element>> {
         self.stage.receive(sid).map(|xml| parse_piece(&xml)).transpose()
     }
+}
+
+/// `abc invites juliet, for 2 people, as a contact of romeo@house.test, into garden@conference.house.test, for 3 days`, all but the first
+/// two words left out or not.
+fn invitation(text: &str) -> Outcome<WantedInvitation> {
+    let mut parts = text.split(", ");
+    let (token, name) = parts.next().and_then(|first| first.split_once(" invites")).ok_or("whom?")?;
+    let mut wanted = WantedInvitation::new(token_digest(token));
+    let jid = |text: &str| Jid::parse(text).map_err(|e| e.0.to_owned());
+    if !name.is_empty() {
+        wanted.name = Some(jid(&format!("{}@{DOMAIN}", name.trim()))?);
+    }
+    for part in parts {
+        let number = || part.split(' ').nth(1).and_then(|n| n.parse().ok()).ok_or("how many?");
+        match part {
+            "as an administrator" => wanted.admin = true,
+            _ if part.ends_with(" people") => wanted.uses = number()?,
+            _ if part.ends_with(" days") => wanted.days = number()?,
+            _ => match part.rsplit_once(' ').ok_or("how?")? {
+                ("as a contact of", contact) => wanted.contacts.push(jid(contact)?),
+                ("into", room) => wanted.room = Some(jid(room)?),
+                _ => return Err(format!("how is {part} meant?")),
+            },
+        }
+    }
+    Ok(wanted)
 }
 
 /// `90 seconds`, in milliseconds.

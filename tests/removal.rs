@@ -7,7 +7,7 @@ mod house;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use house::House;
-use inglenook::core::{Command, StreamId};
+use inglenook::core::{Command, StreamId, WantedInvitation, token_digest};
 use inglenook::store::{Engine, Query, Tree};
 use inglenook::wire::Jid;
 
@@ -24,7 +24,9 @@ fn ask(house: &mut House, sid: StreamId, to: &str, inner: &str) {
 
 /// Stores something in each tree that belongs to accounts.
 fn fill(house: &mut House, name: &str) {
-    house.account(&format!("{name}@house.test"));
+    let invitation = WantedInvitation { admin: true, ..WantedInvitation::new(token_digest(name)) };
+    house.command(Command::Invite(Box::new(invitation)));
+    assert!(house.take(name, name).unwrap().is_ok());
     let romeo = house.login("romeo@house.test/orchard");
     // Before it is there: a message waits.
     house.send(romeo, &format!("<message type='chat' to='{name}@house.test'><body>waits</body></message>"));

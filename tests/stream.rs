@@ -240,6 +240,7 @@ fn features_before_and_after() {
              <mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>\
              <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>\
              <channel-binding type='tls-server-end-point'/></sasl-channel-binding>\
+             <register xmlns='urn:xmpp:ibr-token:0'/>\
              <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>12288</max-bytes><idle-seconds>30</idle-seconds></limits>\
              </stream:features>",
             id(&first)

@@ -306,7 +306,9 @@ impl Invitations {
         };
         let own = self.all.values().filter(|one| one.by.as_ref() == by).count();
         if by.is_some() && own >= of_one {
-            return Err(format!("{own} invitations of yours are open: one must be taken, or its time be over, before the next"));
+            return Err(format!(
+                "{own} invitations of yours are open: one must be taken, or its time be over, before the next"
+            ));
         }
         if self.all.len() >= of_all {
             return Err(format!("{} invitations are open, and more there cannot be now", self.all.len()));
@@ -433,5 +435,115 @@ impl Invitations {
     /// The rooms of a domain that somebody is invited into.
     pub(super) fn rooms_at(&self, domain: &str) -> Vec<Jid> {
         self.all.values().filter_map(|one| one.room.clone()).filter(|room| room.domain() == domain).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn jid(text: &str) -> Jid {
+        Jid::parse(text).unwrap()
+    }
+
+    const NOW: Moment = Moment { mono: 5_000, wall: 1_000_000 };
+
+    fn wanted() -> WantedInvitation {
+        WantedInvitation {
+            name: Some(jid("juliet@house.test")),
+            contacts: vec![jid("romeo@house.test"), jid("nurse@house.test")],
+            room: Some(jid("garden@conference.house.test")),
+            admin: true,
+            ..WantedInvitation::new([7; 32])
+        }
+    }
+
+    /// As `Invitations::load` has it in another run.
+    fn stored(one: Invitation) -> Invitation {
+        Invitation { ends: None, ..one }
+    }
+
+    #[test]
+    fn rows_come_back_and_are_those_on_disks() {
+        let by = Some(jid("romeo@house.test"));
+        let plain = WantedInvitation { kind: InvitationKind::Reset, first: true, ..WantedInvitation::new([1; 32]) };
+        for (wanted, by) in [(wanted(), by), (plain, None)] {
+            let one = Invitation::new(&wanted, by, 9, NOW);
+            let record = one.record();
+            assert_eq!(Invitation::from_record(&record), Ok(stored(one)));
+            for end in 0..record.len() {
+                assert_eq!(Invitation::from_record(&record[..end]), Err(Broken), "{end}");
+            }
+        }
+        let short = WantedInvitation { days: 1, uses: 3, ..WantedInvitation::new([1; 32]) };
+        let until = (1_000_000 + DAY_MS).to_le_bytes();
+        let bytes = [&[1, 1, 0][..], &[3, 0, 0, 0], &[9, 0, 0, 0, 0, 0, 0, 0], &until, &[0, 0, 0], &[0; 4]].concat();
+        assert_eq!(*Invitation::new(&short, None, 9, NOW).record(), bytes);
+        let mut all = Invitations::default();
+        assert!(all.load(&[7; 31], &bytes).is_err());
+        assert!(all.load(&[7; 32], &[2, 1]).is_err(), "of a newer version");
+        all.load(&[7; 32], &bytes).unwrap();
+    }
+
+    #[test]
+    fn an_app_is_told_what_to_open() {
+        let view = |wanted: WantedInvitation| Invitation::new(&wanted, None, 1, NOW).view(NOW);
+        let uri = |wanted| view(wanted).uri(&jid("house.test"), "abc");
+        assert_eq!(uri(wanted()).as_deref(), Some("xmpp:juliet@house.test?register;preauth=abc"));
+        let friend = WantedInvitation { name: None, contacts: vec![jid("müller+1@house.test")], ..wanted() };
+        assert_eq!(uri(friend).as_deref(), Some("xmpp:m%C3%BCller%2B1@house.test?roster;preauth=abc;ibr=y"));
+        let anybody = WantedInvitation::new([1; 32]);
+        assert_eq!(uri(anybody.clone()).as_deref(), Some("xmpp:house.test?register;preauth=abc"));
+        assert_eq!(uri(WantedInvitation { kind: InvitationKind::Reset, ..wanted() }), None);
+        assert_eq!(view(anybody).until, (1_000_000 + 7 * DAY_MS) / 1000);
+    }
+
+    #[test]
+    fn a_token_has_130_bits() {
+        let token = invitation_token(&[255; 32]);
+        assert_eq!(token.len(), TOKEN_LETTERS);
+        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric()) && token != invitation_token(&[254; 32]));
+    }
+
+    #[test]
+    fn each_has_its_share() {
+        let (mut all, mut n) = (Invitations::default(), 0_u64);
+        let mut add = |all: &mut Invitations, by: Option<&Jid>, is_admin| {
+            all.has_room(by, is_admin)?;
+            n += 1;
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&n.to_be_bytes());
+            all.insert(digest, Invitation::new(&WantedInvitation::new(digest), by.cloned(), n, NOW));
+            Ok::<(), String>(())
+        };
+        let (romeo, juliet) = (jid("romeo@house.test"), jid("juliet@house.test"));
+        let most = |all: &mut Invitations, add: &mut dyn FnMut(&mut Invitations) -> Result<(), String>| {
+            (0..).take_while(|_| add(all).is_ok()).count()
+        };
+        assert_eq!(most(&mut all, &mut |all| add(all, Some(&romeo), false)), ACCOUNT_INVITATIONS);
+        assert_eq!(most(&mut all, &mut |all| add(all, Some(&juliet), true)), ADMIN_INVITATIONS);
+        let mut person = 0;
+        let others = most(&mut all, &mut |all| {
+            person += 1;
+            add(all, Some(&jid(&format!("p{person}@house.test"))), false)
+        });
+        assert_eq!(others, INVITATIONS - OWNER_INVITATIONS - ACCOUNT_INVITATIONS - ADMIN_INVITATIONS);
+        assert_eq!(most(&mut all, &mut |all| add(all, None, false)), OWNER_INVITATIONS);
+    }
+
+    #[test]
+    fn what_streams_hold_is_kept_though_its_time_is_over() {
+        let mut all = Invitations::default();
+        for token in [1, 2] {
+            all.insert([token; 32], Invitation::new(&WantedInvitation::new([token; 32]), None, 1, NOW));
+        }
+        all.hold(StreamId(5), [1; 32]);
+        let later = Moment { mono: NOW.mono + 7 * DAY_MS, ..NOW };
+        assert_eq!(all.over(NOW), Vec::<TokenDigest>::new());
+        assert_eq!(all.over(later), [[2; 32]]);
+        assert!(all.open(&[1; 32], later).is_none() && all.get(&[1; 32]).is_some());
+        all.release(StreamId(5));
+        assert_eq!(all.over(later), [[1; 32], [2; 32]]);
     }
 }

@@ -8,8 +8,8 @@ use super::effect::Now;
 use super::event::Event;
 use super::ids::{Job, StreamId};
 use super::invitation::{
-    INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind, InvitationView, Moment, TOKEN_PLACE,
-    TakeRefusal, WantedInvitation, id,
+    INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind, InvitationView, Moment,
+    TOKEN_PLACE, TakeRefusal, WantedInvitation, id,
 };
 use super::names::{NAME_BYTES, NameFault, TRUSTED, looks};
 use super::notifier::{TokenDigest, token_digest};
@@ -28,8 +28,7 @@ use std::net::IpAddr;
 pub const PASSWORD_BYTES: usize = 1023;
 
 /// Subscribed both ways.
-const BOTH: SubscriptionState =
-    SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
+const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
 
 /// Whether a password may be chosen.
 ///
@@ -136,10 +135,11 @@ impl State {
         Ok(())
     }
 
-    /// The invitation that a stream has shown the token of, and the name that is kept for it.
+    /// The invitation that a stream has shown the token of, though somebody else may have taken it meanwhile, and the name that is kept
+    /// for it.
     pub fn preauthenticated(&self, stream: StreamId) -> Option<(TokenDigest, Option<&str>)> {
         let digest = self.invitations.held(stream)?;
-        Some((digest, self.invitations.get(&digest)?.name.as_deref()))
+        Some((digest, self.invitations.get(&digest).and_then(|one| one.name.as_deref())))
     }
 
     /// Somebody tries to take an invitation.
@@ -290,7 +290,9 @@ impl State {
         }
         let looks_like = looks(local);
         let alike = |other: &str| looks(other) == looks_like;
-        match self.accounts().any(|account| alike(account.jid.local().unwrap_or_default())) || TRUSTED.into_iter().any(alike) {
+        match self.accounts().any(|account| alike(account.jid.local().unwrap_or_default()))
+            || TRUSTED.into_iter().any(alike)
+        {
             true => Err(NameFault::LookAlike),
             false => Ok(()),
         }
@@ -395,7 +397,8 @@ impl State {
     /// The newest that the owner has made gets another token in place of its own, of which nobody knows more than its digest.
     pub(super) fn renew_invitation(&mut self, digest: TokenDigest) -> Result<Vec<String>, String> {
         let at = self.moment();
-        let newest = self.invitations.newest(at).filter(|d| self.invitations.get(d).is_some_and(|one| !self.is_dead(one)));
+        let newest =
+            self.invitations.newest(at).filter(|d| self.invitations.get(d).is_some_and(|one| !self.is_dead(one)));
         let Some(before) = newest else {
             return Err("there is no open invitation of yours; `inglenook invite` makes one".into());
         };

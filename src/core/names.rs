@@ -5,8 +5,20 @@ pub const NAME_BYTES: usize = 64;
 
 /// Names that people believe (RFC 2142, and what else looks like whoever runs the server): only who becomes an administrator takes one.
 pub(super) const TRUSTED: [&str; 14] = [
-    "abuse", "admin", "administrator", "hostmaster", "info", "inglenook", "noc", "operator", "postmaster", "root", "security",
-    "support", "system", "webmaster",
+    "abuse",
+    "admin",
+    "administrator",
+    "hostmaster",
+    "info",
+    "inglenook",
+    "noc",
+    "operator",
+    "postmaster",
+    "root",
+    "security",
+    "support",
+    "system",
+    "webmaster",
 ];
 
 /// Letters that look like others, as these: Cyrillic and Greek small ones, and digits.

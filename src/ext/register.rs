@@ -3,7 +3,8 @@
 
 use crate::core::share::{Ledger, Shared, Shares, limits};
 use crate::core::{
-    About, Event, Extension, Flow, Handled, Job, NAME_BYTES, NameFault, Place, State, StreamId, TakeRefusal, TokenDigest, admin, network,
+    About, Event, Extension, Flow, Handled, Job, NAME_BYTES, NameFault, Place, State, StreamId, TakeRefusal,
+    TokenDigest, admin, network,
 };
 use crate::wire::scram::{Credentials, PASSWORD_CHARS, long_enough};
 use crate::wire::xml::escaped;
@@ -184,7 +185,8 @@ impl Register {
         st.write()?;
         let job = st.hash(&password);
         let invitation = Some(digest);
-        self.jobs.insert(job, Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)), invitation });
+        self.jobs
+            .insert(job, Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)), invitation });
         Ok(Flow::Done)
     }
 
@@ -218,7 +220,10 @@ impl Register {
         st.write()?;
         self.count(peer);
         let job = st.hash(&password);
-        self.jobs.insert(job, Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)), invitation: None });
+        self.jobs.insert(
+            job,
+            Registration { jid, iq: without_password(iq), stranger: Some((stream, peer)), invitation: None },
+        );
         Ok(Flow::Done)
     }
 

@@ -105,7 +105,8 @@ impl C2s {
     /// A connection whose handshake is done; `since` is when it was accepted: the time before authentication counts from there.
     /// `random`: unpredictable, for stream ids and nonces.
     pub fn new(framing: Framing, terms: Arc<Terms>, tls: Tls, since: Mono, random: [u8; 32]) -> C2s {
-        let login = Login { tls, random: Random::new(random), since, taken: 0, from: None, preauth: false, sasl: Sasl::new() };
+        let login =
+            Login { tls, random: Random::new(random), since, taken: 0, from: None, preauth: false, sasl: Sasl::new() };
         C2s {
             framer: framing.framer(small_limits(LOGIN_BYTES)),
             line: ClientLine {

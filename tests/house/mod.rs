@@ -8,7 +8,8 @@ pub mod servers;
 
 use base64::Engine as _;
 use inglenook::core::{
-    Command, Core, Effect, Input, Job, NotifyRefusal, Now, Settings, Slot, SlotRefusal, StreamId, WantedSlot,
+    Command, Core, Effect, Input, InvitationView, Job, NotifyRefusal, Now, Settings, Slot, SlotRefusal, StreamId,
+    TakeRefusal, WantedSlot,
 };
 use inglenook::service::net::link::{ClientLink, End, Link, Mail, ServerLink, Step};
 use inglenook::store::memory::Memory;
@@ -145,12 +146,16 @@ pub struct House {
     pub told: Vec<Result<Vec<String>, String>>,
     /// What became of notifications.
     pub notified: Vec<Result<String, NotifyRefusal>>,
+    /// What became of invitations that were taken.
+    pub taken: Vec<Result<Jid, TakeRefusal>>,
     /// Every stanza that was written, in bytes: what a test that counts work looks at.
     pub written: usize,
     /// What was committed, in batches.
     pub commits: usize,
 }
 
+/// Where everybody is.
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// An id that no test uses.
 const BIND_ID: &str = "house-bind";
 
@@ -201,6 +206,7 @@ impl House {
             slots: BTreeMap::new(),
             told: Vec::new(),
             notified: Vec::new(),
+            taken: Vec::new(),
             written: 0,
             commits: 0,
         }
@@ -438,6 +444,22 @@ impl House {
         self.input(Input::Command(Job(u64::MAX), command));
     }
 
+    /// What a page shows of an invitation.
+    pub fn invitation(&mut self, token: &str) -> Result<InvitationView, TakeRefusal> {
+        self.core.invitation(self.now, token, LOCALHOST)
+    }
+
+    /// Takes it, as a page does; the keys are those of every account here. `None`: that is not stored.
+    pub fn take(&mut self, token: &str, name: &str) -> Option<Result<Jid, TakeRefusal>> {
+        let digest = match self.core.may_take(self.now, token, LOCALHOST, name, "wherefore art thou") {
+            Ok(digest) => digest,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let keys = Credentials::derive(name, b"salt of the tests", 4096).unwrap();
+        self.input(Input::Take(Job(u64::MAX), digest, name.into(), keys, LOCALHOST));
+        self.taken.pop()
+    }
+
     /// The disk is full up to what is kept free, or there is room again.
     pub fn set_disk_full(&mut self, full: bool) {
         self.input(Input::Full(full));
@@ -591,6 +613,7 @@ impl House {
             Err(Effect::WakeAt(at)) => self.wake = Some(at),
             Err(Effect::Told(_, answer)) => self.told.push(answer),
             Err(Effect::Notified(_, answer)) => self.notified.push(answer),
+            Err(Effect::Taken(_, answer)) => self.taken.push(answer),
             Err(Effect::Dial(pair)) if self.has_neighbours => self.dials.push(pair),
             // Nobody can be reached from here: others come.
             Err(Effect::Dial(pair)) => {

@@ -1,6 +1,6 @@
 //! What administrators can do to the server (XEP-0133).
 
-use super::super::form::{Field, Form};
+use super::super::form::{Field, Form, boolean, single};
 use super::{AdHocCommand, Done, Run, bad_payload, invite, note, text};
 use crate::core::session::Session;
 use crate::core::{State, admin};
@@ -230,7 +230,20 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
             Ok(Done::Changed(String::new()))
         },
     },
-    invite::CREATE_ACCOUNT,
+    // XEP-0401 §5.4
+    AdHocCommand {
+        node: "urn:xmpp:invite#create-account",
+        name: "Invite somebody to an account",
+        form: Some(|_, _, _| invite::to_an_account()),
+        run: |_, st, mut run| {
+            let username = single(&mut run.fields, "username")?.filter(|name| !name.is_empty());
+            let befriends = boolean(&mut run.fields, "roster-subscription")?.unwrap_or(false);
+            let domain = st.domain().domain();
+            let name = username.map(|name| Jid::new(Some(&name), domain, None)).transpose();
+            let name = name.map_err(|_| bad_payload("this cannot be a username"))?;
+            invite::invite(st, run.by, name, befriends).map(Done::Changed)
+        },
+    },
 ];
 
 /// A form that asks for one account.

@@ -1,7 +1,6 @@
 //! XEP-0401: Ad-hoc Account Invitation Generation: links for people who are to become contacts, or get an account.
 
-use super::super::form::{Field, Form, boolean, single};
-use super::{AdHocCommand, Done, Run, bad_payload};
+use super::super::form::{Field, Form};
 use crate::core::{About, InvitationView, State, WantedInvitation, invitation_token, token_digest};
 use crate::wire::{Condition, Jid, StanzaError, stamp};
 
@@ -9,61 +8,35 @@ use crate::wire::{Condition, Jid, StanzaError, stamp};
 const FORM_TYPE: &str = "urn:xmpp:invite#invitation";
 
 /// What is done by these.
-pub(super) const INVITATIONS: About =
-    About::new("XEP-0401", "Ad-hoc Account Invitation Generation", "0.6.0", "");
+pub(super) const INVITATIONS: About = About::new("XEP-0401", "Ad-hoc Account Invitation Generation", "0.6.0", "");
 
-/// §5.1
-pub(super) const INVITE_CONTACT: AdHocCommand = AdHocCommand {
-    node: "urn:xmpp:invite#invite",
-    name: "Invite somebody",
-    form: None,
-    run: |_, st, run| {
-        let contacts = vec![run.by.bare()];
-        invited(st, &run, |wanted| WantedInvitation { contacts, ..wanted })
-    },
-};
+/// The form of §5.4: whom an administrator invites to an account.
+pub(super) fn to_an_account() -> Form {
+    let text = "Who takes the invitation chooses the password, and the name if you do not.";
+    let form = Form::to_fill("", "A new account", text);
+    let label = "The name, before the @";
+    let form = form.field(&Field { var: "username", ty: "text-single", label, ..Field::default() });
+    let (var, ty, label) = ("roster-subscription", "boolean", "Whether you become contacts");
+    form.field(&Field { var, ty, label, values: vec!["1"], ..Field::default() })
+}
 
-/// §5.4
-pub(super) const CREATE_ACCOUNT: AdHocCommand = AdHocCommand {
-    node: "urn:xmpp:invite#create-account",
-    name: "Invite somebody to an account",
-    form: Some(|_, _, _| {
-        let form = Form::to_fill("", "A new account", "Who takes the invitation chooses the password, and the name if you do not.");
-        let label = "The name, before the @";
-        let form = form.field(&Field { var: "username", ty: "text-single", label, ..Field::default() });
-        let (var, ty, label) = ("roster-subscription", "boolean", "Whether you become contacts");
-        form.field(&Field { var, ty, label, values: vec!["1"], ..Field::default() })
-    }),
-    run: |_, st, mut run| {
-        let username = single(&mut run.fields, "username")?.filter(|name| !name.is_empty());
-        let befriends = boolean(&mut run.fields, "roster-subscription")?.unwrap_or(false);
-        let domain = st.domain().domain();
-        let name = username.map(|name| Jid::new(Some(&name), domain, None)).transpose();
-        let name = name.map_err(|_| bad_payload("this cannot be a username"))?;
-        if let Some(jid) = name.as_ref().filter(|jid| st.account(jid).is_some()) {
-            return Err(StanzaError::new(Condition::Conflict).text(format!("{jid} is there already")));
+/// An invitation that somebody makes: to an account of this name, if there is one, and to be a contact of theirs, if they want that. Gives
+/// the form that tells of it.
+pub(super) fn invite(st: &mut State, by: &Jid, name: Option<Jid>, befriends: bool) -> Result<String, StanzaError> {
+    let conflict = |text: String| StanzaError::new(Condition::Conflict).text(text);
+    if let Some(jid) = &name {
+        if st.account(jid).is_some() {
+            return Err(conflict(format!("{jid} is there already")));
         }
-        if let Some(Err(why)) = name.as_ref().map(|jid| st.is_kept(jid)) {
-            return Err(StanzaError::new(Condition::Conflict).text(why));
-        }
-        let contacts = befriends.then(|| run.by.bare()).into_iter().collect();
-        invited(st, &run, |wanted| WantedInvitation { name, contacts, ..wanted })
-    },
-};
-
-/// Makes an invitation as it is wanted, and tells of it.
-fn invited(
-    st: &mut State,
-    run: &Run<'_>,
-    want: impl FnOnce(WantedInvitation) -> WantedInvitation,
-) -> Result<Done, StanzaError> {
+        st.is_kept(jid).map_err(conflict)?;
+    }
     let token = invitation_token(&st.random());
-    let wanted = want(WantedInvitation::new(token_digest(&token)));
-    let by = run.by.bare();
-    let made = st.invite(&wanted, Some(&by));
+    let contacts = befriends.then(|| by.bare()).into_iter().collect();
+    let wanted = WantedInvitation { name, contacts, ..WantedInvitation::new(token_digest(&token)) };
+    let made = st.invite(&wanted, Some(&by.bare()));
     let view = made.map_err(|why| StanzaError::new(Condition::ResourceConstraint).text(why))?;
     st.log_stored(format!("{by} has invited somebody"));
-    Ok(Done::Changed(result(st, &view, &token)))
+    Ok(result(st, &view, &token))
 }
 
 fn result(st: &State, view: &InvitationView, token: &str) -> String {

@@ -192,9 +192,7 @@ pub(super) fn disco(
     match commands(st, at, by).find(|command| command.node == node) {
         Some(command) if info => tell("command-node", command.name),
         Some(_) => Some(Ok(disco::open(Ns::DISCO_ITEMS, Some(node)) + "</query>")),
-        None if is_known(node) && *at == Place::Server && !is_admin(st, by) => {
-            Some(Err(Condition::Forbidden.into()))
-        }
+        None if is_known(node) && *at == Place::Server && !is_admin(st, by) => Some(Err(Condition::Forbidden.into())),
         None => None,
     }
 }

@@ -63,7 +63,13 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
             }
         },
     },
-    invite::INVITE_CONTACT,
+    // XEP-0401 §5.1
+    AdHocCommand {
+        node: "urn:xmpp:invite#invite",
+        name: "Invite somebody",
+        form: None,
+        run: |_, st, run| invite::invite(st, run.by, None, true).map(Done::Changed),
+    },
 ];
 
 /// The sessions of an account.

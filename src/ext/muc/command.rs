@@ -92,9 +92,7 @@ pub(super) fn enroll(muc: &mut Muc, st: &mut State, account: &str, at: &Jid) {
     let name = Some(room.config.name.as_str()).filter(|name| !name.is_empty()).map(Box::from);
     muc.lend(local);
     let made = muc.rooms.get_mut(local).map(|room| match room.known(&jid).affiliation {
-        Affiliation::None => {
-            admin::change_affiliation(room, st, &jid, Affiliation::Member, None, &Notice::default())
-        }
+        Affiliation::None => admin::change_affiliation(room, st, &jid, Affiliation::Member, None, &Notice::default()),
         _ => Ok(()),
     });
     muc.sweep(st, local);

@@ -135,7 +135,11 @@ impl InviteRequest {
             digest: self.digest,
             kind: if self.reset { InvitationKind::Reset } else { InvitationKind::Account },
             name: self.name.as_deref().map(|name| address(name, domain)).transpose()?,
-            contacts: self.contacts.iter().map(|contact| address(contact, domain)).collect::<std::result::Result<_, _>>()?,
+            contacts: self
+                .contacts
+                .iter()
+                .map(|contact| address(contact, domain))
+                .collect::<std::result::Result<_, _>>()?,
             room: self.room.as_deref().map(|at| room(at, domain)).transpose()?,
             uses: self.uses,
             days: self.days,
@@ -589,9 +593,18 @@ mod tests {
         ] {
             assert!(Request::parse(request.line().trim_end_matches('\n')) == Some(request));
         }
-        for wrong in
-            ["", "add", "add\tjuliet", "remove", "sing", "room-owner\tgarden", "room-remove", "notify-add\ta\tb\tc", "invite\ta\tb", "invite-renew\ta"]
-        {
+        for wrong in [
+            "",
+            "add",
+            "add\tjuliet",
+            "remove",
+            "sing",
+            "room-owner\tgarden",
+            "room-remove",
+            "notify-add\ta\tb\tc",
+            "invite\ta\tb",
+            "invite-renew\ta",
+        ] {
             assert!(Request::parse(wrong).is_none(), "{wrong}");
         }
     }

@@ -30,7 +30,9 @@ pub fn run(options: &Options, request: &Request) -> Result<Vec<String>> {
     }
     let command = request.command(&place.domain, place.config.scram_iterations).map_err(Failure)?;
     let Some(command) = command else { return Ok(Vec::new()) };
-    if !place.data.database().exists() && !matches!(request, Request::Add(..) | Request::NotifierAdd { .. } | Request::Invite(_)) {
+    if !place.data.database().exists()
+        && !matches!(request, Request::Add(..) | Request::NotifierAdd { .. } | Request::Invite(_))
+    {
         // There is nothing yet, and only an account makes it something, or a URL for somebody elsewhere.
         let mut nothing = Memory::default();
         let settings = place.config.core(&place.domain, place.data.dir(), false);

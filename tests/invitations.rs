@@ -1,0 +1,346 @@
+//! Invitations in memory: what an account that is made by one belongs to, and what becomes of one when what it is about is gone. What clients
+//! see is in plays; the program and its commands are in `tests/invite.rs`.
+#![allow(clippy::unwrap_used)]
+
+mod house;
+
+use house::House;
+use inglenook::core::{
+    ACCOUNT_INVITATIONS, Command, INVITATIONS, InvitationKind, InvitationView, NameFault, StreamId, TakeRefusal,
+    WantedInvitation, token_digest,
+};
+use inglenook::wire::Jid;
+
+const DAY_MS: u64 = 86_400_000;
+const ROOM: &str = "garden@conference.house.test";
+
+fn jid(text: &str) -> Jid {
+    Jid::parse(text).unwrap()
+}
+
+fn wanted(token: &str) -> WantedInvitation {
+    WantedInvitation::new(token_digest(token))
+}
+
+/// Has the owner invite somebody; the lines that tell of it, or what is wrong.
+fn invite(house: &mut House, wanted: WantedInvitation) -> Result<Vec<String>, String> {
+    ask(house, Command::Invite(Box::new(wanted)))
+}
+
+fn ask(house: &mut House, command: Command) -> Result<Vec<String>, String> {
+    house.command(command);
+    house.settle();
+    house.told.pop().unwrap()
+}
+
+fn unknown(house: &mut House, token: &str) {
+    assert_eq!(house.invitation(token), Err(TakeRefusal::Unknown), "{token}");
+    assert_eq!(house.take(token, "benvolio"), Some(Err(TakeRefusal::Unknown)), "{token}");
+}
+
+/// A room of Romeo's that stays.
+fn room(house: &mut House) -> StreamId {
+    let romeo = house.login("romeo@house.test/orchard");
+    house.send(romeo, &format!("<presence to='{ROOM}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>"));
+    house.settle();
+    let query = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>\
+                 <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+                 <field var='muc#roomconfig_roomname'><value>The &lt;garden&gt;</value></field>\
+                 <field var='muc#roomconfig_persistentroom'><value>1</value></field></x></query>";
+    house.send(romeo, &format!("<iq type='set' id='c' to='{ROOM}'>{query}</iq>"));
+    house.settle();
+    house.receive_all(romeo);
+    romeo
+}
+
+#[test]
+fn who_is_invited_into_a_room_is_a_member_and_finds_it() {
+    let mut house = House::new();
+    let romeo = room(&mut house);
+    let wanted = WantedInvitation { room: Some(jid(ROOM)), contacts: vec![jid("romeo@house.test")], ..wanted("abc") };
+    invite(&mut house, wanted).unwrap();
+    let view = house.invitation("abc").unwrap();
+    assert_eq!((view.room, view.inviter), (Some(jid(ROOM)), Some(jid("romeo@house.test"))));
+    assert_eq!(house.take("abc", "mercutio"), Some(Ok(jid("mercutio@house.test"))));
+    house.power_cut();
+    let mercutio = house.login("mercutio@house.test/a");
+    let items = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:bookmarks:1'/></pubsub>";
+    house.send(mercutio, &format!("<iq type='get' id='b'>{items}</iq>"));
+    house.settle();
+    let bookmarks = house.receive_all(mercutio).concat();
+    for part in [ROOM, "autojoin='true'", "<nick>mercutio</nick>", "name='The &lt;garden&gt;'"] {
+        assert!(bookmarks.contains(part), "{part}: {bookmarks}");
+    }
+    let enter = format!("<presence to='{ROOM}/mercutio'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+    house.send(mercutio, &enter);
+    house.settle();
+    assert!(house.receive_all(mercutio).concat().contains("affiliation='member'"));
+    let _ = romeo;
+}
+
+#[test]
+fn a_room_must_be_there_and_stay() {
+    let mut house = House::new();
+    let wanted_room = |token| WantedInvitation { room: Some(jid(ROOM)), ..wanted(token) };
+    assert!(invite(&mut house, wanted_room("abc")).unwrap_err().contains("there is no room"));
+    room(&mut house);
+    invite(&mut house, wanted_room("def")).unwrap();
+    ask(&mut house, Command::RoomRemove(jid(ROOM))).unwrap();
+    assert_eq!(house.invitation("def").unwrap().room, None, "it is still good for an account");
+    assert_eq!(house.take("def", "mercutio"), Some(Ok(jid("mercutio@house.test"))));
+}
+
+#[test]
+fn who_takes_the_first_invitation_administers_the_server_and_nobody_else() {
+    let mut house = House::new();
+    let first = |token| WantedInvitation { admin: true, first: true, ..wanted(token) };
+    invite(&mut house, first("abc")).unwrap();
+    // Another start.
+    invite(&mut house, first("def")).unwrap();
+    unknown(&mut house, "abc");
+    assert_eq!(house.take("def", "admin"), Some(Ok(jid("admin@house.test"))), "that name is for such people");
+    assert!(house.state().administers(&jid("admin@house.test")));
+    house.power_cut();
+    assert!(house.state().administers(&jid("admin@house.test")));
+    let admin = house.login("admin@house.test/a");
+    let command = "<command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:invite#create-account'/>";
+    house.send(admin, &format!("<iq type='set' id='1' to='house.test'>{command}</iq>"));
+    house.settle();
+    assert!(house.receive_all(admin).concat().contains("executing"));
+    ask(&mut house, Command::UserRemove(jid("admin@house.test"))).unwrap();
+    assert!(!house.state().administers(&jid("admin@house.test")));
+    house.account("admin@house.test");
+    house.restart();
+    assert!(!house.state().administers(&jid("admin@house.test")), "who has the name next is somebody else");
+}
+
+#[test]
+fn the_first_invitation_is_dead_once_there_is_an_account() {
+    let mut house = House::new();
+    invite(&mut house, WantedInvitation { admin: true, first: true, ..wanted("abc") }).unwrap();
+    house.account("juliet@house.test");
+    unknown(&mut house, "abc");
+    assert!(ask(&mut house, Command::InvitationList).unwrap().is_empty());
+    assert!(ask(&mut house, Command::InvitationRenew([1; 32])).unwrap_err().contains("inglenook invite"));
+    let error = invite(&mut house, WantedInvitation { admin: true, first: true, ..wanted("def") }).unwrap_err();
+    assert!(error.contains("already"), "{error}");
+}
+
+#[test]
+fn a_password_is_set_once_by_who_has_the_link() {
+    let mut house = House::new();
+    let reset = |token| WantedInvitation {
+        kind: InvitationKind::Reset,
+        name: Some(jid("juliet@house.test")),
+        days: 1,
+        ..wanted(token)
+    };
+    assert!(invite(&mut house, reset("abc")).unwrap_err().contains("there is no juliet@house.test"));
+    let juliet = house.login("juliet@house.test/balcony");
+    let before = house.state().account_of("juliet").unwrap().credentials.clone();
+    invite(&mut house, reset("abc")).unwrap();
+    invite(&mut house, reset("def")).unwrap();
+    unknown(&mut house, "abc");
+    let view = house.invitation("def").unwrap();
+    assert_eq!((view.kind, view.name.as_deref()), (InvitationKind::Reset, Some("juliet")));
+    assert_eq!(house.take("def", "whatever"), Some(Ok(jid("juliet@house.test"))));
+    house.settle();
+    assert!(house.is_closed(juliet), "as after every change of the password");
+    assert_ne!(house.state().account_of("juliet").unwrap().credentials, before);
+    unknown(&mut house, "def");
+    // Whose account is gone, of whoever has the name later.
+    invite(&mut house, reset("ghi")).unwrap();
+    ask(&mut house, Command::UserRemove(jid("juliet@house.test"))).unwrap();
+    house.account("juliet@house.test");
+    unknown(&mut house, "ghi");
+}
+
+#[test]
+fn an_account_takes_its_invitations_along() {
+    let mut house = House::new();
+    let juliet = house.login("juliet@house.test/balcony");
+    house.account("romeo@house.test");
+    let command = "<command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:invite#invite'/>";
+    house.send(juliet, &format!("<iq type='set' id='1' to='house.test'>{command}</iq>"));
+    house.settle();
+    let said = house.receive_all(juliet).concat();
+    let token = said.split_once("preauth=").unwrap().1.split_once(';').unwrap().0.to_owned();
+    assert!(token.len() == 26 && token.bytes().all(|b| b.is_ascii_alphanumeric()), "{token}");
+    assert!(said.contains(&format!("xmpp:juliet@house.test?roster;preauth={token};ibr=y")), "{said}");
+    let both = vec![jid("juliet@house.test"), jid("romeo@house.test")];
+    invite(&mut house, WantedInvitation { contacts: both, ..wanted("abc") }).unwrap();
+    assert!(house.invitation(&token).is_ok());
+    ask(&mut house, Command::UserRemove(jid("juliet@house.test"))).unwrap();
+    unknown(&mut house, &token);
+    assert_eq!(house.invitation("abc").unwrap().inviter, Some(jid("romeo@house.test")));
+    house.restart();
+    unknown(&mut house, &token);
+    assert_eq!(house.invitation("abc").unwrap().inviter, Some(jid("romeo@house.test")));
+}
+
+#[test]
+fn a_name_that_is_kept_is_nobody_elses() {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    let named = |token, name: &str| WantedInvitation { name: Some(jid(name)), ..wanted(token) };
+    assert!(invite(&mut house, named("a", "juliet@house.test")).unwrap_err().contains("is there already"));
+    assert!(invite(&mut house, named("a", "romeo@office.test")).unwrap_err().contains("not an address of"));
+    let many = WantedInvitation { uses: 2, ..named("a", "mercutio@house.test") };
+    assert!(invite(&mut house, many).unwrap_err().contains("one person"));
+    let made = invite(&mut house, named("abc", "mercutio@house.test")).unwrap();
+    let id = made[0].strip_prefix("made invitation ").unwrap().split(',').next().unwrap().to_owned();
+    assert_eq!(made[1], "uri          xmpp:mercutio@house.test?register;preauth=TOKEN");
+    assert!(invite(&mut house, named("b", "mercutio@house.test")).unwrap_err().contains("--revoke"));
+    invite(&mut house, wanted("def")).unwrap();
+    let kept = Some(Err(TakeRefusal::Name(NameFault::Reserved)));
+    assert_eq!(house.take("def", "mercutio"), kept);
+    assert_eq!(house.take("abc", "benvolio"), kept);
+    let keys = house.state().account_of("juliet").unwrap().credentials.clone();
+    let add = Command::UserAdd(jid("mercutio@house.test"), keys);
+    assert!(ask(&mut house, add.clone()).unwrap_err().contains(&format!("--revoke {id}")));
+    ask(&mut house, Command::InvitationRevoke(id.as_str().into())).unwrap();
+    assert!(ask(&mut house, Command::InvitationRevoke(id.as_str().into())).is_err());
+    unknown(&mut house, "abc");
+    ask(&mut house, add).unwrap();
+    // Who has a name kept may have any that they could choose; others are not mistaken for somebody.
+    for (name, fault) in [
+        ("", NameFault::Missing),
+        (&"x".repeat(65), NameFault::TooLong),
+        ("a b", NameFault::NotAllowed),
+        ("a@b", NameFault::NotAllowed),
+        ("Juliet", NameFault::Taken),
+        ("root", NameFault::Reserved),
+        ("julіet", NameFault::LookAlike),
+        ("r00t", NameFault::LookAlike),
+    ] {
+        assert_eq!(house.take("def", name), Some(Err(TakeRefusal::Name(fault))), "{name:?}");
+    }
+    assert_eq!(house.take("def", "Benvolio"), Some(Ok(jid("benvolio@house.test"))));
+}
+
+#[test]
+fn so_many_people_as_were_meant() {
+    let mut house = House::new();
+    invite(&mut house, WantedInvitation { uses: 2, ..wanted("abc") }).unwrap();
+    assert!(house.take("abc", "mercutio").unwrap().is_ok());
+    house.restart();
+    assert!(house.take("abc", "benvolio").unwrap().is_ok());
+    unknown(&mut house, "abc");
+}
+
+#[test]
+fn a_page_that_was_opened_in_time_may_be_sent_a_little_later() {
+    let mut house = House::new();
+    for token in ["abc", "def"] {
+        invite(&mut house, WantedInvitation { days: 1, ..wanted(token) }).unwrap();
+    }
+    house.pass(DAY_MS - 1000);
+    assert!(house.invitation("abc").is_ok());
+    house.pass(2000);
+    assert_eq!(house.invitation("abc"), Err(TakeRefusal::Unknown));
+    assert!(house.take("abc", "mercutio").unwrap().is_ok());
+    unknown(&mut house, "def");
+}
+
+/// A box without a battery begins in 1970, and learns the time from the network.
+#[test]
+fn a_clock_that_is_set_ends_no_invitation() {
+    let mut house = House::new();
+    house.now.wall = 0;
+    invite(&mut house, wanted("abc")).unwrap();
+    house.now.wall = 1_800_000_000_000;
+    let InvitationView { until, .. } = house.invitation("abc").unwrap();
+    assert_eq!(until, 1_800_000_000 + 7 * 86_400);
+    assert!(house.take("abc", "mercutio").unwrap().is_ok());
+}
+
+/// After a start the box's clock is all that there is.
+#[test]
+fn the_time_is_over_also_after_a_restart() {
+    let mut house = House::new();
+    invite(&mut house, wanted("abc")).unwrap();
+    invite(&mut house, wanted("def")).unwrap();
+    house.restart();
+    house.now.wall += 7 * DAY_MS - 1000;
+    assert!(house.invitation("abc").is_ok());
+    house.now.wall += 1000;
+    unknown(&mut house, "def");
+}
+
+#[test]
+fn nobody_is_told_to_be_there_before_it_is_stored() {
+    let mut house = House::new();
+    invite(&mut house, wanted("abc")).unwrap();
+    house.hold = true;
+    assert_eq!(house.take("abc", "mercutio"), None);
+    house.power_cut();
+    house.hold = false;
+    assert!(house.state().account(&jid("mercutio@house.test")).is_none());
+    assert!(house.take("abc", "mercutio").unwrap().is_ok(), "neither the account nor that the token is spent");
+    invite(&mut house, wanted("def")).unwrap();
+    house.set_full(true);
+    let taken = house.take("def", "benvolio");
+    assert!(matches!(&taken, Some(Err(TakeRefusal::NotStored(_)))), "{taken:?}");
+    house.set_full(false);
+    assert!(house.take("def", "benvolio").is_some());
+}
+
+#[test]
+fn invitations_are_limited() {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    let mut made = 0;
+    while invite(&mut house, wanted(&format!("t{made}"))).is_ok() {
+        made += 1;
+    }
+    assert_eq!(made, INVITATIONS);
+    assert_eq!(ask(&mut house, Command::InvitationList).unwrap().len(), INVITATIONS);
+    // Attempts to find out names by one token are, too.
+    let mut attempts = 0;
+    while house.take("t0", "juliet") == Some(Err(TakeRefusal::Name(NameFault::Taken))) {
+        attempts += 1;
+    }
+    assert_eq!(attempts, 20);
+    assert!(matches!(house.take("t0", "mercutio"), Some(Err(TakeRefusal::Later(_)))));
+    assert!(house.take("t1", "mercutio").unwrap().is_ok());
+    for fault in [
+        WantedInvitation { uses: 0, ..wanted("x") },
+        WantedInvitation { uses: 1001, ..wanted("x") },
+        WantedInvitation { days: 0, ..wanted("x") },
+        WantedInvitation { days: 366, ..wanted("x") },
+        WantedInvitation { contacts: vec![jid("nobody@house.test")], ..wanted("x") },
+    ] {
+        invite(&mut house, fault).unwrap_err();
+    }
+    assert_eq!(ACCOUNT_INVITATIONS, 5);
+    house.pass(7 * DAY_MS);
+    invite(&mut house, wanted("again")).unwrap();
+    assert_eq!(ask(&mut house, Command::InvitationList).unwrap().len(), 1);
+}
+
+#[test]
+fn tokens_that_are_none_are_told_to_wait() {
+    let mut house = House::new();
+    invite(&mut house, wanted("abc")).unwrap();
+    let mut tries = 0;
+    while house.invitation(&format!("no{tries}")) == Err(TakeRefusal::Unknown) {
+        tries += 1;
+    }
+    assert_eq!(tries, 20);
+    assert!(matches!(house.invitation("no"), Err(TakeRefusal::Later(_))));
+    assert!(house.invitation("abc").is_ok(), "one that is one never waits");
+}
+
+#[test]
+fn the_newest_gets_another_token() {
+    let mut house = House::new();
+    invite(&mut house, wanted("abc")).unwrap();
+    invite(&mut house, WantedInvitation { uses: 3, ..wanted("def") }).unwrap();
+    let lines = ask(&mut house, Command::InvitationRenew(token_digest("ghi"))).unwrap();
+    assert!(lines[2].starts_with("instead of   "), "{lines:?}");
+    unknown(&mut house, "def");
+    assert!(house.invitation("abc").is_ok());
+    for name in ["mercutio", "benvolio", "sampson"] {
+        assert!(house.take("ghi", name).unwrap().is_ok(), "{name}");
+    }
+}
