@@ -4,6 +4,7 @@
 
 pub mod bosh;
 pub mod dns;
+pub mod form;
 pub mod frames;
 pub mod http;
 pub mod notification;
@@ -20,6 +21,7 @@ pub type Check = fn(&[u8]);
 pub const TARGETS: &[(&str, Check)] = &[
     ("bosh", bosh::bosh),
     ("dns", dns::dns),
+    ("form", form::form),
     ("framer", framer),
     ("frames", frames::frames),
     ("http", http::http),

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod dns;
 pub mod driver;
 pub(crate) mod federation;
+pub(crate) mod first;
 pub(crate) mod host;
 pub(crate) mod hub;
 pub mod logging;

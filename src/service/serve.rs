@@ -33,14 +33,14 @@ use super::net::{
     web::{Numbers, Web},
 };
 use super::owner::{
-    control, domain, find, invite,
+    control, domain, find,
     lookup::{Lookup, Ports},
     metrics,
     qr::qr_code,
     restore, user,
 };
 use super::tls::Acceptor;
-use super::{Failure, Result, host, lock, random, share};
+use super::{Failure, Result, first, host, lock, random, share};
 use crate::core::{self, Core, Input};
 use crate::ext;
 use crate::store::card::Card;
@@ -272,7 +272,6 @@ impl Server {
         let acceptor = Mutex::new(Arc::new(acceptor(&certificates, &names)?));
         listen::try_all(config)?;
         let (core, engine) = options.open(&place)?;
-        let (core, engine, first) = invite::first(core, engine);
         let files = open_files(&place, &core);
         // Nobody is let in before it is known that the database can be served.
         let taken = listen::bind(config).and_then(|ports| Ok((ports, control::bind(data)?)));
@@ -321,7 +320,7 @@ impl Server {
             has_component_port: ports.iter().any(|port| port.name() == COMPONENT),
         };
         shared.configure(config);
-        shared.tell_visitors();
+        let first = first::invite(&shared.hub)?;
         let orders = channel::unbounded();
         let shared = Arc::new(shared);
         shared.web.tell(Box::new(ServerNumbers(Arc::downgrade(&shared))));
@@ -689,6 +688,7 @@ impl Shared {
         let window = Duration::from_millis(config.commit_window_ms);
         // First, as the core has streams made by what is new there.
         self.servers.configure(config.federation.clone());
+        self.tell_visitors();
         // Then all other servers are talked to, unless the settings say otherwise.
         let public = self.certificates.is_public(self.domain.domain());
         if let Some(files) = self.hub.files() {
@@ -727,7 +727,6 @@ impl Shared {
         let Place { config, .. } = Options { data: Some(self.data.dir().into()), ..self.options.clone() }.place()?;
         let (acceptor, pair, facts) = self.certificates.acceptor()?;
         *lock(&self.acceptor) = Arc::new(acceptor);
-        self.tell_visitors();
         self.configure(&config);
         let before = std::mem::replace(&mut *lock(&self.config), config.clone());
         self.clone().warn_of_admins();

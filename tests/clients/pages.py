@@ -76,7 +76,10 @@ class Visit(Page):
         await self.run("document.documentElement.dataset.old = '1'")
         for type in ("mousePressed", "mouseReleased"):
             await self.do("Input.dispatchMouseEvent", type=type, x=box[0], y=box[1], button="left", clickCount=1)
-        # Between two pages there is none.
+        await self.turned()
+
+    async def turned(self):
+        """Waits for the page behind the one that was marked as old. Between the two there is none."""
         await self.until("!!document.documentElement && !document.documentElement.dataset.old")
         await self.loaded()
 
@@ -211,6 +214,30 @@ async def account_by_a_page(pages, scripts):
         visit.has_asked_only(pages.base)
 
 
+async def by_keyboard(pages):
+    """Whoever uses no mouse sees where they are, and gets through the whole form."""
+    visit = await pages.visit(pages.link(), DESKTOP)
+
+    async def key(name, code, **more):
+        for type in ("keyDown", "keyUp"):
+            await visit.do("Input.dispatchKeyEvent", type=type, key=name, code=name, windowsVirtualKeyCode=code, **more)
+
+    for field, text in (("name", name := pages.name()), ("password", PASSWORD), ("again", PASSWORD)):
+        for _ in range(20):
+            await key("Tab", 9)
+            seen = "(e => [e.id, parseFloat(getComputedStyle(e).outlineWidth) >= 2])(document.activeElement)"
+            focused, outlined = await visit.run(seen)
+            assert outlined, await visit.run("document.activeElement.outerHTML")
+            if focused == field:
+                break
+        equal(focused, field)
+        await visit.do("Input.insertText", text=text)
+    await visit.run("document.documentElement.dataset.old = '1'")
+    await key("Enter", 13, text="\r")
+    await visit.turned()
+    assert f"{name}@{pages.house.domain}" in await visit.text(), await visit.text()
+
+
 async def back_and_again(pages):
     """Whoever goes back and sends the form again, or opens the link again, is told that all is well."""
     link, name = pages.link(), pages.name()
@@ -262,7 +289,7 @@ async def files_of_trust(pages):
         assert said.strip().partition("=")[2] in await visit.text(), said
 
 
-CHECKS = [files_of_trust, codes_are_read, back_and_again, fit_and_accessible]
+CHECKS = [files_of_trust, codes_are_read, by_keyboard, back_and_again, fit_and_accessible]
 
 
 async def main():

@@ -261,6 +261,9 @@ fn a_form_makes_an_account_once() {
     let token = path.strip_prefix("/invite/").unwrap();
     assert!(page.contains(&format!("href=\"xmpp:example.org?register;preauth={token}\"")), "{page}");
     house.ask(&format!("HEAD {path}"), "").is(200, &[("cache-control", "no-store")]);
+    // As some programs pass links on.
+    let hex: String = token.bytes().map(|b| format!("%{b:02x}")).collect();
+    assert_eq!(is_page(&house.ask(&format!("GET /invite/{hex}"), PHONE), 200, "en"), page);
     // What it is for, it is for alone.
     is_page(&house.ask(&format!("GET /reset/{token}"), ""), 404, "en");
     let good = filled(&[("name", "romeo"), ("password", "a long secret"), ("again", "a long secret")]);

@@ -4,16 +4,14 @@
 use super::control::{self, InviteRequest, Request};
 use super::qr::qr_code;
 use super::user;
-use crate::core::{Command, Core, Now, TOKEN_PLACE, WantedInvitation, invitation_token, token_digest};
-use crate::service::driver::Driver;
+use crate::core::{TOKEN_PLACE, invitation_token, token_digest};
+use crate::service::first::DAYS_OF_ADMIN;
 use crate::service::serve::Options;
-use crate::service::{Failure, Result, host, random};
-use crate::store::Engine;
+use crate::service::{Failure, Result, random};
 use crate::wire::typed::shell;
 
-/// How long an invitation is good, in days, and one that makes an administrator, or sets a password.
+/// How long an invitation is good, in days.
 const DAYS: u32 = 7;
-const DAYS_OF_ADMIN: u32 = 1;
 
 /// Invites somebody: prints a link, once. `request`: with 0 for the usual number of days. `qr`: also as a code.
 ///
@@ -29,22 +27,6 @@ pub fn invite(options: &Options, mut request: InviteRequest, qr: bool) -> Result
     let token = invitation_token(&random()?);
     request.digest = token_digest(&token);
     told(options, &Request::Invite(request), page, &token, qr)
-}
-
-/// On a box without accounts: an invitation for the first one, which administers the server. Gives its token; there is none where there
-/// are accounts, or where nothing can be stored. It is another one at each start: only its SHA-256 is kept.
-pub(in crate::service) fn first<E: Engine>(core: Core, engine: E) -> (Core, E, Option<String>) {
-    let mut driver = Driver { core, engine };
-    let made = (driver.core.state().accounts().is_empty()).then(|| {
-        let token = invitation_token(&random()?);
-        let (days, admin, first) = (DAYS_OF_ADMIN, true, true);
-        let wanted = WantedInvitation { days, admin, first, ..WantedInvitation::new(token_digest(&token)) };
-        let now = Now { mono: 0, wall: host::clock() * 1000 };
-        driver.command(now, Command::Invite(Box::new(wanted))).map_err(Failure)?;
-        Ok::<String, Failure>(token)
-    });
-    let token = made.transpose().inspect_err(|e| log::warn!("there is no invitation for you yet: {e}")).ok().flatten();
-    (driver.core, driver.engine, token)
 }
 
 /// The newest open invitation with another link: what the one before was is not known.

@@ -137,7 +137,7 @@ fn page(house: &House, visitor: &Visitor, title: &str, form: bool, main: &str) -
         escaped(title),
         escaped(texts.foot)
     );
-    let _ = write!(out, "<nav aria-label=\"{}\"><ul>\n", escaped(texts.languages));
+    let _ = writeln!(out, "<nav aria-label=\"{}\"><ul>", escaped(texts.languages));
     for lang in LANGS {
         let (other, current) = (lang.texts(), if lang == visitor.lang { " aria-current=\"true\"" } else { "" });
         let _ = writeln!(

@@ -8,7 +8,7 @@ use crate::stream::Mono;
 use crate::web::answer::{Answer, Status};
 use crate::web::form::{FORM_BYTES, FormFields, is_form, is_from_here};
 use crate::web::pages::{self, Authority, Done, Fault, Form, House, Invitation, Purpose, Remark, Visitor, Vouched};
-use crate::web::percent::encoded;
+use crate::web::percent::{decoded, encoded};
 use crate::web::request::{Method, Request};
 use crate::wire::Jid;
 use crate::wire::scram::{PASSWORD_BYTES, allowed, long_enough};
@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-/// Forms of which it is known what became of them.
+/// Forms that are being taken, or were taken lately; beyond that the oldest is forgotten.
 const TAKEN: usize = 256;
 /// How long that is known, in milliseconds.
 const TAKEN_MS: Mono = 60 * 60_000;
@@ -27,8 +27,8 @@ const TAKEN_MS: Mono = 60 * 60_000;
 pub(super) struct Taken(Mutex<VecDeque<Taking>>);
 
 struct Taking {
-    /// Of the path that it was sent to.
-    path: TokenDigest,
+    /// Of what it was sent to.
+    link: TokenDigest,
     /// Of all of it. The token in it is 128 random bits, so the password in it cannot be guessed from this.
     form: TokenDigest,
     begun: Mono,
@@ -49,7 +49,7 @@ enum Begun {
 }
 
 impl Taken {
-    fn begin(&self, path: TokenDigest, form: TokenDigest, now: Mono) -> Begun {
+    fn begin(&self, link: TokenDigest, form: TokenDigest, now: Mono) -> Begun {
         let mut all = lock(&self.0);
         all.retain(|taking| now < taking.begun + TAKEN_MS);
         match all.iter().find(|taking| taking.form == form) {
@@ -62,20 +62,23 @@ impl Taken {
             all.pop_front();
         }
         let (sender, settled) = bounded(1);
-        all.push_back(Taking { path, form, begun: now, account: None, settled });
+        all.push_back(Taking { link, form, begun: now, account: None, settled });
         Begun::First(sender)
     }
 
-    /// It was taken.
-    fn made(&self, form: &TokenDigest, account: &Jid) {
+    /// What became of it. One that was not taken is forgotten: strangers, whose tokens are none, push nobody out.
+    fn end(&self, form: &TokenDigest, account: Option<&Jid>) {
         let mut all = lock(&self.0);
-        all.iter_mut().filter(|taking| taking.form == *form).for_each(|taking| taking.account = Some(account.clone()));
+        match (account, all.iter_mut().find(|taking| taking.form == *form)) {
+            (Some(account), Some(taking)) => taking.account = Some(account.clone()),
+            _ => all.retain(|taking| taking.form != *form),
+        }
     }
 
-    /// The account that was made at this path a while ago.
-    fn at(&self, path: &TokenDigest, now: Mono) -> Option<Jid> {
+    /// The account that was made by this link a while ago: whoever has it could have made that.
+    fn by(&self, link: &TokenDigest, now: Mono) -> Option<Jid> {
         let all = lock(&self.0);
-        let made = |taking: &&Taking| taking.path == *path && now < taking.begun + TAKEN_MS && taking.account.is_some();
+        let made = |taking: &&Taking| taking.link == *link && now < taking.begun + TAKEN_MS && taking.account.is_some();
         all.iter().rev().find(made)?.account.clone()
     }
 }
@@ -139,7 +142,7 @@ struct Link<'a> {
     visitor: Visitor,
     purpose: Purpose,
     token: &'a str,
-    /// Of its path.
+    /// Of both.
     digest: TokenDigest,
 }
 
@@ -153,8 +156,11 @@ impl Connection {
         token: &str,
     ) -> io::Result<Outcome> {
         let (house, visitor) = (web.house(), visitor(request));
+        // On its way through mail and chat it may have been encoded.
+        let token = &decoded(token).unwrap_or_default();
         let domain = self.entry.hub.terms().domain.clone();
-        let link = Link { web, house, domain, visitor, purpose, token, digest: token_digest(&request.path) };
+        let link =
+            Link { web, house, domain, visitor, purpose, token, digest: token_digest(&format!("{purpose:?}/{token}")) };
         match request.method {
             Method::Get | Method::Head => {
                 let answer = match self.view(&link) {
@@ -238,7 +244,7 @@ impl Connection {
             }
         };
         let done = self.entry.hub.take_invitation(link.token, self.ip, name, password).await;
-        done.iter().for_each(|account| taken.made(&form, account));
+        taken.end(&form, done.as_ref().ok());
         drop(first);
         let fault = match done {
             Ok(account) => return link.done(Status::Ok, &account, false),
@@ -302,7 +308,7 @@ impl Link<'_> {
 
     fn refused(&self, refusal: TakeRefusal, now: Mono) -> Answer {
         match refusal {
-            TakeRefusal::Unknown => match self.web.taken.at(&self.digest, now) {
+            TakeRefusal::Unknown => match self.web.taken.by(&self.digest, now) {
                 Some(account) => self.done(Status::Gone, &account, true),
                 None => self.remark(Status::NotFound, Remark::Gone),
             },
