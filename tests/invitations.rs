@@ -337,10 +337,39 @@ fn the_newest_gets_another_token() {
     invite(&mut house, wanted("abc")).unwrap();
     invite(&mut house, WantedInvitation { uses: 3, ..wanted("def") }).unwrap();
     let lines = ask(&mut house, Command::InvitationRenew(token_digest("ghi"))).unwrap();
-    assert!(lines[2].starts_with("instead of   "), "{lines:?}");
+    assert!(lines[2].starts_with("the link of ") && lines[2].ends_with("good for nothing any more"), "{lines:?}");
     unknown(&mut house, "def");
     assert!(house.invitation("abc").is_ok());
     for name in ["mercutio", "benvolio", "sampson"] {
         assert!(house.take("ghi", name).unwrap().is_ok(), "{name}");
+    }
+}
+
+/// Nothing is remembered of streams that have logged in, or are gone.
+#[test]
+fn a_stream_holds_an_invitation_until_its_login_or_its_end() {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    invite(&mut house, wanted("abc")).unwrap();
+    let header = "<stream:stream to='house.test' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    let preauth = "<iq type='set' id='p'><preauth xmlns='urn:xmpp:pars:0' token='abc'/></iq>";
+    let plain = "AGp1bGlldABqdWxpZXQ=";
+    let rfc6120 = format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
+    let sasl2 = format!(
+        "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>{plain}</initial-response></authenticate>"
+    );
+    for ends in [Some(rfc6120), Some(sasl2), None] {
+        let sid = house.open();
+        house.send(sid, header);
+        house.send(sid, preauth);
+        house.settle();
+        assert!(house.state().preauthenticated(sid).is_some());
+        match &ends {
+            Some(login) => house.send(sid, login),
+            None => house.cut(sid),
+        }
+        house.settle();
+        assert!(house.state().preauthenticated(sid).is_none(), "{ends:?}");
+        assert!(ends.is_none() || house.receive_all(sid).concat().contains("<success"));
     }
 }

@@ -20,10 +20,16 @@ impl Core {
         match input {
             Input::Login(stream, jid, peer) => self.login(stream, jid, peer),
             Input::LoginEnded(stream, jid, peer, success) => {
+                if success {
+                    self.state.invitations.release(stream);
+                }
                 self.state.login_ended(stream, &jid, peer, success);
                 self.admit();
             }
-            Input::Begin(stream, begin, peer) => self.begin(stream, begin, peer),
+            Input::Begin(stream, begin, peer) => {
+                self.state.invitations.release(stream);
+                self.begin(stream, begin, peer);
+            }
             Input::Bind(stream, jid, resource) => {
                 let answer = self.bind(stream, &jid, resource).map(|(_, full)| full);
                 self.state.effects.push(Effect::Bound(stream, answer));

@@ -171,13 +171,19 @@ impl Register {
 
     /// An account of who is invited. The limits are those of the invitation: strangers do not use up what is theirs.
     fn invited(&mut self, st: &mut State, stream: StreamId, peer: IpAddr, query: Node<'_>, iq: &Stanza) -> Handled {
-        let Some((digest, _)) = st.preauthenticated(stream) else { return Err(refused(TakeRefusal::Unknown)) };
+        let Some((digest, kept)) = st.preauthenticated(stream) else { return Err(refused(TakeRefusal::Unknown)) };
+        let kept = kept.map(str::to_owned);
         let name = field(query, "username").unwrap_or_default();
         let password = field(query, "password")
             .ok_or_else(|| refusal(Condition::NotAcceptable, "a username and a password are needed"))?;
         let password = checked(password)?;
         st.count_take(&digest).map_err(refused)?;
-        let jid = st.taker(&digest, &name).map_err(refused)?;
+        let jid = st.taker(&digest, &name).map_err(|refusal| match (refusal, kept) {
+            (TakeRefusal::Name(NameFault::Reserved), Some(kept)) => {
+                StanzaError::new(Condition::Conflict).text(format!("this invitation is for the username {kept}"))
+            }
+            (refusal, _) => refused(refusal),
+        })?;
         self.one_after_the_other(stream)?;
         if self.jobs.values().any(|w| w.jid == jid) {
             return Err(refused(TakeRefusal::Name(NameFault::Taken)));

@@ -823,6 +823,7 @@ fn op_bytes(op: &crate::store::Op) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::store::{Engine, Query, Tree};
     use crate::wire::{Kind, Stanza, stanza::Type};
 
     fn mail(bytes: usize) -> Mail {
@@ -935,5 +936,43 @@ mod tests {
         assert_ne!(hub.terms().features, before, "the hash of XEP-0115");
         hub.configure(settings, true, Duration::ZERO);
         assert_eq!(hub.terms().features, before);
+    }
+
+    /// As pages do it: of two who take one invitation at once, one has it, and what is answered is stored.
+    #[test]
+    fn an_invitation_is_taken_once() {
+        let settings = Settings { iterations: 4096, ..Settings::new(Jid::parse("house.test").unwrap()) };
+        let mut engine = crate::store::memory::Memory::default();
+        let core = Core::open(settings.clone(), [0; 32], crate::ext::all(), &mut engine).unwrap();
+        let (storage, requests) = Storage::channel();
+        let hub = Hub::new(core, Terms::new(settings.domain), storage, &Arc::new(Executor::new()));
+        let told = hub.clone();
+        let wear = Arc::new(crate::service::disk::wear::Wear::default());
+        let thread = requests.start(engine, Duration::ZERO, wear, move |input| told.handle(input)).unwrap();
+        let digest = crate::core::token_digest("abc");
+        let peer = IpAddr::from([192, 0, 2, 7]);
+        smol::block_on(async {
+            let wanted = crate::core::WantedInvitation::new(digest);
+            hub.command(Command::Invite(Box::new(wanted))).await.unwrap();
+            assert!(hub.invitation("abc", peer).is_ok());
+            assert_eq!(hub.invitation("no", peer), Err(TakeRefusal::Unknown));
+            let short = hub.take_invitation("abc", peer, "juliet", "short").await;
+            assert!(matches!(short, Err(TakeRefusal::Password(_))), "{short:?}");
+            let odd = hub.take_invitation("abc", peer, "juliet", "wherefore\u{0}art").await;
+            assert!(matches!(odd, Err(TakeRefusal::Password(_))), "{odd:?}");
+            let take = |name| hub.take_invitation("abc", peer, name, "wherefore art thou");
+            let both = smol::future::zip(take("juliet"), take("romeo")).await;
+            let (taken, refused) = if both.0.is_ok() { both } else { (both.1, both.0) };
+            let jid = taken.unwrap();
+            assert_eq!(refused, Err(TakeRefusal::Unknown));
+            assert_eq!(hub.command(Command::UserList).await.unwrap(), [jid.to_string()]);
+        });
+        hub.stop_storage();
+        let mut engine = thread.join().unwrap();
+        let rows = |engine: &mut crate::store::memory::Memory, tree| {
+            let (prefix, after) = (Box::default(), None);
+            engine.query(&Query::Scan { tree, prefix, after, rows: 9, bytes: usize::MAX }).unwrap().len()
+        };
+        assert_eq!((rows(&mut engine, Tree::Account), rows(&mut engine, Tree::Invitation)), (1, 0));
     }
 }
