@@ -15,7 +15,7 @@ const NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 const ROOM_CONFIG: &str = "http://jabber.org/protocol/muc#roomconfig";
 const ADMIN: &str = "http://jabber.org/protocol/admin";
 
-/// The registries: XEP-0045 §16.5, XEP-0060 §16.4, XEP-0133 §8, XEP-0157 §4, XEP-0313 §4.1.5 and §16; what stands in none is ours.
+/// The registries: XEP-0045 §16.5, XEP-0060 §16.4, XEP-0133 §8, XEP-0157 §4, XEP-0313 §4.1.5 and §16, XEP-0401 §5; what stands in none is ours.
 #[rustfmt::skip]
 const REGISTRY: &[(&str, &[(&str, &str)])] = &[
     (NODE_CONFIG, &[
@@ -60,9 +60,13 @@ const REGISTRY: &[(&str, &[(&str, &str)])] = &[
     ("urn:xmpp:channel-search:0:search-params", &[
         ("text-single", "q min_users"), ("boolean", "all sinname sindescription sinaddress"), ("list-multi", "types"), ("list-single", "key"),
     ]),
+    ("urn:xmpp:invite#invitation", &[("text-single", "uri landing-url expire")]),
     ("urn:xmpp:hats:commands", &[("text-single", "title uri hue"), ("jid-single", "jid")]),
     // Forms without a type: the command says what it is.
-    ("", &[("text-private", "password password-verify"), ("list-multi", "sessions"), ("text-multi", "sessions")]),
+    ("", &[
+        ("text-private", "password password-verify"), ("list-multi", "sessions"), ("text-multi", "sessions"), ("text-single", "username"),
+        ("boolean", "roster-subscription"),
+    ]),
 ];
 
 struct Field {

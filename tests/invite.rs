@@ -104,7 +104,7 @@ fn the_first_start_invites_the_owner_until_there_is_an_account() {
     // `qr` shows one, too.
     let shown = ok(&dir, &["qr"], "");
     is_unknown(&take(&server, &dir, &owner, "juliet"));
-    assert!(shown.contains('█') && shown.contains("instead of"), "{shown}");
+    assert!(shown.contains('█') && shown.contains("good for nothing any more"), "{shown}");
     is_result(&take(&server, &dir, &token(&shown), "juliet"));
     is_unknown(&take(&server, &dir, &token(&shown), "romeo"));
     let mut juliet = login(&server, &dir, "juliet", PASSWORD);

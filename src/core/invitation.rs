@@ -93,11 +93,12 @@ impl InvitationView {
         match (self.kind, &self.name, &self.inviter) {
             (InvitationKind::Reset, ..) => None,
             (_, Some(local), _) => Some(format!("xmpp:{}@{domain}?register;preauth={token}", name(local))),
-            (_, None, Some(inviter)) => {
+            // Who has an account already does not become an administrator by it.
+            (_, None, Some(inviter)) if !self.admin => {
                 let local = name(inviter.local().unwrap_or_default());
                 Some(format!("xmpp:{local}@{domain}?roster;preauth={token};ibr=y"))
             }
-            (_, None, None) => Some(format!("xmpp:{domain}?register;preauth={token}")),
+            (_, None, _) => Some(format!("xmpp:{domain}?register;preauth={token}")),
         }
     }
 }
@@ -491,9 +492,12 @@ mod tests {
         let view = |wanted: WantedInvitation| Invitation::new(&wanted, None, 1, NOW).view(NOW);
         let uri = |wanted| view(wanted).uri(&jid("house.test"), "abc");
         assert_eq!(uri(wanted()).as_deref(), Some("xmpp:juliet@house.test?register;preauth=abc"));
-        let friend = WantedInvitation { name: None, contacts: vec![jid("müller+1@house.test")], ..wanted() };
+        let contacts = vec![jid("müller+1@house.test")];
+        let friend = WantedInvitation { contacts: contacts.clone(), ..WantedInvitation::new([1; 32]) };
         assert_eq!(uri(friend).as_deref(), Some("xmpp:m%C3%BCller%2B1@house.test?roster;preauth=abc;ibr=y"));
         let anybody = WantedInvitation::new([1; 32]);
+        let admin = WantedInvitation { contacts, admin: true, ..anybody.clone() };
+        assert_eq!(uri(admin), uri(anybody.clone()));
         assert_eq!(uri(anybody.clone()).as_deref(), Some("xmpp:house.test?register;preauth=abc"));
         assert_eq!(uri(WantedInvitation { kind: InvitationKind::Reset, ..wanted() }), None);
         assert_eq!(view(anybody).until, (1_000_000 + 7 * DAY_MS) / 1000);

@@ -388,7 +388,7 @@ impl State {
     }
 
     fn told_of(&self, digest: &TokenDigest, view: &InvitationView) -> Vec<String> {
-        let until = stamp::format(view.until * 1000);
+        let until = second(view.until);
         let mut lines = vec![format!("made invitation {}, until {until}", id(digest))];
         lines.extend(view.uri(self.domain(), TOKEN_PLACE).map(|uri| format!("uri          {uri}")));
         lines
@@ -409,7 +409,7 @@ impl State {
         self.invitations.insert(digest, one);
         self.store_invitation(&digest);
         let mut lines = self.told_of(&digest, &view);
-        lines.push(format!("instead of   {}, whose link is good for nothing any more", id(&before)));
+        lines.push(format!("the link of {} is good for nothing any more", id(&before)));
         Ok(lines)
     }
 
@@ -492,6 +492,11 @@ fn kept(name: &Jid, digest: &TokenDigest) -> String {
     format!("{name} is kept for who takes the invitation {id}; `inglenook invite --revoke {id}` takes it back")
 }
 
+/// A time in seconds since 1970, for a person.
+fn second(time: u64) -> String {
+    stamp::format(time.saturating_mul(1000)).replace(".000Z", "Z")
+}
+
 /// An invitation, for a person.
 fn line(digest: &TokenDigest, one: &Invitation, until: u64) -> String {
     let mut what = match (one.kind, &one.name) {
@@ -507,5 +512,5 @@ fn line(digest: &TokenDigest, one: &Invitation, until: u64) -> String {
     }));
     what.extend(one.room.as_ref().map(|room| format!("member of {room}")));
     what.extend(one.by.as_ref().filter(|by| one.contacts.first() != Some(by)).map(|by| format!("made by {by}")));
-    format!("{}  until {}  {}", id(digest), stamp::format(until), what.join(", "))
+    format!("{}  until {}  {}", id(digest), second(until / 1000), what.join(", "))
 }

@@ -8,8 +8,9 @@ mod health;
 mod notify;
 mod pages;
 pub(super) mod plain;
+mod taken;
 
-use self::pages::Taken;
+use self::taken::Taken;
 use super::bosh::BoshSessions;
 use super::gate::Gate;
 use super::link::ClientLink;
@@ -308,7 +309,7 @@ impl Connection {
                 _ => match (path.strip_prefix("/invite/"), path.strip_prefix("/reset/")) {
                     (Some(token), _) => self.link(web, request, Purpose::Account, token).await,
                     (_, Some(token)) => self.link(web, request, Purpose::Reset, token).await,
-                    _ => self.reply(request, pages::public(web, request, None).unwrap_or_else(nothing)).await,
+                    _ => self.reply(request, web.public(request, None).unwrap_or_else(nothing)).await,
                 },
             },
         }

@@ -1,9 +1,9 @@
 //! The pages of the house: `/` and `/trust` for everybody, `/invite/TOKEN` and `/reset/TOKEN` for who was given one. What they say is in
 //! [`pages`].
 
+use super::taken::Begun;
 use super::{Connection, Outcome, Web};
 use crate::core::{InvitationKind, InvitationView, NameFault, TakeRefusal, TokenDigest, token_digest};
-use crate::service::lock;
 use crate::stream::Mono;
 use crate::web::answer::{Answer, Status};
 use crate::web::form::{FORM_BYTES, FormFields, is_form, is_from_here};
@@ -12,94 +12,28 @@ use crate::web::percent::{decoded, encoded};
 use crate::web::request::{Method, Request};
 use crate::wire::Jid;
 use crate::wire::scram::{PASSWORD_BYTES, allowed, long_enough};
-use smol::channel::{Receiver, Sender, bounded};
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-/// Forms that are being taken, or were taken lately; beyond that the oldest is forgotten.
-const TAKEN: usize = 256;
-/// How long that is known, in milliseconds.
-const TAKEN_MS: Mono = 60 * 60_000;
-
-/// What became of the forms that were sent lately, so that whoever sends one twice, or goes back, learns that all is well.
-#[derive(Default)]
-pub(super) struct Taken(Mutex<VecDeque<Taking>>);
-
-struct Taking {
-    /// Of what it was sent to.
-    link: TokenDigest,
-    /// Of all of it. The token in it is 128 random bits, so the password in it cannot be guessed from this.
-    form: TokenDigest,
-    begun: Mono,
-    /// The account, once it is stored.
-    account: Option<Jid>,
-    /// Ends when it is known what became of it.
-    settled: Receiver<()>,
-}
-
-/// Whether a form is the first of its kind.
-enum Begun {
-    /// It is the first; until this is dropped, the same one waits.
-    First(Sender<()>),
-    /// The same one is on its way: this ends when it is known what became of it.
-    Second(Receiver<()>),
-    /// It was taken, and this is the account.
-    Made(Jid),
-}
-
-impl Taken {
-    fn begin(&self, link: TokenDigest, form: TokenDigest, now: Mono) -> Begun {
-        let mut all = lock(&self.0);
-        all.retain(|taking| now < taking.begun + TAKEN_MS);
-        match all.iter().find(|taking| taking.form == form) {
-            Some(Taking { account: Some(account), .. }) => return Begun::Made(account.clone()),
-            Some(Taking { settled, .. }) if !settled.is_closed() => return Begun::Second(settled.clone()),
-            _ => {}
-        }
-        all.retain(|taking| taking.form != form);
-        if all.len() >= TAKEN {
-            all.pop_front();
-        }
-        let (sender, settled) = bounded(1);
-        all.push_back(Taking { link, form, begun: now, account: None, settled });
-        Begun::First(sender)
+impl Web {
+    /// What may be had without a token; nothing, if there is nothing there. `on`: where the visitor goes on from here, if they are not there:
+    /// then all they see is how to trust that.
+    pub(super) fn public(&self, request: &Request, on: Option<&str>) -> Option<Answer> {
+        let (house, visitor) = (self.house(), visitor(request));
+        let own = match &house.vouched {
+            Vouched::Itself(authority) => Some(authority),
+            Vouched::World | Vouched::Owner => None,
+        };
+        let answer = match request.path.as_str() {
+            // Where nothing has to be done before, they go on at once.
+            "/" | "/trust" if on.is_some() && own.is_none() => return None,
+            "/" if on.is_none() => shown(Status::Ok, &visitor, pages::start(&house, &visitor)),
+            "/" | "/trust" => shown(Status::Ok, &visitor, pages::trust(&house, &visitor, on)),
+            path => file(&house, own?, path.strip_prefix("/trust/")?, &visitor)?.with("Cache-Control", "no-store"),
+        };
+        let reads = matches!(request.method, Method::Get | Method::Head);
+        Some(if reads { answer } else { not_allowed("this can only be read", "GET, HEAD") })
     }
-
-    /// What became of it. One that was not taken is forgotten: strangers, whose tokens are none, push nobody out.
-    fn end(&self, form: &TokenDigest, account: Option<&Jid>) {
-        let mut all = lock(&self.0);
-        match (account, all.iter_mut().find(|taking| taking.form == *form)) {
-            (Some(account), Some(taking)) => taking.account = Some(account.clone()),
-            _ => all.retain(|taking| taking.form != *form),
-        }
-    }
-
-    /// The account that was made by this link a while ago: whoever has it could have made that.
-    fn by(&self, link: &TokenDigest, now: Mono) -> Option<Jid> {
-        let all = lock(&self.0);
-        let made = |taking: &&Taking| taking.link == *link && now < taking.begun + TAKEN_MS && taking.account.is_some();
-        all.iter().rev().find(made)?.account.clone()
-    }
-}
-
-/// What may be had without a token; nothing, if there is nothing there. `on`: where the visitor goes on from here, if they are not there:
-/// then all they see is how to trust that.
-pub(super) fn public(web: &Web, request: &Request, on: Option<&str>) -> Option<Answer> {
-    let (house, visitor) = (web.house(), visitor(request));
-    let own = match &house.vouched {
-        Vouched::Itself(authority) => Some(authority),
-        Vouched::World | Vouched::Owner => None,
-    };
-    let answer = match request.path.as_str() {
-        // Where nothing has to be done before, they go on at once.
-        "/" | "/trust" if on.is_some() && own.is_none() => return None,
-        "/" if on.is_none() => shown(Status::Ok, &visitor, pages::start(&house, &visitor)),
-        "/" | "/trust" => shown(Status::Ok, &visitor, pages::trust(&house, &visitor, on)),
-        path => file(&house, own?, path.strip_prefix("/trust/")?, &visitor)?.with("Cache-Control", "no-store"),
-    };
-    let reads = matches!(request.method, Method::Get | Method::Head);
-    Some(if reads { answer } else { not_allowed("this can only be read", "GET, HEAD") })
 }
 
 /// The authority, in one of its forms.

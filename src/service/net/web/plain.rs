@@ -70,7 +70,7 @@ fn led(web: &Web, request: &Request) -> Answer {
     if !matches!(request.method, Method::Get | Method::Head) || request.framed != Framed::Nothing {
         return Answer::text(Status::Forbidden, format!("nothing is taken without TLS; it is at {base}"));
     }
-    if let Some(answer) = super::pages::public(web, request, Some(&base)) {
+    if let Some(answer) = web.public(request, Some(&base)) {
         return answer;
     }
     // `*` is no path.
