@@ -16,6 +16,7 @@ pub(crate) mod host;
 pub(crate) mod hub;
 pub mod logging;
 pub mod manager;
+pub mod mdns;
 pub mod net;
 pub mod owner;
 mod patient;
