@@ -8,6 +8,7 @@ use self::unread::Known;
 use self::words::distance;
 use crate::service::disk::files::UploadSettings;
 use crate::service::federation::{Federation, Pinned};
+use crate::service::mdns::MdnsSetting;
 use crate::service::net::listeners::{LISTENERS, Listener, Peers};
 use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
@@ -72,6 +73,8 @@ pub struct Config {
     pub room_kind: core::RoomKind,
     /// What people may upload (XEP-0363).
     pub uploads: UploadSettings,
+    /// Whether this server answers multicast DNS.
+    pub mdns: MdnsSetting,
     /// Accounts that strangers at one address may make in an hour.
     pub registrations_an_hour: u32,
     /// (kind, URI) of XEP-0157.
@@ -194,6 +197,24 @@ const SETTINGS: &[Setting] = &[
                   of the memory, at most 256 MiB.",
         expects: "0, or a number of bytes from 1048576 to 1099511627776",
         set: |_, c, v| put(&mut c.waiting_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+    },
+    Setting {
+        table: "",
+        name: "mdns",
+        default: "\"auto\"",
+        meaning: "Whether apps and browsers in this network find the server as HOSTNAME.local, and see what it offers (multicast\n\
+                  DNS). \"auto\": if nothing else on this box answers there, such as avahi; \"on\": what it offers in any case, the\n\
+                  name if nobody else has it; \"off\": no. A change is taken at the next start.",
+        expects: "\"auto\", \"on\" or \"off\"",
+        set: |_, c, v| {
+            let setting = match v.as_str()? {
+                "auto" => MdnsSetting::Auto,
+                "on" => MdnsSetting::On,
+                "off" => MdnsSetting::Off,
+                _ => return None,
+            };
+            put(&mut c.mdns, Some(setting))
+        },
     },
     Setting {
         table: "",
@@ -528,6 +549,7 @@ impl Default for Config {
             create_rooms: core::Creators::default(),
             room_kind: core::RoomKind::default(),
             uploads: UploadSettings::default(),
+            mdns: MdnsSetting::default(),
             registrations_an_hour: 3,
             contacts: Vec::new(),
         };

@@ -63,9 +63,8 @@ impl Claim {
         let host = wire_name([label(&wanted.host, ""), LOCAL.into()].iter().map(String::as_str));
         let host = host.map(|name| (Use::Host, name));
         let aliases = wanted.aliases.iter().filter_map(|alias| Some((Use::Alias, wire_name(alias.split('.'))?)));
-        let instances = wanted.services.iter().filter_map(|offer| {
-            Some((Use::Instance(offer.clone()), instance_name(offer, 1)?))
-        });
+        let instances =
+            wanted.services.iter().filter_map(|offer| Some((Use::Instance(offer.clone()), instance_name(offer, 1)?)));
         let all = host.into_iter().chain(aliases).chain(instances);
         all.map(|(what, name)| Claim { what, name, number: 1 }).collect()
     }
@@ -90,7 +89,11 @@ impl Claim {
 
     /// Its first label.
     pub fn label(&self) -> String {
-        self.name.iter_labels().next().map(|label| String::from_utf8_lossy(label.as_slice()).into_owned()).unwrap_or_default()
+        self.name
+            .iter_labels()
+            .next()
+            .map(|label| String::from_utf8_lossy(label.as_slice()).into_owned())
+            .unwrap_or_default()
     }
 
     /// For people, who do not read the last dot.
@@ -239,7 +242,11 @@ mod tests {
 
     fn wanted() -> Wanted {
         let offer = |kind, text| Offer { kind, instance: "Chat of us".into(), port: 5443, text };
-        Wanted { host: "box".into(), aliases: vec!["chat.local".into()], services: vec![offer("_https._tcp", "path=/")] }
+        Wanted {
+            host: "box".into(),
+            aliases: vec!["chat.local".into()],
+            services: vec![offer("_https._tcp", "path=/")],
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::responder::{LinkId, MdnsLink};
 use rustix::io::Errno;
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
-    netlink::{ROUTE, SocketAddrNetlink},
+    netlink::SocketAddrNetlink,
     sockopt::{Timeout, set_socket_timeout},
 };
 use smol::Async;
@@ -28,6 +28,8 @@ const PIECES: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 // linux/netlink.h, linux/rtnetlink.h.
+/// 0, which is none.
+const NETLINK_ROUTE: Option<net::Protocol> = None;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const RTM_NEWLINK: u16 = 16;
@@ -103,7 +105,9 @@ impl Interface {
         let addresses = self.told();
         let works = self.addresses.iter().filter(|address| address.works());
         let networks: Vec<(IpAddr, u8)> = works.map(|address| (address.ip, address.prefix)).collect();
-        let has = |v6: bool| networks.iter().any(|(ip, _)| if v6 { ip.is_ipv6() && is_link_local(*ip) } else { ip.is_ipv4() });
+        let has = |v6: bool| {
+            networks.iter().any(|(ip, _)| if v6 { ip.is_ipv6() && is_link_local(*ip) } else { ip.is_ipv4() })
+        };
         let families = [false, true].into_iter().filter(|v6| has(*v6) && !addresses.is_empty());
         let link = |v6| MdnsLink {
             id: LinkId { interface: number, v6 },
@@ -154,8 +158,7 @@ fn chosen(table: &BTreeMap<u32, Interface>) -> (Vec<MdnsLink>, BTreeMap<u32, Str
 }
 
 fn ask(kind: u16, table: &mut BTreeMap<u32, Interface>) -> io::Result<()> {
-    let socket =
-        net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(ROUTE))?;
+    let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, NETLINK_ROUTE)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     // The kernel ignores what is in the second header, for all families.
     let length = 16 + 16_u32;
@@ -192,7 +195,8 @@ fn take(mut piece: &[u8], table: &mut BTreeMap<u32, Interface>) -> Option<bool> 
             RTM_NEWADDR => {
                 let (number, attributes) = (u32_at(body, 4)?, body.get(8..)?);
                 // Of IPv4 the other one is the far end's, where there is one.
-                let ip = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS)).and_then(read_ip);
+                let ip =
+                    attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS)).and_then(read_ip);
                 let flags = attribute(attributes, IFA_FLAGS).and_then(|flags| u32_at(flags, 0));
                 if let Some(ip) = ip {
                     let address =
@@ -242,7 +246,7 @@ impl Changes {
     /// When the system gives no socket for it.
     pub fn open() -> io::Result<Changes> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(ROUTE))?;
+        let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
         net::bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         Ok(Changes(Async::new(socket)?))
     }
@@ -273,7 +277,8 @@ mod tests {
     const LAN: u32 = IFF_UP | IFF_RUNNING | IFF_MULTICAST;
 
     fn interface(name: &str, flags: u32, addresses: &[(&str, u32)]) -> Interface {
-        let address = |(ip, flags): &(&str, u32)| InterfaceAddress { ip: ip.parse().unwrap(), prefix: 24, flags: *flags };
+        let address =
+            |(ip, flags): &(&str, u32)| InterfaceAddress { ip: ip.parse().unwrap(), prefix: 24, flags: *flags };
         Interface { name: name.into(), flags, addresses: addresses.iter().map(address).collect() }
     }
 
@@ -306,7 +311,8 @@ mod tests {
 
     #[test]
     fn what_is_told_of_a_link() {
-        let all = [("192.168.1.5", 1), ("169.254.1.1", 0), ("fe80::1", 0), ("fd00::5", 0), ("fd00::6", IFA_F_TEMPORARY)];
+        let all =
+            [("192.168.1.5", 1), ("169.254.1.1", 0), ("fe80::1", 0), ("fd00::5", 0), ("fd00::6", IFA_F_TEMPORARY)];
         let told = |addresses: &[(&str, u32)]| {
             let told = interface("eth0", LAN, addresses).told();
             told.iter().map(IpAddr::to_string).collect::<Vec<_>>()
@@ -337,7 +343,8 @@ mod tests {
         let link = [&[0; 4][..], &7_u32.to_ne_bytes(), &LAN.to_ne_bytes(), &[0; 4]].concat();
         let link = message(RTM_NEWLINK, &link, &[(4, &[0; 4]), (IFLA_IFNAME, b"eth0\0")]);
         let head = |family, prefix, flags| [&[family, prefix, flags, 0][..], &7_u32.to_ne_bytes()].concat();
-        let v4 = message(RTM_NEWADDR, &head(2, 24, 0x80), &[(IFA_ADDRESS, &[10, 0, 0, 9]), (IFA_LOCAL, &[10, 0, 0, 1])]);
+        let v4 =
+            message(RTM_NEWADDR, &head(2, 24, 0x80), &[(IFA_ADDRESS, &[10, 0, 0, 9]), (IFA_LOCAL, &[10, 0, 0, 1])]);
         let v6 = message(
             RTM_NEWADDR,
             &head(10, 64, 0),

@@ -287,13 +287,16 @@ mod tests {
         assert!(MdnsPacket::read(&chaos).unwrap().questions.is_empty());
         // Too much.
         let many = |questions: usize, answers: usize| {
-            let mut bytes = [&[0; 4], &(questions as u16).to_be_bytes()[..], &(answers as u16).to_be_bytes(), &[0; 4]].concat();
+            let mut bytes =
+                [&[0; 4], &(questions as u16).to_be_bytes()[..], &(answers as u16).to_be_bytes(), &[0; 4]].concat();
             bytes.extend([0, 0, 1, 0, 1].repeat(questions));
             bytes.extend([0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0].repeat(answers));
             bytes
         };
         assert!(MdnsPacket::read(&many(QUESTIONS, RECORDS)).is_some());
-        assert!(MdnsPacket::read(&many(QUESTIONS + 1, 0)).is_none() && MdnsPacket::read(&many(0, RECORDS + 1)).is_none());
+        assert!(
+            MdnsPacket::read(&many(QUESTIONS + 1, 0)).is_none() && MdnsPacket::read(&many(0, RECORDS + 1)).is_none()
+        );
         assert!(MdnsPacket::read(&[good, vec![0; READ_BYTES]].concat()).is_none());
     }
 
@@ -303,9 +306,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_goes_on_in_another() {
-        let answers: Vec<MdnsRecord> = (0..40).map(|n| record(&format!("box{n}.local"), Rtype::TXT, &[n; 100])).collect();
+        let answers: Vec<MdnsRecord> =
+            (0..40).map(|n| record(&format!("box{n}.local"), Rtype::TXT, &[n; 100])).collect();
         let packet = MdnsPacket { response: true, answers: answers.clone(), ..MdnsPacket::default() };
-        let along = MdnsPacket { answers: answers[..10].to_vec(), additional: answers[10..].to_vec(), ..packet.clone() };
+        let along =
+            MdnsPacket { answers: answers[..10].to_vec(), additional: answers[10..].to_vec(), ..packet.clone() };
         let read = |packets: Vec<Vec<u8>>| -> Vec<MdnsPacket> {
             assert!(packets.iter().all(|packet| packet.len() <= PACKET_BYTES));
             packets.iter().map(|bytes| MdnsPacket::read(bytes).unwrap()).collect()

@@ -410,9 +410,8 @@ impl Responder {
     pub fn end(&mut self, now: Duration, hosts: bool) {
         for id in self.links.keys().copied().collect::<Vec<_>>() {
             let state = &self.links[&id];
-            let ended = (0..self.claims.len()).filter(|n| {
-                state.phases[*n].answers() && (hosts || matches!(self.claims[*n].what, Use::Instance(_)))
-            });
+            let ended = (0..self.claims.len())
+                .filter(|n| state.phases[*n].answers() && (hosts || matches!(self.claims[*n].what, Use::Instance(_))));
             let ids: Vec<RecordId> = ended.flat_map(|n| self.of_claim(id, n)).collect();
             self.goodbye(now, id, &ids);
         }

@@ -4,6 +4,7 @@
 //! [`restore`] brings it back; [`reset`] moves aside what is there, and [`salvage`] reads what is left of a damaged folder. [`find`] knows which data
 //! folder is meant, [`domain`] what it can be called, [`lookup`] whether phones find that, and [`root`] what root is in somebody else's folder.
 
+pub mod avahi;
 pub mod backup;
 pub mod check;
 pub mod command;

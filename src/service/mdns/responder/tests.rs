@@ -277,9 +277,8 @@ fn contested(data: &[u8]) -> (u64, Option<String>) {
     let begun = seat.now;
     seat.hear(EVERYBODY, &probe("box.local", data));
     let sent = seat.run(ms(10_000));
-    let first = sent.iter().find(|(.., packet)| {
-        packet.questions.iter().any(|question| question.name == name("box.local"))
-    });
+    let first =
+        sent.iter().find(|(.., packet)| packet.questions.iter().any(|question| question.name == name("box.local")));
     ((first.unwrap().0 - begun).as_millis() as u64, seat.responder.host())
 }
 
@@ -646,7 +645,11 @@ fn names_end_unique_whatever_gets_lost() {
         let before = net.sent;
         net.run(ms(50_000));
         // Those who want chat.local try once a minute, and are answered.
-        assert!(net.sent - before <= usize::from(boxes) * 8, "seed {seed}: {} packets when all is said", net.sent - before);
+        assert!(
+            net.sent - before <= usize::from(boxes) * 8,
+            "seed {seed}: {} packets when all is said",
+            net.sent - before
+        );
         assert!(before < 160 * usize::from(boxes), "seed {seed}: {before}");
     }
 }
