@@ -80,6 +80,7 @@ struct Inside {
 enum Wake {
     Packets(Vec<LinkId>),
     Due,
+    Changed,
     Look,
 }
 
@@ -131,11 +132,12 @@ impl Finder {
         let changes = Changes::open().inspect_err(|e| log::debug!("changes of links are not heard of: {e}")).ok();
         loop {
             self.look();
-            let looked = Instant::now();
+            let mut next = Instant::now() + LOOK;
             loop {
-                match self.wake(changes.as_ref(), looked).await {
+                match self.wake(changes.as_ref(), next).await {
                     Wake::Packets(links) => links.into_iter().for_each(|link| self.receive(link)),
                     Wake::Due => self.act(|responder, now| responder.tick(now)),
+                    Wake::Changed => next = next.min(Instant::now() + SETTLED),
                     Wake::Look => break,
                 }
                 // What comes fast is not all there is to do on this thread.
@@ -144,7 +146,7 @@ impl Finder {
         }
     }
 
-    async fn wake(&self, changes: Option<&Changes>, looked: Instant) -> Wake {
+    async fn wake(&self, changes: Option<&Changes>, next: Instant) -> Wake {
         let (sockets, wake, ignored) = {
             let inside = lock(&self.inside);
             let now = self.began.elapsed();
@@ -166,18 +168,19 @@ impl Finder {
             };
             Wake::Due
         };
+        let changed = async {
+            match changes {
+                Some(changes) if changes.next().await.is_ok() => Wake::Changed,
+                _ => std::future::pending().await,
+            }
+        };
         let look = async {
-            let changed = async {
-                match changes {
-                    Some(changes) if changes.next().await.is_ok() => Timer::after(SETTLED).await,
-                    _ => std::future::pending().await,
-                }
-            };
-            smol::future::or(changed, Timer::at(looked + LOOK)).await;
+            Timer::at(next).await;
             Wake::Look
         };
         // What is due goes first: packets may come without end.
-        smol::future::or(smol::future::or(due, look), packets).await
+        let told = smol::future::or(smol::future::or(due, look), changed);
+        smol::future::or(told, packets).await
     }
 
     /// Does something with the responder, and sends what it has to say.
