@@ -6,6 +6,7 @@ pub mod bosh;
 pub mod dns;
 pub mod frames;
 pub mod http;
+pub mod mdns;
 pub mod notification;
 pub mod servers;
 pub mod stream;
@@ -23,6 +24,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("framer", framer),
     ("frames", frames::frames),
     ("http", http::http),
+    ("mdns", mdns::mdns),
     ("notification", notification::notification),
     ("servers", servers::servers),
     ("stanza", stanza),

@@ -420,7 +420,8 @@ impl Responder {
 
     fn goodbye(&mut self, now: Duration, link: LinkId, ids: &[RecordId]) {
         let records = self.records(link, ids).into_iter().filter(|record| record.kind != Rtype::NSEC);
-        let answers = records.map(|record| MdnsRecord { ttl_s: 0, ..record }).collect();
+        // Whoever else has such a record by now keeps it.
+        let answers = records.map(|record| MdnsRecord { ttl_s: 0, flush: false, ..record }).collect();
         self.send(now, link, MdnsPacket { response: true, answers, ..MdnsPacket::default() });
     }
 
@@ -561,6 +562,13 @@ impl Responder {
         let pause = if is_slow { CONFLICT_PAUSE } else { Duration::ZERO };
         if is_slow {
             self.slow_until = now + CONFLICT_CALM;
+        }
+        // On another link it may have been ours.
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            if self.links[&id].phases[n].answers() {
+                let ids: Vec<_> = self.of_claim(id, n).into_iter().filter(|id| !id.is_shared()).collect();
+                self.goodbye(now, id, &ids);
+            }
         }
         let from = self.claims[n].told();
         self.news.push(match self.claims[n].rename() {

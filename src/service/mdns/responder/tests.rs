@@ -316,6 +316,20 @@ fn a_name_that_is_taken_gets_a_number() {
 }
 
 #[test]
+fn a_name_that_is_lost_on_one_link_is_taken_back_on_the_others() {
+    let mut seat = Seat::up();
+    let other = LinkId { interface: 3, v6: false };
+    seat.responder.set_links(seat.now, vec![link(LINK, &["192.168.1.5"]), link(other, &["10.0.0.5"])]);
+    seat.run(ms(300));
+    let taken = response(vec![record_of("box.local", Rtype::A, 120, &[10, 0, 0, 77])]);
+    seat.responder.handle(seat.now, other, "10.0.0.77:5353".parse().unwrap(), &taken.write().unwrap());
+    let gone = &seat.run(ms(5))[0].2.answers;
+    assert_eq!((gone.len(), gone[0].ttl_s, &*gone[0].data, gone[0].flush), (1, 0, &OURS[..], false));
+    seat.run(ms(5_000));
+    assert_eq!(seat.responder.host().as_deref(), Some("box-2.local"));
+}
+
+#[test]
 fn who_contests_a_name_that_we_have_is_asked_whether_they_are_there() {
     let mut seat = Seat::up();
     let conflict = response(vec![record_of("box.local", Rtype::A, 120, &THEIRS)]);
