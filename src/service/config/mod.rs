@@ -866,6 +866,7 @@ mod tests {
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
         assert!(error("[rooms]\ncreate = \"nobody\"\n").contains("rooms.create must be \"local\""));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
+        assert!(error("mdns = true\n").ends_with("mdns must be \"auto\", \"on\" or \"off\""));
         assert!(error("listen = 3\n").starts_with("inglenook.toml:1: listen must be a table"));
     }
 
@@ -988,7 +989,7 @@ mod tests {
         let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
                     scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
                     resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
-                    connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
+                    connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\nmdns = \"off\"\n\
                     [push]\ncontent = \"full\"\n[rooms]\ncreate = \"admins\"\n\
                     [uploads]\nenabled = false\nfile_bytes = 1024\naccount_bytes = 1048576\ntotal_bytes = 2097152\ndays = 0\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
@@ -999,6 +1000,7 @@ mod tests {
         assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
         assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
+        assert_eq!((config.mdns, Config::default().mdns), (MdnsSetting::Off, MdnsSetting::Auto));
         assert_eq!(config.push_content, core::PushContent::Full);
         assert_eq!(config.create_rooms, core::Creators::Admins);
         let uploads =

@@ -61,11 +61,12 @@ impl Claim {
     /// The claims; the host's is the first. What cannot be a name is left out.
     pub fn all(wanted: &Wanted) -> Vec<Claim> {
         let host = wire_name([label(&wanted.host, ""), LOCAL.into()].iter().map(String::as_str));
-        let host = host.map(|name| (Use::Host, name));
+        // Without a host there is nowhere to lead to.
+        let Some(host) = host.map(|name| (Use::Host, name)) else { return Vec::new() };
         let aliases = wanted.aliases.iter().filter_map(|alias| Some((Use::Alias, wire_name(alias.split('.'))?)));
         let instances =
             wanted.services.iter().filter_map(|offer| Some((Use::Instance(offer.clone()), instance_name(offer, 1)?)));
-        let all = host.into_iter().chain(aliases).chain(instances);
+        let all = std::iter::once(host).chain(aliases).chain(instances);
         all.map(|(what, name)| Claim { what, name, number: 1 }).collect()
     }
 

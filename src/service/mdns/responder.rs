@@ -26,7 +26,7 @@ const CONFLICTS: usize = 15;
 const CONFLICT_WINDOW: Duration = Duration::from_secs(10);
 const CONFLICT_PAUSE: Duration = Duration::from_secs(5);
 const CONFLICT_CALM: Duration = Duration::from_secs(60);
-/// When a name that cannot have a number is tried again.
+/// When a name that cannot have a number, or that another program on this box has, is tried again.
 const RETRY: Duration = Duration::from_secs(60);
 /// Others may have an answer, too: it waits so many milliseconds (RFC 6762 §6).
 const ANSWER_MS: (u32, u32) = (20, 120);
@@ -126,9 +126,7 @@ pub enum MdnsNews {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
     Wanted,
-    /// Another program on this box answers for it.
-    Elsewhere,
-    /// Somebody else has it; then it is tried again.
+    /// Somebody else has it, on another box or on this one; then it is tried again.
     Refused(Duration),
 }
 
@@ -249,6 +247,8 @@ pub struct Responder {
     echoes: VecDeque<(Duration, u64)>,
     out: Vec<Datagram>,
     news: Vec<MdnsNews>,
+    /// What was told last of each claim.
+    told: Vec<Option<MdnsNews>>,
 }
 
 impl Responder {
@@ -258,6 +258,7 @@ impl Responder {
         let claims = Claim::all(wanted);
         Responder {
             standing: vec![Standing::Wanted; claims.len()],
+            told: vec![None; claims.len()],
             claims,
             links: BTreeMap::new(),
             cautious,
@@ -290,7 +291,7 @@ impl Responder {
     pub fn wake(&self) -> Option<Duration> {
         let retries = self.standing.iter().filter_map(|standing| match standing {
             Standing::Refused(until) => Some(*until),
-            _ => None,
+            Standing::Wanted => None,
         });
         self.links.values().filter_map(LinkState::wake).chain(retries).min()
     }
@@ -359,7 +360,7 @@ impl Responder {
         match self.standing[n] {
             Standing::Wanted if self.cautious && self.claims[n].what == Use::Host => Phase::Asking(0, at),
             Standing::Wanted => Phase::Probing(0, at),
-            Standing::Elsewhere | Standing::Refused(_) => Phase::Idle,
+            Standing::Refused(_) => Phase::Idle,
         }
     }
 
@@ -571,21 +572,31 @@ impl Responder {
             }
         }
         let from = self.claims[n].told();
-        self.news.push(match self.claims[n].rename() {
+        let news = match self.claims[n].rename() {
             true => MdnsNews::Renamed { from, to: self.claims[n].told() },
             false => {
                 self.standing[n] = Standing::Refused(now + RETRY);
                 MdnsNews::Taken(from)
             }
-        });
+        };
+        self.tell(n, news);
         self.begin(n, now + pause);
     }
 
     /// Another program on this box has the host's name: it keeps it, and what we have to offer leads there.
-    fn leave(&mut self, n: usize) {
-        self.standing[n] = Standing::Elsewhere;
-        self.news.push(MdnsNews::Elsewhere(self.claims[n].told()));
-        self.begin(n, Duration::ZERO);
+    fn leave(&mut self, now: Duration, n: usize) {
+        self.standing[n] = Standing::Refused(now + RETRY);
+        self.cautious = true;
+        self.tell(n, MdnsNews::Elsewhere(self.claims[n].told()));
+        self.begin(n, now);
+    }
+
+    /// What is tried again and again is told once.
+    fn tell(&mut self, n: usize, news: MdnsNews) {
+        if self.told[n].as_ref() != Some(&news) {
+            self.told[n] = Some(news.clone());
+            self.news.push(news);
+        }
     }
 
     /// Somebody probes for a name that we probe for, too: whose records come later in their order has it (RFC 6762 §8.2).
@@ -599,7 +610,7 @@ impl Responder {
                 continue;
             }
             if self.is_own(from) && self.claims[n].what == Use::Host {
-                self.leave(n);
+                self.leave(now, n);
                 continue;
             }
             let claimed = self.claimed(link, n);
@@ -633,7 +644,7 @@ impl Responder {
         for n in contested {
             let Some(phase) = self.links.get(&link).map(|state| state.phases[n]) else { continue };
             if self.is_own(from) && self.claims[n].what == Use::Host {
-                self.leave(n);
+                self.leave(now, n);
             } else if !phase.answers() {
                 self.lost(now, n);
             } else {
@@ -756,7 +767,7 @@ impl Responder {
         packet: &MdnsPacket,
         mut wanted: [&mut BTreeSet<RecordId>; 2],
     ) {
-        let more = self.millis(MORE_MS.0, MORE_MS.1);
+        let more = if packet.truncated { self.millis(MORE_MS.0, MORE_MS.1) } else { Duration::ZERO };
         let (claims, Some(state)) = (&self.claims, self.links.get_mut(&link)) else { return };
         let addresses = &state.link.addresses;
         let is_known = |id: &RecordId| {

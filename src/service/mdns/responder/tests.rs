@@ -529,6 +529,14 @@ fn another_responder_of_this_box_keeps_the_name() {
     let said = seat.answers(EVERYBODY, &question("_https._tcp.local", Rtype::PTR));
     let srv = said[0].2.additional.iter().find(|record| record.kind == Rtype::SRV).unwrap();
     assert!(srv.data.ends_with(name("box.local").as_slice()), "what we have to offer leads there");
+    // It is asked for again, without a claim, and told once.
+    seat.run(ms(55_000));
+    seat.hear("192.168.1.5:5353", &response(vec![record_of("box.local", Rtype::A, 120, &OURS)]));
+    assert_eq!((seat.responder.news(), seat.responder.host()), (vec![], None));
+    assert!(!seat.run(ms(5_000)).iter().any(host));
+    // Who only says so is gone by then.
+    seat.run(ms(65_000));
+    assert_eq!(seat.responder.host().as_deref(), Some("box.local"));
     // Where nobody answers, it is ours after all.
     let mut seat = Seat::new(&wanted("box"), true, vec![link(LINK, &["192.168.1.5"])]);
     seat.run(ms(10_000));
