@@ -32,7 +32,7 @@
 //! - [`ext`]: EXTENSIONS. What each says of itself makes service discovery, the table of specifications and `doap.xml`.
 //! - [`service`]: THE WORLD. [`net`](service::net) carries connections inside [`tls`](service::tls), with buffers of the thread
 //!   instead of their own; [`dns`](service::dns) says where other servers are, `federation.rs` what their certificates
-//!   prove; [`hub`](service::hub) holds the core under its lock, [`storage`](service::disk::storage) is the thread that owns
+//!   prove; by [`mdns`](service::mdns) the network at hand finds this one; [`hub`](service::hub) holds the core under its lock, [`storage`](service::disk::storage) is the thread that owns
 //!   the database; [`manager`](service::manager) tells systemd how they are.
 //!
 //! # How a stanza flows

@@ -5,7 +5,7 @@ use inglenook::service::config::words;
 use inglenook::service::disk::data::Data;
 use inglenook::service::manager::Manager;
 use inglenook::service::owner::{
-    backup, check, command,
+    avahi, backup, check, command,
     control::{InviteRequest, Request},
     find::{self, Surroundings},
     invite, notify, peer, reset, restore, root, salvage, status, user,
@@ -485,7 +485,17 @@ struct CertInstall {
 /// Print every setting with its default and meaning, as TOML.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "config")]
-struct PrintConfig {}
+struct PrintConfig {
+    /// print instead what avahi can tell the network of the server, for /etc/avahi/services/inglenook.service
+    #[argh(switch)]
+    avahi: bool,
+    /// with --avahi: the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// with --avahi: the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
 
 /// Say what is wrong, and the exact fix.
 #[derive(FromArgs)]
@@ -684,7 +694,11 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Reset(Reset { data }) => {
             say(&reset::run(&existing(data, None)?, &mut std::io::stderr(), &mut std::io::stdin().lock())?)
         }
-        Verb::Config(PrintConfig {}) => print(&config::print()),
+        Verb::Config(PrintConfig { avahi: true, data, config }) => print(&avahi::run(&asking(owner(data, config)?))?),
+        Verb::Config(PrintConfig { data: None, config: None, .. }) => print(&config::print()),
+        Verb::Config(_) => Err(Failure::new(
+            "`inglenook config` prints all settings and their defaults, which are the same everywhere: leave out --data and --config",
+        )),
         Verb::Check(Check { data, config }) => {
             // Settings can be checked before the first start.
             let prepared = data.as_ref().is_some_and(|dir| dir.join("inglenook.toml").exists());

@@ -37,6 +37,20 @@ fn what_config_prints_is_taken_as_settings() {
 }
 
 #[test]
+fn what_avahi_can_tell_is_of_the_settings() {
+    let dir = Dir::begun("");
+    let listen = |text: &str| std::fs::write(dir.data().join("inglenook.toml"), format!("[listen]\n{text}\n")).unwrap();
+    listen("c2s = [\"[::]:15222\"]\nc2s_tls = [\"127.0.0.1:5223\"]");
+    let file = ok(&dir, &["config", "--avahi"], "");
+    assert!(file.contains("<name replace-wildcards=\"yes\">Chat of example.org</name>"), "{file}");
+    assert!(file.contains("<type>_xmpp-client._tcp</type>\n    <port>15222</port>"), "{file}");
+    assert!(!file.contains("_xmpps-client"), "what is open to this box alone is not told: {file}");
+    listen("c2s = []\nc2s_tls = []\nhttps = []");
+    assert!(fails(&dir, &["config", "--avahi"], "").contains("no port is open to the network"));
+    assert!(fails(&dir, &["config"], "").contains("the same everywhere"));
+}
+
+#[test]
 fn wrong_settings_are_named_with_their_line() {
     let dir = Dir::with("plain = true\nregistratoin = true");
     let error = fails(&dir, &["serve"], "");

@@ -7,6 +7,7 @@ pub mod dns;
 pub mod form;
 pub mod frames;
 pub mod http;
+pub mod mdns;
 pub mod notification;
 pub mod servers;
 pub mod stream;
@@ -25,6 +26,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("framer", framer),
     ("frames", frames::frames),
     ("http", http::http),
+    ("mdns", mdns::mdns),
     ("notification", notification::notification),
     ("servers", servers::servers),
     ("stanza", stanza),

@@ -12,6 +12,13 @@ const ELSEWHERE: &[About] = &[
     About::new("RFC 5802", "SCRAM-SHA-1 and SCRAM-SHA-1-PLUS", "2010", ""),
     About::new("RFC 5929", "Channel Bindings for TLS", "2010", "all but tls-server-end-point"),
     About::new("RFC 6120", "XMPP Core", "2011", ""),
+    About::new("RFC 6762", "Multicast DNS", "2013", "continuous questions: a name is looked up by one"),
+    About::new(
+        "RFC 6763",
+        "DNS-Based Service Discovery",
+        "2013",
+        "other domains than local, subtypes, looking for services",
+    ),
     About::new("RFC 7395", "XMPP Subprotocol for WebSocket", "2014", ""),
     About::new("RFC 7590", "Use of TLS in XMPP", "2015", ""),
     About::new(

@@ -73,6 +73,15 @@ impl Federation {
         }
     }
 
+    /// Whether there is any other server that would be talked to. `public`: the certificate is one that the world trusts.
+    pub fn has_peers(&self, public: bool) -> bool {
+        match self.core(public).with {
+            core::Federates::Nobody => false,
+            core::Federates::Listed => !(self.allow.is_empty() && self.pinned.is_empty()),
+            core::Federates::Everybody => true,
+        }
+    }
+
     /// Whether anybody could come with these settings.
     pub fn is_used(&self) -> bool {
         self.policy != Policy::Off

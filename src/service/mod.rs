@@ -1,6 +1,6 @@
 //! THE WORLD: the only place with sockets, clock, threads, randomness and files.
 //!
-//! [`serve`] puts the parts together. [`net`] accepts connections and carries each through [`tls`] and its stream; [`dns`] says where other servers are; [`hub`] holds the core
+//! [`serve`] puts the parts together. [`net`] accepts connections and carries each through [`tls`] and its stream; [`dns`] says where other servers are, and by [`mdns`] the network at hand finds this one; [`hub`] holds the core
 //! and carries out what it wants, and [`share`] sees that nobody takes what others need. [`disk`] keeps all that is stored, and [`cert`] makes and
 //! keeps certificates. [`config`] reads the settings, and [`owner`] is what the owner of the box can type. [`logging`] is how they hear of the server,
 //! [`manager`] how systemd does, and [`host`] what the box is. [`driver`] is a core with nothing around it.
@@ -17,6 +17,7 @@ pub(crate) mod host;
 pub(crate) mod hub;
 pub mod logging;
 pub mod manager;
+pub mod mdns;
 pub mod net;
 pub mod owner;
 mod patient;

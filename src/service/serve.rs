@@ -25,6 +25,7 @@ use super::disk::{
 };
 use super::hub::Hub;
 use super::manager::{Manager, Told};
+use super::mdns::{self, Finder};
 use super::net::{
     gate::Gate,
     listen::{self, Port},
@@ -208,6 +209,7 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     servers: Arc<Servers>,
     web: Arc<Web>,
+    finder: Arc<Finder>,
     /// The domain.
     pub domain: Jid,
     /// What is written.
@@ -303,10 +305,13 @@ impl Server {
         } else if most < config.connections {
             log::info!("{most} connections at the same time: the system has no descriptors or memory for more");
         }
+        let servers = config.federation.has_peers(certificates.is_public(domain.domain()));
+        let open: Vec<_> = ports.iter().map(|port| (port.name(), port.address)).collect();
         let shared = Shared {
             hub,
             servers: Servers::new(config.federation.clone(), ports.iter().map(|port| port.address).collect()),
             web: Web::new(names.dns(), gate.clone()),
+            finder: Arc::new(Finder::new(config.mdns, mdns::wanted(domain.domain(), &open, servers))),
             domain: domain.clone(),
             wear,
             options,
@@ -433,6 +438,7 @@ impl Server {
             tasks.push(executor.spawn(shared.clone().tell_urls(port)));
         }
         tasks.push(executor.spawn(shared.clone().expire_files()));
+        tasks.push(executor.spawn(shared.finder.clone().run()));
         look_up(&shared, &ports);
         shared.clone().warn_of_admins();
         for port in ports {
@@ -470,6 +476,7 @@ impl Server {
                 log::info!("stopping");
                 shared.manager().tell(Told::Stopping).await;
                 tasks.clear();
+                shared.finder.end();
                 hub.shut_down();
                 let late = async {
                     Timer::after(FAREWELL).await;
@@ -668,6 +675,11 @@ impl Shared {
     /// What URLs begin with, if there is a port for browsers.
     pub fn web_base(&self) -> Option<String> {
         self.web.base()
+    }
+
+    /// How it is found in the network at hand, for people.
+    pub(crate) fn found(&self) -> String {
+        self.finder.told()
     }
 
     /// The data folder.

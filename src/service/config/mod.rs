@@ -8,6 +8,7 @@ use self::unread::Known;
 use self::words::distance;
 use crate::service::disk::files::UploadSettings;
 use crate::service::federation::{Federation, Pinned};
+use crate::service::mdns::MdnsSetting;
 use crate::service::net::listeners::{LISTENERS, Listener, Peers};
 use crate::service::{Failure, Result, host};
 use crate::wire::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
@@ -74,6 +75,8 @@ pub struct Config {
     pub room_kind: core::RoomKind,
     /// What people may upload (XEP-0363).
     pub uploads: UploadSettings,
+    /// Whether this server answers multicast DNS.
+    pub mdns: MdnsSetting,
     /// Accounts that strangers at one address may make in an hour.
     pub registrations_an_hour: u32,
     /// (kind, URI) of XEP-0157.
@@ -213,6 +216,24 @@ const SETTINGS: &[Setting] = &[
                   of the memory, at most 256 MiB.",
         expects: "0, or a number of bytes from 1048576 to 1099511627776",
         set: |_, c, v| put(&mut c.waiting_bytes, number(v, 0, 1 << 40).filter(|n| *n == 0 || *n >= 1 << 20)),
+    },
+    Setting {
+        table: "",
+        name: "mdns",
+        default: "\"auto\"",
+        meaning: "Whether apps and browsers in this network find the server as HOSTNAME.local, and see what it offers (multicast\n\
+                  DNS). \"auto\": if nothing else on this box answers there, such as avahi; \"on\": what it offers in any case, the\n\
+                  name if nobody else has it; \"off\": no. A change is taken at the next start.",
+        expects: "\"auto\", \"on\" or \"off\"",
+        set: |_, c, v| {
+            let setting = match v.as_str()? {
+                "auto" => MdnsSetting::Auto,
+                "on" => MdnsSetting::On,
+                "off" => MdnsSetting::Off,
+                _ => return None,
+            };
+            put(&mut c.mdns, Some(setting))
+        },
     },
     Setting {
         table: "",
@@ -548,6 +569,7 @@ impl Default for Config {
             create_rooms: core::Creators::default(),
             room_kind: core::RoomKind::default(),
             uploads: UploadSettings::default(),
+            mdns: MdnsSetting::default(),
             registrations_an_hour: 3,
             contacts: Vec::new(),
         };
@@ -865,6 +887,7 @@ mod tests {
         assert!(error("[listen]\nc2s = [\n  \"5222\"\n]\n").starts_with("inglenook.toml:2: listen.c2s must be a list"));
         assert!(error("[rooms]\ncreate = \"nobody\"\n").contains("rooms.create must be \"local\""));
         assert!(error("[contacts]\nadmin = [\"juliet\"]\n").contains("contacts.admin must be a list of URIs"));
+        assert!(error("mdns = true\n").ends_with("mdns must be \"auto\", \"on\" or \"off\""));
         assert!(error("listen = 3\n").starts_with("inglenook.toml:1: listen must be a table"));
     }
 
@@ -987,7 +1010,7 @@ mod tests {
         let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
                     scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
                     resume_s = 0\nresume_at = \"[::1]:5223\"\nconnections = 5\n\
-                    connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\n\
+                    connections_per_address = 2\ncommit_window_ms = 0\nlog = \"debug\"\nmdns = \"off\"\n\
                     [push]\ncontent = \"full\"\n[rooms]\ncreate = \"admins\"\n\
                     [uploads]\nenabled = false\nfile_bytes = 1024\naccount_bytes = 1048576\ntotal_bytes = 2097152\ndays = 0\n\
                     [contacts]\nadmin = [\"xmpp:juliet@example.org\"]\nabuse = [\"mailto:a@b.c\"]\n";
@@ -998,6 +1021,7 @@ mod tests {
         assert_eq!((config.resume_s, config.resume_at.as_deref()), (0, Some("[::1]:5223")));
         assert_eq!((config.archive_days, config.archive_bytes), (0, 1 << 20));
         assert!(config.plain && config.registration && config.show_os);
+        assert_eq!((config.mdns, Config::default().mdns), (MdnsSetting::Off, MdnsSetting::Auto));
         assert_eq!(config.push_content, core::PushContent::Full);
         assert_eq!(config.create_rooms, core::Creators::Admins);
         let uploads =

@@ -8,7 +8,7 @@ mod exchange;
 pub mod message;
 pub(crate) mod multicast;
 mod name;
-mod random;
+pub(in crate::service) mod random;
 pub(crate) mod service;
 mod system;
 #[cfg(test)]

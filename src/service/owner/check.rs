@@ -10,6 +10,7 @@ use crate::service::disk::{
 use crate::service::dns::Resolver;
 use crate::service::federation::Policy;
 use crate::service::host;
+use crate::service::mdns::{MdnsSetting, Neighbour};
 use crate::service::net::{
     listen,
     listeners::{C2S, C2S_TLS, S2S, S2S_TLS},
@@ -116,7 +117,9 @@ fn look(options: &Options) -> Report {
         }
     };
     domain_seen(&mut report, &place, lookup);
-    let web = control::runs(&place.data).then(|| status::health(&place.data).ok()?.web).flatten();
+    let health = control::runs(&place.data).then(|| status::health(&place.data).ok()).flatten();
+    found(&mut report, place.config.mdns, health.as_ref().and_then(|health| health.mdns.as_deref()));
+    let web = health.and_then(|health| health.web);
     if let Some(web) = &web {
         report.fine(format!("web: browsers find it at {}", records::urls(web).join(", ")));
     }
@@ -264,6 +267,23 @@ fn domain_seen(report: &mut Report, place: &Place, lookup: Lookup) {
     }
     // That it is set says less, and would contradict it.
     report.note(format!("domain: {}", told.text));
+}
+
+/// Whether the network at hand finds the server. `told`: what a running one says of that.
+fn found(report: &mut Report, setting: MdnsSetting, told: Option<&str>) {
+    let name = format!("{}.local", host::label());
+    match (told, setting) {
+        (Some(told), _) if told.starts_with("found as ") && !told.starts_with(&format!("found as {name} ")) => {
+            report.note(format!(
+                "mdns: {told}: {name} is another box. Give this one a name of its own (hostnamectl set-hostname NAME) and restart it"
+            ));
+        }
+        (Some(told), _) => report.fine(format!("mdns: {told}")),
+        (None, MdnsSetting::Auto) => {
+            report.fine.extend(Neighbour::look().map(|neighbour| format!("mdns: {}", neighbour.told())));
+        }
+        (None, MdnsSetting::On | MdnsSetting::Off) => {}
+    }
 }
 
 fn clock(report: &mut Report, shows: u64) {

@@ -46,7 +46,7 @@ fn srv(service: &str, priority: u16, port: u16, name: &str) -> String {
 }
 
 /// The port of what URLs begin with.
-fn port_of(web: &str) -> Option<u16> {
+pub(super) fn port_of(web: &str) -> Option<u16> {
     let authority = web.strip_prefix("https://")?;
     match authority.rsplit_once(':') {
         Some((_, port)) => port.parse().ok(),

@@ -23,6 +23,8 @@ const WORKS: &str = "works";
 const FILES: &str = "files";
 /// The name of the line about what is served to browsers.
 const WEB: &str = "web";
+/// The name of the line about the network at hand.
+const MDNS: &str = "mdns";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
 /// The name of the lines about other servers.
@@ -70,6 +72,8 @@ pub(in crate::service) struct Health {
     pub unreached: Vec<String>,
     /// What URLs begin with, if there is a port for browsers.
     pub web: Option<String>,
+    /// How it is found in the network at hand.
+    pub mdns: Option<String>,
 }
 
 /// Asks the running server.
@@ -81,7 +85,13 @@ pub(in crate::service) fn health(data: &Data) -> Result<Health> {
     let of = |name: &str| lines.iter().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
     let peers = lines.iter().filter_map(|line| line.strip_prefix(PEER)).map(str::trim_start);
     let unreached = peers.filter(|told| told.contains(UNREACHED)).map(str::to_owned).collect();
-    Ok(Health { clock: of(CLOCK), storage: of(STORAGE).filter(|told| told != WORKS), unreached, web: of(WEB) })
+    Ok(Health {
+        clock: of(CLOCK),
+        storage: of(STORAGE).filter(|told| told != WORKS),
+        unreached,
+        web: of(WEB),
+        mdns: of(MDNS),
+    })
 }
 
 fn line(name: &str, text: impl std::fmt::Display) -> String {
@@ -138,6 +148,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
     lines.push(shared.hub.on_storage(|engine| archive(engine))?);
     lines.extend(shared.hub.files().map(|files| line(FILES, uploaded(files.usage()))));
     lines.extend(shared.web_base().map(|base| line(WEB, base)));
+    lines.push(line(MDNS, shared.found()));
     lines.extend(shared.hub.clock_told().map(|told| line(CLOCK, told)));
     lines.extend(certificate(shared.data()));
     lines.push(line(STORAGE, shared.hub.takes_nothing().unwrap_or(WORKS)));
