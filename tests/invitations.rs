@@ -373,3 +373,23 @@ fn a_stream_holds_an_invitation_until_its_login_or_its_end() {
         assert!(ends.is_none() || house.receive_all(sid).concat().contains("<success"));
     }
 }
+
+/// Nobody comes into an empty house: who administers it is a contact, unless the owner names others. And who removes the last one who does, is told.
+#[test]
+fn who_administers_is_the_contact_of_whom_the_owner_invites() {
+    let mut house = House::with(|s| s.admins = vec![jid("romeo@house.test"), jid("nobody@house.test")]);
+    ["romeo@house.test", "juliet@house.test"].iter().for_each(|jid| house.account(jid));
+    invite(&mut house, wanted("abc")).unwrap();
+    assert_eq!(house.invitation("abc").unwrap().inviter, Some(jid("romeo@house.test")));
+    house.take("abc", "mercutio").unwrap().unwrap();
+    let mercutio = house.login("mercutio@house.test/a");
+    house.send(mercutio, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");
+    house.settle();
+    let roster = house.receive_all(mercutio).concat();
+    assert!(roster.contains("jid='romeo@house.test'") && roster.contains("subscription='both'"), "{roster}");
+    invite(&mut house, WantedInvitation { contacts: vec![jid("juliet@house.test")], ..wanted("def") }).unwrap();
+    assert_eq!(house.invitation("def").unwrap().inviter, Some(jid("juliet@house.test")));
+    assert_eq!(ask(&mut house, Command::UserRemove(jid("juliet@house.test"))).unwrap().len(), 1);
+    let told = ask(&mut house, Command::UserRemove(jid("romeo@house.test"))).unwrap();
+    assert!(told[1].contains("`inglenook invite --admin`"), "{told:?}");
+}

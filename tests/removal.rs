@@ -24,7 +24,9 @@ fn ask(house: &mut House, sid: StreamId, to: &str, inner: &str) {
 
 /// Stores something in each tree that belongs to accounts.
 fn fill(house: &mut House, name: &str) {
-    let invitation = WantedInvitation { admin: true, ..WantedInvitation::new(token_digest(name)) };
+    house.account("romeo@house.test");
+    let contacts = vec![Jid::parse("romeo@house.test").unwrap()];
+    let invitation = WantedInvitation { admin: true, contacts, ..WantedInvitation::new(token_digest(name)) };
     house.command(Command::Invite(Box::new(invitation)));
     assert!(house.take(name, name).unwrap().is_ok());
     let romeo = house.login("romeo@house.test/orchard");

@@ -27,7 +27,14 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
             set_credentials(st, &jid, credentials, None).map(|()| vec![format!("changed the password of {jid}")])
         }
         Command::UserList => Ok(st.here.accounts().iter().map(|(_, a)| a.jid.to_string()).collect()),
-        Command::UserRemove(jid) => remove(st, &jid, None).map(|()| vec![format!("removed {jid}")]),
+        Command::UserRemove(jid) => remove(st, &jid, None).map(|()| {
+            let mut lines = vec![format!("removed {jid}")];
+            let stays = |admin: &&Jid| **admin != jid && st.account(admin).is_some();
+            if st.administers(&jid) && st.administrators().find(stays).is_none() {
+                lines.push("nobody administers the server from an app any more; `inglenook invite --admin` makes somebody who does".into());
+            }
+            lines
+        }),
         Command::RoomList | Command::RoomOwner(..) | Command::RoomRemove(_) => {
             asked.unwrap_or_else(|| Err("there are no rooms on this server".into()))
         }

@@ -383,7 +383,13 @@ impl State {
 
     /// What the owner gets told of an invitation that they have made. What stands in place of the token is [`TOKEN_PLACE`].
     pub(super) fn invited(&mut self, wanted: &WantedInvitation) -> Result<Vec<String>, String> {
-        let view = self.invite(wanted, None)?;
+        let mut wanted = wanted.clone();
+        if wanted.kind == InvitationKind::Account && wanted.contacts.is_empty() {
+            // Nobody comes into an empty room: who runs the house knows them.
+            let known = self.administrators().filter(|jid| self.account(jid).is_some());
+            wanted.contacts = known.take(INVITATION_CONTACTS).cloned().collect();
+        }
+        let view = self.invite(&wanted, None)?;
         Ok(self.told_of(&wanted.digest, &view))
     }
 

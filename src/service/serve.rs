@@ -717,7 +717,10 @@ impl Shared {
     fn tell_visitors(&self) {
         let name = self.domain.domain().to_owned();
         match self.certificates.vouched(&name) {
-            Ok(vouched) => self.web.set_house(House { name, vouched }),
+            Ok(vouched) => {
+                let port = lock(&self.config).addresses(C2S).first().map(SocketAddr::port).filter(|port| *port != 0);
+                self.web.set_house(House { name, vouched, port });
+            }
             Err(e) => log::error!("pages do not tell how to trust the certificate: {e}"),
         }
     }

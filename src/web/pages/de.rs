@@ -61,6 +61,7 @@ pub(super) const TEXTS: Texts = Texts {
     done_title: "Ihr Konto ist angelegt",
     done_text: "Melden Sie sich jetzt mit der App an. Das ist Ihre Adresse:",
     done_password: "Das Passwort ist das, das Sie gerade gewählt haben. Falls Sie es einmal vergessen, lässt wer dieses Haus betreibt Sie ein anderes wählen.",
+    done_server: "Falls die App nach einem Server fragt oder ihn nicht findet: {server}, Port {port}.",
     done_open: "App öffnen",
     done_code_text: "Die App ist auf Ihrem Handy? Richten Sie sie auf diesen Code.",
     done_code_label: "QR-Code mit Ihrer Adresse",

@@ -61,6 +61,7 @@ pub(super) const TEXTS: Texts = Texts {
     done_title: "Your account is made",
     done_text: "Now log in with the app. This is your address:",
     done_password: "The password is the one that you have just chosen. If you forget it one day, whoever runs this house lets you choose another.",
+    done_server: "If the app asks for a server, or does not find it: {server}, port {port}.",
     done_open: "Open the app",
     done_code_text: "Is the app on your phone? Point it at this code.",
     done_code_label: "QR code with your address",

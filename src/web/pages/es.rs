@@ -61,6 +61,7 @@ pub(super) const TEXTS: Texts = Texts {
     done_title: "Su cuenta está creada",
     done_text: "Entre ahora con la aplicación. Esta es su dirección:",
     done_password: "La contraseña es la que acaba de elegir. Si un día la olvida, quien lleva esta casa le deja elegir otra.",
+    done_server: "Si la aplicación pregunta por un servidor, o no lo encuentra: {server}, puerto {port}.",
     done_open: "Abrir la aplicación",
     done_code_text: "¿La aplicación está en su teléfono? Apunte con ella a este código.",
     done_code_label: "Código QR con su dirección",

@@ -61,6 +61,7 @@ pub(super) const TEXTS: Texts = Texts {
     done_title: "Votre compte est créé",
     done_text: "Connectez-vous maintenant avec l’application. Voici votre adresse :",
     done_password: "Le mot de passe est celui que vous venez de choisir. Si vous l’oubliez un jour, la personne qui s’occupe de cette maison vous en fera choisir un autre.",
+    done_server: "Si l’application demande un serveur, ou ne le trouve pas : {server}, port {port}.",
     done_open: "Ouvrir l’application",
     done_code_text: "L’application est sur votre téléphone ? Dirigez-la vers ce code.",
     done_code_label: "Code QR avec votre adresse",

@@ -244,7 +244,13 @@ pub enum Done {
 }
 
 /// The account is there. `address`: its bare JID; `uri`: what an app opens.
-pub fn done(house: &House, visitor: &Visitor, done: Done, address: &str, uri: &str) -> String {
+pub fn done(
+    house: &House,
+    visitor: &Visitor,
+    done: Done,
+    (address, uri): (&str, &str),
+    server: Option<(String, u16)>,
+) -> String {
     let texts = visitor.lang.texts();
     let (title, text) = match done {
         Done::Made => (texts.done_title, texts.done_text),
@@ -256,10 +262,14 @@ pub fn done(house: &House, visitor: &Visitor, done: Done, address: &str, uri: &s
         Done::Made => paragraph(texts.done_password),
         Done::MadeBefore | Done::Reset => String::new(),
     };
+    let server = server.map_or(String::new(), |(host, port)| {
+        let named = [("server", host.as_str()), ("port", &port.to_string())];
+        format!("<p>{}</p>\n", fill(texts.done_server, &named))
+    });
     let address = format!("<p class=\"big\"><bdi>{}</bdi></p>\n", escaped(address));
     let code = paragraph(texts.done_code_text) + &qr::drawn(uri, texts.done_code_label);
     let mut main =
-        format!("<section>\n{}{address}{open}{told}</section>\n<section>\n{code}</section>\n", paragraph(text));
+        format!("<section>\n{}{address}{open}{told}{server}</section>\n<section>\n{code}</section>\n", paragraph(text));
     if done != Done::Reset {
         main += &section(texts.apps_title, &(paragraph(texts.apps_text) + &apps::list(visitor.system)));
         main += &apps::others(visitor);

@@ -54,6 +54,8 @@ pub struct House {
     pub name: String,
     /// Who vouches for it.
     pub vouched: Vouched,
+    /// Where apps connect, if that is known.
+    pub port: Option<u16>,
 }
 
 /// Who vouches for a house.
@@ -128,10 +130,13 @@ fn page(house: &House, visitor: &Visitor, title: &str, form: bool, main: &str) -
     }
     let _ = write!(
         out,
-        "<title>{} \u{2013} {}</title>\n<link rel=\"icon\" href=\"{ICON}\"/>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+        "<title>{}</title>\n<link rel=\"icon\" href=\"{ICON}\"/>\n<style>{STYLE}</style>\n</head>\n<body>\n\
          <header><p><a href=\"/{}\">{}</a></p></header>\n<main>\n<h1>{}</h1>\n{main}</main>\n<footer>\n<p>{}</p>\n",
-        escaped(title),
-        escaped(&chat),
+        if *title == chat {
+            escaped(title).into_owned()
+        } else {
+            format!("{} \u{2013} {}", escaped(title), escaped(&chat))
+        },
         visitor.query(),
         fill(texts.chat_of, &[("house", &house.name)]),
         escaped(title),

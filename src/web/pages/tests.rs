@@ -19,7 +19,7 @@ fn authority(name: &str) -> Authority {
 }
 
 fn house(name: &str) -> House {
-    House { name: name.into(), vouched: Vouched::Itself(authority("Inglenook CA 0a0b0c")) }
+    House { name: name.into(), vouched: Vouched::Itself(authority("Inglenook CA 0a0b0c")), port: Some(5222) }
 }
 
 /// All kinds of pages, with these words filled in.
@@ -48,7 +48,7 @@ fn all(house: &House, visitor: &Visitor, words: &str) -> Vec<(&'static str, Stri
         ("reset", invitation(house, visitor, &link(Purpose::Reset, Some(words)), &filled)),
     ];
     for (name, kind) in [("made", Done::Made), ("made before", Done::MadeBefore), ("reset done", Done::Reset)] {
-        pages.push((name, done(house, visitor, kind, words, &uri)));
+        pages.push((name, done(house, visitor, kind, (words, &uri), Some((words.to_owned(), 5222)))));
     }
     for kind in [Remark::Gone, Remark::Later(2001), Remark::Foreign, Remark::Bad, Remark::NotStored] {
         pages.push(("remark", remark(house, visitor, kind)));
@@ -237,11 +237,11 @@ fn a_visitor_sees_their_own_system_first() {
 #[test]
 fn what_is_trusted_already_is_said_to_be() {
     let visitor = Visitor::new(None, None, None);
-    let world = House { name: "house.example".into(), vouched: Vouched::World };
+    let world = House { name: "house.example".into(), vouched: Vouched::World, ..House::default() };
     let page = trust(&world, &visitor, None);
     assert!(page.contains(visitor.lang.texts().trust_public_title) && !page.contains("ca.crt"));
     assert!(!start(&world, &visitor).contains("/trust"));
-    let owner = House { name: "house.example".into(), vouched: Vouched::Owner };
+    let owner = House { name: "house.example".into(), vouched: Vouched::Owner, ..House::default() };
     let page = trust(&owner, &visitor, None);
     assert!(page.contains(visitor.lang.texts().trust_installed) && !page.contains("ca.crt"));
     let own = authority("x");

@@ -170,6 +170,8 @@ pub struct Texts {
     pub done_text: &'static str,
     #[allow(missing_docs)]
     pub done_password: &'static str,
+    /// `{server}` and `{port}`.
+    pub done_server: &'static str,
     #[allow(missing_docs)]
     pub done_open: &'static str,
     #[allow(missing_docs)]

@@ -11,6 +11,7 @@ use crate::web::pages::{self, Authority, Done, Fault, Form, House, Invitation, P
 use crate::web::percent::{decoded, encoded};
 use crate::web::request::{Method, Request};
 use crate::wire::Jid;
+use crate::wire::punycode::a_labels;
 use crate::wire::scram::{PASSWORD_BYTES, allowed, long_enough};
 use std::io;
 use std::sync::Arc;
@@ -226,13 +227,23 @@ impl Link<'_> {
         shown(status, &self.visitor, pages::invitation(&self.house, &self.visitor, &invitation, form))
     }
 
+    /// Where the server is, for apps that do not find it by the domain.
+    fn server(&self) -> Option<(String, u16)> {
+        let base = self.web.base()?;
+        let host = base.strip_prefix("https://")?;
+        let port = |(host, port): (&str, &str)| port.parse::<u16>().is_ok().then(|| host.to_owned());
+        let host = host.rsplit_once(':').and_then(port).unwrap_or_else(|| host.to_owned());
+        let is_found = host.eq_ignore_ascii_case(&a_labels(&self.house.name));
+        self.house.port.filter(|_| !is_found).map(|port| (host, port))
+    }
+
     fn done(&self, status: Status, account: &Jid, again: bool) -> Answer {
         let done = match (self.purpose, again) {
             (Purpose::Account, false) => Done::Made,
             (Purpose::Account, true) => Done::MadeBefore,
             (Purpose::Reset, _) => Done::Reset,
         };
-        let page = pages::done(&self.house, &self.visitor, done, account.as_str(), &address(account));
+        let page = pages::done(&self.house, &self.visitor, done, (account.as_str(), &address(account)), self.server());
         shown(status, &self.visitor, page)
     }
 
@@ -243,6 +254,8 @@ impl Link<'_> {
     fn refused(&self, refusal: TakeRefusal, now: Mono) -> Answer {
         match refusal {
             TakeRefusal::Unknown => match self.web.taken.by(&self.digest, now) {
+                // With what is typed now nothing was changed.
+                Some(_) if self.purpose == Purpose::Reset => self.remark(Status::Gone, Remark::Gone),
                 Some(account) => self.done(Status::Gone, &account, true),
                 None => self.remark(Status::NotFound, Remark::Gone),
             },
