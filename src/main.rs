@@ -694,16 +694,15 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Reset(Reset { data }) => {
             say(&reset::run(&existing(data, None)?, &mut std::io::stderr(), &mut std::io::stdin().lock())?)
         }
-        Verb::Config(PrintConfig { avahi: true, data, config }) => print(&avahi::run(&asking(owner(data, config)?))?),
+        Verb::Config(PrintConfig { avahi: true, data, config }) => {
+            print(&avahi::run(&asking(prepared(data, config)?))?)
+        }
         Verb::Config(PrintConfig { data: None, config: None, .. }) => print(&config::print()),
         Verb::Config(_) => Err(Failure::new(
             "`inglenook config` prints all settings and their defaults, which are the same everywhere: leave out --data and --config",
         )),
         Verb::Check(Check { data, config }) => {
-            // Settings can be checked before the first start.
-            let prepared = data.as_ref().is_some_and(|dir| dir.join("inglenook.toml").exists());
-            let options = if prepared { become_owner(options(data, config))? } else { owner(data, config)? };
-            let report = check::run(&options);
+            let report = check::run(&prepared(data, config)?);
             say(&report.fine.iter().map(|line| format!("ok     {line}")).collect::<Vec<_>>())?;
             say(&report.notes.iter().map(|line| format!("note   {line}")).collect::<Vec<_>>())?;
             say(&report.records.iter().map(|line| format!("dns    {line}")).collect::<Vec<_>>())?;
@@ -806,6 +805,12 @@ fn existing(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
 /// The same, after we have become the owner of the data folder. Not for what has to do with folders of other people, too.
 fn owner(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
     become_owner(existing(data, config)?)
+}
+
+/// The same of a command that reads settings, which can be there before the first start.
+fn prepared(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Options> {
+    let is_prepared = data.as_ref().is_some_and(|dir| dir.join("inglenook.toml").exists());
+    if is_prepared { become_owner(options(data, config)) } else { owner(data, config) }
 }
 
 /// Of a command that asks the server, if one runs.

@@ -110,15 +110,21 @@ class Box:
     def ip(self, *words):
         self.run("ip", *words)
 
-    def serve(self, domain=None, settings=""):
+    def serve(self, domain=None, settings="", confined=False):
+        """`confined`: as a user who may do nothing, as the unit of systemd has it."""
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         (data / "inglenook.toml").write_text(settings)
         self.log = self.folder / "log"
+        self.log.unlink(missing_ok=True)
         more = ["--domain", domain] if domain else []
-        self.server = self.lan.start(self.within(INGLENOOK, "serve", "--data", str(data), *more), self.log)
+        user = []
+        if confined:
+            user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+            for path in (data, data / "inglenook.toml"):
+                os.chown(path, 65534, 65534)
+        self.server = self.lan.start(self.within(*user, INGLENOOK, "serve", "--data", str(data), *more), self.log)
         until("a server", lambda: "next  " in self.said(), 30)
-        # nsenter has become the server.
         return self
 
     def said(self):

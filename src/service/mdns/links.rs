@@ -20,8 +20,8 @@ const INTERFACES: usize = 8;
 const ADDRESSES: usize = 8;
 /// Interfaces of containers and of what connects them.
 const CONTAINERS: [&str; 3] = ["docker", "veth", "br-"];
-/// Bytes of a piece of a table.
-const PIECE_BYTES: usize = 32 * 1024;
+/// Bytes of a piece of a table: no more than the kernel makes of one (NLMSG_GOODSIZE).
+const PIECE_BYTES: usize = 8 * 1024;
 /// Pieces of a table that are read.
 const PIECES: usize = 256;
 /// How long the kernel may take.
@@ -167,7 +167,7 @@ fn ask(kind: u16, table: &mut BTreeMap<u32, Interface>) -> io::Result<()> {
     request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     request.resize(length as usize, 0);
     net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    let mut piece = vec![0; PIECE_BYTES];
+    let mut piece = [0; PIECE_BYTES];
     for _ in 0..PIECES {
         let (read, _) = net::recv(&socket, &mut piece[..], RecvFlags::empty())?;
         if take(&piece[..read], table).ok_or(io::ErrorKind::InvalidData)? {

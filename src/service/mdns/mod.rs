@@ -132,12 +132,17 @@ impl Finder {
         let changes = Changes::open().inspect_err(|e| log::debug!("changes of links are not heard of: {e}")).ok();
         loop {
             self.look();
-            let mut next = Instant::now() + LOOK;
+            let mut next = Timer::after(LOOK);
+            let mut is_near = false;
             loop {
-                match self.wake(changes.as_ref(), next).await {
+                match self.wake(changes.as_ref(), &mut next).await {
                     Wake::Packets(links) => links.into_iter().for_each(|link| self.receive(link)),
                     Wake::Due => self.act(|responder, now| responder.tick(now)),
-                    Wake::Changed => next = next.min(Instant::now() + SETTLED),
+                    Wake::Changed if is_near => {}
+                    Wake::Changed => {
+                        is_near = true;
+                        next.set_after(SETTLED);
+                    }
                     Wake::Look => break,
                 }
                 // What comes fast is not all there is to do on this thread.
@@ -146,7 +151,7 @@ impl Finder {
         }
     }
 
-    async fn wake(&self, changes: Option<&Changes>, next: Instant) -> Wake {
+    async fn wake(&self, changes: Option<&Changes>, next: &mut Timer) -> Wake {
         let (sockets, wake, ignored) = {
             let inside = lock(&self.inside);
             let now = self.began.elapsed();
@@ -175,7 +180,7 @@ impl Finder {
             }
         };
         let look = async {
-            Timer::at(next).await;
+            next.await;
             Wake::Look
         };
         // What is due goes first: packets may come without end.

@@ -3,6 +3,11 @@
 //!
 //! A name goes through its phases on each link by itself: it is probed, announced, and then answered for, until somebody contests it.
 
+mod link;
+
+pub use self::link::{FLOOD_PACKETS, FLOOD_PAUSE, LinkId, MdnsLink};
+
+use self::link::{DEFENCE_PAUSE, HeldQuestion, LinkState, Phase};
 use super::claims::{Claim, RecordId, Use, Wanted, record, shared, unique};
 use super::packet::{MdnsPacket, MdnsQuestion, MdnsRecord};
 use domain::base::Rtype;
@@ -35,63 +40,13 @@ const MORE_MS: (u32, u32) = (400, 500);
 const MORE_MOST: Duration = Duration::from_secs(2);
 /// Questions of a link that wait for more known answers.
 const HELD: usize = 8;
-/// The least time between two multicasts of a record; and where somebody else is about to claim it (RFC 6762 §6).
+/// The least time between two multicasts of a record (RFC 6762 §6).
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
-const DEFENCE_PAUSE: Duration = Duration::from_millis(250);
 /// What old resolvers may keep, in seconds (RFC 6762 §6.7).
 const LEGACY_TTL_S: u32 = 10;
-/// How often on a link, in what time, a record that somebody else has taken back is said again.
-const RESCUES: u32 = 20;
-const RESCUE_WINDOW: Duration = Duration::from_secs(60);
-/// Packets of a link in a second; one that has more is not listened to for a while.
-pub const FLOOD_PACKETS: u32 = 2_000;
-/// How long it is not.
-pub const FLOOD_PAUSE: Duration = Duration::from_secs(5);
 /// Packets of ours that are known again when the network gives them back, and for how long.
 const ECHOES: usize = 64;
 const ECHO_AGE: Duration = Duration::from_secs(2);
-
-/// An interface, with one family of addresses.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct LinkId {
-    /// The interface's number.
-    pub interface: u32,
-    /// Whether it is IPv6 that goes there.
-    pub v6: bool,
-}
-
-/// A link as it is now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MdnsLink {
-    /// Which.
-    pub id: LinkId,
-    /// Where this host is to be found there, of both families.
-    pub addresses: Vec<IpAddr>,
-    /// All addresses that it has there, each with the length of its network's prefix.
-    pub networks: Vec<(IpAddr, u8)>,
-}
-
-impl MdnsLink {
-    /// Whether an address is on the link, and no router between (RFC 6762 §11).
-    fn reaches(&self, ip: IpAddr) -> bool {
-        let is_near = match ip {
-            IpAddr::V4(ip) => ip.is_link_local(),
-            IpAddr::V6(ip) => ip.is_unicast_link_local(),
-        };
-        is_near || self.networks.iter().any(|(own, prefix)| in_network(ip, *own, *prefix))
-    }
-}
-
-/// Whether two addresses begin with the same bits.
-fn in_network(ip: IpAddr, own: IpAddr, prefix: u8) -> bool {
-    let (one, other, bits) = match (ip, own) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(one.to_bits()), u128::from(other.to_bits()), 32),
-        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits(), other.to_bits(), 128),
-        _ => return false,
-    };
-    let rest = u32::from(bits - prefix.min(bits));
-    (one ^ other).checked_shr(rest).unwrap_or(0) == 0
-}
 
 /// A packet to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,108 +83,6 @@ enum Standing {
     Wanted,
     /// Somebody else has it, on another box or on this one; then it is tried again.
     Refused(Duration),
-}
-
-/// How far a name is on a link. The times say when the next packet is due.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    /// It is not ours.
-    Idle,
-    /// Whether another program on this box has it; with nothing that it could take for a conflict.
-    Asking(u8, Duration),
-    Probing(u8, Duration),
-    Announcing(u8, Duration),
-    Up,
-}
-
-impl Phase {
-    fn due(self) -> Option<Duration> {
-        match self {
-            Phase::Asking(_, at) | Phase::Probing(_, at) | Phase::Announcing(_, at) => Some(at),
-            Phase::Idle | Phase::Up => None,
-        }
-    }
-
-    /// Whether questions about the name are answered.
-    fn answers(self) -> bool {
-        matches!(self, Phase::Announcing(..) | Phase::Up)
-    }
-}
-
-/// A question whose asker has more known answers to tell.
-#[derive(Debug)]
-struct HeldQuestion {
-    from: SocketAddr,
-    wanted: BTreeSet<RecordId>,
-    due: Duration,
-    most: Duration,
-}
-
-/// What happens on a link.
-#[derive(Debug)]
-struct LinkState {
-    link: MdnsLink,
-    /// Of each claim.
-    phases: Vec<Phase>,
-    /// When a record was multicast last.
-    last: BTreeMap<RecordId, Duration>,
-    /// When records are to be multicast.
-    pending: BTreeMap<RecordId, Duration>,
-    held: Vec<HeldQuestion>,
-    /// When this second began, and what came in it.
-    heard: (Duration, u32),
-    ignored_until: Option<Duration>,
-    /// When this time began, and what was said again in it.
-    rescued: (Duration, u32),
-}
-
-impl LinkState {
-    /// `false` if it is too much. Says it once.
-    fn counts(&mut self, now: Duration, news: &mut Vec<MdnsNews>) -> bool {
-        if self.ignored_until.is_some_and(|until| now < until) {
-            return false;
-        }
-        self.ignored_until = None;
-        if now.saturating_sub(self.heard.0) >= Duration::from_secs(1) {
-            self.heard = (now, 0);
-        }
-        self.heard.1 += 1;
-        if self.heard.1 > FLOOD_PACKETS {
-            self.ignored_until = Some(now + FLOOD_PAUSE);
-            news.push(MdnsNews::Flood(self.link.id));
-            return false;
-        }
-        true
-    }
-
-    /// Multicasts a record at a time, or as soon after as it may be.
-    fn schedule(&mut self, id: RecordId, at: Duration, pause: Duration) {
-        let at = self.last.get(&id).map_or(at, |last| at.max(*last + pause));
-        let due = self.pending.entry(id).or_insert(at);
-        *due = at.min(*due);
-    }
-
-    /// The same of a record that somebody else has taken back: who heard that forgets it in a second (RFC 6762 §10.1).
-    fn rescue(&mut self, now: Duration, id: RecordId) {
-        if now.saturating_sub(self.rescued.0) >= RESCUE_WINDOW {
-            self.rescued = (now, 0);
-        }
-        if self.rescued.1 < RESCUES {
-            self.rescued.1 += 1;
-            self.schedule(id, now, DEFENCE_PAUSE);
-        }
-    }
-
-    fn forget(&mut self, claim: usize) {
-        self.last.retain(|id, _| id.claim() != claim);
-        self.pending.retain(|id, _| id.claim() != claim);
-        self.held.iter_mut().for_each(|held| held.wanted.retain(|id| id.claim() != claim));
-    }
-
-    fn wake(&self) -> Option<Duration> {
-        let phases = self.phases.iter().filter_map(|phase| phase.due());
-        phases.chain(self.pending.values().copied()).chain(self.held.iter().map(|held| held.due)).min()
-    }
 }
 
 /// The responder.
@@ -298,7 +151,7 @@ impl Responder {
 
     /// Until when a link is not listened to.
     pub fn ignored(&self, link: LinkId, now: Duration) -> Option<Duration> {
-        self.links.get(&link)?.ignored_until.filter(|until| now < *until)
+        self.links.get(&link)?.ignored(now)
     }
 
     /// These links there are now (RFC 6762 §8.3, §8.4).
@@ -317,17 +170,7 @@ impl Responder {
     fn add(&mut self, now: Duration, link: MdnsLink) {
         let at = now + self.millis(0, PROBE_PAUSE.as_millis() as u32);
         let phases = (0..self.claims.len()).map(|n| self.first_phase(n, at)).collect();
-        let state = LinkState {
-            phases,
-            last: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            held: Vec::new(),
-            heard: (now, 0),
-            ignored_until: None,
-            rescued: (now, 0),
-            link,
-        };
-        self.links.insert(state.link.id, state);
+        self.links.insert(link.id, LinkState::new(now, link, phases));
     }
 
     /// Addresses have come and gone.
@@ -377,7 +220,12 @@ impl Responder {
     /// Takes a packet that came on a link.
     pub fn handle(&mut self, now: Duration, link: LinkId, from: SocketAddr, bytes: &[u8]) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let is_near = state.counts(now, &mut self.news) && state.link.reaches(from.ip());
+        let listened = state.ignored(now).is_none();
+        let counts = state.counts(now);
+        let is_near = counts && state.link.reaches(from.ip());
+        if listened && !counts {
+            self.news.push(MdnsNews::Flood(link));
+        }
         if !is_near || self.is_echo(now, bytes) {
             return;
         }

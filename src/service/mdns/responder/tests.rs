@@ -3,6 +3,7 @@
 
 use super::super::claims::Offer;
 use super::super::packet::{PACKET_BYTES, WireName, wire_name};
+use super::link::in_network;
 use super::*;
 use std::collections::BTreeMap;
 
