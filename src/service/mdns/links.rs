@@ -18,8 +18,9 @@ use std::time::Duration;
 const INTERFACES: usize = 8;
 /// Addresses of one that are told.
 const ADDRESSES: usize = 8;
-/// Interfaces of containers and of what connects them.
-const CONTAINERS: [&str; 3] = ["docker", "veth", "br-"];
+/// Interfaces of containers; what connects them has this in front of twelve hexadecimal digits, unlike the `br-lan` of a router.
+const CONTAINERS: [&str; 2] = ["docker", "veth"];
+const CONTAINER_BRIDGE: &str = "br-";
 /// Bytes of a piece of a table: no more than the kernel makes of one (NLMSG_GOODSIZE).
 const PIECE_BYTES: usize = 8 * 1024;
 /// Pieces of a table that are read.
@@ -82,7 +83,9 @@ impl Interface {
     }
 
     fn is_of_container(&self) -> bool {
-        CONTAINERS.iter().any(|begin| self.name.starts_with(begin))
+        let number = self.name.strip_prefix(CONTAINER_BRIDGE);
+        let is_bridge = number.is_some_and(|n| n.len() == 12 && n.bytes().all(|b| b.is_ascii_hexdigit()));
+        is_bridge || CONTAINERS.iter().any(|begin| self.name.starts_with(begin))
     }
 
     /// Where others find the box there: link-local addresses are for where there is nothing else, since not all programs know them.
@@ -300,11 +303,12 @@ mod tests {
             interface("eth4", LAN, &[("fe80::1", IFA_F_TENTATIVE)]),
             interface("docker0", LAN, v4),
             interface("veth12", LAN, v4),
-            interface("br-9a", LAN, v4),
+            interface("br-0123456789ab", LAN, v4),
         ];
         assert_eq!(names(&all), ["eth0"]);
         // Where there is nothing else, they are it.
-        assert_eq!(names(&all[7..]), ["docker0", "veth12", "br-9a"]);
+        assert_eq!(names(&all[7..]), ["docker0", "veth12", "br-0123456789ab"]);
+        assert_eq!(names(&[interface("br-lan", LAN, v4), interface("docker0", LAN, v4)]), ["br-lan"]);
         let many: Vec<Interface> = (0..20).map(|n| interface(&format!("eth{n}"), LAN, v4)).collect();
         assert_eq!(names(&many).len(), INTERFACES);
     }

@@ -32,8 +32,9 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(30);
 /// Changes come in several pieces: how long is waited for the last.
 const SETTLED: Duration = Duration::from_millis(200);
-/// Packets of a link that are taken in one go.
+/// Packets of a link that are taken in one go, and the pause after that: to be woken by each costs more than to answer it.
 const PACKETS: u32 = 32;
+const PAUSE: Duration = Duration::from_millis(3);
 /// Packets that are thrown away after a flood: more than the system keeps.
 const STALE_PACKETS: u32 = 4_096;
 /// How often a flood is told.
@@ -136,7 +137,10 @@ impl Finder {
             let mut is_near = false;
             loop {
                 match self.wake(changes.as_ref(), &mut next).await {
-                    Wake::Packets(links) => links.into_iter().for_each(|link| self.receive(link)),
+                    Wake::Packets(links) => {
+                        links.into_iter().for_each(|link| self.receive(link));
+                        Timer::after(PAUSE).await;
+                    }
                     Wake::Due => self.act(|responder, now| responder.tick(now)),
                     Wake::Changed if is_near => {}
                     Wake::Changed => {
@@ -145,8 +149,6 @@ impl Finder {
                     }
                     Wake::Look => break,
                 }
-                // What comes fast is not all there is to do on this thread.
-                smol::future::yield_now().await;
             }
         }
     }
