@@ -276,6 +276,8 @@ def main(names):
                 process.kill()
                 process.wait()
             del lan.started[2:]
+            # What was taken back is forgotten a second later (RFC 6762 §10.1).
+            time.sleep(2)
     return failed
 
 
