@@ -372,6 +372,10 @@ fn a_link_for_another_password_sets_one() {
     assert!(logs_in(&house, "romeo", "quite another secret") && !logs_in(&house, "romeo", crate::PASSWORD));
     let back = is_page(&house.ask(&format!("GET {path}"), ""), 410, "en");
     assert!(back.contains("Your password is changed"), "{back}");
+    // But not to what somebody types now.
+    let other = filled(&[("name", "romeo"), ("password", "a third secret")]);
+    let text = is_page(&post(&house, &path, FORM, &other), 410, "en");
+    assert!(text.contains("does not work any more") && !logs_in(&house, "romeo", "a third secret"), "{text}");
 }
 
 /// What the owner has said of whom it is for: a name that is kept for them, who invites them, and a room.

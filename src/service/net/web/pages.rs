@@ -100,7 +100,7 @@ impl Connection {
             Method::Get | Method::Head => {
                 let answer = match self.view(&link) {
                     Ok(view) => link.page(Status::Ok, Some(&view), &Form::default()),
-                    Err(refusal) => link.refused(refusal, self.entry.hub.mono()),
+                    Err(refusal) => link.refused(refusal, self.entry.hub.mono(), false),
                 };
                 self.reply(request, answer).await
             }
@@ -166,7 +166,7 @@ impl Connection {
         if !faults.is_empty() {
             return match self.view(link) {
                 Ok(view) => link.page(Status::UnprocessableContent, Some(&view), &Form { name, faults: &faults }),
-                Err(refusal) => link.refused(refusal, self.entry.hub.mono()),
+                Err(refusal) => link.refused(refusal, self.entry.hub.mono(), true),
             };
         }
         let (form, taken) = (token_digest(&[link.token, name, password].join("\0")), &link.web.taken);
@@ -185,7 +185,7 @@ impl Connection {
             Ok(account) => return link.done(Status::Ok, &account, false),
             Err(TakeRefusal::Name(fault)) => name_fault(fault),
             Err(TakeRefusal::Password(_)) => Fault::PasswordOdd,
-            Err(refusal) => return link.refused(refusal, self.entry.hub.mono()),
+            Err(refusal) => return link.refused(refusal, self.entry.hub.mono(), true),
         };
         // Its time may be over by now, and the form still good.
         let view = self.view(link).ok();
@@ -251,11 +251,12 @@ impl Link<'_> {
         shown(status, &self.visitor, pages::remark(&self.house, &self.visitor, remark))
     }
 
-    fn refused(&self, refusal: TakeRefusal, now: Mono) -> Answer {
+    /// `typed`: somebody wants something with it, and has not just opened it once more.
+    fn refused(&self, refusal: TakeRefusal, now: Mono, typed: bool) -> Answer {
         match refusal {
             TakeRefusal::Unknown => match self.web.taken.by(&self.digest, now) {
                 // With what is typed now nothing was changed.
-                Some(_) if self.purpose == Purpose::Reset => self.remark(Status::Gone, Remark::Gone),
+                Some(_) if typed && self.purpose == Purpose::Reset => self.remark(Status::Gone, Remark::Gone),
                 Some(account) => self.done(Status::Gone, &account, true),
                 None => self.remark(Status::NotFound, Remark::Gone),
             },
