@@ -226,6 +226,21 @@ fn so_many_people_as_were_meant() {
     house.restart();
     assert!(house.take("abc", "benvolio").unwrap().is_ok());
     unknown(&mut house, "abc");
+    // A whole office at once.
+    invite(&mut house, WantedInvitation { uses: 60, ..wanted("def") }).unwrap();
+    for n in 0..60 {
+        let letter = |n: usize| char::from(b"bcdfghkprstz"[n % 12]);
+        let name = format!("{}{}", letter(n), letter(n / 12));
+        assert!(house.take("def", &name).unwrap().is_ok(), "{name}");
+    }
+}
+
+/// Whom the settings name may be the first to come.
+#[test]
+fn an_administrator_of_the_settings_takes_the_first_invitation() {
+    let mut house = House::with(|s| s.admins = vec![jid("boss@house.test")]);
+    invite(&mut house, WantedInvitation { admin: true, first: true, ..wanted("abc") }).unwrap();
+    assert_eq!(house.take("abc", "boss"), Some(Ok(jid("boss@house.test"))));
 }
 
 #[test]

@@ -330,6 +330,8 @@ impl Invitations {
         let invitation = self.all.get_mut(digest)?;
         let before = invitation.clone();
         invitation.uses = invitation.uses.saturating_sub(1);
+        // Many may come by one at the same time.
+        invitation.pace.forgive(ANOTHER_MS);
         let is_spent = invitation.uses == 0;
         if is_spent {
             self.all.remove(digest);

@@ -20,7 +20,7 @@ use super::state::State;
 use super::subscription::SubscriptionState;
 use super::work::Work;
 use crate::store::Tree;
-use crate::wire::scram::{Credentials, PASSWORD_CHARS};
+use crate::wire::scram::{Credentials, PASSWORD_CHARS, long_enough};
 use crate::wire::{Jid, Kind, Ns, Stanza, StanzaError, Type, stamp};
 use std::net::IpAddr;
 
@@ -36,7 +36,7 @@ const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: f
 /// Why not.
 pub fn password_fault(password: &str) -> Result<(), TakeRefusal> {
     const _: () = assert!(PASSWORD_CHARS == 8 && PASSWORD_BYTES == 1023);
-    if password.chars().nth(PASSWORD_CHARS - 1).is_none() {
+    if long_enough(password).is_err() {
         return Err(TakeRefusal::Password("a password has at least 8 characters"));
     }
     if password.len() > PASSWORD_BYTES {
@@ -55,6 +55,11 @@ impl Core {
         self.state.now = now;
         let (st, digest) = (&mut self.state, token_digest(token));
         st.shown_invitation(&digest, peer)
+    }
+
+    /// What the invitation with this token is for, whatever the time; nothing, if there is none.
+    pub fn invitation_kind(&self, token: &str) -> Option<InvitationKind> {
+        self.state.invitations.get(&token_digest(token)).map(|one| one.kind)
     }
 
     /// Whether an invitation can be taken like this, before the password is hashed. The same.
@@ -178,7 +183,8 @@ impl State {
             return Err(fault(NameFault::Reserved));
         }
         match self.may_choose(&jid) {
-            Err(NameFault::Reserved) if one.admin && !self.administers(&jid) => Ok(jid),
+            // The settings may name whoever is the first.
+            Err(NameFault::Reserved) if one.first || one.admin && !self.administers(&jid) => Ok(jid),
             chosen => chosen.map_err(fault).map(|()| jid),
         }
     }

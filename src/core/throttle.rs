@@ -149,6 +149,11 @@ impl Pace {
         }
         wait
     }
+
+    /// What was done last was as it should be, and does not count.
+    pub(super) fn forgive(&mut self, ms: u64) {
+        self.rested = self.rested.saturating_sub(ms);
+    }
 }
 
 /// Who failed how often.

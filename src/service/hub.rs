@@ -12,8 +12,8 @@ use crate::core::message::SLOW_BYTES;
 use crate::core::peers::PeerStatus;
 use crate::core::unordered::Number;
 use crate::core::{
-    Command, Core, Effect, Input, InvitationView, Job, NotifyRefusal, Now, Settings, SlotRefusal, StreamId,
-    TakeRefusal, TokenDigest, WantedSlot,
+    Command, Core, Effect, Input, InvitationKind, InvitationView, Job, NotifyRefusal, Now, Settings, SlotRefusal,
+    StreamId, TakeRefusal, TokenDigest, WantedSlot,
 };
 use crate::store::sled_engine::INLINE_BYTES;
 use crate::stream::Terms;
@@ -714,6 +714,11 @@ impl Hub {
         self.state.lock().notifications.insert(job, answer);
         self.handle_of(Some(share), Input::Notify(job, digest, text.into()));
         answered.recv().await.unwrap_or_else(|_| Err(NotifyRefusal::NotStored("the server stops".into())))
+    }
+
+    /// What the invitation with this token is for, if there is one.
+    pub fn invitation_kind(&self, token: &str) -> Option<InvitationKind> {
+        self.state.lock().core.invitation_kind(token)
     }
 
     /// What may be shown of the invitation with this token. One that is none counts against the network that it came from.

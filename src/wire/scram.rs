@@ -51,7 +51,9 @@ pub struct PasswordError(pub &'static str);
 /// # Errors
 /// When it is too short, in words for a person.
 pub fn long_enough(password: &str) -> Result<(), String> {
-    match password.chars().nth(PASSWORD_CHARS - 1) {
+    // As it is used: some characters are nothing then, and eight of them would be no password.
+    let used = prepare(password).map_or_else(|_| password.to_owned(), |used| used.to_string());
+    match used.chars().nth(PASSWORD_CHARS - 1) {
         Some(_) => Ok(()),
         None => Err(format!("a password has at least {PASSWORD_CHARS} characters")),
     }
@@ -218,6 +220,15 @@ mod tests {
         let recovered: Vec<u8> = made.iter().zip(&client).map(|(a, b)| a ^ b).collect();
         assert_eq!(hash.digest(&recovered), keys.stored);
         assert_eq!(STANDARD.encode(hash.hmac(&keys.server, auth.as_bytes())), signature);
+    }
+
+    #[test]
+    fn what_is_nothing_does_not_make_a_password_long() {
+        assert!(
+            long_enough("eight ch").is_ok() && long_enough("\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}").is_ok()
+        );
+        assert!(long_enough("seven c").is_err());
+        assert!(long_enough(&("\u{ad}".repeat(9) + "a")).is_err());
     }
 
     #[test]

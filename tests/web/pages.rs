@@ -372,6 +372,11 @@ fn a_link_for_another_password_sets_one() {
     assert!(logs_in(&house, "romeo", "quite another secret") && !logs_in(&house, "romeo", crate::PASSWORD));
     let back = is_page(&house.ask(&format!("GET {path}"), ""), 410, "en");
     assert!(back.contains("Your password is changed"), "{back}");
+    // One for an account is none for a password.
+    let invitation = link(&house, &["invite"]).replace("/invite/", "/reset/");
+    let mercutio = filled(&[("name", "mercutio"), ("password", "a long secret")]);
+    is_page(&post(&house, &invitation, FORM, &mercutio), 404, "en");
+    assert!(!logs_in(&house, "mercutio", "a long secret"));
     // But not to what somebody types now.
     let other = filled(&[("name", "romeo"), ("password", "a third secret")]);
     let text = is_page(&post(&house, &path, FORM, &other), 410, "en");

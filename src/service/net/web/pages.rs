@@ -115,11 +115,7 @@ impl Connection {
     /// What the link is, if it is for what its page is for.
     fn view(&self, link: &Link<'_>) -> Result<InvitationView, TakeRefusal> {
         let view = self.entry.hub.invitation(link.token, self.ip)?;
-        let purpose = match view.kind {
-            InvitationKind::Account => Purpose::Account,
-            InvitationKind::Reset => Purpose::Reset,
-        };
-        if purpose == link.purpose { Ok(view) } else { Err(TakeRefusal::Unknown) }
+        if purpose(view.kind) == link.purpose { Ok(view) } else { Err(TakeRefusal::Unknown) }
     }
 
     /// A form was sent.
@@ -178,6 +174,9 @@ impl Connection {
                 Begun::Made(account) => return link.done(Status::Ok, &account, true),
             }
         };
+        if self.entry.hub.invitation_kind(link.token).is_some_and(|kind| purpose(kind) != link.purpose) {
+            return link.refused(TakeRefusal::Unknown, self.entry.hub.mono(), true);
+        }
         let done = self.entry.hub.take_invitation(link.token, self.ip, name, password).await;
         taken.end(&form, done.as_ref().ok());
         drop(first);
@@ -255,8 +254,8 @@ impl Link<'_> {
     fn refused(&self, refusal: TakeRefusal, now: Mono, typed: bool) -> Answer {
         match refusal {
             TakeRefusal::Unknown => match self.web.taken.by(&self.digest, now) {
-                // With what is typed now nothing was changed.
-                Some(_) if typed && self.purpose == Purpose::Reset => self.remark(Status::Gone, Remark::Gone),
+                // With what is typed now nothing was made; and whose account it was is nobody else's business.
+                Some(_) if typed => self.remark(Status::Gone, Remark::Gone),
                 Some(account) => self.done(Status::Gone, &account, true),
                 None => self.remark(Status::NotFound, Remark::Gone),
             },
@@ -269,6 +268,13 @@ impl Link<'_> {
                 self.remark(Status::ServiceUnavailable, Remark::NotStored)
             }
         }
+    }
+}
+
+fn purpose(kind: InvitationKind) -> Purpose {
+    match kind {
+        InvitationKind::Account => Purpose::Account,
+        InvitationKind::Reset => Purpose::Reset,
     }
 }
 
