@@ -143,7 +143,9 @@ fn a_password_is_set_once_by_who_has_the_link() {
     unknown(&mut house, "abc");
     let view = house.invitation("def").unwrap();
     assert_eq!((view.kind, view.name.as_deref()), (InvitationKind::Reset, Some("juliet")));
-    assert_eq!(house.take("def", "whatever"), Some(Ok(jid("juliet@house.test"))));
+    assert_eq!(house.take("def", "whatever"), Some(Err(TakeRefusal::Unknown)), "it is for no account");
+    let taken = house.take_for(InvitationKind::Reset, "def", "whatever");
+    assert_eq!(taken, Some(Ok(jid("juliet@house.test"))));
     house.settle();
     assert!(house.is_closed(juliet), "as after every change of the password");
     assert_ne!(house.state().account_of("juliet").unwrap().credentials, before);

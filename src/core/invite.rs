@@ -20,12 +20,9 @@ use super::state::State;
 use super::subscription::SubscriptionState;
 use super::work::Work;
 use crate::store::Tree;
-use crate::wire::scram::{Credentials, PASSWORD_CHARS, long_enough};
+use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, Credentials, PASSWORD_CHARS, long_enough};
 use crate::wire::{Jid, Kind, Ns, Stanza, StanzaError, Type, stamp};
 use std::net::IpAddr;
-
-/// The longest password, in bytes.
-pub const PASSWORD_BYTES: usize = 1023;
 
 /// Subscribed both ways.
 const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
@@ -35,11 +32,11 @@ const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: f
 /// # Errors
 /// Why not.
 pub fn password_fault(password: &str) -> Result<(), TakeRefusal> {
-    const _: () = assert!(PASSWORD_CHARS == 8 && PASSWORD_BYTES == 1023);
+    const _: () = assert!(PASSWORD_CHARS == 8 && CHOSEN_PASSWORD_BYTES == 1023);
     if long_enough(password).is_err() {
         return Err(TakeRefusal::Password("a password has at least 8 characters"));
     }
-    if password.len() > PASSWORD_BYTES {
+    if password.len() > CHOSEN_PASSWORD_BYTES {
         return Err(TakeRefusal::Password("the password is too long: it has at most 1023 bytes"));
     }
     Ok(())
@@ -57,12 +54,7 @@ impl Core {
         st.shown_invitation(&digest, peer)
     }
 
-    /// What the invitation with this token is for, whatever the time; nothing, if there is none.
-    pub fn invitation_kind(&self, token: &str) -> Option<InvitationKind> {
-        self.state.invitations.get(&token_digest(token)).map(|one| one.kind)
-    }
-
-    /// Whether an invitation can be taken like this, before the password is hashed. The same.
+    /// Whether an invitation can be taken like this, before the password is hashed. One that is for something else than `kind` is none. The same.
     ///
     /// # Errors
     /// Why not.
@@ -71,12 +63,12 @@ impl Core {
         now: Now,
         token: &str,
         peer: IpAddr,
-        name: &str,
-        password: &str,
+        kind: InvitationKind,
+        (name, password): (&str, &str),
     ) -> Result<TokenDigest, TakeRefusal> {
         self.state.now = now;
         let (st, digest) = (&mut self.state, token_digest(token));
-        if st.invitations.formed(&digest, st.moment()).is_none() {
+        if st.invitations.formed(&digest, st.moment()).is_none_or(|one| one.kind != kind) {
             return Err(st.unknown_invitation(peer));
         }
         st.count_take(&digest)?;

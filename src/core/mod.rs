@@ -72,7 +72,7 @@ pub use invitation::{
     ACCOUNT_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind, InvitationView, TOKEN_PLACE,
     TakeRefusal, WantedInvitation, invitation_token,
 };
-pub use invite::{PASSWORD_BYTES, password_fault};
+pub use invite::password_fault;
 pub use message::{Recovered, Way, Worth};
 pub use names::{NAME_BYTES, NameFault};
 pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};

@@ -6,14 +6,12 @@ use crate::core::{
     About, Event, Extension, Flow, Handled, Job, NAME_BYTES, NameFault, Place, State, StreamId, TakeRefusal,
     TokenDigest, admin, network,
 };
-use crate::wire::scram::{Credentials, PASSWORD_CHARS, long_enough};
+use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, Credentials, PASSWORD_CHARS, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Node, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The longest password, in bytes.
-const PASSWORD_BYTES: usize = 1023;
 /// Strangers make no accounts beyond so many.
 const ACCOUNTS: usize = 10_000;
 /// Attempts of one address in that time: each tells whether a name is taken.
@@ -120,7 +118,7 @@ fn refused(refusal: TakeRefusal) -> StanzaError {
 }
 
 fn checked(password: String) -> Result<String, StanzaError> {
-    if password.len() > PASSWORD_BYTES {
+    if password.len() > CHOSEN_PASSWORD_BYTES {
         return Err(refusal(Condition::NotAcceptable, "the password is too long"));
     }
     let short = |text: String| StanzaError::new(Condition::NotAcceptable).text(text);

@@ -716,11 +716,6 @@ impl Hub {
         answered.recv().await.unwrap_or_else(|_| Err(NotifyRefusal::NotStored("the server stops".into())))
     }
 
-    /// What the invitation with this token is for, if there is one.
-    pub fn invitation_kind(&self, token: &str) -> Option<InvitationKind> {
-        self.state.lock().core.invitation_kind(token)
-    }
-
     /// What may be shown of the invitation with this token. One that is none counts against the network that it came from.
     ///
     /// # Errors
@@ -739,13 +734,13 @@ impl Hub {
         self: &Arc<Self>,
         token: &str,
         peer: IpAddr,
-        name: &str,
-        password: &str,
+        kind: InvitationKind,
+        (name, password): (&str, &str),
     ) -> std::result::Result<Jid, TakeRefusal> {
         let now = self.now();
         let (digest, iterations) = {
             let mut state = self.state.lock();
-            let digest = state.core.may_take(now, token, peer, name, password)?;
+            let digest = state.core.may_take(now, token, peer, kind, (name, password))?;
             (digest, state.core.state().settings().iterations)
         };
         let unhashed = password.to_owned();
@@ -961,11 +956,11 @@ mod tests {
             hub.command(Command::Invite(Box::new(wanted))).await.unwrap();
             assert!(hub.invitation("abc", peer).is_ok());
             assert_eq!(hub.invitation("no", peer), Err(TakeRefusal::Unknown));
-            let short = hub.take_invitation("abc", peer, "juliet", "short").await;
+            let short = hub.take_invitation("abc", peer, InvitationKind::Account, ("juliet", "short")).await;
             assert!(matches!(short, Err(TakeRefusal::Password(_))), "{short:?}");
-            let odd = hub.take_invitation("abc", peer, "juliet", "wherefore\u{0}art").await;
+            let odd = hub.take_invitation("abc", peer, InvitationKind::Account, ("juliet", "wherefore\u{0}art")).await;
             assert!(matches!(odd, Err(TakeRefusal::Password(_))), "{odd:?}");
-            let take = |name| hub.take_invitation("abc", peer, name, "wherefore art thou");
+            let take = |name| hub.take_invitation("abc", peer, InvitationKind::Account, (name, "wherefore art thou"));
             let both = smol::future::zip(take("juliet"), take("romeo")).await;
             let (taken, refused) = if both.0.is_ok() { both } else { (both.1, both.0) };
             let jid = taken.unwrap();

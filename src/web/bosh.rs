@@ -755,18 +755,7 @@ fn attribute<'a>(tag: &'a str, name: &str) -> &'a str {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    /// Numbers that look random, and are the same each time.
-    struct Dice(u64);
-
-    impl Dice {
-        fn below(&mut self, end: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 >> 16) % end
-        }
-    }
+    use crate::wire::dice::Dice;
 
     const RID: u64 = 1000;
 

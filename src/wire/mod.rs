@@ -1,5 +1,7 @@
 //! BYTES: framing, stanzas, XML, namespaces, addresses and errors. Knows nothing of sessions.
 
+#[cfg(test)]
+pub(crate) mod dice;
 pub(crate) mod error;
 pub(crate) mod feature;
 pub mod framer;

@@ -6,6 +6,8 @@ use subtle::ConstantTimeEq;
 
 /// The longest password, in bytes, before and after preparation.
 pub const PASSWORD_BYTES: usize = 1024;
+/// The longest password that can be chosen, in bytes.
+pub const CHOSEN_PASSWORD_BYTES: usize = 1023;
 /// The shortest password that somebody may choose, in characters. One that an account has already goes on to work.
 pub const PASSWORD_CHARS: usize = 8;
 

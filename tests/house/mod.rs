@@ -8,8 +8,8 @@ pub mod servers;
 
 use base64::Engine as _;
 use inglenook::core::{
-    Command, Core, Effect, Input, InvitationView, Job, NotifyRefusal, Now, Settings, Slot, SlotRefusal, StreamId,
-    TakeRefusal, WantedSlot,
+    Command, Core, Effect, Input, InvitationKind, InvitationView, Job, NotifyRefusal, Now, Settings, Slot, SlotRefusal,
+    StreamId, TakeRefusal, WantedSlot,
 };
 use inglenook::service::net::link::{ClientLink, End, Link, Mail, ServerLink, Step};
 use inglenook::store::memory::Memory;
@@ -451,7 +451,12 @@ impl House {
 
     /// Takes it, as a page does; the keys are those of every account here. `None`: that is not stored.
     pub fn take(&mut self, token: &str, name: &str) -> Option<Result<Jid, TakeRefusal>> {
-        let digest = match self.core.may_take(self.now, token, LOCALHOST, name, "wherefore art thou") {
+        self.take_for(InvitationKind::Account, token, name)
+    }
+
+    /// The same, on the page for that.
+    pub fn take_for(&mut self, kind: InvitationKind, token: &str, name: &str) -> Option<Result<Jid, TakeRefusal>> {
+        let digest = match self.core.may_take(self.now, token, LOCALHOST, kind, (name, "wherefore art thou")) {
             Ok(digest) => digest,
             Err(refusal) => return Some(Err(refusal)),
         };

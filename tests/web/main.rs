@@ -53,3 +53,15 @@ impl House {
         stream
     }
 }
+
+/// A server with a port for browsers, on a disk of its own that can be filled; nothing, where there is none to be had.
+#[cfg(target_os = "linux")]
+fn on_a_small_disk() -> Option<(common::disk::Disk, Server)> {
+    let disk = common::disk::Disk::new("24m")?;
+    disk.dir.settings("plain = true\ndomain = \"example.org\"\nscram_iterations = 4096");
+    let file = disk.dir.data().join("inglenook.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, settings.replace("https = []", "https = [\"127.0.0.1:0\"]")).unwrap();
+    let server = Server::start(&disk.dir, &[]);
+    Some((disk, server))
+}

@@ -242,10 +242,13 @@ fn nobody_is_told_too_much() {
     }
     let answers: Vec<HttpAnswer> =
         lines.iter_mut().flat_map(|http| (0..12).map(|_| http.answer_to("POST")).collect::<Vec<_>>()).collect();
-    let most = 60 + begun.elapsed().as_secs() as usize + 1;
+    let most = 60 + begun.elapsed().as_secs() as usize / 10 + 1;
     let said = answers.iter().filter(|answer| answer.status == 200).count();
     assert!((60..=most).contains(&said), "{said} of at most {most}");
-    answers.iter().filter(|answer| answer.status != 200).for_each(|answer| answer.is(429, &[("retry-after", "1")]));
+    answers.iter().filter(|answer| answer.status != 200).for_each(|answer| {
+        answer.is(429, &[]);
+        assert!((1..=10).contains(&answer.field("retry-after").parse::<u32>().unwrap()));
+    });
     is_said(&post(&mut house.http(), &other, FORM, "x"));
 }
 
@@ -253,12 +256,7 @@ fn nobody_is_told_too_much() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_stored_is_not_taken() {
-    let Some(disk) = crate::common::disk::Disk::new("24m") else { return };
-    disk.dir.settings("plain = true\ndomain = \"example.org\"\nscram_iterations = 4096");
-    let file = disk.dir.data().join("inglenook.toml");
-    let settings = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(file, settings.replace("https = []", "https = [\"127.0.0.1:0\"]")).unwrap();
-    let server = Server::start(&disk.dir, &[]);
+    let Some((disk, server)) = crate::on_a_small_disk() else { return };
     ok(&disk.dir, &["user", "add", "romeo", "--password-stdin"], "a long secret\n");
     let path = add(&disk.dir, &["romeo@example.org"]);
     is_said(&post(&mut Http::new(&server, &disk.dir), &path, FORM, "there is room"));

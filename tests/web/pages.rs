@@ -1,7 +1,7 @@
 //! The pages that people see: what is there without a token, with and without TLS; and what becomes of a link and its form.
 
 use crate::House;
-use crate::common::binary::{LONG, Server, connect, greet, ok, plain, tls, until};
+use crate::common::binary::{LONG, connect, greet, ok, plain, tls, until};
 use crate::common::http::{Http, HttpAnswer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -429,12 +429,7 @@ fn tokens_cannot_be_tried_for_ever() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_stored_is_said() {
-    let Some(disk) = crate::common::disk::Disk::new("24m") else { return };
-    disk.dir.settings("plain = true\ndomain = \"example.org\"\nscram_iterations = 4096");
-    let file = disk.dir.data().join("inglenook.toml");
-    let settings = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(file, settings.replace("https = []", "https = [\"127.0.0.1:0\"]")).unwrap();
-    let server = Server::start(&disk.dir, &[]);
+    let Some((disk, server)) = crate::on_a_small_disk() else { return };
     let said = ok(&disk.dir, &["invite"], "");
     let path = said.split_whitespace().find_map(|word| word.split_once("/invite/")).unwrap().1;
     let send = || {

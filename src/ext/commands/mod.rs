@@ -11,7 +11,7 @@ use super::form::{self, Form, Submitted};
 use crate::core::share::{Ledger, Shared, limits};
 use crate::core::{self, About, Event, Extension, Flow, Handled, Inviters, Job, Place, SessionId, State};
 use crate::store::{Engine, StoreError};
-use crate::wire::scram::{Credentials, long_enough};
+use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, Credentials, long_enough};
 use crate::wire::xml::escaped;
 use crate::wire::{Condition, ErrorType, Jid, Kind, Node, Ns, Stanza, StanzaError, StreamCondition, StreamError, Type};
 use announce::Announcements;
@@ -32,8 +32,6 @@ pub(super) const SHARED: Shared = Shared {
 
 /// How long a form may take to be filled in, in milliseconds.
 const SESSION_MS: u64 = 15 * 60_000;
-/// The longest password, in bytes.
-const PASSWORD_BYTES: usize = 1023;
 /// How the nodes of all commands for administrators begin (XEP-0133).
 const ADMIN: &str = "http://jabber.org/protocol/admin#";
 /// How the nodes of invitations begin (XEP-0401).
@@ -300,7 +298,7 @@ impl Commands {
         {
             return Err(bad_payload("the passwords are not the same"));
         }
-        if password.len() > PASSWORD_BYTES {
+        if password.len() > CHOSEN_PASSWORD_BYTES {
             return Err(bad_payload("the password is too long"));
         }
         long_enough(&password).map_err(bad_payload)?;

@@ -63,24 +63,19 @@ impl BoshSessions {
         BoshSessions { of: Mutex::default(), gate }
     }
 
-    /// The session of a request; a new one, if it asks for that.
+    /// The session of this id.
     ///
     /// # Errors
     /// When there is none.
-    pub fn session(
-        self: &Arc<Self>,
-        hub: &Arc<Hub>,
-        ip: IpAddr,
-        tls: &Tls,
-        request: &BoshRequest,
-    ) -> Result<Arc<BoshShared>, BoshCondition> {
-        match &request.sid {
-            Some(sid) => lock(&self.of).get(sid).cloned().ok_or(BoshCondition::ItemNotFound),
-            None => self.begin(hub, ip, tls, request),
-        }
+    pub fn find(&self, sid: &str) -> Result<Arc<BoshShared>, BoshCondition> {
+        lock(&self.of).get(sid).cloned().ok_or(BoshCondition::ItemNotFound)
     }
 
-    fn begin(
+    /// A new session, which this request asks for.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn begin(
         self: &Arc<Self>,
         hub: &Arc<Hub>,
         ip: IpAddr,

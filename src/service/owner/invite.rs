@@ -1,7 +1,8 @@
 //! What `invite`, `qr` and `user reset` do and say. The token is made here, and told here: the server gets its SHA-256 alone. So a link cannot
 //! be shown again; `qr` makes another in place of the one before.
 
-use super::control::{self, InviteRequest, Request};
+use super::control::{InviteRequest, Request};
+use super::link_base::LinkBase;
 use super::qr::qr_code;
 use super::user;
 use crate::core::{TOKEN_PLACE, invitation_token, token_digest};
@@ -49,16 +50,11 @@ pub fn renew(options: &Options, qr: bool) -> Result<Vec<String>> {
 fn told(options: &Options, request: &Request, page: &str, token: &str, qr: bool) -> Result<Vec<String>> {
     let made = user::run(options, request)?;
     let place = options.place()?;
-    let told = control::ask(&place.data, &Request::Urls)?;
-    let runs = told.is_some();
-    let base = match told {
-        Some(lines) => lines.into_iter().next(),
-        None => place.web_base(),
-    };
+    let base = LinkBase::of(&place)?;
     let mut lines: Vec<String> = made.iter().map(|line| with_token(line, token)).collect();
-    match base {
-        Some(base) => {
-            let link = format!("{base}/{page}/{token}");
+    match &base.url {
+        Some(url) => {
+            let link = format!("{url}/{page}/{token}");
             lines.insert(0, format!("link         {link}"));
             if qr {
                 lines.extend(qr_code(&link));
@@ -69,11 +65,7 @@ fn told(options: &Options, request: &Request, page: &str, token: &str, qr: bool)
         }
     }
     lines.push("keep it      it is not told again, and whoever knows it can take it".to_owned());
-    if !runs {
-        lines.push(
-            "note         the server does not run: when it does, it may be reached at another name or port".to_owned(),
-        );
-    }
+    lines.extend(base.note());
     Ok(lines)
 }
 

@@ -12,6 +12,7 @@ pub mod control;
 pub(crate) mod domain;
 pub mod find;
 pub mod invite;
+mod link_base;
 pub(crate) mod lookup;
 pub(crate) mod metrics;
 pub mod notify;

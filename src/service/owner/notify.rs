@@ -1,7 +1,8 @@
 //! What the `notify` commands do and say: who may say something by HTTP because they know a token. The token is made here, and told here, once:
 //! the server gets its SHA-256 alone.
 
-use super::control::{self, Request};
+use super::control::Request;
+use super::link_base::LinkBase;
 use super::user;
 use crate::core::token_digest;
 use crate::service::cert::Certificates;
@@ -25,13 +26,8 @@ pub fn add(options: &Options, to: &str, name: Option<&str>, from: Option<&str>) 
         Request::NotifierAdd { to: to.to_owned(), name: owned(name), from: owned(from), digest: token_digest(&token) };
     let mut lines = user::run(options, &request)?;
     let place = options.place()?;
-    let told = control::ask(&place.data, &Request::Urls)?;
-    let runs = told.is_some();
-    let base = match told {
-        Some(lines) => lines.into_iter().next(),
-        None => place.web_base(),
-    };
-    let url = format!("{}/notify/{token}", base.as_deref().unwrap_or("https://..."));
+    let base = LinkBase::of(&place)?;
+    let url = format!("{}/notify/{token}", base.url.as_deref().unwrap_or("https://..."));
     let certificates = Certificates::of(&place.data);
     let trust = match certificates.is_installed() {
         true => String::new(),
@@ -40,12 +36,8 @@ pub fn add(options: &Options, to: &str, name: Option<&str>, from: Option<&str>) 
     lines.push(format!("url          {url}"));
     lines.push(format!("try          curl {trust}-d \"disk full\" {url}"));
     lines.push("keep it      it is not told again, and whoever knows it can say something there".to_owned());
-    if !runs {
-        lines.push(
-            "note         the server does not run: when it does, it may be reached at another name or port".to_owned(),
-        );
-    }
-    if base.is_none() {
+    lines.extend(base.note());
+    if base.url.is_none() {
         lines.push("note         nothing listens for it: [listen] https is empty in the settings".to_owned());
     }
     Ok(lines)

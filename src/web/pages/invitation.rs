@@ -2,7 +2,7 @@
 
 use super::start::trust_link;
 use super::{House, System, Texts, Visitor, Vouched, apps, fill, page, paragraph, plain, qr, section};
-use crate::wire::scram::{PASSWORD_BYTES, PASSWORD_CHARS};
+use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, PASSWORD_CHARS};
 use crate::wire::xml::escaped;
 use std::fmt::Write;
 
@@ -87,7 +87,7 @@ impl Fault {
             Fault::PasswordOdd => texts.fault_password_odd,
             Fault::Again => texts.fault_again,
         };
-        fill(text, &[("least", &PASSWORD_CHARS.to_string()), ("most", &PASSWORD_BYTES.to_string())])
+        fill(text, &[("least", &PASSWORD_CHARS.to_string()), ("most", &CHOSEN_PASSWORD_BYTES.to_string())])
     }
 }
 

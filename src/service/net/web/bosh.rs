@@ -35,7 +35,13 @@ impl Connection {
             }
         };
         let said = match BoshRequest::read(&content) {
-            Ok(said) => web.bosh.session(&self.entry.hub, self.ip, &self.tls, &said).map(|session| (session, said)),
+            Ok(said) => {
+                let session = match &said.sid {
+                    Some(sid) => web.bosh.find(sid),
+                    None => web.bosh.begin(&self.entry.hub, self.ip, &self.tls, &said),
+                };
+                session.map(|session| (session, said))
+            }
             Err(condition) => Err(condition),
         };
         drop(content);

@@ -12,7 +12,7 @@ use crate::web::percent::{decoded, encoded};
 use crate::web::request::{Method, Request};
 use crate::wire::Jid;
 use crate::wire::punycode::a_labels;
-use crate::wire::scram::{PASSWORD_BYTES, allowed, long_enough};
+use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, allowed, long_enough};
 use std::io;
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ impl Connection {
     /// What the link is, if it is for what its page is for.
     fn view(&self, link: &Link<'_>) -> Result<InvitationView, TakeRefusal> {
         let view = self.entry.hub.invitation(link.token, self.ip)?;
-        if purpose(view.kind) == link.purpose { Ok(view) } else { Err(TakeRefusal::Unknown) }
+        if view.kind == kind(link.purpose) { Ok(view) } else { Err(TakeRefusal::Unknown) }
     }
 
     /// A form was sent.
@@ -174,10 +174,8 @@ impl Connection {
                 Begun::Made(account) => return link.done(Status::Ok, &account, true),
             }
         };
-        if self.entry.hub.invitation_kind(link.token).is_some_and(|kind| purpose(kind) != link.purpose) {
-            return link.refused(TakeRefusal::Unknown, self.entry.hub.mono(), true);
-        }
-        let done = self.entry.hub.take_invitation(link.token, self.ip, name, password).await;
+        let kind = kind(link.purpose);
+        let done = self.entry.hub.take_invitation(link.token, self.ip, kind, (name, password)).await;
         taken.end(&form, done.as_ref().ok());
         drop(first);
         let fault = match done {
@@ -271,10 +269,10 @@ impl Link<'_> {
     }
 }
 
-fn purpose(kind: InvitationKind) -> Purpose {
-    match kind {
-        InvitationKind::Account => Purpose::Account,
-        InvitationKind::Reset => Purpose::Reset,
+fn kind(purpose: Purpose) -> InvitationKind {
+    match purpose {
+        Purpose::Account => InvitationKind::Account,
+        Purpose::Reset => InvitationKind::Reset,
     }
 }
 
@@ -290,7 +288,7 @@ fn password_fault(password: &str) -> Option<Fault> {
     if long_enough(password).is_err() {
         return Some(Fault::PasswordShort);
     }
-    let is_long = password.len() >= PASSWORD_BYTES;
+    let is_long = password.len() > CHOSEN_PASSWORD_BYTES;
     is_long.then_some(Fault::PasswordLong).or(allowed(password).is_err().then_some(Fault::PasswordOdd))
 }
 

@@ -3,6 +3,7 @@ use crate::core::UploadPurpose;
 use crate::service::disk::data::open_to_others;
 use crate::service::disk::data::tests::Temp;
 use crate::service::host;
+use crate::wire::dice::Dice;
 
 const BASE: &str = "https://house.test:5443";
 const NOW: u64 = host::EARLIEST + 100 * 86_400;
@@ -576,18 +577,6 @@ fn a_power_cut_at_any_step_leaves_all_of_a_file_or_nothing() {
     drop(upload);
     assert_eq!(after_power_cut(&files, true, &id), 1);
     assert!(is_there(&files, &id));
-}
-
-/// Numbers that look random, and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % end
-    }
 }
 
 /// What of the folder is on the disk for sure.
