@@ -405,6 +405,10 @@ fn the_end_of_a_stream_is_told() {
     assert!(end.contains("xmlns:stream='") && end.contains("<stream:error") && end.contains("<invalid-from "), "{end}");
 
     let mut romeo = Bosh::with_account(&house, "romeo");
+    // Nothing else is on its way when the first of two requests is held: its answer says that the server has the second.
+    romeo.say("<iq xmlns='jabber:client' type='get' id='p' to='example.org'><ping xmlns='urn:xmpp:ping'/></iq>");
+    romeo.hear_of("id='p'");
+    romeo.say("");
     romeo.say("");
     house.server.stop();
     let end = romeo.hear();
