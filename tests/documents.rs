@@ -30,7 +30,7 @@ fn doap_is_what_the_extensions_say() {
 
 #[test]
 fn the_table_of_specifications_is_what_the_extensions_say() {
-    hold("src/ext/README.md", |is| {
+    hold("cross/specifications.md", |is| {
         let (before, rest) = is.split_once(BEGIN).expect("it has the mark where the table begins");
         let (_, after) = rest.split_once(END).expect("it has the mark where the table ends");
         format!("{before}{BEGIN}{}{END}{after}", table::markdown())

@@ -11,7 +11,7 @@ impl Extension for Roster {
             spec: "RFC 6121",
             name: "Instant Messaging and Presence",
             version: "2011",
-            missing: "federation",
+            missing: "",
             server: &["jabber:iq:roster"],
             account: &[],
             iq: &[Ns::ROSTER],
