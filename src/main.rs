@@ -8,7 +8,9 @@ use inglenook::service::owner::{
     avahi, backup, check, command,
     control::{InviteRequest, Request},
     find::{self, Surroundings},
-    invite, notify, peer, reset, restore, root, salvage, status, user,
+    invite, notify, peer, reset, restore, root, salvage,
+    setup::{self, SetUp, Talk},
+    status, user,
 };
 use inglenook::service::serve::{Options, Server};
 use inglenook::service::{Failure, Result, config, logging};
@@ -34,6 +36,7 @@ struct Args {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Verb {
+    Setup(Setup),
     Serve(Serve),
     User(User),
     Invite(Invite),
@@ -49,6 +52,15 @@ enum Verb {
     Restore(Restore),
     Salvage(Salvage),
     Reset(Reset),
+}
+
+/// Ask a few questions, have the server run with the box, and show the code for the first account.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "setup")]
+struct Setup {
+    /// the data folder; else the only one that is there, else that of the service, else ./inglenook-data
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
 }
 
 /// Run the server. Needs no other argument and no file.
@@ -621,6 +633,13 @@ fn misused(what: &str, words: &[&str]) -> ExitCode {
 
 fn run(verb: Verb) -> Result<()> {
     match verb {
+        Verb::Setup(Setup { data }) => {
+            let (out, answers) = (&mut std::io::stdout(), &mut std::io::stdin().lock());
+            match setup::run(&options(data, None), &Surroundings::of_process(), &mut Talk::new(out, answers))? {
+                SetUp::Installed => Ok(()),
+                SetUp::Serve(options) => serve(become_owner(options)?),
+            }
+        }
         Verb::Serve(Serve { data, config, domain }) => {
             serve(Options { domain, ..become_owner(options(data, config))? })
         }

@@ -366,7 +366,10 @@ impl Server {
             lines.extend(self.first_account(token, qr));
         }
         let flag = find::flag(shared.data.dir());
-        lines.push(format!("next         inglenook user add NAME@{}{flag}", shared.domain));
+        lines.push(match &self.first {
+            Some(_) => format!("next         open that, or: inglenook user add NAME@{}{flag}", shared.domain),
+            None => format!("next         inglenook invite{flag}"),
+        });
         Ok(lines)
     }
 

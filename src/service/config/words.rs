@@ -1,7 +1,8 @@
 //! What somebody meant who typed a word that is none of ours.
 
 /// The commands, and those of a command.
-pub const COMMANDS: [(&str, &[&str]); 16] = [
+pub const COMMANDS: [(&str, &[&str]); 17] = [
+    ("setup", &[]),
     ("serve", &[]),
     ("user", &["add", "passwd", "reset", "list", "remove"]),
     ("invite", &[]),
@@ -21,10 +22,11 @@ pub const COMMANDS: [(&str, &[&str]); 16] = [
 ];
 
 /// What other programs call it, and what it is here.
-const ALIASES: [(&str, &[&str]); 18] = [
+const ALIASES: [(&str, &[&str]); 19] = [
+    ("setup", &["init", "install", "begin", "configure", "quickstart"]),
     ("invite", &["invites", "invitation", "invitations", "token", "link", "onboard"]),
     ("qr", &["code", "qrcode", "qr-code", "scan"]),
-    ("serve", &["start", "run", "up", "server", "daemon", "init", "install", "setup", "launch"]),
+    ("serve", &["start", "run", "up", "server", "daemon", "launch"]),
     ("user add", &["adduser", "useradd", "register", "add", "create", "new"]),
     ("user remove", &["deluser", "userdel", "unregister", "remove", "del", "delete", "rm"]),
     ("user passwd", &["passwd", "password", "pass"]),
@@ -120,7 +122,8 @@ mod tests {
             ("cert list", "cert show"),
             ("start", "serve"),
             ("run", "serve"),
-            ("init", "serve"),
+            ("init", "setup"),
+            ("install", "setup"),
             ("adduser juliet", "user add"),
             ("del juliet", "user remove"),
             ("users", "user list"),

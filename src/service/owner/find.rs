@@ -40,35 +40,38 @@ pub struct Package {
     pub revive: &'static str,
 }
 
+/// As a unit of systemd, of this project's own or of the Debian package.
+pub const SYSTEMD: Package = Package {
+    dir: "/var/lib/inglenook",
+    units: &[
+        "/etc/systemd/system/inglenook.service",
+        "/usr/lib/systemd/system/inglenook.service",
+        "/lib/systemd/system/inglenook.service",
+    ],
+    enabled: &[
+        "/etc/systemd/system/multi-user.target.wants/inglenook.service",
+        "/usr/lib/systemd/system/multi-user.target.wants/inglenook.service",
+        "/lib/systemd/system/multi-user.target.wants/inglenook.service",
+    ],
+    start: "systemctl start inglenook",
+    stop: "systemctl stop inglenook",
+    reload: "systemctl reload inglenook",
+    revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
+};
+
+/// As a service of OpenWrt's procd.
+pub const PROCD: Package = Package {
+    dir: "/etc/inglenook",
+    units: &["/etc/init.d/inglenook"],
+    enabled: &["/etc/rc.d/S95inglenook"],
+    start: "service inglenook start",
+    stop: "service inglenook stop",
+    reload: "service inglenook reload",
+    revive: "service inglenook start",
+};
+
 /// Those that there are.
-const PACKAGES: [Package; 2] = [
-    Package {
-        dir: "/var/lib/inglenook",
-        units: &[
-            "/etc/systemd/system/inglenook.service",
-            "/usr/lib/systemd/system/inglenook.service",
-            "/lib/systemd/system/inglenook.service",
-        ],
-        enabled: &[
-            "/etc/systemd/system/multi-user.target.wants/inglenook.service",
-            "/usr/lib/systemd/system/multi-user.target.wants/inglenook.service",
-            "/lib/systemd/system/multi-user.target.wants/inglenook.service",
-        ],
-        start: "systemctl start inglenook",
-        stop: "systemctl stop inglenook",
-        reload: "systemctl reload inglenook",
-        revive: "sudo systemctl reset-failed inglenook; sudo systemctl start inglenook",
-    },
-    Package {
-        dir: "/etc/inglenook",
-        units: &["/etc/init.d/inglenook"],
-        enabled: &["/etc/rc.d/S95inglenook"],
-        start: "service inglenook start",
-        stop: "service inglenook stop",
-        reload: "service inglenook reload",
-        revive: "service inglenook start",
-    },
-];
+const PACKAGES: [Package; 2] = [SYSTEMD, PROCD];
 
 /// Where data folders are looked for.
 #[derive(Clone, Debug)]
@@ -221,6 +224,17 @@ pub fn to_replace(named: Option<&Path>, around: &Surroundings) -> Result<Data> {
             package.dir
         ))),
         None => Ok(Data::locate(Some(&around.here))),
+    }
+}
+
+/// The folder that is set up: `named`, else the one that is there, if any is.
+///
+/// # Errors
+/// When there is more than one, or it is not ours to look into.
+pub fn set_up(named: Option<&Path>, around: &Surroundings) -> Result<Option<Data>> {
+    match named.or(around.state_directory.as_deref()) {
+        Some(told) => Ok(Some(Data::locate(Some(told)))),
+        None => choose(&look(around), around),
     }
 }
 

@@ -1,6 +1,6 @@
 //! THE OWNER: what whoever runs the box can type.
 //!
-//! [`control`] is the way to a server that runs. Its words: [`user`], [`notify`], [`invite`], [`command`], [`status`], [`check`]; programs that look after the server read [`metrics`], and [`avahi`] what it tells the network. [`backup`] puts everything into one file,
+//! [`setup`] is the way from a program to a house that runs. [`control`] is the way to a server that runs. Its words: [`user`], [`notify`], [`invite`], [`command`], [`status`], [`check`]; programs that look after the server read [`metrics`], and [`avahi`] what it tells the network. [`backup`] puts everything into one file,
 //! [`restore`] brings it back; [`reset`] moves aside what is there, and [`salvage`] reads what is left of a damaged folder. [`find`] knows which data
 //! folder is meant, [`domain`] what it can be called, [`lookup`] whether phones find that, and [`root`] what root is in somebody else's folder.
 
@@ -23,5 +23,6 @@ pub mod reset;
 pub mod restore;
 pub mod root;
 pub mod salvage;
+pub mod setup;
 pub mod status;
 pub mod user;
