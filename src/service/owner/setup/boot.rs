@@ -7,7 +7,7 @@ use crate::service::{Failure, Result};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,26 @@ impl BootManager {
             return Some(systemd);
         }
         (Path::new("/sbin/procd").exists() && Path::new("/etc/rc.common").exists()).then_some(procd)
+    }
+
+    /// Where the server's data is: OpenWrt's owner may have put it on a stick.
+    ///
+    /// # Errors
+    /// When the stick is not there.
+    pub fn dir(&self) -> Result<PathBuf> {
+        let usual = PathBuf::from(self.package.dir);
+        if self.package.dir != PROCD.dir {
+            return Ok(usual);
+        }
+        let named = Command::new("uci").args(["-q", "get", "inglenook.server.data"]).stderr(Stdio::null()).output();
+        let named = named.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+        match named.trim() {
+            "" => Ok(usual),
+            dir if dir == self.package.dir || Path::new(dir).is_dir() => Ok(dir.into()),
+            dir => Err(Failure(format!(
+                "{dir}, which `uci get inglenook.server.data` says, is not there: is its disk mounted? The first time: `mkdir -p {dir}`"
+            ))),
+        }
     }
 
     /// Has the server run now and with the box: puts program and unit where they belong, and waits until it answers.

@@ -22,7 +22,7 @@ use crate::service::serve::{Options, Place};
 use crate::service::{Failure, Result};
 use crate::wire::host_name;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where avahi looks for what it tells the network.
 const AVAHI: &str = "/etc/avahi/services";
@@ -54,13 +54,14 @@ pub fn run(options: &Options, around: &Surroundings, talk: &mut Talk<'_>) -> Res
         talk.say("To have the server started with the box, type `sudo inglenook setup` instead (Ctrl-C ends this).");
     }
     let boot = manager.filter(|_| is_root);
-    let usual = boot.map_or(around.here.clone(), |boot| PathBuf::from(boot.package.dir));
+    let of_service = boot.map(BootManager::dir).transpose()?;
+    let usual = of_service.clone().unwrap_or_else(|| around.here.clone());
     let data = there.clone().unwrap_or_else(|| Data::locate(Some(&usual)));
     let options = Options { data: Some(data.dir().to_owned()), ..options.clone() };
     talk.say("Enter takes what stands in brackets. Nothing is changed before the last answer.");
     let answers = ask(&options, &data, boot, talk)?;
-    let home = match answers.boot {
-        Some(boot) => Data::locate(Some(Path::new(boot.package.dir))),
+    let home = match of_service.filter(|_| answers.boot.is_some()) {
+        Some(dir) => Data::locate(Some(&dir)),
         None => there.clone().unwrap_or_else(|| Data::locate(Some(&around.here))),
     };
     let options = Options { data: Some(home.dir().to_owned()), ..options };
