@@ -166,7 +166,9 @@ fn explain(name: &str, address: SocketAddr, error: &std::io::Error) -> String {
         ErrorKind::AddrNotAvailable => "This box does not have that address: choose another".into(),
         _ => "Choose another address".to_owned(),
     };
-    format!("cannot listen on {address}: {error}. {advice} with the setting {name} in [listen].")
+    format!(
+        "cannot listen on {address}: {error}. {advice} with the setting {name} in [listen], which stands in inglenook.toml in the data folder, or in what --config names."
+    )
 }
 
 /// Fewer connections than a small office has with its phones and computers.
