@@ -14,7 +14,7 @@ use super::invitation::{
 use super::names::{NAME_BYTES, NameFault, TRUSTED, looks};
 use super::notifier::{TokenDigest, token_digest};
 use super::promise::Promise;
-use super::roster::{self, Item};
+use super::roster;
 use super::server::Core;
 use super::state::State;
 use super::subscription::SubscriptionState;
@@ -25,7 +25,8 @@ use crate::wire::{Jid, Kind, Ns, Stanza, StanzaError, Type, stamp};
 use std::net::IpAddr;
 
 /// Subscribed both ways.
-const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
+pub(super) const BOTH: SubscriptionState =
+    SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
 
 /// Whether a password may be chosen.
 ///
@@ -198,7 +199,8 @@ impl State {
             admin::set_credentials(self, &jid, keys, None).map_err(not_stored)?;
             return Ok(jid);
         }
-        admin::add_invited(self, &jid, keys).map_err(not_stored)?;
+        let origin = self.origin(one.by.as_ref(), false);
+        admin::add_with(self, &jid, keys, origin).map_err(not_stored)?;
         if one.admin {
             self.make_admin(&jid);
         }
@@ -235,7 +237,7 @@ impl State {
         let pairs = [(one, other), (other, one)];
         let item = |st: &State, own: &Jid, contact: &Jid| {
             let before = st.account(own)?.roster.items.get(contact).cloned().unwrap_or_default();
-            Some((before.state.from, Item { listed: true, state: BOTH, request: None, ..before }))
+            Some((before.state.from, st.acquaintance(contact, before)))
         };
         for (own, contact) in pairs {
             let (Some(account), Some((_, item))) = (self.account(own), item(self, own, contact)) else { return Ok(()) };
@@ -247,6 +249,9 @@ impl State {
             else {
                 continue;
             };
+            if self.here.account(&local).is_some_and(|account| account.roster.items.get(contact) == Some(&item)) {
+                continue;
+            }
             roster::put(self, &local, contact, item, true)?;
             if !shown {
                 self.show(&local, contact);

@@ -356,7 +356,7 @@ impl Extension for Register {
                 (_, Some(digest)) => {
                     return st.take(digest, jid.local().unwrap_or_default(), credentials).map(drop).map_err(refused);
                 }
-                (Some(_), None) => admin::add(st, &jid, credentials),
+                (Some(_), None) => admin::add_stranger(st, &jid, credentials),
                 (None, None) => admin::set_credentials(st, &jid, credentials, iq.from.as_ref()),
             }
             .map_err(failed)

@@ -2,6 +2,7 @@
 
 use crate::core::{About, Extension, Flow, Handled, Job, Place, State};
 use crate::store::{Query, Rows, Tree, key};
+use crate::wire::xml::{Raw, Scope};
 use crate::wire::{Condition, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 
@@ -35,8 +36,19 @@ pub(super) fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Ha
         return Err(StanzaError::new(Condition::NotAcceptable).text(text));
     }
     let batch = if vcard.len() <= EMPTIED_BYTES { st.erase()? } else { st.write()? };
+    let name = called(&vcard);
     batch.put(Tree::Vcard, key::account(local), vcard.into_bytes());
+    // Others see a new name when that can be stored; the vCard has it in any case.
+    let _ = st.call(local, &name);
     st.confirm(iq, "")
+}
+
+/// What somebody calls themselves: FN, or else the nickname.
+fn called(vcard: &str) -> String {
+    let Ok(raw) = Raw::parse(vcard, Scope::client()) else { return String::new() };
+    let text = |name: &str| raw.root().child(Ns::VCARD, name).map(|c| c.text().trim().to_owned());
+    let known = ["FN", "NICKNAME"].into_iter().filter_map(text);
+    known.filter(|name| !name.is_empty()).next().unwrap_or_default()
 }
 
 impl Extension for Vcard {
