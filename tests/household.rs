@@ -95,6 +95,8 @@ fn everybody_knows_everybody_and_has_the_room() {
     house.command(Command::Invite(Box::new(WantedInvitation::new(token_digest("abc")))));
     assert!(house.take("abc", "romeo").unwrap().is_ok());
     house.power_cut();
+    let told = "The house: who comes is everybody's contact; the room everybody is for all";
+    assert_eq!(house.state().house_told(), told);
     assert_eq!(contacts(&house, "juliet"), of_house(&["nurse", "romeo"]));
     assert_eq!(contacts(&house, "romeo"), of_house(&["juliet", "nurse"]));
     assert_eq!(contacts(&house, "nurse"), of_house(&["juliet", "romeo"]));
@@ -246,6 +248,8 @@ fn a_house_that_had_accounts_is_not_surprised() {
     add(&mut house, &["tybalt"]);
     wake(&mut house);
     assert_eq!((contacts(&house, "nurse"), contacts(&house, "tybalt")), (vec![], vec![]));
+    let told = house.state().house_told();
+    assert!(told.contains("`contacts = true`") && told.contains("`room = \"everybody\"`"), "{told}");
     assert!(!bookmarks(&mut house, "tybalt").contains(ROOM));
     // Whoever says so in the settings wants it, for all, once.
     house.restart_with(given(Given::Everywhere));
@@ -304,6 +308,9 @@ fn a_large_house_has_a_limit() {
     assert_eq!(contacts(&house, "p000").len(), HOUSE_CONTACTS - 1);
     add(&mut house, &["juliet"]);
     assert!(house.state().house_is_large());
+    let told =
+        "The house: there are more than 200 people: who comes is nobody's contact by itself; there is no room for all";
+    assert_eq!(house.state().house_told(), told);
     assert_eq!((contacts(&house, "juliet").len(), contacts(&house, "p000").len()), (0, HOUSE_CONTACTS - 1));
 }
 

@@ -13,7 +13,7 @@ use super::admin::words;
 use super::event::Event;
 use super::invite::BOTH;
 use super::promise::Promise;
-use super::residents::{HOUSE_CONTACTS, Origin, bit};
+use super::residents::{HOUSE_CONTACTS, Origin, TOO_MANY, bit};
 use super::roster::{self, Item};
 use super::settings::{Given, Household};
 use super::state::State;
@@ -43,6 +43,25 @@ impl State {
     pub fn house_room(&self) -> Option<&str> {
         let Household { room, room_local, .. } = &self.settings.household;
         (self.residents.begun & bit::ROOM != 0 && *room != Given::Nowhere).then_some(&**room_local)
+    }
+
+    /// What everybody in the house has, in words for its owner.
+    pub fn house_told(&self) -> String {
+        let Household { contacts, room, .. } = &self.settings.household;
+        let contacts = match (self.gives_contacts(), *contacts) {
+            (true, _) if self.house_is_large() => TOO_MANY.to_owned(),
+            (true, _) => "who comes is everybody's contact".to_owned(),
+            (false, Given::InNewHouses) => {
+                "it had accounts before: `contacts = true` in [house] makes everybody everybody's contact".to_owned()
+            }
+            (false, _) => "nobody is a contact by itself".to_owned(),
+        };
+        let room = match (self.house_room(), *room) {
+            (Some(local), _) => format!("the room {local} is for all"),
+            (None, Given::InNewHouses) => "`room = \"everybody\"` there makes a room for all".to_owned(),
+            (None, _) => "there is no room for all".to_owned(),
+        };
+        format!("{}: {contacts}; {room}", self.house_name())
     }
 
     /// Whether there are more people in the house than are made each other's contacts.
@@ -168,9 +187,7 @@ impl State {
         }
         if self.house_is_large() {
             if !std::mem::replace(&mut self.residents.said, true) {
-                log::warn!(
-                    "there are more than {HOUSE_CONTACTS} people: whoever comes from now on is nobody's contact by itself"
-                );
+                log::warn!("{TOO_MANY}");
             }
             return Ok(());
         }

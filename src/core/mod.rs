@@ -80,7 +80,7 @@ pub use names::{NAME_BYTES, NameFault};
 pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};
 pub use open::stored_domain;
 pub use outcome::{Accepts, Flow, Handled, Hold};
-pub use residents::HOUSE_CONTACTS;
+pub use residents::{HOUSE_CONTACTS, TOO_MANY};
 pub use rows::scan;
 pub use server::Core;
 pub use settings::{Creators, Federates, Federation, Given, Household, Inviters, PushContent, RoomKind, Settings};

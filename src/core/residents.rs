@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// People who are made each other's contacts, at most: so many entries each of them has, and the square of it the house.
 pub const HOUSE_CONTACTS: usize = 200;
+/// What the owner is told of a house with more.
+pub const TOO_MANY: &str = "there are more than 200 people: who comes is nobody's contact by itself";
+const _: () = assert!(HOUSE_CONTACTS == 200);
 /// Labels that name a service, and not a house.
 const SERVICE_LABELS: [&str; 6] = ["chat", "im", "jabber", "talk", "www", "xmpp"];
 

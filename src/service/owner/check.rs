@@ -236,6 +236,7 @@ fn running(report: &mut Report, data: &Data) {
                 )),
                 None => report.fine("storage: it works"),
             }
+            health.house.iter().for_each(|told| report.note(format!("house: {told}")));
             health.unreached.iter().for_each(|told| report.note(format!("other server: {told}")));
         }
         Err(e) => report.wrong(format!("server: {e}")),
