@@ -45,6 +45,11 @@ impl State {
         (self.residents.begun & bit::ROOM != 0 && *room != Given::Nowhere).then_some(&**room_local)
     }
 
+    /// Whether somebody has an account who was not a stranger when it was made.
+    pub fn has_people(&self) -> bool {
+        self.here.accounts().any(|account| !self.residents.is_stranger(account.jid.local().unwrap_or_default()))
+    }
+
     /// What everybody in the house has, in words for its owner.
     pub fn house_told(&self) -> String {
         let Household { contacts, room, .. } = &self.settings.household;
@@ -287,8 +292,7 @@ impl State {
 
     // --- who goes ---
 
-    /// An account is being removed, and its sessions are gone: so are the entries that the house has made for it. Whom it has brought
-    /// belong to the first of them from now on: nobody is the root of their own who was not before.
+    /// An account is being removed, and its sessions are gone: so are the entries that the house has made for it.
     pub(super) fn leaves_household(&mut self, jid: &Jid) {
         for other in self.house_contacts_of(jid, |item| item.house) {
             // Storage was asked when this turn began.
@@ -296,14 +300,8 @@ impl State {
             self.step();
         }
         let local = jid.local().unwrap_or_default();
-        self.residents.origins.remove(local);
-        self.residents.housing.remove(local);
-        let brought = self.residents.origins.iter().filter(|(_, origin)| origin.root.as_deref() == Some(local));
-        let brought: Vec<(Box<str>, Origin)> = brought.map(|(local, origin)| (local.clone(), origin.clone())).collect();
-        let Some(heir) = brought.first().map(|(local, _)| local.clone()) else { return };
-        for (local, origin) in brought {
-            let root = (local != heir).then(|| heir.clone());
-            self.note_origin(&local, Origin { root, ..origin });
+        for (local, origin) in self.residents.leaves(local, self.time()) {
+            self.note_origin(&local, origin);
             self.step();
         }
     }

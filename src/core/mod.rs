@@ -71,8 +71,8 @@ pub use event::Event;
 pub use hook::{Extension, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use invitation::{
-    ACCOUNT_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind, InvitationView, TOKEN_PLACE,
-    TakeRefusal, WantedInvitation, invitation_token,
+    ACCOUNT_INVITATIONS, CHAIN_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind,
+    InvitationView, TOKEN_PLACE, TakeRefusal, WantedInvitation, invitation_token,
 };
 pub use invite::password_fault;
 pub use message::{Recovered, Way, Worth};

@@ -4,13 +4,15 @@ use super::invitation::DAY_MS;
 use super::settings::Household;
 use crate::store::StoreError;
 use crate::store::record::{Broken, Reader, Writer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// People who are made each other's contacts, at most: so many entries each of them has, and the square of it the house.
 pub const HOUSE_CONTACTS: usize = 200;
 /// What the owner is told of a house with more.
 pub const TOO_MANY: &str = "there are more than 200 people: who comes is nobody's contact by itself";
 const _: () = assert!(HOUSE_CONTACTS == 200);
+/// Removed accounts that are remembered for a day.
+const LEFT: usize = 1024;
 /// Labels that name a service, and not a house.
 const SERVICE_LABELS: [&str; 6] = ["chat", "im", "jabber", "talk", "www", "xmpp"];
 
@@ -76,6 +78,8 @@ pub(super) struct Residents {
     pub(super) begun: u8,
     /// To whom the room was given in this run: that it is stored is not known yet.
     pub(super) housing: BTreeSet<Box<str>>,
+    /// Accounts that were removed within a day after they were made: their roots, and when they were made.
+    pub(super) left: VecDeque<(Box<str>, u64)>,
     /// It was said that there are too many people.
     pub(super) said: bool,
 }
@@ -103,10 +107,33 @@ impl Residents {
         self.origins.get(local).and_then(|origin| origin.root.as_deref()).unwrap_or(local)
     }
 
-    /// How many accounts of a chain were made within a day.
+    /// How many accounts of a chain were made within a day; `now`: in milliseconds since 1970, by a clock that may be set.
     pub(super) fn made_today(&self, root: &str, now: u64) -> usize {
-        let today = |origin: &&Origin| origin.root.as_deref() == Some(root) && now.abs_diff(origin.made) < DAY_MS;
-        self.origins.values().filter(today).count()
+        let is_today = |made: u64| now.abs_diff(made) < DAY_MS;
+        let there =
+            self.origins.values().filter(|origin| origin.root.as_deref() == Some(root) && is_today(origin.made));
+        let left = self.left.iter().filter(|(theirs, made)| **theirs == *root && is_today(*made));
+        there.count() + left.count()
+    }
+
+    /// An account goes. Who has made it has made it still; whom it has brought belong to the first of them from now on: nobody is the root
+    /// of a chain who was not before. Gives those whose rows change.
+    pub(super) fn leaves(&mut self, local: &str, now: u64) -> Vec<(Box<str>, Origin)> {
+        self.housing.remove(local);
+        if let Some(Origin { root: Some(root), made, .. }) = self.origins.remove(local) {
+            self.left.push_back((root, made));
+        }
+        self.left.retain(|(_, made)| now.abs_diff(*made) < DAY_MS);
+        if self.left.len() > LEFT {
+            self.left.pop_front();
+        }
+        let brought = self.origins.iter().filter(|(_, origin)| origin.root.as_deref() == Some(local));
+        let brought: Vec<(Box<str>, Origin)> = brought.map(|(local, origin)| (local.clone(), origin.clone())).collect();
+        let Some(heir) = brought.first().map(|(local, _)| local.clone()) else { return brought };
+        self.left.iter_mut().filter(|(root, _)| **root == *local).for_each(|(root, _)| *root = heir.clone());
+        // Its own among them: it was made by the chain, too.
+        let of_heir = |(local, origin)| (local, Origin { root: Some(heir.clone()), ..origin });
+        brought.into_iter().map(of_heir).collect()
     }
 }
 

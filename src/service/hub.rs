@@ -465,6 +465,11 @@ impl Hub {
         self.storage.stop();
     }
 
+    /// Whether somebody has an account who was not a stranger when it was made.
+    pub fn has_people(&self) -> bool {
+        self.state.lock().core.state().has_people()
+    }
+
     /// What everybody in the house has, in words.
     pub fn house_told(&self) -> String {
         self.state.lock().core.state().house_told()
