@@ -5,6 +5,7 @@ mod house;
 
 use house::House;
 use inglenook::core::{Command, Given, HOUSE_CONTACTS, Input, Settings, WantedInvitation, token_digest};
+use inglenook::store::{Batch, Engine, Tree, key};
 use inglenook::wire::Jid;
 use inglenook::wire::scram::Credentials;
 
@@ -251,13 +252,19 @@ fn a_house_that_had_accounts_is_not_surprised() {
     let told = house.state().house_told();
     assert!(told.contains("`contacts = true`") && told.contains("`room = \"everybody\"`"), "{told}");
     assert!(!bookmarks(&mut house, "tybalt").contains(ROOM));
-    // Whoever says so in the settings wants it, for all, once.
+    // Whoever says so in the settings wants it, for all, once; with the names that older versions have not noted.
+    let mut older = Batch::default();
+    older.put(Tree::Vcard, key::account("tybalt"), *b"<vCard xmlns='vcard-temp'><FN>Tybalt C.</FN></vCard>");
+    house.disk().commit(&[older]).unwrap();
     house.restart_with(given(Given::Everywhere));
     wake(&mut house);
-    assert_eq!(contacts(&house, "nurse"), of_house(&["juliet", "romeo", "tybalt"]));
+    assert_eq!(
+        contacts(&house, "nurse"),
+        ["juliet juliet [The house]", "romeo romeo [The house]", "tybalt Tybalt C. [The house]"]
+    );
     assert_eq!(
         contacts(&house, "juliet"),
-        ["nurse nurse [The house]", "romeo R [The house]", "tybalt tybalt [The house]"]
+        ["nurse nurse [The house]", "romeo R [The house]", "tybalt Tybalt C. [The house]"]
     );
     for name in ["juliet", "nurse", "romeo", "tybalt"] {
         assert!(bookmarks(&mut house, name).contains(ROOM), "{name}");
@@ -270,7 +277,7 @@ fn a_house_that_had_accounts_is_not_surprised() {
     );
     house.restart();
     wake(&mut house);
-    assert_eq!(contacts(&house, "nurse"), of_house(&["juliet", "tybalt"]), "once");
+    assert_eq!(contacts(&house, "nurse"), ["juliet juliet [The house]", "tybalt Tybalt C. [The house]"], "once");
 }
 
 #[test]
@@ -361,9 +368,33 @@ fn they_are_called_as_they_call_themselves() {
     ask(&mut house, "juliet", &vcard("<NICKNAME>Jule</NICKNAME>"));
     house.restart();
     assert_eq!(contacts(&house, "romeo")[0], "juliet Jule [The house]");
-    ask(&mut house, "juliet", &vcard(""));
-    assert_eq!(contacts(&house, "romeo")[0], "juliet juliet [The house]");
+    ask(&mut house, "juliet", &vcard("<PHOTO/>"));
+    assert_eq!(contacts(&house, "romeo")[0], "juliet Jule [The house]", "a picture alone says nothing of that");
+    // XEP-0172 §4.1
+    let nick = |name: &str| {
+        format!(
+            "<iq type='set' id='n'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+             <publish node='http://jabber.org/protocol/nick'><item><nick xmlns='http://jabber.org/protocol/nick'>{name}</nick>\
+             </item></publish></pubsub></iq>"
+        )
+    };
+    for name in ["Ju", "Julie"] {
+        ask(&mut house, "juliet", &nick(name));
+        assert_eq!(contacts(&house, "romeo")[0], format!("juliet {name} [The house]"));
+    }
+    ask(&mut house, "juliet", &nick("  "));
+    assert_eq!(contacts(&house, "romeo")[0], "juliet Julie [The house]");
     ask(&mut house, "juliet", &vcard(&format!("<FN>{}</FN>", "ü".repeat(1000))));
     let name = contacts(&house, "romeo")[0].clone();
     assert_eq!(name.chars().filter(|c| *c == 'ü').count(), 64, "a name has its limit");
+    let names = |house: &mut House| {
+        let all = (0..30).filter(|n| {
+            ask(house, "juliet", &vcard(&format!("<FN>J{n}</FN>")));
+            contacts(house, "romeo")[0] == format!("juliet J{n} [The house]")
+        });
+        all.count()
+    };
+    assert!(names(&mut house) < 10, "everybody is told, and that is not often");
+    house.pass(10 * 60_000);
+    assert_eq!(names(&mut house), 1);
 }

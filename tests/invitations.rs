@@ -6,10 +6,11 @@ mod house;
 
 use house::House;
 use inglenook::core::{
-    ACCOUNT_INVITATIONS, CHAIN_INVITATIONS, Command, INVITATIONS, InvitationKind, InvitationView, NameFault, StreamId,
-    TakeRefusal, WantedInvitation, token_digest,
+    ACCOUNT_INVITATIONS, CHAIN_INVITATIONS, Command, Given, INVITATIONS, InvitationKind, InvitationView, NameFault,
+    STRANGERS_INVITATIONS, StreamId, TakeRefusal, WantedInvitation, token_digest,
 };
 use inglenook::wire::Jid;
+use inglenook::wire::scram::Credentials;
 
 const DAY_MS: u64 = 86_400_000;
 const ROOM: &str = "garden@conference.house.test";
@@ -421,6 +422,17 @@ fn name(n: usize) -> String {
 /// Has an account invite somebody from an app; the token, or what it is told.
 fn invite_from_app(house: &mut House, by: &str) -> Result<String, String> {
     let sid = house.login(&format!("{by}@house.test/invites"));
+    invite_on(house, sid)
+}
+
+/// The same of who has chosen a password: it is another one then.
+fn invite_as(house: &mut House, by: &str) -> Result<String, String> {
+    let keys = Credentials::derive(by, b"salt of the tests", 4096).unwrap();
+    ask(house, Command::UserPassword(jid(&format!("{by}@house.test")), keys)).unwrap();
+    invite_from_app(house, by)
+}
+
+fn invite_on(house: &mut House, sid: StreamId) -> Result<String, String> {
     let command = "<command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:invite#invite'/>";
     house.send(sid, &format!("<iq type='set' id='1' to='house.test'>{command}</iq>"));
     house.settle();
@@ -528,6 +540,30 @@ fn strangers_take_neither_the_house_nor_what_looks_like_it() {
     assert_eq!(house.take("def", "admin"), Some(Ok(jid("admin@house.test"))));
     assert!(house.state().administers(&jid("admin@house.test")));
     invite(&mut house, WantedInvitation { admin: true, first: true, ..wanted("ghi") }).unwrap_err();
+}
+
+/// Whom strangers bring are strangers; and they leave places to those who are none.
+#[test]
+fn strangers_bring_strangers() {
+    let mut house = House::with(|s| {
+        (s.registration, s.registrations_an_hour) = (true, 100);
+        s.household.contacts = Given::InNewHouses;
+    });
+    house.account("juliet@house.test");
+    assert!(register(&mut house, "tybalt").contains("type='result'"));
+    let token = invite_as(&mut house, "tybalt").unwrap();
+    assert!(house.take(&token, "paris").unwrap().is_ok());
+    assert!(house.state().account_of("paris").unwrap().roster.items.len() == 1, "but of who has invited them");
+    assert!(house.state().account_of("juliet").unwrap().roster.items.is_empty());
+    let mut open = 0;
+    for n in 0..30 {
+        assert!(register(&mut house, &name(n)).contains("type='result'"), "{n}");
+        while invite_as(&mut house, &name(n)).is_ok() {
+            open += 1;
+        }
+    }
+    assert_eq!(open, STRANGERS_INVITATIONS);
+    assert!(invite_from_app(&mut house, "juliet").is_ok());
 }
 
 /// XEP-0379 §5.2: a link for several people lasts for several people, whatever one of them does.

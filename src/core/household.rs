@@ -23,10 +23,22 @@ use crate::wire::{Jid, StanzaError};
 
 /// What an account is called by others, in bytes.
 const CALLED_BYTES: usize = 128;
+/// An account is called something else so often at once; it tells everybody.
+const CALLS: u64 = 10;
+/// And once more after so long, in milliseconds.
+const CALL_MS: u64 = 10 * 60_000;
 /// After so long an introduction is tried again that could not be stored, in milliseconds.
 const AGAIN_MS: u64 = 10 * 60_000;
 /// The row of [`Tree::Meta`] that says what this house gives to whoever comes.
 const BEGUN: &[u8] = b"house";
+
+/// A name in one line, of the length that a name has; none, if nothing is left.
+fn plain(name: &str) -> Option<Box<str>> {
+    let words = name.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join(" ");
+    let name = &name[..name.floor_char_boundary(CALLED_BYTES)];
+    (!name.is_empty()).then(|| name.into())
+}
 
 impl State {
     /// What the house is called.
@@ -113,16 +125,31 @@ impl State {
         Ok(())
     }
 
+    /// At the start: those who are to be introduced, and have not said what they call themselves since that is noted.
+    pub fn unnamed(&self) -> Vec<Box<str>> {
+        let all = self.residents.origins.iter().filter(|(_, origin)| origin.contacts && origin.called.is_none());
+        all.map(|(local, _)| local.clone()).collect()
+    }
+
+    /// What one of them has said before. It is stored when they are introduced.
+    pub fn has_called(&mut self, local: &str, name: &str) {
+        if let Some(origin) = self.residents.origins.get_mut(local) {
+            origin.called = plain(name);
+        }
+    }
+
     // --- who comes ---
 
     /// What is noted of an account that is made now. `by`: the account that has invited it.
     pub(super) fn origin(&self, by: Option<&Jid>, stranger: bool) -> Origin {
         // Whoever an administrator invites begins a chain of their own.
         let by = by.filter(|by| !self.administers(by)).and_then(|by| self.local(by));
+        // Nobody in the house knows whom a stranger brings, either.
+        let stranger = stranger || by.is_some_and(|by| self.residents.is_stranger(by));
         let root = by.map(|by| self.residents.root(by).into());
         let made = if root.is_some() { self.time() } else { 0 };
         let (contacts, room) = (!stranger && self.gives_contacts(), !stranger && self.house_room().is_some());
-        Origin { root, made, stranger, contacts, room, called: None }
+        Origin { root, made, stranger, contacts, room, ..Origin::default() }
     }
 
     /// An account is made. Storage was asked.
@@ -256,21 +283,22 @@ impl State {
     }
 
     /// An account calls itself so from now on; empty: no more. Who has it in the roster as the house has put it there sees the new name.
+    /// Who changes it all the time is called as before.
     ///
     /// # Errors
     /// When that cannot be stored.
     pub fn call(&mut self, local: &str, name: &str) -> Result<(), StanzaError> {
-        let words = name.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-        let name = words.collect::<Vec<_>>().join(" ");
-        let name = &name[..name.floor_char_boundary(CALLED_BYTES)];
         let before: Box<str> = self.called(local).into();
         let mut origin = self.residents.origins.get(local).cloned().unwrap_or_default();
-        origin.called = (!name.is_empty()).then(|| name.into());
+        origin.called = plain(name);
         let Some(jid) = self.here.account(local).map(|account| account.jid.clone()) else { return Ok(()) };
         if origin.called == self.residents.origins.get(local).and_then(|origin| origin.called.clone()) {
             return Ok(());
         }
         self.write()?;
+        if origin.pace.count(self.now.mono, CALLS, CALL_MS) > 0 {
+            return Ok(());
+        }
         self.note_origin(local, origin);
         let called: Box<str> = self.called(local).into();
         let shows = |item: &Item| item.house && item.name.as_ref() == Some(&before);

@@ -27,6 +27,8 @@ pub const ACCOUNT_INVITATIONS: usize = 5;
 pub const CHAIN_INVITATIONS: usize = 20;
 /// Open ones of one administrator.
 const ADMIN_INVITATIONS: usize = 100;
+/// Open ones of all who have registered openly.
+pub const STRANGERS_INVITATIONS: usize = 128;
 /// How often one can be taken, at most.
 pub const INVITATION_USES: u32 = 1000;
 /// How long one can be taken, at most, in days.
@@ -55,9 +57,10 @@ pub(crate) const SHARED: Shared = Shared {
         ADMINS_INVITATIONS,
         ADMIN_INVITATIONS,
         ACCOUNT_INVITATIONS,
-        CHAIN_INVITATIONS
+        CHAIN_INVITATIONS,
+        STRANGERS_INVITATIONS,
     ],
-    share: "the owner of the box: the second number in any case, the administrators the third, one of them the fourth; an account: the fifth, and with all whom it has brought, one through the other, the last, also of accounts made within a day",
+    share: "the owner of the box: the second number in any case, the administrators the third, one of them the fourth; an account: the fifth, and with all whom it has brought, one through the other, the sixth, also of accounts made within a day; all who have registered openly: the last",
     checked: "core/invitation.rs",
     told: "`resource-constraint`: when one is taken, or its time is over; of a chain: a day later",
 };

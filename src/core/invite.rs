@@ -9,7 +9,7 @@ use super::event::Event;
 use super::ids::{Job, StreamId};
 use super::invitation::{
     CHAIN_INVITATIONS, INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind,
-    InvitationView, Moment, TOKEN_PLACE, TakeRefusal, WantedInvitation, id,
+    InvitationView, Moment, STRANGERS_INVITATIONS, TOKEN_PLACE, TakeRefusal, WantedInvitation, id,
 };
 use super::names::{NAME_BYTES, NameFault, TRUSTED, is_mixed, looks};
 use super::notifier::{TokenDigest, token_digest};
@@ -364,6 +364,12 @@ impl State {
     /// Whether an account may invite one more, in the chain that it belongs to. Administrators may.
     fn chain_has_room(&self, by: &Jid) -> Result<(), String> {
         let Some(local) = self.local(by).filter(|_| !self.administers(by)) else { return Ok(()) };
+        let strangers = |by: &Jid| self.local(by).is_some_and(|local| self.residents.is_stranger(local));
+        if strangers(by) && self.invitations.open_of(strangers) >= STRANGERS_INVITATIONS {
+            return Err(
+                "too many invitations of people who have registered by themselves are open: try again tomorrow".into(),
+            );
+        }
         let root = self.residents.root(local);
         let in_chain = |jid: &Jid| self.local(jid).is_some_and(|local| self.residents.root(local) == root);
         let open = self.invitations.open_of(|by| in_chain(by) && !self.administers(by));

@@ -72,7 +72,7 @@ pub use hook::{Extension, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use invitation::{
     ACCOUNT_INVITATIONS, CHAIN_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind,
-    InvitationView, TOKEN_PLACE, TakeRefusal, WantedInvitation, invitation_token,
+    InvitationView, STRANGERS_INVITATIONS, TOKEN_PLACE, TakeRefusal, WantedInvitation, invitation_token,
 };
 pub use invite::password_fault;
 pub use message::{Recovered, Way, Worth};

@@ -2,6 +2,7 @@
 
 use super::invitation::DAY_MS;
 use super::settings::Household;
+use super::throttle::Pace;
 use crate::store::StoreError;
 use crate::store::record::{Broken, Reader, Writer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -39,6 +40,8 @@ pub(super) struct Origin {
     pub(super) room: bool,
     /// What it calls itself.
     pub(super) called: Option<Box<str>>,
+    /// How often it calls itself something else: everybody is told.
+    pub(super) pace: Pace,
 }
 
 impl Origin {
@@ -65,6 +68,7 @@ impl Origin {
             made: r.u64()?,
             root: r.opt_str()?.map(Into::into),
             called: r.opt_str()?.map(Into::into),
+            pace: Pace::default(),
         })
     }
 }
@@ -169,6 +173,7 @@ mod tests {
             contacts: true,
             room: true,
             called: Some("Benvolio M.".into()),
+            pace: Pace::default(),
         };
         let record = origin.record();
         assert_eq!(Origin::from_record(&record), Ok(origin.clone()));
