@@ -157,7 +157,8 @@
 //!    whatever the clock says.
 //! 3. `ext/register.rs`, or [`Input::Take`](core::Input::Take) for the page, has her account made by [`State::take`](core::State::take): that, the contacts of both, and that the token is
 //!    spent, are one batch. Who is invited into a room is told to [`Event::Invited`](core::Event::Invited): `ext/muc` makes them a member, `ext/bookmarks.rs` a bookmark.
-//! 4. If she has an account already, her app asks Romeo for a subscription with the token (XEP-0379), and `core/presence.rs` says yes, and asks in return.
+//! 4. Once she is stored she is introduced to everybody in the house (`core/household.rs`), and by [`Event::Arrived`](core::Event::Arrived) gets its room (`ext/muc/house.rs`).
+//! 5. If she has an account already, her app asks Romeo for a subscription with the token (XEP-0379), and `core/presence.rs` says yes, and asks in return.
 //!
 //! # A page
 //!
@@ -212,6 +213,7 @@
 //! - A message is **held** while nobody has it for sure, **kept** when it waits for an account, **had** when a client has acknowledged it.
 //! - **Progress** is how far a session is with what was kept for its account.
 //! - **Preauthenticated** is a stream whose client has shown the token of an invitation; **first** the invitation to the first account.
+//! - The **house** is everybody who has an account and is no **stranger**, who has registered openly; a **root** is at whom a chain of invitations from apps begins.
 //! - A **notifier** is whoever may say something by HTTP because they know a token.
 //! - A **seat** is a session in a room, its **faces** are its presence as the others see it.
 //! - The **head** of a node is all but its items; a **home** is where nodes are, an account or the service.
@@ -266,7 +268,7 @@
 //! | what comes while a session is handed what was stored for it | `BEHIND_BYTES` = 256 KiB | who says something to it, in a room each occupant: the rule | `core/message/progress.rs` | `resource-constraint`: later; presence, and what is said in a room, is dropped |
 //! | the disk and the archive: what is stored within a day | `WRITTEN_FREE_BYTES` = 1 MiB | an account, a component, the site of another server, and all those together: as much as is left on the disk, and half of the archive; that in any case | `core/written.rs` | `resource-constraint`, of messages and requests that change something: later it can store again |
 //! | attempts to log in that wait, and failures that are remembered | `WAITING` = 512, `WAITING_OF_NETWORK` = 64, `REMEMBERED` = 4096, `FREE_OF_NETWORK` = 20, `FREE_OF_ACCOUNT` = 20 | an account in a network, an account from elsewhere, a network at accounts it does not know: each its own delay, and that number of failures without one; a network: the second number of attempts | `core/throttle.rs` | waits; one of too many is not answered |
-//! | invitations that are open | `INVITATIONS` = 1024, `OWNER_INVITATIONS` = 256, `ACCOUNT_INVITATIONS` = 5, `ADMIN_INVITATIONS` = 100 | the owner of the box: the second number in any case; an account: the third, an administrator the last | `core/invitation.rs` | `resource-constraint`: when one is taken, or its time is over |
+//! | invitations that are open | `INVITATIONS` = 1024, `OWNER_INVITATIONS` = 256, `ADMINS_INVITATIONS` = 256, `ADMIN_INVITATIONS` = 100, `ACCOUNT_INVITATIONS` = 5, `CHAIN_INVITATIONS` = 20, `STRANGERS_INVITATIONS` = 128 | the owner of the box: the second number in any case, the administrators the third, one of them the fourth; an account: the fifth, and with all whom it has brought, one through the other, the sixth, also of accounts made within a day; all who have registered openly: the last | `core/invitation.rs` | `resource-constraint`: when one is taken, or its time is over; of a chain: a day later |
 //! | what waits for a stream to another server | `PEER_OUTBOXES_BYTES` = 4 MiB, `PEER_OUTBOX_BYTES` = 256 KiB, `OUTBOX_STANZAS` = 128, `PINNED_OUTBOX_BYTES` = 1 MiB | an account, or the domain of a component: the rule; between two domains, the next two, or the last if the owner has pinned the other | `core/peers/outbox.rs` | `resource-constraint`: wait until that server is reached; presence is dropped |
 //! | what was written to other servers and they have not acknowledged | `PEERS_UNACKNOWLEDGED_BYTES` = 4 MiB, `PEER_UNACKNOWLEDGED_BYTES` = 1 MiB | between two domains: the rule, and the second | `core/peers/session.rs` | more waits, as for a stream |
 //! | streams to other servers that are being made; pairs of domains that are remembered because of somebody elsewhere | `DIALS` = 64, `PEER_LINES` = 1024 | an account, or a site elsewhere: the rule | `core/peers/table.rs` | `resource-constraint`: later; nothing is said to that domain on the stream that it has made |

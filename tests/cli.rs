@@ -288,6 +288,25 @@ fn few_descriptors_are_told_at_the_start_with_the_fix() {
 }
 
 /// Whatever the network says, that is told within seconds, and the start does not wait for it.
+/// Whoever trusts the authority of a house would trust it for all below its domain.
+#[test]
+fn a_domain_below_which_others_have_names_is_none() {
+    let dir = Dir::with("");
+    for name in ["com", "local", "co.uk", "duckdns.org"] {
+        let error = fails(&dir, &["serve", "--domain", name], "");
+        assert!(
+            error.contains("others have names below it") && error.contains(&format!("such as chat.{name}")),
+            "{error}"
+        );
+    }
+    // What was there before goes on, and is told.
+    std::fs::write(dir.data().join("domain"), "lan\n").unwrap();
+    assert!(Server::start(&dir, &[]).stop().success());
+    let said = run(&dir, &["check", "--data", dir.data().to_str().unwrap()], "");
+    let told = format!("{}{}", said.out, said.err);
+    assert!(told.contains("lan goes on as it is, but others have names below it"), "{told}");
+}
+
 #[test]
 fn what_phones_see_of_the_domain_is_told() {
     let dir = Dir::with("");

@@ -6,10 +6,11 @@ mod house;
 
 use house::House;
 use inglenook::core::{
-    ACCOUNT_INVITATIONS, Command, INVITATIONS, InvitationKind, InvitationView, NameFault, StreamId, TakeRefusal,
-    WantedInvitation, token_digest,
+    ACCOUNT_INVITATIONS, CHAIN_INVITATIONS, Command, Given, INVITATIONS, InvitationKind, InvitationView, NameFault,
+    STRANGERS_INVITATIONS, StreamId, TakeRefusal, WantedInvitation, token_digest,
 };
 use inglenook::wire::Jid;
+use inglenook::wire::scram::Credentials;
 
 const DAY_MS: u64 = 86_400_000;
 const ROOM: &str = "garden@conference.house.test";
@@ -212,7 +213,8 @@ fn a_name_that_is_kept_is_nobody_elses() {
         ("a@b", NameFault::NotAllowed),
         ("Juliet", NameFault::Taken),
         ("root", NameFault::Reserved),
-        ("julіet", NameFault::LookAlike),
+        ("julіet", NameFault::Mixed),
+        ("ju1iet", NameFault::LookAlike),
         ("r00t", NameFault::LookAlike),
     ] {
         assert_eq!(house.take("def", name), Some(Err(TakeRefusal::Name(fault))), "{name:?}");
@@ -409,4 +411,196 @@ fn who_administers_is_the_contact_of_whom_the_owner_invites() {
     assert_eq!(ask(&mut house, Command::UserRemove(jid("juliet@house.test"))).unwrap().len(), 1);
     let told = ask(&mut house, Command::UserRemove(jid("romeo@house.test"))).unwrap();
     assert!(told[1].contains("`inglenook invite --admin`"), "{told:?}");
+}
+
+/// A name that looks like none of the others.
+fn name(n: usize) -> String {
+    let letter = |n: usize| char::from(b"bcdfghkprstz"[n % 12]);
+    format!("{}{}{}", letter(n), letter(n / 12), letter(n / 144))
+}
+
+/// Has an account invite somebody from an app; the token, or what it is told.
+fn invite_from_app(house: &mut House, by: &str) -> Result<String, String> {
+    let sid = house.login(&format!("{by}@house.test/invites"));
+    invite_on(house, sid)
+}
+
+/// The same of who has chosen a password: it is another one then.
+fn invite_as(house: &mut House, by: &str) -> Result<String, String> {
+    let keys = Credentials::derive(by, b"salt of the tests", 4096).unwrap();
+    ask(house, Command::UserPassword(jid(&format!("{by}@house.test")), keys)).unwrap();
+    invite_from_app(house, by)
+}
+
+fn invite_on(house: &mut House, sid: StreamId) -> Result<String, String> {
+    let command = "<command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:invite#invite'/>";
+    house.send(sid, &format!("<iq type='set' id='1' to='house.test'>{command}</iq>"));
+    house.settle();
+    let said = house.receive_all(sid).concat();
+    house.cut(sid);
+    let token = said.split_once("preauth=").map(|(_, rest)| rest.split(';').next().unwrap().to_owned());
+    token.ok_or(said)
+}
+
+/// Everybody in `people` invites whom they can, and so do those who come; who has come.
+fn crowd(house: &mut House, mut people: Vec<String>, next: &mut usize) -> Vec<String> {
+    let mut come = Vec::new();
+    while let Some(by) = people.pop() {
+        while let Ok(token) = invite_from_app(house, &by) {
+            let new = name(*next);
+            *next += 1;
+            assert!(house.take(&token, &new).unwrap().is_ok(), "{new}");
+            people.push(new.clone());
+            come.push(new);
+        }
+    }
+    come
+}
+
+/// Who has brought nobody in one day can bring no crowd by asking others to.
+#[test]
+fn a_chain_of_invitations_is_one_of_its_root() {
+    let mut house = House::with(|s| s.admins = vec![jid("boss@house.test")]);
+    for name in ["boss", "juliet", "romeo"] {
+        house.account(&format!("{name}@house.test"));
+    }
+    let mut next = 0;
+    let come = crowd(&mut house, vec!["juliet".into()], &mut next);
+    assert_eq!(come.len(), CHAIN_INVITATIONS);
+    let why = invite_from_app(&mut house, &come[3]).unwrap_err();
+    assert!(why.contains("resource-constraint") && why.contains("again tomorrow"), "{why}");
+    // Neither a start nor an end of somebody makes room: not of one in the middle, not of the one at its beginning.
+    ask(&mut house, Command::UserRemove(jid(&format!("{}@house.test", come[0])))).unwrap();
+    assert!(invite_from_app(&mut house, "juliet").is_err());
+    ask(&mut house, Command::UserRemove(jid("juliet@house.test"))).unwrap();
+    for by in &come[1..] {
+        assert!(invite_from_app(&mut house, by).is_err(), "{by}");
+    }
+    let before_restart = house.now;
+    house.restart();
+    assert!(invite_from_app(&mut house, &come[5]).is_ok(), "who was removed is forgotten with the run");
+    assert!(house.now.wall == before_restart.wall && invite_from_app(&mut house, &come[6]).is_err());
+    // Others are no part of it; nor is whom an administrator has invited.
+    assert_eq!(crowd(&mut house, vec!["romeo".into()], &mut next).len(), CHAIN_INVITATIONS);
+    let token = invite_from_app(&mut house, "boss").unwrap();
+    assert!(house.take(&token, "nurse").unwrap().is_ok());
+    assert_eq!(crowd(&mut house, vec!["nurse".into()], &mut next).len(), CHAIN_INVITATIONS);
+    for _ in 0..CHAIN_INVITATIONS + 10 {
+        assert!(invite_from_app(&mut house, "boss").is_ok());
+    }
+    house.pass(DAY_MS);
+    assert!(invite_from_app(&mut house, &come[6]).is_ok());
+}
+
+/// An office of twelve, where one person invites the others, or they each other.
+#[test]
+fn an_office_is_no_crowd() {
+    let mut house = House::new();
+    house.account("juliet@house.test");
+    let mut people = vec!["juliet".to_owned()];
+    for n in 0..11 {
+        let by = if n % 3 == 0 { people[n / 2].clone() } else { "juliet".into() };
+        let token = invite_from_app(&mut house, &by).unwrap();
+        people.push(name(n));
+        assert!(house.take(&token, &people[n + 1]).unwrap().is_ok());
+    }
+}
+
+/// A stream of somebody who has no account, and what is answered to their registration.
+fn register(house: &mut House, name: &str) -> String {
+    let sid = house.open();
+    house.send(sid, "<stream:stream to='house.test' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
+    house.receive_all(sid);
+    let query = format!("<username>{name}</username><password>wherefore art</password>");
+    house.send(sid, &format!("<iq type='set' id='r'><query xmlns='jabber:iq:register'>{query}</query></iq>"));
+    house.settle();
+    let told = house.receive_all(sid).concat();
+    house.cut(sid);
+    told
+}
+
+/// Where strangers make accounts, the house is its owner's still.
+#[test]
+fn strangers_take_neither_the_house_nor_what_looks_like_it() {
+    let mut house = House::with(|s| {
+        s.registration = true;
+        s.registrations_an_hour = 100;
+    });
+    invite(&mut house, WantedInvitation { admin: true, first: true, ..wanted("abc") }).unwrap();
+    for name in ["admin", "root", "support", "аdmin", "adm1n", "r00t", "ro\u{336}ot", "ηλίас"] {
+        let told = register(&mut house, name);
+        assert!(told.contains("type='error'") && told.contains("this username"), "{name}: {told}");
+    }
+    assert!(register(&mut house, "tybalt").contains("type='result'"));
+    assert!(register(&mut house, "tyba1t").contains("looks like somebody else"));
+    assert!(register(&mut house, "жанна").contains("type='result'"));
+    house.restart();
+    assert!(house.invitation("abc").is_ok(), "a stranger is not the first in the house");
+    assert!(ask(&mut house, Command::InvitationRenew(token_digest("def"))).is_ok());
+    assert_eq!(house.take("def", "admin"), Some(Ok(jid("admin@house.test"))));
+    assert!(house.state().administers(&jid("admin@house.test")));
+    invite(&mut house, WantedInvitation { admin: true, first: true, ..wanted("ghi") }).unwrap_err();
+}
+
+/// Whom strangers bring are strangers; and they leave places to those who are none.
+#[test]
+fn strangers_bring_strangers() {
+    let mut house = House::with(|s| {
+        (s.registration, s.registrations_an_hour) = (true, 100);
+        s.household.contacts = Given::InNewHouses;
+    });
+    house.account("juliet@house.test");
+    assert!(register(&mut house, "tybalt").contains("type='result'"));
+    let token = invite_as(&mut house, "tybalt").unwrap();
+    assert!(house.take(&token, "paris").unwrap().is_ok());
+    assert!(house.state().account_of("paris").unwrap().roster.items.len() == 1, "but of who has invited them");
+    assert!(house.state().account_of("juliet").unwrap().roster.items.is_empty());
+    let mut open = 0;
+    for n in 0..30 {
+        assert!(register(&mut house, &name(n)).contains("type='result'"), "{n}");
+        while invite_as(&mut house, &name(n)).is_ok() {
+            open += 1;
+        }
+    }
+    assert_eq!(open, STRANGERS_INVITATIONS);
+    assert!(invite_from_app(&mut house, "juliet").is_ok());
+}
+
+/// XEP-0379 §5.2: a link for several people lasts for several people, whatever one of them does.
+#[test]
+fn nobody_uses_up_a_link_for_many_alone() {
+    let mut house = House::new();
+    house.account("romeo@house.test");
+    let contacts = vec![jid("romeo@house.test")];
+    invite(&mut house, WantedInvitation { uses: 3, contacts, ..wanted("abc") }).unwrap();
+    let preauth = "<preauth xmlns='urn:xmpp:pars:0' token='abc'/>";
+    let asks = |house: &mut House, name: &str, device: usize| {
+        let sid = house.login(&format!("{name}@house.test/{device}"));
+        house.send(sid, &format!("<presence type='subscribe' to='romeo@house.test'>{preauth}</presence>"));
+        house.settle();
+        let is_contact =
+            house.state().account_of("romeo").unwrap().roster.state(&jid(&format!("{name}@house.test"))).from;
+        let remove = "<query xmlns='jabber:iq:roster'><item jid='romeo@house.test' subscription='remove'/></query>";
+        house.send(sid, &format!("<iq type='set' id='1'>{remove}</iq>"));
+        house.settle();
+        house.cut(sid);
+        is_contact
+    };
+    for n in 0..5 {
+        assert!(asks(&mut house, "tybalt", n), "{n}");
+    }
+    house.restart();
+    assert!(asks(&mut house, "tybalt", 9));
+    assert!(asks(&mut house, "nurse", 0) && asks(&mut house, "benvolio", 0));
+    assert!(!asks(&mut house, "paris", 0), "three have used it");
+}
+
+#[test]
+fn a_password_of_spaces_is_none() {
+    use inglenook::core::password_fault;
+    for blank in ["        ", "\u{3000}\u{a0}\u{2003}     "] {
+        let why = password_fault(blank).unwrap_err();
+        assert!(matches!(why, TakeRefusal::Password(why) if why.contains("spaces")), "{blank:?}");
+    }
+    assert!(password_fault("   a   b").is_ok());
 }

@@ -18,8 +18,9 @@ fn dir() -> Dir {
 
 fn settings(dir: &Dir, more: &str) {
     std::fs::create_dir_all(dir.data()).unwrap();
+    let house = if more.contains("[house]") { "" } else { "[house]\ncontacts = false\nroom = false\n" };
     let text = format!(
-        "domain = \"example.org\"\nplain = true\nscram_iterations = 4096\n{more}\n[listen]\ns2s = []\ns2s_tls = []\nc2s = []\n\
+        "domain = \"example.org\"\nplain = true\nscram_iterations = 4096\n{more}\n{house}[listen]\ns2s = []\ns2s_tls = []\nc2s = []\n\
          c2s_tls = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n"
     );
     std::fs::write(dir.data().join("inglenook.toml"), text).unwrap();
@@ -255,6 +256,73 @@ fn an_app_gets_a_link_to_the_page() {
     is_result(&take(&server, &dir, &token, "romeo"));
     let pushed = ping(&mut juliet);
     assert!(pushed.contains("<item jid='romeo@example.org' subscription='both'/>"), "{pushed}");
+}
+
+fn roster(stream: &mut Tls) -> String {
+    stream.write_all(b"<iq type='get' id='s'><query xmlns='jabber:iq:roster'/></iq>").unwrap();
+    ping(stream)
+}
+
+fn contact(name: &str, called: &str) -> String {
+    format!("<item jid='{name}@example.org' subscription='both' name='{called}'><group>Example</group></item>")
+}
+
+/// Whether somebody finds the room of the house and may enter it, as what.
+fn has_the_room(stream: &mut Tls, name: &str, affiliation: &str) {
+    let items = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:bookmarks:1'/></pubsub>";
+    stream.write_all(format!("<iq type='get' id='b'>{items}</iq>").as_bytes()).unwrap();
+    let bookmarks = until(stream, "</pubsub>");
+    for part in ["<item id='everybody@conference.example.org'>", "name='Example'", "autojoin='true'"] {
+        assert!(bookmarks.contains(part), "{name}, {part}: {bookmarks}");
+    }
+    let enter = "<x xmlns='http://jabber.org/protocol/muc'/></presence>";
+    stream.write_all(format!("<presence to='everybody@conference.example.org/{name}'>{enter}").as_bytes()).unwrap();
+    let told = until(stream, "<subject");
+    assert!(told.contains(&format!("affiliation='{affiliation}'")), "{told}");
+}
+
+/// A new house as it is without settings: the owner's link, a link for a second person, and they have each other and a room.
+#[test]
+fn everybody_in_a_new_house_has_everybody() {
+    let dir = Dir::new();
+    settings(&dir, "[house]\n");
+    let server = Server::start(&dir, &[]);
+    is_result(&take(&server, &dir, &token(&for_you(&server).unwrap()), "nurse"));
+    let mut nurse = login(&server, &dir, "nurse", PASSWORD);
+    assert!(!roster(&mut nurse).contains("<item"));
+    has_the_room(&mut nurse, "nurse", "owner");
+    is_result(&take(&server, &dir, &token(&invite(&dir, &[])), "romeo"));
+    let pushed = until(&mut nurse, "</group></item>");
+    assert!(pushed.contains(&contact("romeo", "romeo")), "{pushed}");
+    let mut romeo = login(&server, &dir, "romeo", PASSWORD);
+    assert!(roster(&mut romeo).contains(&contact("nurse", "nurse")));
+    has_the_room(&mut romeo, "romeo", "member");
+    let status = ok(&dir, &["status"], "");
+    assert!(
+        status.contains("house        Example: who comes is everybody's contact; the room everybody is for all"),
+        "{status}"
+    );
+    drop(romeo);
+    ok(&dir, &["user", "remove", "romeo"], "");
+    let pushed = until(&mut nurse, "subscription='remove'");
+    assert!(pushed.contains("romeo@example.org"), "{pushed}");
+    assert!(server.stop().success());
+    // Made by command, while nothing runs: what that has not done itself is done at the start.
+    ok(&dir, &["user", "add", "juliet", "--password-stdin"], &format!("{PASSWORD}\n"));
+    let server = Server::start(&dir, &[]);
+    server.kill();
+    let server = Server::start(&dir, &[]);
+    let mut juliet = login(&server, &dir, "juliet", PASSWORD);
+    assert!(roster(&mut juliet).contains(&contact("nurse", "nurse")));
+    has_the_room(&mut juliet, "juliet", "member");
+    assert!(server.stop().success());
+    settings(&dir, "[house]\ncontacts = false\nroom = false\n");
+    let server = Server::start(&dir, &[]);
+    ok(&dir, &["user", "add", "tybalt", "--password-stdin"], &format!("{PASSWORD}\n"));
+    let mut tybalt = login(&server, &dir, "tybalt", PASSWORD);
+    assert!(!roster(&mut tybalt).contains("<item"));
+    let mut juliet = login(&server, &dir, "juliet", PASSWORD);
+    assert!(roster(&mut juliet).contains(&contact("nurse", "nurse")), "what is there stays");
 }
 
 /// The box's clock, from one start to the next.

@@ -103,7 +103,7 @@ fn inglenook(folder: &Path) -> Command {
 impl Server {
     fn start(folder: &Path) -> Server {
         let settings = format!(
-            "domain = '{DOMAIN}'\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = ['127.0.0.1:0']\nc2s_tls = ['127.0.0.1:0']\n"
+            "domain = '{DOMAIN}'\n[house]\ncontacts = false\nroom = false\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = ['127.0.0.1:0']\nc2s_tls = ['127.0.0.1:0']\n"
         );
         std::fs::write(folder.join("inglenook.toml"), settings).unwrap();
         let mut child = inglenook(folder).args(["serve", "--data"]).arg(folder).stdout(Stdio::piped()).spawn().unwrap();

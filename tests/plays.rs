@@ -11,7 +11,9 @@ mod house;
 
 use house::remote::Remote;
 use house::{DOMAIN, House, Stage};
-use inglenook::core::{Command, Creators, Inviters, PushContent, RoomKind, StreamId, WantedInvitation, token_digest};
+use inglenook::core::{
+    Command, Creators, Given, Inviters, PushContent, RoomKind, StreamId, WantedInvitation, token_digest,
+};
 use inglenook::stream::framing::Framing;
 use inglenook::wire::Jid;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -69,7 +71,8 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("inglenook-plays-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let settings = format!(
-            "domain = '{DOMAIN}'\ncommit_window_ms = 0\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = ['127.0.0.1:0']\nc2s_tls = []\n"
+            "domain = '{DOMAIN}'\ncommit_window_ms = 0\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = ['127.0.0.1:0']\nc2s_tls = []\n\
+             [house]\ncontacts = false\nroom = false\n"
         );
         std::fs::write(folder.join("inglenook.toml"), settings).unwrap();
         let program = env!("CARGO_BIN_EXE_inglenook");
@@ -232,6 +235,11 @@ impl Play {
                         s.room_kind = if value == "channel" { RoomKind::Channel } else { RoomKind::Group };
                     }
                     "admins" => s.admins = value.split(", ").map(|jid| Jid::parse(jid).unwrap()).collect(),
+                    "house.name" => s.household.name = value.clone(),
+                    "house.contacts" => s.household.contacts = Given::InNewHouses,
+                    "house.room" => {
+                        (s.household.room, s.household.room_local) = (Given::InNewHouses, value.as_str().into())
+                    }
                     "contacts" => {
                         s.contacts = value
                             .split(", ")

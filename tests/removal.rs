@@ -82,7 +82,8 @@ fn belongs_to_accounts(tree: Tree) -> bool {
         | Tree::Item
         | Tree::Push
         | Tree::Token
-        | Tree::Admin => true,
+        | Tree::Admin
+        | Tree::House => true,
     }
 }
 

@@ -5,6 +5,7 @@ use super::archived::Archived;
 use super::effect::Command;
 use super::ids::{Job, SessionId};
 use super::promise::{CHECK, FULL, Promise, Undo};
+use super::residents::Origin;
 use super::state::State;
 use super::work::{Leaving, Work};
 use crate::store::key;
@@ -70,11 +71,19 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
 /// Makes an account, unless its name is kept for somebody who is invited.
 pub(crate) fn add(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
     st.is_kept(jid)?;
-    add_invited(st, jid, credentials)
+    let origin = st.origin(None, false);
+    add_with(st, jid, credentials, origin)
 }
 
-/// The same for who is invited.
-pub(super) fn add_invited(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
+/// The same for a stranger: nobody in the house knows them.
+pub(crate) fn add_stranger(st: &mut State, jid: &Jid, credentials: Credentials) -> Result<(), String> {
+    st.is_kept(jid)?;
+    let origin = st.origin(None, true);
+    add_with(st, jid, credentials, origin)
+}
+
+/// The same, whoever the name is kept for.
+pub(super) fn add_with(st: &mut State, jid: &Jid, credentials: Credentials, origin: Origin) -> Result<(), String> {
     let Some(local) = st.local(jid).filter(|_| jid.is_bare()) else {
         return Err(format!("{jid} is not an address of {}", st.domain()));
     };
@@ -84,6 +93,7 @@ pub(super) fn add_invited(st: &mut State, jid: &Jid, credentials: Credentials) -
     let account = Account::new(jid.clone(), credentials);
     store(st, local, &account)?;
     st.here.add(local, account);
+    st.moves_in(local, origin);
     Ok(())
 }
 
@@ -143,6 +153,7 @@ pub(crate) fn remove(st: &mut State, jid: &Jid, request: Option<&Stanza>) -> Res
 /// answer is its localpart, if it was there.
 pub(super) fn removed(st: &mut State, Leaving { jid, .. }: &Leaving) -> Option<Box<str>> {
     let local = jid.local().unwrap_or_default();
+    st.leaves_household(jid);
     // Whatever its own roster says, and whomever they block.
     let others = st.here.accounts().matching(|a| a.roster.state(jid) != Default::default());
     let others: Vec<Jid> = others.map(|(_, a)| a.jid.clone()).collect();

@@ -23,6 +23,8 @@ pub enum Event {
     },
     /// An account was removed, with all that is stored for it.
     Removed(Box<str>),
+    /// An account was made, or is given what everybody in the house has: the room of the house is due to it ([`super::State::house_room`]).
+    Arrived(Box<str>),
     /// Somebody has made this account by an invitation into this room.
     Invited {
         /// Whose account.

@@ -5,23 +5,30 @@
 
 use super::ids::{StreamId, name_of};
 use super::names::NameFault;
-use super::notifier::TokenDigest;
+use super::notifier::{TokenDigest, token_digest};
 use super::share::{Shared, limits};
 use super::throttle::Pace;
 use crate::store::StoreError;
 use crate::store::record::{Broken, Reader, Writer, stored};
 use crate::wire::Jid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// Invitations that are open at a time.
 pub const INVITATIONS: usize = 1024;
 /// Of those, so many are for the owner of the box alone.
 const OWNER_INVITATIONS: usize = 256;
+/// And so many for the owner and the administrators.
+const ADMINS_INVITATIONS: usize = 256;
 /// Open ones of one account.
 pub const ACCOUNT_INVITATIONS: usize = 5;
+/// Of one who was not invited from an app, and of all whom they have brought, one through the other: open ones, and accounts that were made
+/// by them within a day.
+pub const CHAIN_INVITATIONS: usize = 20;
 /// Open ones of one administrator.
 const ADMIN_INVITATIONS: usize = 100;
+/// Open ones of all who have registered openly.
+pub const STRANGERS_INVITATIONS: usize = 128;
 /// How often one can be taken, at most.
 pub const INVITATION_USES: u32 = 1000;
 /// How long one can be taken, at most, in days.
@@ -44,10 +51,18 @@ pub(super) const DAY_MS: u64 = 86_400_000;
 /// For the table of what is shared.
 pub(crate) const SHARED: Shared = Shared {
     what: "invitations that are open",
-    whole: limits![INVITATIONS, OWNER_INVITATIONS, ACCOUNT_INVITATIONS, ADMIN_INVITATIONS],
-    share: "the owner of the box: the second number in any case; an account: the third, an administrator the last",
+    whole: limits![
+        INVITATIONS,
+        OWNER_INVITATIONS,
+        ADMINS_INVITATIONS,
+        ADMIN_INVITATIONS,
+        ACCOUNT_INVITATIONS,
+        CHAIN_INVITATIONS,
+        STRANGERS_INVITATIONS,
+    ],
+    share: "the owner of the box: the second number in any case, the administrators the third, one of them the fourth; an account: the fifth, and with all whom it has brought, one through the other, the sixth, also of accounts made within a day; all who have registered openly: the last",
     checked: "core/invitation.rs",
-    told: "`resource-constraint`: when one is taken, or its time is over",
+    told: "`resource-constraint`: when one is taken, or its time is over; of a chain: a day later",
 };
 
 /// What stands in place of the token in what a command tells of its invitation: only who has made it knows it.
@@ -181,6 +196,8 @@ pub(super) struct Invitation {
     pub(super) admin: bool,
     pub(super) first: bool,
     pub(super) uses: u32,
+    /// Who has used it to become a contact: the beginnings of the SHA-256 of their bare JIDs. Nobody uses it up alone.
+    used: BTreeSet<[u8; 8]>,
     /// A later one has a greater number.
     number: u64,
     /// Until when, in milliseconds since 1970.
@@ -211,6 +228,7 @@ impl Invitation {
             admin: wanted.admin,
             first: wanted.first,
             uses: wanted.uses,
+            used: BTreeSet::new(),
             number,
             until: at.wall.saturating_add(lasts),
             ends: Some(at.mono.saturating_add(lasts)),
@@ -221,27 +239,39 @@ impl Invitation {
 
     pub(super) fn record(&self) -> Box<[u8]> {
         let flags = [(1, self.admin), (2, self.first)];
-        let w = Writer::new(1).u8(self.kind.number()).flags(&flags).u32(self.uses).u64(self.number).u64(self.until);
+        let version = if self.used.is_empty() { 1 } else { 2 };
+        let w =
+            Writer::new(version).u8(self.kind.number()).flags(&flags).u32(self.uses).u64(self.number).u64(self.until);
         let w = w.opt_str(self.by.as_ref().map(Jid::as_str)).opt_str(self.name.as_deref());
         let w = w.opt_str(self.room.as_ref().map(Jid::as_str)).u32(self.contacts.len() as u32);
-        self.contacts.iter().fold(w, |w, contact| w.str(contact.as_str())).done()
+        let w = self.contacts.iter().fold(w, |w, contact| w.str(contact.as_str()));
+        match version {
+            1 => w.done(),
+            _ => w.bytes(&self.used.iter().copied().flatten().collect::<Vec<u8>>()).done(),
+        }
     }
 
     fn from_record(record: &[u8]) -> Result<Invitation, Broken> {
         let mut r = Reader::new(record)?;
-        if r.version != 1 {
+        if !matches!(r.version, 1 | 2) {
             return Err(Broken);
         }
         let jid = |text: &str| Jid::parse(text).map_err(|_| Broken);
         let kind = InvitationKind::of_number(r.u8()?)?;
         let flags = r.u8()?;
         let (uses, number, until) = (r.u32()?, r.u64()?, r.u64()?);
+        let by = r.opt_str()?.map(jid).transpose()?;
+        let name = r.opt_str()?.map(Box::from);
+        let room = r.opt_str()?.map(jid).transpose()?;
+        let contacts = (0..r.u32()?).map(|_| jid(r.str()?)).collect::<Result<_, _>>()?;
+        let used = if r.version == 2 { r.bytes()? } else { &[] };
         Ok(Invitation {
             kind,
-            by: r.opt_str()?.map(jid).transpose()?,
-            name: r.opt_str()?.map(Box::from),
-            room: r.opt_str()?.map(jid).transpose()?,
-            contacts: (0..r.u32()?).map(|_| jid(r.str()?)).collect::<Result<_, _>>()?,
+            by,
+            name,
+            room,
+            contacts,
+            used: used.as_chunks().0.iter().copied().collect(),
             admin: flags & 1 != 0,
             first: flags & 2 != 0,
             uses,
@@ -303,7 +333,7 @@ impl Invitations {
         let (of_one, of_all) = match by {
             None => (INVITATIONS, INVITATIONS),
             Some(_) if is_admin => (ADMIN_INVITATIONS, INVITATIONS - OWNER_INVITATIONS),
-            Some(_) => (ACCOUNT_INVITATIONS, INVITATIONS - OWNER_INVITATIONS),
+            Some(_) => (ACCOUNT_INVITATIONS, INVITATIONS - OWNER_INVITATIONS - ADMINS_INVITATIONS),
         };
         let own = self.all.values().filter(|one| one.by.as_ref() == by).count();
         if by.is_some() && own >= of_one {
@@ -315,6 +345,12 @@ impl Invitations {
             return Err(format!("{} invitations are open, and more there cannot be now", self.all.len()));
         }
         Ok(())
+    }
+
+    /// How many accounts can be made by those that some accounts have made.
+    pub(super) fn open_of(&self, are_theirs: impl Fn(&Jid) -> bool) -> usize {
+        let theirs = self.all.values().filter(|one| one.by.as_ref().is_some_and(&are_theirs));
+        theirs.fold(0, |sum, one| sum.saturating_add(one.uses as usize))
     }
 
     pub(super) fn insert(&mut self, digest: TokenDigest, invitation: Invitation) {
@@ -337,6 +373,13 @@ impl Invitations {
             self.all.remove(digest);
         }
         Some((before, is_spent))
+    }
+
+    /// Somebody has used it to become a contact. Whether they had not before.
+    pub(super) fn used_by(&mut self, digest: &TokenDigest, contact: &Jid) -> bool {
+        let who = token_digest(contact.bare_str());
+        let begins = who.first_chunk().copied().unwrap_or_default();
+        self.all.get_mut(digest).is_some_and(|one| one.used.insert(begins))
     }
 
     pub(super) fn get(&self, digest: &TokenDigest) -> Option<&Invitation> {
@@ -471,8 +514,11 @@ mod tests {
     fn rows_come_back_and_are_those_on_disks() {
         let by = Some(jid("romeo@house.test"));
         let plain = WantedInvitation { kind: InvitationKind::Reset, first: true, ..WantedInvitation::new([1; 32]) };
-        for (wanted, by) in [(wanted(), by), (plain, None)] {
-            let one = Invitation::new(&wanted, by, 9, NOW);
+        let used = BTreeSet::from([[7; 8], [9; 8]]);
+        for (wanted, by, used) in
+            [(wanted(), by.clone(), BTreeSet::new()), (plain, None, BTreeSet::new()), (wanted(), by, used)]
+        {
+            let one = Invitation { used, ..Invitation::new(&wanted, by, 9, NOW) };
             let record = one.record();
             assert_eq!(Invitation::from_record(&record), Ok(stored(one)));
             for end in 0..record.len() {
@@ -485,7 +531,7 @@ mod tests {
         assert_eq!(*Invitation::new(&short, None, 9, NOW).record(), bytes);
         let mut all = Invitations::default();
         assert!(all.load(&[7; 31], &bytes).is_err());
-        assert!(all.load(&[7; 32], &[2, 1]).is_err(), "of a newer version");
+        assert!(all.load(&[7; 32], &[3, 1]).is_err(), "of a newer version");
         all.load(&[7; 32], &bytes).unwrap();
     }
 
@@ -534,7 +580,14 @@ mod tests {
             person += 1;
             add(all, Some(&jid(&format!("p{person}@house.test"))), false)
         });
-        assert_eq!(others, INVITATIONS - OWNER_INVITATIONS - ACCOUNT_INVITATIONS - ADMIN_INVITATIONS);
+        let of_all = ACCOUNT_INVITATIONS + ADMIN_INVITATIONS;
+        assert_eq!(others, INVITATIONS - OWNER_INVITATIONS - ADMINS_INVITATIONS - of_all);
+        let mut admin = 0;
+        let admins = most(&mut all, &mut |all| {
+            admin += 1;
+            add(all, Some(&jid(&format!("a{admin}@house.test"))), true)
+        });
+        assert_eq!(admins, ADMINS_INVITATIONS);
         assert_eq!(most(&mut all, &mut |all| add(all, None, false)), OWNER_INVITATIONS);
     }
 

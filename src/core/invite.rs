@@ -8,24 +8,25 @@ use super::effect::Now;
 use super::event::Event;
 use super::ids::{Job, StreamId};
 use super::invitation::{
-    INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind, InvitationView, Moment,
-    TOKEN_PLACE, TakeRefusal, WantedInvitation, id,
+    CHAIN_INVITATIONS, INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind,
+    InvitationView, Moment, STRANGERS_INVITATIONS, TOKEN_PLACE, TakeRefusal, WantedInvitation, id,
 };
-use super::names::{NAME_BYTES, NameFault, TRUSTED, looks};
+use super::names::{NAME_BYTES, NameFault, TRUSTED, is_mixed, looks};
 use super::notifier::{TokenDigest, token_digest};
 use super::promise::Promise;
-use super::roster::{self, Item};
+use super::roster;
 use super::server::Core;
 use super::state::State;
 use super::subscription::SubscriptionState;
 use super::work::Work;
 use crate::store::Tree;
-use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, Credentials, PASSWORD_CHARS, long_enough};
+use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, Credentials, PASSWORD_CHARS, is_blank, long_enough};
 use crate::wire::{Jid, Kind, Ns, Stanza, StanzaError, Type, stamp};
 use std::net::IpAddr;
 
 /// Subscribed both ways.
-const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
+pub(super) const BOTH: SubscriptionState =
+    SubscriptionState { to: true, from: true, ask: false, pending: false, approved: false };
 
 /// Whether a password may be chosen.
 ///
@@ -33,6 +34,9 @@ const BOTH: SubscriptionState = SubscriptionState { to: true, from: true, ask: f
 /// Why not.
 pub fn password_fault(password: &str) -> Result<(), TakeRefusal> {
     const _: () = assert!(PASSWORD_CHARS == 8 && CHOSEN_PASSWORD_BYTES == 1023);
+    if is_blank(password) {
+        return Err(TakeRefusal::Password("a password of spaces alone is none: put letters into it"));
+    }
     if long_enough(password).is_err() {
         return Err(TakeRefusal::Password("a password has at least 8 characters"));
     }
@@ -102,11 +106,11 @@ impl State {
         }
     }
 
-    /// One that is for the first account is nobody's once there is one.
+    /// One that is for the first account is nobody's once there is one; those of strangers do not count.
     fn is_dead(&self, one: &Invitation) -> bool {
         let missing = one.kind == InvitationKind::Reset
             && !one.name.as_deref().is_some_and(|local| self.here.accounts().contains_key(local));
-        missing || one.first && !self.here.accounts().is_empty()
+        missing || one.first && self.has_people()
     }
 
     fn shown_invitation(&mut self, digest: &TokenDigest, peer: IpAddr) -> Result<InvitationView, TakeRefusal> {
@@ -198,7 +202,8 @@ impl State {
             admin::set_credentials(self, &jid, keys, None).map_err(not_stored)?;
             return Ok(jid);
         }
-        admin::add_invited(self, &jid, keys).map_err(not_stored)?;
+        let origin = self.origin(one.by.as_ref(), false);
+        admin::add_with(self, &jid, keys, origin).map_err(not_stored)?;
         if one.admin {
             self.make_admin(&jid);
         }
@@ -235,7 +240,7 @@ impl State {
         let pairs = [(one, other), (other, one)];
         let item = |st: &State, own: &Jid, contact: &Jid| {
             let before = st.account(own)?.roster.items.get(contact).cloned().unwrap_or_default();
-            Some((before.state.from, Item { listed: true, state: BOTH, request: None, ..before }))
+            Some((before.state.from, st.acquaintance(contact, before)))
         };
         for (own, contact) in pairs {
             let (Some(account), Some((_, item))) = (self.account(own), item(self, own, contact)) else { return Ok(()) };
@@ -247,6 +252,9 @@ impl State {
             else {
                 continue;
             };
+            if self.here.account(&local).is_some_and(|account| account.roster.items.get(contact) == Some(&item)) {
+                continue;
+            }
             roster::put(self, &local, contact, item, true)?;
             if !shown {
                 self.show(&local, contact);
@@ -276,8 +284,11 @@ impl State {
     }
 
     /// Whether somebody may choose this address who will not administer the server: nobody has it, nobody is believed for it, and it
-    /// does not look like somebody's.
-    pub(super) fn may_choose(&self, jid: &Jid) -> Result<(), NameFault> {
+    /// does not look like somebody's, nor like what it is not.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_choose(&self, jid: &Jid) -> Result<(), NameFault> {
         let local = jid.local().unwrap_or_default();
         if self.account(jid).is_some() {
             return Err(NameFault::Taken);
@@ -285,6 +296,9 @@ impl State {
         // Who has the name of an administrator is one, whether it has an account yet, no more, or still.
         if self.administers(jid) || TRUSTED.contains(&local) {
             return Err(NameFault::Reserved);
+        }
+        if is_mixed(local) {
+            return Err(NameFault::Mixed);
         }
         let looks_like = looks(local);
         let alike = |other: &str| looks(other) == looks_like;
@@ -325,10 +339,11 @@ impl State {
         if let Some(name) = &wanted.name {
             self.can_keep(name, wanted)?;
         }
-        if wanted.first && !self.here.accounts().is_empty() {
+        if wanted.first && self.has_people() {
             return Err("there is an account already".into());
         }
         self.invitations.has_room(by, by.is_some_and(|by| self.administers(by)))?;
+        by.map_or(Ok(()), |by| self.chain_has_room(by))?;
         self.write().map_err(words)?;
         // Another one for the same is in place of the one before.
         let same = |one: &Invitation| {
@@ -344,6 +359,27 @@ impl State {
         self.invitations.insert(wanted.digest, invitation);
         self.store_invitation(&wanted.digest);
         Ok(view)
+    }
+
+    /// Whether an account may invite one more, in the chain that it belongs to. Administrators may.
+    fn chain_has_room(&self, by: &Jid) -> Result<(), String> {
+        let Some(local) = self.local(by).filter(|_| !self.administers(by)) else { return Ok(()) };
+        let strangers = |by: &Jid| self.local(by).is_some_and(|local| self.residents.is_stranger(local));
+        if strangers(by) && self.invitations.open_of(strangers) >= STRANGERS_INVITATIONS {
+            return Err(
+                "too many invitations of people who have registered by themselves are open: try again tomorrow".into(),
+            );
+        }
+        let root = self.residents.root(local);
+        let in_chain = |jid: &Jid| self.local(jid).is_some_and(|local| self.residents.root(local) == root);
+        let open = self.invitations.open_of(|by| in_chain(by) && !self.administers(by));
+        match open.saturating_add(self.residents.made_today(root, self.time())) {
+            n if n >= CHAIN_INVITATIONS => Err(format!(
+                "{n} people were invited within a day by you, by who has brought you, and by whom you have brought: again tomorrow; an \
+                 administrator may invite more"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a name can be kept for who is invited, or be that of an account that gets another password.
@@ -470,8 +506,11 @@ impl State {
         (fits && one.contacts.contains(own)).then_some(digest)
     }
 
-    /// It was used for a subscription: once less for anybody else (XEP-0379 §5.2).
-    pub(super) fn spend_on_contact(&mut self, digest: &TokenDigest) {
+    /// It was used for a subscription: once less for anybody else (XEP-0379 §5.2). Who comes again has it still.
+    pub(super) fn spend_on_contact(&mut self, digest: &TokenDigest, contact: &Jid) {
+        if !self.invitations.used_by(digest, contact) {
+            return;
+        }
         match self.invitations.spend(digest) {
             Some((_, true)) => self.changes.add().delete(Tree::Invitation, *digest),
             Some((_, false)) => self.store_invitation(digest),

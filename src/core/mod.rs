@@ -24,6 +24,7 @@ mod event;
 mod fast;
 mod here;
 pub(crate) mod hook;
+mod household;
 mod ids;
 mod impossible;
 pub(crate) mod invitation;
@@ -45,6 +46,7 @@ mod promise;
 mod questions;
 mod random;
 pub(crate) mod reading;
+mod residents;
 pub(crate) mod roster;
 mod rows;
 mod saying;
@@ -69,8 +71,8 @@ pub use event::Event;
 pub use hook::{Extension, Inline, Place};
 pub use ids::{Job, SessionId, StreamId};
 pub use invitation::{
-    ACCOUNT_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind, InvitationView, TOKEN_PLACE,
-    TakeRefusal, WantedInvitation, invitation_token,
+    ACCOUNT_INVITATIONS, CHAIN_INVITATIONS, INVITATION_DAYS, INVITATION_USES, INVITATIONS, InvitationKind,
+    InvitationView, STRANGERS_INVITATIONS, TOKEN_PLACE, TakeRefusal, WantedInvitation, invitation_token,
 };
 pub use invite::password_fault;
 pub use message::{Recovered, Way, Worth};
@@ -78,9 +80,10 @@ pub use names::{NAME_BYTES, NameFault};
 pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};
 pub use open::stored_domain;
 pub use outcome::{Accepts, Flow, Handled, Hold};
+pub use residents::{HOUSE_CONTACTS, TOO_MANY};
 pub use rows::scan;
 pub use server::Core;
-pub use settings::{Creators, Federates, Federation, Inviters, PushContent, RoomKind, Settings};
+pub use settings::{Creators, Federates, Federation, Given, Household, Inviters, PushContent, RoomKind, Settings};
 pub use slot::{CONTENT_TYPE_BYTES, FILE_NAME_BYTES, Slot, SlotRefusal, UploadPurpose, WantedSlot};
 pub use state::State;
 pub use throttle::network;

@@ -1,5 +1,7 @@
 //! Which names people may choose for their accounts.
 
+use std::collections::BTreeSet;
+
 /// The longest name that somebody can choose, in bytes.
 pub const NAME_BYTES: usize = 64;
 
@@ -21,13 +23,14 @@ pub(super) const TRUSTED: [&str; 14] = [
     "webmaster",
 ];
 
-/// Letters that look like others, as these: Cyrillic and Greek small ones, and digits.
-const LOOKS_LIKE: [(&str, char); 14] = [
-    ("аα", 'a'),
+/// Letters that look like others, as these: Cyrillic and Greek small ones, some of phonetics, and digits.
+const LOOKS_LIKE: [(&str, char); 15] = [
+    ("аαɑ", 'a'),
     ("сϲ", 'c'),
     ("еεё", 'e'),
+    ("ɡ", 'g'),
     ("һ", 'h'),
-    ("іιı1lӏ|", 'i'),
+    ("іιıɩɪ1lӏ|", 'i'),
     ("јϳ", 'j'),
     ("к", 'k'),
     ("п", 'n'),
@@ -54,6 +57,8 @@ pub enum NameFault {
     Reserved,
     /// It looks like the name of somebody else.
     LookAlike,
+    /// It mixes alphabets, or has marks that belong to no letter: nobody reads it as what it is.
+    Mixed,
 }
 
 impl NameFault {
@@ -65,6 +70,9 @@ impl NameFault {
             NameFault::NotAllowed => "this cannot be a username",
             NameFault::Taken => "this username is taken",
             NameFault::Reserved => "this username is kept for somebody else",
+            NameFault::Mixed => {
+                "this username mixes letters of different alphabets, or has marks that belong to no letter; take those of one"
+            }
             NameFault::LookAlike => "this username looks like somebody else's; choose another",
         }
     }
@@ -77,9 +85,123 @@ pub(super) fn looks(name: &str) -> String {
     plain.replace("rn", "m").replace("vv", "w")
 }
 
+/// An alphabet of which letters look like those of another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Script {
+    Latin,
+    Greek,
+    Cyrillic,
+    Armenian,
+    Georgian,
+    Cherokee,
+    /// Of China, Japan and Korea, which are written together, and with Latin.
+    EastAsian,
+    /// All others.
+    Other,
+}
+
+/// Where the letters of an alphabet are, first and last.
+const SCRIPTS: [(Script, char, char); 29] = [
+    (Script::Latin, '\0', '\u{2ff}'),
+    (Script::Greek, '\u{370}', '\u{3ff}'),
+    (Script::Cyrillic, '\u{400}', '\u{52f}'),
+    (Script::Armenian, '\u{530}', '\u{58f}'),
+    (Script::Georgian, '\u{10a0}', '\u{10ff}'),
+    (Script::EastAsian, '\u{1100}', '\u{11ff}'),
+    (Script::Cherokee, '\u{13a0}', '\u{13ff}'),
+    (Script::Cyrillic, '\u{1c80}', '\u{1c8f}'),
+    (Script::Georgian, '\u{1c90}', '\u{1cbf}'),
+    (Script::Latin, '\u{1d00}', '\u{1d25}'),
+    (Script::Greek, '\u{1d26}', '\u{1d2a}'),
+    (Script::Cyrillic, '\u{1d2b}', '\u{1d2b}'),
+    (Script::Latin, '\u{1d2c}', '\u{1dbf}'),
+    (Script::Latin, '\u{1e00}', '\u{1eff}'),
+    (Script::Greek, '\u{1f00}', '\u{1fff}'),
+    (Script::Latin, '\u{2071}', '\u{209f}'),
+    (Script::Latin, '\u{2c60}', '\u{2c7f}'),
+    (Script::Georgian, '\u{2d00}', '\u{2d2f}'),
+    (Script::Cyrillic, '\u{2de0}', '\u{2dff}'),
+    (Script::EastAsian, '\u{2e80}', '\u{a4cf}'),
+    (Script::Cyrillic, '\u{a640}', '\u{a69f}'),
+    (Script::Latin, '\u{a720}', '\u{a7ff}'),
+    (Script::EastAsian, '\u{a960}', '\u{a97f}'),
+    (Script::Latin, '\u{ab30}', '\u{ab6f}'),
+    (Script::Cherokee, '\u{ab70}', '\u{abbf}'),
+    (Script::EastAsian, '\u{ac00}', '\u{d7ff}'),
+    (Script::EastAsian, '\u{f900}', '\u{faff}'),
+    (Script::EastAsian, '\u{ff66}', '\u{ffdc}'),
+    (Script::EastAsian, '\u{20000}', '\u{3ffff}'),
+];
+
+/// Marks that are put onto any letter. Where a letter has one as its own, both are one character in addresses (NFKC); marks without which
+/// a language is not written are others.
+const MARKS: [(char, char); 6] = [
+    ('\u{300}', '\u{36f}'),
+    ('\u{483}', '\u{489}'),
+    ('\u{1ab0}', '\u{1aff}'),
+    ('\u{1dc0}', '\u{1dff}'),
+    ('\u{20d0}', '\u{20ff}'),
+    ('\u{fe20}', '\u{fe2f}'),
+];
+
+/// Whether a name has letters of more than one alphabet, or marks that belong to none.
+pub(super) fn is_mixed(name: &str) -> bool {
+    let of =
+        |c: char| SCRIPTS.iter().find(|(_, first, last)| (*first..=*last).contains(&c)).map_or(Script::Other, |s| s.0);
+    let is_mark = |c: char| MARKS.iter().any(|(first, last)| (*first..=*last).contains(&c));
+    let scripts: BTreeSet<Script> = name.chars().filter(|c| c.is_alphabetic()).map(of).collect();
+    let are_written_together = || scripts.iter().all(|one| matches!(one, Script::Latin | Script::EastAsian));
+    scripts.len() > 1 && !are_written_together() || name.chars().any(is_mark)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_one_alphabet() {
+        for name in [
+            "juliet",
+            "müller-5",
+            "øyvind",
+            "жанна",
+            "софія",
+            "ηλίας",
+            "արամ",
+            "თამარ",
+            "明",
+            "さくら明",
+            "kim김",
+            "อรุณ",
+            "देवी",
+            "שרה",
+            "يوسف",
+            "nguyễn",
+            "x2",
+            "007",
+            "ꮳꮃꭹ",
+        ] {
+            assert!(!is_mixed(name), "{name}");
+        }
+        for name in [
+            "аdmin",       // Cyrillic а
+            "αdmin",       // Greek α
+            "juliեt",      // Armenian
+            "jꭵliet",      // Cherokee
+            "რoot",        // Georgian
+            "ηλίас",       // Greek and Cyrillic
+            "root\u{5d5}", // Hebrew
+            "明а",         // Han and Cyrillic
+            "j\u{336}uliet",
+            "x\u{20dd}",
+            "а\u{488}",
+        ] {
+            assert!(is_mixed(name), "{name}");
+        }
+        assert!(
+            SCRIPTS.is_sorted_by_key(|(_, first, _)| *first) && SCRIPTS.iter().all(|(_, first, last)| first <= last)
+        );
+    }
 
     #[test]
     fn what_looks_alike_is_alike() {

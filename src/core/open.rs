@@ -90,6 +90,7 @@ impl Core {
         scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
         scan(engine, Tree::Notifier, &[], |key, value| st.notifiers.load(key, value))?;
         scan(engine, Tree::Invitation, &[], |key, value| st.invitations.load(key, value))?;
+        scan(engine, Tree::House, &[], |key, value| st.residents.load(key, value))?;
         scan(engine, Tree::Admin, &[], |key, _| {
             let local = std::str::from_utf8(key).map_err(|_| damaged("an administrator's name"))?;
             st.granted.extend(st.here.account(local).map(|account| account.jid.clone()));
@@ -101,6 +102,7 @@ impl Core {
             let jid = std::str::from_utf8(jid).ok().and_then(|jid| Jid::parse(jid).ok());
             account.blocked.insert(jid.ok_or_else(|| damaged("a blocked address"))?);
             Ok(())
-        })
+        })?;
+        st.begin_household(engine)
     }
 }

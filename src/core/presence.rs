@@ -358,7 +358,7 @@ fn invited_arrives(st: &mut State, own: &Jid, contact: &Jid, before: &Item, dige
     st.write()?;
     if st.account(contact).is_some() {
         st.accept_invited(own, contact)?;
-        st.spend_on_contact(digest);
+        st.spend_on_contact(digest, contact);
         return Ok(());
     }
     let Some((account, local)) = st.account(own).zip(st.local(own).map(Box::<str>::from)) else { return Ok(()) };
@@ -367,7 +367,7 @@ fn invited_arrives(st: &mut State, own: &Jid, contact: &Jid, before: &Item, dige
     let item = Item { listed: true, request: None, state, ..before.clone() };
     account.roster.has_room(contact, &item)?;
     roster::put(st, &local, contact, item, true)?;
-    st.spend_on_contact(digest);
+    st.spend_on_contact(digest, contact);
     for ty in std::iter::once(Type::Subscribed).chain(asks.then_some(Type::Subscribe)) {
         st.send(Stanza::new(Kind::Presence, ty).from(own.clone()).to(contact.clone()));
     }

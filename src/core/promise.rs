@@ -30,6 +30,8 @@ pub(super) enum Promise {
     /// A line of the program's log, which waits as long as it takes.
     Log(String),
     Manage(StreamId, Manage),
+    /// An account that is to be introduced to everybody in the house, which waits as long as it takes.
+    Introduce(Box<str>),
     /// A login, which goes on.
     Login(StreamId),
     /// The connection, the session, the number of its stream, and what its client has handled.

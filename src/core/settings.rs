@@ -48,6 +48,31 @@ pub enum RoomKind {
     Channel,
 }
 
+/// In which houses something is given to everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Given {
+    /// In none.
+    #[default]
+    Nowhere,
+    /// In one that began with it: it had no account before.
+    InNewHouses,
+    /// In any; who was there before gets it once, at the start.
+    Everywhere,
+}
+
+/// What everybody in the house has without asking for it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Household {
+    /// What the house is called; empty: after its domain.
+    pub name: String,
+    /// Whether everybody is everybody's contact.
+    pub contacts: Given,
+    /// Whether there is a room for all.
+    pub room: Given,
+    /// The localpart of its address.
+    pub room_local: Box<str>,
+}
+
 /// Which other servers are talked to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Federates {
@@ -118,6 +143,8 @@ pub struct Settings {
     pub room_kind: RoomKind,
     /// Accounts that strangers at one address may make in an hour.
     pub registrations_an_hour: u32,
+    /// What everybody in the house has.
+    pub household: Household,
     /// The largest file that can be uploaded, in bytes; `None`: none can (XEP-0363 §3).
     pub upload_bytes: Option<u64>,
 }
@@ -145,6 +172,7 @@ impl Settings {
             create_rooms: Creators::default(),
             room_kind: RoomKind::default(),
             registrations_an_hour: 3,
+            household: Household::default(),
             upload_bytes: Some(100 * 1024 * 1024 + 16),
         }
     }

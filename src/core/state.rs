@@ -21,6 +21,7 @@ use super::peers::Peers;
 use super::questions::Questions;
 use super::random::Random;
 use super::reading::Reading;
+use super::residents::Residents;
 use super::session::Session;
 use super::settings::Settings;
 use super::share;
@@ -62,6 +63,7 @@ pub struct State {
     pub(super) tokens: Tokens,
     pub(super) notifiers: Notifiers,
     pub(super) invitations: Invitations,
+    pub(super) residents: Residents,
     /// Accounts that administer the server by invitation.
     pub(super) granted: BTreeSet<Jid>,
     /// What URLs begin with, if there is a port for them.
@@ -115,6 +117,7 @@ impl State {
             tokens: Tokens::default(),
             notifiers: Notifiers::default(),
             invitations: Invitations::default(),
+            residents: Residents::default(),
             granted: BTreeSet::new(),
             web_base: None,
             throttle: Throttle::default(),

@@ -77,7 +77,7 @@ impl State {
         for (waits_for, promise) in self.changes.take_promises() {
             // What is not stored yet is logged when it is.
             match promise {
-                Promise::Log(_) => self.changes.put_back(waits_for, promise),
+                Promise::Log(_) | Promise::Introduce(_) => self.changes.put_back(waits_for, promise),
                 Promise::Told(job, Ok(lines), true) => {
                     logged(&lines).for_each(|line| self.changes.put_back(waits_for, Promise::Log(line)));
                     self.keep(Promise::Told(job, Ok(lines), true).not_stored());
@@ -140,6 +140,7 @@ impl State {
             Promise::Made(job, answer, _) => self.keep(Promise::Told(job, answer, true)),
             Promise::Log(line) => log::info!("{line}"),
             Promise::Manage(stream, element) => self.answer_resume(stream, element),
+            Promise::Introduce(local) => self.work.push_back(Work::Introduce(local)),
             Promise::Login(stream) => self.work.push_back(Work::Login(stream)),
             Promise::Resumed { stream, sid, number, h } => self.resumed(stream, sid, number, h),
             Promise::PeerResume { stream, number } => self.resume_at_peer(stream, number),
@@ -157,6 +158,7 @@ impl State {
                 if self.here.account(&local).is_some_and(|account| account.sessions.is_empty()) {
                     self.here.remove(&local);
                     self.changes.add().delete(Tree::Account, key::account(&local));
+                    self.never_arrived(&local);
                 }
             }
             Undo::Password(jid, credentials) => {

@@ -151,6 +151,7 @@ impl Core {
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
                 Timer::Greeting(sid) => self.state.greet(sid),
+                Timer::Household => self.state.introduce_next(),
                 Timer::Kept => self.state.keep_lines(),
                 Timer::PeerClosed(stream) => {
                     self.state.peer_closed(stream);
@@ -188,6 +189,7 @@ impl Core {
                 Work::Keep(message) => self.hold_now(message),
                 Work::Promise(ack) => self.state.promise(ack),
                 Work::Left(sid, stanza) => self.unacknowledged(sid, stanza),
+                Work::Introduce(local) => self.state.introduce(&local),
                 Work::Login(sid) => self.go_on(sid),
                 Work::Overflow(sid) => {
                     let error = StreamError::new(StreamCondition::ResourceConstraint);

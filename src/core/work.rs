@@ -30,6 +30,8 @@ pub(super) enum Work {
     Left(SessionId, Stanza),
     /// An answer to what was done before.
     Promise(Promise),
+    /// An account that is to be introduced to everybody in the house.
+    Introduce(Box<str>),
     /// A session whose client does not acknowledge what it gets.
     Overflow(SessionId),
     /// A login that goes on.
@@ -54,6 +56,8 @@ pub(super) enum Timer {
     Hibernated(SessionId),
     Note,
     Greeting(StreamId),
+    /// Of those who are to be introduced to everybody in the house.
+    Household,
     /// Of the streams to other servers that stay.
     Kept,
     /// A stream of another server that is gone.

@@ -89,6 +89,8 @@ enum BookmarkStep {
     Show(Jid, Option<String>),
     /// That item.
     Shown(Jid),
+    /// An account is to find a room that it belongs to.
+    Enrolled(Box<str>, Jid),
 }
 
 /// A room.
@@ -229,8 +231,8 @@ fn once(items: Vec<(String, Bookmark)>) -> Vec<Bookmark> {
 }
 
 /// An account belongs to a room by now: its clients enter it, under the account's name.
-fn enrolled(st: &mut State, local: &str, room: &Jid, name: Option<&str>) {
-    let Some(account) = st.account_of(local).map(|account| account.jid.clone()) else { return };
+fn enrolled(st: &mut State, local: &str, room: &Jid, name: Option<&str>) -> Option<Job> {
+    let account = st.account_of(local).map(|account| account.jid.clone())?;
     let bookmark = Bookmark {
         jid: room.clone(),
         name: name.map(str::to_owned),
@@ -239,7 +241,7 @@ fn enrolled(st: &mut State, local: &str, room: &Jid, name: Option<&str>) {
         password: None,
         extensions: String::new(),
     };
-    pubsub::publish(st, &account, NODE, room.as_str(), &bookmark.write(Ns::BOOKMARKS, None), &OPTIONS);
+    Some(pubsub::publish(st, &account, NODE, room.as_str(), &bookmark.write(Ns::BOOKMARKS, None), &OPTIONS))
 }
 
 /// A `<storage/>` with these rooms, and what else the one before had: addresses of pages (XEP-0048 §3.1), rooms whose address is none,
@@ -504,6 +506,12 @@ impl Extension for Bookmarks {
                 Some(is) => self.merge(st, &account, is, wanted, None),
                 None => self.caught_up(st, &account),
             },
+            Some(BookmarkStep::Enrolled(local, room)) => {
+                if reply.ty == Type::Error {
+                    log::warn!("{local} has no bookmark of {room}: its node does not take one");
+                }
+                st.housed(&local, &room);
+            }
             Some(BookmarkStep::Part(change)) => self.part(st, change, reply),
             Some(BookmarkStep::Show(account, item)) => {
                 let bookmarks = match Native::of(reply) {
@@ -528,7 +536,12 @@ impl Extension for Bookmarks {
 
     fn event(&mut self, st: &mut State, event: &Event) {
         let (local, node) = match event {
-            Event::Enrolled { local, room, name } => return enrolled(st, local, room, name.as_deref()),
+            Event::Enrolled { local, room, name } => {
+                let job = enrolled(st, local, room, name.as_deref());
+                let step = BookmarkStep::Enrolled(local.clone(), room.clone());
+                self.steps.extend(job.map(|job| (job, step)));
+                return;
+            }
             Event::Published { local, node, .. } => (local, node),
             Event::Retracted { local, node, .. } => (local, node),
             Event::Removed(local) => {

@@ -660,7 +660,7 @@ impl Extension for Offline {
                 });
             }
             Event::Bound(_) | Event::Broadcast(_) | Event::ComponentGone(_) => {}
-            Event::Invited { .. } | Event::Enrolled { .. } => {}
+            Event::Arrived(_) | Event::Invited { .. } | Event::Enrolled { .. } => {}
             Event::Published { .. } | Event::Retracted { .. } => {}
         }
     }

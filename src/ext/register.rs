@@ -104,7 +104,9 @@ fn refused(refusal: TakeRefusal) -> StanzaError {
         TakeRefusal::Name(fault) => {
             let condition = match fault {
                 NameFault::Taken | NameFault::Reserved | NameFault::LookAlike => Condition::Conflict,
-                NameFault::Missing | NameFault::TooLong | NameFault::NotAllowed => Condition::NotAcceptable,
+                NameFault::Mixed | NameFault::Missing | NameFault::TooLong | NameFault::NotAllowed => {
+                    Condition::NotAcceptable
+                }
             };
             (condition, fault.words().into())
         }
@@ -216,10 +218,13 @@ impl Register {
             let text = "this server makes no more accounts for strangers; ask who runs it";
             return Err(refusal(Condition::ResourceConstraint, text));
         }
-        // Who has the name of an administrator is one: strangers do not take it, whether it has an account yet, no more, or still.
-        let is_kept = st.account(&jid).is_some() || st.administers(&jid) || st.is_kept(&jid).is_err();
-        if is_kept || self.jobs.values().any(|w| w.jid == jid) {
-            return Err(refusal(Condition::Conflict, "this username is taken"));
+        let fault = |fault| refused(TakeRefusal::Name(fault));
+        st.may_choose(&jid).map_err(fault)?;
+        if st.is_kept(&jid).is_err() {
+            return Err(fault(NameFault::Reserved));
+        }
+        if self.jobs.values().any(|w| w.jid == jid) {
+            return Err(fault(NameFault::Taken));
         }
         st.write()?;
         self.count(peer);
@@ -356,7 +361,11 @@ impl Extension for Register {
                 (_, Some(digest)) => {
                     return st.take(digest, jid.local().unwrap_or_default(), credentials).map(drop).map_err(refused);
                 }
-                (Some(_), None) => admin::add(st, &jid, credentials),
+                // Somebody else may have come meanwhile.
+                (Some(_), None) => match st.may_choose(&jid) {
+                    Ok(()) => admin::add_stranger(st, &jid, credentials),
+                    Err(fault) => return Err(refused(TakeRefusal::Name(fault))),
+                },
                 (None, None) => admin::set_credentials(st, &jid, credentials, iq.from.as_ref()),
             }
             .map_err(failed)

@@ -1,7 +1,10 @@
-//! XEP-0054: vcard-temp. One per account, for everybody to read.
+//! XEP-0054: vcard-temp. One per account, for everybody to read. What somebody calls themselves there, or in the node of XEP-0172, is what
+//! they are called in the house.
 
-use crate::core::{About, Extension, Flow, Handled, Job, Place, State};
-use crate::store::{Query, Rows, Tree, key};
+use super::pubsub;
+use crate::core::{About, Event, Extension, Flow, Handled, Job, Place, State};
+use crate::store::{Engine, Query, Rows, StoreError, Tree, key};
+use crate::wire::xml::{Raw, Scope};
 use crate::wire::{Condition, Ns, Stanza, StanzaError, Type};
 use std::collections::BTreeMap;
 
@@ -14,10 +17,17 @@ const EMPTIED_BYTES: usize = 512;
 /// What is told of one that was never set to who may know that.
 pub(super) const NONE: &str = "<vCard xmlns='vcard-temp'/>";
 
+/// The node with what somebody calls themselves (XEP-0172 §4.1).
+const NICK: &str = "http://jabber.org/protocol/nick";
+/// Items of it that are read: a client may have made it keep more than one.
+const NICKS: usize = 100;
+
 #[derive(Default)]
 pub(super) struct Vcard {
     /// Requests that wait for what storage says.
     waiting: BTreeMap<Job, Stanza>,
+    /// Whose nickname is being read.
+    nicks: BTreeMap<Job, Box<str>>,
 }
 
 impl Vcard {
@@ -35,8 +45,28 @@ pub(super) fn set(st: &mut State, iq: &Stanza, local: &str, vcard: String) -> Ha
         return Err(StanzaError::new(Condition::NotAcceptable).text(text));
     }
     let batch = if vcard.len() <= EMPTIED_BYTES { st.erase()? } else { st.write()? };
+    let name = called(&vcard);
     batch.put(Tree::Vcard, key::account(local), vcard.into_bytes());
+    // Others see a new name when that can be stored; the vCard has it in any case. One without a name has only a picture.
+    if let Some(name) = name {
+        let _ = st.call(local, &name);
+    }
     st.confirm(iq, "")
+}
+
+/// What somebody calls themselves: FN, or else the nickname.
+fn called(vcard: &str) -> Option<String> {
+    let raw = Raw::parse(vcard, Scope::client()).ok()?;
+    let text = |name: &str| raw.root().child(Ns::VCARD, name).map(|c| c.text().trim().to_owned());
+    ["FN", "NICKNAME"].into_iter().filter_map(text).find(|name| !name.is_empty())
+}
+
+/// What an account's newest nickname is, of the rows of its node.
+fn nickname(rows: Option<Rows>) -> Option<String> {
+    let (_, payload) = rows?.iter().filter_map(|(_, record)| pubsub::item(record)).next_back()?;
+    let raw = Raw::parse(&payload, Scope::client()).ok()?;
+    let name = raw.root().text().trim().to_owned();
+    (!name.is_empty()).then_some(name)
 }
 
 impl Extension for Vcard {
@@ -63,7 +93,37 @@ impl Extension for Vcard {
         }
     }
 
+    fn load(&mut self, st: &mut State, engine: &mut dyn Engine) -> Result<(), StoreError> {
+        for local in st.unnamed() {
+            let rows = engine.query(&Query::Get(Tree::Vcard, key::account(&local)))?;
+            let vcard = rows.first().and_then(|(_, value)| std::str::from_utf8(value).ok());
+            if let Some(name) = vcard.and_then(called) {
+                st.has_called(&local, &name);
+            }
+        }
+        Ok(())
+    }
+
+    fn also(&self) -> &'static [About] {
+        const { &[About::new("XEP-0172", "User Nickname", "1.1", "")] }
+    }
+
+    fn event(&mut self, st: &mut State, event: &Event) {
+        if let Event::Published { local, node, .. } = event
+            && **node == *NICK
+        {
+            let job = st.ask(pubsub::items(local, NICK, NICKS));
+            self.nicks.insert(job, local.clone());
+        }
+    }
+
     fn answer(&mut self, st: &mut State, job: Job, rows: Option<Rows>) {
+        if let Some(local) = self.nicks.remove(&job) {
+            if let Some(name) = nickname(rows) {
+                let _ = st.call(&local, &name);
+            }
+            return;
+        }
         let Some(iq) = self.waiting.remove(&job) else { return };
         match rows.map(|rows| rows.into_iter().next().map(|(_, value)| String::from_utf8(value.into())).transpose()) {
             Some(Ok(vcard)) => answer(st, &iq, vcard),

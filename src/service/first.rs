@@ -8,14 +8,13 @@ use std::sync::Arc;
 /// How long an invitation is good that makes an administrator, or sets a password, in days.
 pub const DAYS_OF_ADMIN: u32 = 1;
 
-/// On a box without accounts: the token of an invitation to the first one. It is another one at each start, as only its SHA-256 is kept;
+/// On a box without accounts, but for those that strangers have made for themselves: the token of an invitation to the first one. It is another one at each start, as only its SHA-256 is kept;
 /// and good for nothing once there is an account. Storage gets it as soon as it runs.
 ///
 /// # Errors
 /// When the system gives no random numbers.
 pub fn invite(hub: &Arc<Hub>) -> Result<Option<String>> {
-    let (.., accounts) = hub.people();
-    if accounts > 0 {
+    if hub.has_people() {
         return Ok(None);
     }
     let token = invitation_token(&random()?);

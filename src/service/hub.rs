@@ -465,6 +465,16 @@ impl Hub {
         self.storage.stop();
     }
 
+    /// Whether somebody has an account who was not a stranger when it was made.
+    pub fn has_people(&self) -> bool {
+        self.state.lock().core.state().has_people()
+    }
+
+    /// What everybody in the house has, in words.
+    pub fn house_told(&self) -> String {
+        self.state.lock().core.state().house_told()
+    }
+
     /// How many sessions are connected, how many wait for their client to come back, and how many accounts there are.
     pub fn people(&self) -> (usize, usize, usize) {
         let state = self.state.lock();

@@ -235,6 +235,7 @@ fn kind(tree: Tree) -> &'static str {
         Tree::Notifier => "tokens for notifications",
         Tree::Invitation => "invitations",
         Tree::Admin => "administrators by invitation",
+        Tree::House => "notes on how accounts came into the house",
     }
 }
 

@@ -100,6 +100,8 @@ trees! {
     Invitation = 15, "invitation", No;
     /// localpart -> that it administers the server, whatever the settings say.
     Admin = 16, "admin", Row;
+    /// localpart -> how the account has come into the house, and what it is still to have there.
+    House = 17, "house", Row;
 }
 
 impl Tree {
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     /// What disks have. A line may be added here, and none changed.
-    const ON_DISKS: [(Tree, u8, &str, Owned); 16] = [
+    const ON_DISKS: [(Tree, u8, &str, Owned); 17] = [
         (Tree::Meta, 0, "meta", Owned::No),
         (Tree::Account, 1, "account", Owned::Itself),
         (Tree::Roster, 2, "roster", Owned::Rows),
@@ -135,6 +137,7 @@ mod tests {
         (Tree::Notifier, 14, "notifier", Owned::No),
         (Tree::Invitation, 15, "invitation", Owned::No),
         (Tree::Admin, 16, "admin", Owned::Row),
+        (Tree::House, 17, "house", Owned::Row),
     ];
 
     #[test]

@@ -7,6 +7,36 @@ use std::net::IpAddr;
 const NAME_BYTES: usize = 253;
 const LABEL_BYTES: usize = 63;
 
+/// Labels below which a country has its people's names, as in `co.uk`.
+const OF_COUNTRIES: [&str; 14] =
+    ["ac", "co", "com", "edu", "gob", "gov", "gv", "ltd", "mil", "ne", "net", "nom", "or", "org"];
+/// Names below which everybody has some: of networks at home, of routers, of services for those whose address changes.
+const OF_EVERYBODY: [&str; 12] = [
+    "ddns.net",
+    "duckdns.org",
+    "dyndns.org",
+    "dynu.net",
+    "dynv6.net",
+    "fritz.box",
+    "home.arpa",
+    "hopto.org",
+    "myds.me",
+    "myfritz.net",
+    "no-ip.org",
+    "synology.me",
+];
+
+/// Whether names below this one are other people's, as far as that is known: what vouches for this name (RFC 5280 §4.2.1.10: and for all
+/// below it) would vouch for them. The box itself is nobody else's.
+pub(crate) fn is_shared(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    match name.split_once('.') {
+        None => name != "localhost",
+        Some((label, country)) if country.len() == 2 => OF_COUNTRIES.contains(&label),
+        Some(_) => OF_EVERYBODY.contains(&name.as_str()),
+    }
+}
+
 /// Why a name cannot be that of a host (RFC 952, RFC 1123 §2.1), as apps and name services have it.
 pub(crate) fn fault(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -34,6 +64,10 @@ pub(crate) fn fault(name: &str) -> Option<String> {
         format!("a part of it is longer than {LABEL_BYTES} bytes")
     } else if ascii.len() > NAME_BYTES {
         format!("it is longer than {NAME_BYTES} bytes")
+    } else if is_shared(&ascii) {
+        format!(
+            "others have names below it, and whoever trusts this house would trust it for those. Take one below it, such as chat.{ascii}"
+        )
     } else {
         return None;
     })
@@ -80,12 +114,31 @@ mod tests {
             (&long, "63"),
             (&longer, "253"),
             ("bücher_.example", "_"),
+            ("lan", "Take one below it, such as chat.lan"),
+            ("local", "others have names below it"),
+            ("COM.", "others have names below it"),
+            ("рф", "such as chat.xn--p1ai"),
+            ("co.uk", "such as chat.co.uk"),
+            ("gv.at", "others have names below it"),
+            ("home.arpa", "others have names below it"),
+            ("DuckDNS.org", "others have names below it"),
         ] {
             assert!(fault(name).is_some_and(|found| found.contains(why)), "{name}: {:?}", fault(name));
         }
-        for name in
-            ["example.org", "Example.org.", "lan", "chat.lan", "my-pi.local", "3com.com", "bücher.example", "a--b.org"]
-        {
+        for name in [
+            "example.org",
+            "Example.org.",
+            "chat.lan",
+            "my-pi.local",
+            "3com.com",
+            "bücher.example",
+            "a--b.org",
+            "localhost",
+            "smith.co.uk",
+            "smith.uk",
+            "my.home.arpa",
+            "or.example",
+        ] {
             assert_eq!(fault(name), None, "{name}");
         }
         assert_eq!(["My_Pi", "_", "a.b_c", "Büro_1"].map(valid), ["my-pi", "", "a.b-c", "büro-1"]);

@@ -48,11 +48,20 @@ pub struct Credentials {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PasswordError(pub &'static str);
 
+/// Whether a password has nothing but spaces, of whatever kind.
+pub fn is_blank(password: &str) -> bool {
+    let used = prepare(password).map_or_else(|_| password.to_owned(), |used| used.to_string());
+    !used.is_empty() && used.trim().is_empty()
+}
+
 /// Whether a password may be chosen for an account.
 ///
 /// # Errors
-/// When it is too short, in words for a person.
+/// When it is too short, or of spaces alone, in words for a person.
 pub fn long_enough(password: &str) -> Result<(), String> {
+    if is_blank(password) {
+        return Err("a password of spaces alone is none: put letters into it".into());
+    }
     // As it is used: some characters are nothing then, and eight of them would be no password.
     let used = prepare(password).map_or_else(|_| password.to_owned(), |used| used.to_string());
     match used.chars().nth(PASSWORD_CHARS - 1) {
@@ -230,6 +239,10 @@ mod tests {
             long_enough("eight ch").is_ok() && long_enough("\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}").is_ok()
         );
         assert!(long_enough("seven c").is_err());
+        for blank in ["        ", "\u{a0}\u{a0}\u{2003}\u{3000}    ", "    \u{ad}    "] {
+            assert!(long_enough(blank).unwrap_err().contains("spaces"), "{blank:?}");
+        }
+        assert!(long_enough("       x").is_ok() && long_enough("").unwrap_err().contains("at least"));
         assert!(long_enough(&("\u{ad}".repeat(9) + "a")).is_err());
     }
 

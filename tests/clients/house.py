@@ -43,7 +43,7 @@ class House:
         self.ca = self.folder / "cert/ca.crt"
         ports = ports or ANY_PORTS
         places = {name: [f"{address}:{ports[name]}"] if name in ports else [] for name in LISTENERS}
-        listen = "\n[listen]\n" + "".join(f"{name} = {place}\n" for name, place in places.items())
+        listen = "\n[house]\ncontacts = false\nroom = false\n[listen]\n" + "".join(f"{name} = {place}\n" for name, place in places.items())
         (self.folder / "inglenook.toml").write_text(
             f"domain = '{domain}'\n" + SETTINGS + more + listen + (COMPONENTS if "component" in ports else "")
         )

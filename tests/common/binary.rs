@@ -49,8 +49,10 @@ impl Dir {
 
     pub fn settings(&self, more: &str) {
         std::fs::create_dir_all(self.data()).unwrap();
+        // What a test counts is not what everybody in a house has, unless it asks for that.
+        let house = if more.contains("[house]") { "" } else { "[house]\ncontacts = false\nroom = false\n" };
         let text = format!(
-            "{more}\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n"
+            "{more}\n{house}[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n"
         );
         std::fs::write(self.data().join("inglenook.toml"), text).unwrap();
     }

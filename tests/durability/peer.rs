@@ -75,7 +75,7 @@ impl Peer {
     fn inglenook(names: &BTreeSet<&str>) -> Peer {
         let dir = Dir::begun("");
         let text = format!(
-            "domain = '{DOMAIN}'\nplain = true\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = []\nc2s_tls = ['127.0.0.1:0']\n"
+            "domain = '{DOMAIN}'\nplain = true\n[house]\ncontacts = false\nroom = false\n[listen]\ns2s = []\ns2s_tls = []\nhttps = []\nc2s = []\nc2s_tls = ['127.0.0.1:0']\n"
         );
         fs::write(dir.data().join("inglenook.toml"), text).unwrap();
         for name in names {

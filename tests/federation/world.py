@@ -192,7 +192,7 @@ class Ours(Server):
         listen = {**self.ports, "s2s": self.s2s, "s2s_tls": self.s2s_tls}
         listen = "".join(f"{name} = ['{self.address}:{port}']\n" for name, port in listen.items())
         federation = f"ca_file = '{self.world.authority.file}'\n{self.federation}"
-        text = f"domain = '{self.domain}'\nscram_iterations = 4096\n{self.settings}\n[listen]\n{listen}component = []\nhttps = []\n"
+        text = f"domain = '{self.domain}'\nscram_iterations = 4096\n{self.settings}\n[house]\ncontacts = false\nroom = false\n[listen]\n{listen}component = []\nhttps = []\n"
         (self.folder / "inglenook.toml").write_text(f"{text}[federation]\n{federation}\n{self.peers}\n")
 
     def start(self):

@@ -534,6 +534,12 @@ impl House {
         self.reboot(disk);
     }
 
+    /// The same, with other settings.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.restart();
+    }
+
     fn reboot(&mut self, disk: Memory) {
         // As after a power cut the clock that never jumps begins anew, and the wall clock goes on.
         let now = Now { mono: 1_000, wall: self.now.wall };

@@ -58,6 +58,8 @@ pub struct Item {
     pub state: subscription::SubscriptionState,
     /// The request that waits for an answer, as XML, while `state.pending`.
     pub request: Option<Box<str>>,
+    /// The house has put it there (`core/household.rs`): it goes with the account that it is for.
+    pub house: bool,
 }
 
 /// The bits of an item's row, which are for good.
@@ -68,6 +70,7 @@ mod bit {
     pub(crate) const ASK: u8 = 1 << 3;
     pub(crate) const PENDING: u8 = 1 << 4;
     pub(crate) const APPROVED: u8 = 1 << 5;
+    pub(crate) const HOUSE: u8 = 1 << 6;
 }
 
 impl Item {
@@ -124,6 +127,7 @@ impl Item {
             (bit::ASK, s.ask),
             (bit::PENDING, s.pending),
             (bit::APPROVED, s.approved),
+            (bit::HOUSE, self.house),
         ];
         let mut w = Writer::new(1).flags(&flags).opt_str(self.name.as_deref()).u32(self.groups.len() as u32);
         for group in &self.groups {
@@ -142,6 +146,7 @@ impl Item {
         let has = |bit: u8| bits & bit != 0;
         Ok(Item {
             listed: has(bit::LISTED),
+            house: has(bit::HOUSE),
             state: subscription::SubscriptionState {
                 to: has(bit::TO),
                 from: has(bit::FROM),
@@ -223,13 +228,14 @@ mod tests {
     #[test]
     fn a_row_is_the_one_on_disks() {
         type Flag = (fn(&mut Item), u8);
-        let bits: [Flag; 6] = [
+        let bits: [Flag; 7] = [
             (|item| item.listed = true, 0b00_0001),
             (|item| item.state.to = true, 0b00_0010),
             (|item| item.state.from = true, 0b00_0100),
             (|item| item.state.ask = true, 0b00_1000),
             (|item| item.state.pending = true, 0b01_0000),
             (|item| item.state.approved = true, 0b10_0000),
+            (|item| item.house = true, 0b100_0000),
         ];
         for (set, bit) in bits {
             let mut item = Item::default();

@@ -38,6 +38,7 @@ fn line(st: &State, room: &Room) -> String {
     let owners = room.affiliations.iter().filter(|(_, known)| known.affiliation == Affiliation::Owner);
     let owners: Vec<&str> = owners.map(|(jid, _)| jid.as_str()).collect();
     let owners = match room.has_owner(st) {
+        _ if room.of_house => "of everybody in the house, owned by who administers the server".to_owned(),
         true => format!("owned by {}", owners.join(", ")),
         // Who is on the list has no account.
         false => format!("NO OWNER (make somebody one: inglenook room owner {} NAME)", shell(room.local())),

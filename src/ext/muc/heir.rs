@@ -2,7 +2,7 @@
 //! nothing. Of a room that had no other owner somebody else is made one, so that there is always somebody who may let people in, remove
 //! them, and end it: the admin who has been one for longest, else the member. Is there neither, then nobody but who administers the
 //! server ([`super::affiliation`]) can go on with it: as long as people are in it, it is there for them; a room that nobody is in, and
-//! that belongs to nobody, goes.
+//! that belongs to nobody, goes. The room of the house ([`super::house`]) needs no owner, and stays.
 
 use super::affiliation::{Affiliation, Role};
 use super::presence::{Notice, gone};
@@ -31,7 +31,7 @@ impl Room {
         }
         self.forget_bringer(st, gone);
         let _ = self.set_affiliation(st, gone, Affiliation::None, &Notice::default());
-        if self.has_owner(st) {
+        if self.of_house || self.has_owner(st) {
             return;
         }
         let at = &self.jid;
@@ -79,12 +79,17 @@ impl Room {
 
     /// Whether nobody is in it, and it belongs to nobody.
     pub(super) fn is_left_by_all(&self) -> bool {
-        self.sessions.is_empty() && self.affiliations.values().all(|known| known.affiliation <= Affiliation::None)
+        !self.of_house
+            && self.sessions.is_empty()
+            && self.affiliations.values().all(|known| known.affiliation <= Affiliation::None)
     }
 
     /// A room that was read, and that lost its owner before there were heirs: makes somebody one. Gives the row that says so.
     pub(super) fn settle_owner(&mut self, st: &State) -> Option<(crate::store::Bytes, Box<[u8]>)> {
         // Since heirs have been made, whoever is left could not be one then: an account that was made later is of anybody.
+        if self.of_house {
+            return None;
+        }
         let is_newer = |known: &Affiliated| known.affiliation == Affiliation::Owner || known.given > 0;
         if self.affiliations.values().any(is_newer) {
             return None;

@@ -18,6 +18,7 @@ pub(in crate::ext) mod forward;
 mod hats;
 mod heir;
 mod history;
+mod house;
 mod invite;
 mod join;
 mod message;
@@ -100,6 +101,17 @@ pub(super) const SHARED: [Shared; 5] = [
 
 pub(super) const SUBDOMAIN: &str = "conference";
 
+/// The room that was made last for everybody.
+#[derive(Debug, Default)]
+struct HouseRoom {
+    /// Its localpart; empty: none ever was.
+    local: Box<str>,
+    /// It was ended.
+    is_ended: bool,
+    /// It was said that there is none.
+    said: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Muc {
     host: Option<Jid>,
@@ -122,6 +134,8 @@ pub(super) struct Muc {
     moderations: BTreeMap<Job, moderate::Moderation>,
     /// Requests for vCards that are being read.
     vcards: BTreeMap<Job, Stanza>,
+    /// The room that everybody in the house belongs to.
+    house: HouseRoom,
     /// What people make rooms send to others.
     knocks: Minute,
     /// What the rooms take that somebody made, in bytes, and how many they are.
@@ -244,6 +258,9 @@ impl Muc {
         }
         let Some(mut room) = self.rooms.remove(local) else { return Ok(()) };
         self.strike(&room);
+        if room.of_house {
+            self.house_ended(st, local);
+        }
         let lock = self.locks.iter().find(|(_, (name, begins))| **name == *local && *begins == room.begins);
         if let Some(job) = lock.map(|(job, _)| *job) {
             self.locks.remove(&job);
@@ -409,6 +426,7 @@ impl Extension for Muc {
             }
             Ok(())
         })?;
+        self.load_house(engine)?;
         // Those that were not stored.
         let gone = |jid: &Jid| jid.local().is_none_or(|local| !self.rooms.contains_key(local));
         st.notified_at(host.as_str()).iter().filter(|jid| gone(jid)).for_each(|jid| st.lose_notifiers(jid));
@@ -474,6 +492,7 @@ impl Extension for Muc {
     fn event(&mut self, st: &mut State, event: &Event) {
         match event {
             Event::Removed(local) => self.removed(st, local),
+            Event::Arrived(local) => self.house_arrived(st, local),
             Event::Invited { local, room } => command::enroll(self, st, local, room),
             Event::ComponentGone(domain) => self.component_gone(st, domain),
             _ => {}

@@ -51,6 +51,8 @@ pub(super) struct Room {
     pub(super) begins: u64,
     /// The first number of the log whose sender everybody may know: the room was semi-anonymous before.
     pub(super) open: u64,
+    /// The one that everybody in the house belongs to: nobody owns it but who administers the server.
+    pub(super) of_house: bool,
     /// Nobody but its owner is let in, and it is not stored, until it is configured (§10.1.1).
     pub(super) locked: bool,
     /// By bare JID; without an entry: none.
@@ -209,6 +211,12 @@ impl Room {
         room
     }
 
+    /// A new one that everybody in the house is to belong to, in the share of the service. It is stored with its configuration.
+    pub(super) fn of_house(jid: Jid, begins: u64) -> Room {
+        let payer: Box<str> = jid.domain().into();
+        Room { of_house: true, locked: true, payer, ..Room::bare(jid, RoomConfig::default(), begins) }
+    }
+
     fn bare(jid: Jid, config: RoomConfig, begins: u64) -> Room {
         Room {
             owner: Whose::room(jid.local().unwrap_or_default()),
@@ -217,6 +225,7 @@ impl Room {
             subject: Subject::default(),
             begins,
             open: 0,
+            of_house: false,
             locked: false,
             affiliations: BTreeMap::new(),
             server_admins: ServerAdmins::default(),

@@ -1,6 +1,7 @@
 //! What an authority may sign for (name constraints, RFC 5280 §4.2.1.10): whoever installs it trusts this house, and nobody else, also if
 //! its key is stolen.
 
+use crate::wire::host_name;
 use crate::wire::punycode::a_labels;
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -33,8 +34,8 @@ impl Permitted {
     /// What a new authority signs for: the domain, the names of this box, private addresses, and those that the box has now.
     pub(super) fn of(domain: &str, hosts: &[String], addresses: &[IpAddr]) -> Permitted {
         let domain = a_labels(domain);
-        // One label could be a domain of the whole internet some day: everything below it would be signed for.
-        let hosts = hosts.iter().filter(|host| host.contains('.') && **host != domain).cloned();
+        // Everything below them would be signed for.
+        let hosts = hosts.iter().filter(|host| !host_name::is_shared(host) && **host != domain).cloned();
         let own = domain.parse().ok().into_iter().chain(addresses.iter().copied());
         let own = own.filter(|address| !holds(&PRIVATE.map(network), *address)).map(|address| (address, 128));
         let networks = PRIVATE.into_iter().chain(own).map(network);
@@ -120,15 +121,26 @@ mod tests {
 
     #[test]
     fn the_house_and_nobody_else() {
-        let permitted = of("example.org", &["dev", "dev.local", "box.example.net"]);
+        let permitted = of("example.org", &["dev", "dev.local", "box.example.net", "fritz.box", "co.uk"]);
         for name in
             ["example.org", "conference.example.org", "EXAMPLE.org", "dev.local", "box.example.net", "a.b.example.org"]
         {
             assert!(permitted.has_name(name), "{name}");
         }
-        for name in
-            ["bank.example", "notexample.org", "org", "", "dev", "app.dev", "example.net", "192.168.1.5", "local"]
-        {
+        for name in [
+            "bank.example",
+            "notexample.org",
+            "org",
+            "",
+            "dev",
+            "app.dev",
+            "example.net",
+            "192.168.1.5",
+            "local",
+            "fritz.box",
+            "nas.fritz.box",
+            "bank.co.uk",
+        ] {
             assert!(!permitted.has_name(name), "{name}");
         }
         let address = |text: &str| text.parse::<IpAddr>().is_ok_and(|address| permitted.has_address(address));

@@ -73,6 +73,8 @@ pub struct Config {
     pub create_rooms: core::Creators,
     /// What new rooms are like.
     pub room_kind: core::RoomKind,
+    /// What everybody in the house has.
+    pub household: core::Household,
     /// What people may upload (XEP-0363).
     pub uploads: UploadSettings,
     /// Whether this server answers multicast DNS.
@@ -318,6 +320,43 @@ const SETTINGS: &[Setting] = &[
         set: |_, c, v| put(&mut c.log, v.as_str()?.parse().ok()),
     },
     Setting {
+        table: "house",
+        name: "name",
+        default: "\"\"",
+        meaning: "What the house is called: a group in everybody's list of contacts, and the room for all, have this name. Empty: after its\n\
+                  domain, `Example` for example.org. What is there already keeps the name that it has.",
+        expects: "a name of at most 100 bytes, such as \"The Capulets\"",
+        set: |_, c, v| {
+            let fits = |name: &&str| name.len() <= 100 && !name.contains(char::is_control) && name.trim() == *name;
+            put(&mut c.household.name, v.as_str().filter(fits).map(str::to_owned))
+        },
+    },
+    Setting {
+        table: "house",
+        name: "contacts",
+        default: "\"auto\"",
+        meaning: "Whether everybody who has an account has everybody else in the list of contacts, with their presence, up to 200\n\
+                  people. Each is introduced once: who removes somebody is not given them again. Strangers who have registered by\n\
+                  themselves are left out. \"auto\": in a house that begins with it; true: also in one that had accounts before, where\n\
+                  everybody is introduced at the next start; false: no.",
+        expects: "true, false or \"auto\"",
+        set: |_, c, v| put(&mut c.household.contacts, given(v)),
+    },
+    Setting {
+        table: "house",
+        name: "room",
+        default: "\"auto\"",
+        meaning: "The first part of the address of a room that everybody who has an account is a member of, and nobody else; the\n\
+                  administrators own it. \"auto\": `everybody`, in a house that begins with it; a name: also in one that had accounts\n\
+                  before; \"\" or false: none. Another name: who comes from then on belongs to that, the room before stays as it is.",
+        expects: "\"auto\", false, or what can stand before the @ of a room's address, such as \"everybody\"",
+        set: |_, c, v| {
+            let (room, local) = house_room(v)?;
+            c.household.room_local = local;
+            put(&mut c.household.room, Some(room))
+        },
+    },
+    Setting {
         table: "push",
         name: "content",
         default: "\"none\"",
@@ -480,6 +519,30 @@ fn put<T>(slot: &mut T, value: Option<T>) -> Option<()> {
     Some(())
 }
 
+/// The room for all that is named where there is none of that name.
+const HOUSE_ROOM: &str = "everybody";
+
+fn given(value: &DeValue<'_>) -> Option<core::Given> {
+    match (value.as_bool(), value.as_str()) {
+        (Some(true), _) => Some(core::Given::Everywhere),
+        (Some(false), _) => Some(core::Given::Nowhere),
+        (_, Some("auto")) => Some(core::Given::InNewHouses),
+        _ => None,
+    }
+}
+
+/// In which houses there is a room for all, and its name.
+fn house_room(value: &DeValue<'_>) -> Option<(core::Given, Box<str>)> {
+    match value.as_str() {
+        Some("") => Some((core::Given::Nowhere, Box::default())),
+        None | Some("auto") => given(value).map(|given| (given, HOUSE_ROOM.into())),
+        Some(name) => {
+            let jid = Jid::new(Some(name), "example.org", None).ok()?;
+            Some((core::Given::Everywhere, jid.local()?.into()))
+        }
+    }
+}
+
 /// RFC 6120 §4.9.3.19: a host or an address, and a port.
 fn location(text: &str) -> Option<Option<String>> {
     if text.is_empty() {
@@ -568,6 +631,7 @@ impl Default for Config {
             federation: Federation::default(),
             create_rooms: core::Creators::default(),
             room_kind: core::RoomKind::default(),
+            household: core::Household::default(),
             uploads: UploadSettings::default(),
             mdns: MdnsSetting::default(),
             registrations_an_hour: 3,
@@ -727,6 +791,7 @@ impl Config {
         settings.federation = self.federation.core(public);
         settings.create_rooms = self.create_rooms;
         settings.room_kind = self.room_kind;
+        settings.household = self.household.clone();
         settings.upload_bytes = self.uploads.enabled.then(|| self.uploads.limits(dir).largest());
         settings.registrations_an_hour = self.registrations_an_hour;
         settings
@@ -812,7 +877,7 @@ fn nearest(path: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::Settings;
+    use crate::core::{Given, Household, Settings};
     use crate::service::net::listeners::{C2S, C2S_TLS, COMPONENT, HTTPS, S2S, S2S_TLS};
 
     fn error(text: &str) -> String {
@@ -848,8 +913,11 @@ mod tests {
         // These fit the machine.
         assert!(ours.archive_bytes <= theirs.archive_bytes && ours.waiting_bytes <= theirs.waiting_bytes);
         assert!(ours.upload_bytes.is_some() && ours.upload_bytes <= theirs.upload_bytes);
-        let Settings { archive_bytes, waiting_bytes, upload_bytes, .. } = ours;
-        let fitting = Settings { archive_bytes, waiting_bytes, upload_bytes, ..theirs };
+        // Whoever takes the core into a program of their own has other ideas of a house.
+        assert_eq!((ours.household.contacts, ours.household.room), (Given::InNewHouses, Given::InNewHouses));
+        assert_eq!(theirs.household, Household::default());
+        let Settings { archive_bytes, waiting_bytes, upload_bytes, household, .. } = ours.clone();
+        let fitting = Settings { archive_bytes, waiting_bytes, upload_bytes, household, ..theirs };
         assert_eq!(format!("{ours:?}"), format!("{fitting:?}"));
     }
 

@@ -236,6 +236,7 @@ fn running(report: &mut Report, data: &Data) {
                 )),
                 None => report.fine("storage: it works"),
             }
+            health.house.iter().for_each(|told| report.note(format!("house: {told}")));
             health.unreached.iter().for_each(|told| report.note(format!("other server: {told}")));
         }
         Err(e) => report.wrong(format!("server: {e}")),
@@ -257,8 +258,9 @@ fn stopped(report: &mut Report, installed: Option<(&Package, bool)>, database: b
 fn domain_seen(report: &mut Report, place: &Place, lookup: Lookup) {
     let domain = &place.domain;
     if let Some(why) = host_name::fault(domain.as_str()) {
+        let but = if host_name::is_shared(domain.as_str()) { "" } else { "some apps and name services refuse it: " };
         report.note(format!(
-            "domain: {domain} goes on as it is, but some apps and name services refuse it: {why}. It can be changed while there are no accounts"
+            "domain: {domain} goes on as it is, but {but}{why}. It can be changed while there are no accounts"
         ));
     }
     let told = lookup.end(&Ports::set(&place.config));

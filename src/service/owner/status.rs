@@ -1,6 +1,6 @@
 //! How the server is, in a few lines.
 
-use crate::core::{clock, peers::PeerStatus};
+use crate::core::{TOO_MANY, clock, peers::PeerStatus};
 use crate::service::cert::Certificates;
 use crate::service::disk::{
     data::Data,
@@ -25,6 +25,8 @@ const FILES: &str = "files";
 const WEB: &str = "web";
 /// The name of the line about the network at hand.
 const MDNS: &str = "mdns";
+/// The name of the line about what everybody in the house has.
+const HOUSE: &str = "house";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
 /// The name of the lines about other servers.
@@ -74,6 +76,8 @@ pub(in crate::service) struct Health {
     pub web: Option<String>,
     /// How it is found in the network at hand.
     pub mdns: Option<String>,
+    /// What is to be told of those who live in the house, if anything.
+    pub house: Option<String>,
 }
 
 /// Asks the running server.
@@ -91,6 +95,7 @@ pub(in crate::service) fn health(data: &Data) -> Result<Health> {
         unreached,
         web: of(WEB),
         mdns: of(MDNS),
+        house: of(HOUSE).filter(|told| told.contains(TOO_MANY)).map(|_| TOO_MANY.to_owned()),
     })
 }
 
@@ -141,6 +146,7 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
         line("server", format!("runs for {}, version {}", span(shared.hub.mono() / 1000), env!("CARGO_PKG_VERSION"))),
         line("sessions", format!("{connected} connected, {waiting_sessions} may come back")),
         line("accounts", accounts),
+        line(HOUSE, shared.hub.house_told()),
     ];
     let mut ask = |query: Query| shared.hub.on_storage(move |engine| engine.query(&query))?.map_err(Failure::from);
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;

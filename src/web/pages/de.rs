@@ -53,9 +53,11 @@ pub(super) const TEXTS: Texts = Texts {
     fault_name_long: "Dieser Name ist zu lang.",
     fault_name_kept: "Dieser Name wird für jemand anderen freigehalten. Wählen Sie einen anderen.",
     fault_name_alike: "Dieser Name sieht aus wie der von jemandem, der schon hier ist. Wählen Sie einen anderen.",
+    fault_name_mixed: "Dieser Name mischt Buchstaben verschiedener Alphabete oder hat Zeichen, die zu keinem Buchstaben gehören. Nehmen Sie die eines Alphabets.",
     fault_password_short: "Dieses Passwort ist zu kurz. Es braucht mindestens {least} Zeichen.",
     fault_password_long: "Dieses Passwort ist zu lang. {most} einfache Buchstaben sind das Höchste.",
     fault_password_odd: "In diesem Passwort ist ein Zeichen, das viele Apps nicht senden können: ein Emoji oder ein unsichtbares. Tippen Sie es ohne dieses.",
+    fault_password_blank: "Dieses Passwort besteht nur aus Leerzeichen. Nehmen Sie auch Buchstaben.",
     fault_again: "Das ist nicht dasselbe Passwort wie oben.",
 
     done_title: "Ihr Konto ist angelegt",

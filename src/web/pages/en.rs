@@ -53,9 +53,11 @@ pub(super) const TEXTS: Texts = Texts {
     fault_name_long: "This name is too long.",
     fault_name_kept: "This name is kept for somebody else. Choose another.",
     fault_name_alike: "This name looks like that of somebody who is here already. Choose another.",
+    fault_name_mixed: "This name mixes letters of different alphabets, or has marks that belong to no letter. Take those of one alphabet.",
     fault_password_short: "This password is too short. It needs at least {least} characters.",
     fault_password_long: "This password is too long. {most} plain letters are the most.",
     fault_password_odd: "This password has a character that many apps cannot send: an emoji, or an invisible one. Type it without that.",
+    fault_password_blank: "This password is only spaces. Put letters into it.",
     fault_again: "This is not the same password as above.",
 
     done_title: "Your account is made",

@@ -53,9 +53,11 @@ pub(super) const TEXTS: Texts = Texts {
     fault_name_long: "Este nombre es demasiado largo.",
     fault_name_kept: "Este nombre se guarda para otra persona. Elija otro.",
     fault_name_alike: "Este nombre se parece al de alguien que ya está aquí. Elija otro.",
+    fault_name_mixed: "Este nombre mezcla letras de varios alfabetos o tiene signos que no pertenecen a ninguna letra. Use las de un solo alfabeto.",
     fault_password_short: "Esta contraseña es demasiado corta. Necesita al menos {least} caracteres.",
     fault_password_long: "Esta contraseña es demasiado larga. {most} letras sencillas son el máximo.",
     fault_password_odd: "Esta contraseña tiene un carácter que muchas aplicaciones no pueden enviar: un emoji o uno invisible. Escríbala sin él.",
+    fault_password_blank: "Esta contraseña solo tiene espacios. Ponga también letras.",
     fault_again: "Esta no es la misma contraseña de arriba.",
 
     done_title: "Su cuenta está creada",

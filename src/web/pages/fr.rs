@@ -53,9 +53,11 @@ pub(super) const TEXTS: Texts = Texts {
     fault_name_long: "Ce nom est trop long.",
     fault_name_kept: "Ce nom est gardé pour quelqu’un d’autre. Choisissez-en un autre.",
     fault_name_alike: "Ce nom ressemble à celui de quelqu’un qui est déjà ici. Choisissez-en un autre.",
+    fault_name_mixed: "Ce nom mélange les lettres de plusieurs alphabets, ou contient des signes qui n’appartiennent à aucune lettre. Prenez celles d’un seul alphabet.",
     fault_password_short: "Ce mot de passe est trop court. Il lui faut au moins {least} caractères.",
     fault_password_long: "Ce mot de passe est trop long. {most} lettres simples sont le maximum.",
     fault_password_odd: "Ce mot de passe contient un caractère que beaucoup d’applications ne savent pas envoyer : un émoji, ou un caractère invisible. Tapez-le sans celui-ci.",
+    fault_password_blank: "Ce mot de passe ne contient que des espaces. Mettez-y aussi des lettres.",
     fault_again: "Ce n’est pas le même mot de passe que ci-dessus.",
 
     done_title: "Votre compte est créé",

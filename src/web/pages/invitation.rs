@@ -44,9 +44,13 @@ pub enum Fault {
     NameLong,
     NameKept,
     NameAlike,
+    /// It mixes alphabets.
+    NameMixed,
     PasswordShort,
     PasswordLong,
     PasswordOdd,
+    /// It is of spaces alone.
+    PasswordBlank,
     /// The password is not the same twice.
     Again,
 }
@@ -67,8 +71,9 @@ impl Fault {
             | Fault::NameOdd
             | Fault::NameLong
             | Fault::NameKept
-            | Fault::NameAlike => Field::Name,
-            Fault::PasswordShort | Fault::PasswordLong | Fault::PasswordOdd => Field::Password,
+            | Fault::NameAlike
+            | Fault::NameMixed => Field::Name,
+            Fault::PasswordShort | Fault::PasswordLong | Fault::PasswordOdd | Fault::PasswordBlank => Field::Password,
             Fault::Again => Field::Again,
         }
     }
@@ -82,9 +87,11 @@ impl Fault {
             Fault::NameLong => texts.fault_name_long,
             Fault::NameKept => texts.fault_name_kept,
             Fault::NameAlike => texts.fault_name_alike,
+            Fault::NameMixed => texts.fault_name_mixed,
             Fault::PasswordShort => texts.fault_password_short,
             Fault::PasswordLong => texts.fault_password_long,
             Fault::PasswordOdd => texts.fault_password_odd,
+            Fault::PasswordBlank => texts.fault_password_blank,
             Fault::Again => texts.fault_again,
         };
         fill(text, &[("least", &PASSWORD_CHARS.to_string()), ("most", &CHOSEN_PASSWORD_BYTES.to_string())])

@@ -155,12 +155,16 @@ pub struct Texts {
     pub fault_name_kept: &'static str,
     #[allow(missing_docs)]
     pub fault_name_alike: &'static str,
+    /// One that mixes alphabets.
+    pub fault_name_mixed: &'static str,
     /// `{least}`
     pub fault_password_short: &'static str,
     /// `{most}`
     pub fault_password_long: &'static str,
     #[allow(missing_docs)]
     pub fault_password_odd: &'static str,
+    /// One of spaces alone.
+    pub fault_password_blank: &'static str,
     #[allow(missing_docs)]
     pub fault_again: &'static str,
 

@@ -12,7 +12,7 @@ use crate::web::percent::{decoded, encoded};
 use crate::web::request::{Method, Request};
 use crate::wire::Jid;
 use crate::wire::punycode::a_labels;
-use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, allowed, long_enough};
+use crate::wire::scram::{CHOSEN_PASSWORD_BYTES, allowed, is_blank, long_enough};
 use std::io;
 use std::sync::Arc;
 
@@ -285,6 +285,9 @@ fn address(jid: &Jid) -> String {
 }
 
 fn password_fault(password: &str) -> Option<Fault> {
+    if is_blank(password) {
+        return Some(Fault::PasswordBlank);
+    }
     if long_enough(password).is_err() {
         return Some(Fault::PasswordShort);
     }
@@ -300,5 +303,6 @@ fn name_fault(fault: NameFault) -> Fault {
         NameFault::Taken => Fault::NameTaken,
         NameFault::Reserved => Fault::NameKept,
         NameFault::LookAlike => Fault::NameAlike,
+        NameFault::Mixed => Fault::NameMixed,
     }
 }
