@@ -29,12 +29,14 @@ fn a_domain_is_asked_for_looked_up_and_served() {
     let dir = Dir::with("# Ours.");
     let before = settings(&dir);
     // One that can be none, one that no name service leads to, and the latter all the same.
-    let server = set_up(&dir, "box_1\nworkshop.test\n\n");
+    let server = set_up(&dir, "box_1\nworkshop.test\n\nThe \"Mill\"\n");
     let greeting = server.greeting.join("\n");
     assert!(greeting.contains("Take box-1.") && greeting.contains("leads to workshop.test"), "{greeting}");
     assert_eq!(greeting.matches("leads to workshop.test").count(), 1, "{greeting}");
     assert!(greeting.contains("serves workshop.test"), "{greeting}");
-    assert_eq!(settings(&dir), format!("domain = \"workshop.test\"\n{before}"));
+    let with_name = before.replace("[house]\n", "[house]\nname = \"The \\\"Mill\\\"\"\n");
+    assert_ne!(with_name, before);
+    assert_eq!(settings(&dir), format!("domain = \"workshop.test\"\n{with_name}"));
     server.stop();
     ok(&dir, &["user", "add", "juliet"], "");
     let server = set_up(&dir, "");
@@ -46,7 +48,7 @@ fn a_domain_is_asked_for_looked_up_and_served() {
 #[test]
 fn nothing_is_changed_before_the_last_answer() {
     let dir = Dir::new();
-    for answers in ["", "workshop.test\n", "box_1\n"] {
+    for answers in ["", "workshop.test\n", "box_1\n", "workshop.test\n\n"] {
         let told = fails(&dir, &["setup"], answers);
         assert!(told.contains("standard input has ended"), "{answers:?}: {told}");
         assert!(!dir.data().exists(), "{answers:?}");
@@ -60,7 +62,7 @@ fn a_port_that_another_program_has_is_told_before_anything_is_changed() {
     std::fs::create_dir_all(dir.data()).unwrap();
     let text = format!("[listen]\nc2s = [\"{}\"]\nc2s_tls = []\n", taken.local_addr().unwrap());
     std::fs::write(dir.data().join("inglenook.toml"), &text).unwrap();
-    let told = fails(&dir, &["setup"], "workshop.test\n\n");
+    let told = fails(&dir, &["setup"], "workshop.test\n\n\n");
     assert!(told.contains("Another program listens there") && told.contains("Nothing was changed"), "{told}");
     assert_eq!(settings(&dir), text);
 }
@@ -69,7 +71,7 @@ fn a_port_that_another_program_has_is_told_before_anything_is_changed() {
 fn settings_that_are_wrong_are_not_written_over() {
     let dir = Dir::with("plian = true");
     let before = settings(&dir);
-    assert!(fails(&dir, &["setup"], "workshop.test\n\n").contains("\"plain\""));
+    assert!(fails(&dir, &["setup"], "workshop.test\n\n\n").contains("\"plain\""));
     assert_eq!(settings(&dir), before);
 }
 
@@ -78,7 +80,7 @@ fn a_running_server_is_not_set_up_behind_its_back() {
     let dir = Dir::begun("");
     let server = Server::start(&dir, &[]);
     let before = settings(&dir);
-    let told = fails(&dir, &["setup"], "workshop.test\n\n");
+    let told = fails(&dir, &["setup"], "workshop.test\n\n\n");
     assert!(told.contains("End it") && told.contains("Nothing was changed"), "{told}");
     assert_eq!(settings(&dir), before);
     server.stop();

@@ -15,6 +15,7 @@ use super::{
     lookup::{Lookup, Ports},
     root,
 };
+use crate::core::Household;
 use crate::service::config::{self, Config};
 use crate::service::disk::data::{self, Data};
 use crate::service::net::listen;
@@ -39,6 +40,8 @@ pub enum SetUp {
 /// What was answered.
 struct Answers {
     domain: String,
+    /// What the house is called; empty: after its domain.
+    name: String,
     boot: Option<&'static BootManager>,
 }
 
@@ -87,19 +90,23 @@ fn same(one: &Data, other: &Data) -> bool {
 
 fn ask(options: &Options, data: &Data, boot: Option<&'static BootManager>, talk: &mut Talk<'_>) -> Result<Answers> {
     let Place { config, domain, .. } = root::as_owner(data, || options.place())?;
-    let domain = match root::as_owner(data, || domain::accounts(options, data))? {
-        0 => ask_domain(domain.as_str(), &config, talk)?,
+    let (domain, name) = match root::as_owner(data, || domain::accounts(options, data))? {
+        0 => {
+            let domain = ask_domain(domain.as_str(), &config, talk)?;
+            let name = ask_name(&domain, &config, talk)?;
+            (domain, name)
+        }
         count => {
             let accounts = if count == 1 { "1 account belongs".to_owned() } else { format!("{count} accounts belong") };
             talk.say(&format!("The domain stays {domain}: {accounts} to it."));
-            domain.to_string()
+            (domain.to_string(), config.household.name)
         }
     };
     let boot = match boot {
         Some(boot) if talk.is_wanted("Is the server to run now, and whenever the box is started?")? => Some(boot),
         _ => None,
     };
-    Ok(Answers { domain, boot })
+    Ok(Answers { domain, name, boot })
 }
 
 /// The domain, which is looked up at once: whoever types it should see what phones will.
@@ -133,6 +140,22 @@ fn ask_domain(usual: &str, config: &Config, talk: &mut Talk<'_>) -> Result<Strin
         talk.say("Enter takes it all the same; or type another.");
         usual = named.to_string();
         told_of = Some(named);
+    }
+}
+
+/// What everybody reads above the list of contacts.
+fn ask_name(domain: &str, config: &Config, talk: &mut Talk<'_>) -> Result<String> {
+    let after_domain = Household::default().called(domain);
+    let usual = config.household.called(domain);
+    loop {
+        let name = talk.ask("What is the house called? People see that above their contacts.", &usual)?;
+        if name == after_domain {
+            return Ok(String::new());
+        }
+        match config::is_house_name(&name) {
+            true => return Ok(name),
+            false => talk.say("A name has no more than 100 bytes, and no control characters. Another, please."),
+        }
     }
 }
 
@@ -182,7 +205,10 @@ fn write(data: &Data, answers: &Answers) -> Result<()> {
         read => read.map_err(|e| Failure(format!("{name} cannot be read: {e}.")))?,
     };
     let domain = |config: &Config| config.domain.as_ref().map(ToString::to_string).unwrap_or_default();
-    let wanted = [Wanted { table: "", name: "domain", value: &answers.domain, read: domain }];
+    let wanted = [
+        Wanted { table: "", name: "domain", value: &answers.domain, read: domain },
+        Wanted { table: "house", name: "name", value: &answers.name, read: |config| config.household.name.clone() },
+    ];
     let now = settings::with(&name, &text, &wanted)?;
     if now == text {
         return Ok(());
