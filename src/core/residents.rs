@@ -24,7 +24,7 @@ pub(super) mod bit {
     pub(in crate::core) const STRANGER: u8 = 1 << 2;
 }
 
-/// How an account has come into the house, and what it is still to have there: its row in [`Tree::House`]. One without a row was made by
+/// How an account has come into the house, and what it is still to have there: its row in [`crate::store::Tree::House`]. One without a row was made by
 /// the owner, or before there were such rows, and has all that it is to have.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Origin {
@@ -89,7 +89,7 @@ pub(super) struct Residents {
 }
 
 impl Residents {
-    /// A row of [`Tree::House`].
+    /// A row of [`crate::store::Tree::House`].
     pub(super) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let local = std::str::from_utf8(key).map_err(|_| Broken)?;
         self.origins.insert(local.into(), Origin::from_record(value)?);

@@ -1076,6 +1076,24 @@ mod tests {
     }
 
     #[test]
+    fn what_everybody_in_the_house_has() {
+        let read = |text: &str| Config::parse("f", &format!("[house]\n{text}\n")).unwrap().household;
+        let room = |text: &str| (read(text).room, read(text).room_local.into_string());
+        assert_eq!(room(""), (Given::InNewHouses, "everybody".into()));
+        assert_eq!(room("room = true"), (Given::Everywhere, "everybody".into()));
+        assert_eq!(room("room = \"Hall\""), (Given::Everywhere, "hall".into()));
+        assert_eq!((room("room = \"\"").0, room("room = false").0), (Given::Nowhere, Given::Nowhere));
+        assert_eq!((read("").contacts, read("contacts = true").contacts), (Given::InNewHouses, Given::Everywhere));
+        assert_eq!(read("contacts = false").contacts, Given::Nowhere);
+        assert_eq!(read("name = \"The Capulets\"").name, "The Capulets");
+        let long = format!("name = \"{}\"", "x".repeat(101));
+        for wrong in ["room = \"a b\"", "room = \"a@b\"", "room = 3", "contacts = \"yes\"", "name = \" x\"", &long] {
+            let error = error(&format!("[house]\n{wrong}\n"));
+            assert!(error.starts_with("inglenook.toml:2: house.") && error.contains("must be"), "{error}");
+        }
+    }
+
+    #[test]
     fn everything_can_be_set() {
         let text = "domain = \"Example.ORG\"\nadmins = [\"juliet@example.org\"]\nplain = true\nregistration = true\n\
                     scram_iterations = 4096\noffline_bytes = 0x10\narchive_days = 0\narchive_bytes = 0x10_0000\nshow_os = true\n\
