@@ -92,6 +92,7 @@ enum UserVerb {
     Add(UserAdd),
     Passwd(UserPasswd),
     Reset(UserReset),
+    Admin(UserAdmin),
     List(UserList),
     Remove(UserRemove),
 }
@@ -142,6 +143,24 @@ struct UserReset {
     /// show the code also where standard output is no terminal
     #[argh(switch)]
     qr: bool,
+    /// the data folder; else $STATE_DIRECTORY, else the only one that is there
+    #[argh(option, arg_name = "dir")]
+    data: Option<PathBuf>,
+    /// the settings
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Have an account administer the server from its apps, or not any more. The setting "admins" names others.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "admin")]
+struct UserAdmin {
+    /// the address: NAME@DOMAIN, or NAME alone
+    #[argh(positional)]
+    jid: String,
+    /// not any more
+    #[argh(switch)]
+    off: bool,
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -656,6 +675,9 @@ fn run(verb: Verb) -> Result<()> {
             UserVerb::Reset(UserReset { jid, qr, data, config }) => {
                 let request = InviteRequest { reset: true, name: Some(jid), uses: 1, ..InviteRequest::default() };
                 say(&invite::invite(&told(asking(owner(data, config)?)), request, shows(qr))?)
+            }
+            UserVerb::Admin(UserAdmin { jid, off, data, config }) => {
+                say(&user::run(&told(asking(owner(data, config)?)), &Request::Admin(jid, !off))?)
             }
             UserVerb::List(UserList { data, config }) => list(&asking(owner(data, config)?), &Request::List),
             UserVerb::Remove(UserRemove { jid, data, config }) => {

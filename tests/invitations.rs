@@ -604,3 +604,33 @@ fn a_password_of_spaces_is_none() {
     }
     assert!(password_fault("   a   b").is_ok());
 }
+
+/// Who administers is not for good: neither by an invitation, nor by the owner's word.
+#[test]
+fn administration_is_given_and_taken_back() {
+    let mut house = House::with(|s| s.admins = vec![jid("nurse@house.test")]);
+    ["juliet@house.test", "nurse@house.test"].iter().for_each(|jid| house.account(jid));
+    let set = |house: &mut House, name: &str, admin| {
+        ask(house, Command::UserAdmin(jid(&format!("{name}@house.test")), admin))
+    };
+    assert!(set(&mut house, "paris", true).unwrap_err().contains("there is no paris@house.test"));
+    assert!(set(&mut house, "juliet", false).unwrap_err().contains("does not administer"));
+    assert!(set(&mut house, "nurse", false).unwrap_err().contains("\"admins\""));
+    assert!(set(&mut house, "nurse", true).unwrap_err().contains("already"));
+    assert_eq!(set(&mut house, "juliet", true).unwrap(), ["juliet@house.test administers the server from now on"]);
+    house.power_cut();
+    house.restart();
+    assert!(set(&mut house, "juliet", true).unwrap_err().contains("already"), "it is stored");
+    assert_eq!(set(&mut house, "juliet", false).unwrap().len(), 1, "the nurse still does");
+    house.power_cut();
+    house.restart_with(|s| s.admins.clear());
+    assert!(set(&mut house, "juliet", false).unwrap_err().contains("does not"), "that is stored, too");
+    assert!(set(&mut house, "nurse", false).unwrap_err().contains("does not"));
+    set(&mut house, "nurse", true).unwrap();
+    assert!(set(&mut house, "nurse", false).unwrap()[1].contains("nobody administers"));
+    // Who is invited to, as the owner typed it.
+    invite(&mut house, WantedInvitation { admin: true, ..wanted("abc") }).unwrap();
+    house.take("abc", "mercutio").unwrap().unwrap();
+    set(&mut house, "mercutio", false).unwrap();
+    assert!(!house.state().administers(&jid("mercutio@house.test")));
+}

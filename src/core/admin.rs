@@ -30,12 +30,10 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
         Command::UserList => Ok(st.here.accounts().iter().map(|(_, a)| a.jid.to_string()).collect()),
         Command::UserRemove(jid) => remove(st, &jid, None).map(|()| {
             let mut lines = vec![format!("removed {jid}")];
-            let stays = |admin: &&Jid| **admin != jid && st.account(admin).is_some();
-            if st.administers(&jid) && st.administrators().find(stays).is_none() {
-                lines.push("nobody administers the server from an app any more; `inglenook invite --admin` makes somebody who does".into());
-            }
+            lines.extend(last_administrator(st, &jid).filter(|_| st.administers(&jid)));
             lines
         }),
+        Command::UserAdmin(jid, admin) => administer(st, &jid, admin),
         Command::RoomList | Command::RoomOwner(..) | Command::RoomRemove(_) => {
             asked.unwrap_or_else(|| Err("there are no rooms on this server".into()))
         }
@@ -95,6 +93,37 @@ pub(super) fn add_with(st: &mut State, jid: &Jid, credentials: Credentials, orig
     st.here.add(local, account);
     st.moves_in(local, origin);
     Ok(())
+}
+
+/// Has an account administer the server, or not any more: lines for the owner.
+fn administer(st: &mut State, jid: &Jid, admin: bool) -> Result<Vec<String>, String> {
+    let Some(local) = st.account(jid).and(st.local(jid)) else { return Err(format!("there is no {jid}")) };
+    let local: Box<[u8]> = local.as_bytes().into();
+    match (admin, st.administers(jid)) {
+        (true, true) => Err(format!("{jid} administers the server already")),
+        (false, false) => Err(format!("{jid} does not administer the server")),
+        (false, true) if st.settings().admins.contains(jid) => {
+            Err(format!("the setting \"admins\" names {jid}: take it out there"))
+        }
+        (true, false) => {
+            st.write().map_err(words)?;
+            st.make_admin(jid);
+            Ok(vec![format!("{jid} administers the server from now on")])
+        }
+        (false, true) => {
+            st.write().map_err(words)?.delete(Tree::Admin, local);
+            st.granted.remove(jid);
+            let line = format!("{jid} does not administer the server any more");
+            Ok(std::iter::once(line).chain(last_administrator(st, jid)).collect())
+        }
+    }
+}
+
+/// What the owner is told if nobody but this one administers the server.
+fn last_administrator(st: &State, gone: &Jid) -> Option<String> {
+    let stays = st.administrators().any(|admin| admin != gone && st.account(admin).is_some());
+    let told = "nobody administers the server from an app any more; `inglenook invite --admin` makes somebody who does";
+    (!stays).then(|| told.into())
 }
 
 fn store(st: &mut State, local: &str, account: &Account) -> Result<(), String> {

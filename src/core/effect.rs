@@ -132,6 +132,8 @@ pub enum Command {
     UserList,
     /// Removes an account and all that is stored for it, and tells its contacts.
     UserRemove(Jid),
+    /// Whether an account administers the server, beside those that the settings name.
+    UserAdmin(Jid, bool),
     /// The rooms, and who owns them.
     RoomList,
     /// Makes an account an owner of a room.
@@ -217,6 +219,7 @@ impl std::fmt::Debug for Command {
             Command::UserPassword(jid, _) => write!(f, "UserPassword({jid})"),
             Command::UserList => f.write_str("UserList"),
             Command::UserRemove(jid) => write!(f, "UserRemove({jid})"),
+            Command::UserAdmin(jid, admin) => write!(f, "UserAdmin({jid}, {admin})"),
             Command::RoomList => f.write_str("RoomList"),
             Command::RoomOwner(room, jid) => write!(f, "RoomOwner({room}, {jid})"),
             Command::RoomRemove(room) => write!(f, "RoomRemove({room})"),

@@ -230,7 +230,7 @@ impl State {
     }
 
     /// An account administers the server from now on, whatever the settings say.
-    fn make_admin(&mut self, jid: &Jid) {
+    pub(super) fn make_admin(&mut self, jid: &Jid) {
         self.granted.insert(jid.clone());
         self.changes.add().put(Tree::Admin, jid.local().unwrap_or_default().as_bytes(), [1]);
     }

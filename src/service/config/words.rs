@@ -4,7 +4,7 @@
 pub const COMMANDS: [(&str, &[&str]); 17] = [
     ("setup", &[]),
     ("serve", &[]),
-    ("user", &["add", "passwd", "reset", "list", "remove"]),
+    ("user", &["add", "passwd", "reset", "admin", "list", "remove"]),
     ("invite", &[]),
     ("qr", &[]),
     ("room", &["list", "owner", "remove"]),

@@ -46,6 +46,8 @@ pub enum Request {
     List,
     /// Removes an account.
     Remove(String),
+    /// Whether an account administers the server.
+    Admin(String, bool),
     /// The rooms.
     RoomList,
     /// Makes an account an owner of a room: the room, and the account.
@@ -156,6 +158,8 @@ impl Request {
             Request::Password(jid, password) => format!("passwd\t{jid}\t{password}\n"),
             Request::List => "list\n".into(),
             Request::Remove(jid) => format!("remove\t{jid}\n"),
+            Request::Admin(jid, true) => format!("admin\t{jid}\n"),
+            Request::Admin(jid, false) => format!("admin-off\t{jid}\n"),
             Request::RoomList => "rooms\n".into(),
             Request::RoomOwner(room, jid) => format!("room-owner\t{room}\t{jid}\n"),
             Request::RoomRemove(room) => format!("room-remove\t{room}\n"),
@@ -187,6 +191,8 @@ impl Request {
             "passwd" => Request::Password(jid?, password?),
             "list" => Request::List,
             "remove" => Request::Remove(jid?),
+            "admin" => Request::Admin(jid?, true),
+            "admin-off" => Request::Admin(jid?, false),
             "rooms" => Request::RoomList,
             "room-owner" => Request::RoomOwner(jid?, password?),
             "room-remove" => Request::RoomRemove(jid?),
@@ -226,6 +232,7 @@ impl Request {
             }
             Request::List => Command::UserList,
             Request::Remove(jid) => Command::UserRemove(address(jid, domain)?),
+            Request::Admin(jid, admin) => Command::UserAdmin(address(jid, domain)?, *admin),
             Request::RoomList => Command::RoomList,
             Request::RoomOwner(at, jid) => Command::RoomOwner(room(at, domain)?, address(jid, domain)?),
             Request::RoomRemove(at) => Command::RoomRemove(room(at, domain)?),
@@ -559,6 +566,8 @@ mod tests {
             Request::List,
             Request::Remove("juliet".into()),
             Request::RoomList,
+            Request::Admin("juliet".into(), true),
+            Request::Admin("juliet".into(), false),
             Request::RoomOwner("garden".into(), "juliet".into()),
             Request::RoomRemove("garden".into()),
             Request::NotifierAdd { to: "garden".into(), name: None, from: None, digest: [7; 32] },
