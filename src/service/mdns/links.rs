@@ -8,10 +8,11 @@ use rustix::net::{
     sockopt::{Timeout, set_socket_timeout},
 };
 use smol::Async;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 /// Interfaces that are used; a box with more has them for something else.
@@ -44,6 +45,7 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const GROUPS: u32 = 0x1 | 0x10 | 0x100; // RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+const ROUTE_GROUPS: u32 = 0x40 | 0x400; // RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE
 
 // linux/if.h.
 const IFF_UP: u32 = 0x1;
@@ -144,13 +146,39 @@ pub(super) fn look() -> io::Result<(Vec<MdnsLink>, BTreeMap<u32, String>)> {
     for kind in [RTM_GETLINK, RTM_GETADDR] {
         ask(kind, &mut table)?;
     }
-    Ok(chosen(&table))
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let upstream = match is_router() {
+        true => upstream(&read("/proc/net/route"), &read("/proc/net/ipv6_route")),
+        false => BTreeSet::new(),
+    };
+    Ok(chosen(&table, &upstream))
 }
 
-fn chosen(table: &BTreeMap<u32, Interface>) -> (Vec<MdnsLink>, BTreeMap<u32, String>) {
+/// Whether the box stands between a house and the network of others: OpenWrt does.
+fn is_router() -> bool {
+    Path::new("/etc/openwrt_release").exists()
+}
+
+/// The interfaces on the way to everywhere, by the kernel's tables of routes (proc(5)): destination and mask of an IPv4 route are its second
+/// and eighth field, destination and length of the prefix of an IPv6 route the first two.
+fn upstream(v4: &str, v6: &str) -> BTreeSet<String> {
+    let fields = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let is_nothing = |field: Option<&String>| field.is_some_and(|field| field.bytes().all(|digit| digit == b'0'));
+    let of_v4 = v4.lines().skip(1).map(fields).filter(|all| is_nothing(all.get(1)) && is_nothing(all.get(7)));
+    let of_v6 = v6.lines().map(fields).filter(|all| is_nothing(all.first()) && is_nothing(all.get(1)));
+    of_v4.filter_map(|all| all.first().cloned()).chain(of_v6.filter_map(|all| all.last().cloned())).collect()
+}
+
+/// Those that are used: none of containers, and none of `upstream`, where there are others.
+fn chosen(table: &BTreeMap<u32, Interface>, upstream: &BTreeSet<String>) -> (Vec<MdnsLink>, BTreeMap<u32, String>) {
     let all: Vec<_> = table.iter().filter(|(_, interface)| interface.is_link()).collect();
-    let (inside, outside): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, interface)| interface.is_of_container());
-    let used = if outside.is_empty() { inside } else { outside };
+    let others = |all: Vec<_>, is_out: &dyn Fn(&Interface) -> bool| {
+        let (out, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(_, interface): &(_, &Interface)| is_out(interface));
+        if others.is_empty() { out } else { others }
+    };
+    let used = others(all, &|interface| interface.is_of_container());
+    let used = others(used, &|interface| upstream.contains(&interface.name));
     let used = used.into_iter().take(INTERFACES);
     let (mut links, mut names) = (Vec::new(), BTreeMap::new());
     for (number, interface) in used {
@@ -250,7 +278,8 @@ impl Changes {
     pub fn open() -> io::Result<Changes> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
-        net::bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        let groups = if is_router() { GROUPS | ROUTE_GROUPS } else { GROUPS };
+        net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
         Ok(Changes(Async::new(socket)?))
     }
 
@@ -286,8 +315,33 @@ mod tests {
     }
 
     fn names(all: &[Interface]) -> Vec<String> {
+        names_behind(all, &BTreeSet::new())
+    }
+
+    fn names_behind(all: &[Interface], upstream: &BTreeSet<String>) -> Vec<String> {
         let table = all.iter().cloned().enumerate().map(|(n, one)| (n as u32, one)).collect();
-        chosen(&table).1.into_values().collect()
+        chosen(&table, upstream).1.into_values().collect()
+    }
+
+    /// A router's neighbours at the other end are not of the house.
+    #[test]
+    fn a_router_says_nothing_upstream() {
+        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n\
+                  wan\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\n\
+                  br-lan\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n\
+                  vpn0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\n";
+        let zero = "0".repeat(32);
+        let net = format!("fd{}", "0".repeat(30));
+        let v6 = format!(
+            "{net} 40 {zero} 00 {zero} 00000100 1 0 1   br-lan\n{zero} 00 {zero} 00 fe80{} 00000400 1 0 3   wan6\n",
+            "0".repeat(28)
+        );
+        let upstream = upstream(v4, &v6);
+        assert_eq!(upstream.iter().collect::<Vec<_>>(), ["wan", "wan6"]);
+        let all = ["wan", "wan6", "br-lan"].map(|name| interface(name, LAN, &[("192.168.1.5", 0)]));
+        assert_eq!(names_behind(&all, &upstream), ["br-lan"]);
+        // One that only bridges is found where it is.
+        assert_eq!(names_behind(&all[..1], &upstream), ["wan"]);
     }
 
     #[test]
