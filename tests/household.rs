@@ -5,7 +5,7 @@ mod house;
 
 use house::House;
 use inglenook::core::{Command, Given, HOUSE_CONTACTS, Input, Settings, WantedInvitation, token_digest};
-use inglenook::store::{Batch, Engine, Tree, key};
+use inglenook::store::{Batch, Engine, Query, Tree, key};
 use inglenook::wire::Jid;
 use inglenook::wire::scram::Credentials;
 
@@ -222,6 +222,11 @@ fn storage_that_fails_in_between_is_waited_for() {
     house.set_full(false);
     house.release();
     assert_eq!(contacts(&house, "nurse"), of_house(&["romeo"]));
+    let notes = Query::Scan { tree: Tree::House, prefix: Box::default(), after: None, rows: 10, bytes: usize::MAX };
+    assert!(
+        house.disk().query(&notes).unwrap().is_empty(),
+        "nothing is left of who was never there, nor of who has all"
+    );
     // Behind the account the disk is full.
     house.hold = true;
     house.command(Command::UserAdd(jid("juliet@house.test"), keys()));

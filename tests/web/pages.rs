@@ -298,6 +298,8 @@ fn what_is_wrong_with_a_form_is_said_and_what_was_typed_stays() {
         (&"n".repeat(65), secret, secret, "This name is too long"),
         ("mercutio", "", "", "This password is too short"),
         ("mercutio", "1234567", "1234567", "This password is too short"),
+        ("mercutio", "        ", "        ", "This password is only spaces"),
+        ("m\u{435}rcutio", secret, secret, "This name mixes letters of different alphabets"),
         ("mercutio", &long, &long, "This password is too long"),
         ("mercutio", "\u{1f511}\u{1f511} and letters", "\u{1f511}\u{1f511} and letters", "an emoji"),
         ("mercutio", "tab\tand letters", "tab\tand letters", "an emoji, or an invisible one"),
