@@ -75,6 +75,8 @@ pub enum Request {
     InvitationRevoke(String),
     /// The newest gets a token with this digest.
     InvitationRenew(TokenDigest),
+    /// Where it listens: the setting and the address of each port.
+    Ports,
     /// What URLs begin with; nothing, if no port is open for them.
     Urls,
     /// Reads settings and certificates again.
@@ -170,6 +172,7 @@ impl Request {
             Request::InvitationList => "invite-list\n".into(),
             Request::InvitationRevoke(name) => format!("invite-revoke\t{name}\n"),
             Request::InvitationRenew(digest) => format!("invite-renew\t{}\n", URL_SAFE_NO_PAD.encode(digest)),
+            Request::Ports => "ports\n".into(),
             Request::Urls => "urls\n".into(),
             Request::Reload => "reload\n".into(),
             Request::Status => "status\n".into(),
@@ -197,6 +200,7 @@ impl Request {
             "invite-list" => Request::InvitationList,
             "invite-revoke" => Request::InvitationRevoke(jid?),
             "invite-renew" => Request::InvitationRenew(URL_SAFE_NO_PAD.decode(jid?).ok()?.try_into().ok()?),
+            "ports" => Request::Ports,
             "urls" => Request::Urls,
             "reload" => Request::Reload,
             "status" => Request::Status,
@@ -241,7 +245,7 @@ impl Request {
             Request::InvitationList => Command::InvitationList,
             Request::InvitationRevoke(name) => Command::InvitationRevoke(name.as_str().into()),
             Request::InvitationRenew(digest) => Command::InvitationRenew(*digest),
-            Request::Urls | Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
+            Request::Ports | Request::Urls | Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
         }))
     }
 }
@@ -412,6 +416,9 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
     if request == Request::Status {
         let shared = shared.clone();
         return smol::unblock(move || status::running(&shared)).await.map_err(|e| e.0);
+    }
+    if request == Request::Ports {
+        return Ok(shared.ports().iter().map(|(name, at)| format!("{name} {at}")).collect());
     }
     if request == Request::Urls {
         return Ok(shared.urls().into_iter().collect());
