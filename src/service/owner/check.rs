@@ -39,7 +39,7 @@ const FILES: u64 = 64;
 /// How long the DNS is asked.
 const LOOK_UP: Duration = Duration::from_secs(8);
 
-/// Looks at everything; changes nothing.
+/// Looks at everything; changes nothing. A small file is uploaded to a server that runs, and removed.
 pub fn run(options: &Options) -> Report {
     let mut report = look(options);
     let fixes = report.seen.iter_mut().flat_map(|seen| &mut seen.tests).map(|test| &mut test.fix);
@@ -103,14 +103,15 @@ fn look(options: &Options) -> Report {
     };
     domain_seen(&mut report, &place, lookup);
     let health = control::runs(&place.data).then(|| status::health(&place.data).ok()).flatten();
-    found(&mut report, place.config.mdns, health.as_ref().and_then(|health| health.mdns.as_deref()));
+    let mdns = health.as_ref().and_then(|health| health.mdns.clone());
+    found(&mut report, place.config.mdns, mdns.as_deref());
     let web = health.and_then(|health| health.web);
     if let Some(web) = &web {
         report.fine(format!("web: browsers find it at {}", records::urls(web).join(", ")));
     }
     report.records = records::lines(&place.config, place.domain.domain(), web.as_deref());
     if control::runs(&place.data) {
-        match observe::own(&place) {
+        match observe::own(&place, mdns.as_deref()) {
             Ok(seen) => report.seen = Some(seen),
             Err(e) => report.note(format!("grade: nothing was tried from outside: {e}")),
         }

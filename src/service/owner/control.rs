@@ -77,6 +77,10 @@ pub enum Request {
     InvitationRenew(TokenDigest),
     /// Where it listens: the setting and the address of each port.
     Ports,
+    /// A slot for a file of the server itself, of so many bytes: its URL, and what `Authorization` has to say.
+    Slot(u64),
+    /// Removes what was put there.
+    SlotEnd,
     /// What URLs begin with; nothing, if no port is open for them.
     Urls,
     /// Reads settings and certificates again.
@@ -173,6 +177,8 @@ impl Request {
             Request::InvitationRevoke(name) => format!("invite-revoke\t{name}\n"),
             Request::InvitationRenew(digest) => format!("invite-renew\t{}\n", URL_SAFE_NO_PAD.encode(digest)),
             Request::Ports => "ports\n".into(),
+            Request::Slot(bytes) => format!("slot\t{bytes}\n"),
+            Request::SlotEnd => "slot-end\n".into(),
             Request::Urls => "urls\n".into(),
             Request::Reload => "reload\n".into(),
             Request::Status => "status\n".into(),
@@ -201,6 +207,8 @@ impl Request {
             "invite-revoke" => Request::InvitationRevoke(jid?),
             "invite-renew" => Request::InvitationRenew(URL_SAFE_NO_PAD.decode(jid?).ok()?.try_into().ok()?),
             "ports" => Request::Ports,
+            "slot" => Request::Slot(jid?.parse().ok()?),
+            "slot-end" => Request::SlotEnd,
             "urls" => Request::Urls,
             "reload" => Request::Reload,
             "status" => Request::Status,
@@ -245,7 +253,13 @@ impl Request {
             Request::InvitationList => Command::InvitationList,
             Request::InvitationRevoke(name) => Command::InvitationRevoke(name.as_str().into()),
             Request::InvitationRenew(digest) => Command::InvitationRenew(*digest),
-            Request::Ports | Request::Urls | Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
+            Request::Ports
+            | Request::Slot(_)
+            | Request::SlotEnd
+            | Request::Urls
+            | Request::Reload
+            | Request::Status
+            | Request::Backup(_) => return Ok(None),
         }))
     }
 }
@@ -419,6 +433,15 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
     }
     if request == Request::Ports {
         return Ok(shared.ports().iter().map(|(name, at)| format!("{name} {at}")).collect());
+    }
+    if let Request::Slot(bytes) = request {
+        let shared = shared.clone();
+        return smol::unblock(move || shared.slot(bytes)).await;
+    }
+    if request == Request::SlotEnd {
+        let shared = shared.clone();
+        smol::unblock(move || shared.end_slot()).await;
+        return Ok(Vec::new());
     }
     if request == Request::Urls {
         return Ok(shared.urls().into_iter().collect());

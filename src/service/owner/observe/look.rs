@@ -103,7 +103,7 @@ impl PortLook {
                     return seen;
                 }
             }
-            if seen.before.as_ref().is_some_and(|before| before.starttls.is_none()) {
+            if seen.is_plain() {
                 return seen;
             }
         }
@@ -114,8 +114,8 @@ impl PortLook {
         seen
     }
 
-    /// In the time that one thing may take.
-    async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// In the time that one thing may take; `None`: it was late.
+    pub async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let left = STEP.min(self.until.saturating_duration_since(Instant::now()));
         let late = async {
             Timer::after(left).await;
@@ -229,7 +229,11 @@ impl PortLook {
         }
     }
 
-    async fn meet(&self, stranger: Stranger<'_>) -> Result<Meeting, NoMeeting> {
+    /// TLS there, in that time.
+    ///
+    /// # Errors
+    /// When there is none so.
+    pub async fn meet(&self, stranger: Stranger<'_>) -> Result<Meeting, NoMeeting> {
         let failed = |why: String| NoMeeting { of_protocol: false, why };
         let socket = self.ready().await.map_err(failed)?;
         let late = || failed(format!("TLS at {} does not come to an end", self.at));
@@ -330,6 +334,9 @@ impl PortLook {
             kinds.retain(|kind| kind != weak);
         }
         found.strong = self.answer(&RawHello::strong(name, random)).await.filter(|chosen| chosen.version == TLS12);
+        if let Some(strong) = found.strong.as_mut().filter(|_| found.chain.is_empty()) {
+            found.chain = std::mem::take(&mut strong.chain);
+        }
         found
     }
 

@@ -3,23 +3,25 @@
 
 mod chain;
 mod grade;
+mod http;
 mod look;
 mod raw_hello;
 mod rules;
 mod seen;
 mod talk;
 mod targets;
+mod way_in;
 
 pub use self::grade::{Graded, Letter, Test, TestStatus};
 
 use self::look::PortLook;
-use self::seen::Audience;
+use self::seen::{Audience, PORTS, PortSeen};
 use super::control::{self, Request};
 use crate::ext::SERVICES;
-use crate::service::net::listeners::{C2S, C2S_TLS, HTTPS, S2S, S2S_TLS};
 use crate::service::serve::Place;
 use crate::service::{Failure, Result, host};
 use smol::LocalExecutor;
+use smol::future::zip;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -65,31 +67,40 @@ impl Observation {
     }
 }
 
-/// A row of `[listen]`, and who connects there; and whether TLS comes first.
-const PORTS: [(&str, Audience, bool); 5] = [
-    (C2S, Audience::Apps, false),
-    (C2S_TLS, Audience::Apps, true),
-    (S2S, Audience::Servers, false),
-    (S2S_TLS, Audience::Servers, true),
-    (HTTPS, Audience::Browsers, true),
-];
-
-/// The running server of a folder, by the ports on which it listens.
+/// The running server of a folder, by the ports on which it listens, and the way in to it. `mdns`: what it says of how it is found.
 ///
 /// # Errors
 /// When it cannot say which those are.
-pub fn own(place: &Place) -> Result<Observation> {
+pub fn own(place: &Place, mdns: Option<&str>) -> Result<Observation> {
     let until = Instant::now() + ALL;
     let domain = place.domain.domain();
     let services: Vec<String> = SERVICES.iter().map(|service| format!("{service}.{domain}")).collect();
     let lines = control::ask(&place.data, &Request::Ports)?.unwrap_or_default();
-    let ports = lines.iter().filter_map(|line| {
-        let (name, at) = line.split_once(' ')?;
-        let (_, audience, direct) = *PORTS.iter().find(|(listener, ..)| *listener == name)?;
-        let at = here(at.parse().ok()?);
-        Some(PortLook { domain: domain.to_owned(), services: services.clone(), audience, direct, at, own: true, until })
+    let ports: Vec<(String, SocketAddr)> = lines.iter().filter_map(|line| port(line)).collect();
+    let looks = ports.iter().filter_map(|(name, at)| {
+        let (_, audience, direct) = *PORTS.iter().find(|(listener, ..)| listener == name)?;
+        let (domain, services, at) = (domain.to_owned(), services.clone(), here(*at));
+        Some(PortLook { domain, services, audience, direct, at, own: true, until })
     });
-    Ok(Observation { domain: domain.to_owned(), own: true, tests: observe(ports.collect()) })
+    let looks: Vec<PortLook> = looks.collect();
+    let door = looks.iter().find(|look| look.audience == Audience::Browsers).cloned();
+    let seen = observe(looks);
+    let mut tests = rules::tests(&seen, host::now());
+    tests.extend(way_in::apps(&seen));
+    smol::block_on(async {
+        let (open, named) = zip(way_in::ports(&ports), way_in::name(mdns)).await;
+        tests.extend(open.into_iter().chain(named));
+        if let Some(door) = door {
+            tests.extend(way_in::web(&door, place).await);
+        }
+    });
+    Ok(Observation { domain: domain.to_owned(), own: true, tests })
+}
+
+/// A line of [`Request::Ports`].
+fn port(line: &str) -> Option<(String, SocketAddr)> {
+    let (name, at) = line.split_once(' ')?;
+    Some((name.to_owned(), at.parse().ok()?))
 }
 
 /// Any other server. `at`: where it is, as `[LISTENER=]ADDRESS:PORT`; where nothing is said, the DNS knows.
@@ -112,12 +123,12 @@ pub fn of(name: &str, at: &[String]) -> Result<Observation> {
         own: false,
         until,
     };
-    found.extend(observe(ports.into_iter().map(look).collect()));
+    found.extend(rules::tests(&observe(ports.into_iter().map(look).collect()), host::now()));
     Ok(Observation { domain, own: false, tests: found })
 }
 
 /// Looks at all of them at once.
-fn observe(looks: Vec<PortLook>) -> Vec<Test> {
+fn observe(looks: Vec<PortLook>) -> Vec<PortSeen> {
     let executor = LocalExecutor::new();
     let tasks: Vec<_> = looks.into_iter().map(|look| executor.spawn(async move { look.see().await })).collect();
     let all = async {
@@ -127,7 +138,7 @@ fn observe(looks: Vec<PortLook>) -> Vec<Test> {
         }
         seen
     };
-    rules::tests(&smol::block_on(executor.run(all)), host::now())
+    smol::block_on(executor.run(all))
 }
 
 /// Where a port of this box is to be reached from itself.

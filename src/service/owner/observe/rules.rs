@@ -66,7 +66,7 @@ pub fn tests(ports: &[PortSeen], now: u64) -> Vec<Test> {
 }
 
 fn of_side(side: Graded, ports: &[&PortSeen], now: u64, all: &mut Vec<Test>) {
-    let (reached, others): (Vec<&PortSeen>, Vec<&PortSeen>) = ports.iter().partition(|port| port.reached.is_ok());
+    let (reached, others): (Vec<&PortSeen>, Vec<&PortSeen>) = ports.iter().partition(|port| port.is_there());
     // Where nobody is, there is nothing to grade; where one of several is not, half of those who come are lost.
     for (port, why) in others.iter().filter_map(|port| Some((port, port.reached.as_ref().err()?))) {
         all.push(match (reached.is_empty(), port.own) {
@@ -83,6 +83,10 @@ fn of_side(side: Graded, ports: &[&PortSeen], now: u64, all: &mut Vec<Test>) {
     }
     let places: Vec<&str> = reached.iter().map(|port| port.place.as_str()).collect();
     all.push(Test::fine(side, "reached", format!("connected to {}", places.join(", "))));
+    for (port, why) in reached.iter().filter_map(|port| Some((port, port.reached.as_ref().err()?))) {
+        let fix = "let the handshake of TLS come to its end; the log of that server says why it does not";
+        all.push(Test::fault(side, "tls", Letter::F, format!("no TLS can be made at {}: {why}", port.place), fix));
+    }
     for test in &PORT_TESTS {
         let mut found: Vec<Test> = Vec::new();
         let mut is_fine = false;
@@ -176,7 +180,8 @@ fn new_versions(port: &PortSeen, _: u64) -> Vec<Finding> {
         (true, true) => vec![Fine],
         (true, false) => vec![Note("TLS 1.3 alone: apps from before 2018 do not connect".into())],
         (false, true) => vec![Fault(Letter::B, "there is no TLS 1.3".into(), fix.into())],
-        (false, false) if port.before.as_ref().is_some_and(|before| before.starttls.is_none()) => vec![Nothing],
+        // There is none at all.
+        (false, false) if port.reached.is_err() || port.is_plain() => vec![Nothing],
         (false, false) => {
             vec![Fault(Letter::C, "there is neither TLS 1.3 nor a TLS 1.2 that is safe".into(), fix.into())]
         }
@@ -554,6 +559,7 @@ mod tests {
         let rows: Vec<Row<'_>> = vec![
             ("nothing", A, A, false, Box::new(|_| {})),
             ("no STARTTLS", F, F, false, Box::new(before(|b| b.starttls = None))),
+            ("TLS breaks", F, F, false, Box::new(|p| p.reached = Err("x".into()))),
             ("not required", A, A, true, Box::new(before(|b| b.starttls = Some(false)))),
             ("login in the open", F, F, false, Box::new(before(|b| b.mechanisms = vec!["PLAIN".into()]))),
             ("password in the open", F, F, false, Box::new(before(|b| b.takes_password = true))),
@@ -633,6 +639,9 @@ mod tests {
         assert!(faults(&ports).iter().any(|what| what.contains("different certificates")));
         // One of several that is not reached; all of them.
         let mut ports = vec![port(Audience::Apps), port(Audience::Apps)];
+        for port in &mut ports {
+            port.before = None;
+        }
         ports[1].reached = Err("nobody".into());
         assert_eq!(letter(&super::tests(&ports, NOW), Graded::Clients), Some(Letter::B));
         ports[0].reached = Err("nobody".into());

@@ -2,6 +2,7 @@
 
 use super::chain::ChainSeen;
 use super::raw_hello::WeakKind;
+use crate::service::net::listeners::{C2S, C2S_TLS, HTTPS, S2S, S2S_TLS};
 use crate::wire::{Node, Ns, Raw};
 use std::collections::BTreeSet;
 
@@ -15,6 +16,15 @@ pub enum Audience {
     /// Browsers, and apps for files.
     Browsers,
 }
+
+/// A row of `[listen]`, and who connects there; and whether TLS comes first.
+pub const PORTS: [(&str, Audience, bool); 5] = [
+    (C2S, Audience::Apps, false),
+    (C2S_TLS, Audience::Apps, true),
+    (S2S, Audience::Servers, false),
+    (S2S_TLS, Audience::Servers, true),
+    (HTTPS, Audience::Browsers, true),
+];
 
 /// What was seen at one port.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +67,18 @@ pub struct PortSeen {
     pub refuses_large: Option<bool>,
     /// What who has proved nothing is let do: the attempt, and whether it went well.
     pub attempts: Vec<(&'static str, bool)>,
+}
+
+impl PortSeen {
+    /// Whether somebody there speaks XMPP, or TLS.
+    pub fn is_there(&self) -> bool {
+        self.reached.is_ok() || self.before.is_some()
+    }
+
+    /// Whether there is no TLS, and none is offered.
+    pub fn is_plain(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.starttls.is_none())
+    }
 }
 
 /// What is said before TLS.

@@ -1,8 +1,7 @@
 //! Where the ports of another server are: as somebody has said, or as its DNS does.
 
-use super::PORTS;
 use super::grade::{Graded, Test};
-use super::seen::Audience;
+use super::seen::{Audience, PORTS};
 use crate::service::dns::service::{CLIENTS, SERVERS};
 use crate::service::dns::{Family, Host, Resolver, Target};
 use crate::service::net::listeners::{C2S, C2S_TLS, S2S, S2S_TLS};
