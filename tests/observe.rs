@@ -423,7 +423,7 @@ fn what_is_weak_is_seen_in_the_first_answer() {
 #[test]
 fn nobody_is_waited_for_for_long() {
     let begun = Instant::now();
-    let nothing = peer(|socket| std::mem::forget(socket));
+    let nothing = peer(std::mem::forget);
     let half = peer(|mut socket| {
         if stream(&mut socket, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>", silent) {
             std::mem::forget(socket);

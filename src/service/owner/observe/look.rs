@@ -1,7 +1,7 @@
 //! Looks at one port as a stranger does, on many connections, each with little time. Nothing that is said can change anything there.
 
 use super::chain::ChainSeen;
-use super::raw_hello::{Chosen, FLIGHT_BYTES, Flight, RawHello, SSL3, TLS11, TLS12, WEAK};
+use super::raw_hello::{Chosen, FLIGHT_BYTES, Flight, RawHello, SSL3, TLS11, TLS12, WEAK, WeakKind};
 use super::seen::{Audience, BeforeTlsSeen, Offered, PortSeen, Protocols};
 use super::talk::{STRANGER, Talk, Wire};
 use crate::service::tls::{Meeting, NoMeeting, Protocol, Stranger, meet};
@@ -62,7 +62,7 @@ struct Handshakes {
 #[derive(Default)]
 struct RawAnswers {
     old: Vec<u16>,
-    weak: Vec<super::raw_hello::WeakKind>,
+    weak: Vec<WeakKind>,
     strong: Option<Chosen>,
     chain: Vec<Vec<u8>>,
 }
@@ -229,6 +229,16 @@ impl PortLook {
         }
     }
 
+    /// Whether what both have agreed on is what this port is for.
+    fn is_own(&self, agreed: Option<Protocol>) -> bool {
+        let own = match self.audience {
+            Audience::Apps => Protocol::Client,
+            Audience::Servers => Protocol::Server,
+            Audience::Browsers => Protocol::Web,
+        };
+        agreed == Some(own)
+    }
+
     /// TLS there, in that time.
     ///
     /// # Errors
@@ -244,29 +254,14 @@ impl PortLook {
         let own = [self.protocol()];
         let protocols: &[&[u8]] = if self.direct { &own } else { &[] };
         let usual = Stranger { domain: self.asked(), protocols, ..Stranger::default() };
-        let mut found = Handshakes::default();
-        let mut agreed = false;
-        let mut met = Vec::new();
-        for old in [false, true] {
-            match self.meet(Stranger { old, ..usual }).await {
-                Ok(meet) => {
-                    *(if old { &mut found.tls12 } else { &mut found.tls13 }) = true;
-                    met.push(meet);
-                }
-                Err(e) => found.why = Some(e.why),
-            }
-        }
-        let mut met = met.into_iter();
-        let Some(first) = met.next() else { return found };
-        let old = !found.tls13;
-        agreed |= first.protocol().is_some_and(|is| {
-            matches!(
-                (is, self.audience),
-                (Protocol::Client, Audience::Apps)
-                    | (Protocol::Server, Audience::Servers)
-                    | (Protocol::Web, Audience::Browsers)
-            )
-        });
+        let (new, old) = (self.meet(usual).await, self.meet(Stranger { old: true, ..usual }).await);
+        let mut found = Handshakes { tls13: new.is_ok(), tls12: old.is_ok(), ..Handshakes::default() };
+        let old_alone = new.is_err();
+        let first = match new.or(old) {
+            Ok(first) => first,
+            Err(e) => return Handshakes { why: Some(e.why), ..found },
+        };
+        let agreed = self.is_own(first.protocol());
         found.chain.clone_from(&first.chain);
         let tickets = first.tickets.clone();
         let mut talk = Talk::on(Wire::Tls(Box::new(first.stream)), first.early);
@@ -274,12 +269,16 @@ impl PortLook {
             found.inside = self.within(self.begin(&mut talk)).await.flatten();
         }
         found.early_data = tickets.take_early_data();
-        let other = Stranger { domain: Some("nobody.invalid"), protocols, old, ..Stranger::default() };
+        let other = Stranger { domain: Some("nobody.invalid"), old: old_alone, ..usual };
         found.takes_other_name = Some(self.meet(other).await.is_ok());
         if self.direct {
-            let foreign = self.meet(Stranger { protocols: &[FOREIGN_ALPN], old, ..usual }).await;
-            let none = self.meet(Stranger { protocols: &[], old, ..usual }).await;
+            let foreign = self.meet(Stranger { protocols: &[FOREIGN_ALPN], old: old_alone, ..usual }).await;
+            let none = self.meet(Stranger { protocols: &[], old: old_alone, ..usual }).await;
             found.protocols = Some(Protocols { own: agreed, refuses_foreign: foreign.is_err(), none: none.is_ok() });
+        }
+        if Instant::now() >= self.until {
+            // What came too late says nothing.
+            (found.takes_other_name, found.protocols) = (None, None);
         }
         found
     }

@@ -1,7 +1,7 @@
 //! The tests: what each makes of the facts, what it counts, and the exact fix.
 
 use super::chain::ChainSeen;
-use super::grade::{Graded, Letter, Test, TestStatus};
+use super::grade::{Graded, Letter, Test};
 use super::raw_hello::SSL3;
 use super::seen::{Audience, PortSeen};
 
@@ -465,17 +465,14 @@ fn features(side: Graded, ports: &[&PortSeen], all: &mut Vec<Test>) {
     names.sort_unstable();
     names.dedup();
     if !names.is_empty() {
-        all.push(Test {
-            status: TestStatus::Fine,
-            ..Test::fine(side, "features", format!("offered before a login: {}", names.join(", ")))
-        });
+        all.push(Test::fine(side, "features", format!("offered before a login: {}", names.join(", "))));
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::grade::letter;
+    use super::super::grade::{TestStatus, letter};
     use super::super::raw_hello::{TLS11, WEAK};
     use super::super::seen::{BeforeTlsSeen, Offered, Protocols};
     use super::*;
