@@ -42,7 +42,7 @@ use super::owner::{
 };
 use super::tls::Acceptor;
 use super::{Failure, Result, first, host, lock, random, share};
-use crate::core::{self, Core, Input, SlotRefusal, UploadPurpose, WantedSlot};
+use crate::core::{self, Core, Input};
 use crate::ext;
 use crate::store::card::Card;
 use crate::store::sled_engine;
@@ -68,8 +68,6 @@ const FAREWELL: Duration = Duration::from_millis(4_000);
 /// How often the certificate is looked at; and when first, if nothing was wrong with it at the start.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(86_400);
 const CERTIFICATE_FIRST_CHECK: Duration = Duration::from_secs(3_600);
-/// Room for files that a test of the server itself leaves to others, in bytes.
-const SPARE_BYTES: u64 = 1024 * 1024;
 /// How often what is to go of uploaded files is looked for.
 const FILES_CHECK: Duration = Duration::from_secs(3_600);
 /// How often the box's clock is looked at, and how far it must have jumped to look at the certificate at once.
@@ -788,30 +786,6 @@ impl Shared {
     /// What URLs begin with, if there is a port for them.
     pub fn urls(&self) -> Option<String> {
         self.web.base()
-    }
-
-    /// A slot for a file of the server itself: the URL, and what `Authorization` has to say. Nobody's file goes for it.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(crate) fn slot(&self, bytes: u64) -> std::result::Result<Vec<String>, String> {
-        let Some(files) = self.hub.files() else { return Err("no files can be uploaded here".into()) };
-        let usage = files.usage();
-        if usage.bytes.saturating_add(bytes.saturating_mul(2)).saturating_add(SPARE_BYTES) > usage.total_bytes {
-            return Err("uploaded files have all the room that they may have, and the oldest would go for it".into());
-        }
-        let (name, owner) = ("observed".into(), self.domain.clone());
-        let wanted = WantedSlot { owner, name, size: bytes, content_type: None, purpose: UploadPurpose::Message };
-        match files.slot(&wanted, self.hub.mono()) {
-            Ok(slot) => Ok(vec![slot.put, slot.authorization]),
-            Err(SlotRefusal::TooLarge(_)) => Err("files may not be as large".into()),
-            Err(SlotRefusal::Later(_, why) | SlotRefusal::Unavailable(why)) => Err(why.into()),
-        }
-    }
-
-    /// Removes what the server itself has put there: no account has its address.
-    pub(crate) fn end_slot(&self) {
-        self.hub.files().iter().for_each(|files| files.remove_of(&self.domain));
     }
 
     /// What URLs begin with from now on.

@@ -6,7 +6,7 @@
 
 use crate::core::{Command, InvitationKind, TokenDigest, WantedInvitation, WantedNotifier};
 use crate::service::disk::data::Data;
-use crate::service::owner::{backup, status};
+use crate::service::owner::{backup, own_file, status};
 use crate::service::serve::Shared;
 use crate::service::{Failure, Result, driver};
 use crate::wire::Jid;
@@ -436,11 +436,11 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
     }
     if let Request::Slot(bytes) = request {
         let shared = shared.clone();
-        return smol::unblock(move || shared.slot(bytes)).await;
+        return smol::unblock(move || own_file::slot(&shared.hub, &shared.domain, bytes)).await;
     }
     if request == Request::SlotEnd {
         let shared = shared.clone();
-        smol::unblock(move || shared.end_slot()).await;
+        smol::unblock(move || own_file::remove(&shared.hub, &shared.domain)).await;
         return Ok(Vec::new());
     }
     if request == Request::Urls {

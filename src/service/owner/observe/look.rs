@@ -14,6 +14,7 @@ use smol::future::{or, zip};
 use smol::{Async, Timer};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,7 +116,12 @@ impl PortLook {
     }
 
     /// In the time that one thing may take; `None`: it was late.
-    pub async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn within<'a, T: 'a>(&'a self, work: impl Future<Output = T> + 'a) -> Option<T> {
+        self.timed(Box::pin(work)).await
+    }
+
+    /// The same; apart, so that there is not one of it for each kind of work.
+    async fn timed<'a, T>(&'a self, work: Pin<Box<dyn Future<Output = T> + 'a>>) -> Option<T> {
         let left = STEP.min(self.until.saturating_duration_since(Instant::now()));
         let late = async {
             Timer::after(left).await;

@@ -20,9 +20,10 @@ use super::control::{self, Request};
 use crate::ext::SERVICES;
 use crate::service::serve::Place;
 use crate::service::{Failure, Result, host};
-use smol::LocalExecutor;
 use smol::future::zip;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// How long all may take together, whatever the others do.
@@ -84,7 +85,7 @@ pub fn own(place: &Place, mdns: Option<&str>) -> Result<Observation> {
     });
     let looks: Vec<PortLook> = looks.collect();
     let door = looks.iter().find(|look| look.audience == Audience::Browsers).cloned();
-    let seen = observe(looks);
+    let seen = observe(&looks);
     let mut tests = rules::tests(&seen, host::now());
     tests.extend(way_in::apps(&seen));
     smol::block_on(async {
@@ -123,22 +124,24 @@ pub fn of(name: &str, at: &[String]) -> Result<Observation> {
         own: false,
         until,
     };
-    found.extend(rules::tests(&observe(ports.into_iter().map(look).collect()), host::now()));
+    found.extend(rules::tests(&observe(&ports.into_iter().map(look).collect::<Vec<_>>()), host::now()));
     Ok(Observation { domain, own: false, tests: found })
 }
 
 /// Looks at all of them at once.
-fn observe(looks: Vec<PortLook>) -> Vec<PortSeen> {
-    let executor = LocalExecutor::new();
-    let tasks: Vec<_> = looks.into_iter().map(|look| executor.spawn(async move { look.see().await })).collect();
-    let all = async {
-        let mut seen = Vec::new();
-        for task in tasks {
-            seen.push(task.await);
+fn observe(looks: &[PortLook]) -> Vec<PortSeen> {
+    let mut seen: Vec<Option<PortSeen>> = looks.iter().map(|_| None).collect();
+    let mut works: Vec<_> = looks.iter().map(|look| Box::pin(look.see())).collect();
+    smol::block_on(poll_fn(|cx| {
+        let open = works.iter_mut().zip(&mut seen).filter(|(_, seen)| seen.is_none());
+        for (work, seen) in open {
+            if let Poll::Ready(port) = work.as_mut().poll(cx) {
+                *seen = Some(port);
+            }
         }
-        seen
-    };
-    smol::block_on(executor.run(all))
+        if seen.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    seen.into_iter().flatten().collect()
 }
 
 /// Where a port of this box is to be reached from itself.
