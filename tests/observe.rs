@@ -224,9 +224,8 @@ fn a_setting_that_is_worse_costs_our_own_its_letter() {
     let server = Server::start(&dir, &[]);
     let said = run(&dir, &["check", "--data", dir.data().to_str().unwrap()], "");
     assert!(said.code == 1 && said.err.contains("the grade for clients is C"), "{}{}", said.out, said.err);
-    assert!(
-        said.out.lines().any(|line| line.starts_with("C      clients: PLAIN") && line.ends_with("Fix: plain = false"))
-    );
+    assert!(said.out.lines().any(|line| line.starts_with("C      clients: PLAIN")
+        && line.ends_with("Fix: take `plain = true` out of the settings")));
     assert!(said.out.contains("grade  servers T"), "{}", said.out);
     assert!(server.stop().success());
 }

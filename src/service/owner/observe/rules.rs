@@ -370,7 +370,7 @@ fn mechanisms(port: &PortSeen, _: u64) -> Vec<Finding> {
     let mut found = Vec::new();
     if has("PLAIN") {
         let what = "PLAIN is offered: an app sends the password itself, to whoever has forged the certificate".into();
-        found.push(Fault(Letter::C, what, fix("plain = false", "offer SCRAM alone")));
+        found.push(Fault(Letter::C, what, fix("take `plain = true` out of the settings", "offer SCRAM alone")));
     }
     if has("ANONYMOUS") {
         let what = "everybody is let in without an account (ANONYMOUS)".into();
