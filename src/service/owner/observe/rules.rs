@@ -111,7 +111,8 @@ fn of_side(side: Graded, ports: &[&PortSeen], now: u64, all: &mut Vec<Test>) {
     }
     same_certificate(side, &reached, all);
     if side == Graded::Servers {
-        all.extend(reached.iter().flat_map(|port| attempts(port)));
+        // Where there is no TLS, nobody was refused for what they are.
+        all.extend(reached.iter().filter(|port| port.reached.is_ok()).flat_map(|port| attempts(port)));
     }
     features(side, &reached, all);
 }
@@ -634,6 +635,10 @@ mod tests {
         assert!(told[0].ends_with("(192.0.2.1:5222, 192.0.2.2:5222)"), "{told:?}");
         ports[1].chain.as_mut().unwrap().leaf = vec![2];
         assert!(faults(&ports).iter().any(|what| what.contains("different certificates")));
+        // Who has no TLS has refused nobody.
+        let mut broken = [port(Audience::Servers)];
+        broken[0].reached = Err("x".into());
+        assert!(super::tests(&broken, NOW).iter().all(|test| test.id != "strangers"));
         // One of several that is not reached; all of them.
         let mut ports = vec![port(Audience::Apps), port(Audience::Apps)];
         for port in &mut ports {
