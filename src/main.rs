@@ -532,6 +532,16 @@ struct PrintConfig {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "check")]
 struct Check {
+    /// look at the server of this domain, as strangers see it, rather than at this installation
+    #[argh(option, arg_name = "name")]
+    of: Option<String>,
+    /// with --of: where that is, rather than where its DNS says: ADDRESS:PORT, with one of c2s=, c2s_tls=, s2s=, s2s_tls= before it
+    /// if the port does not say so; can be repeated
+    #[argh(option, arg_name = "place")]
+    at: Vec<String>,
+    /// print one object of JSON
+    #[argh(switch)]
+    json: bool,
     /// the data folder; else $STATE_DIRECTORY, else the only one that is there
     #[argh(option, arg_name = "dir")]
     data: Option<PathBuf>,
@@ -742,19 +752,25 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Config(_) => Err(Failure::new(
             "`inglenook config` prints all settings and their defaults, which are the same everywhere: leave out --data and --config",
         )),
-        Verb::Check(Check { data, config }) => {
-            let report = check::run(&prepared(data, config)?);
-            say(&report.fine.iter().map(|line| format!("ok     {line}")).collect::<Vec<_>>())?;
-            say(&report.notes.iter().map(|line| format!("note   {line}")).collect::<Vec<_>>())?;
-            say(&report.records.iter().map(|line| format!("dns    {line}")).collect::<Vec<_>>())?;
-            say(&report.wrong.iter().map(|line| format!("WRONG  {line}")).collect::<Vec<_>>())?;
-            match report.wrong.len() {
-                0 => Ok(()),
-                1 => Err(Failure::new("one thing is wrong")),
-                n => Err(Failure(format!("{n} things are wrong"))),
-            }
-        }
+        Verb::Check(wanted) => checked(wanted),
     }
+}
+
+fn checked(wanted: Check) -> Result<()> {
+    let Check { of, at, json, data, config } = wanted;
+    let report = match of {
+        None if !at.is_empty() => return Err(Failure::new("--at says where the server of --of NAME is: give both")),
+        None => check::run(&prepared(data, config)?),
+        Some(_) if data.is_some() || config.is_some() => {
+            return Err(Failure::new("--of NAME looks at a server from outside: leave out --data and --config"));
+        }
+        Some(name) => check::of(&name, &at)?,
+    };
+    match json {
+        true => say(&[report.json()])?,
+        false => say(&report.lines())?,
+    }
+    report.fault().map_or(Ok(()), |why| Err(Failure(why)))
 }
 
 fn invitation(wanted: Invite) -> Result<()> {

@@ -225,6 +225,8 @@ pub struct Shared {
     changing: Mutex<()>,
     /// Whether components can connect, from the start to the end.
     has_component_port: bool,
+    /// Where it listens: the setting and the address of each port.
+    ports: Vec<(&'static str, SocketAddr)>,
 }
 
 /// A server that is ready to run.
@@ -323,6 +325,7 @@ impl Server {
             acceptor,
             changing: Mutex::default(),
             has_component_port: ports.iter().any(|port| port.name() == COMPONENT),
+            ports: open,
         };
         shared.configure(config);
         let first = first::invite(&shared.hub)?;
@@ -673,6 +676,11 @@ impl Shared {
     /// SCRAM iterations for a new password.
     pub fn iterations(&self) -> u32 {
         lock(&self.config).scram_iterations
+    }
+
+    /// Where it listens: the setting and the address of each port.
+    pub(crate) fn ports(&self) -> &[(&'static str, SocketAddr)] {
+        &self.ports
     }
 
     /// What URLs begin with, if there is a port for browsers.

@@ -21,7 +21,7 @@ pub use self::service::{Host, Target};
 use self::cache::Cache;
 use self::message::{ALIASES, Data, Kind, Looked, Question, Reply};
 use self::multicast::MulticastLink;
-use self::service::{DIRECT, PORT, STARTTLS, Services, Way};
+use self::service::{SERVERS, ServiceNames, Services, Way};
 use self::system::{Resolv, ResolvConf, hosts};
 use crate::service::{host, lock};
 use crate::wire::Refusal;
@@ -120,16 +120,24 @@ impl Resolver {
     /// # Errors
     /// When DNS says that it has none, or says nothing.
     pub async fn targets(&self, domain: &str) -> Result<Vec<Target>, Refusal> {
+        self.targets_of(domain, SERVERS).await
+    }
+
+    /// The same, for whoever asks for these services.
+    ///
+    /// # Errors
+    /// As [`Resolver::targets`].
+    pub(crate) async fn targets_of(&self, domain: &str, names: ServiceNames) -> Result<Vec<Target>, Refusal> {
+        let fall_back = |host, authentic| vec![Target { host, port: names.port, direct: false, authentic }];
         if let Some(address) = literal(domain) {
-            let host = Host::Address(address);
-            return Ok(vec![Target { host, port: PORT, direct: false, authentic: false }]);
+            return Ok(fall_back(Host::Address(address), false));
         }
         let name = DnsName::parse(domain)
             .ok_or_else(|| Refusal::gone(format!("{domain} is no name that could stand in the DNS")))?;
         if name.is_special() {
             return Err(Refusal::gone(format!("{domain} is a name that the DNS does not have")));
         }
-        let asked = smol::future::zip(self.services(&name, DIRECT), self.services(&name, STARTTLS)).await;
+        let asked = smol::future::zip(self.services(&name, names.direct), self.services(&name, names.starttls)).await;
         let known = |asked: &Result<Looked, Unanswered>| match asked {
             Ok(looked) => Services::Known { records: looked.services(), authentic: looked.authentic },
             Err(Unanswered::Silence(_)) => Services::Silence,
@@ -137,13 +145,13 @@ impl Resolver {
         };
         match service::way(&known(&asked.0), &known(&asked.1), &mut random::number) {
             Way::Targets(targets) => Ok(targets),
-            Way::FallBack { authentic } => Ok(vec![fall_back(name, authentic)]),
+            Way::FallBack { authentic } => Ok(fall_back(Host::Name(name), authentic)),
             Way::Denied => Err(Refusal::gone(format!("{domain} has no XMPP server: its DNS says so"))),
             Way::Unusable => Err(Refusal::gone(format!(
                 "the DNS of {domain} has records of an XMPP server, and none of them names a host"
             ))),
             // The owner of this box may know better.
-            Way::Unknown if !hosts(&self.sources.hosts, &name).is_empty() => Ok(vec![fall_back(name, false)]),
+            Way::Unknown if !hosts(&self.sources.hosts, &name).is_empty() => Ok(fall_back(Host::Name(name), false)),
             Way::Unknown => Err(asked.1.or(asked.0).err().map_or_else(
                 || Refusal::wait(format!("the DNS cannot say where the server of {domain} is")),
                 Refusal::from,
@@ -309,11 +317,6 @@ fn who(servers: &[SocketAddr]) -> String {
         [one] => format!("the DNS server {one}"),
         _ => format!("the DNS servers {}", list.join(", ")),
     }
-}
-
-/// The domain's own host, at the usual port.
-fn fall_back(name: DnsName, authentic: bool) -> Target {
-    Target { host: Host::Name(name), port: PORT, direct: false, authentic }
 }
 
 /// The address that a domain is, if it is one (RFC 7622 §3.2).

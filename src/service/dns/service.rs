@@ -11,6 +11,23 @@ pub(crate) const STARTTLS: &str = "_xmpp-server._tcp";
 pub(crate) const DIRECT: &str = "_xmpps-server._tcp";
 /// The port where DNS names none (RFC 6120 §3.2.2).
 pub(crate) const PORT: u16 = 5269;
+
+/// What is asked for of a domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ServiceNames {
+    /// With STARTTLS.
+    pub starttls: &'static str,
+    /// With TLS from the first byte.
+    pub direct: &'static str,
+    /// The port where DNS names none, with STARTTLS.
+    pub port: u16,
+}
+
+/// What other servers ask for.
+pub(crate) const SERVERS: ServiceNames = ServiceNames { starttls: STARTTLS, direct: DIRECT, port: PORT };
+/// What apps ask for (RFC 6120 §3.2.1, XEP-0368 §2).
+pub(crate) const CLIENTS: ServiceNames =
+    ServiceNames { starttls: "_xmpp-client._tcp", direct: "_xmpps-client._tcp", port: 5222 };
 /// Places that are tried for one domain.
 const TARGETS: usize = 16;
 

@@ -1,5 +1,6 @@
 //! What is wrong with an installation, and the exact fix.
 
+pub use super::check_report::Report;
 use crate::core::Federates;
 use crate::service::cert::{Certificates, Names};
 use crate::service::config::Config;
@@ -21,7 +22,7 @@ use crate::service::owner::{
     find,
     find::Package,
     lookup::{Lookup, Ports},
-    records, status, user,
+    observe, records, status, user,
 };
 use crate::service::serve::{Options, Place};
 use crate::service::tls::Roots;
@@ -38,36 +39,20 @@ const FILES: u64 = 64;
 /// How long the DNS is asked.
 const LOOK_UP: Duration = Duration::from_secs(8);
 
-/// What was found: lines for the person.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Report {
-    /// What is in order.
-    pub fine: Vec<String>,
-    /// What its owner should know, and may be as it should be.
-    pub notes: Vec<String>,
-    /// Lines that the DNS of the domain can have.
-    pub records: Vec<String>,
-    /// What keeps the server or its clients from working, each with its fix.
-    pub wrong: Vec<String>,
-}
-
-impl Report {
-    fn fine(&mut self, text: impl Into<String>) {
-        self.fine.push(text.into());
-    }
-    fn note(&mut self, text: impl Into<String>) {
-        self.notes.push(text.into());
-    }
-    fn wrong(&mut self, text: impl Into<String>) {
-        self.wrong.push(text.into());
-    }
-}
-
-/// Looks at everything; changes nothing.
+/// Looks at everything; changes nothing. A small file is uploaded to a server that runs, and removed.
 pub fn run(options: &Options) -> Report {
     let mut report = look(options);
-    report.fine.iter_mut().chain(&mut report.wrong).for_each(|line| *line = typed(line, options));
+    let fixes = report.seen.iter_mut().flat_map(|seen| &mut seen.tests).map(|test| &mut test.fix);
+    report.fine.iter_mut().chain(&mut report.wrong).chain(fixes).for_each(|line| *line = typed(line, options));
     report
+}
+
+/// Looks at the server of any domain, as strangers see it. `at`: where it is, as `[LISTENER=]ADDRESS:PORT`, if its DNS is not to be asked.
+///
+/// # Errors
+/// When there is nowhere to look.
+pub fn of(name: &str, at: &[String]) -> crate::service::Result<Report> {
+    Ok(Report { seen: Some(observe::of(name, at)?), ..Report::default() })
 }
 
 /// A line whose commands are whole: as they are to be typed where this one was.
@@ -118,12 +103,21 @@ fn look(options: &Options) -> Report {
     };
     domain_seen(&mut report, &place, lookup);
     let health = control::runs(&place.data).then(|| status::health(&place.data).ok()).flatten();
-    found(&mut report, place.config.mdns, health.as_ref().and_then(|health| health.mdns.as_deref()));
+    let mdns = health.as_ref().and_then(|health| health.mdns.clone());
+    found(&mut report, place.config.mdns, mdns.as_deref());
     let web = health.and_then(|health| health.web);
     if let Some(web) = &web {
         report.fine(format!("web: browsers find it at {}", records::urls(web).join(", ")));
     }
     report.records = records::lines(&place.config, place.domain.domain(), web.as_deref());
+    if control::runs(&place.data) {
+        match observe::own(&place, mdns.as_deref()) {
+            Ok(seen) => report.seen = Some(seen),
+            Err(e) => report.note(format!("grade: nothing was tried from outside: {e}")),
+        }
+    } else {
+        report.note("grade: nothing was tried from outside, as the server does not run");
+    }
     report
 }
 

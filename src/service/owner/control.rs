@@ -6,7 +6,7 @@
 
 use crate::core::{Command, InvitationKind, TokenDigest, WantedInvitation, WantedNotifier};
 use crate::service::disk::data::Data;
-use crate::service::owner::{backup, status};
+use crate::service::owner::{backup, own_file, status};
 use crate::service::serve::Shared;
 use crate::service::{Failure, Result, driver};
 use crate::wire::Jid;
@@ -77,6 +77,12 @@ pub enum Request {
     InvitationRevoke(String),
     /// The newest gets a token with this digest.
     InvitationRenew(TokenDigest),
+    /// Where it listens: the setting and the address of each port.
+    Ports,
+    /// A slot for a file of the server itself, of so many bytes: its URL, and what `Authorization` has to say.
+    Slot(u64),
+    /// Removes what was put there.
+    SlotEnd,
     /// What URLs begin with; nothing, if no port is open for them.
     Urls,
     /// Reads settings and certificates again.
@@ -174,6 +180,9 @@ impl Request {
             Request::InvitationList => "invite-list\n".into(),
             Request::InvitationRevoke(name) => format!("invite-revoke\t{name}\n"),
             Request::InvitationRenew(digest) => format!("invite-renew\t{}\n", URL_SAFE_NO_PAD.encode(digest)),
+            Request::Ports => "ports\n".into(),
+            Request::Slot(bytes) => format!("slot\t{bytes}\n"),
+            Request::SlotEnd => "slot-end\n".into(),
             Request::Urls => "urls\n".into(),
             Request::Reload => "reload\n".into(),
             Request::Status => "status\n".into(),
@@ -203,6 +212,9 @@ impl Request {
             "invite-list" => Request::InvitationList,
             "invite-revoke" => Request::InvitationRevoke(jid?),
             "invite-renew" => Request::InvitationRenew(URL_SAFE_NO_PAD.decode(jid?).ok()?.try_into().ok()?),
+            "ports" => Request::Ports,
+            "slot" => Request::Slot(jid?.parse().ok()?),
+            "slot-end" => Request::SlotEnd,
             "urls" => Request::Urls,
             "reload" => Request::Reload,
             "status" => Request::Status,
@@ -248,7 +260,13 @@ impl Request {
             Request::InvitationList => Command::InvitationList,
             Request::InvitationRevoke(name) => Command::InvitationRevoke(name.as_str().into()),
             Request::InvitationRenew(digest) => Command::InvitationRenew(*digest),
-            Request::Urls | Request::Reload | Request::Status | Request::Backup(_) => return Ok(None),
+            Request::Ports
+            | Request::Slot(_)
+            | Request::SlotEnd
+            | Request::Urls
+            | Request::Reload
+            | Request::Status
+            | Request::Backup(_) => return Ok(None),
         }))
     }
 }
@@ -419,6 +437,18 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
     if request == Request::Status {
         let shared = shared.clone();
         return smol::unblock(move || status::running(&shared)).await.map_err(|e| e.0);
+    }
+    if request == Request::Ports {
+        return Ok(shared.ports().iter().map(|(name, at)| format!("{name} {at}")).collect());
+    }
+    if let Request::Slot(bytes) = request {
+        let shared = shared.clone();
+        return smol::unblock(move || own_file::slot(&shared.hub, &shared.domain, bytes)).await;
+    }
+    if request == Request::SlotEnd {
+        let shared = shared.clone();
+        smol::unblock(move || own_file::remove(&shared.hub, &shared.domain)).await;
+        return Ok(Vec::new());
     }
     if request == Request::Urls {
         return Ok(shared.urls().into_iter().collect());

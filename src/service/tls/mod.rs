@@ -11,6 +11,7 @@ mod hello;
 mod peer_names;
 mod pin;
 mod roots;
+mod stranger;
 mod stream;
 mod verdict;
 mod verifier;
@@ -20,6 +21,7 @@ pub use self::hello::Protocol;
 pub use self::peer_names::PeerNames;
 pub use self::pin::{NoPeerKey, PeerKey};
 pub use self::roots::Roots;
+pub(crate) use self::stranger::{Meeting, NoMeeting, Stranger, judged, meet};
 pub use self::stream::{Outgoing, Side, Stream};
 pub use self::verdict::{Verdict, dane, judge};
 
