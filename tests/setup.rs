@@ -8,6 +8,7 @@ mod common;
 use common::binary::{Dir, Server, command, fails, ok, run};
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 /// `setup` on a folder, with these answers, up to the greeting of the server that it runs then.
@@ -15,8 +16,10 @@ fn set_up(dir: &Dir, answers: &str) -> Server {
     let data = dir.data();
     let mut command = command(dir, &["setup", "--data", data.to_str().unwrap()]);
     let (read, mut write) = std::io::pipe().unwrap();
-    write.write_all(answers.as_bytes()).unwrap();
     command.stdin(Stdio::from(read));
+    let answers = answers.to_owned();
+    // It may be more than a pipe holds; who does not read all of it has had enough.
+    std::thread::spawn(move || drop(write.write_all(answers.as_bytes())));
     Server::of(command)
 }
 
@@ -65,6 +68,29 @@ fn a_port_that_another_program_has_is_told_before_anything_is_changed() {
     let told = fails(&dir, &["setup"], "workshop.test\n\n\n");
     assert!(told.contains("Another program listens there") && told.contains("Nothing was changed"), "{told}");
     assert_eq!(settings(&dir), text);
+}
+
+#[test]
+fn settings_are_kept_where_they_are() {
+    let dir = Dir::with("");
+    let (place, link) = (dir.0.join("elsewhere.toml"), dir.data().join("inglenook.toml"));
+    std::fs::rename(&link, &place).unwrap();
+    std::os::unix::fs::symlink(&place, &link).unwrap();
+    std::fs::set_permissions(&place, PermissionsExt::from_mode(0o640)).unwrap();
+    drop(set_up(&dir, "workshop.test\n\n\n"));
+    assert!(link.is_symlink());
+    assert!(std::fs::read_to_string(&place).unwrap().starts_with("domain = \"workshop.test\"\n"));
+    assert_eq!(place.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn an_answer_that_is_too_long_is_none() {
+    let dir = Dir::with("");
+    let long = "a".repeat(100_000);
+    let server = set_up(&dir, &format!("{long}.evil.test\nworkshop.test\n\n{long}\n\n"));
+    let greeting = server.greeting.join("\n");
+    assert_eq!(greeting.matches("too long").count(), 2, "{greeting}");
+    assert!(greeting.contains("serves workshop.test"), "{greeting}");
 }
 
 #[test]

@@ -17,12 +17,13 @@ use super::{
 };
 use crate::core::Household;
 use crate::service::config::{self, Config};
-use crate::service::disk::data::{self, Data};
+use crate::service::disk::data::Data;
 use crate::service::net::listen;
 use crate::service::serve::{Options, Place};
 use crate::service::{Failure, Result};
 use crate::wire::host_name;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Where avahi looks for what it tells the network.
@@ -72,7 +73,7 @@ pub fn run(options: &Options, around: &Surroundings, talk: &mut Talk<'_>) -> Res
     if there.is_some() && !same(&data, &home) {
         move_data(&data, &home, talk)?;
     }
-    root::as_owner(&home, || write(&home, &answers))?;
+    root::as_owner(&home, || write(&home, &answers, talk))?;
     match answers.boot {
         None => Ok(SetUp::Serve(options)),
         Some(boot) => {
@@ -197,8 +198,10 @@ fn move_data(from: &Data, to: &Data, talk: &mut Talk<'_>) -> Result<()> {
     Ok(())
 }
 
-fn write(data: &Data, answers: &Answers) -> Result<()> {
+fn write(data: &Data, answers: &Answers, talk: &mut Talk<'_>) -> Result<()> {
     let path = data.dir().join("inglenook.toml");
+    // Who keeps them elsewhere has them there still.
+    let path = path.canonicalize().unwrap_or(path);
     let name = path.display().to_string();
     let text = match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
@@ -214,7 +217,8 @@ fn write(data: &Data, answers: &Answers) -> Result<()> {
         return Ok(());
     }
     data.make()?;
-    data::write(&path, now.as_bytes())
+    let mode = std::fs::metadata(&path).map_or(0o600, |meta| meta.permissions().mode() & 0o777);
+    boot::put(&path, now.as_bytes(), mode, talk)
 }
 
 /// Where avahi answers for the box, it tells of the server, too.
@@ -232,14 +236,9 @@ fn tell_avahi(options: &Options, data: &Data, talk: &mut Talk<'_>) -> Result<()>
 fn finish(options: Options, data: &Data, talk: &mut Talk<'_>) -> Result<()> {
     let sudo = root::become_owner(data)? && std::env::var_os("SUDO_USER").is_some();
     let options = Options { sudo, found: true, ..options };
-    let report = check::run(&options);
-    // The look-up of the domain was told of with its question.
-    report
-        .notes
-        .iter()
-        .filter(|line| !line.starts_with("domain: "))
-        .for_each(|line| talk.say(&format!("note         {line}")));
-    report.wrong.iter().for_each(|line| talk.say(&format!("WRONG        {line}")));
+    let lines = check::run(&options).lines();
+    let matters = |line: &&String| ["WRONG", "grade"].iter().any(|mark| line.starts_with(mark));
+    lines.iter().filter(matters).for_each(|line| talk.say(line));
     if domain::accounts(&options, data)? > 0 {
         talk.say("next         `inglenook invite` lets the next one in");
         return Ok(());

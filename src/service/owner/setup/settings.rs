@@ -3,6 +3,9 @@
 use crate::service::config::Config;
 use crate::service::{Failure, Result};
 
+/// What some editors begin a file with.
+const BOM: &str = "\u{feff}";
+
 /// A setting and its value.
 pub(super) struct Wanted<'a> {
     /// The table it stands in; empty for the top.
@@ -26,9 +29,12 @@ pub(super) fn with(name: &str, text: &str, all: &[Wanted<'_>]) -> Result<String>
         now = put(&now, wanted);
         let is_read = Config::parse(name, &now).is_ok_and(|config| (wanted.read)(&config) == wanted.value);
         if !is_read {
-            let place = if wanted.table.is_empty() { "" } else { " below its table" };
+            let place = match wanted.table {
+                "" => String::new(),
+                table => format!(", below [{table}]"),
+            };
             return Err(Failure(format!(
-                "{name}: write `{}` into it yourself{place}, and do this again",
+                "{name}: write `{}` into it yourself{place}, and type this again",
                 line(wanted)
             )));
         }
@@ -45,32 +51,54 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Replaces the line of a setting; without one, it comes first in its table; without that, both come last.
+/// Puts another value into the line of a setting; without one, it comes first in its table; without that, both come last.
 fn put(text: &str, wanted: &Wanted<'_>) -> String {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let (mark, text) = text.strip_prefix(BOM).map_or(("", text), |rest| (BOM, rest));
+    let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
+        last.push_str(end);
+    }
     let header = |line: &str| Some(line.trim().strip_prefix('[')?.split_once(']')?.0.trim().to_owned());
     let start = match wanted.table {
         "" => Some(0),
         table => lines.iter().position(|line| header(line).as_deref() == Some(table)).map(|at| at + 1),
     };
+    let fresh = format!("{}{end}", line(wanted));
     let Some(start) = start else {
-        let gap = if lines.is_empty() { vec![] } else { vec![String::new()] };
-        lines.extend(gap);
-        lines.extend([format!("[{}]", wanted.table), line(wanted)]);
-        return ended(&lines);
+        let gap = if lines.is_empty() { "" } else { end };
+        lines.extend([gap.to_owned(), format!("[{}]{end}", wanted.table), fresh]);
+        return mark.to_owned() + &lines.concat();
     };
-    let end = lines.iter().skip(start).position(|line| line.trim_start().starts_with('[')).map(|n| start + n);
-    let of_table = lines.get_mut(start..end.unwrap_or(usize::MAX).min(text.lines().count())).unwrap_or_default();
-    let is_it = |line: &&mut String| line.split_once('=').is_some_and(|(key, _)| key.trim() == wanted.name);
-    match of_table.iter_mut().find(is_it) {
-        Some(there) => *there = line(wanted),
-        None => lines.insert(start, line(wanted)),
+    let count = lines.iter().skip(start).position(|line| line.trim_start().starts_with('['));
+    let of_table = lines.iter_mut().skip(start).take(count.unwrap_or(usize::MAX));
+    let mut changed = of_table.filter_map(|line| with_value(line, wanted).map(|now| (line, now)));
+    match changed.next() {
+        Some((line, now)) => *line = now,
+        None => {
+            drop(changed);
+            lines.insert(start, fresh);
+        }
     }
-    ended(&lines)
+    mark.to_owned() + &lines.concat()
 }
 
-fn ended(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+/// A line with this value in it, all else as it was; `None` if it is of another setting, or its value is no string in one line.
+fn with_value(line: &str, wanted: &Wanted<'_>) -> Option<String> {
+    let (key, rest) = line.split_once('=')?;
+    if key.trim() != wanted.name {
+        return None;
+    }
+    let before = line.len() - rest.trim_start().len();
+    let (head, value) = line.split_at_checked(before)?;
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let mut escaped = false;
+    let close = value.char_indices().skip(1).find(|(_, c)| {
+        let closes = *c == quote && !escaped;
+        escaped = *c == '\\' && quote == '"' && !escaped;
+        closes
+    })?;
+    Some(format!("{head}{}{}", quoted(wanted.value), value.get(close.0 + 1..)?))
 }
 
 #[cfg(test)]
@@ -110,6 +138,10 @@ mod tests {
         assert_eq!(changed(others, &DOMAIN), format!("{ours}{others}"));
         let before = others.replace("plain", "domain = \"old.example\"\nplain");
         assert_eq!(changed(&before, &DOMAIN), others.replace("plain", &format!("{ours}plain")));
+        let before = "\tdomain\t=  'old.example' # a \"comment\" = kept\r\nplain = true";
+        let after = "\tdomain\t=  \"example.org\" # a \"comment\" = kept\r\nplain = true\r\n";
+        assert_eq!(changed(before, &DOMAIN), after);
+        assert_eq!(changed("plain = true\r\n", &DOMAIN), "domain = \"example.org\"\r\nplain = true\r\n");
         // What is so already, however it is written.
         let quoted = "domain   =   'example.org'   # ours\n";
         assert_eq!(changed(quoted, &DOMAIN), quoted);
@@ -129,7 +161,7 @@ mod tests {
         let [header, rest] = ["[ rooms ] # mine\n", "create = \"admins\"\n[uploads]\naccount_bytes = 17000000\n"];
         assert_eq!(changed(there, &KIND), format!("{header}{ours}{rest}"));
         let before = format!("{header}  kind = \"group\"\n{rest}");
-        assert_eq!(changed(&before, &KIND), format!("{header}{ours}{rest}"));
+        assert_eq!(changed(&before, &KIND), format!("{header}  {ours}{rest}"));
     }
 
     #[test]
@@ -138,6 +170,8 @@ mod tests {
         let odd = "\"domain\" = \"old.example\"\n";
         let told = with("x.toml", odd, &[DOMAIN]).unwrap_err().0;
         assert!(told.contains("write `domain = \"example.org\"` into it yourself"), "{told}");
+        let long = "domain = \"\"\"\nold.example\"\"\"\n";
+        assert!(with("x.toml", long, &[DOMAIN]).unwrap_err().0.contains("yourself"));
         let wrong = with("x.toml", "plian = true\n", &[DOMAIN]).unwrap_err().0;
         assert!(wrong.contains("x.toml:1") && wrong.contains("\"plain\""), "{wrong}");
     }

@@ -29,17 +29,34 @@ impl<'a> Talk<'a> {
     /// # Errors
     /// When there is no answer.
     pub fn ask(&mut self, question: &str, usual: &str) -> Result<String> {
-        let _ = write!(self.out, "{} [{}] ", visible(question), visible(usual)).and_then(|()| self.out.flush());
-        let mut line = String::new();
-        let read = Read::take(&mut *self.answers, ANSWER_BYTES).read_line(&mut line);
-        let bytes = read.map_err(|e| Failure(format!("the answer cannot be read from standard input: {e}.")))?;
-        if bytes == 0 {
-            return Err(Failure::new("there is no answer: standard input has ended."));
+        loop {
+            let _ = write!(self.out, "{} [{}] ", visible(question), visible(usual)).and_then(|()| self.out.flush());
+            let read =
+                self.line().map_err(|e| Failure(format!("the answer cannot be read from standard input: {e}.")))?;
+            let Some(line) = read else { return Err(Failure::new("there is no answer: standard input has ended.")) };
+            match line.as_deref().map(str::trim) {
+                Some("") => return Ok(usual.to_owned()),
+                Some(answer) => return Ok(answer.to_owned()),
+                None => self.say("That is too long, or no text. Another, please."),
+            }
         }
-        match line.trim() {
-            "" => Ok(usual.to_owned()),
-            answer => Ok(answer.to_owned()),
+    }
+
+    /// A whole line; inside: one that is too long is none, nor is what is not UTF-8. `None`: there are no more.
+    fn line(&mut self) -> std::io::Result<Option<Option<String>>> {
+        let mut line = Vec::new();
+        if Read::take(&mut *self.answers, ANSWER_BYTES).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
         }
+        let is_whole = line.ends_with(b"\n") || (line.len() as u64) < ANSWER_BYTES;
+        let mut rest = Vec::new();
+        while !is_whole && Read::take(&mut *self.answers, ANSWER_BYTES).read_until(b'\n', &mut rest)? > 0 {
+            if rest.ends_with(b"\n") {
+                break;
+            }
+            rest.clear();
+        }
+        Ok(Some(String::from_utf8(line).ok().filter(|_| is_whole)))
     }
 
     /// Yes or no.
