@@ -89,8 +89,9 @@ pub fn own(place: &Place, mdns: Option<&str>) -> Result<Observation> {
     let mut tests = rules::tests(&seen, host::now());
     tests.extend(way_in::apps(&seen));
     smol::block_on(async {
-        let (open, named) = zip(way_in::ports(&ports), way_in::name(mdns)).await;
-        tests.extend(open.into_iter().chain(named));
+        let found = zip(zip(way_in::ports(&ports), way_in::name(mdns)), way_in::dns(domain, &ports)).await;
+        let ((open, named), led) = found;
+        tests.extend(open.into_iter().chain(named).chain(led));
         if let Some(door) = door {
             tests.extend(way_in::web(&door, place).await);
         }

@@ -5,16 +5,17 @@ use super::http::{HttpReply, ask};
 use super::look::PortLook;
 use super::seen::{Audience, PortSeen};
 use super::talk::Wire;
-use crate::service::dns::{DnsName, Family, Resolver};
+use crate::service::dns::service::{CLIENTS, SERVERS};
+use crate::service::dns::{DnsName, Family, Resolver, Target};
 use crate::service::host;
-use crate::service::net::listeners::{C2S, C2S_TLS, HTTPS};
+use crate::service::net::listeners::{C2S, C2S_TLS, HTTPS, S2S, S2S_TLS};
 use crate::service::owner::control::{self, Request};
 use crate::service::serve::Place;
 use crate::service::tls::Stranger;
 use crate::web::frames::accept_key;
 use crate::wire::punycode::a_labels;
 use ring::digest::{SHA256, digest};
-use smol::future::or;
+use smol::future::{or, zip};
 use smol::{Async, Timer};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -98,6 +99,57 @@ pub async fn name(told: Option<&str>) -> Vec<Test> {
         None => format!("{name} does not answer by mDNS to this box itself; another one may hear it"),
     };
     vec![Test::note(Graded::Clients, "mdns", what)]
+}
+
+/// Whether the DNS leads apps and other servers to ports that are listened on. `ports`: the setting and the address of each. Domains that no
+/// DNS knows are left out.
+pub async fn dns(domain: &str, ports: &[(String, SocketAddr)]) -> Vec<Test> {
+    let name = a_labels(domain);
+    if name.parse::<IpAddr>().is_ok() || !name.contains('.') || name.ends_with(".local") {
+        return Vec::new();
+    }
+    let resolver = Resolver::of_system();
+    let side = |graded, services| {
+        let resolver = &resolver;
+        async move {
+            match within(resolver.targets_of(domain, services)).await {
+                Some(Ok(targets)) => led(graded, &targets, ports),
+                Some(Err(why)) => Test::note(graded, "dns", why.text),
+                None => Test::note(graded, "dns", "the DNS does not answer in time"),
+            }
+        }
+    };
+    let (clients, servers) = zip(side(Graded::Clients, CLIENTS), side(Graded::Servers, SERVERS)).await;
+    // Where nobody else is talked to, nobody has to find it.
+    let has_servers = ports.iter().any(|(name, _)| [S2S, S2S_TLS].contains(&name.as_str()));
+    std::iter::once(clients).chain(has_servers.then_some(servers)).collect()
+}
+
+fn led(graded: Graded, targets: &[Target], ports: &[(String, SocketAddr)]) -> Test {
+    let (plain, direct) = if graded == Graded::Clients { (C2S, C2S_TLS) } else { (S2S, S2S_TLS) };
+    // Each port with TLS from the first byte is for everybody.
+    let serves = |target: &Target, name: &str| match target.direct {
+        true => [C2S_TLS, S2S_TLS, HTTPS].contains(&name),
+        false => name == plain,
+    };
+    let is_here = |target: &Target| ports.iter().any(|(name, at)| at.port() == target.port && serves(target, name));
+    let told = |target: &Target| {
+        let setting = if target.direct { direct } else { plain };
+        format!("{}, port {} ({setting})", target.host, target.port)
+    };
+    let (here, elsewhere): (Vec<_>, Vec<_>) = targets.iter().partition(|target| is_here(target));
+    let list = |all: &[&Target]| all.iter().map(|target| told(target)).collect::<Vec<_>>().join("; ");
+    match elsewhere.is_empty() {
+        true => Test::fine(graded, "dns", format!("the DNS leads to {}", list(&here))),
+        false => Test::note(
+            graded,
+            "dns",
+            format!(
+                "the DNS leads to {}, where this server does not listen: that is right only if a router hands it on",
+                list(&elsewhere)
+            ),
+        ),
+    }
 }
 
 /// What each app makes of the certificate.
@@ -231,7 +283,9 @@ async fn round_trip(look: &PortLook, path: &str, authorization: &str) -> Result<
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::grade::TestStatus;
     use super::*;
+    use crate::service::dns::Host;
     use std::net::TcpListener;
 
     #[test]
@@ -239,6 +293,35 @@ mod tests {
         assert_eq!(path_of("https://a.example:5443/upload/x/y"), Some("/upload/x/y"));
         assert_eq!(path_of("https://[fd00::1]/u"), Some("/u"));
         assert!(path_of("http://a.example/u").is_none() && path_of("https://a.example").is_none());
+    }
+
+    #[test]
+    fn the_dns_leads_to_ports_that_are_there() {
+        let target = |port, direct| {
+            let host = Host::Name(DnsName::parse("xmpp.house.example").unwrap());
+            Target { host, port, direct, authentic: false }
+        };
+        let ports: Vec<(String, SocketAddr)> = [(C2S, 5222), (S2S, 5269), (HTTPS, 443)]
+            .map(|(name, port)| (name.to_owned(), SocketAddr::from(([0, 0, 0, 0], port))))
+            .into();
+        let told = |graded, targets: &[Target]| {
+            let test = led(graded, targets, &ports);
+            (test.status, test.what)
+        };
+        let (status, what) = told(Graded::Clients, &[target(5222, false), target(443, true)]);
+        assert_eq!(status, TestStatus::Fine);
+        assert_eq!(
+            what,
+            "the DNS leads to xmpp.house.example, port 5222 (c2s); xmpp.house.example, port 443 (c2s_tls)"
+        );
+        // A port of the other kind, and one of other servers, are none for apps.
+        for wrong in [target(5223, true), target(5222, true), target(443, false), target(5269, false)] {
+            let (status, what) = told(Graded::Clients, &[target(5222, false), wrong]);
+            assert_eq!(status, TestStatus::Note);
+            assert!(what.contains("does not listen") && !what.contains("5222 (c2s);"), "{what}");
+        }
+        assert_eq!(told(Graded::Servers, &[target(5269, false)]).0, TestStatus::Fine);
+        assert_eq!(told(Graded::Servers, &[target(5222, false)]).0, TestStatus::Note);
     }
 
     #[test]
