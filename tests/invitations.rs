@@ -442,6 +442,53 @@ fn invite_on(house: &mut House, sid: StreamId) -> Result<String, String> {
     token.ok_or(said)
 }
 
+/// Who has sent a link to the wrong person takes it back; nobody else's.
+#[test]
+fn who_has_invited_somebody_can_withdraw_it() {
+    let mut house = House::new();
+    ["juliet", "romeo"].iter().for_each(|name| house.account(&format!("{name}@house.test")));
+    let tokens: Vec<String> = (0..3).map(|_| invite_from_app(&mut house, "juliet").unwrap()).collect();
+    let others = invite_from_app(&mut house, "romeo").unwrap();
+    let node = "urn:inglenook:commands#withdraw";
+    let run = |house: &mut House, sid: StreamId, inside: &str| {
+        house.send(sid, &format!("<iq type='set' id='w' to='house.test'>{inside}</iq>"));
+        house.settle();
+        house.receive_all(sid).concat()
+    };
+    let begin = format!("<command xmlns='http://jabber.org/protocol/commands' node='{node}'/>");
+    let options = |form: &str| -> Vec<String> {
+        form.split("<option label='").skip(1).map(|rest| rest.split('\'').next().unwrap().to_owned()).collect()
+    };
+    let session = |form: &str| form.split_once("sessionid='").unwrap().1.split('\'').next().unwrap().to_owned();
+    let choose = |house: &mut House, sid: StreamId, form: &str, values: &[&str]| {
+        let values: String = values.iter().map(|value| format!("<value>{value}</value>")).collect();
+        let form = format!(
+            "<command xmlns='http://jabber.org/protocol/commands' node='{node}' sessionid='{}'><x xmlns='jabber:x:data' \
+             type='submit'><field var='invitations'>{values}</field></x></command>",
+            session(form)
+        );
+        run(house, sid, &form)
+    };
+    let romeo = house.login("romeo@house.test/a");
+    let theirs = options(&run(&mut house, romeo, &begin));
+    assert_eq!(theirs.len(), 1);
+    let juliet = house.login("juliet@house.test/a");
+    let form = run(&mut house, juliet, &begin);
+    let mine = options(&form);
+    assert_eq!(mine.len(), 3, "{form}");
+    for wrong in [&[theirs[0].as_str()][..], &["sing"], &[]] {
+        let said = choose(&mut house, juliet, &form, wrong);
+        assert!(said.contains("bad-payload"), "{wrong:?}: {said}");
+    }
+    assert!(house.invitation(&others).is_ok());
+    let said = choose(&mut house, juliet, &form, &[&mine[0], &mine[2]]);
+    assert!(said.contains("status='completed'") && said.contains("withdrawn: 2."), "{said}");
+    house.power_cut();
+    house.restart();
+    let open: Vec<bool> = tokens.iter().map(|token| house.invitation(token).is_ok()).collect();
+    assert_eq!(open, [false, true, false]);
+}
+
 /// Everybody in `people` invites whom they can, and so do those who come; who has come.
 fn crowd(house: &mut House, mut people: Vec<String>, next: &mut usize) -> Vec<String> {
     let mut come = Vec::new();

@@ -460,6 +460,25 @@ impl State {
         all.map(|(digest, one)| line(digest, one, one.until(at))).collect()
     }
 
+    /// The same of those that an account has made; the first word names it.
+    pub fn invitations_of(&self, by: &Jid) -> Vec<String> {
+        let at = self.moment();
+        let own = self.invitations.listed(at).into_iter().filter(|(_, one)| one.by.as_ref() == Some(by));
+        own.map(|(digest, one)| line(digest, one, one.until(at))).collect()
+    }
+
+    /// Nobody can take one any more that an account has made.
+    ///
+    /// # Errors
+    /// When it has made none of that name; when that cannot be stored.
+    pub fn withdraw_invitation(&mut self, by: &Jid, name: &str) -> Result<(), String> {
+        let is_own = |digest: &TokenDigest| self.invitations.get(digest).is_some_and(|one| one.by.as_ref() == Some(by));
+        match self.invitations.named(name).filter(is_own) {
+            Some(_) => self.revoke_invitation(name).map(drop),
+            None => Err(format!("there is no open invitation {name} of yours")),
+        }
+    }
+
     /// Nobody can take it any more.
     pub(super) fn revoke_invitation(&mut self, name: &str) -> Result<Vec<String>, String> {
         let Some(digest) = self.invitations.named(name) else {

@@ -158,7 +158,12 @@ fn commands(st: &State, at: &Place, by: &Jid) -> impl Iterator<Item = &'static A
         Inviters::Nobody => false,
     };
     let all = admin::COMMANDS.iter().filter(move |_| admin).chain(own::COMMANDS.iter().filter(move |_| here));
-    all.filter(move |command| invites || !command.node.starts_with(INVITE))
+    // Who has none open is not asked which.
+    let withdraws = !st.invitations_of(&by.bare()).is_empty();
+    all.filter(move |command| match command.node {
+        own::WITHDRAW => withdraws,
+        node => invites || !node.starts_with(INVITE),
+    })
 }
 
 /// What service discovery tells of commands (XEP-0050 §2.2); `None`: the node is none of theirs. Who may not use any of the

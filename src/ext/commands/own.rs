@@ -1,9 +1,12 @@
 //! What everybody can do to the own account.
 
 use super::super::form::{Field, Form};
-use super::{AdHocCommand, Done, bad_payload, invite};
+use super::{AdHocCommand, Done, bad_payload, invite, note};
 use crate::core::{SessionId, State};
 use crate::wire::Jid;
+
+/// The node of the command that withdraws invitations.
+pub(super) const WITHDRAW: &str = "urn:inglenook:commands#withdraw";
 
 /// In the order in which they are listed.
 pub(super) const COMMANDS: &[AdHocCommand] = &[
@@ -69,6 +72,30 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
         name: "Invite somebody",
         form: None,
         run: |_, st, run| invite::invite(st, run.by, None, true).map(Done::Changed),
+    },
+    AdHocCommand {
+        node: WITHDRAW,
+        name: "Withdraw invitations of yours",
+        form: Some(|_, st, by| {
+            let all = st.invitations_of(&by.bare());
+            let text =
+                if all.is_empty() { "There are none." } else { "Which links are to be good for nothing any more?" };
+            let options = all.iter().map(String::as_str).collect();
+            let (var, label) = ("invitations", "Those that nobody has taken");
+            let field = Field { var, ty: "list-multi", label, required: true, options, ..Field::default() };
+            Form::to_fill("", "Withdraw invitations", "Which links are to be good for nothing any more?").field(&field)
+        }),
+        run: |_, st, mut run| {
+            let wanted = run.fields.remove("invitations").unwrap_or_default();
+            let names: Vec<&str> = wanted.iter().filter_map(|line| line.split_whitespace().next()).collect();
+            if names.is_empty() {
+                return Err(bad_payload("choose one of the invitations"));
+            }
+            for name in &names {
+                st.withdraw_invitation(&run.by.bare(), name).map_err(bad_payload)?;
+            }
+            Ok(Done::Changed(note("info", &format!("Invitations that were withdrawn: {}.", names.len()))))
+        },
     },
 ];
 
