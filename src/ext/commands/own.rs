@@ -78,8 +78,6 @@ pub(super) const COMMANDS: &[AdHocCommand] = &[
         name: "Withdraw invitations of yours",
         form: Some(|_, st, by| {
             let all = st.invitations_of(&by.bare());
-            let text =
-                if all.is_empty() { "There are none." } else { "Which links are to be good for nothing any more?" };
             let options = all.iter().map(String::as_str).collect();
             let (var, label) = ("invitations", "Those that nobody has taken");
             let field = Field { var, ty: "list-multi", label, required: true, options, ..Field::default() };
