@@ -833,7 +833,10 @@ fn with_password(options: &Options, from_stdin: bool, request: impl FnOnce(Strin
     if !from_stdin {
         entry.insert(entry.len().min(1), format!("password     {password}"));
     }
+    // What else is told of it comes last.
+    let notes = lines.split_off(lines.len().min(1));
     lines.append(&mut entry);
+    lines.extend(notes);
     say(&lines)
 }
 

@@ -9,7 +9,8 @@ pub fn form(input: &[u8]) {
     let Some(fields) = FormFields::read(input) else { return };
     let visitor = Visitor::new(fields.get("query"), fields.get("languages"), fields.get("agent"));
     let page = |typed: &str, who: &str| {
-        let house = House { name: "house.example".into(), vouched: Vouched::Owner, port: None };
+        let house =
+            House { name: "house.example".into(), called: "house.example".into(), vouched: Vouched::Owner, port: None };
         let (inviter, room, until) = (Some(who), Some(who), "2026-12-07");
         let (url, uri) = ("https://house.example/invite/x", "xmpp:house.example?register;preauth=x");
         let link = Invitation { purpose: Purpose::Account, inviter, name: None, room, until, url, uri };

@@ -21,7 +21,16 @@ pub(super) fn command(st: &mut State, job: Job, command: Command, asked: Option<
     let answer = match command {
         Command::UserAdd(jid, credentials) => {
             undo = Some(Undo::Added(jid.clone()));
-            add(st, &jid, credentials).map(|()| vec![format!("added {jid}")])
+            add(st, &jid, credentials).map(|()| {
+                let mut lines = vec![format!("added {jid}")];
+                if !st.is_administered() {
+                    lines.push(format!(
+                        "note         nobody administers the server from an app: `inglenook user admin {}` makes this one",
+                        jid.local().unwrap_or_default()
+                    ));
+                }
+                lines
+            })
         }
         Command::UserPassword(jid, credentials) => {
             undo = st.account(&jid).map(|account| Undo::Password(jid.clone(), account.credentials.clone()));
@@ -122,7 +131,8 @@ fn administer(st: &mut State, jid: &Jid, admin: bool) -> Result<Vec<String>, Str
 /// What the owner is told if nobody but this one administers the server.
 fn last_administrator(st: &State, gone: &Jid) -> Option<String> {
     let stays = st.administrators().any(|admin| admin != gone && st.account(admin).is_some());
-    let told = "nobody administers the server from an app any more; `inglenook invite --admin` makes somebody who does";
+    let told =
+        "nobody administers the server from an app any more; `inglenook user admin NAME` makes somebody who does";
     (!stays).then(|| told.into())
 }
 

@@ -106,11 +106,11 @@ impl State {
         }
     }
 
-    /// One that is for the first account is nobody's once there is one; those of strangers do not count.
+    /// One that is for the owner's first account is nobody's once somebody administers the server.
     fn is_dead(&self, one: &Invitation) -> bool {
         let missing = one.kind == InvitationKind::Reset
             && !one.name.as_deref().is_some_and(|local| self.here.accounts().contains_key(local));
-        missing || one.first && self.has_people()
+        missing || one.first && self.is_administered()
     }
 
     fn shown_invitation(&mut self, digest: &TokenDigest, peer: IpAddr) -> Result<InvitationView, TakeRefusal> {
@@ -339,8 +339,8 @@ impl State {
         if let Some(name) = &wanted.name {
             self.can_keep(name, wanted)?;
         }
-        if wanted.first && self.has_people() {
-            return Err("there is an account already".into());
+        if wanted.first && self.is_administered() {
+            return Err("somebody administers the server already".into());
         }
         self.invitations.has_room(by, by.is_some_and(|by| self.administers(by)))?;
         by.map_or(Ok(()), |by| self.chain_has_room(by))?;
@@ -429,7 +429,10 @@ impl State {
 
     fn told_of(&self, digest: &TokenDigest, view: &InvitationView) -> Vec<String> {
         let until = second(view.until);
-        let mut lines = vec![format!("made invitation {}, until {until}", id(digest))];
+        let mut lines = vec![match view.kind {
+            InvitationKind::Reset => format!("made the link {} to another password, until {until}", id(digest)),
+            InvitationKind::Account => format!("made invitation {}, until {until}", id(digest)),
+        }];
         lines.extend(view.uri(self.domain(), TOKEN_PLACE).map(|uri| format!("uri          {uri}")));
         lines
     }
@@ -442,6 +445,12 @@ impl State {
         let Some(before) = newest else {
             return Err("there is no open invitation of yours; `inglenook invite` makes one".into());
         };
+        if let Some(uses) = self.invitations.get(&before).map(|one| one.uses).filter(|uses| *uses > 1) {
+            return Err(format!(
+                "the newest invitation, {}, is for {uses} people, whom a new link in place of it would lock out; `inglenook invite` makes another",
+                id(&before)
+            ));
+        }
         self.write().map_err(words)?;
         let Some(one) = self.invitations.remove(&before) else { return Ok(Vec::new()) };
         self.changes.add().delete(Tree::Invitation, before);

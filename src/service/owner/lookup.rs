@@ -200,7 +200,7 @@ fn tell(
             ports.elsewhere(&name)
         )),
         _ if name.ends_with(".local") => warn(format!(
-            "names that end with .local are found by mDNS, which some phones do not speak, and which is not looked at. Where an app does \
+            "names that end with .local are found by mDNS, which some phones do not speak. Where an app does \
              not find {domain}: {by_hand}"
         )),
         FoundAddresses::At(all) if !all.is_empty() => warn(format!(

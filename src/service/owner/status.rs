@@ -27,6 +27,7 @@ const WEB: &str = "web";
 const MDNS: &str = "mdns";
 /// The name of the line about what everybody in the house has.
 const HOUSE: &str = "house";
+const ADMINS: &str = "admins";
 /// The name of the line about the clock.
 const CLOCK: &str = "clock";
 /// The name of the lines about other servers.
@@ -78,6 +79,8 @@ pub(in crate::service) struct Health {
     pub mdns: Option<String>,
     /// What is to be told of those who live in the house, if anything.
     pub house: Option<String>,
+    /// That nobody administers it from an app.
+    pub admins: Option<String>,
 }
 
 /// Asks the running server.
@@ -95,6 +98,7 @@ pub(in crate::service) fn health(data: &Data) -> Result<Health> {
         unreached,
         web: of(WEB),
         mdns: of(MDNS),
+        admins: of(ADMINS),
         house: of(HOUSE).filter(|told| told.contains(TOO_MANY)).map(|_| TOO_MANY.to_owned()),
     })
 }
@@ -148,6 +152,10 @@ pub fn running(shared: &Shared) -> Result<Vec<String>> {
         line("accounts", accounts),
         line(HOUSE, shared.hub.house_told()),
     ];
+    if accounts > 0 && !shared.hub.is_administered() {
+        let told = "nobody administers the server from an app; `inglenook user admin NAME` says who does";
+        lines.push(line(ADMINS, told));
+    }
     let mut ask = |query: Query| shared.hub.on_storage(move |engine| engine.query(&query))?.map_err(Failure::from);
     let (messages, bytes) = count(Tree::Offline, |key| key::number(key).is_some(), &mut ask)?;
     lines.push(waiting(messages, bytes));

@@ -120,7 +120,7 @@ pub fn invitation(house: &House, visitor: &Visitor, invitation: &Invitation<'_>,
     }
     let named = [
         ("who", invitation.inviter.unwrap_or_default()),
-        ("house", house.name.as_str()),
+        ("house", house.called.as_str()),
         ("room", invitation.room.unwrap_or_default()),
         ("day", invitation.until),
     ];

@@ -52,6 +52,8 @@ pub static POLICY: LazyLock<String> = LazyLock::new(|| {
 pub struct House {
     /// The domain, as people read it.
     pub name: String,
+    /// What the house is called; the domain, if its owner says nothing else.
+    pub called: String,
     /// Who vouches for it.
     pub vouched: Vouched,
     /// Where apps connect, if that is known.
@@ -118,7 +120,7 @@ impl Visitor {
 /// A whole page. `title`: plain text; `main`: HTML; `form`: whether there is one in it.
 fn page(house: &House, visitor: &Visitor, title: &str, form: bool, main: &str) -> String {
     let texts = visitor.lang.texts();
-    let chat = plain(texts.chat_of, &[("house", &house.name)]);
+    let chat = plain(texts.chat_of, &[("house", &house.called)]);
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" \
          content=\"width=device-width\"/>\n<meta name=\"robots\" content=\"noindex\"/>\n",
@@ -138,7 +140,7 @@ fn page(house: &House, visitor: &Visitor, title: &str, form: bool, main: &str) -
             format!("{} \u{2013} {}", escaped(title), escaped(&chat))
         },
         visitor.query(),
-        fill(texts.chat_of, &[("house", &house.name)]),
+        fill(texts.chat_of, &[("house", &house.called)]),
         escaped(title),
         escaped(texts.foot)
     );

@@ -11,7 +11,7 @@ pub fn profile(house: &House, authority: &Authority, lang: Lang) -> String {
     let texts = lang.texts();
     // The same authority gives the same profile: who installs it again replaces it, and has not two.
     let (own, inner) = (uuid(&authority.fingerprint, 0), uuid(&authority.fingerprint, 1));
-    let (name, title) = (escaped(&authority.name), super::plain(texts.chat_of, &[("house", &house.name)]));
+    let (name, title) = (escaped(&authority.name), super::plain(texts.chat_of, &[("house", &house.called)]));
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \
          \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n<plist version=\"1.0\">\n<dict>\n\

@@ -5,7 +5,7 @@ use crate::wire::xml::escaped;
 
 /// What this is, how one gets in, apps, and trust.
 pub fn start(house: &House, visitor: &Visitor) -> String {
-    let (texts, named) = (visitor.lang.texts(), [("house", house.name.as_str())]);
+    let (texts, named) = (visitor.lang.texts(), [("house", house.called.as_str())]);
     let mut main = format!("<p>{}</p>\n", fill(texts.start_text, &named));
     main += &section(texts.start_new_title, &paragraph(texts.start_new));
     let address = format!("{}@{}", texts.start_name, house.name);

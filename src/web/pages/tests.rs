@@ -19,7 +19,12 @@ fn authority(name: &str) -> Authority {
 }
 
 fn house(name: &str) -> House {
-    House { name: name.into(), vouched: Vouched::Itself(authority("Inglenook CA 0a0b0c")), port: Some(5222) }
+    House {
+        name: name.into(),
+        called: name.into(),
+        vouched: Vouched::Itself(authority("Inglenook CA 0a0b0c")),
+        port: Some(5222),
+    }
 }
 
 /// All kinds of pages, with these words filled in.
@@ -237,7 +242,12 @@ fn a_visitor_sees_their_own_system_first() {
 #[test]
 fn what_is_trusted_already_is_said_to_be() {
     let visitor = Visitor::new(None, None, None);
-    let world = House { name: "house.example".into(), vouched: Vouched::World, ..House::default() };
+    let world = House {
+        name: "house.example".into(),
+        called: "The Capulets".into(),
+        vouched: Vouched::World,
+        ..House::default()
+    };
     let page = trust(&world, &visitor, None);
     assert!(page.contains(visitor.lang.texts().trust_public_title) && !page.contains("ca.crt"));
     assert!(!start(&world, &visitor).contains("/trust"));

@@ -48,7 +48,7 @@ pub fn trust(house: &House, visitor: &Visitor, on: Option<&str>) -> String {
         stores.iter().filter(|store| !is_first(store)).map(|store| steps(texts, authority, *store)).collect();
     main += &folded(texts.trust_others, &others);
     if let Some(base) = on {
-        let text = fill(texts.trust_on, &[("house", &house.name)]);
+        let text = fill(texts.trust_on, &[("house", &house.called)]);
         let _ = writeln!(main, "<p><a href=\"{}/{}\">{text}</a></p>", escaped(base), visitor.query());
     }
     page(house, visitor, texts.trust_title, false, &main)

@@ -136,7 +136,12 @@ impl Test {
 
     /// For people, without what stands in front of it.
     pub fn told(&self) -> String {
-        let fix = if self.fix.is_empty() { String::new() } else { format!(". Fix: {}", self.fix) };
+        // What is as it should be in a house needs none.
+        let fix = match (self.fix.as_str(), self.grade) {
+            ("", _) => String::new(),
+            (fix, Some(Letter::T)) => format!(". For more: {fix}"),
+            (fix, _) => format!(". Fix: {fix}"),
+        };
         format!("{}: {}{fix}", self.side.as_str(), self.what)
     }
 }

@@ -79,7 +79,8 @@ fn of_side(side: Graded, ports: &[&PortSeen], now: u64, all: &mut Vec<Test>) {
         });
     }
     if reached.is_empty() {
-        return all.push(Test::skipped(side, "reached", "no port of theirs is open"));
+        let why = if ports.is_empty() { "no port of theirs was looked at" } else { "no port of theirs is open" };
+        return all.push(Test::skipped(side, "reached", why));
     }
     let places: Vec<&str> = reached.iter().map(|port| port.place.as_str()).collect();
     all.push(Test::fine(side, "reached", format!("connected to {}", places.join(", "))));
@@ -306,7 +307,7 @@ fn trust(port: &PortSeen, _: u64) -> Vec<Finding> {
         Err(_) if port.own => vec![Fault(
             Letter::T,
             "the certificate is of this house's own authority: good, for those who installed the authority".into(),
-            "the page /trust tells each device how; for everybody else a public certificate (`inglenook cert install CERT KEY`)"
+            "the page /trust tells each device what to do; for everybody else a public certificate (`inglenook cert install CERT KEY`)"
                 .into(),
         )],
         Err(why) => vec![Fault(
