@@ -6,6 +6,7 @@ use crate::store::record::{Broken, Reader, Writer};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Contacts in one roster, without the requests of strangers.
 pub(crate) const ROSTER_ITEMS: usize = 2000;
@@ -52,9 +53,9 @@ pub struct Item {
     /// Whether it is in the roster as clients see it; if not, it is here for its `state.pending` alone (RFC 6121 §3.1.3).
     pub listed: bool,
     /// The name the user gave it.
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     /// Its groups, sorted, each once.
-    pub groups: Box<[Box<str>]>,
+    pub groups: Arc<[Box<str>]>,
     pub state: subscription::SubscriptionState,
     /// The request that waits for an answer, as XML, while `state.pending`.
     pub request: Option<Box<str>>,
@@ -109,7 +110,7 @@ impl Item {
             return;
         }
         out.push('>');
-        for group in &self.groups {
+        for group in self.groups.iter() {
             out.push_str("<group>");
             escape(group, out);
             out.push_str("</group>");
@@ -130,7 +131,7 @@ impl Item {
             (bit::HOUSE, self.house),
         ];
         let mut w = Writer::new(1).flags(&flags).opt_str(self.name.as_deref()).u32(self.groups.len() as u32);
-        for group in &self.groups {
+        for group in self.groups.iter() {
             w = w.str(group);
         }
         w.opt_str(self.request.as_deref()).done()

@@ -530,7 +530,7 @@ fn given(value: &DeValue<'_>) -> Option<core::Given> {
 
 /// Whether a house can be called this; empty is after its domain.
 pub(crate) fn is_house_name(name: &str) -> bool {
-    name.len() <= 100 && !name.contains(char::is_control) && name.trim() == name
+    name.len() <= 100 && !name.contains(|c: char| c.is_control() || core::is_format(c)) && name.trim() == name
 }
 
 /// In which houses there is a room for all, and its name.
