@@ -13,7 +13,7 @@
 use super::admin::words;
 use super::event::Event;
 use super::invite::BOTH;
-use super::names::{TRUSTED, is_format, is_unseen, looks};
+use super::names::{TRUSTED, is_format, is_unseen, looks, mixes_alphabets};
 use super::promise::Promise;
 use super::residents::{HOUSE_CONTACTS, Introduction, NoRoom, Origin, TOO_MANY, bit};
 use super::roster::{self, Item};
@@ -378,12 +378,13 @@ impl State {
         called.unwrap_or_else(|| local.into())
     }
 
-    /// Whether a name looks like that of somebody else in the house, or of who runs the server.
+    /// Whether a name looks like that of somebody else in the house, or of who runs the server; or may look like anything.
     fn is_of_another(&self, local: &str, name: &str) -> bool {
         let shown = looks(name);
         let alike = |other: &str| looks(other) == shown;
         let is_alike = |other: &str| other != local && (alike(other) || alike(&self.called(other)));
-        self.here.accounts().any(|account| is_alike(account.jid.local().unwrap_or_default()))
+        name.split(' ').any(mixes_alphabets)
+            || self.here.accounts().any(|account| is_alike(account.jid.local().unwrap_or_default()))
             || TRUSTED.into_iter().any(alike)
     }
 

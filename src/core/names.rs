@@ -196,12 +196,17 @@ const MARKS: [(char, char); 6] = [
 
 /// Whether a name has letters of more than one alphabet, or marks that belong to none.
 pub(super) fn is_mixed(name: &str) -> bool {
+    let is_mark = |c: char| MARKS.iter().any(|(first, last)| (*first..=*last).contains(&c));
+    mixes_alphabets(name) || name.chars().any(is_mark)
+}
+
+/// Whether a word has letters of more than one alphabet.
+pub(super) fn mixes_alphabets(name: &str) -> bool {
     let of =
         |c: char| SCRIPTS.iter().find(|(_, first, last)| (*first..=*last).contains(&c)).map_or(Script::Other, |s| s.0);
-    let is_mark = |c: char| MARKS.iter().any(|(first, last)| (*first..=*last).contains(&c));
     let scripts: BTreeSet<Script> = name.chars().filter(|c| c.is_alphabetic()).map(of).collect();
     let are_written_together = || scripts.iter().all(|one| matches!(one, Script::Latin | Script::EastAsian));
-    scripts.len() > 1 && !are_written_together() || name.chars().any(is_mark)
+    scripts.len() > 1 && !are_written_together()
 }
 
 #[cfg(test)]
