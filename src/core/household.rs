@@ -33,7 +33,9 @@ const CALL_MS: u64 = 10 * 60_000;
 /// After so long an introduction is tried again that could not be stored, in milliseconds.
 const AGAIN_MS: u64 = 10 * 60_000;
 /// To so many people somebody is introduced at once; then others have their turn.
-const PART: usize = 50;
+const PART: usize = 100;
+/// When so many were introduced, all rosters are made to fit.
+const FIT: usize = 10;
 /// The row of [`Tree::Meta`] that says what this house gives to whoever comes.
 const BEGUN: &[u8] = b"house";
 
@@ -222,8 +224,8 @@ impl State {
     /// The same, now.
     pub(super) fn introduce_all(&mut self) {
         let large = self.house_is_large();
-        let is_due = |local: &&Box<str>| matches!(self.due(local, large), (true, _) | (_, true));
-        let due: Vec<Box<str>> = self.people().filter(is_due).cloned().collect();
+        let is_due = |local: &str| self.due(local, large) != (false, false);
+        let due: Vec<Box<str>> = self.people().filter(|local| is_due(local)).cloned().collect();
         self.residents.waiting.extend(due);
         self.introduce_next();
     }
@@ -235,6 +237,9 @@ impl State {
         {
             self.residents.current = Some(Introduction { local: local.clone(), after: Box::default() });
             self.promise(Promise::Introduce(local));
+        } else if self.residents.current.is_none() && self.residents.met >= FIT {
+            self.residents.met = 0;
+            self.here.fit_rosters();
         }
     }
 
@@ -287,6 +292,7 @@ impl State {
                 return Ok(others.into_iter().nth(PART - 1));
             }
             self.renote(local, |origin| origin.introduced = true);
+            self.residents.met += 1;
         }
         if room && self.residents.housing.insert(local.clone()) {
             self.announce(Event::Arrived(local.clone()));
@@ -319,7 +325,7 @@ impl State {
             return item;
         }
         let called = || Some(self.called(contact.local().unwrap_or_default()));
-        let groups = || Arc::new([Box::<str>::from(self.house_name())]);
+        let groups = || Arc::new(vec![Box::<str>::from(self.house_name())]);
         Item {
             house: before.house || !before.listed,
             name: before.name.or_else(called),

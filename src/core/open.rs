@@ -96,6 +96,7 @@ impl Core {
             }
             Ok(())
         })?;
+        st.here.fit_rosters();
         scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
         scan(engine, Tree::Notifier, &[], |key, value| st.notifiers.load(key, value))?;
         scan(engine, Tree::Invitation, &[], |key, value| st.invitations.load(key, value))?;

@@ -104,6 +104,8 @@ pub(super) struct Residents {
     /// Who may have something due and waits for it, and who gets it now.
     pub(super) waiting: BTreeSet<Box<str>>,
     pub(super) current: Option<Introduction>,
+    /// How many were introduced since rosters were made to fit.
+    pub(super) met: usize,
     /// Accounts that were removed within a day after they were made: their roots, and when they were made.
     pub(super) left: VecDeque<(Box<str>, u64)>,
     /// It was said that there are too many people.

@@ -44,7 +44,7 @@ struct Wanted {
     jid: Jid,
     remove: bool,
     name: Option<Arc<str>>,
-    groups: Arc<[Box<str>]>,
+    groups: Arc<Vec<Box<str>>>,
 }
 
 fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
@@ -83,7 +83,7 @@ fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
     }
     groups.sort_unstable();
     let remove = item.attr("subscription").as_deref() == Some("remove");
-    Ok(Wanted { jid, remove, name, groups: groups.into() })
+    Ok(Wanted { jid, remove, name, groups: Arc::new(groups) })
 }
 
 /// Carries out a roster set (RFC 6121 §2.3, §2.4, §2.5).

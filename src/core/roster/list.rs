@@ -55,7 +55,7 @@ pub struct Item {
     /// The name the user gave it.
     pub name: Option<Arc<str>>,
     /// Its groups, sorted, each once.
-    pub groups: Arc<[Box<str>]>,
+    pub groups: Arc<Vec<Box<str>>>,
     pub state: subscription::SubscriptionState,
     /// The request that waits for an answer, as XML, while `state.pending`.
     pub request: Option<Box<str>>,
@@ -156,7 +156,7 @@ impl Item {
                 approved: has(bit::APPROVED),
             },
             name: r.opt_str()?.map(Into::into),
-            groups: (0..r.u32()?).map(|_| r.str().map(Into::into)).collect::<Result<_, _>>()?,
+            groups: Arc::new((0..r.u32()?).map(|_| r.str().map(Into::into)).collect::<Result<_, _>>()?),
             request: r.opt_str()?.map(Into::into),
         })
     }
@@ -171,6 +171,11 @@ impl Roster {
     /// What is known of a contact; the default for one that is not there.
     pub fn state(&self, jid: &Jid) -> subscription::SubscriptionState {
         self.items.get(jid).map(|i| i.state).unwrap_or_default()
+    }
+
+    /// After many were taken in, mostly at the end of the map: its nodes are half empty, and full again behind this.
+    pub(in crate::core) fn fit(&mut self) {
+        self.items = std::mem::take(&mut self.items).into_iter().collect();
     }
 
     /// Takes an item in; an empty one takes it out.
@@ -247,7 +252,7 @@ mod tests {
         }
         let item = Item {
             name: Some("N".into()),
-            groups: ["G".into()].into(),
+            groups: Arc::new(vec!["G".into()]),
             request: Some("<r/>".into()),
             ..Item::default()
         };

@@ -11,7 +11,7 @@ const FEW: usize = 256;
 #[derive(Debug, Default)]
 pub(in crate::core) struct Words {
     names: BTreeSet<Arc<str>>,
-    groups: BTreeSet<Arc<[Box<str>]>>,
+    groups: BTreeSet<Arc<Vec<Box<str>>>>,
     /// How many there were when it was looked last which somebody has.
     kept: usize,
 }
@@ -46,7 +46,8 @@ mod tests {
     #[test]
     fn what_is_equal_is_one() {
         let mut words = Words::default();
-        let item = |name: &str| Item { name: Some(name.into()), groups: Arc::new(["House".into()]), ..Item::default() };
+        let item =
+            |name: &str| Item { name: Some(name.into()), groups: Arc::new(vec!["House".into()]), ..Item::default() };
         let (mut one, mut other) = (item("Juliet"), item("Juliet"));
         words.share(&mut one);
         words.share(&mut other);
