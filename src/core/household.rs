@@ -72,8 +72,7 @@ impl State {
 
     /// What everybody in the house has, in words for its owner.
     pub fn house_told(&self) -> String {
-        let Household { contacts, room, .. } = &self.settings.household;
-        let contacts = match (self.gives_contacts(), *contacts) {
+        let contacts = match (self.gives_contacts(), self.settings.household.contacts) {
             (true, _) if self.house_is_large() => TOO_MANY.to_owned(),
             (true, _) => "who comes is everybody's contact".to_owned(),
             (false, Given::InNewHouses) => {
@@ -81,7 +80,11 @@ impl State {
             }
             (false, _) => "nobody is a contact by itself".to_owned(),
         };
-        let room = match (self.house_room(), *room) {
+        format!("{}: {contacts}; {}", self.house_name(), self.room_told())
+    }
+
+    fn room_told(&self) -> String {
+        match (self.house_room(), self.settings.household.room) {
             (Some(local), _) if self.no_room() == Some(NoRoom::Ended) => {
                 format!("the room {local} was ended: another name for `room` in [house] makes another one")
             }
@@ -91,8 +94,7 @@ impl State {
             (Some(local), _) => format!("the room {local} is for all"),
             (None, Given::InNewHouses) => "`room = \"everybody\"` there makes a room for all".to_owned(),
             (None, _) => "there is no room for all".to_owned(),
-        };
-        format!("{}: {contacts}; {room}", self.house_name())
+        }
     }
 
     /// Whether there are more people in the house than are made each other's contacts.
@@ -349,7 +351,7 @@ impl State {
         }
         self.residents.no_room = self.house_room().map(Box::from).zip(no);
         match no {
-            Some(_) => log::warn!("{}", self.house_told()),
+            Some(_) => log::warn!("{}", self.room_told()),
             None => self.look_again(),
         }
     }

@@ -325,7 +325,7 @@ const SETTINGS: &[Setting] = &[
         default: "\"\"",
         meaning: "What the house is called: a group in everybody's list of contacts, and the room for all, have this name. Empty: after its\n\
                   domain, `Example` for example.org. What is there already keeps the name that it has.",
-        expects: "a name of at most 100 bytes, such as \"The Capulets\"",
+        expects: "a name in one line, of at most 100 bytes that are seen, such as \"The Capulets\"",
         set: |_, c, v| put(&mut c.household.name, v.as_str().filter(|name| is_house_name(name)).map(str::to_owned)),
     },
     Setting {
