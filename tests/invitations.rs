@@ -217,6 +217,13 @@ fn a_name_that_is_kept_is_nobody_elses() {
         ("root", NameFault::Reserved),
         ("julіet", NameFault::Mixed),
         ("ju1iet", NameFault::LookAlike),
+        ("juliet\u{3164}", NameFault::Unseen),
+        ("\u{115f}juliet", NameFault::Unseen),
+        ("juliet\u{17b4}", NameFault::Unseen),
+        ("juliet\u{2800}", NameFault::Unseen),
+        ("jul\u{b7}liet", NameFault::Unseen),
+        ("benvolio\u{1160}", NameFault::Unseen),
+        ("ju.liet\u{30fc}", NameFault::LookAlike),
         ("r00t", NameFault::LookAlike),
     ] {
         assert_eq!(house.take("def", name), Some(Err(TakeRefusal::Name(fault))), "{name:?}");
@@ -607,6 +614,13 @@ fn strangers_bring_strangers() {
     assert!(house.take(&token, "paris").unwrap().is_ok());
     assert!(house.state().account_of("paris").unwrap().roster.items.len() == 1, "but of who has invited them");
     assert!(house.state().account_of("juliet").unwrap().roster.items.is_empty());
+    for name in ["tybalt", "paris"] {
+        let items = &house.state().account_of(name).unwrap().roster.items;
+        assert!(
+            items.values().all(|item| item.groups.is_empty() && !item.house),
+            "they are not of the house: {items:?}"
+        );
+    }
     let mut open = 0;
     for n in 0..30 {
         assert!(register(&mut house, &name(n)).contains("type='result'"), "{n}");

@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::archived::Archived;
 use super::effect::Command;
+use super::event::Event;
 use super::ids::{Job, SessionId};
 use super::promise::{CHECK, FULL, Promise, Undo};
 use super::residents::Origin;
@@ -122,6 +123,7 @@ fn administer(st: &mut State, jid: &Jid, admin: bool) -> Result<Vec<String>, Str
         (false, true) => {
             st.write().map_err(words)?.delete(Tree::Admin, local);
             st.granted.remove(jid);
+            st.announce(Event::Configured);
             let line = format!("{jid} does not administer the server any more");
             Ok(std::iter::once(line).chain(last_administrator(st, jid)).collect())
         }

@@ -25,6 +25,10 @@ pub enum Event {
     Removed(Box<str>),
     /// An account was made, or is given what everybody in the house has: the room of the house is due to it ([`super::State::house_room`]).
     Arrived(Box<str>),
+    /// The settings are others, or who administers the server.
+    Configured,
+    /// A room of the house was ended.
+    HouseEnded(Jid),
     /// Somebody has made this account by an invitation into this room.
     Invited {
         /// Whose account.

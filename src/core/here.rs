@@ -32,6 +32,11 @@ impl Here {
         self.accounts.get(local)
     }
 
+    /// Rosters take no more room than they need: many have grown.
+    pub(super) fn fit_rosters(&mut self) {
+        self.accounts.for_each(|account| account.roster.fit());
+    }
+
     pub(super) fn account_mut(&mut self, local: &str) -> Option<&mut Account> {
         self.accounts.get_mut(local)
     }

@@ -1,8 +1,9 @@
 //! The household (the settings of `[house]`): whoever has an account is everybody's contact, and a member of one room.
 //!
-//! An account that is made is noted to have both due, in the batch that makes it. Once that is stored it is introduced: to everybody, in
-//! batches of a bounded size, the last of which takes the note away; and to the extension that has the room ([`Event::Arrived`]). What a
-//! power cut interrupts goes on at the next start. Each account is introduced once: what somebody removes afterwards stays removed.
+//! Each account is given both once, and a row says what it was given: what somebody removes afterwards stays removed, and whoever has not
+//! had it yet gets it as soon as it can be had. An account that is made is introduced once it is stored: to everybody, in parts of a
+//! bounded size, each when the one before is stored, the last of which notes it; and to the extension that has the room
+//! ([`Event::Arrived`]). What a power cut interrupts begins anew at the next start: whoever is a contact already is left alone.
 //!
 //! The entries are those of any roster. Only that the house has made one is noted with it ([`Item::house`]): it goes with the account that
 //! it is for, and follows its name.
@@ -12,14 +13,16 @@
 use super::admin::words;
 use super::event::Event;
 use super::invite::BOTH;
+use super::names::{TRUSTED, is_format, is_unseen, looks, mixes_alphabets};
 use super::promise::Promise;
-use super::residents::{HOUSE_CONTACTS, Origin, TOO_MANY, bit};
+use super::residents::{HOUSE_CONTACTS, Introduction, NoRoom, Origin, TOO_MANY, bit};
 use super::roster::{self, Item};
 use super::settings::{Given, Household};
 use super::state::State;
-use super::work::{Timer, Work};
-use crate::store::{BATCH_OPS, Batch, Engine, Query, StoreError, Tree, key};
+use super::work::Timer;
+use crate::store::{Batch, Engine, Query, StoreError, Tree, key};
 use crate::wire::{Jid, StanzaError};
+use std::sync::Arc;
 
 /// What an account is called by others, in bytes.
 const CALLED_BYTES: usize = 128;
@@ -29,15 +32,20 @@ const CALLS: u64 = 10;
 const CALL_MS: u64 = 10 * 60_000;
 /// After so long an introduction is tried again that could not be stored, in milliseconds.
 const AGAIN_MS: u64 = 10 * 60_000;
+/// To so many people somebody is introduced at once; then others have their turn.
+const PART: usize = 100;
+/// When so many were introduced, all rosters are made to fit.
+const FIT: usize = 10;
 /// The row of [`Tree::Meta`] that says what this house gives to whoever comes.
 const BEGUN: &[u8] = b"house";
 
-/// A name in one line, of the length that a name has; none, if nothing is left.
+/// A name in one line, of the length that a name has, without what turns or hides letters; none, if nothing is left to be seen.
 fn plain(name: &str) -> Option<Box<str>> {
+    let name: String = name.chars().filter(|c| !is_format(*c)).collect();
     let words = name.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let name = words.collect::<Vec<_>>().join(" ");
     let name = &name[..name.floor_char_boundary(CALLED_BYTES)];
-    (!name.is_empty()).then(|| name.into())
+    (!name.chars().all(|c| is_unseen(c) || c == ' ')).then(|| name.into())
 }
 
 impl State {
@@ -64,8 +72,7 @@ impl State {
 
     /// What everybody in the house has, in words for its owner.
     pub fn house_told(&self) -> String {
-        let Household { contacts, room, .. } = &self.settings.household;
-        let contacts = match (self.gives_contacts(), *contacts) {
+        let contacts = match (self.gives_contacts(), self.settings.household.contacts) {
             (true, _) if self.house_is_large() => TOO_MANY.to_owned(),
             (true, _) => "who comes is everybody's contact".to_owned(),
             (false, Given::InNewHouses) => {
@@ -73,17 +80,26 @@ impl State {
             }
             (false, _) => "nobody is a contact by itself".to_owned(),
         };
-        let room = match (self.house_room(), *room) {
+        format!("{}: {contacts}; {}", self.house_name(), self.room_told())
+    }
+
+    fn room_told(&self) -> String {
+        match (self.house_room(), self.settings.household.room) {
+            (Some(local), _) if self.no_room() == Some(NoRoom::Ended) => {
+                format!("the room {local} was ended: another name for `room` in [house] makes another one")
+            }
+            (Some(local), _) if self.no_room() == Some(NoRoom::Taken) => {
+                format!("the room {local} is somebody else's: another name for `room` in [house] makes one for all")
+            }
             (Some(local), _) => format!("the room {local} is for all"),
             (None, Given::InNewHouses) => "`room = \"everybody\"` there makes a room for all".to_owned(),
             (None, _) => "there is no room for all".to_owned(),
-        };
-        format!("{}: {contacts}; {room}", self.house_name())
+        }
     }
 
     /// Whether there are more people in the house than are made each other's contacts.
     pub fn house_is_large(&self) -> bool {
-        self.gives_contacts() && self.people().count() > HOUSE_CONTACTS
+        self.gives_contacts() && self.here.accounts().len() > HOUSE_CONTACTS + self.residents.strangers()
     }
 
     /// The localparts of those who belong to the house.
@@ -92,7 +108,7 @@ impl State {
     }
 
     /// At the start: decides what is given to whoever comes. In a house that had accounts before, what the settings do not say in so many
-    /// words is not; what they say, everybody there is given once.
+    /// words is not; what they say, everybody there is given who has not had it yet.
     pub(super) fn begin_household(&mut self, engine: &mut dyn Engine) -> Result<(), StoreError> {
         let stored = engine.query(&Query::Get(Tree::Meta, BEGUN.into()))?;
         let before = stored.first().and_then(|(_, value)| value.first().copied()).unwrap_or_default();
@@ -100,41 +116,35 @@ impl State {
         let Household { contacts, room, .. } = self.settings.household;
         let begins = |bit: u8, given: Given| {
             let now = given == Given::Everywhere || given == Given::InNewHouses && is_new;
-            if before & bit == 0 && now { bit } else { 0 }
+            if now { bit } else { 0 }
         };
-        let begins = begins(bit::CONTACTS, contacts) | begins(bit::ROOM, room);
-        self.residents.begun = before | begins;
-        if begins != 0 {
+        self.residents.begun = before | begins(bit::CONTACTS, contacts) | begins(bit::ROOM, room);
+        if self.residents.begun != before {
             let mut batch = Batch::default();
-            for local in self.people().cloned().collect::<Vec<_>>() {
-                let origin = self.residents.origins.entry(local.clone()).or_default();
-                origin.contacts |= begins & bit::CONTACTS != 0;
-                origin.room |= begins & bit::ROOM != 0;
-                batch.put(Tree::House, key::account(&local), origin.record());
-                if batch.ops.len() >= BATCH_OPS / 2 {
-                    engine.commit(&[std::mem::take(&mut batch)])?;
-                }
-            }
-            // Last: what is interrupted is begun again.
             batch.put(Tree::Meta, BEGUN, [self.residents.begun]);
             engine.commit(&[batch])?;
         }
-        if self.residents.next_due().is_some() {
-            self.questions.set_timer(0, Timer::Household);
+        for (local, _) in self.residents.origins.iter().filter(|(_, origin)| origin.wanted.is_some()) {
+            self.questions.set_timer(0, Timer::Called(local.clone()));
         }
+        self.look_again();
         Ok(())
     }
 
     /// At the start: those who are to be introduced, and have not said what they call themselves since that is noted.
     pub fn unnamed(&self) -> Vec<Box<str>> {
-        let all = self.residents.origins.iter().filter(|(_, origin)| origin.contacts && origin.called.is_none());
-        all.map(|(local, _)| local.clone()).collect()
+        let is_called = |local: &str| self.residents.origins.get(local).is_some_and(|origin| origin.called.is_some());
+        if !self.gives_contacts() {
+            return Vec::new();
+        }
+        self.people().filter(|local| !self.has_had(local).0 && !is_called(local)).cloned().collect()
     }
 
     /// What one of them has said before. It is stored when they are introduced.
     pub fn has_called(&mut self, local: &str, name: &str) {
-        if let Some(origin) = self.residents.origins.get_mut(local) {
-            origin.called = plain(name);
+        let called = plain(name).filter(|name| !self.is_of_another(local, name));
+        if called.is_some() {
+            self.residents.origins.entry(local.into()).or_default().called = called.map(Into::into);
         }
     }
 
@@ -148,19 +158,25 @@ impl State {
         let stranger = stranger || by.is_some_and(|by| self.residents.is_stranger(by));
         let root = by.map(|by| self.residents.root(by).into());
         let made = if root.is_some() { self.time() } else { 0 };
-        let (contacts, room) = (!stranger && self.gives_contacts(), !stranger && self.house_room().is_some());
-        Origin { root, made, stranger, contacts, room, ..Origin::default() }
+        Origin { root, made, stranger, ..Origin::default() }
     }
 
     /// An account is made. Storage was asked.
     pub(super) fn moves_in(&mut self, local: &str, origin: Origin) {
-        if origin == Origin::default() {
-            return;
+        let stranger = origin.stranger;
+        if origin != Origin::default() {
+            self.note_origin(local, origin);
         }
-        let is_due = origin.is_due();
-        self.note_origin(local, origin);
-        if is_due {
+        if !stranger && (self.gives_contacts() || self.house_room().is_some()) {
             self.promise(Promise::Introduce(local.into()));
+        }
+        // A name that was nobody's until now: who is called that is no more.
+        let shown = looks(local);
+        let called = self.residents.origins.iter().filter(|(other, origin)| {
+            ***other != *local && origin.called.as_deref().is_some_and(|called| looks(called) == shown)
+        });
+        for other in called.map(|(other, _)| other.clone()).collect::<Vec<_>>() {
+            let _ = self.rename(&other, None);
         }
     }
 
@@ -175,6 +191,13 @@ impl State {
         }
     }
 
+    /// Notes something of one who is there.
+    fn renote(&mut self, local: &str, change: impl FnOnce(&mut Origin)) {
+        let mut origin = self.residents.origins.get(local).cloned().unwrap_or_default();
+        change(&mut origin);
+        self.note_origin(local, origin);
+    }
+
     /// An account that could not be stored was never made.
     pub(super) fn never_arrived(&mut self, local: &str) {
         if self.residents.origins.contains_key(local) {
@@ -182,53 +205,101 @@ impl State {
         }
     }
 
-    /// One of those who are to be introduced, as nobody was at the time; the next one in another turn.
-    pub(super) fn introduce_next(&mut self) {
-        if let Some(local) = self.residents.next_due() {
-            self.work.push_back(Work::Introduce(local));
-        }
+    /// Whether somebody was introduced, and is in the room.
+    fn has_had(&self, local: &str) -> (bool, bool) {
+        self.residents.origins.get(local).map_or((false, false), |origin| (origin.introduced, origin.housed))
     }
 
-    /// Gives an account what it is to have.
-    pub(super) fn introduce(&mut self, local: &str) {
-        let Some(origin) = self.residents.origins.get(local).filter(|origin| origin.is_due()).cloned() else { return };
-        if self.here.account(local).is_none() {
-            return;
-        }
-        if origin.contacts
-            && let Err(e) = self.introduce_to_all(local)
+    /// What somebody of the house is to have and can be given now: contacts, and the room. `large`: whether the house is.
+    fn due(&self, local: &str, large: bool) -> (bool, bool) {
+        let (introduced, housed) = self.has_had(local);
+        let contacts = !introduced && !large && self.gives_contacts();
+        let is_there = self.house_room().is_some() && self.no_room().is_none();
+        (contacts, !housed && is_there && !self.residents.housing.contains(local))
+    }
+
+    /// It may be that more can be given than before: whoever has not had it gets it soon.
+    pub(super) fn look_again(&mut self) {
+        self.questions.set_timer(self.now.mono, Timer::Household);
+    }
+
+    /// The same, now.
+    pub(super) fn introduce_all(&mut self) {
+        let large = self.house_is_large();
+        let is_due = |local: &str| self.due(local, large) != (false, false);
+        let due: Vec<Box<str>> = self.people().filter(|local| is_due(local)).cloned().collect();
+        self.residents.waiting.extend(due);
+        self.introduce_next();
+    }
+
+    /// One after the other, each when what was done before is stored.
+    fn introduce_next(&mut self) {
+        if self.residents.current.is_none()
+            && let Some(local) = self.residents.waiting.pop_first()
         {
-            log::warn!("{local} is not everybody's contact yet: {}", words(e));
-            self.questions.set_timer(self.now.mono + AGAIN_MS, Timer::Household);
-            return;
-        }
-        let room = origin.room && self.house_room().is_some();
-        self.note_origin(local, Origin { contacts: false, room, ..origin });
-        if room && self.residents.housing.insert(local.into()) {
-            self.announce(Event::Arrived(local.into()));
-        }
-        if self.residents.next_due().is_some() {
-            self.questions.set_timer(self.now.mono + 1, Timer::Household);
+            self.residents.current = Some(Introduction { local: local.clone(), after: Box::default() });
+            self.promise(Promise::Introduce(local));
+        } else if self.residents.current.is_none() && self.residents.met >= FIT {
+            self.residents.met = 0;
+            self.here.fit_rosters();
         }
     }
 
-    /// Makes everybody in the house a contact of one of them.
-    fn introduce_to_all(&mut self, local: &str) -> Result<(), StanzaError> {
-        if !self.gives_contacts() {
-            return Ok(());
-        }
-        if self.house_is_large() {
-            if !std::mem::replace(&mut self.residents.said, true) {
-                log::warn!("{TOO_MANY}");
+    /// Gives an account what it is to have, or a part of it.
+    pub(super) fn introduce(&mut self, local: &str) {
+        let current = match self.residents.current.take() {
+            Some(current) if *current.local == *local => current,
+            Some(another) => {
+                self.residents.current = Some(another);
+                self.residents.waiting.insert(local.into());
+                return;
             }
-            return Ok(());
+            None => Introduction { local: local.into(), after: Box::default() },
+        };
+        match self.introduce_part(&current) {
+            Ok(None) => self.introduce_next(),
+            Ok(Some(after)) => {
+                self.residents.current = Some(Introduction { after, ..current });
+                self.promise(Promise::Introduce(local.into()));
+            }
+            Err(e) => {
+                log::warn!("{local} is not everybody's contact yet: {}", words(e));
+                self.residents.waiting.insert(local.into());
+                self.questions.set_timer(self.now.mono + AGAIN_MS, Timer::Household);
+            }
         }
-        let others: Vec<Box<str>> = self.people().filter(|other| ***other != *local).cloned().collect();
-        for other in others {
-            self.acquaint(local, &other)?;
-            self.step();
+    }
+
+    /// Makes some in the house contacts of one of them, and gives the last; behind the last of all gives the rest.
+    fn introduce_part(
+        &mut self,
+        Introduction { local, after }: &Introduction,
+    ) -> Result<Option<Box<str>>, StanzaError> {
+        if self.here.account(local).is_none() || self.residents.is_stranger(local) {
+            return Ok(None);
         }
-        Ok(())
+        let large = self.house_is_large();
+        if large && !self.has_had(local).0 && !std::mem::replace(&mut self.residents.said, true) {
+            log::warn!("{TOO_MANY}");
+        }
+        let (contacts, room) = self.due(local, large);
+        if contacts {
+            let others = self.people().filter(|other| **other > *after && *other != local);
+            let others: Vec<Box<str>> = others.take(PART + 1).cloned().collect();
+            for other in others.iter().take(PART) {
+                self.acquaint(local, other)?;
+                self.step();
+            }
+            if others.len() > PART {
+                return Ok(others.into_iter().nth(PART - 1));
+            }
+            self.renote(local, |origin| origin.introduced = true);
+            self.residents.met += 1;
+        }
+        if room && self.residents.housing.insert(local.clone()) {
+            self.announce(Event::Arrived(local.clone()));
+        }
+        Ok(None)
     }
 
     /// Makes two people of the house each other's contacts, unless one of them blocks the other.
@@ -249,13 +320,14 @@ impl State {
     }
 
     /// What an account keeps of a contact of this house from now on, whom it is subscribed to both ways.
-    pub(super) fn acquaintance(&self, contact: &Jid, before: Item) -> Item {
+    pub(super) fn acquaintance(&self, own: &Jid, contact: &Jid, before: Item) -> Item {
         let item = Item { listed: true, state: BOTH, request: None, ..before.clone() };
-        if !self.gives_contacts() {
+        let is_stranger = |jid: &Jid| self.residents.is_stranger(jid.local().unwrap_or_default());
+        if !self.gives_contacts() || is_stranger(own) || is_stranger(contact) {
             return item;
         }
-        let called = || Some(self.called(contact.local().unwrap_or_default()).into());
-        let groups = || Box::new([Box::<str>::from(self.house_name())]);
+        let called = || Some(self.called(contact.local().unwrap_or_default()));
+        let groups = || Arc::new(vec![Box::<str>::from(self.house_name())]);
         Item {
             house: before.house || !before.listed,
             name: before.name.or_else(called),
@@ -264,43 +336,118 @@ impl State {
         }
     }
 
-    /// An account is a member of the room, and can find it; or that cannot be.
-    pub fn housed(&mut self, local: &str, room: &Jid) {
-        if room.local() != self.house_room() {
+    // --- the room ---
+
+    /// Why nobody is given the room that the settings name.
+    fn no_room(&self) -> Option<NoRoom> {
+        let of_it = |(local, _): &&(Box<str>, NoRoom)| self.house_room() == Some(local);
+        self.residents.no_room.as_ref().filter(of_it).map(|(_, why)| *why)
+    }
+
+    /// Whether the room that the settings name can be given, as who has the rooms knows: `no`, why not.
+    pub fn set_no_room(&mut self, no: Option<NoRoom>) {
+        if no == self.no_room() {
             return;
         }
-        self.residents.housing.remove(local);
-        if let Some(origin) = self.residents.origins.get(local).filter(|origin| origin.room).cloned() {
-            self.note_origin(local, Origin { room: false, ..origin });
+        self.residents.no_room = self.house_room().map(Box::from).zip(no);
+        match no {
+            Some(_) => log::warn!("{}", self.room_told()),
+            None => self.look_again(),
         }
+    }
+
+    /// An account is a member of the room, and can find it.
+    pub fn housed(&mut self, local: &str, room: &Jid) {
+        self.residents.housing.remove(local);
+        if room.local() == self.house_room() && self.here.account(local).is_some() {
+            self.renote(local, |origin| origin.housed = true);
+        }
+    }
+
+    /// It is none now. `wait`: until that is tried again, in milliseconds.
+    pub fn not_housed(&mut self, local: &str, wait: bool) {
+        self.residents.housing.remove(local);
+        if wait {
+            self.questions.set_timer(self.now.mono + AGAIN_MS, Timer::Household);
+        }
+    }
+
+    /// Who has been given a room of the house; localparts.
+    pub fn housed_people(&self) -> Vec<Box<str>> {
+        let housed = self.residents.origins.iter().filter(|(_, origin)| origin.housed).map(|(local, _)| local);
+        housed.chain(&self.residents.housing).cloned().collect()
     }
 
     // --- what they are called ---
 
     /// What others call an account to whom it has said nothing else.
-    pub(super) fn called<'a>(&'a self, local: &'a str) -> &'a str {
-        self.residents.origins.get(local).and_then(|origin| origin.called.as_deref()).unwrap_or(local)
+    pub(super) fn called(&self, local: &str) -> Arc<str> {
+        let called = self.residents.origins.get(local).and_then(|origin| origin.called.clone());
+        called.unwrap_or_else(|| local.into())
+    }
+
+    /// Whether a name looks like that of somebody else in the house, or of who runs the server; or may look like anything.
+    fn is_of_another(&self, local: &str, name: &str) -> bool {
+        let shown = looks(name);
+        let alike = |other: &str| looks(other) == shown;
+        let is_alike = |other: &str| other != local && (alike(other) || alike(&self.called(other)));
+        name.split(' ').any(mixes_alphabets)
+            || self.here.accounts().any(|account| is_alike(account.jid.local().unwrap_or_default()))
+            || TRUSTED.into_iter().any(alike)
     }
 
     /// An account calls itself so from now on; empty: no more. Who has it in the roster as the house has put it there sees the new name.
-    /// Who changes it all the time is called as before.
+    /// Who changes it all the time is called as before until it may change again.
     ///
     /// # Errors
     /// When that cannot be stored.
     pub fn call(&mut self, local: &str, name: &str) -> Result<(), StanzaError> {
-        let before: Box<str> = self.called(local).into();
+        if self.here.account(local).is_none() {
+            return Ok(());
+        }
+        let name = plain(name);
         let mut origin = self.residents.origins.get(local).cloned().unwrap_or_default();
-        origin.called = plain(name);
-        let Some(jid) = self.here.account(local).map(|account| account.jid.clone()) else { return Ok(()) };
-        if origin.called == self.residents.origins.get(local).and_then(|origin| origin.called.clone()) {
+        if origin.wanted.as_deref().or(origin.called.as_deref()).unwrap_or_default()
+            == name.as_deref().unwrap_or_default()
+        {
             return Ok(());
         }
         self.write()?;
-        if origin.pace.count(self.now.mono, CALLS, CALL_MS) > 0 {
-            return Ok(());
+        let wait = origin.pace.count(self.now.mono, CALLS, CALL_MS);
+        if wait == 0 {
+            self.renote(local, |noted| (noted.pace, noted.wanted) = (origin.pace, None));
+            return self.rename(local, name);
         }
-        self.note_origin(local, origin);
-        let called: Box<str> = self.called(local).into();
+        if origin.wanted.is_none() {
+            self.questions.set_timer(self.now.mono + wait, Timer::Called(local.into()));
+        }
+        self.renote(local, |noted| noted.wanted = Some(name.unwrap_or_default()));
+        Ok(())
+    }
+
+    /// It may change again: an account is called what it wanted last.
+    pub(super) fn call_again(&mut self, local: &str) {
+        let Some(wanted) = self.residents.origins.get(local).and_then(|origin| origin.wanted.clone()) else { return };
+        if self.write().is_err() {
+            return self.questions.set_timer(self.now.mono + AGAIN_MS, Timer::Called(local.into()));
+        }
+        let now = self.now.mono;
+        self.renote(local, |origin| {
+            origin.pace.count(now, CALLS, CALL_MS);
+            origin.wanted = None;
+        });
+        let _ = self.rename(local, plain(&wanted));
+    }
+
+    /// Others call an account so from now on, unless that is somebody else's name.
+    fn rename(&mut self, local: &str, name: Option<Box<str>>) -> Result<(), StanzaError> {
+        let before = self.called(local);
+        let name = name.filter(|name| !self.is_of_another(local, name));
+        self.renote(local, |origin| origin.called = name.map(Into::into));
+        let called = self.called(local);
+        let Some(jid) = self.here.account(local).map(|account| account.jid.clone()).filter(|_| called != before) else {
+            return Ok(());
+        };
         let shows = |item: &Item| item.house && item.name.as_ref() == Some(&before);
         for other in self.house_contacts_of(&jid, shows) {
             let Some(item) = self.here.account(&other).and_then(|a| a.roster.items.get(&jid)).cloned() else {
@@ -332,5 +479,7 @@ impl State {
             self.note_origin(&local, origin);
             self.step();
         }
+        // There may be few enough again.
+        self.questions.set_timer(self.now.mono + 1, Timer::Household);
     }
 }

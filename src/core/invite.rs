@@ -11,7 +11,7 @@ use super::invitation::{
     CHAIN_INVITATIONS, INVITATION_CONTACTS, INVITATION_DAYS, INVITATION_USES, Invitation, InvitationKind,
     InvitationView, Moment, STRANGERS_INVITATIONS, TOKEN_PLACE, TakeRefusal, WantedInvitation, id,
 };
-use super::names::{NAME_BYTES, NameFault, TRUSTED, is_mixed, looks};
+use super::names::{NAME_BYTES, NameFault, TRUSTED, is_hidden, is_mixed, looks};
 use super::notifier::{TokenDigest, token_digest};
 use super::promise::Promise;
 use super::roster;
@@ -233,6 +233,7 @@ impl State {
     pub(super) fn make_admin(&mut self, jid: &Jid) {
         self.granted.insert(jid.clone());
         self.changes.add().put(Tree::Admin, jid.local().unwrap_or_default().as_bytes(), [1]);
+        self.announce(Event::Configured);
     }
 
     /// Makes two accounts of ours each other's contacts, subscribed both ways, and tells those who are there.
@@ -240,7 +241,7 @@ impl State {
         let pairs = [(one, other), (other, one)];
         let item = |st: &State, own: &Jid, contact: &Jid| {
             let before = st.account(own)?.roster.items.get(contact).cloned().unwrap_or_default();
-            Some((before.state.from, st.acquaintance(contact, before)))
+            Some((before.state.from, st.acquaintance(own, contact, before)))
         };
         for (own, contact) in pairs {
             let (Some(account), Some((_, item))) = (self.account(own), item(self, own, contact)) else { return Ok(()) };
@@ -296,6 +297,9 @@ impl State {
         // Who has the name of an administrator is one, whether it has an account yet, no more, or still.
         if self.administers(jid) || TRUSTED.contains(&local) {
             return Err(NameFault::Reserved);
+        }
+        if is_hidden(local) {
+            return Err(NameFault::Unseen);
         }
         if is_mixed(local) {
             return Err(NameFault::Mixed);

@@ -76,11 +76,12 @@ pub use invitation::{
 };
 pub use invite::password_fault;
 pub use message::{Recovered, Way, Worth};
+pub(crate) use names::is_format;
 pub use names::{NAME_BYTES, NameFault};
 pub use notifier::{NOTIFIER_NAME_BYTES, NOTIFIERS, NotifyRefusal, TokenDigest, WantedNotifier, token_digest};
 pub use open::stored_domain;
 pub use outcome::{Accepts, Flow, Handled, Hold};
-pub use residents::{HOUSE_CONTACTS, TOO_MANY};
+pub use residents::{HOUSE_CONTACTS, NoRoom, TOO_MANY};
 pub use rows::scan;
 pub use server::Core;
 pub use settings::{Creators, Federates, Federation, Given, Household, Inviters, PushContent, RoomKind, Settings};

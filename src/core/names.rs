@@ -42,6 +42,45 @@ const LOOKS_LIKE: [(&str, char); 15] = [
     ("хχ", 'x'),
 ];
 
+/// Characters that nobody sees, or that look like a space: what Unicode calls ignorable by default, and blank letters; first and last.
+const UNSEEN: [(char, char); 20] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffc}'),
+    ('\u{13430}', '\u{1345f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d159}', '\u{1d159}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+/// Dots and strokes that are as easily missed as `.`, `-` and `_`; and those that are letters elsewhere.
+const DOTS: &str = "·‧・･⸱ꞏ𐄁ـ";
+const STROKES: &str = "ーｰ一";
+
+/// Whether nobody sees a character.
+pub(super) fn is_unseen(c: char) -> bool {
+    UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c))
+}
+
+/// Whether a character only turns or hides others. Joiners and what chooses between forms of a letter or a picture do not: there are
+/// languages that need them.
+pub(crate) fn is_format(c: char) -> bool {
+    is_unseen(c) && !matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
+}
+
 /// Why a name cannot be chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NameFault {
@@ -59,6 +98,8 @@ pub enum NameFault {
     LookAlike,
     /// It mixes alphabets, or has marks that belong to no letter: nobody reads it as what it is.
     Mixed,
+    /// It has characters that nobody sees, or dots in the middle of the line.
+    Unseen,
 }
 
 impl NameFault {
@@ -73,15 +114,24 @@ impl NameFault {
             NameFault::Mixed => {
                 "this username mixes letters of different alphabets, or has marks that belong to no letter; take those of one"
             }
+            NameFault::Unseen => "this username has characters that cannot be seen, or hardly; leave them out",
             NameFault::LookAlike => "this username looks like somebody else's; choose another",
         }
     }
 }
 
-/// What a name looks like, at a glance.
+/// Whether a name has characters that nobody sees, or dots that are easily missed.
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.chars().any(|c| is_unseen(c) || DOTS.contains(c))
+}
+
+/// What a name looks like, at a glance, in whatever case.
 pub(super) fn looks(name: &str) -> String {
     let letter = |c: char| LOOKS_LIKE.iter().find(|(like, _)| like.contains(c)).map_or(c, |(_, letter)| *letter);
-    let plain = name.chars().filter(|c| !matches!(c, '.' | '-' | '_')).map(letter).collect::<String>();
+    let is_small = |c: char| matches!(c, '.' | '-' | '_') || DOTS.contains(c) || STROKES.contains(c);
+    let is_seen = |c: &char| !is_small(*c) && !c.is_whitespace() && !is_unseen(*c);
+    let lower = name.chars().flat_map(char::to_lowercase);
+    let plain = lower.filter(is_seen).map(letter).collect::<String>();
     plain.replace("rn", "m").replace("vv", "w")
 }
 
@@ -146,12 +196,17 @@ const MARKS: [(char, char); 6] = [
 
 /// Whether a name has letters of more than one alphabet, or marks that belong to none.
 pub(super) fn is_mixed(name: &str) -> bool {
+    let is_mark = |c: char| MARKS.iter().any(|(first, last)| (*first..=*last).contains(&c));
+    mixes_alphabets(name) || name.chars().any(is_mark)
+}
+
+/// Whether a word has letters of more than one alphabet.
+pub(super) fn mixes_alphabets(name: &str) -> bool {
     let of =
         |c: char| SCRIPTS.iter().find(|(_, first, last)| (*first..=*last).contains(&c)).map_or(Script::Other, |s| s.0);
-    let is_mark = |c: char| MARKS.iter().any(|(first, last)| (*first..=*last).contains(&c));
     let scripts: BTreeSet<Script> = name.chars().filter(|c| c.is_alphabetic()).map(of).collect();
     let are_written_together = || scripts.iter().all(|one| matches!(one, Script::Latin | Script::EastAsian));
-    scripts.len() > 1 && !are_written_together() || name.chars().any(is_mark)
+    scripts.len() > 1 && !are_written_together()
 }
 
 #[cfg(test)]
@@ -204,6 +259,43 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sees_is_no_part_of_a_name() {
+        let hides = [
+            '\u{3164}',
+            '\u{ffa0}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{17b4}',
+            '\u{17b5}',
+            '\u{2800}',
+            '\u{b7}',
+            '\u{30fb}',
+            '\u{ff65}',
+            '\u{180b}',
+            '\u{fe0f}',
+            '\u{34f}',
+            '\u{ad}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{202e}',
+            '\u{feff}',
+            '\u{e0061}',
+            '\u{640}',
+            '\u{a78f}',
+        ];
+        for hidden in hides {
+            for name in [format!("paul{hidden}"), format!("{hidden}paul"), format!("pa{hidden}ul")] {
+                assert!(is_hidden(&name), "{name:?}");
+                assert_eq!(looks(&name), "pau1".replace('1', "i"), "{name:?}");
+            }
+        }
+        for name in ["paul", "p.a-u_l", "さくら明", "kim김", "देवी", "ラーメン", "一郎"] {
+            assert!(!is_hidden(name), "{name}");
+        }
+        assert!(UNSEEN.is_sorted() && UNSEEN.iter().all(|(first, last)| first <= last));
+    }
+
+    #[test]
     fn what_looks_alike_is_alike() {
         for (one, other) in [
             ("juliet", "ju1iet"),
@@ -213,6 +305,8 @@ mod tests {
             ("anna.b", "annab"),
             ("tom", "torn"),
             ("william", "vvilliam"),
+            ("juliet", "Juliet"),
+            ("paul", "paulー"),
         ] {
             assert_eq!(looks(one), looks(other), "{one} {other}");
         }

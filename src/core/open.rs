@@ -77,16 +77,26 @@ impl Core {
         })?;
         scan(engine, Tree::Roster, &[], |key, value| {
             let (local, contact) = key::split(key).ok_or_else(|| damaged("a roster item's key"))?;
-            let Some(account) = st.here.account_mut(local) else { return Ok(()) };
             let contact = std::str::from_utf8(contact).map_err(|_| damaged("a contact's address"))?;
             if contact.is_empty() {
-                account.roster.version = String::from_utf8_lossy(value).into();
+                if let Some(account) = st.here.account_mut(local) {
+                    account.roster.version = String::from_utf8_lossy(value).into();
+                }
                 return Ok(());
             }
-            let jid = Jid::parse(contact).map_err(|_| damaged("a contact's address"))?;
-            account.roster.insert(jid, Item::from_record(value)?);
+            let of_ours = contact.strip_suffix(domain.domain()).and_then(|rest| rest.strip_suffix('@'));
+            let jid = match of_ours.and_then(|local| st.here.account(local)) {
+                Some(account) if account.jid.as_str() == contact => account.jid.clone(),
+                _ => Jid::parse(contact).map_err(|_| damaged("a contact's address"))?,
+            };
+            let mut item = Item::from_record(value)?;
+            st.words.share(&mut item);
+            if let Some(account) = st.here.account_mut(local) {
+                account.roster.insert(jid, item);
+            }
             Ok(())
         })?;
+        st.here.fit_rosters();
         scan(engine, Tree::Token, &[], |key, value| st.tokens.load(key, value))?;
         scan(engine, Tree::Notifier, &[], |key, value| st.notifiers.load(key, value))?;
         scan(engine, Tree::Invitation, &[], |key, value| st.invitations.load(key, value))?;

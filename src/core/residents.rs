@@ -6,6 +6,7 @@ use super::throttle::Pace;
 use crate::store::StoreError;
 use crate::store::record::{Broken, Reader, Writer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// People who are made each other's contacts, at most: so many entries each of them has, and the square of it the house.
 pub const HOUSE_CONTACTS: usize = 200;
@@ -24,8 +25,8 @@ pub(super) mod bit {
     pub(in crate::core) const STRANGER: u8 = 1 << 2;
 }
 
-/// How an account has come into the house, and what it is still to have there: its row in [`crate::store::Tree::House`]. One without a row was made by
-/// the owner, or before there were such rows, and has all that it is to have.
+/// How an account has come into the house, and what it was given there: its row in [`crate::store::Tree::House`]. One without a row was
+/// made by the owner, or before there were such rows, and was given nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Origin {
     /// At whom the chain of invitations from apps begins that it was made by; a localpart.
@@ -34,25 +35,23 @@ pub(super) struct Origin {
     pub(super) made: u64,
     /// It was registered openly: nobody knows whose it is.
     pub(super) stranger: bool,
-    /// Everybody is to become its contact.
-    pub(super) contacts: bool,
-    /// It is to become a member of the room.
-    pub(super) room: bool,
+    /// Everybody has become its contact, once.
+    pub(super) introduced: bool,
+    /// It has become a member of the room, once.
+    pub(super) housed: bool,
     /// What it calls itself.
-    pub(super) called: Option<Box<str>>,
+    pub(super) called: Option<Arc<str>>,
+    /// What it wants to be called as soon as that may change again; empty: nothing.
+    pub(super) wanted: Option<Box<str>>,
     /// How often it calls itself something else: everybody is told.
     pub(super) pace: Pace,
 }
 
 impl Origin {
-    pub(super) fn is_due(&self) -> bool {
-        self.contacts || self.room
-    }
-
     pub(super) fn record(&self) -> Box<[u8]> {
-        let flags = [(bit::CONTACTS, self.contacts), (bit::ROOM, self.room), (bit::STRANGER, self.stranger)];
+        let flags = [(bit::CONTACTS, self.introduced), (bit::ROOM, self.housed), (bit::STRANGER, self.stranger)];
         let w = Writer::new(1).flags(&flags).u64(self.made);
-        w.opt_str(self.root.as_deref()).opt_str(self.called.as_deref()).done()
+        w.opt_str(self.root.as_deref()).opt_str(self.called.as_deref()).opt_str(self.wanted.as_deref()).done()
     }
 
     fn from_record(record: &[u8]) -> Result<Origin, Broken> {
@@ -62,15 +61,33 @@ impl Origin {
         }
         let flags = r.u8()?;
         Ok(Origin {
-            contacts: flags & bit::CONTACTS != 0,
-            room: flags & bit::ROOM != 0,
+            introduced: flags & bit::CONTACTS != 0,
+            housed: flags & bit::ROOM != 0,
             stranger: flags & bit::STRANGER != 0,
             made: r.u64()?,
             root: r.opt_str()?.map(Into::into),
             called: r.opt_str()?.map(Into::into),
+            wanted: r.opt_str()?.map(Into::into),
             pace: Pace::default(),
         })
     }
+}
+
+/// Why nobody is given the room of the house.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoRoom {
+    /// It was ended.
+    Ended,
+    /// Somebody else has made one of its name.
+    Taken,
+}
+
+/// Somebody who is being introduced.
+#[derive(Debug)]
+pub(super) struct Introduction {
+    pub(super) local: Box<str>,
+    /// To whom last, in their order; empty: to nobody yet.
+    pub(super) after: Box<str>,
 }
 
 /// What is known of all accounts.
@@ -82,6 +99,13 @@ pub(super) struct Residents {
     pub(super) begun: u8,
     /// To whom the room was given in this run: that it is stored is not known yet.
     pub(super) housing: BTreeSet<Box<str>>,
+    /// Why there is no room of this name.
+    pub(super) no_room: Option<(Box<str>, NoRoom)>,
+    /// Who may have something due and waits for it, and who gets it now.
+    pub(super) waiting: BTreeSet<Box<str>>,
+    pub(super) current: Option<Introduction>,
+    /// How many were introduced since rosters were made to fit.
+    pub(super) met: usize,
     /// Accounts that were removed within a day after they were made: their roots, and when they were made.
     pub(super) left: VecDeque<(Box<str>, u64)>,
     /// It was said that there are too many people.
@@ -96,10 +120,9 @@ impl Residents {
         Ok(())
     }
 
-    /// Somebody who is to be introduced.
-    pub(super) fn next_due(&self) -> Option<Box<str>> {
-        let mut due = self.origins.iter().filter(|(_, origin)| origin.is_due());
-        due.find(|(local, _)| !self.housing.contains(*local)).map(|(local, _)| local.clone())
+    /// How many have registered openly.
+    pub(super) fn strangers(&self) -> usize {
+        self.origins.values().filter(|origin| origin.stranger).count()
     }
 
     pub(super) fn is_stranger(&self, local: &str) -> bool {
@@ -124,6 +147,7 @@ impl Residents {
     /// of a chain who was not before. Gives those whose rows change.
     pub(super) fn leaves(&mut self, local: &str, now: u64) -> Vec<(Box<str>, Origin)> {
         self.housing.remove(local);
+        self.waiting.remove(local);
         if let Some(Origin { root: Some(root), made, .. }) = self.origins.remove(local) {
             self.left.push_back((root, made));
         }
@@ -170,9 +194,10 @@ mod tests {
             root: Some("juliet".into()),
             made: 7,
             stranger: true,
-            contacts: true,
-            room: true,
+            introduced: true,
+            housed: true,
             called: Some("Benvolio M.".into()),
+            wanted: Some("Ben".into()),
             pace: Pace::default(),
         };
         let record = origin.record();
@@ -180,7 +205,8 @@ mod tests {
         for end in 0..record.len() {
             assert_eq!(Origin::from_record(&record[..end]), Err(Broken), "{end}");
         }
-        let plain = |contacts, room, stranger| Origin { contacts, room, stranger, ..Origin::default() }.record()[1];
+        let plain =
+            |introduced, housed, stranger| Origin { introduced, housed, stranger, ..Origin::default() }.record()[1];
         assert_eq!(
             [plain(true, false, false), plain(false, true, false), plain(false, false, true)],
             [0b001, 0b010, 0b100]

@@ -66,6 +66,9 @@ impl Core {
         let dismissed = self.state.dismiss(&settings);
         self.state.settings = Settings { domain, ..settings };
         self.state.keep_lines_at(self.state.now.mono);
+        // Both in the next turn.
+        self.state.announce(Event::Configured);
+        self.state.look_again();
         dismissed
     }
 

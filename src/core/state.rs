@@ -22,6 +22,7 @@ use super::questions::Questions;
 use super::random::Random;
 use super::reading::Reading;
 use super::residents::Residents;
+use super::roster::Words;
 use super::session::Session;
 use super::settings::Settings;
 use super::share;
@@ -64,6 +65,7 @@ pub struct State {
     pub(super) notifiers: Notifiers,
     pub(super) invitations: Invitations,
     pub(super) residents: Residents,
+    pub(super) words: Words,
     /// Accounts that administer the server by invitation.
     pub(super) granted: BTreeSet<Jid>,
     /// What URLs begin with, if there is a port for them.
@@ -118,6 +120,7 @@ impl State {
             notifiers: Notifiers::default(),
             invitations: Invitations::default(),
             residents: Residents::default(),
+            words: Words::default(),
             granted: BTreeSet::new(),
             web_base: None,
             throttle: Throttle::default(),

@@ -151,7 +151,8 @@ impl Core {
                 Timer::Hibernated(sid) => self.state.hibernated(sid),
                 Timer::Note => self.state.note(),
                 Timer::Greeting(sid) => self.state.greet(sid),
-                Timer::Household => self.state.introduce_next(),
+                Timer::Household => self.state.introduce_all(),
+                Timer::Called(local) => self.state.call_again(&local),
                 Timer::Kept => self.state.keep_lines(),
                 Timer::PeerClosed(stream) => {
                     self.state.peer_closed(stream);

@@ -106,6 +106,11 @@ impl<K: Eq + Hash + Ord, V, S: BuildHasher> Unordered<K, V, S> {
         self.0.values().map(Box::as_ref).map(of).collect()
     }
 
+    /// Does something with each, whose order changes nothing.
+    pub fn for_each(&mut self, of: impl FnMut(&mut V)) {
+        self.0.values_mut().map(Box::as_mut).for_each(of);
+    }
+
     /// Whether something is true of one of them.
     pub fn any(&self, of: impl FnMut(&V) -> bool) -> bool {
         self.0.values().map(Box::as_ref).any(of)

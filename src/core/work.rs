@@ -58,6 +58,8 @@ pub(super) enum Timer {
     Greeting(StreamId),
     /// Of those who are to be introduced to everybody in the house.
     Household,
+    /// Somebody may be called otherwise again; a localpart.
+    Called(Box<str>),
     /// Of the streams to other servers that stay.
     Kept,
     /// A stream of another server that is gone.

@@ -89,7 +89,9 @@ enum BookmarkStep {
     Show(Jid, Option<String>),
     /// That item.
     Shown(Jid),
-    /// An account is to find a room that it belongs to.
+    /// The items, when an account is to find a room that it belongs to, and what that is called.
+    Enrolling(Box<str>, Jid, Option<Box<str>>),
+    /// The same, when it is on its way into the node.
     Enrolled(Box<str>, Jid),
 }
 
@@ -303,6 +305,18 @@ impl Bookmarks {
         job
     }
 
+    /// An account belongs to a room by now, and this is in its node: it gets one more, unless another one would go for that.
+    fn enroll(&mut self, st: &mut State, items: &Stanza, local: Box<str>, room: Jid, name: Option<Box<str>>) {
+        let all = items.child(Ns::PUBSUB, "pubsub").and_then(|pubsub| pubsub.child(Ns::PUBSUB, "items"));
+        let ids = || all.iter().flat_map(|all| all.children()).filter_map(|item| item.attr("id"));
+        if ids().count() >= ROOMS && !ids().any(|id| *id == *room.as_str()) {
+            log::warn!("{local} has no bookmark of {room}: there are {ROOMS} already");
+            return st.housed(&local, &room);
+        }
+        let job = enrolled(st, &local, &room, name.as_deref());
+        self.steps.extend(job.map(|job| (job, BookmarkStep::Enrolled(local, room))));
+    }
+
     /// §5.3.2: what is not as it is wanted becomes so, nothing else is touched. The client is told once all of it is stored, or that it
     /// is not.
     fn merge(
@@ -506,6 +520,7 @@ impl Extension for Bookmarks {
                 Some(is) => self.merge(st, &account, is, wanted, None),
                 None => self.caught_up(st, &account),
             },
+            Some(BookmarkStep::Enrolling(local, room, name)) => self.enroll(st, reply, local, room, name),
             Some(BookmarkStep::Enrolled(local, room)) => {
                 if reply.ty == Type::Error {
                     log::warn!("{local} has no bookmark of {room}: its node does not take one");
@@ -537,9 +552,23 @@ impl Extension for Bookmarks {
     fn event(&mut self, st: &mut State, event: &Event) {
         let (local, node) = match event {
             Event::Enrolled { local, room, name } => {
-                let job = enrolled(st, local, room, name.as_deref());
-                let step = BookmarkStep::Enrolled(local.clone(), room.clone());
-                self.steps.extend(job.map(|job| (job, step)));
+                let Some(account) = st.account_of(local).map(|account| account.jid.clone()) else { return };
+                self.items(st, &account, BookmarkStep::Enrolling(local.clone(), room.clone(), name.clone()));
+                return;
+            }
+            Event::HouseEnded(room) => {
+                self.steps.retain(|_, step| match step {
+                    BookmarkStep::Enrolling(local, to, _) if to == room => {
+                        st.not_housed(local, false);
+                        false
+                    }
+                    _ => true,
+                });
+                for local in st.housed_people() {
+                    let Some(account) = st.account_of(&local).map(|account| account.jid.clone()) else { continue };
+                    // Who has none loses none.
+                    pubsub::retract(st, &account, NODE, room.as_str());
+                }
                 return;
             }
             Event::Published { local, node, .. } => (local, node),

@@ -660,7 +660,11 @@ impl Extension for Offline {
                 });
             }
             Event::Bound(_) | Event::Broadcast(_) | Event::ComponentGone(_) => {}
-            Event::Arrived(_) | Event::Invited { .. } | Event::Enrolled { .. } => {}
+            Event::Arrived(_)
+            | Event::Invited { .. }
+            | Event::Enrolled { .. }
+            | Event::HouseEnded(_)
+            | Event::Configured => {}
             Event::Published { .. } | Event::Retracted { .. } => {}
         }
     }

@@ -104,9 +104,11 @@ fn refused(refusal: TakeRefusal) -> StanzaError {
         TakeRefusal::Name(fault) => {
             let condition = match fault {
                 NameFault::Taken | NameFault::Reserved | NameFault::LookAlike => Condition::Conflict,
-                NameFault::Mixed | NameFault::Missing | NameFault::TooLong | NameFault::NotAllowed => {
-                    Condition::NotAcceptable
-                }
+                NameFault::Mixed
+                | NameFault::Unseen
+                | NameFault::Missing
+                | NameFault::TooLong
+                | NameFault::NotAllowed => Condition::NotAcceptable,
             };
             (condition, fault.words().into())
         }

@@ -540,6 +540,14 @@ impl House {
         self.restart();
     }
 
+    /// The settings are read again, and are others.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        assert!(self.core.configure(self.settings.clone()).is_empty());
+        self.input(Input::Tick);
+        self.settle();
+    }
+
     fn reboot(&mut self, disk: Memory) {
         // As after a power cut the clock that never jumps begins anew, and the wall clock goes on.
         let now = Now { mono: 1_000, wall: self.now.wall };

@@ -8,6 +8,7 @@ use crate::store::{Tree, key};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, Kind, Node, Ns, Stanza, StanzaError};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Answers a roster get (RFC 6121 §2.1.3, §2.6).
 pub(crate) fn get(st: &mut State, iq: &Stanza, local: &str) -> Handled {
@@ -42,8 +43,8 @@ pub(crate) fn get(st: &mut State, iq: &Stanza, local: &str) -> Handled {
 struct Wanted {
     jid: Jid,
     remove: bool,
-    name: Option<Box<str>>,
-    groups: Box<[Box<str>]>,
+    name: Option<Arc<str>>,
+    groups: Arc<Vec<Box<str>>>,
 }
 
 fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
@@ -59,7 +60,7 @@ fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
     let jid = item.attr("jid").ok_or_else(|| bad("the item has no jid"))?;
     // RFC 6121 §2.1.2.3 speaks of bare JIDs, and many gateways are domains with a resource: the address is kept as given.
     let jid = Jid::parse(&jid).map_err(|e| StanzaError::new(Condition::JidMalformed).text(e.0))?;
-    let name: Option<Box<str>> = item.attr("name").filter(|n| !n.is_empty()).map(|n| n.into());
+    let name: Option<Arc<str>> = item.attr("name").filter(|n| !n.is_empty()).map(|n| n.into());
     if name.as_ref().is_some_and(|n| n.len() > NAME_BYTES) {
         return Err(too_long("the name is too long"));
     }
@@ -82,7 +83,7 @@ fn wanted(query: Node<'_>) -> Result<Wanted, StanzaError> {
     }
     groups.sort_unstable();
     let remove = item.attr("subscription").as_deref() == Some("remove");
-    Ok(Wanted { jid, remove, name, groups: groups.into() })
+    Ok(Wanted { jid, remove, name, groups: Arc::new(groups) })
 }
 
 /// Carries out a roster set (RFC 6121 §2.3, §2.4, §2.5).
@@ -122,7 +123,11 @@ pub(crate) fn set(st: &mut State, iq: &Stanza, local: &str) -> Handled {
 }
 
 /// Stores an item, or removes it when it is empty; `push`: and tells the sessions that want to know (RFC 6121 §2.1.6).
-pub(crate) fn put(st: &mut State, local: &str, jid: &Jid, item: Item, push: bool) -> Result<(), StanzaError> {
+pub(crate) fn put(st: &mut State, local: &str, jid: &Jid, mut item: Item, push: bool) -> Result<(), StanzaError> {
+    // In memory it shares what others have, too.
+    let jid =
+        &st.account(jid).map(|account| account.jid.clone()).filter(|own| own == jid).unwrap_or_else(|| jid.clone());
+    st.words.share(&mut item);
     let row = key::named(local, jid.as_str());
     let version: Box<str> = st.token().into();
     let batch = st.write()?;

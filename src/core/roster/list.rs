@@ -6,6 +6,7 @@ use crate::store::record::{Broken, Reader, Writer};
 use crate::wire::xml::escape;
 use crate::wire::{Condition, Jid, StanzaError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Contacts in one roster, without the requests of strangers.
 pub(crate) const ROSTER_ITEMS: usize = 2000;
@@ -52,9 +53,9 @@ pub struct Item {
     /// Whether it is in the roster as clients see it; if not, it is here for its `state.pending` alone (RFC 6121 §3.1.3).
     pub listed: bool,
     /// The name the user gave it.
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     /// Its groups, sorted, each once.
-    pub groups: Box<[Box<str>]>,
+    pub groups: Arc<Vec<Box<str>>>,
     pub state: subscription::SubscriptionState,
     /// The request that waits for an answer, as XML, while `state.pending`.
     pub request: Option<Box<str>>,
@@ -109,7 +110,7 @@ impl Item {
             return;
         }
         out.push('>');
-        for group in &self.groups {
+        for group in self.groups.iter() {
             out.push_str("<group>");
             escape(group, out);
             out.push_str("</group>");
@@ -130,7 +131,7 @@ impl Item {
             (bit::HOUSE, self.house),
         ];
         let mut w = Writer::new(1).flags(&flags).opt_str(self.name.as_deref()).u32(self.groups.len() as u32);
-        for group in &self.groups {
+        for group in self.groups.iter() {
             w = w.str(group);
         }
         w.opt_str(self.request.as_deref()).done()
@@ -155,7 +156,7 @@ impl Item {
                 approved: has(bit::APPROVED),
             },
             name: r.opt_str()?.map(Into::into),
-            groups: (0..r.u32()?).map(|_| r.str().map(Into::into)).collect::<Result<_, _>>()?,
+            groups: Arc::new((0..r.u32()?).map(|_| r.str().map(Into::into)).collect::<Result<_, _>>()?),
             request: r.opt_str()?.map(Into::into),
         })
     }
@@ -170,6 +171,11 @@ impl Roster {
     /// What is known of a contact; the default for one that is not there.
     pub fn state(&self, jid: &Jid) -> subscription::SubscriptionState {
         self.items.get(jid).map(|i| i.state).unwrap_or_default()
+    }
+
+    /// After many were taken in, mostly at the end of the map: its nodes are half empty, and full again behind this.
+    pub(in crate::core) fn fit(&mut self) {
+        self.items = std::mem::take(&mut self.items).into_iter().collect();
     }
 
     /// Takes an item in; an empty one takes it out.
@@ -246,7 +252,7 @@ mod tests {
         }
         let item = Item {
             name: Some("N".into()),
-            groups: ["G".into()].into(),
+            groups: Arc::new(vec!["G".into()]),
             request: Some("<r/>".into()),
             ..Item::default()
         };

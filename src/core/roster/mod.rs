@@ -2,6 +2,9 @@
 
 mod change;
 pub(super) mod list;
+mod words;
 
 pub(crate) use change::{get, put, set};
+pub(super) use words::Words;
+
 pub(crate) use list::{Item, NAME_BYTES, REQUEST_BYTES, Roster, SHARED};

@@ -85,11 +85,11 @@ fn is_here(muc: &Muc, jid: &Jid) -> bool {
     muc.host.as_ref().is_some_and(|host| host.domain() == jid.domain())
 }
 
-/// An account was made by an invitation into a room: it is a member, and can find it.
-pub(super) fn enroll(muc: &mut Muc, st: &mut State, account: &str, at: &Jid) {
-    let Some(jid) = st.account_of(account).map(|account| account.jid.clone()) else { return };
+/// An account was made by an invitation into a room: it is a member, and can find it. Or says that it is not.
+pub(super) fn enroll(muc: &mut Muc, st: &mut State, account: &str, at: &Jid) -> bool {
+    let Some(jid) = st.account_of(account).map(|account| account.jid.clone()) else { return false };
     let local = at.local().unwrap_or_default();
-    let Some(room) = muc.rooms.get(local).filter(|_| is_here(muc, at)) else { return };
+    let Some(room) = muc.rooms.get(local).filter(|_| is_here(muc, at)) else { return false };
     let name = Some(room.config.name.as_str()).filter(|name| !name.is_empty()).map(Box::from);
     muc.lend(local);
     let made = muc.rooms.get_mut(local).map(|room| match room.known(&jid).affiliation {
@@ -98,8 +98,14 @@ pub(super) fn enroll(muc: &mut Muc, st: &mut State, account: &str, at: &Jid) {
     });
     muc.sweep(st, local);
     match made {
-        Some(Err(e)) => log::warn!("{jid} is no member of {at}, into which they were invited: {}", words(e)),
-        _ => st.announce(Event::Enrolled { local: account.into(), room: at.clone(), name }),
+        Some(Err(e)) => {
+            log::warn!("{jid} is no member of {at}, into which they were invited: {}", words(e));
+            false
+        }
+        _ => {
+            st.announce(Event::Enrolled { local: account.into(), room: at.clone(), name });
+            true
+        }
     }
 }
 

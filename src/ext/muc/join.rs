@@ -137,6 +137,10 @@ impl Muc {
             let text = format!("there is no such room, and only {who} may make one");
             return Err(StanzaError::new(Condition::NotAllowed).text(text));
         }
+        if self.is_kept_for_house(st, local) && !st.administers(&from.bare()) {
+            let text = "this name is kept for a room of everybody in the house: only the administrators of this server make one";
+            return Err(StanzaError::new(Condition::NotAllowed).text(text));
+        }
         let payer = st.whose(from);
         if st.local(from).is_some() && self.made.of(payer) >= ROOMS_OF_ONE {
             return full("you have made too many rooms; destroy one");
@@ -150,6 +154,7 @@ impl Muc {
             );
         }
         self.rooms.insert(local.into(), room);
+        self.look_at_house(st);
         self.enroll(local);
         self.lend(local);
         if kind == RoomKind::Channel {

@@ -101,17 +101,6 @@ pub(super) const SHARED: [Shared; 5] = [
 
 pub(super) const SUBDOMAIN: &str = "conference";
 
-/// The room that was made last for everybody.
-#[derive(Debug, Default)]
-struct HouseRoom {
-    /// Its localpart; empty: none ever was.
-    local: Box<str>,
-    /// It was ended.
-    is_ended: bool,
-    /// It was said that there is none.
-    said: bool,
-}
-
 #[derive(Default)]
 pub(super) struct Muc {
     host: Option<Jid>,
@@ -134,8 +123,8 @@ pub(super) struct Muc {
     moderations: BTreeMap<Job, moderate::Moderation>,
     /// Requests for vCards that are being read.
     vcards: BTreeMap<Job, Stanza>,
-    /// The room that everybody in the house belongs to.
-    house: HouseRoom,
+    /// The rooms that were made for everybody in the house, ever, by localpart, and whether each was ended.
+    house: BTreeMap<Box<str>, bool>,
     /// What people make rooms send to others.
     knocks: Minute,
     /// What the rooms take that somebody made, in bytes, and how many they are.
@@ -258,9 +247,7 @@ impl Muc {
         }
         let Some(mut room) = self.rooms.remove(local) else { return Ok(()) };
         self.strike(&room);
-        if room.of_house {
-            self.house_ended(st, local);
-        }
+        self.house_ended(st, &room);
         let lock = self.locks.iter().find(|(_, (name, begins))| **name == *local && *begins == room.begins);
         if let Some(job) = lock.map(|(job, _)| *job) {
             self.locks.remove(&job);
@@ -427,6 +414,7 @@ impl Extension for Muc {
             Ok(())
         })?;
         self.load_house(engine)?;
+        self.look_at_house(st);
         // Those that were not stored.
         let gone = |jid: &Jid| jid.local().is_none_or(|local| !self.rooms.contains_key(local));
         st.notified_at(host.as_str()).iter().filter(|jid| gone(jid)).for_each(|jid| st.lose_notifiers(jid));
@@ -493,7 +481,11 @@ impl Extension for Muc {
         match event {
             Event::Removed(local) => self.removed(st, local),
             Event::Arrived(local) => self.house_arrived(st, local),
-            Event::Invited { local, room } => command::enroll(self, st, local, room),
+            Event::Configured => {
+                self.learn_admins(st);
+                self.look_at_house(st);
+            }
+            Event::Invited { local, room } => drop(command::enroll(self, st, local, room)),
             Event::ComponentGone(domain) => self.component_gone(st, domain),
             _ => {}
         }
@@ -544,7 +536,7 @@ impl Muc {
         }
     }
 
-    /// The rooms know who administers the server, from the next stanza on that comes for one.
+    /// The rooms know who administers the server from now on.
     fn learn_admins(&mut self, st: &mut State) {
         if self.admins.0 == st.settings().admins && self.admins.1 == *st.granted() {
             return;

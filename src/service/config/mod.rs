@@ -325,7 +325,7 @@ const SETTINGS: &[Setting] = &[
         default: "\"\"",
         meaning: "What the house is called: a group in everybody's list of contacts, and the room for all, have this name. Empty: after its\n\
                   domain, `Example` for example.org. What is there already keeps the name that it has.",
-        expects: "a name of at most 100 bytes, such as \"The Capulets\"",
+        expects: "a name in one line, of at most 100 bytes that are seen, such as \"The Capulets\"",
         set: |_, c, v| put(&mut c.household.name, v.as_str().filter(|name| is_house_name(name)).map(str::to_owned)),
     },
     Setting {
@@ -530,7 +530,7 @@ fn given(value: &DeValue<'_>) -> Option<core::Given> {
 
 /// Whether a house can be called this; empty is after its domain.
 pub(crate) fn is_house_name(name: &str) -> bool {
-    name.len() <= 100 && !name.contains(char::is_control) && name.trim() == name
+    name.len() <= 100 && !name.contains(|c: char| c.is_control() || core::is_format(c)) && name.trim() == name
 }
 
 /// In which houses there is a room for all, and its name.

@@ -299,7 +299,7 @@ fn name_fault(fault: NameFault) -> Fault {
     match fault {
         NameFault::Missing => Fault::NoName,
         NameFault::TooLong => Fault::NameLong,
-        NameFault::NotAllowed => Fault::NameOdd,
+        NameFault::NotAllowed | NameFault::Unseen => Fault::NameOdd,
         NameFault::Taken => Fault::NameTaken,
         NameFault::Reserved => Fault::NameKept,
         NameFault::LookAlike => Fault::NameAlike,
