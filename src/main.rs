@@ -764,7 +764,10 @@ fn checked(wanted: Check) -> Result<()> {
         Some(_) if data.is_some() || config.is_some() => {
             return Err(Failure::new("--of NAME looks at a server from outside: leave out --data and --config"));
         }
-        Some(name) => check::of(&name, &at)?,
+        Some(name) => match check::of(&name, &at) {
+            Err(e) if json => check::Report { wrong: vec![e.0], ..check::Report::default() },
+            found => found?,
+        },
     };
     match json {
         true => say(&[report.json()])?,

@@ -496,3 +496,34 @@ fn after_a_kill_no_less_is_known_than_was_acknowledged() {
     }
     assert!(server.stop().success());
 }
+
+/// A server that hangs is told as that, in a bounded time; what is on the disk is looked at all the same.
+#[test]
+fn a_check_does_not_hang_with_its_server() {
+    let dir = Dir::begun("");
+    let server = Server::start(&dir, &[]);
+    server.signal(Signal::STOP);
+    let begun = Instant::now();
+    let said = run(&dir, &["check", "--data", dir.data().to_str().unwrap()], "");
+    server.signal(Signal::CONT);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(said.code == 1 && said.out.contains("WRONG  server: the server does not answer"), "{}", said.out);
+    assert!(said.out.contains("the server does not answer") && said.out.contains("ok     disk:"), "{}", said.out);
+}
+
+/// Of checks that are made at once none spoils what another tries.
+#[test]
+fn checks_at_once_find_nothing_wrong() {
+    let dir = Dir::begun("");
+    let text = std::fs::read_to_string(dir.data().join("inglenook.toml")).unwrap();
+    let text = text.replace("https = []", "https = [\"127.0.0.1:0\"]");
+    std::fs::write(dir.data().join("inglenook.toml"), text).unwrap();
+    let _server = Server::start(&dir, &[]);
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let check = || run(&dir, &["check", "--json", "--data", dir.data().to_str().unwrap()], "");
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(check)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(all.iter().all(|said| said.code == 0), "{:?}", all.iter().map(|said| &said.out).collect::<Vec<_>>());
+    assert!(all.iter().any(|said| said.out.contains("with the same hash")), "{}", all[0].out);
+}

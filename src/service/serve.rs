@@ -33,6 +33,7 @@ use super::net::{
     s2s::{self, Servers},
     web::{Numbers, Web},
 };
+use super::owner::own_file::OwnFile;
 use super::owner::{
     control, domain, find,
     lookup::{Lookup, Ports},
@@ -223,6 +224,8 @@ pub struct Shared {
     acceptor: Mutex<Arc<Acceptor>>,
     /// Held while settings or certificate change: of two that come at once, one is whole, and then the other.
     changing: Mutex<()>,
+    /// The file with which the owner tries uploads.
+    pub(in crate::service) own_file: OwnFile,
     /// Whether components can connect, from the start to the end.
     has_component_port: bool,
     /// Where it listens: the setting and the address of each port.
@@ -324,6 +327,7 @@ impl Server {
             names,
             acceptor,
             changing: Mutex::default(),
+            own_file: OwnFile::default(),
             has_component_port: ports.iter().any(|port| port.name() == COMPONENT),
             ports: open,
         };

@@ -1,6 +1,7 @@
 //! JSON (RFC 8259), of little programs that have something to tell: whole texts that are in memory, with limits. Stricter than some readers:
 //! nothing behind the value, no comments, no lone surrogates.
 
+use crate::wire::typed::steers;
 use std::borrow::Cow;
 
 /// Lists and objects inside of each other.
@@ -75,7 +76,8 @@ pub fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            // What would steer a terminal, too: it is often read at one. None of it is beyond the first plane.
+            c if steers(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
     }
@@ -276,6 +278,14 @@ mod tests {
 
     fn text(json: &str) -> String {
         Json::read(json).unwrap().text().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_written_as_what_it_is() {
+        let text = "a\u{202e}b\u{2028}\u{1b}[31m\u{7f}\u{feff}\"\\ü";
+        let written = quoted(text);
+        assert_eq!(written, "\"a\\u202eb\\u2028\\u001b[31m\\u007f\\ufeff\\\"\\\\ü\"");
+        assert_eq!(crate::wire::typed::visible(&written), written);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 /// Whether a character ends a line, changes how the terminal shows what follows, or turns the direction of the text.
 pub fn steers(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Text for one line of a terminal. What others chose, such as a path or a room's name, can stand in it: a character that [`steers`] is

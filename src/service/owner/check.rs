@@ -22,7 +22,9 @@ use crate::service::owner::{
     find,
     find::Package,
     lookup::{Lookup, Ports},
-    observe, records, status, user,
+    observe, records, status,
+    status::Health,
+    user,
 };
 use crate::service::serve::{Options, Place};
 use crate::service::tls::Roots;
@@ -61,7 +63,7 @@ fn typed(line: &str, options: &Options) -> String {
     let flag = if options.found { String::new() } else { find::flag(data.dir()) };
     let sudo = if options.sudo { "sudo " } else { "" };
     let mut line = line.replace("`inglenook serve`", &format!("`{}`", find::start(data.dir())));
-    for command in ["inglenook cert renew", "inglenook cert install"] {
+    for command in ["inglenook cert renew", "inglenook cert install", "inglenook peer show"] {
         line = line.replace(command, &format!("{sudo}{command}{flag}"));
     }
     for command in ["`inglenook salvage", "`inglenook restore"] {
@@ -87,22 +89,24 @@ fn look(options: &Options) -> Report {
             }
             match unset.place() {
                 Ok(place) if there && matches!(data.domain(), Ok(Some(_))) => {
-                    return folder_checked(report, &unset, &place);
+                    return folder_checked(report, &unset, &place, asked(&place.data).as_ref());
                 }
                 _ => return report,
             }
         }
     };
     let lookup = Lookup::begin(place.domain.as_str());
+    let health = asked(&place.data);
     let mut report = match there {
-        true => folder_checked(report, options, &place),
+        true => folder_checked(report, options, &place, health.as_ref()),
         false => {
             ports(&mut report, &place.config);
             report
         }
     };
     domain_seen(&mut report, &place, lookup);
-    let health = control::runs(&place.data).then(|| status::health(&place.data).ok()).flatten();
+    let (runs, health) = (health.is_some(), health.and_then(Result::ok));
+    let answers = health.is_some();
     let mdns = health.as_ref().and_then(|health| health.mdns.clone());
     found(&mut report, place.config.mdns, mdns.as_deref());
     let web = health.and_then(|health| health.web);
@@ -110,15 +114,21 @@ fn look(options: &Options) -> Report {
         report.fine(format!("web: browsers find it at {}", records::urls(web).join(", ")));
     }
     report.records = records::lines(&place.config, place.domain.domain(), web.as_deref());
-    if control::runs(&place.data) {
+    if answers {
         match observe::own(&place, mdns.as_deref()) {
             Ok(seen) => report.seen = Some(seen),
             Err(e) => report.note(format!("grade: nothing was tried from outside: {e}")),
         }
     } else {
-        report.note("grade: nothing was tried from outside, as the server does not run");
+        let why = if runs { "does not answer" } else { "does not run" };
+        report.note(format!("grade: nothing was tried from outside, as the server {why}"));
     }
     report
+}
+
+/// What a server that runs says of how it is, or that it says nothing.
+fn asked(data: &Data) -> Option<crate::service::Result<Health>> {
+    control::runs(data).then(|| status::health(data))
 }
 
 /// Whether the settings can be read.
@@ -141,12 +151,18 @@ fn settings(report: &mut Report, options: &Options, data: &Data) -> bool {
 }
 
 /// What can be told of a folder that is there: of its server, and of all that is in it.
-fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Report {
+fn folder_checked(
+    mut report: Report,
+    options: &Options,
+    place: &Place,
+    health: Option<&crate::service::Result<Health>>,
+) -> Report {
     let data = &place.data;
-    let runs = control::runs(data);
-    if runs {
-        running(&mut report, data);
-        if let Ok(Some(accounts)) = control::ask(data, &Request::List) {
+    if let Some(health) = health {
+        running(&mut report, data, health);
+        if health.is_ok()
+            && let Ok(Some(accounts)) = control::ask(data, &Request::List)
+        {
             administrators(&mut report, place, &accounts);
         }
     } else {
@@ -159,7 +175,7 @@ fn folder_checked(mut report: Report, options: &Options, place: &Place) -> Repor
     space(&mut report, data);
     certificate(&mut report, place);
     other_servers(&mut report, place);
-    if !runs {
+    if health.is_none() {
         database(&mut report, options, place);
     }
     report
@@ -218,12 +234,12 @@ fn administrators(report: &mut Report, place: &Place, accounts: &[String]) {
 }
 
 /// What the running server tells of itself.
-fn running(report: &mut Report, data: &Data) {
+fn running(report: &mut Report, data: &Data, health: &crate::service::Result<Health>) {
     report.fine("server: it runs");
-    match status::health(data) {
+    match health {
         Ok(health) => {
-            report.fine.extend(health.clock.map(|told| format!("clock: it {told}")));
-            match health.storage {
+            report.fine.extend(health.clock.iter().map(|told| format!("clock: it {told}")));
+            match &health.storage {
                 Some(told) => report.wrong(format!(
                     "storage: {told}. Fix: make room on the disk of {}; if there is some, look at dmesg and the log",
                     data.dir().display()
@@ -234,7 +250,7 @@ fn running(report: &mut Report, data: &Data) {
             health.house.iter().for_each(|told| report.note(format!("house: {told}")));
             health.unreached.iter().for_each(|told| report.note(format!("other server: {told}")));
         }
-        Err(e) => report.wrong(format!("server: {e}")),
+        Err(e) => report.wrong(format!("server: {e} Fix: restart it; its log says what it was at")),
     }
 }
 

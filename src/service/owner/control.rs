@@ -6,7 +6,7 @@
 
 use crate::core::{Command, InvitationKind, TokenDigest, WantedInvitation, WantedNotifier};
 use crate::service::disk::data::Data;
-use crate::service::owner::{backup, own_file, status};
+use crate::service::owner::{backup, status};
 use crate::service::serve::Shared;
 use crate::service::{Failure, Result, driver};
 use crate::wire::Jid;
@@ -443,11 +443,11 @@ async fn carry_out(request: Request, shared: &Arc<Shared>) -> std::result::Resul
     }
     if let Request::Slot(bytes) = request {
         let shared = shared.clone();
-        return smol::unblock(move || own_file::slot(&shared.hub, &shared.domain, bytes)).await;
+        return smol::unblock(move || shared.own_file.slot(&shared.hub, &shared.domain, bytes)).await;
     }
     if request == Request::SlotEnd {
         let shared = shared.clone();
-        smol::unblock(move || own_file::remove(&shared.hub, &shared.domain)).await;
+        smol::unblock(move || shared.own_file.remove(&shared.hub, &shared.domain)).await;
         return Ok(Vec::new());
     }
     if request == Request::Urls {
@@ -504,7 +504,16 @@ pub fn runs(data: &Data) -> bool {
 /// # Errors
 /// What the server says, or that it does not answer.
 pub fn ask(data: &Data, request: &Request) -> Result<Option<Vec<String>>> {
-    match call(data, request)? {
+    // A password takes its time on a small board; a commit waits for its window.
+    ask_within(data, request, PATIENCE * 6)
+}
+
+/// The same, of a server that may hang.
+///
+/// # Errors
+/// What the server says, or that it does not answer in time.
+pub fn ask_within(data: &Data, request: &Request, patience: Duration) -> Result<Option<Vec<String>>> {
+    match call(data, request, patience)? {
         Some(mut socket) => Ok(Some(answer_of(&mut socket).map_err(|e| silent(data, &e))??)),
         None => Ok(None),
     }
@@ -515,7 +524,7 @@ pub fn ask(data: &Data, request: &Request) -> Result<Option<Vec<String>>> {
 /// # Errors
 /// What the server says, that it does not answer, or that it cannot be written.
 pub fn receive(data: &Data, request: &Request, out: &mut dyn Write) -> Result<Option<()>> {
-    let Some(mut socket) = call(data, request)? else { return Ok(None) };
+    let Some(mut socket) = call(data, request, PATIENCE * 6)? else { return Ok(None) };
     let mut take = || {
         let mut first = String::new();
         (&mut socket).take(ANSWER_BYTES).read_line(&mut first)?;
@@ -546,7 +555,7 @@ fn silent(data: &Data, e: &std::io::Error) -> Failure {
 }
 
 /// Sends a request to the running server, if one runs.
-fn call(data: &Data, request: &Request) -> Result<Option<BufReader<net::UnixStream>>> {
+fn call(data: &Data, request: &Request, patience: Duration) -> Result<Option<BufReader<net::UnixStream>>> {
     if !data.control().exists() {
         return Ok(None);
     }
@@ -556,9 +565,7 @@ fn call(data: &Data, request: &Request) -> Result<Option<BufReader<net::UnixStre
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
         Err(e) => return Err(silent(data, &e)),
     };
-    // A password takes its time on a small board; a commit waits for its window.
-    let asked =
-        socket.set_read_timeout(Some(PATIENCE * 6)).and_then(|()| (&socket).write_all(request.line().as_bytes()));
+    let asked = socket.set_read_timeout(Some(patience)).and_then(|()| (&socket).write_all(request.line().as_bytes()));
     asked.map_err(|e| silent(data, &e))?;
     Ok(Some(BufReader::new(socket)))
 }

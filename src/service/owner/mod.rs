@@ -20,7 +20,7 @@ pub(crate) mod lookup;
 pub(crate) mod metrics;
 pub mod notify;
 pub mod observe;
-mod own_file;
+pub(in crate::service) mod own_file;
 pub mod peer;
 pub mod qr;
 mod records;

@@ -15,6 +15,7 @@ use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Bytes, Engine, Query, Rows, Tree, key};
 use std::path::Path;
+use std::time::Duration;
 
 /// The name of the line about what can be stored, and what it says when all is well.
 const STORAGE: &str = "storage";
@@ -26,6 +27,8 @@ const WEB: &str = "web";
 /// The name of the line about the network at hand.
 const MDNS: &str = "mdns";
 /// The name of the line about what everybody in the house has.
+/// How long a server may take to say how it is: it waits for its storage.
+const HEALTH: Duration = Duration::from_secs(15);
 const HOUSE: &str = "house";
 const ADMINS: &str = "admins";
 /// The name of the line about the clock.
@@ -88,7 +91,7 @@ pub(in crate::service) struct Health {
 /// # Errors
 /// When it does not answer.
 pub(in crate::service) fn health(data: &Data) -> Result<Health> {
-    let lines = control::ask(data, &Request::Status)?.unwrap_or_default();
+    let lines = control::ask_within(data, &Request::Status, HEALTH)?.unwrap_or_default();
     let of = |name: &str| lines.iter().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
     let peers = lines.iter().filter_map(|line| line.strip_prefix(PEER)).map(str::trim_start);
     let unreached = peers.filter(|told| told.contains(UNREACHED)).map(str::to_owned).collect();
