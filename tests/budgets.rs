@@ -2,7 +2,7 @@
 //! here is what was measured, with a little room: whoever passes it has made something dearer, and should know.
 #![allow(clippy::unwrap_used)]
 
-use inglenook::core::{Command, Core, Effect, Input, Now, Settings, StreamId};
+use inglenook::core::{Command, Core, Effect, Given, HOUSE_CONTACTS, Input, Now, Settings, StreamId};
 use inglenook::service::driver::Driver;
 use inglenook::service::tls;
 use inglenook::store::memory::Memory;
@@ -36,6 +36,38 @@ fn parse(xml: &str) -> Stanza {
     Stanza::parse(xml, Scope::client()).unwrap().unwrap()
 }
 
+/// 200 people are each other's contacts: what one entry of a roster takes, of 39,800; when they came one after the other, and read again.
+fn everybody_in_a_house(keys: &Credentials) {
+    const PEOPLE: usize = HOUSE_CONTACTS;
+    let mut settings = Settings::new(Jid::parse("house.test").unwrap());
+    let mut engine = Memory::default();
+    let mut open = |engine: &mut Memory, contacts: Given| {
+        settings.household.contacts = contacts;
+        Core::open(settings.clone(), [1; 32], inglenook::ext::all(), engine).unwrap()
+    };
+    let core = open(&mut engine, Given::InNewHouses);
+    let mut house = Driver { core, engine };
+    for n in 0..PEOPLE {
+        let jid = Jid::parse(&format!("user{n}@house.test")).unwrap();
+        house.command(NOW, Command::UserAdd(jid, keys.clone())).unwrap();
+    }
+    let known = |core: &Core| core.state().accounts().sum(|account| account.roster.items.len());
+    let entries = PEOPLE * (PEOPLE - 1);
+    assert_eq!(known(&house.core), entries);
+    let Driver { core, mut engine } = house;
+    // An account: its credentials, and what is known of it.
+    let accounts = PEOPLE * 1_000;
+    let with = dhat::HeapStats::get().curr_bytes;
+    drop(core);
+    let without = dhat::HeapStats::get().curr_bytes;
+    let an_entry = (with - without).saturating_sub(accounts) / entries;
+    assert!(an_entry <= 95, "{an_entry} bytes of heap for a contact");
+    let core = open(&mut engine, Given::InNewHouses);
+    assert_eq!(known(&core), entries);
+    let an_entry = (dhat::HeapStats::get().curr_bytes - without).saturating_sub(accounts) / entries;
+    assert!(an_entry <= 95, "{an_entry} bytes of heap for a contact that was read");
+}
+
 /// All in one test: the counter of the heap is one for the whole program, and a second test would run beside.
 #[test]
 fn the_heap() {
@@ -43,6 +75,7 @@ fn the_heap() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let keys = Credentials::derive("secret", b"salt of the test", 4096).unwrap();
     streams_between_servers();
+    everybody_in_a_house(&keys);
     let mut house = house();
 
     // An available session in the core, with the account it belongs to: credentials of 200 bytes, an empty roster, a presence.

@@ -311,9 +311,18 @@ fn a_large_house_has_a_limit() {
         given(Given::InNewHouses)(s);
         s.household.room = Given::Nowhere;
     });
-    for n in 0..HOUSE_CONTACTS {
+    for n in 0..HOUSE_CONTACTS - 1 {
         house.account(&format!("p{n:03}@house.test"));
     }
+    // The last one that it has room for is not left out for who comes before all is stored.
+    house.hold = true;
+    for name in ["p199", "romeo"] {
+        let keys = Credentials::derive(name, b"salt of the tests", 4096).unwrap();
+        house.command(Command::UserAdd(jid(&format!("{name}@house.test")), keys));
+    }
+    house.release();
+    assert_eq!((contacts(&house, "romeo").len(), contacts(&house, "p199").len()), (0, HOUSE_CONTACTS - 1));
+    remove(&mut house, "romeo");
     assert!(!house.state().house_is_large());
     assert_eq!(contacts(&house, "p000").len(), HOUSE_CONTACTS - 1);
     add(&mut house, &["juliet"]);

@@ -167,6 +167,9 @@ impl State {
         if origin != Origin::default() {
             self.note_origin(local, origin);
         }
+        if !stranger && self.gives_contacts() && !self.house_is_large() {
+            self.residents.counted.insert(local.into());
+        }
         if !stranger && (self.gives_contacts() || self.house_room().is_some()) {
             self.promise(Promise::Introduce(local.into()));
         }
@@ -200,6 +203,7 @@ impl State {
 
     /// An account that could not be stored was never made.
     pub(super) fn never_arrived(&mut self, local: &str) {
+        self.residents.counted.remove(local);
         if self.residents.origins.contains_key(local) {
             self.note_origin(local, Origin::default());
         }
@@ -213,7 +217,7 @@ impl State {
     /// What somebody of the house is to have and can be given now: contacts, and the room. `large`: whether the house is.
     fn due(&self, local: &str, large: bool) -> (bool, bool) {
         let (introduced, housed) = self.has_had(local);
-        let contacts = !introduced && !large && self.gives_contacts();
+        let contacts = !introduced && self.gives_contacts() && (!large || self.residents.counted.contains(local));
         let is_there = self.house_room().is_some() && self.no_room().is_none();
         (contacts, !housed && is_there && !self.residents.housing.contains(local))
     }
@@ -279,12 +283,14 @@ impl State {
             return Ok(None);
         }
         let large = self.house_is_large();
-        if large && !self.has_had(local).0 && !std::mem::replace(&mut self.residents.said, true) {
+        let (contacts, room) = self.due(local, large);
+        if large && !contacts && !self.has_had(local).0 && !std::mem::replace(&mut self.residents.said, true) {
             log::warn!("{TOO_MANY}");
         }
-        let (contacts, room) = self.due(local, large);
         if contacts {
-            let others = self.people().filter(|other| **other > *after && *other != local);
+            // Behind who made it large nobody comes any more.
+            let is_one = |other: &str| !large || self.has_had(other).0 || self.residents.counted.contains(other);
+            let others = self.people().filter(|other| **other > *after && *other != local && is_one(other));
             let others: Vec<Box<str>> = others.take(PART + 1).cloned().collect();
             for other in others.iter().take(PART) {
                 self.acquaint(local, other)?;
@@ -294,6 +300,7 @@ impl State {
                 return Ok(others.into_iter().nth(PART - 1));
             }
             self.renote(local, |origin| origin.introduced = true);
+            self.residents.counted.remove(local);
             self.residents.met += 1;
         }
         if room && self.residents.housing.insert(local.clone()) {

@@ -104,6 +104,8 @@ pub(super) struct Residents {
     /// Who may have something due and waits for it, and who gets it now.
     pub(super) waiting: BTreeSet<Box<str>>,
     pub(super) current: Option<Introduction>,
+    /// Who has come while the house was small enough, and is still to be introduced, whoever comes meanwhile.
+    pub(super) counted: BTreeSet<Box<str>>,
     /// How many were introduced since rosters were made to fit.
     pub(super) met: usize,
     /// Accounts that were removed within a day after they were made: their roots, and when they were made.
@@ -148,6 +150,7 @@ impl Residents {
     pub(super) fn leaves(&mut self, local: &str, now: u64) -> Vec<(Box<str>, Origin)> {
         self.housing.remove(local);
         self.waiting.remove(local);
+        self.counted.remove(local);
         if let Some(Origin { root: Some(root), made, .. }) = self.origins.remove(local) {
             self.left.push_back((root, made));
         }
