@@ -103,7 +103,11 @@ fn config(stranger: Stranger<'_>, tickets: &Tickets) -> Result<ClientConfig, Err
 fn words(error: &io::Error) -> NoMeeting {
     let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let of_protocol = matches!(of_tls, Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)));
-    let refused = !matches!(of_tls, Some(Error::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge)));
+    // What is general is a limit of ours.
+    let refused = !matches!(
+        of_tls,
+        Some(Error::General(_) | Error::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge))
+    );
     NoMeeting { of_protocol, refused, why: of_tls.map_or_else(|| error.to_string(), Error::to_string) }
 }
 
