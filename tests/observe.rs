@@ -19,6 +19,8 @@ use std::time::Instant;
 /// What a stream begins with, of whoever pretends to be a server.
 const HEADER: &str = "<?xml version='1.0'?><stream:stream id='1' from='example.org' version='1.0' xmlns='jabber:client' \
                       xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams'>";
+/// An answer that waits for more.
+const MORE: &str = " ";
 const GOOD: &str = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-256-PLUS</mechanism></mechanisms>\
                     <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/></sasl-channel-binding>";
 
@@ -93,6 +95,9 @@ fn stream(wire: &mut (impl Read + Write), features: &str, answer: impl Fn(&str) 
         }
         if heard.len() > 64 * 1024 || heard.ends_with('>') {
             let said = answer(&heard);
+            if said == MORE {
+                continue;
+            }
             let _ = wire.write_all(said.as_bytes());
             if said.is_empty() {
                 let _ = wire.write_all(b"<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>");
@@ -136,7 +141,7 @@ fn tls_peer(pair: Pair, protocol: &str, features: &'static str, answer: fn(&str)
         .with_no_client_auth()
         .with_single_cert(pair.chain, PrivatePkcs8KeyDer::from(pair.key).into())
         .unwrap();
-    config.alpn_protocols = vec![protocol.into()];
+    config.alpn_protocols = Some(protocol.into()).filter(|_| !protocol.is_empty()).into_iter().collect();
     let config = Arc::new(config);
     peer(move |socket| {
         let connection = ServerConnection::new(config.clone()).unwrap();
@@ -254,7 +259,7 @@ fn faults_of_logins_cost_what_they_should() {
     let open = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-256-PLUS</mechanism></mechanisms>\
                 <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/></sasl-channel-binding>\
                 <register xmlns='http://jabber.org/features/iq-register'/>";
-    app_peer(pair(), open).is("clients", "B", "mechanisms", "strangers can make accounts");
+    app_peer(pair(), open).is("clients", "B", "mechanisms", "strangers may make accounts");
     // Before TLS, which is not there at all; or is, and a password is taken anyway.
     let plain = peer(|mut socket| {
         stream(
@@ -276,6 +281,123 @@ fn faults_of_logins_cost_what_they_should() {
     let checked = Checked::at(&format!("c2s={answers}"));
     checked.is("clients", "F", "starttls", "a stanza is answered before TLS");
     checked.is("clients", "F", "tls", "no TLS can be made");
+}
+
+const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>";
+
+/// What is offered or answered before TLS, however it is said, and by who lets nobody in twice.
+#[test]
+fn what_goes_on_before_tls_costs_what_it_should() {
+    let offers = |features: &'static str| {
+        let at = peer(move |mut socket| {
+            stream(&mut socket, features, silent);
+        });
+        Checked::at(&format!("c2s={at}"))
+    };
+    let login =
+        offers("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><auth xmlns='http://jabber.org/features/iq-auth'/>");
+    login.is("clients", "F", "starttls", "a login is offered before TLS: jabber:iq:auth");
+    let account = offers(
+        "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><register xmlns='http://jabber.org/features/iq-register'/>",
+    );
+    account.is("clients", "F", "starttls", "an account can be made before TLS");
+    let answers = |answer: fn(&str) -> &'static str| {
+        let at = peer(move |mut socket| {
+            stream(&mut socket, STARTTLS, answer);
+        });
+        Checked::at(&format!("c2s={at}"))
+    };
+    for answer in [
+        (|_| "<message><body>welcome</body></message><iq type='result' id='observed'/>") as fn(&str) -> &'static str,
+        |_| "<iq type='error' id='observed'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
+    ] {
+        answers(answer).is("clients", "F", "starttls", "a stanza is answered before TLS");
+    }
+    let refuses = answers(
+        |_| "<iq type='error' id='observed'><error type='auth'><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
+    );
+    assert!(!refuses.said.out.contains("a stanza is answered"), "{}", refuses.said.out);
+    let once = std::sync::atomic::AtomicUsize::new(0);
+    let at = peer(move |mut socket| {
+        // The first is whether somebody is there at all, the second a stream.
+        if once.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2 {
+            stream(&mut socket, "", silent);
+        }
+    });
+    Checked::at(&format!("c2s={at}")).is("clients", "F", "starttls", "no STARTTLS is offered");
+}
+
+#[test]
+fn who_limits_nothing_is_seen() {
+    let endless = |heard: &str| match heard {
+        h if h.contains("<auth") && !h.ends_with("</auth>") => MORE,
+        _ => "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>",
+    };
+    let pair = || signed(|_| {}, false, &["example.org"]);
+    let checked = Checked::at(&format!("c2s_tls={}", tls_peer(pair(), "xmpp-client", GOOD, endless)));
+    checked.is("clients", "B", "limits", "100 KiB");
+    // Who knows nothing of ALPN has taken none.
+    let deaf = Checked::at(&format!("c2s_tls={}", tls_peer(pair(), "", GOOD, silent)));
+    deaf.is("clients", "B", "alpn", "ALPN is ignored");
+    assert!(!deaf.said.out.contains("is taken in ALPN"), "{}", deaf.said.out);
+}
+
+/// Who says nothing inside TLS, one after the other: that is no reason to say what is not offered there.
+#[test]
+fn silence_is_not_taken_for_a_fact() {
+    let config = |pair: Pair| {
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
+        Arc::new(config.with_single_cert(pair.chain, PrivatePkcs8KeyDer::from(pair.key).into()).unwrap())
+    };
+    let config = config(signed(|_| {}, false, &["example.org"]));
+    let turn = std::sync::Mutex::new(());
+    let at = peer(move |socket| {
+        let _turn = turn.lock();
+        let mut wire = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket);
+        let _ = std::io::copy(&mut wire, &mut std::io::sink());
+    });
+    let checked = Checked::at(&format!("c2s_tls={at}"));
+    checked.is("clients", "B", "inside", "does not answer inside TLS");
+    for claim in ["TLS 1.3 alone", "(SNI) is refused", "there is no TLS 1.3", "is refused (", "nothing is taken before"]
+    {
+        assert!(!checked.said.out.contains(claim), "{claim}: {}", checked.said.out);
+    }
+    assert!(checked.said.out.contains("not seen: "), "{}", checked.said.out);
+}
+
+/// What is shown behind the first certificate counts, and too much of it is no old TLS.
+#[test]
+fn certificates_in_between_are_looked_at() {
+    let authority = |name: &str, over: bool| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params.not_before, params.not_after) = match over {
+            true => (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1)),
+            false => (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2040, 1, 1)),
+        };
+        params
+    };
+    let root = Issuer::new(authority("root", false), KeyPair::generate().unwrap());
+    let between = KeyPair::generate().unwrap();
+    let params = authority("somebody in between", true);
+    let shown = params.signed_by(&between, &root).unwrap().der().clone();
+    let issuer = Issuer::new(params, between);
+    let mut leaf = CertificateParams::new(vec!["example.org".to_owned()]).unwrap();
+    (leaf.not_before, leaf.not_after) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2040, 1, 1));
+    let key = KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap().der().clone();
+    let pair = |more: usize| {
+        let chain = std::iter::once(leaf.clone()).chain(std::iter::repeat_n(shown.clone(), more)).collect();
+        Pair { chain, key: key.serialize_der() }
+    };
+    app_peer(pair(1), GOOD).is("clients", "F", "chain", "somebody in between");
+    assert!(app_peer(pair(1), GOOD).said.out.contains("does not hold today"));
+    let long = app_peer(pair(200), GOOD);
+    assert!(!long.said.out.contains("there is no TLS 1.3"), "{}", long.said.out);
 }
 
 /// A server that believes everything.

@@ -47,6 +47,8 @@ namespaces! {
     REGISTER = "jabber:iq:register";
     PARS = "urn:xmpp:pars:0";
     REGISTER_FEATURE = "http://jabber.org/features/iq-register";
+    IBR_TOKEN = "urn:xmpp:ibr-token:0";
+    IQ_AUTH_FEATURE = "http://jabber.org/features/iq-auth";
     CHAT_STATES = "http://jabber.org/protocol/chatstates";
     VERSION = "jabber:iq:version";
     CAPS = "http://jabber.org/protocol/caps";

@@ -21,7 +21,7 @@ pub use self::hello::Protocol;
 pub use self::peer_names::PeerNames;
 pub use self::pin::{NoPeerKey, PeerKey};
 pub use self::roots::Roots;
-pub(crate) use self::stranger::{Meeting, NoMeeting, Stranger, judged, meet};
+pub(crate) use self::stranger::{Meeting, NoMeeting, Stranger, is_issuer_known, judged, meet};
 pub use self::stream::{Outgoing, Side, Stream};
 pub use self::verdict::{Verdict, dane, judge};
 

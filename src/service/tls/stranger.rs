@@ -3,10 +3,11 @@
 use super::hello::Protocol;
 use super::roots::Roots;
 use super::stream::Outgoing;
-use super::verdict::{Verdict, judge};
+use super::verdict::{Verdict, issuer, judge};
 use super::verifier::HasTheKey;
 use crate::service::lock;
 use crate::wire::punycode::a_labels;
+use rustls::InvalidMessage::{CertificatePayloadTooLarge, HandshakePayloadTooLarge};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::crypto::ring::default_provider;
@@ -52,6 +53,8 @@ pub(crate) struct Meeting {
 pub(crate) struct NoMeeting {
     /// Whether it is because of what was to be spoken inside.
     pub of_protocol: bool,
+    /// Whether the peer has refused; else it was silent, or has said more than is read here, which proves nothing.
+    pub refused: bool,
     /// For people.
     pub why: String,
 }
@@ -61,7 +64,7 @@ pub(crate) struct NoMeeting {
 /// # Errors
 /// When there is none to be had so.
 pub(crate) async fn meet(socket: Async<TcpStream>, stranger: Stranger<'_>) -> Result<Meeting, NoMeeting> {
-    let failed = |why: String| NoMeeting { of_protocol: false, why };
+    let failed = |why: String| NoMeeting { of_protocol: false, refused: false, why };
     let domain = stranger.domain.unwrap_or("nobody.invalid");
     let inside = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(domain);
     let name = ServerName::try_from(a_labels(inside)).map_err(|_| failed(format!("{domain} is no name")))?;
@@ -100,7 +103,12 @@ fn config(stranger: Stranger<'_>, tickets: &Tickets) -> Result<ClientConfig, Err
 fn words(error: &io::Error) -> NoMeeting {
     let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let of_protocol = matches!(of_tls, Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)));
-    NoMeeting { of_protocol, why: of_tls.map_or_else(|| error.to_string(), Error::to_string) }
+    // What is general is a limit of ours.
+    let refused = !matches!(
+        of_tls,
+        Some(Error::General(_) | Error::InvalidMessage(CertificatePayloadTooLarge | HandshakePayloadTooLarge))
+    );
+    NoMeeting { of_protocol, refused, why: of_tls.map_or_else(|| error.to_string(), Error::to_string) }
 }
 
 impl Meeting {
@@ -108,12 +116,23 @@ impl Meeting {
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         self.stream.protocol()
     }
+
+    /// Whether they have agreed on any.
+    pub(crate) fn has_agreed(&self) -> bool {
+        self.stream.has_agreed()
+    }
 }
 
 /// What a chain is worth for who trusts what this box trusts. `now`: seconds since 1970.
 pub(crate) fn judged(chain: &[Vec<u8>], now: u64) -> Verdict {
     let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     judge(&chain, &Roots::new(None), now)
+}
+
+/// Whether this box trusts somebody with the name of who has signed that certificate (DER).
+pub(crate) fn is_issuer_known(certificate: &[u8]) -> bool {
+    let name = issuer(&CertificateDer::from(certificate));
+    name.is_some_and(|name| !Roots::new(None).named(&[&name]).is_empty())
 }
 
 /// Lets everybody pass who has the key of the certificate that they show, as far as that can be told.

@@ -158,6 +158,11 @@ impl<S: Side> Stream<S> {
         self.tls.inner.common().alpn_protocol().and_then(Protocol::of)
     }
 
+    /// Whether both have agreed on a protocol, be it one of ours or not.
+    pub fn has_agreed(&self) -> bool {
+        self.tls.inner.common().alpn_protocol().is_some()
+    }
+
     /// Takes what was read already; what it gave is appended to `plain`.
     fn feed(&mut self, input: &mut [u8], plain: &mut Vec<u8>) -> io::Result<()> {
         BUFFERS.with_borrow_mut(|Buffers { out, .. }| {

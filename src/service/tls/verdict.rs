@@ -115,7 +115,8 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
 }
 
 /// The name of who has signed a certificate: DER without its head.
-fn issuer(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
+/// The name of who has signed it, without its head.
+pub(super) fn issuer(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
     content(parse(der)?.issuer().as_raw(), &[0x30]).map(<[u8]>::to_vec)
 }
 

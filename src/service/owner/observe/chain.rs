@@ -1,6 +1,6 @@
 //! The certificates of a server as they are seen from outside.
 
-use crate::service::tls::judged;
+use crate::service::tls::{is_issuer_known, judged};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
@@ -23,6 +23,10 @@ pub struct ChainSeen {
     pub hash_is_old: bool,
     /// From when it holds, in seconds since 1970.
     pub from: u64,
+    /// A key of who has signed it that can be guessed, for people, where that matters: another way to who is trusted leads past it.
+    pub short_above: Option<String>,
+    /// A certificate in between that does not hold now, likewise.
+    pub over_above: Option<String>,
     /// Until when, in seconds since 1970.
     pub until: u64,
     /// The last day, for people.
@@ -57,7 +61,7 @@ impl ChainSeen {
         let (from, until) =
             (seconds(leaf.validity().not_before.timestamp()), seconds(leaf.validity().not_after.timestamp()));
         let verdict = judged(chain, now.clamp(from, until.max(from)));
-        let (key, key_is_short) = key(leaf);
+        let (key, key_is_short) = key_of(leaf);
         let usage = leaf.extended_key_usage().ok().flatten().map(|usage| usage.value.clone());
         let may = |server: bool| {
             usage.as_ref().is_none_or(|may| may.any || if server { may.server_auth } else { may.client_auth })
@@ -66,12 +70,24 @@ impl ChainSeen {
             OLD_SIGNATURES.contains(&one.signature_algorithm.algorithm.to_id_string().as_str())
         };
         let is_own = |one: &X509Certificate<'_>| one.issuer().as_raw() == one.subject().as_raw();
-        let missing = (verdict.chain.is_err() && !is_own(last)).then(|| plain(&last.issuer().to_string()));
+        let is_missing =
+            verdict.chain.is_err() && !is_own(last) && !chain.last().is_some_and(|last| is_issuer_known(last));
+        let missing = is_missing.then(|| plain(&last.issuer().to_string()));
+        let above = if verdict.chain.is_err() { &all[1..] } else { &[] };
+        let is_over = |one: &X509Certificate<'_>| {
+            let valid = one.validity();
+            now < seconds(valid.not_before.timestamp()) || now >= seconds(valid.not_after.timestamp())
+        };
+        let over_above = above.iter().find(|one| !is_own(one) && is_over(one));
+        let over_above = over_above.map(|one| plain(&one.subject().to_string()));
+        let short_above = above.iter().map(key_of).find(|(_, is_short)| *is_short).map(|(key, _)| key);
         Some(ChainSeen {
             key,
             key_is_short,
             // What signs itself proves nothing by that.
             hash_is_old: all.iter().filter(|one| !is_own(one)).any(|one| is_old(&one)),
+            short_above,
+            over_above,
             from,
             until,
             last_day: leaf.validity().not_after.to_rfc2822().unwrap_or_default(),
@@ -93,7 +109,7 @@ fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 }
 
 /// Kind and length, and whether it is too short.
-fn key(leaf: &X509Certificate<'_>) -> (String, bool) {
+fn key_of(leaf: &X509Certificate<'_>) -> (String, bool) {
     match leaf.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => (format!("RSA, {} bits", key.key_size()), key.key_size() < RSA_BITS),
         Ok(PublicKey::EC(point)) => {

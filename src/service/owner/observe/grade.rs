@@ -146,10 +146,17 @@ impl Test {
     }
 }
 
-/// The letter of one side; `None`: nothing was tried there.
+/// The id of the test that tells which ports were looked at.
+pub const REACHED: &str = "reached";
+
+/// The letter of one side; `None`: nothing was tried there, or no port was reached, whatever else is known.
 pub fn letter(tests: &[Test], side: Graded) -> Option<Letter> {
-    let mut of_side = tests.iter().filter(|test| test.side == side && test.status != TestStatus::Skipped).peekable();
-    of_side.peek()?;
+    let of_side = tests.iter().filter(|test| test.side == side && test.status != TestStatus::Skipped);
+    of_side.clone().next()?;
+    let reached = || tests.iter().filter(|test| test.side == side && test.id == REACHED);
+    if reached().next().is_some() && reached().all(|test| test.status == TestStatus::Skipped) {
+        return None;
+    }
     Some(of_side.filter_map(|test| test.grade).max().unwrap_or(Letter::A))
 }
 
@@ -161,7 +168,7 @@ mod tests {
     #[test]
     fn the_worst_counts_of_each_side() {
         let fault = |side, grade| Test::fault(side, "x", grade, "", "");
-        let fine = |side| Test::fine(side, "x", "");
+        let fine = |side| Test::fine(side, REACHED, "");
         use Graded::{Clients, House, Servers};
         use Letter::{A, AMinus, B, C, F, T};
         for (faults, is) in [
@@ -178,6 +185,10 @@ mod tests {
             assert_eq!((letter(&tests, Clients), letter(&tests, Servers)), (Some(is), Some(A)), "{faults:?}");
         }
         assert_eq!(letter(&[Test::skipped(Servers, "x", ""), fine(Clients)], Servers), None);
+        // What is known besides is no port.
+        let unreached = Test::skipped(Clients, REACHED, "");
+        assert_eq!(letter(&[unreached.clone(), Test::fine(Clients, "x", ""), fault(Clients, F)], Clients), None);
+        assert_eq!(letter(&[unreached, fine(Clients)], Clients), Some(A));
         assert_eq!(letter(&[], Clients), None);
     }
 }

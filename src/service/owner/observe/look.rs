@@ -2,13 +2,13 @@
 
 use super::chain::ChainSeen;
 use super::raw_hello::{Chosen, FLIGHT_BYTES, Flight, RawHello, SSL3, TLS11, TLS12, WEAK, WeakKind};
-use super::seen::{Audience, BeforeTlsSeen, Offered, PortSeen, Protocols};
+use super::seen::{Audience, BeforeTlsSeen, ForeignAlpn, Offered, PortSeen, Protocols};
 use super::talk::{STRANGER, Talk, Wire};
 use crate::service::tls::{Meeting, NoMeeting, Protocol, Stranger, meet};
 use crate::service::{host, random};
 use crate::wire::punycode::a_labels;
 use crate::wire::xml::escaped;
-use crate::wire::{Ns, Raw};
+use crate::wire::{Node, Ns, Raw};
 use rcgen::{CertificateParams, KeyPair};
 use smol::future::{or, zip};
 use smol::{Async, Timer};
@@ -49,8 +49,8 @@ pub struct PortLook {
 /// What the handshakes have shown.
 #[derive(Default)]
 struct Handshakes {
-    tls13: bool,
-    tls12: bool,
+    tls13: Option<bool>,
+    tls12: Option<bool>,
     chain: Vec<Vec<u8>>,
     protocols: Option<Protocols>,
     takes_other_name: Option<bool>,
@@ -63,9 +63,20 @@ struct Handshakes {
 #[derive(Default)]
 struct RawAnswers {
     old: Vec<u16>,
+    old_unseen: bool,
     weak: Vec<WeakKind>,
+    suites_unseen: bool,
     strong: Option<Chosen>,
     chain: Vec<Vec<u8>>,
+}
+
+/// What has come of a hello of bytes.
+enum Answer {
+    Chosen(Chosen),
+    /// An alert, an end, or what is no TLS.
+    Refused,
+    /// Nothing in time, or too much of it.
+    Unseen,
 }
 
 impl PortLook {
@@ -78,10 +89,12 @@ impl PortLook {
             own: self.own,
             reached: Ok(()),
             before: None,
-            tls13: false,
-            tls12: false,
+            tls13: None,
+            tls12: None,
             old: Vec::new(),
+            old_unseen: false,
             weak: Vec::new(),
+            suites_unseen: false,
             compresses: false,
             renegotiates_safely: None,
             chain: None,
@@ -89,6 +102,7 @@ impl PortLook {
             takes_other_name: None,
             early_data: false,
             inside: None,
+            nothing_inside: None,
             refuses_large: None,
             attempts: Vec::new(),
         };
@@ -187,11 +201,18 @@ impl PortLook {
     /// What is done before there is TLS.
     async fn before(&self) -> Result<BeforeTlsSeen, String> {
         let (mut talk, offered) = self.plain_stream().await?;
-        let mut before =
-            BeforeTlsSeen { starttls: offered.starttls, mechanisms: offered.mechanisms, ..BeforeTlsSeen::default() };
+        let mut before = BeforeTlsSeen {
+            starttls: offered.starttls,
+            mechanisms: offered.mechanisms,
+            registration: offered.registration,
+            ..BeforeTlsSeen::default()
+        };
         before.answers_stanza = self.answers(&mut talk, &self.ping()).await;
-        if !self.as_server() {
-            let (mut talk, _) = self.plain_stream().await?;
+        if self.as_server() {
+            return Ok(before);
+        }
+        // Who refuses a second stream has shown the first.
+        if let Ok((mut talk, _)) = self.plain_stream().await {
             let guess =
                 format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{PLAIN_GUESS}</auth>");
             let answer = self.within(async {
@@ -210,15 +231,19 @@ impl PortLook {
         format!("<iq type='get' id='observed' to='{to}'{from}><ping xmlns='urn:xmpp:ping'/></iq>")
     }
 
-    /// Whether that is answered as if all were well.
+    /// Whether that is answered as if it were allowed: with what was asked for, or by who has looked for it. That it is not allowed is
+    /// said with an error of the stream, or with `<not-authorized/>`. Something else may be said before.
     async fn answers(&self, talk: &mut Talk, stanza: &str) -> bool {
         let heard = self.within(async {
             talk.say(stanza).await;
-            talk.hear().await
+            while let Some(element) = talk.hear().await {
+                if element.root().name() == "iq" {
+                    return is_answer(&element);
+                }
+            }
+            false
         });
-        let is_answer =
-            |raw: Arc<Raw>| raw.root().name() == "iq" && raw.root().attr("type").as_deref() == Some("result");
-        heard.await.flatten().is_some_and(is_answer)
+        heard.await.unwrap_or_default()
     }
 
     /// The domain as TLS asks for it: an address is not asked for.
@@ -250,7 +275,7 @@ impl PortLook {
     /// # Errors
     /// When there is none so.
     pub async fn meet(&self, stranger: Stranger<'_>) -> Result<Meeting, NoMeeting> {
-        let failed = |why: String| NoMeeting { of_protocol: false, why };
+        let failed = |why: String| NoMeeting { of_protocol: false, refused: false, why };
         let socket = self.ready().await.map_err(failed)?;
         let late = || failed(format!("TLS at {} does not come to an end", self.at));
         self.within(meet(socket, stranger)).await.unwrap_or_else(|| Err(late()))
@@ -261,7 +286,7 @@ impl PortLook {
         let protocols: &[&[u8]] = if self.direct { &own } else { &[] };
         let usual = Stranger { domain: self.asked(), protocols, ..Stranger::default() };
         let (new, old) = (self.meet(usual).await, self.meet(Stranger { old: true, ..usual }).await);
-        let mut found = Handshakes { tls13: new.is_ok(), tls12: old.is_ok(), ..Handshakes::default() };
+        let mut found = Handshakes { tls13: is_there(&new), tls12: is_there(&old), ..Handshakes::default() };
         let old_alone = new.is_err();
         let first = match new.or(old) {
             Ok(first) => first,
@@ -273,40 +298,45 @@ impl PortLook {
         let mut talk = Talk::on(Wire::Tls(Box::new(first.stream)), first.early);
         if self.audience != Audience::Browsers {
             found.inside = self.within(self.begin(&mut talk)).await.flatten();
+            found.why = found.inside.is_none().then(|| "no features of a stream come".into());
         }
         found.early_data = tickets.take_early_data();
         let other = Stranger { domain: Some("nobody.invalid"), old: old_alone, ..usual };
-        found.takes_other_name = Some(self.meet(other).await.is_ok());
+        found.takes_other_name = is_there(&self.meet(other).await);
         if self.direct {
             let foreign = self.meet(Stranger { protocols: &[FOREIGN_ALPN], old: old_alone, ..usual }).await;
             let none = self.meet(Stranger { protocols: &[], old: old_alone, ..usual }).await;
-            found.protocols = Some(Protocols { own: agreed, refuses_foreign: foreign.is_err(), none: none.is_ok() });
-        }
-        if Instant::now() >= self.until {
-            // What came too late says nothing.
-            (found.takes_other_name, found.protocols) = (None, None);
+            let foreign = match &foreign {
+                Ok(met) if met.has_agreed() => Some(ForeignAlpn::Taken),
+                Ok(_) => Some(ForeignAlpn::Ignored),
+                Err(e) => e.refused.then_some(ForeignAlpn::Refused),
+            };
+            found.protocols = Some(Protocols { own: agreed, foreign, none: is_there(&none) });
         }
         found
     }
 
-    /// The answer to a hello of bytes; `None`: refused.
-    async fn answer(&self, hello: &RawHello<'_>) -> Option<Chosen> {
-        let mut wire = Wire::Plain(self.ready().await.ok()?);
+    /// The answer to a hello of bytes.
+    async fn answer(&self, hello: &RawHello<'_>) -> Answer {
+        let Ok(socket) = self.ready().await else { return Answer::Unseen };
+        let mut wire = Wire::Plain(socket);
         let mut came = Vec::new();
         let read = self.within(async {
             if !wire.write(&hello.write()).await {
-                return;
+                return true;
             }
             while matches!(Flight::read(&came), Flight::Incomplete(_)) && came.len() < FLIGHT_BYTES {
                 if wire.read(&mut came).await == 0 {
-                    return;
+                    return true;
                 }
             }
+            false
         });
-        let _ = read.await;
+        let has_ended = read.await.unwrap_or_default();
         match Flight::read(&came) {
-            Flight::Chosen(chosen) | Flight::Incomplete(Some(chosen)) => Some(chosen),
-            Flight::Incomplete(None) | Flight::Refused => None,
+            Flight::Chosen(chosen) | Flight::Incomplete(Some(chosen)) => Answer::Chosen(chosen),
+            Flight::Incomplete(None) if !has_ended => Answer::Unseen,
+            Flight::Incomplete(None) | Flight::Refused => Answer::Refused,
         }
     }
 
@@ -317,7 +347,10 @@ impl PortLook {
         let mut found = RawAnswers::default();
         // A server takes the newest that it has of what it is offered: the next question is for what is older.
         let mut version = TLS11;
-        while let Some(chosen) = self.answer(&RawHello::old(version, name, random)).await {
+        loop {
+            let answer = self.answer(&RawHello::old(version, name, random)).await;
+            found.old_unseen = matches!(answer, Answer::Unseen);
+            let Answer::Chosen(chosen) = answer else { break };
             if !(SSL3..=version).contains(&chosen.version) {
                 break;
             }
@@ -331,14 +364,20 @@ impl PortLook {
         // The same with kinds of suites: what was chosen is not offered again.
         let mut kinds = WEAK.to_vec();
         while !kinds.is_empty() {
-            let Some(chosen) = self.answer(&RawHello::weak(&kinds, name, random)).await else { break };
+            let answer = self.answer(&RawHello::weak(&kinds, name, random)).await;
+            found.suites_unseen = matches!(answer, Answer::Unseen);
+            let Answer::Chosen(chosen) = answer else { break };
             let Some(weak) = chosen.weak().filter(|weak| chosen.version == TLS12 && kinds.contains(weak)) else {
                 break;
             };
             found.weak.push(*weak);
             kinds.retain(|kind| kind != weak);
         }
-        found.strong = self.answer(&RawHello::strong(name, random)).await.filter(|chosen| chosen.version == TLS12);
+        match self.answer(&RawHello::strong(name, random)).await {
+            Answer::Chosen(chosen) => found.strong = Some(chosen).filter(|chosen| chosen.version == TLS12),
+            Answer::Unseen => found.suites_unseen = true,
+            Answer::Refused => {}
+        }
         if let Some(strong) = found.strong.as_mut().filter(|_| found.chain.is_empty()) {
             found.chain = std::mem::take(&mut strong.chain);
         }
@@ -346,7 +385,7 @@ impl PortLook {
     }
 
     /// A stream inside TLS, up to its features.
-    async fn secure_stream(&self, identity: Option<&NobodysCertificate>) -> Option<(Talk, Option<Offered>)> {
+    async fn secure_stream(&self, identity: Option<&NobodysCertificate>) -> Option<(Talk, Offered)> {
         let own = [self.protocol()];
         let protocols: &[&[u8]] = if self.direct { &own } else { &[] };
         let identity = identity.map(|one| (one.certificate.as_slice(), one.key.as_slice()));
@@ -356,7 +395,7 @@ impl PortLook {
             Err(_) => self.meet(Stranger { old: true, ..stranger }).await.ok()?,
         };
         let mut talk = Talk::on(Wire::Tls(Box::new(met.stream)), met.early);
-        let offered = self.within(self.begin(&mut talk)).await?;
+        let offered = self.within(self.begin(&mut talk)).await??;
         Some((talk, offered))
     }
 
@@ -368,7 +407,7 @@ impl PortLook {
         let (mut talk, _) = self.secure_stream(None).await?;
         let text = "A".repeat(LARGE_BYTES);
         let ended = self.within(async {
-            let all = format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{text}");
+            let all = format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{text}</auth>");
             if !talk.say(&all).await {
                 return true;
             }
@@ -430,15 +469,37 @@ impl PortSeen {
     fn take(&mut self, handshakes: Handshakes, raw: RawAnswers, look: &PortLook) {
         let chain = if handshakes.chain.is_empty() { raw.chain } else { handshakes.chain };
         self.chain = ChainSeen::of(&chain, &look.domain, &look.services, host::now());
-        (self.tls13, self.tls12) = (handshakes.tls13, handshakes.tls12 || raw.strong.is_some());
+        (self.tls13, self.tls12) = (handshakes.tls13, raw.strong.as_ref().map(|_| true).or(handshakes.tls12));
         (self.old, self.weak) = (raw.old, raw.weak);
+        (self.old_unseen, self.suites_unseen) = (raw.old_unseen, raw.suites_unseen);
         self.compresses = raw.strong.as_ref().is_some_and(|chosen| chosen.compresses);
         self.renegotiates_safely = raw.strong.map(|chosen| chosen.renegotiates_safely);
         (self.protocols, self.takes_other_name) = (handshakes.protocols, handshakes.takes_other_name);
         (self.early_data, self.inside) = (handshakes.early_data, handshakes.inside);
-        if !self.tls13 && !self.tls12 && self.old.is_empty() && self.weak.is_empty() {
+        if !self.has_tls() && self.old.is_empty() && self.weak.is_empty() {
             self.reached = Err(handshakes.why.unwrap_or_else(|| format!("there is no TLS at {}", self.place)));
+        } else if self.audience != Audience::Browsers && self.has_tls() {
+            self.nothing_inside = handshakes.why;
         }
+    }
+}
+
+/// Whether there is what was tried; `None`: it was not answered.
+fn is_there(met: &Result<Meeting, NoMeeting>) -> Option<bool> {
+    match met {
+        Ok(_) => Some(true),
+        Err(e) => e.refused.then_some(false),
+    }
+}
+
+/// Whether that is said by who has done, or looked for, what an `<iq/>` asks for.
+fn is_answer(iq: &Raw) -> bool {
+    let root = iq.root();
+    let is_refusal = |error: Node<'_>| error.child(Ns::STANZAS, "not-authorized").is_some();
+    match root.attr("type").as_deref() {
+        Some("result") => true,
+        Some("error") => !root.children().any(is_refusal),
+        _ => false,
     }
 }
 

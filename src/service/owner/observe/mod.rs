@@ -52,7 +52,7 @@ impl Observation {
         sides.filter_map(|side| Some((side, self.letter(side)?)))
     }
 
-    /// What keeps it from being good, if something does: no letter at all, C or worse, and trust by hand in a server of somebody else.
+    /// What keeps it from being good, if something does: a side where nobody answers, C or worse, and trust by hand in a server of somebody else.
     pub fn fault(&self) -> Option<String> {
         let is_bad = |letter: Letter| letter >= Letter::C || letter == Letter::T && !self.own;
         let bad: Vec<String> = self
@@ -60,11 +60,18 @@ impl Observation {
             .filter(|(_, letter)| is_bad(*letter))
             .map(|(side, letter)| format!("the grade for {} is {}", side.as_str(), letter.as_str()))
             .collect();
+        let silent = [Graded::Clients, Graded::Servers].into_iter().filter(|side| self.is_silent(*side));
+        let silent = silent.map(|side| format!("nobody answers {}", side.as_str()));
         match self.letters().next() {
             None => Some(format!("nobody answers for {}", self.domain)),
-            Some(_) if bad.is_empty() => None,
-            Some(_) => Some(bad.join(", ")),
+            Some(_) => Some(bad.into_iter().chain(silent).collect::<Vec<_>>().join(", ")).filter(|why| !why.is_empty()),
         }
+    }
+
+    /// Whether ports of a side were looked at, and none was reached.
+    fn is_silent(&self, side: Graded) -> bool {
+        let mut of_side = self.tests.iter().filter(|test| test.side == side && test.id == grade::REACHED);
+        self.letter(side).is_none() && of_side.any(|test| test.what != rules::NO_PORT)
     }
 }
 
@@ -151,5 +158,22 @@ fn here(at: SocketAddr) -> SocketAddr {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, at.port()).into(),
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, at.port()).into(),
         _ => at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_where_nobody_answers_is_a_fault() {
+        let seen = |tests: Vec<Test>| Observation { domain: "a.example".into(), own: false, tests }.fault();
+        let reached = Test::fine(Graded::Servers, grade::REACHED, "");
+        let lost = Test::skipped(Graded::Clients, grade::REACHED, "no port of theirs is open");
+        let nobody = Test::skipped(Graded::Clients, grade::REACHED, rules::NO_PORT);
+        assert_eq!(seen(vec![reached.clone(), lost.clone()]).as_deref(), Some("nobody answers clients"));
+        assert_eq!(seen(vec![reached, nobody.clone()]), None);
+        assert_eq!(seen(vec![lost]).as_deref(), Some("nobody answers for a.example"));
+        assert_eq!(seen(vec![nobody]).as_deref(), Some("nobody answers for a.example"));
     }
 }

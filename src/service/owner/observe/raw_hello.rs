@@ -16,6 +16,10 @@ const SCSV: u16 = 0x00ff;
 /// The extension for the same (RFC 5746 §3.2).
 const RENEGOTIATION_INFO: u16 = 0xff01;
 
+/// Levels of alerts (RFC 5246 §7.2).
+const WARNING: u8 = 1;
+const FATAL: u8 = 2;
+
 /// A kind of suites that nobody should offer any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WeakKind {
@@ -27,12 +31,15 @@ pub struct WeakKind {
 }
 
 /// All of them, by the registry of IANA. What is in the first ones is not in the later ones.
-pub const WEAK: [WeakKind; 9] = [
+pub const WEAK: [WeakKind; 11] = [
     WeakKind { name: "no encryption (NULL)", open: true, suites: &[0x0001, 0x0002, 0x003b, 0xc006, 0xc010, 0xc015] },
     WeakKind {
         name: "no certificate (anonymous)",
         open: true,
-        suites: &[0x0018, 0x001b, 0x0034, 0x003a, 0x006c, 0x006d, 0x00a6, 0x00a7, 0xc016, 0xc017, 0xc018, 0xc019],
+        suites: &[
+            0x0018, 0x001b, 0x0034, 0x003a, 0x006c, 0x006d, 0x00a6, 0x00a7, 0xc016, 0xc017, 0xc018, 0xc019, 0x0046,
+            0x0089, 0x009b, 0x00bf, 0x00c5, 0xc046, 0xc047, 0xc05a, 0xc05b, 0xc084, 0xc085,
+        ],
     },
     WeakKind {
         name: "export keys of 40 bits",
@@ -45,16 +52,34 @@ pub const WEAK: [WeakKind; 9] = [
     WeakKind {
         name: "the key exchange of RSA, without forward secrecy",
         open: false,
-        suites: &[0x009c, 0x009d, 0x002f, 0x0035, 0x003c, 0x003d, 0x0041, 0x0084, 0xc09c, 0xc09d],
+        suites: &[
+            0x009c, 0x009d, 0x002f, 0x0035, 0x003c, 0x003d, 0x0041, 0x0084, 0xc09c, 0xc09d, 0x0007, 0x0096, 0x00ba,
+            0x00c0, 0xc03c, 0xc03d, 0xc050, 0xc051, 0xc07a, 0xc07b, 0xc0a0, 0xc0a1,
+        ],
     },
     WeakKind {
         name: "DHE",
         open: false,
         suites: &[
             0x009e, 0x009f, 0xccaa, 0x0032, 0x0033, 0x0038, 0x0039, 0x0040, 0x0067, 0x006a, 0x006b, 0xc09e, 0xc09f,
+            0x0044, 0x0045, 0x0087, 0x0088, 0x0099, 0x009a, 0x00bd, 0x00be, 0x00c3, 0x00c4, 0xc042, 0xc043, 0xc044,
+            0xc045, 0xc052, 0xc053, 0xc056, 0xc057, 0xc07c, 0xc07d, 0xc080, 0xc081, 0xc0a2, 0xc0a3,
         ],
     },
-    WeakKind { name: "CBC", open: false, suites: &[0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028] },
+    WeakKind {
+        name: "CBC",
+        open: false,
+        suites: &[
+            0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028, 0xc048, 0xc049, 0xc04c, 0xc04d, 0xc072,
+            0xc073, 0xc076, 0xc077,
+        ],
+    },
+    WeakKind { name: "CCM with a tag of 64 bits (CCM_8)", open: false, suites: &[0xc0ae, 0xc0af] },
+    WeakKind {
+        name: "ARIA or CAMELLIA, which the registry recommends no more",
+        open: false,
+        suites: &[0xc05c, 0xc05d, 0xc060, 0xc061, 0xc086, 0xc087, 0xc08a, 0xc08b],
+    },
 ];
 
 /// ECDHE with AEAD.
@@ -190,7 +215,9 @@ impl Flight {
                     messages.extend_from_slice(part);
                     bytes = behind;
                 }
-                [21, 3, _, 0, 2, ..] if messages.is_empty() => return Flight::Refused,
+                [21, 3, _, 0, 2, FATAL, _, ..] if messages.is_empty() => return Flight::Refused,
+                // A warning ends nothing: the name may be unknown, and the ServerHello follows (RFC 5246 §7.2).
+                [21, 3, _, 0, 2, WARNING, _, rest @ ..] => bytes = rest,
                 [] | [22] | [22, 3] | [22, 3, _] | [22, 3, _, _] | [21, ..] => break,
                 // Behind the first words it may be anything.
                 _ if messages.is_empty() => return Flight::Refused,
@@ -347,6 +374,37 @@ mod tests {
         assert!(!plain.compresses && !plain.renegotiates_safely && plain.chain.is_empty());
         let half = Flight::read(&records(&answer(0, None), 99));
         assert!(matches!(half, Flight::Incomplete(Some(Chosen { suite: 5, .. }))));
+    }
+
+    #[test]
+    fn a_warning_is_no_refusal() {
+        let warning = b"\x15\x03\x01\x00\x02\x01\x70";
+        let hello = records(&[answer(0, None), message(14, &[])].concat(), 9);
+        for bytes in [[&warning[..], &hello].concat(), [&hello[..14], warning, &hello[14..]].concat()] {
+            assert!(matches!(Flight::read(&bytes), Flight::Chosen(_)), "{bytes:?}");
+        }
+        for cut in 0..=warning.len() {
+            assert_eq!(Flight::read(&warning[..cut]), Flight::Incomplete(None), "{cut}");
+        }
+        assert_eq!(Flight::read(&[&warning[..], b"\x15\x03\x01\x00\x02\x02\x28"].concat()), Flight::Refused);
+    }
+
+    #[test]
+    fn what_few_offer_is_weak_too() {
+        for (suite, name) in [
+            (0xc076, "CBC"),
+            (0xc04c, "CBC"),
+            (0x00ba, "RSA"),
+            (0xc050, "RSA"),
+            (0xc0a0, "RSA"),
+            (0xc045, "DHE"),
+            (0xc0ae, "CCM"),
+            (0xc060, "ARIA"),
+            (0xc08a, "CAMELLIA"),
+        ] {
+            let weak = Chosen { suite, ..Chosen::default() }.weak();
+            assert!(weak.is_some_and(|kind| kind.name.contains(name) && !kind.open), "{suite:x} {name}");
+        }
     }
 
     #[test]

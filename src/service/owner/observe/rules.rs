@@ -1,9 +1,9 @@
 //! The tests: what each makes of the facts, what it counts, and the exact fix.
 
 use super::chain::ChainSeen;
-use super::grade::{Graded, Letter, Test};
+use super::grade::{Graded, Letter, REACHED, Test};
 use super::raw_hello::SSL3;
-use super::seen::{Audience, PortSeen};
+use super::seen::{Audience, ForeignAlpn, PortSeen};
 
 /// What is not tried, and why; told, so that nobody takes it for tested.
 const NOT_TRIED: &str = "not tried: SSL 2.0; the protection against downgrades (XEP-0474), which only who logs in is told; a handshake that is slow and \
@@ -12,19 +12,24 @@ const NOT_TRIED: &str = "not tried: SSL 2.0; the protection against downgrades (
 /// What owners of this server do about what should never be.
 const REPORT: &str = "this should never be: something stands in between that is not this server, or it is a fault of Inglenook; please report it";
 
+/// Why there is no letter where nobody should answer.
+pub const NO_PORT: &str = "no port of theirs was looked at";
+
 /// What a rule says of one port.
 enum Finding {
     /// It has nothing to say there.
     Nothing,
     /// As it should be.
     Fine,
+    /// It was not answered, so that nothing can be said.
+    Unseen(String),
     /// The owner should know.
     Note(String),
     /// What is wrong, what is left of the grade, and the fix.
     Fault(Letter, String, String),
 }
 
-use Finding::{Fault, Fine, Note, Nothing};
+use Finding::{Fault, Fine, Note, Nothing, Unseen};
 
 /// A test of ports.
 struct PortTest {
@@ -35,7 +40,7 @@ struct PortTest {
 }
 
 /// In the order in which they are told.
-const PORT_TESTS: [PortTest; 13] = [
+const PORT_TESTS: [PortTest; 14] = [
     PortTest { id: "starttls", fine: "nothing is said before TLS but that it comes", rule: before_tls },
     PortTest { id: "old-tls", fine: "no TLS older than 1.2", rule: old_versions },
     PortTest { id: "new-tls", fine: "TLS 1.3 and 1.2", rule: new_versions },
@@ -46,6 +51,7 @@ const PORT_TESTS: [PortTest; 13] = [
     PortTest { id: "trust", fine: "the certificate is one that everybody trusts", rule: trust },
     PortTest { id: "usage", fine: "the certificate is for what it is used for", rule: usage },
     PortTest { id: "alpn", fine: "ALPN and SNI are taken as they should be", rule: alpn },
+    PortTest { id: "inside", fine: "a stream begins inside TLS", rule: inside_tls },
     PortTest { id: "mechanisms", fine: "passwords are proved, not sent, and bound to the channel", rule: mechanisms },
     PortTest { id: "early-data", fine: "nothing is taken before the handshake is done", rule: early_data },
     PortTest { id: "limits", fine: "what is too long is refused before a login", rule: limits },
@@ -70,20 +76,20 @@ fn of_side(side: Graded, ports: &[&PortSeen], now: u64, all: &mut Vec<Test>) {
     // Where nobody is, there is nothing to grade; where one of several is not, half of those who come are lost.
     for (port, why) in others.iter().filter_map(|port| Some((port, port.reached.as_ref().err()?))) {
         all.push(match (reached.is_empty(), port.own) {
-            (true, false) => Test::skipped(side, "reached", why.clone()),
+            (true, false) => Test::skipped(side, REACHED, why.clone()),
             (_, own) => {
                 let grade = if own { Letter::F } else { Letter::B };
                 let fix = format!("let {} be reached, or take it out of the DNS", port.place);
-                Test::fault(side, "reached", grade, why.clone(), fix)
+                Test::fault(side, REACHED, grade, why.clone(), fix)
             }
         });
     }
     if reached.is_empty() {
-        let why = if ports.is_empty() { "no port of theirs was looked at" } else { "no port of theirs is open" };
-        return all.push(Test::skipped(side, "reached", why));
+        let why = if ports.is_empty() { NO_PORT } else { "no port of theirs is open" };
+        return all.push(Test::skipped(side, REACHED, why));
     }
     let places: Vec<&str> = reached.iter().map(|port| port.place.as_str()).collect();
-    all.push(Test::fine(side, "reached", format!("connected to {}", places.join(", "))));
+    all.push(Test::fine(side, REACHED, format!("connected to {}", places.join(", "))));
     for (port, why) in reached.iter().filter_map(|port| Some((port, port.reached.as_ref().err()?))) {
         let fix = "let the handshake of TLS come to its end; the log of that server says why it does not";
         all.push(Test::fault(side, "tls", Letter::F, format!("no TLS can be made at {}: {why}", port.place), fix));
@@ -99,6 +105,7 @@ fn of_side(side: Graded, ports: &[&PortSeen], now: u64, all: &mut Vec<Test>) {
                         is_fine = true;
                         continue;
                     }
+                    Unseen(what) => Test::skipped(side, test.id, format!("not seen: {what}")),
                     Note(what) => Test::note(side, test.id, what),
                     Fault(grade, what, fix) => Test::fault(side, test.id, grade, what, fix),
                 };
@@ -150,6 +157,10 @@ fn before_tls(port: &PortSeen, _: u64) -> Vec<Finding> {
         let what = format!("a login is offered before TLS: {list}");
         found.push(Fault(Letter::F, what, fix("require TLS before authentication (c2s_require_encryption)")));
     }
+    if before.registration {
+        let what = "an account can be made before TLS, with its password in the open".into();
+        found.push(Fault(Letter::F, what, fix("require TLS before registration")));
+    }
     if before.takes_password {
         let what = "a password is looked at that comes without TLS".into();
         found.push(Fault(Letter::F, what, fix("require TLS before authentication (c2s_require_encryption)")));
@@ -167,7 +178,11 @@ fn old_versions(port: &PortSeen, _: u64) -> Vec<Finding> {
         minor => format!("TLS 1.{}", minor - 1),
     };
     if port.old.is_empty() {
-        return vec![if port.tls12 || port.tls13 { Fine } else { Nothing }];
+        return vec![match (port.has_tls(), port.old_unseen) {
+            (true, true) => Unseen("whether there is a TLS older than 1.2, which is not answered".into()),
+            (true, false) => Fine,
+            (false, _) => Nothing,
+        }];
     }
     let names = port.old.iter().map(name).collect::<Vec<_>>().join(", ");
     let worst = if port.own || port.old.contains(&SSL3) { Letter::F } else { Letter::C };
@@ -179,12 +194,15 @@ fn old_versions(port: &PortSeen, _: u64) -> Vec<Finding> {
 fn new_versions(port: &PortSeen, _: u64) -> Vec<Finding> {
     let fix = if port.own { REPORT } else { "a library of TLS from after 2018, with TLS 1.3 turned on" };
     match (port.tls13, port.tls12) {
-        (true, true) => vec![Fine],
-        (true, false) => vec![Note("TLS 1.3 alone: apps from before 2018 do not connect".into())],
-        (false, true) => vec![Fault(Letter::B, "there is no TLS 1.3".into(), fix.into())],
         // There is none at all.
-        (false, false) if port.reached.is_err() || port.is_plain() => vec![Nothing],
-        (false, false) => {
+        _ if port.reached.is_err() || port.is_plain() => vec![Nothing],
+        (Some(true), Some(true)) => vec![Fine],
+        (Some(true), Some(false)) => vec![Note("TLS 1.3 alone: apps from before 2018 do not connect".into())],
+        (Some(false), Some(true)) => vec![Fault(Letter::B, "there is no TLS 1.3".into(), fix.into())],
+        (None, None) => vec![Unseen("whether there is TLS 1.3 or 1.2, which is not answered".into())],
+        (None, _) => vec![Unseen("whether there is TLS 1.3, which is not answered".into())],
+        (_, None) => vec![Unseen("whether there is TLS 1.2, which is not answered".into())],
+        (Some(false), Some(false)) => {
             vec![Fault(Letter::C, "there is neither TLS 1.3 nor a TLS 1.2 that is safe".into(), fix.into())]
         }
     }
@@ -210,8 +228,11 @@ fn suites(port: &PortSeen, _: u64) -> Vec<Finding> {
         found.push(Fault(Letter::C, what, fix("a library of TLS from after 2010")));
     }
     match found.is_empty() {
-        true if port.tls12 || port.tls13 => vec![Fine],
-        true => vec![Nothing],
+        true if !port.has_tls() => vec![Nothing],
+        true if port.suites_unseen => {
+            vec![Unseen("all weak suites of TLS 1.2, and compression: not all is answered".into())]
+        }
+        true => vec![Fine],
         false => found,
     }
 }
@@ -234,6 +255,12 @@ fn key(port: &PortSeen, _: u64) -> Vec<Finding> {
                 "a key of ECDSA with 256 bits, or RSA from 2048 bits on, and a new certificate for it".into(),
             ));
         }
+        if let Some(key) = &chain.short_above {
+            let what = format!("a key that has signed the certificate can be guessed: {key}");
+            let fix =
+                "a new certificate of an authority whose keys are of ECDSA with 256 bits, or RSA from 2048 bits on";
+            found.push(Fault(Letter::F, what, fix.into()));
+        }
         if chain.hash_is_old {
             let what = "a certificate is signed with MD5 or SHA-1, which can be forged".into();
             found.push(Fault(Letter::F, what, "a new certificate, signed with SHA-256".into()));
@@ -254,6 +281,11 @@ fn chain(port: &PortSeen, now: u64) -> Vec<Finding> {
             found.push(Fault(Letter::F, what, "set the clocks of both, and then renew the certificate".into()));
         } else if chain.until - now < (chain.until - chain.from) / 3 && (!port.own || chain.trusted.is_ok()) {
             found.push(Note(format!("the certificate ends on {}: it is time for the next", chain.last_day)));
+        }
+        if let Some(name) = &chain.over_above {
+            let what = format!("a certificate in between does not hold today: {name}");
+            let fix = "put the one that its authority gives out now behind the server's own, in one file";
+            found.push(Fault(Letter::F, what, fix.into()));
         }
         if let Some(issuer) = &chain.missing {
             let what = format!("the chain is not whole: {issuer} has signed it, and is neither shown nor known here");
@@ -340,15 +372,23 @@ fn alpn(port: &PortSeen, _: u64) -> Vec<Finding> {
     let fix = |text: &str| if port.own { REPORT.to_owned() } else { text.to_owned() };
     let mut found = Vec::new();
     if let Some(protocols) = port.protocols {
-        if !protocols.own {
+        let is_ignored = protocols.foreign == Some(ForeignAlpn::Ignored);
+        if !protocols.own && is_ignored {
+            let what = "ALPN is ignored".into();
+            found.push(Fault(Letter::B, what, fix("turn ALPN on, with xmpp-client or xmpp-server")));
+        } else if !protocols.own {
             let what = "its own protocol is not agreed on in ALPN".into();
             found.push(Fault(Letter::B, what, fix("turn ALPN on, with xmpp-client or xmpp-server")));
         }
-        if !protocols.refuses_foreign {
+        if protocols.own && is_ignored {
+            let what = "a protocol of somebody else is not refused in ALPN, but ignored".into();
+            found.push(Fault(Letter::B, what, fix("refuse protocols that are not xmpp-client or xmpp-server")));
+        }
+        if protocols.foreign == Some(ForeignAlpn::Taken) {
             let what = "a protocol of somebody else is taken in ALPN".into();
             found.push(Fault(Letter::B, what, fix("refuse protocols that are not xmpp-client or xmpp-server")));
         }
-        if !protocols.none {
+        if protocols.none == Some(false) {
             let what = "who says nothing of ALPN is refused".into();
             found.push(Fault(Letter::B, what, fix("let those in who send no ALPN")));
         }
@@ -357,10 +397,28 @@ fn alpn(port: &PortSeen, _: u64) -> Vec<Finding> {
         let what = "who asks for an unknown name (SNI) is refused".into();
         found.push(Fault(Letter::B, what, fix("show the usual certificate for unknown names")));
     }
+    let has_answered = port.takes_other_name.is_some()
+        && port.protocols.is_none_or(|protocols| protocols.foreign.is_some() && protocols.none.is_some());
     match found.is_empty() {
-        true if port.takes_other_name.is_some() => vec![Fine],
+        true if has_answered => vec![Fine],
+        true if port.has_tls() => {
+            vec![Unseen("what becomes of other names (SNI) and protocols (ALPN), which is not answered".into())]
+        }
         true => vec![Nothing],
         false => found,
+    }
+}
+
+/// Nothing is known of who says nothing: that is not as it should be.
+fn inside_tls(port: &PortSeen, _: u64) -> Vec<Finding> {
+    match (&port.inside, &port.nothing_inside) {
+        (Some(_), _) => vec![Fine],
+        (None, Some(why)) => vec![Fault(
+            Letter::B,
+            format!("it does not answer inside TLS: {why}"),
+            "let a stream begin inside TLS, with its features; the log of that server says why it does not".into(),
+        )],
+        (None, None) => vec![Nothing],
     }
 }
 
@@ -387,8 +445,12 @@ fn mechanisms(port: &PortSeen, _: u64) -> Vec<Finding> {
     }
     match (inside.registration, port.own) {
         (true, true) => found.push(Note("strangers can make accounts, as registration = true says".into())),
+        // Both are offered by who lets in the invited alone, and by who lets in everybody.
+        (true, false) if inside.by_token => {
+            found.push(Note("accounts can be made, maybe with an invitation alone".into()));
+        }
         (true, false) => {
-            let what = "strangers can make accounts: spammers do".into();
+            let what = "strangers may make accounts: spammers do where they can".into();
             found.push(Fault(Letter::B, what, "let people come by invitation".into()));
         }
         (false, _) => {}
@@ -398,10 +460,10 @@ fn mechanisms(port: &PortSeen, _: u64) -> Vec<Finding> {
 
 /// 12: RFC 8446 §8, XEP-0388 §3.
 fn early_data(port: &PortSeen, _: u64) -> Vec<Finding> {
-    match (port.tls13, port.early_data) {
+    match (port.tls13 == Some(true) && port.nothing_inside.is_none(), port.early_data) {
         (true, false) => vec![Fine],
-        (false, _) => vec![Nothing],
-        (true, true) => vec![Fault(
+        (false, false) => vec![Nothing],
+        (_, true) => vec![Fault(
             Letter::C,
             "what comes before the handshake is done is taken (0-RTT): it can be replayed".into(),
             if port.own { REPORT.into() } else { "turn early data off".into() },
@@ -436,7 +498,7 @@ fn same_certificate(side: Graded, ports: &[&PortSeen], all: &mut Vec<Test>) {
 
 /// 15: RFC 6120 §13.7, XEP-0178, XEP-0220.
 fn attempts(port: &PortSeen) -> Vec<Test> {
-    if port.attempts.is_empty() {
+    if port.attempts.is_empty() || port.nothing_inside.is_some() {
         return vec![Test::skipped(
             Graded::Servers,
             "strangers",
@@ -454,7 +516,7 @@ fn attempts(port: &PortSeen) -> Vec<Test> {
         return found;
     }
     let tried = port.attempts.iter().map(|(what, _)| *what).collect::<Vec<_>>().join(", ");
-    vec![Test::fine(Graded::Servers, "strangers", format!("refused: {tried} ({})", port.place))]
+    vec![Test::fine(Graded::Servers, "strangers", format!("not accepted: {tried} ({})", port.place))]
 }
 
 /// 18.
@@ -490,16 +552,20 @@ mod tests {
             own: false,
             reached: Ok(()),
             before: Some(BeforeTlsSeen { starttls: Some(true), ..BeforeTlsSeen::default() }),
-            tls13: true,
-            tls12: true,
+            tls13: Some(true),
+            tls12: Some(true),
             old: Vec::new(),
+            old_unseen: false,
             weak: Vec::new(),
+            suites_unseen: false,
             compresses: false,
             renegotiates_safely: Some(true),
             chain: Some(ChainSeen {
                 key: "ECDSA, 256 bits".into(),
                 key_is_short: false,
                 hash_is_old: false,
+                short_above: None,
+                over_above: None,
                 from: NOW - DAY,
                 until: NOW + 80 * DAY,
                 last_day: "a day".into(),
@@ -513,7 +579,7 @@ mod tests {
                 for_clients: true,
                 leaf: vec![1],
             }),
-            protocols: Some(Protocols { own: true, refuses_foreign: true, none: true }),
+            protocols: Some(Protocols { own: true, foreign: Some(ForeignAlpn::Refused), none: Some(true) }),
             takes_other_name: Some(true),
             early_data: false,
             inside: Some(Offered {
@@ -521,6 +587,7 @@ mod tests {
                 bindings: vec!["tls-exporter".into()],
                 ..Offered::default()
             }),
+            nothing_inside: None,
             refuses_large: Some(true),
             attempts: vec![("a stanza", false)],
         }
@@ -565,15 +632,17 @@ mod tests {
             ("stanza in the open", F, F, false, Box::new(before(|b| b.answers_stanza = true))),
             ("TLS 1.1", C, C, false, Box::new(|p| p.old = vec![TLS11])),
             ("SSL 3", F, F, false, Box::new(|p| p.old = vec![TLS11, SSL3])),
-            ("no TLS 1.3", B, B, false, Box::new(|p| p.tls13 = false)),
-            ("no TLS 1.2", A, A, true, Box::new(|p| p.tls12 = false)),
-            ("neither", C, C, false, Box::new(|p| (p.tls13, p.tls12) = (false, false))),
+            ("no TLS 1.3", B, B, false, Box::new(|p| p.tls13 = Some(false))),
+            ("no TLS 1.2", A, A, true, Box::new(|p| p.tls12 = Some(false))),
+            ("neither", C, C, false, Box::new(|p| (p.tls13, p.tls12) = (Some(false), Some(false)))),
             ("NULL", F, F, false, Box::new(|p| p.weak = vec![WEAK[0]])),
             ("RC4", C, C, false, Box::new(|p| p.weak = vec![WEAK[4]])),
             ("CBC", C, C, false, Box::new(|p| p.weak = vec![WEAK[8]])),
             ("compression", C, C, false, Box::new(|p| p.compresses = true)),
             ("renegotiation", C, C, false, Box::new(|p| p.renegotiates_safely = Some(false))),
             ("short key", F, F, false, Box::new(leaf(|c| c.key_is_short = true))),
+            ("short key above", F, F, false, Box::new(leaf(|c| c.short_above = Some("RSA".into())))),
+            ("over above", F, F, false, Box::new(leaf(|c| c.over_above = Some("X".into())))),
             ("old hash", F, F, false, Box::new(leaf(|c| c.hash_is_old = true))),
             ("over", F, F, false, Box::new(leaf(|c| c.until = NOW))),
             ("to come", F, F, false, Box::new(leaf(|c| c.from = NOW + 1))),
@@ -587,8 +656,25 @@ mod tests {
             ("not for servers", F, F, false, Box::new(leaf(|c| c.for_servers = false))),
             ("not for clients", A, A, true, Box::new(leaf(|c| c.for_clients = false))),
             ("ALPN", B, B, false, Box::new(|p| p.protocols.as_mut().unwrap().own = false)),
-            ("foreign ALPN", B, B, false, Box::new(|p| p.protocols.as_mut().unwrap().refuses_foreign = false)),
-            ("no ALPN", B, B, false, Box::new(|p| p.protocols.as_mut().unwrap().none = false)),
+            (
+                "foreign ALPN",
+                B,
+                B,
+                false,
+                Box::new(|p| p.protocols.as_mut().unwrap().foreign = Some(ForeignAlpn::Taken)),
+            ),
+            (
+                "ignored ALPN",
+                B,
+                B,
+                false,
+                Box::new(|p| p.protocols.as_mut().unwrap().foreign = Some(ForeignAlpn::Ignored)),
+            ),
+            ("no ALPN", B, B, false, Box::new(|p| p.protocols.as_mut().unwrap().none = Some(false))),
+            ("silence of old versions", A, A, false, Box::new(|p| p.old_unseen = true)),
+            ("nothing inside", B, B, false, Box::new(|p| (p.inside, p.nothing_inside) = (None, Some("x".into())))),
+            ("account in the open", F, F, false, Box::new(before(|b| b.registration = true))),
+            ("by token", A, A, true, Box::new(inside(|i| (i.registration, i.by_token) = (true, true)))),
             ("SNI", B, B, false, Box::new(|p| p.takes_other_name = Some(false))),
             ("PLAIN", C, A, false, Box::new(inside(|i| i.mechanisms.push("PLAIN".into())))),
             ("ANONYMOUS", B, A, false, Box::new(inside(|i| i.mechanisms.push("ANONYMOUS".into())))),
@@ -599,11 +685,29 @@ mod tests {
             ("large", B, A, false, Box::new(|p| p.refuses_large = Some(false))),
             ("stanza of a stranger", A, F, false, Box::new(|p| p.attempts[0].1 = true)),
             // The worst counts.
-            ("two", F, F, false, Box::new(|p| (p.tls13, p.old) = (false, vec![SSL3]))),
+            ("two", F, F, false, Box::new(|p| (p.tls13, p.old) = (Some(false), vec![SSL3]))),
         ];
         for (what, clients, servers, noted, change) in rows {
             assert_eq!(graded(&change), (clients, servers, noted), "{what}");
         }
+    }
+
+    /// What is silent was not seen: no claim, and no praise.
+    #[test]
+    fn silence_is_no_fact() {
+        let mut silent = port(Audience::Apps);
+        (silent.tls12, silent.old_unseen, silent.suites_unseen) = (None, true, true);
+        (silent.takes_other_name, silent.protocols) = (None, None);
+        let tests = super::tests(&[silent], NOW);
+        for id in ["old-tls", "new-tls", "suites", "alpn"] {
+            let of_id: Vec<_> = tests.iter().filter(|test| test.id == id).collect();
+            assert!(matches!(of_id[..], [one] if one.status == TestStatus::Skipped), "{of_id:?}");
+        }
+        let mut deaf = port(Audience::Apps);
+        deaf.protocols = Some(Protocols { own: false, foreign: Some(ForeignAlpn::Ignored), none: Some(true) });
+        let tests = super::tests(&[deaf], NOW);
+        let told: Vec<&str> = tests.iter().filter(|test| test.id == "alpn").map(|test| &*test.what).collect();
+        assert_eq!(told, ["ALPN is ignored (192.0.2.1:5222)"]);
     }
 
     #[test]

@@ -41,14 +41,18 @@ pub struct PortSeen {
     pub reached: Result<(), String>,
     /// What is said before TLS, where that does not come first.
     pub before: Option<BeforeTlsSeen>,
-    /// Whether there is TLS 1.3.
-    pub tls13: bool,
-    /// Whether there is TLS 1.2.
-    pub tls12: bool,
+    /// Whether there is TLS 1.3; `None`: not answered.
+    pub tls13: Option<bool>,
+    /// Whether there is TLS 1.2; `None`: not answered.
+    pub tls12: Option<bool>,
     /// Older versions that there are, by their numbers.
     pub old: Vec<u16>,
+    /// Whether it was not answered if there are more of them.
+    pub old_unseen: bool,
     /// Weak suites of TLS 1.2 that there are.
     pub weak: Vec<WeakKind>,
+    /// Whether it was not answered if there are more of them, or how the good ones are used.
+    pub suites_unseen: bool,
     /// Whether TLS 1.2 compresses.
     pub compresses: bool,
     /// Whether TLS 1.2 knows of secure renegotiation; `None`: not seen.
@@ -63,6 +67,8 @@ pub struct PortSeen {
     pub early_data: bool,
     /// What is offered inside TLS, before a login.
     pub inside: Option<Offered>,
+    /// Why nothing was seen inside TLS, where something should be.
+    pub nothing_inside: Option<String>,
     /// Whether something long is refused before a login; `None`: it was neither taken nor refused.
     pub refuses_large: Option<bool>,
     /// What who has proved nothing is let do: the attempt, and whether it went well.
@@ -73,6 +79,11 @@ impl PortSeen {
     /// Whether somebody there speaks XMPP, or TLS.
     pub fn is_there(&self) -> bool {
         self.reached.is_ok() || self.before.is_some()
+    }
+
+    /// Whether a TLS is there that is safe.
+    pub fn has_tls(&self) -> bool {
+        self.tls13 == Some(true) || self.tls12 == Some(true)
     }
 
     /// Whether there is no TLS, and none is offered.
@@ -88,7 +99,9 @@ pub struct BeforeTlsSeen {
     pub starttls: Option<bool>,
     /// The mechanisms that are offered there already.
     pub mechanisms: Vec<String>,
-    /// Whether a stanza was answered as if all were well.
+    /// Whether an account can be made there already (XEP-0077).
+    pub registration: bool,
+    /// Whether a stanza was answered as if it were allowed.
     pub answers_stanza: bool,
     /// Whether a password was looked at.
     pub takes_password: bool,
@@ -99,10 +112,21 @@ pub struct BeforeTlsSeen {
 pub struct Protocols {
     /// Ours is agreed on.
     pub own: bool,
-    /// Somebody else's is refused.
-    pub refuses_foreign: bool,
-    /// It works without.
-    pub none: bool,
+    /// What becomes of somebody else's; `None`: not answered.
+    pub foreign: Option<ForeignAlpn>,
+    /// It works without; `None`: not answered.
+    pub none: Option<bool>,
+}
+
+/// What becomes of a protocol that a server does not speak (RFC 7301 §3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ForeignAlpn {
+    /// The handshake ends there.
+    Refused,
+    /// It goes on as if nothing had been said.
+    Ignored,
+    /// It is agreed on.
+    Taken,
 }
 
 /// What stream features say.
@@ -116,6 +140,8 @@ pub struct Offered {
     pub bindings: Vec<String>,
     /// Whether strangers can make accounts (XEP-0077).
     pub registration: bool,
+    /// Whether a token of an invitation makes one (XEP-0445): those without may be refused.
+    pub by_token: bool,
     /// Whether dialback is offered (XEP-0220).
     pub dialback: bool,
     /// The names of all features, for people.
@@ -143,7 +169,10 @@ impl Offered {
                 (Ns::SASL_CB, "sasl-channel-binding") => {
                     offered.bindings.extend(node.children().filter_map(|one| one.attr("type").map(Into::into)));
                 }
+                // XEP-0078 §3 is a login as well.
+                (Ns::IQ_AUTH_FEATURE, "auth") => offered.mechanisms.push("jabber:iq:auth".into()),
                 (Ns::REGISTER_FEATURE, "register") => offered.registration = true,
+                (Ns::IBR_TOKEN, "register") => offered.by_token = true,
                 (Ns::DIALBACK_FEATURE, "dialback") => offered.dialback = true,
                 _ => {}
             }
