@@ -480,6 +480,9 @@ fn limits(port: &PortSeen, _: u64) -> Vec<Finding> {
             "100 KiB are taken from who has not logged in".into(),
             if port.own { REPORT.into() } else { "limit what is read before a login (10 KB do)".into() },
         )],
+        (Audience::Apps, None) if port.inside.is_some() => {
+            vec![Unseen("whether what is too long is refused before a login, which is not answered".into())]
+        }
         _ => vec![Nothing],
     }
 }
@@ -697,9 +700,9 @@ mod tests {
     fn silence_is_no_fact() {
         let mut silent = port(Audience::Apps);
         (silent.tls12, silent.old_unseen, silent.suites_unseen) = (None, true, true);
-        (silent.takes_other_name, silent.protocols) = (None, None);
+        (silent.takes_other_name, silent.protocols, silent.refuses_large) = (None, None, None);
         let tests = super::tests(&[silent], NOW);
-        for id in ["old-tls", "new-tls", "suites", "alpn"] {
+        for id in ["old-tls", "new-tls", "suites", "alpn", "limits"] {
             let of_id: Vec<_> = tests.iter().filter(|test| test.id == id).collect();
             assert!(matches!(of_id[..], [one] if one.status == TestStatus::Skipped), "{of_id:?}");
         }
