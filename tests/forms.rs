@@ -64,7 +64,7 @@ const REGISTRY: &[(&str, &[(&str, &str)])] = &[
     ("urn:xmpp:hats:commands", &[("text-single", "title uri hue"), ("jid-single", "jid")]),
     // Forms without a type: the command says what it is.
     ("", &[
-        ("text-private", "password password-verify"), ("list-multi", "sessions"), ("text-multi", "sessions"), ("text-single", "username"),
+        ("text-private", "password password-verify"), ("list-multi", "sessions invitations"), ("text-multi", "sessions"), ("text-single", "username"),
         ("boolean", "roster-subscription"),
     ]),
 ];
