@@ -57,6 +57,8 @@ async def room(play):
     await affiliate(play.juliet, play.room, play.his, "member")
     await play.romeo.enter(play.room, "romeo")
     await play.she_says_in_room("How camest thou hither?")
+    # The room has heard her before he speaks.
+    await play.juliet.until("message", lambda m: m["from"] == f"{play.room}/juliet" and m["body"])
     play.said_in_room.append("With love's light wings")
     await play.romeo.say(play.room, play.said_in_room[-1], "groupchat")
     heard = await play.juliet.until("message", lambda m: m["from"] == f"{play.room}/romeo" and m["body"])
