@@ -114,8 +114,8 @@ fn protocols(hello: &[u8]) -> Option<Vec<Box<[u8]>>> {
     Some(Vec::new())
 }
 
-/// What has its length before it, in so many bytes.
-fn take<'a>(from: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
+/// What has its length before it, in so many bytes (RFC 8446 §3.4).
+pub(crate) fn take<'a>(from: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
     let (length, rest) = from.split_at_checked(size)?;
     let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
     let (content, rest) = rest.split_at_checked(length)?;

@@ -18,6 +18,7 @@ mod verifier;
 
 pub use self::connector::Connector;
 pub use self::hello::Protocol;
+pub(crate) use self::hello::take;
 pub use self::peer_names::PeerNames;
 pub use self::pin::{NoPeerKey, PeerKey};
 pub use self::roots::Roots;

@@ -1,6 +1,7 @@
 //! The first words of TLS as bytes, for versions and suites that no library speaks any more: a ClientHello (RFC 5246 §7.4.1.2, RFC 6101
 //! §5.6.1.2), and what the server answers up to its certificates, which all of these versions show in the open.
 
+use crate::service::tls::take;
 /// SSL 3.0 (RFC 6101).
 pub const SSL3: u16 = 0x0300;
 /// TLS 1.1 (RFC 4346).
@@ -275,15 +276,6 @@ fn server_hello(body: &[u8]) -> Option<Chosen> {
 fn certificates(mut body: &[u8]) -> Vec<Vec<u8>> {
     let mut list = take(&mut body, 3).unwrap_or_default();
     std::iter::from_fn(|| take(&mut list, 3)).take(CHAIN).map(<[u8]>::to_vec).collect()
-}
-
-/// What has its length before it, in so many bytes.
-fn take<'a>(from: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
-    let (length, rest) = from.split_at_checked(size)?;
-    let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-    let (content, rest) = rest.split_at_checked(length)?;
-    *from = rest;
-    Some(content)
 }
 
 #[cfg(test)]
