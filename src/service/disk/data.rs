@@ -18,7 +18,7 @@ use crate::service::disk::files::limits::FOLDER;
 use crate::service::{Failure, Result, host};
 use crate::wire::{Jid, host_name};
 use rustix::fs::{FlockOperation, OFlags, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -201,11 +201,20 @@ pub fn make_dir(dir: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When it cannot be written; then the old one is untouched.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    write_as(path, content, 0o600)
+}
+
+/// The same of a file with other permissions, whatever the mask is.
+///
+/// # Errors
+/// When it cannot be written; then the old one is untouched.
+pub fn write_as(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let fresh = path.with_extension("new");
     let replace = || -> std::io::Result<()> {
         let _ = std::fs::remove_file(&fresh);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
         file.write_all(content)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
         file.sync_all()?;
         std::fs::rename(&fresh, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()

@@ -1,12 +1,9 @@
 //! What starts the server with the box: systemd (systemd.service(5)) or OpenWrt's procd.
 
 use super::talk::Talk;
-use crate::service::disk::data::Data;
+use crate::service::disk::data::{self, Data};
 use crate::service::owner::{control, find::PROCD, find::Package, find::SYSTEMD};
 use crate::service::{Failure, Result};
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -128,25 +125,7 @@ pub(super) fn put(path: &Path, content: &[u8], mode: u32, talk: &mut Talk<'_>) -
     if std::fs::read(path).is_ok_and(|there| there == content) {
         return Ok(());
     }
-    let fresh = path.with_extension("inglenook-new");
-    let replace = || -> std::io::Result<()> {
-        match std::fs::remove_file(&fresh) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
-        file.write_all(content)?;
-        // Whatever the mask is.
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    replace().map_err(|e| {
-        // Half of it is of use to nobody.
-        let _ = std::fs::remove_file(&fresh);
-        Failure(format!("{} cannot be written: {e}.", path.display()))
-    })?;
+    data::write_as(path, content, mode)?;
     talk.say(&format!("writes       {}", path.display()));
     Ok(())
 }
