@@ -101,6 +101,18 @@ pub struct Resolver {
     first: AtomicUsize,
 }
 
+/// What a person waits for, no longer than this.
+///
+/// # Errors
+/// Those of the work, or that there is no answer in time.
+pub(crate) async fn in_time<T>(most: Duration, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let late = async {
+        Timer::after(most).await;
+        Err(Refusal::wait("the DNS does not answer in time"))
+    };
+    smol::future::or(work, late).await
+}
+
 impl Resolver {
     /// One that looks where this system does.
     pub fn of_system() -> Resolver {

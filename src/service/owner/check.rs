@@ -8,7 +8,7 @@ use crate::service::disk::{
     data::{self, Data},
     wear::size,
 };
-use crate::service::dns::Resolver;
+use crate::service::dns::{Resolver, in_time};
 use crate::service::federation::Policy;
 use crate::service::host;
 use crate::service::mdns::{MdnsSetting, Neighbour};
@@ -31,7 +31,7 @@ use crate::service::tls::Roots;
 use crate::store::card::Card;
 use crate::store::sled_engine::RESERVE_BYTES;
 use crate::store::{Engine, Query, Tree, key};
-use crate::wire::{Jid, Refusal, host_name};
+use crate::wire::{Jid, host_name};
 
 use rustix::fs::{Access, AtFlags, CWD};
 use std::time::Duration;
@@ -206,11 +206,7 @@ fn other_servers(report: &mut Report, place: &Place) {
         Federates::Everybody => {}
     }
     let resolver = Resolver::of_system();
-    let late = async {
-        smol::Timer::after(LOOK_UP).await;
-        Err(Refusal::wait("the DNS does not answer in time"))
-    };
-    match smol::block_on(smol::future::or(resolver.targets(place.domain.domain()), late)) {
+    match smol::block_on(in_time(LOOK_UP, resolver.targets(place.domain.domain()))) {
         Err(why) => report.wrong(format!(
             "other servers: they do not find this one: {why}. Fix: put `_xmpp-server._tcp.{}. SRV 5 0 5269 HOST.` with this box's HOST into the DNS",
             place.domain

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 /// URLs begin with, if there is a port for browsers; it serves apps and servers as well.
 pub fn lines(config: &Config, domain: &str, web: Option<&str>) -> Vec<String> {
     let name = a_labels(domain);
-    if name.parse::<IpAddr>().is_ok() || !name.contains('.') || name.ends_with(".local") {
+    if !has_dns(&name) {
         return Vec::new();
     }
     let rows = [
@@ -30,6 +30,11 @@ pub fn lines(config: &Config, domain: &str, web: Option<&str>) -> Vec<String> {
     }
     lines.dedup();
     lines
+}
+
+/// Whether a DNS can know of a domain, in A-labels: neither of an address, nor of a name of a LAN.
+pub(super) fn has_dns(name: &str) -> bool {
+    name.parse::<IpAddr>().is_err() && name.contains('.') && !name.ends_with(".local")
 }
 
 /// Where browsers find the server, when `web` is what URLs begin with.

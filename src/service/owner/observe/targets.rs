@@ -3,12 +3,11 @@
 use super::grade::{Graded, Test};
 use super::seen::{Audience, PORTS};
 use crate::service::dns::service::{CLIENTS, SERVERS};
-use crate::service::dns::{Family, Host, Resolver, Target};
+use crate::service::dns::{Family, Host, Resolver, Target, in_time};
 use crate::service::net::listeners::{C2S, C2S_TLS, S2S, S2S_TLS};
 use crate::service::{Failure, Result};
 use crate::wire::Refusal;
-use smol::Timer;
-use smol::future::{or, zip};
+use smol::future::zip;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -56,7 +55,7 @@ fn one(text: &str) -> Result<Place> {
 /// When it knows of no server.
 pub fn of(domain: &str) -> Result<(Vec<Place>, Vec<Test>)> {
     let resolver = Resolver::of_system();
-    let side = |audience, services| or(places(&resolver, domain, audience, services), late());
+    let side = |audience, services| in_time(LOOK_UP, places(&resolver, domain, audience, services));
     let both = zip(side(Audience::Apps, CLIENTS), side(Audience::Servers, SERVERS));
     let (clients, servers) = smol::block_on(both);
     let (mut ports, mut tests, mut why) = (Vec::new(), Vec::new(), Vec::new());
@@ -76,11 +75,6 @@ pub fn of(domain: &str) -> Result<(Vec<Place>, Vec<Test>)> {
         true => Err(Failure(format!("{domain} cannot be looked at: {}", why.join("; ")))),
         false => Ok((ports, tests)),
     }
-}
-
-async fn late<T>() -> std::result::Result<T, Refusal> {
-    Timer::after(LOOK_UP).await;
-    Err(Refusal::wait("the DNS does not answer in time"))
 }
 
 async fn places(

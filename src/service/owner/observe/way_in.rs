@@ -6,10 +6,11 @@ use super::look::PortLook;
 use super::seen::{Audience, PortSeen};
 use super::talk::Wire;
 use crate::service::dns::service::{CLIENTS, SERVERS};
-use crate::service::dns::{DnsName, Family, Resolver, Target};
+use crate::service::dns::{DnsName, Family, Resolver, Target, in_time};
 use crate::service::host;
 use crate::service::net::listeners::{C2S, C2S_TLS, HTTPS, S2S, S2S_TLS};
 use crate::service::owner::control::{self, Request};
+use crate::service::owner::records::has_dns;
 use crate::service::serve::Place;
 use crate::service::tls::Stranger;
 use crate::web::frames::accept_key;
@@ -104,18 +105,16 @@ pub async fn name(told: Option<&str>) -> Vec<Test> {
 /// Whether the DNS leads apps and other servers to ports that are listened on. `ports`: the setting and the address of each. Domains that no
 /// DNS knows are left out.
 pub async fn dns(domain: &str, ports: &[(String, SocketAddr)]) -> Vec<Test> {
-    let name = a_labels(domain);
-    if name.parse::<IpAddr>().is_ok() || !name.contains('.') || name.ends_with(".local") {
+    if !has_dns(&a_labels(domain)) {
         return Vec::new();
     }
     let resolver = Resolver::of_system();
     let side = |graded, services| {
         let resolver = &resolver;
         async move {
-            match within(resolver.targets_of(domain, services)).await {
-                Some(Ok(targets)) => led(graded, &targets, ports),
-                Some(Err(why)) => Test::note(graded, "dns", why.text),
-                None => Test::note(graded, "dns", "the DNS does not answer in time"),
+            match in_time(NEAR, resolver.targets_of(domain, services)).await {
+                Ok(targets) => led(graded, &targets, ports),
+                Err(why) => Test::note(graded, "dns", why.text),
             }
         }
     };
