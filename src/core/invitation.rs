@@ -451,6 +451,11 @@ impl Invitations {
         own.filter(|(_, one)| !one.is_over(at)).max_by_key(|(_, one)| one.number).map(|(digest, _)| *digest)
     }
 
+    /// Whether an account has made one that can be taken.
+    pub(super) fn has_open(&self, by: &Jid, at: Moment) -> bool {
+        self.all.values().any(|one| one.by.as_ref() == Some(by) && !one.is_over(at))
+    }
+
     /// All that can be taken, the first that was made first.
     pub(super) fn listed(&self, at: Moment) -> Vec<(&TokenDigest, &Invitation)> {
         let mut all: Vec<_> = self.all.iter().filter(|(_, one)| !one.is_over(at)).collect();

@@ -468,16 +468,23 @@ impl State {
 
     /// A line for a person about each.
     pub(super) fn invitation_lines(&self) -> Vec<String> {
+        self.lines_of(|one| !self.is_dead(one))
+    }
+
+    fn lines_of(&self, which: impl Fn(&Invitation) -> bool) -> Vec<String> {
         let at = self.moment();
-        let all = self.invitations.listed(at).into_iter().filter(|(_, one)| !self.is_dead(one));
+        let all = self.invitations.listed(at).into_iter().filter(|(_, one)| which(one));
         all.map(|(digest, one)| line(digest, one, one.until(at))).collect()
     }
 
     /// The same of those that an account has made; the first word names it.
     pub fn invitations_of(&self, by: &Jid) -> Vec<String> {
-        let at = self.moment();
-        let own = self.invitations.listed(at).into_iter().filter(|(_, one)| one.by.as_ref() == Some(by));
-        own.map(|(digest, one)| line(digest, one, one.until(at))).collect()
+        self.lines_of(|one| one.by.as_ref() == Some(by))
+    }
+
+    /// Whether there are any of those.
+    pub fn has_invited(&self, by: &Jid) -> bool {
+        self.invitations.has_open(by, self.moment())
     }
 
     /// Nobody can take one any more that an account has made.

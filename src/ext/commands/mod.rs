@@ -159,7 +159,7 @@ fn commands(st: &State, at: &Place, by: &Jid) -> impl Iterator<Item = &'static A
     };
     let all = admin::COMMANDS.iter().filter(move |_| admin).chain(own::COMMANDS.iter().filter(move |_| here));
     // Who has none open is not asked which.
-    let withdraws = !st.invitations_of(&by.bare()).is_empty();
+    let withdraws = here && st.has_invited(&by.bare());
     all.filter(move |command| match command.node {
         own::WITHDRAW => withdraws,
         node => invites || !node.starts_with(INVITE),
