@@ -627,21 +627,9 @@ impl Hub {
                 Effect::WakeAt(mono) => self.wake_at(mono),
                 Effect::Dial(pair) => self.dial(Dial::Stanzas(pair)),
                 Effect::Verify { stream, pair, id, key } => self.dial(Dial::Verify { stream, pair, id, key }),
-                Effect::Told(job, answer) => {
-                    if let Some(asked) = state.commands.remove(&job) {
-                        let _ = asked.try_send(answer);
-                    }
-                }
-                Effect::Notified(job, answer) => {
-                    if let Some(asked) = state.notifications.remove(&job) {
-                        let _ = asked.try_send(answer);
-                    }
-                }
-                Effect::Taken(job, answer) => {
-                    if let Some(asked) = state.takers.remove(&job) {
-                        let _ = asked.try_send(answer);
-                    }
-                }
+                Effect::Told(job, answer) => tell(&mut state.commands, job, answer),
+                Effect::Notified(job, answer) => tell(&mut state.notifications, job, answer),
+                Effect::Taken(job, answer) => tell(&mut state.takers, job, answer),
                 // For a stream: see above.
                 _ => {}
             }
@@ -818,6 +806,13 @@ impl Hub {
         if let Some(executor) = self.executor.upgrade() {
             executor.spawn(task).detach();
         }
+    }
+}
+
+/// An answer goes to who waits for it, if somebody still does.
+fn tell<T>(waiting: &mut HashMap<Job, channel::Sender<T>>, job: Job, answer: T) {
+    if let Some(asked) = waiting.remove(&job) {
+        let _ = asked.try_send(answer);
     }
 }
 
