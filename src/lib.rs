@@ -33,7 +33,8 @@
 //! - [`service`]: THE WORLD. [`net`](service::net) carries connections inside [`tls`](service::tls), with buffers of the thread
 //!   instead of their own; [`dns`](service::dns) says where other servers are, `federation.rs` what their certificates
 //!   prove; by [`mdns`](service::mdns) the network at hand finds this one; [`hub`](service::hub) holds the core under its lock, [`storage`](service::disk::storage) is the thread that owns
-//!   the database; [`manager`](service::manager) tells systemd how they are.
+//!   the database; [`manager`](service::manager) tells systemd how they are. [`owner`](service::owner) is what whoever runs the box can type: from [`setup`](service::owner::setup)
+//!   to [`observe`](service::owner::observe), which looks at a server as strangers do.
 //!
 //! # How a stanza flows
 //!
